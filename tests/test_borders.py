@@ -1,0 +1,113 @@
+"""The rooms of the house keep to themselves: who may import whom, and what stays light.
+
+Covers: imports as written (ast), torch-free modules as loaded (a fresh interpreter), and the quick `--help`.
+"""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import videothinker
+
+PACKAGE = Path(videothinker.__file__).parent
+HEAVY = ("torch", "transformers", "trl", "datasets", "decord")
+
+
+def modules() -> dict[str, Path]:
+    names = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return names
+
+
+def imported(path: Path, *, top_level_only: bool = False) -> set[str]:
+    """Dotted names that a file imports; `from a import b` counts as both a and a.b."""
+    tree = ast.parse(path.read_text())
+    found: set[str] = set()
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+def reaches(path: Path, room: str) -> bool:
+    return any(name == room or name.startswith(room + ".") for name in imported(path))
+
+
+def test_nobody_imports_the_command_line() -> None:
+    outside = {
+        name: path
+        for name, path in modules().items()
+        if not name.startswith("videothinker.cli") and name != "videothinker.__main__"
+    }
+    assert [name for name, path in outside.items() if reaches(path, "videothinker.cli")] == []
+
+
+@pytest.mark.parametrize(
+    ("room", "forbidden"),
+    [
+        ("videothinker.train", ("videothinker.curate", "videothinker.diagnose", "videothinker.reports", "polars")),
+        ("videothinker.diagnose", ("videothinker.train", "videothinker.curate", "videothinker.reports", "polars")),
+        (
+            "videothinker.world",
+            ("videothinker.curate", "videothinker.diagnose", "videothinker.train", "videothinker.reports", "polars"),
+        ),
+        ("videothinker.curate", ("videothinker.world", "videothinker.train", "videothinker.reports", "torch")),
+        ("videothinker.reports", ("videothinker.train", "videothinker.world", "torch")),
+        ("videothinker.mcq", ("polars", "torch", "videothinker.train", "videothinker.diagnose")),
+        ("videothinker.curated", ("polars", "torch")),
+        ("videothinker.records", ("videothinker.store", "polars", "torch")),
+    ],
+)
+def test_rooms_meet_in_files_and_not_by_import(room: str, forbidden: tuple[str, ...]) -> None:
+    inside = {name: path for name, path in modules().items() if name == room or name.startswith(room + ".")}
+    assert inside, f"no module {room}"
+    broken = [(name, other) for name, path in inside.items() for other in forbidden if reaches(path, other)]
+    assert broken == []
+
+
+def test_only_the_store_puts_files_into_place() -> None:
+    writers = [name for name, path in modules().items() if "mkstemp(" in path.read_text() and name != "videothinker.store"]
+    assert writers == []
+
+
+def test_the_light_rooms_load_without_heavy_packages() -> None:
+    outside = {
+        name: path for name, path in modules().items() if not name.startswith(("videothinker.train", "videothinker.__main__"))
+    }
+    light = [name for name, path in outside.items() if not imported(path, top_level_only=True) & set(HEAVY)]
+    code = f"""
+import importlib, sys
+for name in {light!r}:
+    importlib.import_module(name)
+print([package for package in {HEAVY!r} if package in sys.modules])
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "command", ["", "world make", "curate clevrer", "curate check", "diagnose", "report", "demo", "train cdpo", "train bias"]
+)
+def test_help_needs_no_heavy_package(command: str) -> None:
+    code = f"""
+import sys
+from videothinker.cli import app
+try:
+    app({[*command.split(), "--help"]!r})
+except SystemExit as end:
+    assert end.code == 0, end.code
+loaded = [package for package in {(*HEAVY, "polars", "pandas", "matplotlib", "numpy")!r} if package in sys.modules]
+assert not loaded, loaded
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "Usage" in result.stdout

@@ -1,0 +1,59 @@
+"""The command `vt`: a command parses its options, calls one function and prints the result.
+
+A package and not one file: six groups of commands with their help texts would be a thousand lines. Nothing else imports it.
+Heavy imports (polars, torch, matplotlib) stand inside the command bodies, so that every `--help` answers at once.
+"""
+
+import sys
+
+import typer
+
+from videothinker.cli import curate, demo, diagnose, report, train, world
+from videothinker.cli.console import err
+from videothinker.errors import VtError
+
+app = typer.Typer(
+    name="vt",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Does my video-language model reason, or does it just look? Start with [bold]vt demo[/bold].",
+)
+app.command(name="demo")(demo.demo)
+app.add_typer(world.app, name="world")
+app.add_typer(curate.app, name="curate")
+app.command(name="diagnose")(diagnose.diagnose)
+app.command(name="report")(report.report)
+app.add_typer(train.app, name="train")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from videothinker import __version__
+
+        typer.echo(f"videothinker {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit.", callback=_show_version, is_eager=True),
+) -> None:
+    """Holds the options of `vt` itself."""
+
+
+def main() -> None:
+    """Run `vt`. A `VtError` becomes one line on stderr and exit code 2; a bug keeps its traceback and exits 1."""
+    try:
+        app()
+    except VtError as error:
+        err.print(f"[bold red]error:[/bold red] {_plain(str(error))}", soft_wrap=True, highlight=False)
+        sys.exit(2)
+
+
+def _plain(text: str) -> str:
+    """One line, and no rich markup read into a user's file names."""
+    from rich.markup import escape
+
+    return escape(" ".join(text.split()))

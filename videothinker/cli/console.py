@@ -1,0 +1,57 @@
+"""What the commands print with: two consoles and the progress bar."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from videothinker.records import Progress
+
+out = Console(highlight=False)
+"""Results, on stdout."""
+err = Console(stderr=True, highlight=False)
+"""Progress, warnings and errors, on stderr."""
+
+
+@contextmanager
+def progress_bar(description: str, total: int | None, unit: str = "it") -> Iterator[Progress]:
+    """A bar on stderr that vanishes when done; yields the function that advances it.
+
+    Shows count, rate in `unit` a second and time left. `total` None: unknown, a pulse.
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:,.1f} {unit}/s", style="dim")
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda n: bar.advance(task, n)
+
+
+def warn(message: str) -> None:
+    """One warning line on stderr."""
+    from rich.markup import escape
+
+    err.print(f"[bold yellow]warning:[/bold yellow] {escape(message)}", soft_wrap=True)

@@ -1,0 +1,5 @@
+"""`vt demo`."""
+
+
+def demo() -> None:
+    """TBD."""

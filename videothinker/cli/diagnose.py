@@ -1,0 +1,5 @@
+"""`vt diagnose`."""
+
+
+def diagnose() -> None:
+    """TBD."""

@@ -1,0 +1,5 @@
+"""`vt report`."""
+
+
+def report() -> None:
+    """TBD."""

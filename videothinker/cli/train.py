@@ -1,0 +1,5 @@
+"""`vt train`."""
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="TBD")

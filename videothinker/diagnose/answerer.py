@@ -1,0 +1,30 @@
+"""What stands between a question and its reply: a built-in solver, a checkpoint or a server, all behind one protocol."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from videothinker.records import CuratedQuestion
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """One raw reply, before anything is read from it."""
+
+    question_id: str
+    reply: str | None
+    """The generated text; None when the clip could not be read (the question becomes a decode_error)."""
+    truncated: bool = False
+    """True when generation stopped at the token limit."""
+    error: str | None = None
+    """Why there is no reply; only with `reply` None."""
+
+
+class Answerer(Protocol):
+    """Answers questions; `diagnose` reads, grades and stores what it yields."""
+
+    def answer(self, questions: Sequence[CuratedQuestion]) -> Iterator[Answer]:
+        """Yield exactly one `Answer` a question, in any order, each as soon as it is known."""
+
+    def describe(self) -> dict[str, Any]:
+        """What was really fed and with what, for run.json: frames, frame size, video tokens, dtype, attention, decoder, ..."""

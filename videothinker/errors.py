@@ -1,0 +1,17 @@
+"""The one exception for what a user got wrong.
+
+`VtError` is printed by the command line as a single line, without traceback, and ends with exit code 2. Everything else that
+is raised is a bug of ours and keeps its traceback (exit code 1).
+"""
+
+
+class VtError(Exception):
+    """The user's input cannot be used as it is.
+
+    The message is one line: what was found, where (file, scene, field), what was expected, what to do.
+    """
+
+
+def missing_extra(package: str, extra: str, purpose: str) -> VtError:
+    """The error for an optional package that is not installed: names what needs it and the command that installs it."""
+    return VtError(f"{purpose} needs the package '{package}', which is not installed: pip install 'videothinker[{extra}]'")
