@@ -1,0 +1,48 @@
+"""The command line's manners: exit codes, one clear line for a user's mistake, a traceback for a bug of ours."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def run_main(raise_what: str) -> subprocess.CompletedProcess[str]:
+    """`vt` with a command that raises."""
+    code = f"""
+import sys
+from videothinker import cli
+from videothinker.errors import VtError
+@cli.app.command()
+def boom() -> None:
+    raise {raise_what}
+sys.argv = ["vt", "boom"]
+cli.main()
+"""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_a_users_mistake_is_one_line_and_exit_2() -> None:
+    result = run_main('VtError("scene[3].json: collision[0] has 1 id,\\n expected 2")')
+    assert result.returncode == 2
+    assert result.stderr == "error: scene[3].json: collision[0] has 1 id, expected 2\n"
+    assert result.stdout == ""
+
+
+def test_a_bug_keeps_its_traceback_and_exits_1() -> None:
+    result = run_main('ValueError("ours")')
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+    assert "ValueError: ours" in result.stderr
+
+
+def test_ctrl_c_exits_without_a_traceback() -> None:
+    result = run_main("KeyboardInterrupt()")
+    assert result.returncode in (1, 130)
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["-h"]])
+def test_version_and_help_exit_0(arguments: list[str]) -> None:
+    result = subprocess.run([sys.executable, "-m", "videothinker", *arguments], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "videothinker 0." in result.stdout or "vt demo" in result.stdout
