@@ -1,0 +1,60 @@
+"""The camera: from CLEVRER's coordinates to pixels of the 480x320 clip.
+
+A pinhole without roll that looks along -x and down at the origin (`table.py` has the axes) and never moves, as in CLEVRER.
+Pixel coordinates are continuous: (0, 0) is the top left corner of the picture and pixel (column i, row j) covers
+[i, i+1) x [j, j+1). Other sizes are the same picture resized, so they need no camera of their own.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+WIDTH, HEIGHT = 480, 320
+"""Size of CLEVRER's clips, in pixels."""
+FOCAL = 760.0
+"""Focal length in pixels of the 480x320 picture: a field of view of 35 by 24 degrees."""
+ELEVATION = math.radians(36)
+"""Angle at which the camera looks down."""
+DISTANCE = 7.5
+"""From the eye to the origin. An object is 29 pixels wide at the picture's far edge, 40 at the origin, 52 at the near edge."""
+
+SIN, COS = math.sin(ELEVATION), math.cos(ELEVATION)
+EYE = np.array([DISTANCE * COS, 0.0, DISTANCE * SIN])
+"""Where the camera stands."""
+
+
+def project(points: ArrayLike) -> NDArray[np.float64]:
+    """Where points are seen.
+
+    Args:
+        points: (..., 3), CLEVRER's units.
+
+    Returns:
+        (..., 3): pixel x (to the right), pixel y (downwards), and depth along the viewing axis in CLEVRER's units. Points
+        outside the picture get coordinates outside it; behind the camera depth is negative, and x and y mean nothing.
+    """
+    offset = np.asarray(points, dtype=np.float64) - EYE
+    x, y, z = offset[..., 0], offset[..., 1], offset[..., 2]
+    depth = -COS * x - SIN * z
+    with np.errstate(divide="ignore", invalid="ignore"):
+        column = WIDTH / 2 + FOCAL * y / depth
+        row = HEIGHT / 2 + FOCAL * (SIN * x - COS * z) / depth
+    return np.stack([column, row, depth], axis=-1)
+
+
+def in_view(location: ArrayLike) -> NDArray[np.bool_]:
+    """(...,) bool: is the point (..., 3), an object's centre, within the picture? CLEVRER's `inside_camera_view`."""
+    pixel = project(location)
+    column, row, depth = pixel[..., 0], pixel[..., 1], pixel[..., 2]
+    return (depth > 0) & (column >= 0) & (column < WIDTH) & (row >= 0) & (row < HEIGHT)
+
+
+def rays(column: Any, row: Any) -> tuple[Any, Any, Any]:
+    """Directions (x, y, z) of the rays through pixel coordinates, of depth 1: the point seen at depth t is EYE + t * ray.
+
+    x and z follow from the row alone, y from the column alone; arrays of any library keep their shapes.
+    """
+    up = (HEIGHT / 2 - row) / FOCAL
+    return -COS - SIN * up, (column - WIDTH / 2) / FOCAL, COS * up - SIN
