@@ -1,0 +1,70 @@
+"""The settings of a diagnosis: all that changes a number in its report, with bounds, as run.json holds it."""
+
+from typing import Any
+
+import msgspec
+
+from videothinker.errors import VtError
+from videothinker.mcq import Prompt
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How every checkpoint of one `vt diagnose` is asked. Built-in solvers only heed `split` and `seed`.
+
+    Raises on construction:
+        VtError: all values out of bounds, in one line.
+    """
+
+    split: str
+    """Split of the curated folder whose questions are asked."""
+    prompt: Prompt = Prompt.COT
+    n_frames: int | None = None
+    """Frames of each clip; None: what the checkpoint's own processor says, else 32 (paper, evaluation set-up)."""
+    max_pixels: int | None = None
+    """Largest number of pixels of one frame; None: what the checkpoint's own processor says, else 256*28*28 (paper)."""
+    batch_size: int = 8
+    """Questions that are answered at once. May differ when a run is resumed: a smaller one helps after running out of memory."""
+    temperature: float = 0.0
+    """0 is greedy decoding."""
+    seed: int = 42
+    max_new_tokens: int = 1024
+    """Longest reply; one that reaches it is `truncated` (1,024 in the paper's evaluator)."""
+    dtype: str = "auto"
+    """Of the weights: "auto" (as saved), "bfloat16", "float16" or "float32"."""
+    attention: str = "auto"
+    """transformers' attention implementation: "auto", "flash_attention_2", "sdpa" or "eager"."""
+    decoder: str = "auto"
+    """Backend that reads the clips, see `frames.read_clip`."""
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name} is {value!r}, expected {expected}"
+            for name, value, good, expected in (
+                ("n_frames", self.n_frames, self.n_frames is None or 1 <= self.n_frames <= 768, "1 to 768"),
+                ("max_pixels", self.max_pixels, self.max_pixels is None or self.max_pixels >= 28 * 28, "784 (28*28) or more"),
+                ("batch_size", self.batch_size, self.batch_size >= 1, "1 or more"),
+                ("temperature", self.temperature, 0 <= self.temperature <= 2, "0 to 2"),
+                ("max_new_tokens", self.max_new_tokens, self.max_new_tokens >= 1, "1 or more"),
+                (
+                    "dtype",
+                    self.dtype,
+                    self.dtype in ("auto", "bfloat16", "float16", "float32"),
+                    "auto, bfloat16, float16 or float32",
+                ),
+                (
+                    "attention",
+                    self.attention,
+                    self.attention in ("auto", "flash_attention_2", "sdpa", "eager"),
+                    "auto, flash_attention_2, sdpa or eager",
+                ),
+            )
+            if not good
+        ]
+        if wrong:
+            raise VtError("; ".join(wrong))
+
+    def identity(self) -> dict[str, Any]:
+        """What has to be the same for a run to be resumed: everything but the batch size."""
+        fields: dict[str, Any] = msgspec.to_builtins(self)
+        del fields["batch_size"]
+        return fields
