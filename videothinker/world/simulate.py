@@ -4,17 +4,63 @@ Every roll-out starts from the same initial state, so the counterfactual is exac
 left out, and not an estimate. The physics is Chipmunk's (pymunk), two-dimensional and seen from above; `docs/world.md` says
 why, with the measurement. A scene is a function of (seed, scene index) alone.
 
-What counts as one collision: the first contact of two objects, at a moment when both are in view. A pair that stays in touch,
+What counts as one collision: the first contact of two objects at a moment when both are in view. A pair that stays in touch,
 or meets again, is the same event, so "the collision between X and Y" names at most one; contacts out of view move objects but
 are not events, for nobody sees them.
 """
 
+import math
 from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from random import Random
+from typing import NamedTuple
 
 import numpy as np
+import pymunk
+import pymunk.batch
 from numpy.typing import NDArray
 
 from videothinker.records import Collision, SceneObject
+from videothinker.world.camera import in_view
+from videothinker.world.table import COLORS, FPS, HALF_SIZE, MATERIALS, N_FRAMES, OFFSTAGE_RADIUS, SHAPES, STAGE_RADIUS
+
+N_UNSEEN_FRAMES = 64
+"""Frames simulated after the clip's end, for "what will happen next": 2.56 s."""
+STEPS_A_FRAME = 4
+"""Physics steps a frame (100 Hz): the fastest object moves less than a fifth of its width in one."""
+DECELERATION = {"cube": 0.5, "cylinder": 0.5, "sphere": 0.25}
+"""What the table's Coulomb friction takes from a moving object, units/s^2; spheres roll, so they keep their speed longer."""
+ELASTICITY = 0.75
+"""Of each object; two in contact multiply theirs."""
+FRICTION = 0.4
+"""Coulomb coefficient of each object's side; two in contact multiply theirs."""
+ENTRY_SPEED = (1.5, 3.5)
+"""Speed when an object comes into view, units a second."""
+ENTRY_TIME = (0.0, 1.8)
+"""When an object comes into view, seconds."""
+LATE_TIME = (3.4, 5.0)
+"""When a late object comes into view, seconds: it makes most of what happens after the clip."""
+LATE_SHARE = 0.6
+"""Share of the scenes with 4 objects or more in which one object comes late."""
+N_OBJECTS = {3: 1, 4: 3, 5: 4, 6: 3}
+"""Number of objects and how often, relative to one another."""
+AIM_SPREAD = 0.15
+"""Standard deviation of where an entering object aims, around its target's centre."""
+
+_STATE = pymunk.batch.BodyFields.POSITION | pymunk.batch.BodyFields.ANGLE
+_STATE |= pymunk.batch.BodyFields.VELOCITY | pymunk.batch.BodyFields.ANGULAR_VELOCITY
+_GAP = 2 * math.sqrt(2) * HALF_SIZE + 0.06  # two cubes corner to corner, and a little air
+
+
+class Start(NamedTuple):
+    """Where one object is, and how it moves, at frame 0; nothing spins at the start."""
+
+    x: float
+    y: float
+    yaw: float
+    vx: float
+    vy: float
 
 
 @dataclass(frozen=True)
@@ -33,3 +79,171 @@ class Rollout:
     """(T, n, 3): radians a second; only z is not 0."""
     collisions: tuple[Collision, ...]
     """First contacts in view, by frame, then ids."""
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """One scene: the factual roll-out and all counterfactual ones."""
+
+    scene_index: int
+    factual: Rollout
+    unseen: tuple[Collision, ...]
+    """First contacts in view in the `N_UNSEEN_FRAMES` after the clip, of pairs that did not collide in it."""
+    without: dict[int, Rollout]
+    """By object_id: the roll-out of the same initial state without that object."""
+
+    @property
+    def objects(self) -> tuple[SceneObject, ...]:
+        """All objects of the scene; object_id i is at position i."""
+        return self.factual.objects
+
+
+def simulate(seed: int, scene_index: int) -> Simulation:
+    """Scene `scene_index` of the world `seed`, with every roll-out."""
+    rng = Random(f"{seed}:{scene_index}:scene")
+    objects, starts = draw_scene(rng)
+    factual, contacts = _run(objects, starts, N_FRAMES + N_UNSEEN_FRAMES)
+    seen = tuple(collision for collision in contacts if collision.frame < N_FRAMES)
+    met = {collision.object_ids for collision in seen}
+    unseen = tuple(c for c in contacts if c.frame >= N_FRAMES and c.object_ids not in met)
+    without = {}
+    for gone in range(len(objects)):
+        rest = [i for i in range(len(objects)) if i != gone]
+        without[gone] = roll_out(tuple(objects[i] for i in rest), tuple(starts[i] for i in rest))
+    return Simulation(scene_index, _clip(objects, factual, seen), unseen, without)
+
+
+def roll_out(objects: tuple[SceneObject, ...], starts: tuple[Start, ...]) -> Rollout:
+    """What happens in the `N_FRAMES` frames from the given initial state; `starts` one an object."""
+    states, contacts = _run(objects, starts, N_FRAMES)
+    return _clip(objects, states, contacts)
+
+
+def draw_scene(rng: Random) -> tuple[tuple[SceneObject, ...], tuple[Start, ...]]:
+    """Objects and initial state of a new scene: some at rest in view, the others on their way in.
+
+    An entering object starts so far outside that friction leaves it with the drawn speed when it reaches the edge of the view
+    at the drawn time, aimed at an object at rest or at a point of the stage. Nothing overlaps.
+    """
+    (n_objects,) = rng.choices(list(N_OBJECTS), weights=list(N_OBJECTS.values()))
+    looks = rng.sample(list(product(COLORS, MATERIALS, SHAPES)), n_objects)
+    n_entering = rng.randint(2, n_objects - 1)
+    starts: list[Start] = []
+    while len(starts) < n_objects - n_entering:
+        distance, angle = STAGE_RADIUS * math.sqrt(rng.random()), rng.uniform(-math.pi, math.pi)
+        start = Start(distance * math.cos(angle), distance * math.sin(angle), rng.uniform(-math.pi, math.pi), 0.0, 0.0)
+        if _is_free(start, starts, _GAP):
+            starts.append(start)
+    targets = list(starts)
+    is_late = n_objects > 3 and rng.random() < LATE_SHARE
+    while len(starts) < n_objects:
+        time = rng.uniform(*(LATE_TIME if is_late and len(starts) == n_objects - 1 else ENTRY_TIME))
+        start = _entering(rng, rng.choice(targets), time, DECELERATION[looks[len(starts)][2]])
+        if _is_free(start, starts, 3 * _GAP):
+            starts.append(start)
+    order = rng.sample(range(n_objects), n_objects)  # else a low id would mean "at rest at the start"
+    objects = tuple(SceneObject(i, *looks[k]) for i, k in enumerate(order))
+    return objects, tuple(starts[k] for k in order)
+
+
+def _entering(rng: Random, target: Start, time: float, deceleration: float) -> Start:
+    """An object outside the view that will come in after `time` seconds, if nothing stops it, and pass near the target."""
+    aim_x, aim_y = rng.gauss(target.x, AIM_SPREAD), rng.gauss(target.y, AIM_SPREAD)
+    direction = rng.randrange(360)
+    edge_x, edge_y = _edge(direction)
+    speed = rng.uniform(*ENTRY_SPEED)
+    heading = math.atan2(aim_y - edge_y, aim_x - edge_x)
+    back = speed * time + deceleration * time**2 / 2
+    speed += deceleration * time
+    ux, uy = math.cos(heading), math.sin(heading)
+    return Start(edge_x - back * ux, edge_y - back * uy, rng.uniform(-math.pi, math.pi), speed * ux, speed * uy)
+
+
+@cache
+def _edge(degrees: int) -> tuple[float, float]:
+    """The first point in this direction from the origin where an object is wholly out of view."""
+    angle = math.radians(degrees)
+    distances = np.arange(0, OFFSTAGE_RADIUS, 0.02)
+    points = np.stack([distances * math.cos(angle), distances * math.sin(angle), np.full_like(distances, HALF_SIZE)], axis=-1)
+    distance = float(distances[np.flatnonzero(in_view(points))[-1]]) + math.sqrt(2) * HALF_SIZE + 0.05
+    return distance * math.cos(angle), distance * math.sin(angle)
+
+
+def _is_free(start: Start, others: list[Start], gap: float) -> bool:
+    return all(math.hypot(start.x - other.x, start.y - other.y) >= gap for other in others)
+
+
+def _run(
+    objects: tuple[SceneObject, ...], starts: tuple[Start, ...], n_frames: int
+) -> tuple[NDArray[np.float64], tuple[Collision, ...]]:
+    """States (n_frames, n, 6) as x, y, yaw, vx, vy, spin; and the first contacts in view."""
+    space = pymunk.Space()
+    positions = {}
+    for position, (thing, start) in enumerate(zip(objects, starts, strict=True)):
+        body, shape = _body(thing.shape, start)
+        grip = DECELERATION[thing.shape] * body.mass
+        # The table's Coulomb friction, the usual way in a game engine seen from above: joints to the ground that want to
+        # stop all sliding and turning, and whose strength is limited to the friction force and its moment.
+        slide = pymunk.PivotJoint(space.static_body, body, (0, 0), (0, 0))
+        turn = pymunk.GearJoint(space.static_body, body, 0, 1)
+        slide.max_bias = turn.max_bias = 0
+        slide.max_force, turn.max_force = grip, grip * HALF_SIZE * 2 / 3
+        space.add(body, shape, slide, turn)
+        positions[body] = position
+
+    frame = 0
+    contacts: list[tuple[int, int, int]] = []
+
+    def touched(arbiter: pymunk.Arbiter, _space: pymunk.Space, _data: object) -> None:
+        first, second = sorted(positions[body] for body in arbiter.bodies)
+        contacts.append((frame, first, second))
+
+    space.on_collision(begin=touched)
+    buffer = pymunk.batch.Buffer()
+    pymunk.batch.get_space_bodies(space, _STATE, buffer)
+    for frame in range(1, n_frames):  # noqa: B007 - `touched` reads it
+        for _ in range(STEPS_A_FRAME):
+            space.step(1 / FPS / STEPS_A_FRAME)
+        pymunk.batch.get_space_bodies(space, _STATE, buffer)
+    states = np.frombuffer(buffer.float_buf()).reshape(n_frames, -1, 6)[:, : len(objects)]
+    return states, _first_contacts(objects, states, contacts)
+
+
+def _body(shape: str, start: Start) -> tuple[pymunk.Body, pymunk.Shape]:
+    """All weigh the same (1), as in CLEVRER; seen from above a cube is a square, the others are circles."""
+    edge = 2 * HALF_SIZE
+    is_cube = shape == "cube"
+    moment = pymunk.moment_for_box(1, (edge, edge)) if is_cube else pymunk.moment_for_circle(1, 0, HALF_SIZE)
+    body = pymunk.Body(1, moment)
+    body.position, body.angle, body.velocity = (start.x, start.y), start.yaw, (start.vx, start.vy)
+    outline = pymunk.Poly.create_box(body, (edge, edge)) if is_cube else pymunk.Circle(body, HALF_SIZE)
+    outline.elasticity, outline.friction = ELASTICITY, FRICTION
+    return body, outline
+
+
+def _first_contacts(
+    objects: tuple[SceneObject, ...], states: NDArray[np.float64], contacts: list[tuple[int, int, int]]
+) -> tuple[Collision, ...]:
+    """The events among all contacts (frame, position, position): see the module's docstring."""
+    seen = in_view(_location(states))
+    first: dict[tuple[int, int], int] = {}
+    for frame, a, b in contacts:
+        if seen[frame, a] and seen[frame, b]:
+            first.setdefault((objects[a].object_id, objects[b].object_id), frame)
+    return tuple(Collision(frame, pair) for pair, frame in sorted(first.items(), key=lambda item: (item[1], item[0])))
+
+
+def _location(states: NDArray[np.float64]) -> NDArray[np.float32]:
+    """(..., 3) centres of (..., 6) states."""
+    location = np.full((*states.shape[:-1], 3), HALF_SIZE, np.float32)
+    location[..., :2] = states[..., :2]
+    return location
+
+
+def _clip(objects: tuple[SceneObject, ...], states: NDArray[np.float64], collisions: tuple[Collision, ...]) -> Rollout:
+    """The first `N_FRAMES` of the states as a roll-out."""
+    states, yaw = states[:N_FRAMES], states[:N_FRAMES, :, 2].astype(np.float32)
+    velocity, angular_velocity = np.zeros((2, *states.shape[:2], 3), np.float32)
+    velocity[..., :2] = states[..., 3:5]
+    angular_velocity[..., 2] = states[..., 5]
+    return Rollout(objects, _location(states), yaw, velocity, angular_velocity, collisions)

@@ -18,7 +18,7 @@ HALF_SIZE = 0.2
 """Radius of spheres and cylinders, half the edge of cubes, half the height of all: so also the z of every object's centre.
 One size for all, as in CLEVRER, so that nothing bounces upwards."""
 
-STAGE_RADIUS = 2.0
+STAGE_RADIUS = 1.6
 """Objects that are in the scene from the start lie within this distance of the origin; the camera shows all of that disc."""
 OFFSTAGE_RADIUS = 6.5
 """The camera shows nothing of the table beyond this distance from the origin."""
