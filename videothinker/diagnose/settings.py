@@ -23,7 +23,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_pixels: int | None = None
     """Largest number of pixels of one frame; None: what the checkpoint's own processor says, else 256*28*28 (paper)."""
     batch_size: int = 8
-    """Questions that are answered at once. May differ when a run is resumed: a smaller one helps after running out of memory."""
+    """Questions that are answered at once. May differ when a run is resumed: a smaller one cures running out of memory."""
     temperature: float = 0.0
     """0 is greedy decoding."""
     seed: int = 42
