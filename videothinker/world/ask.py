@@ -1,0 +1,264 @@
+"""Ask about a simulated scene in CLEVRER's words and program dialect, with answers read off the roll-outs.
+
+Four types, as in the release: descriptive (what was seen), explanatory (which earlier event or object is responsible) and
+predictive (what comes after the clip), which `observe.py` makes, and here counterfactual (what if an object were not there).
+Objects are named by a shortest expression that fits no other object of the scene.
+
+The options of a counterfactual question are collisions of four kinds: in both roll-outs; only in the factual one (prevented,
+or with the removed object); only in the counterfactual one; in neither. A preset says how often the options are chosen so that
+watching the clip suffices, and under which reading of that.
+"""
+
+from dataclasses import dataclass
+from itertools import combinations
+from math import comb
+from random import Random
+from typing import NamedTuple
+
+import msgspec
+
+from videothinker.errors import VtError
+from videothinker.records import Rule
+from videothinker.world.observe import Choosing, collision_option, describe, explain, predict
+from videothinker.world.simulate import Simulation
+from videothinker.world.story import Pair, Story, pairs
+
+N_DESCRIPTIVE = 6
+"""Descriptive questions a scene (the release: 11)."""
+N_EXPLANATORY = 1
+"""Explanatory questions a scene, where something has a cause (the release: 1.7)."""
+N_COUNTERFACTUAL = 2
+"""Counterfactual questions a scene, about two different objects (the release: 1.9)."""
+N_OPTIONS = {2: 1, 3: 2, 4: 4}
+"""Number of options of a counterfactual question and how often, relative to one another; the release too has mostly 4."""
+HAPPENS = 0.6
+"""Chance that an option happens in the counterfactual, before the roll-out's limits: most pairs never meet, so that without
+this a bet on "does not happen" would pay."""
+NO_EVENT = 0.3
+"""How often a question whose options all do not happen is taken, where the draw gives one; in the release it is rare."""
+WITH_REMOVED, DIFFERENT = 0.5, 2.5
+"""How often an option is drawn that names the removed object (it is right to reject it without looking), and one that happens
+in only one of the two roll-outs (it tells apart who thinks from who looks), relative to the others."""
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """One option, as in the release."""
+
+    choice_id: int
+    choice: str
+    program: list[str]
+    answer: str
+    """correct | wrong"""
+
+
+class Question(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One question, as in the release; it has `answer` (descriptive) or `choices` (the others)."""
+
+    question_id: int
+    """0-based in its scene."""
+    question: str
+    question_type: str
+    """descriptive | explanatory | predictive | counterfactual"""
+    question_subtype: str | None = None
+    """Last module of a descriptive program: count, exist, query_color, ..."""
+    program: list[str]
+    answer: str | None = None
+    choices: list[Choice] | None = None
+
+
+class Counterfactual(NamedTuple):
+    """What the text of a counterfactual question means."""
+
+    question_id: int
+    removed_object: int
+    negated: bool
+    """True for "what will not happen"."""
+    options: tuple[Pair, ...]
+    """Which two objects each option says will collide."""
+
+
+class Asked(NamedTuple):
+    """The questions of one scene; `counterfactuals` explains those of that type, in the same order."""
+
+    questions: tuple[Question, ...]
+    counterfactuals: tuple[Counterfactual, ...]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How a world's counterfactual questions are chosen. The scenes are the same under every preset."""
+
+    rule: Rule
+    """The reading that `inferential` is about: any-option or oracle."""
+    inferential: float
+    """How often an inferential question is wanted. Where the scene has none about the objects not yet asked about, an
+    observational one is asked instead, and the other way round; docs/world.md has the measured shares."""
+    only: bool = False
+    """True: ask nothing where the wanted category is not to be had."""
+
+
+PRESETS = {
+    "clevrer74": Preset(Rule.ANY_OPTION, 0.28),
+    "balanced": Preset(Rule.ORACLE, 0.73),
+    "inferential": Preset(Rule.ORACLE, 1.0, only=True),
+}
+
+
+def preset_named(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        VtError: there is none; names those that exist.
+    """
+    if name not in PRESETS:
+        raise VtError(f"--preset {name}: there is no such preset; choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def ask(simulation: Simulation, preset: Preset, rng: Random) -> Asked:
+    """All questions of a scene, numbered in the release's order of types."""
+    story = Story(simulation.factual)
+    questions: list[Question] = []
+    for text, program, answer in describe(story, N_DESCRIPTIVE, rng):
+        questions.append(
+            Question(
+                question_id=len(questions),
+                question=text,
+                question_type="descriptive",
+                question_subtype=program[-1],
+                program=program,
+                answer=answer,
+            )
+        )
+
+    def add(kind: str, choosing: Choosing) -> None:
+        choices = [
+            Choice(i, option.text, option.program, "correct" if option.is_correct else "wrong")
+            for i, option in enumerate(choosing.options)
+        ]
+        questions.append(
+            Question(
+                question_id=len(questions),
+                question=choosing.text,
+                question_type=kind,
+                program=choosing.program,
+                choices=choices,
+            )
+        )
+
+    for choosing in explain(story, N_EXPLANATORY, rng):
+        add("explanatory", choosing)
+    prediction = predict(story, simulation.unseen, rng)
+    if prediction is not None:
+        add("predictive", prediction)
+    counterfactuals = []
+    for removed, options in _choose(simulation, preset, rng):
+        negated = rng.random() < 0.5
+        counterfactuals.append(Counterfactual(len(questions), removed, negated, options))
+        happens = pairs(simulation.without[removed].collisions)
+        add("counterfactual", _suppose(story, removed, negated, options, happens, rng))
+    return Asked(tuple(questions), tuple(counterfactuals))
+
+
+_WILL = (
+    "Which event will happen if the {} is removed?",
+    "Which of the following will happen if the {} is removed?",
+    "What will happen if the {} is removed?",
+    "What will happen without the {}?",
+    "Without the {}, what will happen?",
+    "Without the {}, which event will happen?",
+    "If the {} is removed, which event will happen?",
+)
+_WILL_NOT = (
+    "Which event will not happen if the {} is removed?",
+    "Which of the following will not happen if the {} is removed?",
+    "What will not happen if the {} is removed?",
+    "What will not happen without the {}?",
+    "Without the {}, what will not happen?",
+    "Without the {}, which event will not happen?",
+    "If the {} is removed, which event will not happen?",
+)
+
+
+def _suppose(story: Story, removed: int, negated: bool, options: tuple[Pair, ...], happens: set[Pair], rng: Random) -> Choosing:
+    """The counterfactual question in words and programs."""
+    name = story.name(removed, rng)
+    program = ["all_events", *name.program, "filter_counterfact", "belong_to", *(["negate"] if negated else [])]
+    text = rng.choice(_WILL_NOT if negated else _WILL).format(name.text)
+    return Choosing(text, program, [collision_option(story, pair, (pair in happens) != negated, rng) for pair in options])
+
+
+def observer_says(pair: Pair, removed: int, seen: set[Pair]) -> bool:
+    """Does one who only watched the clip think that the collision happens without the object? (method: the oracle rule)"""
+    return pair in seen and removed not in pair
+
+
+def _choose(simulation: Simulation, preset: Preset, rng: Random) -> list[tuple[int, tuple[Pair, ...]]]:
+    """(removed object, options) of the counterfactual questions.
+
+    Both rules come down to a mark on single options: under any-option "it was seen", under oracle "the observer is wrong
+    about it". One category has no marked option, the other has at least one.
+    """
+    seen = pairs(simulation.factual.collisions)
+    all_pairs = list(combinations(range(len(simulation.objects)), 2))
+    is_any_option = preset.rule is Rule.ANY_OPTION
+    happens = {removed: pairs(rollout.collisions) for removed, rollout in simulation.without.items()}
+    marked = {
+        removed: seen if is_any_option else {p for p in all_pairs if observer_says(p, removed, seen) != (p in happens[removed])}
+        for removed in happens
+    }
+    chosen: dict[int, tuple[Pair, ...]] = {}
+    for _ in range(N_COUNTERFACTUAL):
+        wants_inferential = rng.random() < preset.inferential
+        for is_inferential in [wants_inferential] if preset.only else [wants_inferential, not wants_inferential]:
+            wants_mark = is_inferential != is_any_option
+            candidates = rng.sample(left := sorted(happens.keys() - chosen), len(left))
+            if not wants_mark:  # first the objects without which something unmarked happens: else most answers were "none"
+                candidates.sort(key=lambda removed: happens[removed] <= marked[removed])
+            drawn = (
+                (removed, _draw(all_pairs, removed, seen, happens[removed], marked[removed], wants_mark, rng))
+                for removed in candidates
+            )
+            found = next(((removed, options) for removed, options in drawn if options is not None), None)
+            if found is not None:
+                chosen[found[0]] = found[1]
+                break
+    return list(chosen.items())
+
+
+def _draw(
+    all_pairs: list[Pair], removed: int, seen: set[Pair], happens: set[Pair], marked: set[Pair], wants_mark: bool, rng: Random
+) -> tuple[Pair, ...] | None:
+    """Options of one question: at least one marked, or none; None if that is not to be had (or rarely: not drawn).
+
+    First how many options and how many of them happen, as evenly over all answers as the roll-out allows, then which.
+    """
+    pool = all_pairs if wants_mark else [pair for pair in all_pairs if pair not in marked]
+    if wants_mark and not marked.intersection(pool):
+        return None
+    true, false = ([p for p in pool if (p in happens) is truth] for truth in (True, False))
+    shapes = {
+        (n, n_true): weight
+        * comb(n, n_true)
+        * HAPPENS**n_true
+        * (1 - HAPPENS) ** (n - n_true)
+        * (NO_EVENT if n_true == 0 else 1)
+        for n, weight in N_OPTIONS.items()
+        for n_true in range(n + 1)
+        if n_true <= len(true) and n - n_true <= len(false)
+    }
+    if not shapes:
+        return None
+
+    def draw(population: list[Pair], n: int) -> list[Pair]:
+        """n of them without replacement, weighted (Efraimidis and Spirakis: the largest u**(1/weight))."""
+        weights = (WITH_REMOVED if removed in p else DIFFERENT if (p in seen) != (p in happens) else 1 for p in population)
+        keys = [(rng.random() ** (1 / weight), pair) for weight, pair in zip(weights, population, strict=True)]
+        return [pair for _, pair in sorted(keys)[len(keys) - n :]]
+
+    for _ in range(10):
+        n, n_true = rng.choices(list(shapes), weights=list(shapes.values()))[0]
+        options = draw(true, n_true) + draw(false, n - n_true)
+        if not wants_mark or marked.intersection(options):
+            return tuple(rng.sample(options, n))
+    return None
