@@ -1,0 +1,95 @@
+"""A curated folder of three clips and a tiny checkpoint that has been taught to answer its questions by looking at them.
+
+A square of one colour crosses each clip; two questions a scene ask for its colour, so a right answer takes the right frames.
+"""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from videothinker import mcq, store
+from videothinker.curated import Curated, Manifest, open_curated
+from videothinker.records import Category, CuratedQuestion, Rule
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)}
+"""The options, in order."""
+
+
+def draw_square(path: Path, colour: tuple[int, int, int], *, n: int = 32) -> None:
+    """A film of `n` frames at 25 a second, 168 x 112."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 168, 112, "yuv420p"
+        for i in range(n):
+            frame = np.full((112, 168, 3), 120, np.uint8)
+            frame[10:100, 3 * i : 3 * i + 70] = colour
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def colour_question(scene: int, qid: int, colour: str, *, negated: bool) -> CuratedQuestion:
+    right = tuple(letter for letter, name in zip("ABC", COLOURS, strict=True) if (name == colour) != negated)
+    category = Category.OBSERVATIONAL if negated else Category.INFERENTIAL
+    return CuratedQuestion(
+        problem_id=2 * scene + qid + 1,
+        problem="Which colours does the square not have?" if negated else "Which colour is the square?",
+        options=tuple(mcq.option_line(i, name) for i, name in enumerate(COLOURS)),
+        solution=mcq.solution(right),
+        video=f"{colour}.mp4",
+        path=f"{colour}.mp4",
+        question_id=f"{scene}:{qid}",
+        scene_index=scene,
+        category=category,
+        observer=("A",),
+        gold=right,
+        removed_object=0,
+        negated=negated,
+        any_option=category,
+        correct_option=category,
+        oracle=category,
+    )
+
+
+def write_colours(folder: Path) -> Curated:
+    """A curated folder with the split "dev" only, its clips in `videos`."""
+    (folder / "videos").mkdir(parents=True)
+    questions = []
+    for scene, (name, colour) in enumerate(COLOURS.items()):
+        draw_square(folder / "videos" / f"{name}.mp4", colour)
+        questions += [colour_question(scene, qid, name, negated=bool(qid)) for qid in (0, 1)]
+    store.write_json(folder / "dev.json", questions)
+    store.write_jsonl(folder / "scenes.jsonl", [])
+    store.write_json(folder / "manifest.json", Manifest(rule=Rule.ORACLE, seed=42, videos_root="videos", splits={"dev": 6}))
+    return open_curated(folder)
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> Curated:
+    """A folder of one's own, to damage at will."""
+    return write_colours(tmp_path / "colours")
+
+
+@pytest.fixture(scope="session")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The taught checkpoint; once for all test processes, about 15 s."""
+    from videothinker.train import tiny
+
+    shared = tmp_path_factory.getbasetemp()
+    if "popen-gw" in shared.name:  # a pytest-xdist worker's own folder
+        shared = shared.parent
+    with FileLock(shared / "taught.lock"):
+        checkpoint = shared / "taught"
+        if not (checkpoint / "done").exists():
+            curated = write_colours(shared / "colours-for-teaching")
+            lessons = []
+            for question in curated.questions("dev"):
+                clip = curated.clip(question)
+                assert clip is not None
+                prompt = mcq.render_prompt(question.problem, question.options, mcq.Prompt.COT)
+                lessons.append(tiny.Lesson(clip, prompt, "<think>I look.</think>" + question.solution))
+            tiny.teach(tiny.build(checkpoint), lessons, n_steps=80, batch_size=6)
+            (checkpoint / "done").touch()
+    return checkpoint
