@@ -9,10 +9,11 @@ torn last line as not yet written.
 import hashlib
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -77,6 +78,21 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
     """Write one JSON value a line, all at once."""
     encoder = msgspec.json.Encoder()
     write_bytes(path, b"".join(encoder.encode(row) + b"\n" for row in rows))
+
+
+def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
+    """Put a folder at `path` in one step, in place of an older one: `fill` writes into an empty folder beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        fill(temporary)
+        temporary.chmod(0o755)
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.rename(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
 
 
 class JsonlAppender:
