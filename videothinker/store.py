@@ -41,8 +41,10 @@ _VERSIONED = (
 )
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Put `data` at `path` in one step: a reader, or a crash at any moment, sees the old file or the whole new one.
+
+    `durable=False` does not wait for the disk, for what can be made again.
 
     Raises:
         VtError: the folder cannot be written to.
@@ -55,8 +57,9 @@ def write_bytes(path: Path, data: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:
