@@ -18,7 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from videothinker.errors import VtError
-from videothinker.records import Rule
+from videothinker.records import Category, Rule
 from videothinker.world.observe import Choosing, collision_option, describe, explain, predict
 from videothinker.world.simulate import Simulation
 from videothinker.world.story import Pair, Story, pairs
@@ -191,6 +191,19 @@ def _suppose(story: Story, removed: int, negated: bool, options: tuple[Pair, ...
 def observer_says(pair: Pair, removed: int, seen: set[Pair]) -> bool:
     """Does one who only watched the clip think that the collision happens without the object? (method: the oracle rule)"""
     return pair in seen and removed not in pair
+
+
+def categories(question: Counterfactual, seen: set[Pair], happens: set[Pair]) -> dict[Rule, Category]:
+    """The question's category under every rule, straight from the roll-outs (curation must find the same from the files).
+
+    seen, happens: who collides with whom in the factual and in the counterfactual roll-out.
+    """
+    watching_suffices = {
+        Rule.ANY_OPTION: any(pair in seen for pair in question.options),
+        Rule.CORRECT_OPTION: any(pair in seen and pair in happens for pair in question.options),
+        Rule.ORACLE: all(observer_says(p, question.removed_object, seen) == (p in happens) for p in question.options),
+    }
+    return {rule: Category.OBSERVATIONAL if yes else Category.INFERENTIAL for rule, yes in watching_suffices.items()}
 
 
 def _choose(simulation: Simulation, preset: Preset, rng: Random) -> list[tuple[int, tuple[Pair, ...]]]:

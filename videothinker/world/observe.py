@@ -46,11 +46,11 @@ class Choosing(NamedTuple):
 
 def describe(story: Story, n: int, rng: Random) -> list[Description]:
     """At most `n` different descriptive questions."""
-    found: dict[str, Description] = {}
+    found: dict[tuple[str, ...], Description] = {}  # by program: the same question in other words is no second one
     for _ in range(3 * n):
         question = rng.choice(_TEMPLATES)(story, rng)
         if question is not None:
-            found.setdefault(question.text, question)
+            found.setdefault(tuple(question.program), question)
         if len(found) == n:
             break
     return list(found.values())

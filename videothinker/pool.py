@@ -1,0 +1,59 @@
+"""Apply a function to jobs in several processes and get the results in order, with bounded look-ahead.
+
+The processes are started afresh (spawn), since forking a process with threads or a GPU context may hang; they never see Ctrl-C
+and end with the process that started them, even if that is killed.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+_AHEAD = 8
+"""Jobs in hand a process: enough that none waits, few enough that an endless `jobs` fills no memory."""
+
+
+def map_in_order(function: Callable[[J], R], jobs: Iterable[J], workers: int) -> Generator[R, None, None]:
+    """Yield `function(job)` of each job in order; `jobs` may be endless. Close the generator to stop early.
+
+    function: importable by name, unless workers is 1: then all happens in this process.
+    """
+    if workers <= 1:
+        yield from map(function, jobs)
+        return
+    context = multiprocessing.get_context("spawn")
+    todo = iter(jobs)
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
+        try:
+            # Blocked signals stay blocked in processes that start meanwhile, so that Ctrl-C is this process's alone.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                pending: deque[Future[R]] = deque(pool.submit(function, job) for job in islice(todo, _AHEAD * workers))
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            while pending:
+                result = pending.popleft().result()
+                pending.extend(pool.submit(function, job) for job in islice(todo, 1))
+                yield result
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this is a started process
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
