@@ -1,0 +1,320 @@
+"""Ask checkpoints the questions of a split, one line on disk a reply, so that a killed run goes on where it stopped.
+
+RUN_DIR/NAME/ holds `run.json` (what is asked, of what, how), `predictions.jsonl` (appended one line a question) and, once all
+is asked, `metrics.json`, computed from the predictions' file alone. `plan` reads what is there and says which questions are
+owed; `diagnose` asks those. With several processes (torchrun), each appends to a file of its own, `predictions.rank3.jsonl`,
+and process 0 puts them together at the end; whatever a killed run of any number of processes left behind counts as answered.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from videothinker import mcq, store
+from videothinker.curated import Curated
+from videothinker.diagnose import metrics, solvers
+from videothinker.diagnose.answerer import Answer, Answerer
+from videothinker.diagnose.settings import Settings
+from videothinker.errors import VtError
+from videothinker.records import CuratedQuestion, Prediction, Progress, Status, no_progress
+
+RUN = "run.json"
+PREDICTIONS = "predictions.jsonl"
+METRICS = "metrics.json"
+
+
+class Job(NamedTuple):
+    """One checkpoint to ask, with what an earlier, unfinished run of it has left."""
+
+    ref: str
+    folder: Path
+    curated: Curated
+    settings: Settings
+    identity: dict[str, Any]
+    """The part of run.json that has to be the same for the run to be resumed."""
+    questions: list[CuratedQuestion]
+    """All of the split, in file order."""
+    wanted: set[str]
+    """Ids of the questions to ask: all, or those that `--limit` chose."""
+    done: dict[str, Prediction]
+    """What is answered already, decode errors among it."""
+
+    @property
+    def owed(self) -> list[CuratedQuestion]:
+        """The questions still to ask, in file order: those without a prediction, and those whose clip could not be read."""
+        answered = {key for key, prediction in self.done.items() if prediction.status is not Status.DECODE_ERROR}
+        return [
+            question
+            for question in self.questions
+            if question.question_id in self.wanted and question.question_id not in answered
+        ]
+
+
+def plan(
+    models: Mapping[str, str],
+    curated: Curated,
+    settings: Settings,
+    out: Path,
+    *,
+    endpoint: bool = False,
+    limit: int | None = None,
+    resume: bool = True,
+) -> list[Job]:
+    """What is to be asked, before any model is loaded. `models`: REF by name; `endpoint`: a server stands behind the REFs.
+
+    `limit` asks that many questions: those with the smallest hash of their id, so that a larger limit adds to a smaller one.
+    With `resume` False, what an earlier run left is not looked at, and `diagnose` replaces it.
+
+    Raises:
+        VtError: a folder holds a run with other settings or data (names what differs), or predictions that do not belong there.
+    """
+    if limit is not None and limit < 1:
+        raise VtError(f"--limit is {limit}, expected 1 or more")
+    questions = curated.questions(settings.split)
+    data = {"hash": data_hash(questions), "split": settings.split, "n_questions": len(questions)}
+    jobs = []
+    for name, ref in models.items():
+        folder = out / name
+        kind = "solver" if ref.startswith(solvers.PREFIX) else "endpoint" if endpoint else "checkpoint"
+        identity = {"name": name, "model": ref, "kind": kind, "settings": settings.identity(), "data": data}
+        done = {}
+        if resume:
+            _check_same(folder, identity)
+            done = match(questions, read_predictions(folder), folder)
+        jobs.append(Job(ref, folder, curated, settings, identity, questions, _chosen(questions, limit), done))
+    return jobs
+
+
+def diagnose(
+    jobs: Sequence[Job],
+    open_answerer: Callable[[Job], Answerer],
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+    barrier: Callable[[], None] = lambda: None,
+    progress: Progress = no_progress,
+) -> None:
+    """Ask what is owed and write the run folders. A model is opened only if it owes answers, and let go before the next.
+
+    `rank`, `world_size`, `barrier`: of several processes that share the work; each asks the questions of its own clips.
+    """
+    for job in jobs:
+        if rank == 0:
+            _start(job)
+        barrier()
+        fed = _ask(job, open_answerer, rank, world_size, progress) if job.owed else None
+        barrier()
+        if rank == 0:
+            _finish(job, fed)
+
+
+def open_builtin(job: Job) -> Answerer:
+    """The built-in solver that the job names."""
+    return solvers.open_solver(job.ref, curated=job.curated, seed=job.settings.seed)
+
+
+def read_predictions(folder: Path) -> dict[str, Prediction]:
+    """All predictions in a run's folder by question id, whichever process wrote them; {} when there are none yet.
+
+    A decode_error gives way to a later answer of the same question.
+
+    Raises:
+        VtError: a line is not a prediction, or a question is answered twice.
+    """
+    found: dict[str, Prediction] = {}
+    for path in _prediction_files(folder):
+        here: set[str] = set()
+        for number, row in enumerate(store.read_jsonl(path, Prediction), start=1):
+            earlier = found.get(row.question_id)
+            if earlier is None or earlier.status is Status.DECODE_ERROR:
+                found[row.question_id] = row
+            elif row.status is not Status.DECODE_ERROR and (row.question_id in here or row != earlier):
+                # The same line in two files is left by a kill between putting the processes' files together and removing them.
+                raise VtError(
+                    f"{path}: line {number} answers question {row.question_id} a second time; "
+                    f"remove one of the lines, or ask all again with --no-resume"
+                )
+            here.add(row.question_id)
+    return found
+
+
+def match(
+    questions: Sequence[CuratedQuestion], predictions: Mapping[str, Prediction], where: Path | str
+) -> dict[str, Prediction]:
+    """The predictions in the order of the questions, checked to be theirs.
+
+    Raises:
+        VtError: a prediction of a question that is not among them, graded against another gold answer, or with other letters
+            than the question's options.
+    """
+    by_id = {question.question_id: question for question in questions}
+    for key, row in predictions.items():
+        question = by_id.get(key)
+        if question is None:
+            raise VtError(
+                f"{where}: answers question {key}, which the curated data does not have; give the data it was asked from"
+            )
+        if set(row.gold) != set(question.gold) or set(row.observer) != set(question.observer):
+            raise VtError(
+                f"{where}: question {key} has another gold or observer's answer than the curated data; they do not match"
+            )
+        if not set(row.chosen or ()) <= set(mcq.LETTERS[: len(question.options)]):
+            raise VtError(
+                f"{where}: question {key} has {len(question.options)} options, but its `chosen` is {list(row.chosen or ())}"
+            )
+    return {key: predictions[key] for key in by_id if key in predictions}
+
+
+def grade(question: CuratedQuestion, answer: Answer) -> Prediction:
+    """What an answer becomes on disk."""
+    chosen = None if answer.reply is None else mcq.parse_reply(answer.reply, len(question.options))
+    if answer.reply is None:
+        status = Status.DECODE_ERROR
+    elif answer.truncated:
+        status = Status.TRUNCATED
+    else:
+        status = Status.NO_ANSWER if chosen is None else Status.OK
+    return Prediction(
+        question_id=question.question_id,
+        reply=answer.reply or "",
+        chosen=chosen,
+        gold=question.gold,
+        observer=question.observer,
+        status=status,
+        error=answer.error,
+    )
+
+
+def data_hash(questions: Sequence[CuratedQuestion]) -> str:
+    """SHA-256 of what a reply and its grade depend on: words, options, clip, gold and observer's answer, but not the label.
+
+    So a run can be scored under another rule, and resumed on a folder that was curated again under one.
+    """
+    return store.sha256_json([[q.question_id, q.problem, q.options, q.video, q.gold, q.observer] for q in questions])
+
+
+def shard(questions: Sequence[CuratedQuestion], rank: int, world_size: int) -> list[CuratedQuestion]:
+    """The share of one process: every `world_size`-th clip with all its questions, so that no clip is read twice."""
+    clips = {video: index for index, video in enumerate(dict.fromkeys(question.video for question in questions))}
+    return [question for question in questions if clips[question.video] % world_size == rank]
+
+
+def _chosen(questions: Sequence[CuratedQuestion], limit: int | None) -> set[str]:
+    ids = [question.question_id for question in questions]
+    return set(ids if limit is None else sorted(ids, key=store.sha256_json)[:limit])
+
+
+def _prediction_files(folder: Path) -> list[Path]:
+    return [path for path in (folder / PREDICTIONS, *sorted(folder.glob("predictions.rank*.jsonl"))) if path.is_file()]
+
+
+def _check_same(folder: Path, identity: Mapping[str, Any]) -> None:
+    if not (folder / RUN).is_file():
+        if _prediction_files(folder):
+            raise VtError(f"{folder}: has predictions but no {RUN}, so nobody knows how they were made; choose another --out")
+        return
+    old = store.read_json(folder / RUN, dict[str, Any])
+    differing = [f"{name} was {before}, is {after}" for name, before, after in _differences(old, msgspec.to_builtins(identity))]
+    if differing:
+        raise VtError(
+            f"{folder}: holds a run with other settings or data: {'; '.join(differing)}. "
+            f"Choose another --out or name, or start over with --no-resume"
+        )
+
+
+def _differences(before: Any, after: Any, name: str = "") -> list[tuple[str, str, str]]:
+    """(dotted name, value before, value after) wherever `before` differs in what `after` has."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return [row for key in after for row in _differences(before.get(key), after[key], f"{name}.{key}" if name else key)]
+    return [] if before == after else [(name, _short(before), _short(after))]
+
+
+def _short(value: Any) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 40 else f"{text[:16]}..."
+
+
+def _start(job: Job) -> None:
+    if not job.done:  # nothing that is kept: a first run, or one that replaces another
+        for path in (*_prediction_files(job.folder), job.folder / METRICS):
+            path.unlink(missing_ok=True)
+    if job.owed:
+        (job.folder / METRICS).unlink(missing_ok=True)
+        _write_record(job, None)
+
+
+def _ask(job: Job, open_answerer: Callable[[Job], Answerer], rank: int, world_size: int, progress: Progress) -> dict[str, Any]:
+    """Ask one process's share, a line each as soon as it is answered; returns what the answerer says it was fed."""
+    answerer = open_answerer(job)
+    owed = {question.question_id: question for question in shard(job.owed, rank, world_size)}
+    name = PREDICTIONS if world_size == 1 else f"predictions.rank{rank}.jsonl"
+    with store.JsonlAppender(job.folder / name) as file:
+        for answer in answerer.answer(list(owed.values())):
+            file.append(grade(owed.pop(answer.question_id), answer))
+            progress(1)
+    if owed:
+        raise RuntimeError(f"{job.ref} left {len(owed)} questions unanswered, {next(iter(owed))} among them")
+    return answerer.describe()
+
+
+def _finish(job: Job, fed: dict[str, Any] | None) -> None:
+    """One file of predictions in the order of the questions, run.json with what was fed, then the metrics."""
+    predictions = match(job.questions, read_predictions(job.folder), job.folder)
+    store.write_jsonl(job.folder / PREDICTIONS, predictions.values())
+    for path in _prediction_files(job.folder)[1:]:
+        path.unlink()
+    if fed is not None:
+        _write_record(job, fed, n_asked=len(predictions))
+    asked = [question for question in job.questions if question.question_id in predictions]
+    summary = metrics.summarize(asked, list(predictions.values()), job.curated.manifest.rule)
+    store.write_json(job.folder / METRICS, summary)
+
+
+def _write_record(job: Job, fed: dict[str, Any] | None, *, n_asked: int | None = None) -> None:
+    n_asked = len(job.wanted | set(job.done)) if n_asked is None else n_asked
+    record = {
+        **job.identity,
+        "settings": job.settings,
+        "partial": partial(n_asked, len(job.questions)),
+        "fed": fed,
+        "provenance": {**store.provenance(), "data": str(job.curated.folder.resolve())},
+    }
+    store.write_json(job.folder / RUN, record)
+
+
+def partial(n_asked: int, n_questions: int) -> dict[str, int] | None:
+    """run.json's `partial`: None when all of the split was asked."""
+    return None if n_asked == n_questions else {"asked": n_asked, "of": n_questions}
+
+
+def model_names(models: Sequence[str]) -> dict[str, str]:
+    """REF by name from `--model [NAME=]REF` options, in order.
+
+    The default name is a solver's name or the last part of a path or hub id. What stands before "=" is a name unless it looks
+    like a path, or the whole names an existing folder.
+
+    Raises:
+        VtError: two checkpoints of one name, or a name that cannot be that of a folder.
+    """
+    named: dict[str, str] = {}
+    for model in models:
+        name, equals, ref = model.partition("=")
+        if not equals or "/" in name or Path(model).exists():
+            ref = model
+            name = ref.removeprefix(solvers.PREFIX) if ref.startswith(solvers.PREFIX) else _last_part(ref)
+        if not ref:
+            raise VtError(f"--model {model}: names no checkpoint; expected NAME=REF")
+        if not re.fullmatch(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*", name):
+            raise VtError(f"--model {model}: '{name}' cannot be the name of a folder; give one as NAME=REF")
+        if name in named:
+            raise VtError(f"two checkpoints are named '{name}': {named[name]} and {ref}; tell them apart with --model NAME=REF")
+        named[name] = ref
+    return named
+
+
+def _last_part(ref: str) -> str:
+    path = Path(ref)
+    return path.resolve().name if path.exists() else path.name
