@@ -200,6 +200,7 @@ def _pyav(path: Path) -> _Source:
 def _decord(path: Path) -> _Source:
     import decord
 
+    decord.logging.set_level(decord.logging.FATAL)  # what is wrong with a file is in the error, not also on stderr
     try:
         reader = decord.VideoReader(str(path), num_threads=1)
     except (RuntimeError, decord.DECORDError) as error:
