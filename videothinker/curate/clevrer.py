@@ -1,0 +1,299 @@
+"""Read CLEVRER's annotations (folder or zip) and find its clips. `questions.py` reads the questions.
+
+An annotation is about 230 kB, of which labels need the object properties and the collision log: about 2 kB. The decoder is
+typed, so that the trajectory is checked to be JSON but builds no objects. What cannot be used is not raised but returned in
+place of the record, as a `Fault` with its reason, so that nothing is lost between reading and counting.
+
+Layout: annotation_train/annotation_00000-01000/annotation_00000.json and video_train/video_00000-01000/video_00000.mp4; all
+files in one folder, or the annotations in their zip, are read as well. Source: the README of the CLEVRER release.
+"""
+
+import hashlib
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from functools import lru_cache, partial
+from pathlib import Path, PurePosixPath
+from typing import Annotated, NamedTuple
+
+import msgspec
+
+from videothinker.curate.program import Color, Material, Shape
+from videothinker.errors import VtError
+from videothinker.pool import map_in_order
+from videothinker.records import Collision, Progress, Scene, SceneObject, no_progress
+
+N_FRAMES = 128
+"""Frames of a CLEVRER clip (5.12 s at 25 frames a second)."""
+
+_ANNOTATION_NAME = re.compile(r"annotation_(\d+)\.json")
+VIDEO_NAME = re.compile(r"video_(\d+)\.mp4")
+"""A clip's file name in the release; its number is the scene's index."""
+_CHUNK = 64  # annotations that one process reads at a time: 15 MB, a few hundredths of a second
+_WORTH_A_POOL = 512  # starting processes costs about as much as reading this many annotations
+
+
+class Fault(NamedTuple):
+    """Why a file, an entry or a question cannot be used."""
+
+    file: str
+    """Name of the file at fault."""
+    reason: str
+    """What was found, in which field, and what was expected."""
+
+
+class _Object(msgspec.Struct):
+    object_id: Annotated[int, msgspec.Meta(ge=0)]
+    color: Color
+    material: Material
+    shape: Shape
+
+
+class _Collision(msgspec.Struct):
+    frame_id: Annotated[int, msgspec.Meta(ge=0, lt=N_FRAMES)]
+    object_ids: tuple[int, int]
+
+
+class _Annotation(msgspec.Struct):
+    scene_index: int
+    video_filename: str
+    object_property: list[_Object]
+    collision: list[_Collision]
+
+
+_annotation_decoder = msgspec.json.Decoder(_Annotation)
+
+
+class Annotations(NamedTuple):
+    """Where the annotations of a release lie; nothing is read yet."""
+
+    path: Path
+    """The folder or the zip file."""
+    files: dict[int, list[str]]
+    """Scene index, as the file name has it -> paths relative to `path`; more than one if a scene was found twice."""
+    refused: list[str]
+    """Entries of the zip that point outside it. They are never read."""
+
+
+class ReadScenes(NamedTuple):
+    """The annotations of the scenes that were asked for."""
+
+    scenes: dict[int, Scene | Fault]
+    n_files: int
+    """Number of files whose bytes could be read."""
+    sha256: str
+    """Over the bytes of all files that were read, in order of scene: the identity of this input."""
+
+
+def find_annotations(path: Path) -> Annotations:
+    """List the annotation files below a folder (nested or flat) or inside the released zip.
+
+    Raises:
+        VtError: nothing there, not a zip, or no file is named like an annotation.
+    """
+    if path.is_dir():
+        names, refused = list(_files_below(path)), []
+    elif path.is_file():
+        entries = [name for name in _open_zip(path).namelist() if not name.endswith("/")]
+        refused = [name for name in entries if _points_outside(name)]
+        names = [name for name in entries if not _points_outside(name)]
+    else:
+        raise VtError(f"--annotations {path}: is neither a folder nor a file; give the release's annotation folder or zip")
+    files: dict[int, list[str]] = {}
+    for name in sorted(names):
+        if found := _ANNOTATION_NAME.fullmatch(PurePosixPath(name).name):
+            files.setdefault(int(found[1]), []).append(name)
+    if not files and not refused:
+        raise VtError(f"--annotations {path}: holds no annotation_00000.json or the like, in {len(names)} files")
+    return Annotations(path, files, refused)
+
+
+def read_scenes(
+    annotations: Annotations, wanted: Sequence[int], *, workers: int = 1, progress: Progress = no_progress
+) -> ReadScenes:
+    """Objects and collision log of each wanted scene, or why there is none.
+
+    workers: processes to read with; few files are read in this process, whatever it says. The result is the same.
+    """
+    singles = [index for index in wanted if len(annotations.files.get(index, ())) == 1]
+    jobs = [(index, annotations.files[index][0]) for index in singles]
+    chunks = [jobs[start : start + _CHUNK] for start in range(0, len(jobs), _CHUNK)]
+    scenes: dict[int, Scene | Fault] = {
+        index: _not_single(annotations, index) for index in wanted if len(annotations.files.get(index, ())) != 1
+    }
+    digests: dict[int, bytes] = {}
+    workers = workers if len(jobs) >= _WORTH_A_POOL else 1
+    with closing(map_in_order(partial(_read_chunk, annotations.path), chunks, workers)) as results:
+        for chunk, result in zip(chunks, results, strict=True):
+            for (index, _), (scene, digest) in zip(chunk, result, strict=True):
+                scenes[index] = scene
+                if digest:
+                    digests[index] = digest
+            progress(len(chunk))
+    total = hashlib.sha256()
+    for index in sorted(digests):
+        total.update(b"%d " % index + digests[index])
+    return ReadScenes(scenes, len(digests), total.hexdigest())
+
+
+def decode_annotation(data: bytes, name: str) -> Scene | Fault:
+    """The scene of one annotation file's bytes, or why it is none.
+
+    name: the file's name; its number has to be the scene's. The trajectory is skipped: it has to be JSON, no more.
+    """
+    try:
+        if not data.isascii():
+            data.decode()  # the typed decoder does not look into strings that it skips
+        raw = _annotation_decoder.decode(data)
+    except UnicodeDecodeError as error:
+        return Fault(name, f"is not UTF-8: {error.reason} at byte {error.start}")
+    except msgspec.MsgspecError as error:
+        return Fault(name, explain(error))
+    reason = _contradiction(raw, name)
+    if reason:
+        return Fault(name, reason)
+    return Scene(
+        raw.scene_index,
+        raw.video_filename,
+        tuple(SceneObject(o.object_id, o.color, o.material, o.shape) for o in raw.object_property),
+        tuple(Collision(c.frame_id, (min(c.object_ids), max(c.object_ids))) for c in raw.collision),
+    )
+
+
+def _contradiction(raw: _Annotation, name: str) -> str | None:
+    """What in an annotation cannot be true, if anything."""
+    named = _ANNOTATION_NAME.fullmatch(PurePosixPath(name).name)
+    if named and int(named[1]) != raw.scene_index:
+        return f"scene_index is {raw.scene_index}, expected {int(named[1])} as in the file's name"
+    video = VIDEO_NAME.fullmatch(raw.video_filename)
+    if (video and int(video[1]) != raw.scene_index) or not re.fullmatch(r"[^/\\]+", raw.video_filename):
+        return f"video_filename is '{raw.video_filename}', expected the clip of scene {raw.scene_index}"
+    ids = [thing.object_id for thing in raw.object_property]
+    for position, object_id in enumerate(ids):
+        if object_id in ids[:position]:
+            return f"object_property[{position}].object_id is {object_id} a second time"
+    for position, collision in enumerate(raw.collision):
+        first, second = collision.object_ids
+        if first == second:
+            return f"collision[{position}].object_ids is [{first}, {second}], expected two different objects"
+        for object_id in collision.object_ids:
+            if object_id not in ids:
+                return f"collision[{position}].object_ids names object {object_id}, which is not in object_property"
+    return None
+
+
+def _not_single(annotations: Annotations, index: int) -> Fault:
+    """Why a scene has not exactly one annotation."""
+    name = f"annotation_{index:05d}.json"
+    if index in annotations.files:
+        return Fault(name, f"was found {len(annotations.files[index])} times: {', '.join(annotations.files[index])}")
+    for entry in annotations.refused:
+        if PurePosixPath(entry.replace("\\", "/")).name == name:
+            return Fault(name, f"the zip's entry '{entry}' points outside the archive and was not read")
+    return Fault(name, f"is not in {annotations.path.name}")
+
+
+def _read_chunk(path: Path, jobs: Sequence[tuple[int, str]]) -> list[tuple[Scene | Fault, bytes]]:
+    """Each annotation's scene and the digest of its bytes (b"" if they cannot be read)."""
+    results: list[tuple[Scene | Fault, bytes]] = []
+    for _, name in jobs:
+        data = _read_bytes(path, name)
+        if isinstance(data, Fault):
+            results.append((data, b""))
+        else:
+            results.append((decode_annotation(data, PurePosixPath(name).name), hashlib.sha256(data).digest()))
+    return results
+
+
+def _read_bytes(path: Path, name: str) -> bytes | Fault:
+    try:
+        return (path / name).read_bytes() if path.is_dir() else _open_zip(path).read(name)
+    except OSError as error:
+        return Fault(PurePosixPath(name).name, f"cannot be read ({error.strerror or error})")
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:  # damaged or encrypted
+        return Fault(PurePosixPath(name).name, f"cannot be unpacked from {path.name}: {error}")
+
+
+@lru_cache(maxsize=1)
+def _open_zip(path: Path) -> zipfile.ZipFile:
+    """The opened zip, kept for the next entry: the table of 10,000 entries takes a while to read.
+
+    Raises:
+        VtError: not a zip file.
+    """
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise VtError(
+            f"--annotations {path}: is not a readable zip file ({error}); it may be cut, download it again"
+        ) from error
+
+
+def _points_outside(entry: str) -> bool:
+    path = PurePosixPath(entry.replace("\\", "/"))
+    return path.is_absolute() or ".." in path.parts or ":" in path.parts[0]
+
+
+def _files_below(folder: Path) -> Iterator[str]:
+    """POSIX paths, relative to `folder`, of all files below it; linked folders are entered, each folder once."""
+    seen: set[Path] = set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        real = Path(root).resolve()
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        below = Path(root).relative_to(folder).as_posix()
+        yield from names if below == "." else (f"{below}/{name}" for name in names)
+
+
+class Clips(NamedTuple):
+    """Where the clips lie below their folder."""
+
+    paths: dict[str, str]
+    """File name -> POSIX path relative to the folder. Empty when curating without clips."""
+
+    def path(self, video: str) -> str:
+        """A clip's path: where it lies, or where it should once it is there (nested as in the release, unless all are flat)."""
+        if video in self.paths:
+            return self.paths[video]
+        number = VIDEO_NAME.fullmatch(video)
+        flat = bool(self.paths) and not any("/" in path for path in self.paths.values())
+        if number is None or flat:
+            return video
+        thousand = int(number[1]) // 1000 * 1000
+        return f"video_{thousand:05d}-{thousand + 1000:05d}/{video}"
+
+
+def find_clips(folder: Path | None) -> Clips:
+    """The clips below a folder.
+
+    Raises:
+        VtError: not a folder, or a clip is there twice.
+    """
+    if folder is None:
+        return Clips({})
+    if not folder.is_dir():
+        raise VtError(f"--videos {folder}: is not a folder")
+    paths: dict[str, str] = {}
+    for path in sorted(_files_below(folder)):
+        name = PurePosixPath(path).name
+        if VIDEO_NAME.fullmatch(name) and name in paths:
+            raise VtError(
+                f"--videos {folder}: {name} is there twice ({paths[name]}, {path}); point to the folder that is meant"
+            )
+        paths.setdefault(name, path)
+    return Clips(paths)
+
+
+def explain(error: msgspec.MsgspecError) -> str:
+    """A decoder's error as "field: what was found", with the field's path first where there is one."""
+    message, _, path = str(error).partition(" - at `$")
+    path = path.rstrip("`").lstrip(".")
+    message = message[:1].lower() + message[1:]
+    if "truncated" in message:
+        message += " (the file is cut; download it again)"
+    return f"{path}: {message}" if path else message

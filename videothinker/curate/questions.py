@@ -1,0 +1,201 @@
+"""Read train.json and validation.json: the counterfactual questions, each with its programs and its answer.
+
+One unusable question costs itself and no other: it is returned as a `BadQuestion` with its reason and counted. Only a file that
+cannot be used at all is an error.
+"""
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
+
+from videothinker.curate.clevrer import VIDEO_NAME, Fault, explain
+from videothinker.errors import VtError
+from videothinker.mcq import LETTERS
+
+
+class _Choice(msgspec.Struct, frozen=True):
+    choice_id: int
+    choice: str
+    program: tuple[str, ...]
+    answer: Literal["correct", "wrong"] | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Question(msgspec.Struct, frozen=True):
+    question_id: int
+    question: str
+    program: tuple[str, ...]
+    choices: Annotated[tuple[_Choice, ...], msgspec.Meta(min_length=1, max_length=len(LETTERS))]
+
+
+class _Type(msgspec.Struct):
+    question_type: str
+
+
+class _Id(msgspec.Struct):
+    question_id: int
+
+
+class _Entry(msgspec.Struct):
+    """What the file says of one scene."""
+
+    scene_index: int
+    questions: list[msgspec.Raw]
+    video_filename: str | None = None
+
+
+class _Questions(msgspec.Struct):
+    questions: list[msgspec.Raw]
+
+
+_entry_decoder = msgspec.json.Decoder(_Entry)
+_type_decoder = msgspec.json.Decoder(_Type)
+_question_decoder = msgspec.json.Decoder(_Question)
+
+_NO_ANSWER = "has no answer"
+
+
+class Question(NamedTuple):
+    """A counterfactual question as the file has it."""
+
+    scene_index: int
+    qid: int
+    problem: str
+    program: tuple[str, ...]
+    options: tuple[str, ...]
+    """Texts, in file order."""
+    choice_programs: tuple[tuple[str, ...], ...]
+    gold: tuple[str, ...]
+    """Letters of the correct options."""
+
+
+class BadQuestion(NamedTuple):
+    """A counterfactual question, or what may have been one, that cannot be used."""
+
+    scene_index: int | None
+    qid: int | None
+    fault: Fault
+
+
+class Asked(NamedTuple):
+    """What a questions file asks."""
+
+    questions: list[Question]
+    """Counterfactual ones that could be read, in file order."""
+    bad: list[BadQuestion]
+    """Counterfactual ones that could not."""
+    scene_indices: frozenset[int]
+    """Every scene that the file has an entry for."""
+    sha256: str
+    """Of the file's bytes."""
+
+
+def read_questions(path: Path) -> Asked:
+    """The counterfactual questions of a questions file.
+
+    Raises:
+        VtError: the file as a whole cannot be used: missing, not JSON, not a list of scenes, without answers (test.json) or
+            without counterfactual questions.
+    """
+    try:
+        data = path.read_bytes()
+        data.decode()
+        entries = msgspec.json.decode(data, type=list[msgspec.Raw])
+    except OSError as error:
+        raise VtError(f"--questions {path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise VtError(f"--questions {path}: is not UTF-8: {error.reason} at byte {error.start}; download it again") from error
+    except msgspec.MsgspecError as error:
+        expected = "expected the list of scenes that the release's train.json is"
+        raise VtError(f"--questions {path}: {explain(error)}; {expected}") from error
+
+    read = [_read_entry(number, raw, path.name) for number, raw in enumerate(entries)]
+    questions = [item for _, items in read for item in items if isinstance(item, Question)]
+    bad = [item for _, items in read for item in items if isinstance(item, BadQuestion)]
+    if not questions and not bad:
+        raise VtError(f"--questions {path}: has no counterfactual question, in {len(entries)} scenes")
+    if not questions and (b'"answer"' not in data or all(item.fault.reason.endswith(_NO_ANSWER) for item in bad)):
+        raise VtError(f"--questions {path}: has no answers, like test.json; curate train.json or validation.json")
+    scenes = frozenset(index for index, _ in read if index is not None)
+    return Asked(*_part_duplicates(questions, bad, path.name), scenes, hashlib.sha256(data).hexdigest())
+
+
+def _read_entry(number: int, raw: msgspec.Raw, file: str) -> tuple[int | None, list[Question | BadQuestion]]:
+    """One scene's index and its counterfactual questions; what is wrong with the scene is wrong with each of them."""
+    index, fault = None, None
+    try:
+        entry = _entry_decoder.decode(raw)
+        index, questions = entry.scene_index, entry.questions
+        video = VIDEO_NAME.fullmatch(entry.video_filename or "")
+        if video and int(video[1]) != index:
+            fault = Fault(file, f"[{number}].video_filename is '{entry.video_filename}', expected the clip of scene {index}")
+    except msgspec.MsgspecError as error:
+        fault = Fault(file, f"[{number}]: {explain(error)}")
+        try:
+            questions = msgspec.json.decode(raw, type=_Questions).questions
+        except msgspec.MsgspecError:
+            return None, [BadQuestion(None, None, fault)]
+    items = [
+        _read_question(question, index, fault, Fault(file, f"[{number}].questions[{position}]"))
+        for position, question in enumerate(questions)
+    ]
+    return index, [item for item in items if item is not None]
+
+
+def _read_question(
+    raw: msgspec.Raw, index: int | None, scene_fault: Fault | None, place: Fault
+) -> Question | BadQuestion | None:
+    """One question; None if it is not a counterfactual one. `place`: the file, and the question's path in it."""
+    try:
+        if _type_decoder.decode(raw).question_type != "counterfactual":
+            return None
+        if scene_fault is not None or index is None:
+            return BadQuestion(index, _qid(raw), scene_fault or place)
+        question = _question_decoder.decode(raw)
+    except msgspec.MsgspecError as error:
+        return BadQuestion(index, _qid(raw), Fault(place.file, f"{place.reason}: {explain(error)}"))
+    if reason := _lacks(question):
+        return BadQuestion(index, question.question_id, Fault(place.file, f"{place.reason}: {reason}"))
+    return Question(
+        index,
+        question.question_id,
+        question.question,
+        question.program,
+        tuple(choice.choice for choice in question.choices),
+        tuple(choice.program for choice in question.choices),
+        tuple(letter for letter, choice in zip(LETTERS, question.choices, strict=False) if choice.answer == "correct"),
+    )
+
+
+def _lacks(question: _Question) -> str | None:
+    """What a question with all its fields lacks all the same."""
+    ids = [choice.choice_id for choice in question.choices]
+    for position, choice in enumerate(question.choices):
+        if choice.choice_id in ids[:position]:
+            return f"choices[{position}].choice_id is {choice.choice_id} a second time"
+        if choice.answer is msgspec.UNSET:
+            return f"choices[{position}] {_NO_ANSWER}"
+    return None
+
+
+def _qid(raw: msgspec.Raw) -> int | None:
+    """A question's id, whatever else is wrong with it."""
+    try:
+        return msgspec.json.decode(raw, type=_Id).question_id
+    except msgspec.MsgspecError:
+        return None
+
+
+def _part_duplicates(questions: list[Question], bad: list[BadQuestion], file: str) -> tuple[list[Question], list[BadQuestion]]:
+    """Move questions whose id is there twice to the bad ones, all of them: nothing says which one is meant."""
+    times: Counter[tuple[int | None, int | None]] = Counter((item.scene_index, item.qid) for item in questions)
+    times.update((item.scene_index, item.qid) for item in bad)
+    good = [item for item in questions if times[item.scene_index, item.qid] == 1]
+    twice = [
+        BadQuestion(q.scene_index, q.qid, Fault(file, f"question_id {q.qid} of scene {q.scene_index} is there {n} times"))
+        for q in questions
+        if (n := times[q.scene_index, q.qid]) > 1
+    ]
+    return good, bad + twice

@@ -1,0 +1,69 @@
+"""Which split a scene belongs to, and which questions of "train" make the training set.
+
+Membership is by hash, not by drawing from a stream of random numbers: it depends on the seed and the item alone, so that files
+that come or go move nobody else, and neither the order of reading nor the number of workers plays a part.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+from videothinker.errors import VtError
+from videothinker.records import Category
+
+TRAIN = "train"
+DEV = "dev"
+
+
+def fraction(seed: int, key: str) -> float:
+    """A number in [0, 1) that looks random and is the same every time for a seed and a key."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:8]) / 2**64
+
+
+def split_of(scene_index: int, seed: int, dev_share: float) -> str:
+    """ "dev" for about `dev_share` (0 <= share < 1) of all scenes, else "train"."""
+    return DEV if fraction(seed, f"scene {scene_index}") < dev_share else TRAIN
+
+
+def training_set(
+    categories: Mapping[str, Category], seed: int, *, size: int | None = None, observational_share: float | None = None
+) -> frozenset[str]:
+    """The question ids that make the training set: first come by hash of seed and id.
+
+    categories: question_id -> category, of all questions in "train".
+    size: number of questions wanted (> 0); None: as many as there are, or as the share allows.
+    observational_share: wanted share of observational questions, 0 to 1; None: as it comes.
+
+    Raises:
+        VtError: there are not enough questions (of one category); says which size is possible.
+    """
+    order = sorted(categories, key=lambda question_id: (fraction(seed, f"question {question_id}"), question_id))
+    if observational_share is None:
+        if size is not None and size > len(order):
+            raise VtError(
+                f"--train-size {size}: the train split has {len(order)} labelled questions; at most --train-size {len(order)}"
+            )
+        return frozenset(order[:size])
+
+    observational = [question_id for question_id in order if categories[question_id] is Category.OBSERVATIONAL]
+    inferential = [question_id for question_id in order if categories[question_id] is Category.INFERENTIAL]
+    largest = max(
+        n for n in range(len(order) + 1) if _fits(n, observational_share, len(observational), len(inferential))
+    )  # a few thousand cheap steps: plainer than the closed form and its rounding
+    wanted = largest if size is None else size
+    if wanted > largest or wanted == 0:
+        found = f"the train split has {len(observational)} observational and {len(inferential)} inferential questions"
+        possible = f"at most --train-size {largest}" if largest else "choose another share"
+        asked = "" if size is None else f"--train-size {size} "
+        raise VtError(f"{asked}--observational-share {observational_share:g}: {found}; {possible}")
+    n_observational = n_of_share(wanted, observational_share)
+    return frozenset(observational[:n_observational] + inferential[: wanted - n_observational])
+
+
+def n_of_share(n: int, share: float) -> int:
+    """`share` of `n`, rounded half up."""
+    return int(n * share + 0.5)
+
+
+def _fits(n: int, share: float, n_observational: int, n_inferential: int) -> bool:
+    wanted = n_of_share(n, share)
+    return wanted <= n_observational and n - wanted <= n_inferential
