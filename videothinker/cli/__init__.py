@@ -23,8 +23,8 @@ app = typer.Typer(
 app.command(name="demo")(demo.demo)
 app.add_typer(world.app, name="world")
 app.add_typer(curate.app, name="curate")
-app.command(name="diagnose")(diagnose.diagnose)
-app.command(name="report")(report.report)
+app.command(name="diagnose", epilog=diagnose.EPILOG)(diagnose.diagnose)
+app.command(name="report", epilog=report.EPILOG)(report.report)
 app.add_typer(train.app, name="train")
 
 

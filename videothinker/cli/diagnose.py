@@ -1,5 +1,192 @@
-"""`vt diagnose`."""
+"""`vt diagnose`, and the table and pages that it shares with `vt report`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from videothinker.cli.console import err, progress_bar, warn
+from videothinker.cli.console import out as console
+from videothinker.mcq import Prompt
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from videothinker.curated import Curated
+    from videothinker.diagnose.runs import Run
+    from videothinker.records import Estimate
+
+_DASH = "\u2013"
+_ASKING = "How the checkpoints are asked"
+_CAPTION = """\
+\u00b1: 95 % interval clustered by scene. gap: observational minus inferential.
+reliance: inferential answers that are the observer's.
+unread: no answer found; cut: at the token limit; lost: clip could not be read.
+"""
+EPILOG = """[bold]Examples[/bold]
+
+Solvers alone, no weights, no clips: what watching is worth on your data.
+
+  vt diagnose --data curated --model solver:observer --model solver:gold --out runs
+
+Two checkpoints on the held-out scenes, side by side:
+
+  vt diagnose --data curated --model base=Qwen/Qwen2.5-VL-3B-Instruct --model ours=runs/cdpo --out runs/dev
+
+A first look at 200 questions, on a server that speaks the OpenAI protocol:
+
+  vt diagnose --data curated --model Qwen2.5-VL-3B-Instruct --endpoint http://localhost:8000/v1 --limit 200 --out runs/look
+"""
 
 
-def diagnose() -> None:
-    """TBD."""
+def diagnose(
+    model: Annotated[
+        list[str],
+        typer.Option(
+            metavar="[NAME=]REF",
+            help="A checkpoint folder, a hub id, or solver:observer, gold, prior, random, none. Repeat for several.",
+        ),
+    ],
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder that vt curate clevrer wrote.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Run folder; the same one with the same settings is resumed.")],
+    videos: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the clips are, if not where curation found them.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Split to ask; default dev, else the only one.")] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="Ask N questions only; the report says it is partial.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Go on where a run stopped, or ask everything anew.")
+    ] = True,
+    prompt: Annotated[
+        Prompt, typer.Option(help="Reason first (cot), or answer at once.", rich_help_panel=_ASKING)
+    ] = Prompt.COT,
+    frames: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Frames a clip; default the checkpoint's own, else 32.", rich_help_panel=_ASKING),
+    ] = None,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Pixels a frame; default the checkpoint's own, else 200704.", rich_help_panel=_ASKING),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Questions at once.", rich_help_panel=_ASKING)] = 8,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.", rich_help_panel=_ASKING)] = 0.0,
+    max_new_tokens: Annotated[int, typer.Option(metavar="N", help="Longest reply.", rich_help_panel=_ASKING)] = 1024,
+    seed: Annotated[int, typer.Option(help="Of sampling, and of solver:random.", rich_help_panel=_ASKING)] = 42,
+    dtype: Annotated[
+        str, typer.Option(help="Of the weights: auto, bfloat16, float16, float32.", rich_help_panel=_ASKING)
+    ] = "auto",
+    attention: Annotated[str, typer.Option(help="auto, flash_attention_2, sdpa or eager.", rich_help_panel=_ASKING)] = "auto",
+    decoder: Annotated[str, typer.Option(help="What reads the clips.", rich_help_panel=_ASKING)] = "auto",
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Ask an OpenAI-compatible server; REF is the name it serves.", rich_help_panel=_ASKING
+        ),
+    ] = None,
+) -> None:
+    """Accuracy by category: does a checkpoint [bold]reason[/bold], or does it just [bold]look[/bold]?
+
+    Appends a line a question to OUT/NAME/predictions.jsonl and draws OUT/report.html.
+    Kill it anywhere and run it again: only what is missing is asked.
+
+    Chance, the blind prior and the observer, who only watches, are rows of every report.
+    """
+    from videothinker.curated import open_curated
+    from videothinker.diagnose import run, runs
+    from videothinker.diagnose.settings import Settings
+
+    curated = open_curated(data, videos)
+    settings = Settings(
+        split=split or curated.default_split(),
+        prompt=prompt,
+        n_frames=frames,
+        max_pixels=max_pixels,
+        batch_size=batch_size,
+        temperature=temperature,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+        dtype=dtype,
+        attention=attention,
+        decoder=decoder,
+    )
+    jobs = run.plan(run.model_names(model), curated, settings, out, endpoint=endpoint is not None, limit=limit, resume=resume)
+    kept = sum(len(job.wanted) - len(job.owed) for job in jobs)
+    if kept:
+        err.print(f"{kept:,} of {sum(len(job.wanted) for job in jobs):,} questions are answered already")
+    with progress_bar("asking", sum(len(job.owed) for job in jobs), "questions") as progress:
+        run.diagnose(jobs, lambda job: run.open_answerer(job, endpoint), progress=progress)
+    show_report(runs.load_runs(runs.folders_beside(jobs, out), curated), curated, out)
+
+
+def show_report(loaded: "Sequence[Run]", curated: "Curated", out: Path) -> None:
+    """Print the runs' table and verdicts, write their report into `out` and say where it is."""
+    from rich.console import Console
+
+    from videothinker import store
+    from videothinker.diagnose.metrics import verdict
+    from videothinker.diagnose.runs import comparisons, references
+    from videothinker.reports.diagnosis import diagnosis_pages
+
+    rule = loaded[0].metrics.rule
+    rows = [*references(loaded, curated, rule), *loaded]
+    console.print(f"answers exactly right, %, by category under the rule {rule}", soft_wrap=True)
+    wide = console if console.is_terminal else Console(highlight=False, width=160)  # no terminal: a file has room
+    wide.print(diagnosis_table(rows))
+    console.print(_CAPTION, style="dim", soft_wrap=True)
+    for each in loaded:
+        partial = each.settings["partial"]
+        if partial:
+            warn(f"{each.name} is partial: {partial['asked']:,} of {partial['of']:,} questions")
+        if each.metrics.all.n_decode_error:
+            warn(
+                f"{each.name}: {each.metrics.all.n_decode_error:,} questions left out, their clips could not be read; run again"
+            )
+        console.print(f"[bold]{escape(each.name)}[/bold]: {verdict(each.metrics)}", soft_wrap=True)
+    with progress_bar("drawing", sum(len(each.questions) for each in loaded), "questions") as progress:
+        pages = diagnosis_pages(rows, curated, out=out, progress=progress)
+    for name, content in pages.items():
+        store.write_bytes(out / name, content)
+    added = {each.name: each.metrics for each in rows if each.reference}
+    store.write_json(out / "summary.json", {"rule": rule, "references": added, "comparisons": comparisons(loaded)})
+    console.print(f"report: [bold]{escape(str(out / 'report.html'))}[/bold]", soft_wrap=True)
+
+
+def diagnosis_table(rows: "Sequence[Run]") -> "Table":
+    """The runs in lines, references dimmed and first.
+
+    Columns: accuracy by category, gap and shortcut reliance with their 95 % intervals; counts of what could not be read.
+    """
+    from rich import box
+    from rich.table import Table
+
+    solvers = {each.settings["model"] for each in rows if not each.reference}
+    rows = [each for each in rows if not (each.reference and each.settings["model"] in solvers)]
+    partial = [each.settings["partial"] for each in rows if each.settings.get("partial")]
+    title = f"partial: {partial[0]['asked']:,} of {partial[0]['of']:,} questions" if partial else None
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    table.add_column("checkpoint", overflow="fold")
+    for column in ("observa-\ntional", "inferential", "gap", "reliance", "unread", "cut", "lost", "n"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for number, each in enumerate(rows):
+        pool = each.metrics.all
+        table.add_row(
+            escape(each.name),
+            _percent(each.metrics.observational.per_question),
+            _percent(each.metrics.inferential.per_question),
+            _percent(each.metrics.gap, signed=True),
+            _percent(each.metrics.shortcut_reliance),
+            *("" if each.reference else f"{n:,}" for n in (pool.n_unparsed, pool.n_truncated, pool.n_decode_error)),
+            f"{pool.n_questions:,}",
+            style="dim" if each.reference else None,
+            end_section=each.reference and not rows[min(number + 1, len(rows) - 1)].reference,
+        )
+    return table
+
+
+def _percent(value: "Estimate", *, signed: bool = False) -> str:
+    if value.value is None:
+        return _DASH
+    middle = f"{100 * value.value:{'+' if signed else ''}.1f}"
+    return middle if value.stderr is None else f"{middle} \u00b1{196 * value.stderr:.1f}"

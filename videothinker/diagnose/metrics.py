@@ -464,9 +464,9 @@ def verdict(metrics: Metrics) -> str:
     if low > 0 and share.ci95 is not None and share.chance is not None and share.ci95[0] > share.chance:
         return "looks rather than reasons"
     if low > 0:
-        return "weaker where it has to reason, but not by the shortcut"
+        return "worse on inferential questions, but not with the observer's errors"
     if high < 0:
-        return "stronger where it has to reason"
+        return "better on inferential than on observational questions"
     return "no gap between looking and reasoning"
 
 

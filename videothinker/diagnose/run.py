@@ -111,9 +111,17 @@ def diagnose(
             _finish(job, fed)
 
 
-def open_builtin(job: Job) -> Answerer:
-    """The built-in solver that the job names."""
-    return solvers.open_solver(job.ref, curated=job.curated, seed=job.settings.seed)
+def open_answerer(job: Job, endpoint: str | None = None) -> Answerer:
+    """What answers for the job's REF: a built-in solver, a server at the URL `endpoint`, or a checkpoint loaded here."""
+    if job.identity["kind"] == "solver":
+        return solvers.open_solver(job.ref, curated=job.curated, seed=job.settings.seed)
+    if endpoint is not None:
+        from videothinker.diagnose.endpoint import open_endpoint
+
+        return open_endpoint(endpoint, job.ref, curated=job.curated, settings=job.settings)
+    from videothinker.diagnose.generate import open_checkpoint
+
+    return open_checkpoint(job.ref, curated=job.curated, settings=job.settings)
 
 
 def read_predictions(folder: Path) -> dict[str, Prediction]:
@@ -290,8 +298,8 @@ def partial(n_asked: int, n_questions: int) -> dict[str, int] | None:
     return None if n_asked == n_questions else {"asked": n_asked, "of": n_questions}
 
 
-def model_names(models: Sequence[str]) -> dict[str, str]:
-    """REF by name from `--model [NAME=]REF` options, in order.
+def model_names(models: Sequence[str], option: str = "--model") -> dict[str, str]:
+    """REF by name from `--model [NAME=]REF` options, in order; `option` is what messages call it.
 
     The default name is a solver's name or the last part of a path or hub id. What stands before "=" is a name unless it looks
     like a path, or the whole names an existing folder.
@@ -306,11 +314,13 @@ def model_names(models: Sequence[str]) -> dict[str, str]:
             ref = model
             name = ref.removeprefix(solvers.PREFIX) if ref.startswith(solvers.PREFIX) else _last_part(ref)
         if not ref:
-            raise VtError(f"--model {model}: names no checkpoint; expected NAME=REF")
+            raise VtError(f"{option} {model}: names nothing; expected NAME=REF")
         if not re.fullmatch(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*", name):
-            raise VtError(f"--model {model}: '{name}' cannot be the name of a folder; give one as NAME=REF")
+            raise VtError(f"{option} {model}: '{name}' cannot be the name of a folder; give one as NAME=REF")
         if name in named:
-            raise VtError(f"two checkpoints are named '{name}': {named[name]} and {ref}; tell them apart with --model NAME=REF")
+            raise VtError(
+                f"two checkpoints are named '{name}': {named[name]} and {ref}; tell them apart with {option} NAME=REF"
+            )
         named[name] = ref
     return named
 

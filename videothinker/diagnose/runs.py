@@ -81,6 +81,14 @@ def run_folders(folders: Iterable[Path]) -> list[Path]:
     return found
 
 
+def folders_beside(jobs: Sequence[run.Job], out: Path) -> list[Path]:
+    """The jobs' folders, after those of other runs in `out` that were asked the same questions: they share a report."""
+    ours = [job.folder for job in jobs]
+    asked = jobs[0].identity["data"]["hash"]
+    others = [path for path in run_folders([out]) if path not in ours]
+    return [*(path for path in others if store.read_json(path / run.RUN, _Record).data.hash == asked), *ours]
+
+
 def load_runs(folders: Iterable[Path], curated: Curated, rule: Rule | None = None) -> list[Run]:
     """Every run in the folders, scored again from its predictions, with the categories of `rule` (None: the folder's own).
 
@@ -109,7 +117,7 @@ def load_runs(folders: Iterable[Path], curated: Curated, rule: Rule | None = Non
         settings["partial"] = run.partial(len(predictions), len(splits[split]))
         name = record.name if names.count(record.name) == 1 else f"{path.resolve().parent.name}/{record.name}"
         runs.append(scored(name, settings, splits[split], predictions.values(), rule, path))
-    _check_names(runs)
+    check_names(runs)
     return runs
 
 
@@ -138,7 +146,7 @@ def under_rule(questions: Iterable[CuratedQuestion], rule: Rule) -> list[Curated
 def references(runs: Sequence[Run], curated: Curated, rule: Rule | None = None) -> list[Run]:
     """The rows to read a checkpoint against, on all questions that the runs answered: "chance", "prior" and "observer".
 
-    A solver that is among the runs anyway is left out, and so is "prior" where there is no train split to count answers in.
+    "prior" is left out where there is no train split to count answers in.
     """
     rule = rule or curated.manifest.rule
     asked = {
@@ -150,10 +158,9 @@ def references(runs: Sequence[Run], curated: Curated, rule: Rule | None = None) 
     questions = under_rule(asked.values(), rule)
     guessing = {"name": "chance", "model": "each option with probability 1/2"}
     found = [Run("chance", guessing, [], [], metrics.chance(questions, rule), folder=None, reference=True)]
-    present = {each.settings["model"] for each in runs}
     for name in ("prior", "observer"):
         ref = solvers.PREFIX + name
-        if ref in present or (name == "prior" and solvers.TRAIN not in curated.manifest.splits):
+        if name == "prior" and solvers.TRAIN not in curated.manifest.splits:
             continue
         answers = solvers.open_solver(ref, curated=curated, seed=0).answer(questions)
         graded = [run.grade(question, answer) for question, answer in zip(questions, answers, strict=True)]
@@ -185,7 +192,11 @@ def _read_again(question: CuratedQuestion, row: Prediction) -> Prediction:
     return msgspec.structs.replace(row, chosen=chosen, status=status)
 
 
-def _check_names(runs: Sequence[Run]) -> None:
+def check_names(runs: Sequence[Run]) -> None:
+    """
+    Raises:
+        VtError: two runs have one name.
+    """
     names = [each.name for each in runs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
