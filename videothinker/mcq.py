@@ -142,7 +142,10 @@ _LEAD = (
 )
 _LABEL = re.compile(rf"{_LEAD}(?P<verb>\s+(?:is|are)\b)?\s*(?P<colon>[:=])?\s*", re.IGNORECASE)
 _STATEMENT = re.compile(rf"(?:^|(?<=[.!?;:,]\s)){_LEAD}(?:\s+(?:is|are)\b\s*:?|\s*[:=])", re.IGNORECASE)
-_ITEM = re.compile(r"(?P<start>^|\n\s*|[,;]\s*|\s+and\s+)\(?(?P<letter>[A-Za-z])(?:[.):]+|\s+[-\u2013\u2014])\s+(?=\S)")
+_ITEM = re.compile(
+    r"(?P<start>^|\n\s*|[,;]\s*|\s+and\s+)\(?(?P<letter>[A-Za-z])"
+    r"(?:[.):]+\s+|[):]|\.(?=[A-Z][a-z])|\s+[-\u2013\u2014]\s+)(?=\S)"
+)
 _VERDICT = re.compile(r"(?:is\s+|are\s+)?(?:yes|no|not|true|false|correct|incorrect|right|wrong)\b", re.IGNORECASE)
 
 
