@@ -23,6 +23,8 @@ DISTANCE = 7.5
 SIN, COS = math.sin(ELEVATION), math.cos(ELEVATION)
 EYE = np.array([DISTANCE * COS, 0.0, DISTANCE * SIN])
 """Where the camera stands."""
+RIGHT, UP, FORWARD = np.array([0.0, 1.0, 0.0]), np.array([-SIN, 0.0, COS]), np.array([-COS, 0.0, -SIN])
+"""The picture's axes and the viewing axis."""
 
 
 def project(points: ArrayLike) -> NDArray[np.float64]:

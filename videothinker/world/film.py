@@ -1,0 +1,55 @@
+"""Films: a roll-out as an H.264 clip like CLEVRER's (480x320, 128 frames, 25 a second).
+
+The encoder runs on one thread with fixed settings, so the same roll-out gives the same bytes wherever the same versions of
+numpy and PyAV run.
+"""
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from videothinker import store
+from videothinker.errors import VtError
+from videothinker.world import draw
+from videothinker.world.camera import HEIGHT, WIDTH
+from videothinker.world.simulate import Rollout
+from videothinker.world.table import FPS
+
+CRF = 23
+"""x264's constant rate factor: `docs/world.md` says what it costs in bytes and in pixels."""
+
+
+def write_clip(rollout: Rollout, path: Path, *, width: int = WIDTH, height: int = HEIGHT, crf: int = CRF) -> None:
+    """Film a roll-out, factual or counterfactual, and put the mp4 at `path` in one step.
+
+    Args:
+        width, height: pixels, both even.
+        crf: x264's quality, 0 (lossless) to 51.
+
+    Raises:
+        VtError: an odd size, or `path` cannot be written.
+    """
+    if width % 2 or height % 2:
+        raise VtError(f"--size {width}x{height}: H.264 needs an even width and height")
+    store.write_bytes(path, encode(draw.stream([rollout], width=width, height=height), width, height, crf=crf))
+
+
+def encode(pictures: Iterable[Any], width: int, height: int, *, crf: int = CRF) -> bytes:
+    """The mp4 file of pictures that come some at a time, as (F, 3, height, width) uint8 RGB."""
+    import av
+
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        video = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "crf": str(crf), "threads": "1"})
+        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+        for some in pictures:
+            for picture in some:
+                frame = av.VideoFrame(width, height, "gbrp")
+                for plane, channel in zip(frame.planes, (picture[1], picture[2], picture[0]), strict=True):
+                    np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)[:, :width] = channel
+                container.mux(video.encode(frame))
+        container.mux(video.encode())
+    return file.getvalue()
