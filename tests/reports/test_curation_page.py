@@ -1,0 +1,117 @@
+"""The curation report says what the labels say, and chooses its examples well."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_factory import Made, make, make_curation, write_clip
+
+from videothinker.curate.build import Unresolved
+from videothinker.records import Category, Rule
+from videothinker.reports.curation import curation_pages, n_films
+
+
+def page_data(html: bytes) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html.decode(), re.DOTALL)
+    assert found is not None
+    data: dict[str, Any] = json.loads(found[1])
+    return data
+
+
+@pytest.fixture(scope="module")
+def made() -> Made:
+    return make(60)
+
+
+@pytest.fixture(scope="module")
+def pages(made: Made) -> dict[str, bytes]:
+    unresolved = [Unresolved(question_id="9:3", scene_index=9, qid=3, file="annotation_00009.json", reason="no <i>objects</i>")]
+    return curation_pages(make_curation(made, unresolved=unresolved))
+
+
+def test_the_pages_and_figures_are_all_there(pages: dict[str, bytes]) -> None:
+    figures = {
+        f"figure-{name}{theme}.{kind}" for name in ("share", "observer") for theme in ("", "-dark") for kind in ("png", "svg")
+    }
+    assert set(pages) == {"report.html", "report.md"} | figures
+
+
+def test_the_same_curation_gives_the_same_bytes(made: Made, pages: dict[str, bytes]) -> None:
+    again = curation_pages(make_curation(made))
+    assert again["report.md"] != pages["report.md"]  # without the unresolved question
+    assert again == curation_pages(make_curation(made))
+
+
+def test_shares_and_counts_are_those_of_the_labels(made: Made, pages: dict[str, bytes]) -> None:
+    questions = [question for part in made.questions.values() for question in part]
+    markdown = pages["report.md"].decode()
+    for rule in Rule:
+        n = sum(getattr(question, rule.column) is Category.OBSERVATIONAL for question in questions)
+        row = next(line for line in markdown.splitlines() if line.startswith(f"| {rule} |"))
+        assert f"| {n} | {len(questions) - n} | {100 * n / len(questions):.1f}\u00a0% [" in row
+    assert "181 counterfactual questions were read: 180 are labelled, 1 could not be." in markdown
+
+
+def test_the_overlap_of_the_rules_has_every_question_once(made: Made, pages: dict[str, bytes]) -> None:
+    rows = [
+        line.split(" | ")
+        for line in pages["report.md"].decode().splitlines()
+        if line.count("ational | ") + line.count("ferential | ") == 3
+    ]
+    assert len(rows) == 6
+    assert sum(int(row[4]) for row in rows) == 180
+
+
+def test_the_examples_are_clear_cases(made: Made, pages: dict[str, bytes]) -> None:
+    chosen = re.findall(r'data-question="([^"]+)"', pages["report.html"].decode())
+    by_id = {question.question_id: question for part in made.questions.values() for question in part}
+    seen, needed = (by_id[identity] for identity in chosen)
+    assert {getattr(seen, rule.column) for rule in Rule} == {Category.OBSERVATIONAL}
+    assert {getattr(needed, rule.column) for rule in Rule} == {Category.INFERENTIAL}
+    assert seen.observer == seen.gold != ()
+    assert needed.observer != needed.gold
+    assert set(chosen) <= {question["id"] for question in page_data(pages["report.html"])["questions"]}
+
+
+def test_the_observer_below_ninety_percent_is_warned_of() -> None:
+    weak = curation_pages(make_curation(make(60, rule=Rule.ANY_OPTION), Rule.ANY_OPTION))
+    strong = curation_pages(make_curation(make(60)))
+    assert b"--rule oracle" in weak["report.html"]
+    assert b"--rule oracle" in weak["report.md"]
+    assert b"--rule oracle" not in strong["report.html"]
+
+
+def test_the_blind_answer_comes_from_the_train_split_alone() -> None:
+    made = make(60)
+    twisted = make_curation(made)
+    train_only = make_curation(Made(made.scenes, {"train": made.questions["train"]}))
+
+    def blind(pages: dict[str, bytes]) -> str:
+        return pages["report.md"].decode().split("**Without any film")[1].split("**Questions by number")[0]
+
+    assert "train split" in blind(curation_pages(twisted))
+    dev_only = curation_pages(make_curation(Made(made.scenes, {"dev": made.questions["dev"]})))
+    assert "same questions" in blind(dev_only)
+    assert blind(curation_pages(twisted)) != blind(curation_pages(train_only))
+
+
+def test_what_comes_from_files_is_escaped(pages: dict[str, bytes]) -> None:
+    assert b"no &lt;i&gt;objects&lt;/i&gt;" in pages["report.html"]
+    assert b"no <i>objects" not in pages["report.html"]
+
+
+def test_clips_are_linked_from_where_the_page_lies(tmp_path: Path, made: Made) -> None:
+    question = made.questions["train"][0]
+    write_clip(tmp_path / "clips" / question.video)
+    counts: list[int] = []
+    curation = make_curation(made, videos_root=tmp_path / "clips")
+    html = curation_pages(curation, out=tmp_path / "curated", progress=counts.append)["report.html"]
+    data = page_data(html)
+    film = data["scenes"][str(question.scene_index)]["film"]
+    assert film["clip"] == f"../clips/{question.video}"
+    assert len(film["strip"]) == len(data["scenes"][str(question.scene_index)]["captions"])
+    assert [scene["film"] for scene in data["scenes"].values()].count(None) == len(data["scenes"]) - 1
+    assert b"Film strips of 1 clips" in html
+    assert sum(counts) <= n_films(curation)

@@ -1,0 +1,138 @@
+"""The diagnosis report says what the metrics say, under one rule, with every reply as text."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from curated_factory import write_curated
+from report_factory import Made, make, make_run, write_clip
+
+from videothinker import store
+from videothinker.curated import Curated, counterfactual_name, open_curated
+from videothinker.diagnose.metrics import summarize, verdict
+from videothinker.diagnose.runs import Run
+from videothinker.errors import VtError
+from videothinker.records import Rule, Status
+from videothinker.reports.diagnosis import diagnosis_pages
+from videothinker.reports.page import estimate
+
+
+def page_data(html: bytes) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html.decode(), re.DOTALL)
+    assert found is not None
+    data: dict[str, Any] = json.loads(found[1])
+    return data
+
+
+@pytest.fixture(scope="module")
+def made() -> Made:
+    return make(40)
+
+
+@pytest.fixture(scope="module")
+def runs(made: Made) -> list[Run]:
+    questions = made.questions["train"]
+    observer = make_run("observer", questions, skill=0, shortcut=1, reference=True)
+    return [
+        observer._replace(settings={"name": "observer", "model": "solver:observer"}),
+        make_run("base", questions, skill=0.7, shortcut=0.1),
+        make_run("grpo", questions, skill=0.4, shortcut=0.9),
+    ]
+
+
+def curated(folder: Path, made: Made) -> Curated:
+    """The made-up questions as a curated folder whose clips lie in `clips`."""
+    write_curated(folder / "curated", made.questions, videos_root="../clips")
+    store.write_jsonl(folder / "curated" / "scenes.jsonl", list(made.scenes.values()))
+    (folder / "clips").mkdir()
+    return open_curated(folder / "curated")
+
+
+def test_accuracy_and_verdict_are_those_of_the_metrics(runs: list[Run]) -> None:
+    pages = diagnosis_pages(runs, None)
+    markdown = pages["report.md"].decode()
+    for run in runs[1:]:
+        row = next(line for line in markdown.splitlines() if line.startswith(f"| {run.name} | 96 |"))
+        assert estimate(run.metrics.inferential.per_question) in row
+        assert f"- **{run.name}**: {verdict(run.metrics)}." in markdown
+    assert markdown.index("| base |") < markdown.index("| observer (reference) |")
+
+
+def test_every_pair_of_checkpoints_is_compared_and_references_are_not(runs: list[Run]) -> None:
+    changes = diagnosis_pages(runs, None)["report.md"].decode().split("## Changes")[1].split("##")[0]
+    rows = [line for line in changes.splitlines() if line.startswith("| base")]
+    assert len(rows) == 5
+    assert "observer |" not in changes
+    assert "Changes between" not in diagnosis_pages(runs[:2], None)["report.md"].decode()
+
+
+def test_without_curated_data_there_are_questions_and_replies_and_no_scene(runs: list[Run]) -> None:
+    data = page_data(diagnosis_pages(runs, None)["report.html"])
+    assert data["scenes"] == {}
+    assert len(data["questions"]) == 96
+    assert data["runs"] == ["base", "grpo"]
+    assert data["questions"][0]["replies"][0]["reply"] == runs[1].predictions[0].reply
+
+
+def test_a_run_that_was_asked_less_says_so(made: Made, runs: list[Run]) -> None:
+    part = runs[2]
+    rows = part.predictions[:10]
+    part = part._replace(
+        questions=part.questions[:10],
+        predictions=rows,
+        metrics=summarize(part.questions[:10], rows, Rule.ORACLE),
+        settings=part.settings | {"partial": {"asked": 10, "of": 96}},
+    )
+    pages = diagnosis_pages([runs[1], part], None)
+    assert b"grpo was asked 10 of 96 questions" in pages["report.html"]
+    assert b"grpo was asked 10 of 96 questions" in pages["report.md"]
+    replies = [question["replies"] for question in page_data(pages["report.html"])["questions"]]
+    assert sum(reply[1] is None for reply in replies) == 86
+
+
+def test_replies_and_names_stay_text(runs: list[Run]) -> None:
+    attack = "</script><script>window.hacked = true</script>"
+    run = runs[1]._replace(name=attack)
+    run.predictions[0] = msgspec.structs.replace(run.predictions[0], reply=attack)
+    html = diagnosis_pages([run], None)["report.html"].decode()
+    assert "<script>window" not in html
+    assert page_data(html.encode())["questions"][0]["replies"][0]["reply"] == attack
+
+
+def test_a_clip_that_could_not_be_read_shows_its_reason(runs: list[Run]) -> None:
+    run = runs[2]
+    lost = msgspec.structs.replace(
+        run.predictions[0], status=Status.DECODE_ERROR, reply="", chosen=None, error="clip is cut short"
+    )
+    run = run._replace(predictions=[lost, *run.predictions[1:]])
+    reply = page_data(diagnosis_pages([run], None)["report.html"])["questions"][0]["replies"][0]
+    assert reply == {"chosen": None, "right": False, "status": "decode_error", "reply": "clip is cut short"}
+
+
+def test_the_film_without_the_object_stands_beside_the_film(tmp_path: Path, made: Made, runs: list[Run]) -> None:
+    folder = curated(tmp_path, made)
+    question = runs[1].questions[0]
+    other = counterfactual_name(question.video, question.removed_object)
+    write_clip(tmp_path / "clips" / question.video)
+    write_clip(tmp_path / "clips" / other)
+    html = diagnosis_pages(runs, folder, out=tmp_path / "runs" / "dev")["report.html"]
+    data = page_data(html)
+    assert data["scenes"][str(question.scene_index)]["film"]["clip"] == f"../../clips/{question.video}"
+    shown = next(row for row in data["questions"] if row["id"] == question.question_id)
+    assert shown["film"]["clip"] == f"../../clips/{other}"
+    assert len(shown["film"]["strip"]) == len(data["scenes"][str(question.scene_index)]["captions"])
+    assert sum(bool(row.get("film")) for row in data["questions"] if row["id"] != question.question_id) == sum(
+        row.scene_index == question.scene_index and row.removed_object == question.removed_object
+        for row in runs[1].questions[1:]
+    )
+
+
+def test_runs_under_different_rules_and_no_runs_are_refused(made: Made, runs: list[Run]) -> None:
+    other = runs[1]._replace(metrics=summarize(runs[1].questions, runs[1].predictions, Rule.ANY_OPTION))
+    with pytest.raises(VtError, match="different rules"):
+        diagnosis_pages([runs[2], other], None)
+    with pytest.raises(VtError, match="no run"):
+        diagnosis_pages([runs[0]], None)

@@ -1,0 +1,97 @@
+"""Scenes and labels in words, on a scene worked out by hand."""
+
+import pytest
+
+from videothinker.records import Category, Collision, CuratedQuestion, Rule, Scene, SceneObject
+from videothinker.reports import words
+
+SCENE = Scene(
+    7,
+    "video_00007.mp4",
+    (
+        SceneObject(0, "red", "metal", "cube"),
+        SceneObject(1, "red", "rubber", "cube"),
+        SceneObject(2, "blue", "rubber", "sphere"),
+        SceneObject(3, "gray", "metal", "cylinder"),
+    ),
+    (Collision(46, (0, 2)), Collision(80, (1, 3)), Collision(99, (0, 2))),
+)
+
+
+def question(options: tuple[str, ...], gold: str, observer: str, *, removed: int = 1, negated: bool = False) -> CuratedQuestion:
+    seen, needed = Category.OBSERVATIONAL, Category.INFERENTIAL
+    return CuratedQuestion(
+        problem_id=1,
+        problem="Without the red rubber cube, what will happen?",
+        options=options,
+        solution="",
+        video="v.mp4",
+        path="v.mp4",
+        question_id="7:0",
+        scene_index=7,
+        category=needed,
+        observer=tuple(observer),
+        gold=tuple(gold),
+        removed_object=removed,
+        negated=negated,
+        any_option=seen,
+        correct_option=needed,
+        oracle=needed,
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "pair"),
+    [
+        ("The red metal cube and the sphere collide", (0, 2)),
+        ("The sphere collides with the red metal cube", (0, 2)),
+        ("The gray object collides with the blue rubber sphere", (2, 3)),
+        ("The red cube and the sphere collide", None),  # two red cubes
+        ("The green cube and the sphere collide", None),  # no such cube
+        ("The sphere and the blue object collide", None),  # the same object twice
+        ("The sphere enters the scene", None),
+    ],
+)
+def test_an_option_s_objects_are_found_or_given_up(option: str, pair: tuple[int, int] | None) -> None:
+    assert words.option_pair(option, SCENE) == pair
+
+
+def test_the_log_says_frame_second_and_objects() -> None:
+    assert words.log(SCENE)[0] == "frame 46, 1.84 s: red metal cube hits blue rubber sphere"
+
+
+def test_an_option_says_when_its_event_was_seen() -> None:
+    asked = question(
+        (
+            "A. The red metal cube and the sphere collide",  # seen twice: the first time counts
+            "B. The cylinder and the red rubber cube collide",  # seen, but with the removed object
+            "C. The cylinder and the sphere collide",  # not seen
+            "D. The red cube and the sphere collide",  # not certain which cube
+        ),
+        gold="C",
+        observer="A",
+    )
+    assert words.seen(asked, SCENE) == ["frame 46", "frame 80", "no", "\u2013"]
+
+
+def test_where_text_and_observer_contradict_each_other_nothing_is_claimed() -> None:
+    asked = question(("A. The red metal cube and the sphere collide",), gold="", observer="")
+    assert words.seen(asked, SCENE) == ["\u2013"]
+    asked = question(("A. The cylinder and the sphere collide",), gold="", observer="A")
+    assert words.seen(asked, SCENE) == ["yes"]
+
+
+def test_the_letters_of_a_negated_question_name_what_does_not_happen() -> None:
+    asked = question(("A. x", "B. y"), gold="B", observer="", negated=True)
+    assert words.happens(asked, asked.gold) == [True, False]
+
+
+def test_each_rule_gives_its_reason() -> None:
+    asked = question(
+        ("A. The red metal cube and the sphere collide", "B. The cylinder and the sphere collide"), gold="B", observer="A"
+    )
+    assert words.why(asked, SCENE) == {
+        Rule.ANY_OPTION: "The collision of option A (frame 46) is in the film.",
+        Rule.CORRECT_OPTION: "What would happen without the red rubber cube is not in the film.",
+        Rule.ORACLE: "Who only watched would answer A; right is B.",
+    }

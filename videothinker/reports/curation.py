@@ -1,0 +1,358 @@
+"""The curation report: what counterfactual questions ask, which of them watching answers, and what was curated.
+
+Every number is computed from the labels, not taken from the manifest, so that the page can be checked against the files.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from videothinker.curate.build import Curation
+from videothinker.curate.manifest import OBSERVER_FLOOR, PAPER_OBSERVATIONAL, PAPER_QUESTIONS
+from videothinker.diagnose.metrics import clustered_ratio
+from videothinker.mcq import LETTERS
+from videothinker.records import Category, CuratedQuestion, Estimate, Progress, Rule, Scene, no_progress
+from videothinker.reports import page, words
+from videothinker.reports.browser import Films, browser_data, shuffled
+from videothinker.reports.figures import Drawing, Line, Series, bars
+from videothinker.reports.page import Table, count, estimate, percent
+
+N_BROWSED = 2_000
+"""Most questions in the page's browser; all are in labels.parquet."""
+N_LISTED = 200
+"""Most unresolved questions and missing clips in the page; all are in unresolved.jsonl and manifest.json."""
+
+MEANING = {
+    Rule.ANY_OPTION: "some option names a collision that is in the film (the paper's sentence, word for word)",
+    Rule.CORRECT_OPTION: "some option names a collision that is in the film and that still happens without the object",
+    Rule.ORACLE: "who only watched gets the whole answer right",
+}
+"""When a question is observational."""
+
+_OVERLAP = {
+    (True, True, True): "A seen collision still happens, and watching gives the whole answer.",
+    (True, True, False): "A seen collision still happens, but watching gets another option wrong.",
+    (True, False, True): "The seen collisions go with the removed object; watching gives the whole answer.",
+    (True, False, False): "No seen collision still happens, and watching gets an option wrong.",
+    (False, False, True): "No option was seen, and none happens: watching gives the whole answer.",
+    (False, False, False): "No option was seen, but some happen once the object is gone.",
+}
+"""What it means to be observational under any-option, correct-option and oracle; the other two cannot be."""
+
+
+class Overlap(NamedTuple):
+    """Questions that the three rules label alike."""
+
+    observational: tuple[bool, ...]
+    """By rule, in the order of `Rule`."""
+    meaning: str
+    n: int
+    share: float
+
+
+def curation_pages(curation: Curation, *, out: Path | None = None, progress: Progress = no_progress) -> dict[str, bytes]:
+    """report.html, report.md and the figures (PNG and SVG, light and dark) of one curation, by file name.
+
+    out: folder that the page will lie in, for links to clips; None: no links. `progress` counts the questions whose film
+    strips were looked for, at most `n_films(curation)`.
+    """
+    labels, scenes, manifest = curation.labels, curation.scenes, curation.manifest
+    rule = Rule(manifest["rule"])
+    shares = {each: _mean(labels, labels[each.column] == Category.OBSERVATIONAL) for each in Rule}
+    observer = {(each, kind): _observer(labels, each, kind) for each in Rule for kind in Category}
+    overlaps = _overlaps(labels)
+    asked = [(split, question) for split, questions in curation.questions.items() for question in questions]
+    examples = _examples([question for _, question in asked], scenes, rule, curation.videos_root)
+    browsed = _browsed(asked, examples)
+    films = Films(curation.videos_root, out)
+    films.embed([*examples.values(), *_in_hash_order(browsed)], scenes, progress)
+    drawings = [_share_figure(shares), _observer_figure(observer)]
+    score = observer[rule, Category.OBSERVATIONAL].value
+    context: dict[str, Any] = {
+        "rule": rule,
+        "meaning": MEANING,
+        "n": labels.height,
+        "n_scenes": labels["scene_index"].n_unique(),
+        "shares": shares,
+        "observer": {kind: observer[rule, kind] for kind in Category},
+        "weak": score is not None and score < OBSERVER_FLOOR,
+        "paper": (PAPER_OBSERVATIONAL, PAPER_QUESTIONS, PAPER_OBSERVATIONAL / PAPER_QUESTIONS),
+        "is_paper_split": manifest.get("paper") is not None,
+        "n_any_option": int((labels[Rule.ANY_OPTION.column] == Category.OBSERVATIONAL).sum()),
+        "examples": [_told(kind, question, scenes[question.scene_index], rule) for kind, question in examples.items()],
+        "overlaps": overlaps,
+        "tables": {
+            "rules": _rules_table(labels, shares, observer),
+            "overlap": _overlap_table(overlaps),
+            "options": _options_table(labels),
+            "letters": _letters_table(labels),
+            "answers": _answers_table(labels),
+            "blind": _blind_table(labels, rule),
+            "splits": _splits_table(labels, rule),
+            "settings": _settings_table(manifest),
+        },
+        "drawings": {drawing.name: drawing for drawing in drawings},
+        "unresolved": curation.unresolved[:N_LISTED],
+        "n_unresolved": len(curation.unresolved),
+        "missing": manifest.get("missing_videos", []),
+        "n_listed": N_LISTED,
+        "n_browsed": len(browsed),
+        "films": films,
+    }
+    data = browser_data(browsed, scenes, films, rule=rule)
+    return {
+        "report.html": page.render("curation.html", data=data, **context),
+        "report.md": page.render("curation.md", **context),
+        **{name: content for drawing in drawings for name, content in drawing.files.items()},
+    }
+
+
+def n_films(curation: Curation) -> int:
+    """How far `progress` of `curation_pages` counts at most."""
+    return min(sum(map(len, curation.questions.values())), N_BROWSED) + len(Category)
+
+
+def _mean(labels: pl.DataFrame, values: pl.Series) -> Estimate:
+    """Share of the questions for which `values` is true, clustered by scene."""
+    return clustered_ratio(values.cast(pl.Float64).to_numpy(), np.ones(labels.height), labels["scene_index"].to_numpy())
+
+
+def _observer(labels: pl.DataFrame, rule: Rule, kind: Category) -> Estimate:
+    """Share of one pool's questions that the observer answers exactly right."""
+    pool = labels.filter(pl.col(rule.column) == kind)
+    return _mean(pool, pool["gold"] == pool["observer"])
+
+
+def _overlaps(labels: pl.DataFrame) -> list[Overlap]:
+    """The questions by what each rule says of them; the patterns that cannot be are left out."""
+    patterns = Counter(
+        tuple(kind == Category.OBSERVATIONAL for kind in row) for row in labels.select(rule.column for rule in Rule).iter_rows()
+    )
+    return [
+        Overlap(pattern, words, patterns[pattern], patterns[pattern] / max(labels.height, 1))
+        for pattern, words in _OVERLAP.items()
+    ]
+
+
+# ---- examples ----------------------------------------------------------------------------------------------------------
+
+
+def _examples(
+    questions: Sequence[CuratedQuestion], scenes: Mapping[int, Scene], rule: Rule, root: Path | None
+) -> dict[Category, CuratedQuestion]:
+    """The clearest question of each category: with a film, the same under every rule, a few collisions and options."""
+
+    def unclear(question: CuratedQuestion) -> tuple[Any, ...]:
+        kind = question.category
+        return (
+            root is None or not (root / question.video).is_file(),
+            any(getattr(question, each.column) is not kind for each in Rule),
+            (question.observer == question.gold) is not (kind is Category.OBSERVATIONAL),
+            not question.gold,
+            page.DASH in words.seen(question, scenes[question.scene_index]),
+            question.negated,
+            len(question.options) < 3,
+            not 2 <= len(scenes[question.scene_index].collisions) <= 4,
+            shuffled(question.question_id),
+        )
+
+    pools = {kind: [question for question in questions if question.category is kind] for kind in Category}
+    return {kind: min(pool, key=unclear) for kind, pool in pools.items() if pool}
+
+
+def _told(kind: Category, question: CuratedQuestion, scene: Scene, rule: Rule) -> dict[str, Any]:
+    """One worked example in words, for the text around its card and for Markdown."""
+    options = zip(
+        question.options,
+        words.seen(question, scene),
+        words.happens(question, question.gold),
+        words.happens(question, question.observer),
+        strict=True,
+    )
+    mark = {True: "yes", False: "no"}
+    return {
+        "kind": kind,
+        "question": question,
+        "removed": words.removed_name(question, scene),
+        "log": words.log(scene),
+        "why": words.why(question, scene),
+        "rule": rule,
+        "fooled": question.observer != question.gold,
+        "table": Table(
+            f"example-{kind}",
+            f"Options of question {question.question_id}.",
+            ("Option", "In the film", "Happens without it", "Observer believes it happens", "Observer answers", "Correct"),
+            [
+                (
+                    option,
+                    where,
+                    mark[truth],
+                    mark[belief],
+                    mark[option[0] in question.observer],
+                    mark[option[0] in question.gold],
+                )
+                for option, where, truth, belief in options
+            ],
+        ),
+    }
+
+
+def _browsed(
+    asked: Sequence[tuple[str, CuratedQuestion]], examples: Mapping[Category, CuratedQuestion]
+) -> list[tuple[str, CuratedQuestion]]:
+    """The questions of the page's browser, in file order: all, or as many as fit, drawn by hash."""
+    drawn = sorted(asked, key=lambda one: shuffled(one[1].question_id))[:N_BROWSED]
+    kept = {question.question_id for _, question in drawn} | {question.question_id for question in examples.values()}
+    return [one for one in asked if one[1].question_id in kept]
+
+
+def _in_hash_order(browsed: Sequence[tuple[str, CuratedQuestion]]) -> list[CuratedQuestion]:
+    return sorted((question for _, question in browsed), key=lambda question: shuffled(question.question_id))
+
+
+# ---- tables and figures ------------------------------------------------------------------------------------------------
+
+
+def _rules_table(
+    labels: pl.DataFrame, shares: Mapping[Rule, Estimate], observer: Mapping[tuple[Rule, Category], Estimate]
+) -> Table:
+    def row(rule: Rule) -> tuple[str, ...]:
+        n = int((labels[rule.column] == Category.OBSERVATIONAL).sum())
+        scores = (estimate(observer[rule, kind]) for kind in Category)
+        return (rule, count(n), count(labels.height - n), estimate(shares[rule]), *scores)
+
+    return Table(
+        "rules",
+        "Questions by category under each rule, and the share of each pool that the observer answers exactly right, with 95 % "
+        "intervals clustered by scene.",
+        ("Rule", "Observational", "Inferential", "Share observational", "Observer on observational", "Observer on inferential"),
+        [row(rule) for rule in Rule],
+    )
+
+
+def _overlap_table(overlaps: Sequence[Overlap]) -> Table:
+    said = {True: "observational", False: "inferential"}
+    return Table(
+        "overlap",
+        "How the three rules overlap. No other combination can occur.",
+        ("What it means", *Rule, "Questions", "Share"),
+        [(one.meaning, *(said[yes] for yes in one.observational), count(one.n), percent(one.share)) for one in overlaps],
+    )
+
+
+def _options_table(labels: pl.DataFrame) -> Table:
+    most = int(labels["n_correct"].max() or 0)  # type: ignore[arg-type]
+    rows = []
+    for n_choices in sorted(labels["n_choices"].unique()):
+        correct = Counter(labels.filter(pl.col("n_choices") == n_choices)["n_correct"])
+        n = sum(correct.values())
+        cells = (percent(correct[k] / n) if k <= n_choices else "" for k in range(most + 1))
+        rows.append((str(n_choices), count(n), percent(n / labels.height), *cells))
+    return Table(
+        "options",
+        "Questions by number of options; of these, the share with so many correct options.",
+        ("Options", "Questions", "Share", *(f"{k} correct" for k in range(most + 1))),
+        rows,
+    )
+
+
+def _letters_table(labels: pl.DataFrame) -> Table:
+    rows = []
+    for position, letter in enumerate(LETTERS[: int(labels["n_choices"].max() or 0)]):  # type: ignore[arg-type]
+        having = labels.filter(pl.col("n_choices") > position)
+        columns = [
+            _mean(pool, pool["gold"].str.contains(letter, literal=True))
+            for pool in (having, having.filter(~pl.col("negated")), having.filter(pl.col("negated")))
+        ]
+        rows.append((letter, count(having.height), *map(estimate, columns)))
+    return Table(
+        "letters",
+        "How often each letter is correct, among the questions that have it: even, where position says nothing.",
+        ("Letter", "Questions with it", "Correct", 'of "what will"', 'of "what will not"'),
+        rows,
+    )
+
+
+def _answers_table(labels: pl.DataFrame) -> Table:
+    answers = Counter(labels["gold"])
+    rows = [
+        (answer.replace(",", ", ") or "none", count(n), percent(n / labels.height))
+        for answer, n in sorted(answers.items(), key=lambda item: (-item[1], item[0]))[:8]
+    ]
+    return Table("answers", f"The most frequent of {len(answers)} different answers.", ("Answer", "Questions", "Share"), rows)
+
+
+def _blind_table(labels: pl.DataFrame, rule: Rule) -> Table:
+    """What knowing the form and number of options is worth: the most frequent answer of the train split for each."""
+    train = labels.filter(pl.col("split") == "train")
+    source = "train split" if train.height else "same questions"
+    known = train if train.height else labels
+    prior = {
+        (negated, n_choices): min(Counter(group["gold"]).items(), key=lambda item: (-item[1], item[0]))[0]
+        for (negated, n_choices), group in known.group_by("negated", "n_choices")
+    }
+    guess = pl.Series([prior.get(key, "") for key in labels.select("negated", "n_choices").iter_rows()], dtype=pl.String)
+    right = labels.with_columns(right=guess == labels["gold"], random=0.5 ** labels["n_choices"])
+    rows = []
+    for name, pool in (("all", right), *((kind, right.filter(pl.col(rule.column) == kind)) for kind in Category)):
+        rows.append((name, count(pool.height), estimate(_mean(pool, pool["right"])), percent(pool["random"].mean())))  # type: ignore[arg-type]
+    return Table(
+        "blind",
+        f"Without any film: questions answered exactly right by the most frequent answer of the {source} for each form and "
+        f"number of options, and by a random set of options. Categories by {rule}.",
+        ("Questions", "Number", "Most frequent answer", "Random set"),
+        rows,
+    )
+
+
+def _splits_table(labels: pl.DataFrame, rule: Rule) -> Table:
+    rows = []
+    for split in labels["split"].unique(maintain_order=True):
+        part = labels.filter(pl.col("split") == split)
+        n = int((part["category"] == Category.OBSERVATIONAL).sum())
+        trained = count(int(part["in_train_set"].sum())) if split == "train" else page.DASH
+        scenes = part["scene_index"].n_unique()
+        rows.append((split, count(scenes), count(part.height), count(n), count(part.height - n), trained))
+    return Table(
+        "splits",
+        f"Splits, with categories by {rule}. All questions of a scene are in one split.",
+        ("Split", "Scenes", "Questions", "Observational", "Inferential", "In the training set"),
+        rows,
+    )
+
+
+def _settings_table(manifest: Mapping[str, Any]) -> Table:
+    rows = [(key, page.value_text(value)) for key, value in page.leaves(manifest)]
+    return Table("settings", "Settings, inputs and provenance of this curation.", ("Setting", "Value"), rows)
+
+
+def _share_figure(shares: Mapping[Rule, Estimate]) -> Drawing:
+    return bars(
+        "share",
+        "Share of counterfactual questions that are observational under each reading of the paper's definition, with 95 % "
+        "intervals clustered by scene.",
+        list(Rule),
+        [Series("observational", "blue", list(shares.values()))],
+        x_label="observational questions (%)",
+        lines=[Line("paper, CLEVRER: 74.0 %", PAPER_OBSERVATIONAL / PAPER_QUESTIONS)],
+    )
+
+
+def _observer_figure(observer: Mapping[tuple[Rule, Category], Estimate]) -> Drawing:
+    series = [
+        Series(kind, colour, [observer[rule, kind] for rule in Rule])
+        for kind, colour in zip(Category, ("blue", "orange"), strict=True)
+    ]
+    return bars(
+        "observer",
+        "What watching alone is worth: questions that the observer answers exactly right, with 95 % intervals clustered by "
+        "scene.",
+        list(Rule),
+        series,
+        x_label="questions that the observer answers exactly right (%)",
+        lines=[Line("90 %", OBSERVER_FLOOR)],
+    )

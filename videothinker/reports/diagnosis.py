@@ -1,0 +1,311 @@
+"""The diagnosis report: does a checkpoint do worse where watching is not enough, and are its errors those of watching?"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from videothinker.curated import Curated
+from videothinker.diagnose.metrics import AgainstChance, Comparison, Pool, verdict
+from videothinker.diagnose.runs import Run, comparisons
+from videothinker.errors import VtError
+from videothinker.mcq import is_exact
+from videothinker.records import Category, CuratedQuestion, Prediction, Progress, Rule, Status, no_progress
+from videothinker.reports import page
+from videothinker.reports.browser import Films, browser_data, shuffled
+from videothinker.reports.figures import Drawing, Series, bars
+from videothinker.reports.page import DASH, Table, count, estimate, p_value, percent, points
+
+OBSERVER = "solver:observer"
+"""The model of the run that the figure's observer marks come from, a reference or not."""
+_MEASURES = {
+    "all": "all questions",
+    "observational": "observational",
+    "inferential": "inferential",
+    "gap": "gap",
+    "shortcut_reliance": "shortcut reliance",
+}
+
+
+def diagnosis_pages(
+    runs: Sequence[Run], curated: Curated | None, *, out: Path | None = None, progress: Progress = no_progress
+) -> dict[str, bytes]:
+    """report.html, report.md and the figures (PNG and SVG, light and dark) of some runs, by file name.
+
+    runs: checkpoints in the order to show them, and references, which come last. curated: where scenes and clips come from;
+    None: no collision logs and films. out: folder that the page will lie in, for links to clips; None: no links. `progress`
+    counts the questions whose film strips were looked for, at most all of them.
+
+    Raises:
+        VtError: there is no run, or the runs are scored under different rules.
+    """
+    checkpoints = [run for run in runs if not run.reference]
+    runs = [*checkpoints, *(run for run in runs if run.reference)]
+    if not checkpoints:
+        raise VtError("no run to report on: name at least one run folder")
+    rules = {run.metrics.rule for run in runs}
+    if len(rules) > 1:
+        raise VtError(
+            f"runs scored under different rules ({', '.join(sorted(rules))}) cannot share a report; choose one with --rule"
+        )
+    rule = rules.pop()
+    answers = [(run.name, {row.question_id: row for row in run.predictions}) for run in checkpoints]
+    asked = _asked(checkpoints)
+    scenes = {} if curated is None else curated.scenes()
+    films = Films(None if curated is None else curated.videos_root, out)
+    known = [question for _, question in asked if question.question_id and question.scene_index in scenes]
+    films.embed(_by_interest(known, answers), scenes, progress)
+    drawings = [_accuracy_figure(checkpoints, runs), _shortcut_figure(checkpoints)]
+    context: dict[str, Any] = {
+        "rule": rule,
+        "n": len(asked),
+        "n_scenes": len({question.scene_index for _, question in asked}),
+        "splits": list(dict.fromkeys(split for split, _ in asked)),
+        "checkpoints": [(run, verdict(run.metrics)) for run in checkpoints],
+        "partial": [(run.name, run.settings["partial"]) for run in checkpoints if run.settings.get("partial")],
+        "drawings": {drawing.name: drawing for drawing in drawings},
+        "tables": {
+            "accuracy": _accuracy_table(runs),
+            "scores": _scores_table(runs),
+            "changes": _changes_table(comparisons(checkpoints)),
+            "shortcut": _shortcut_table(runs),
+            "replies": _replies_table(checkpoints),
+            "rules": _rules_table(runs),
+            "letters": _letters_table(checkpoints),
+            "settings": _settings_table(checkpoints),
+        },
+        "breakdowns": [
+            _pools_table("options", "By number of options", runs, [run.metrics.by_n_options for run in runs]),
+            _pools_table("correct", "By number of correct options", runs, [run.metrics.by_n_correct for run in runs]),
+            _pools_table(
+                "form",
+                'By form of the question: "what will happen" and "what will not"',
+                runs,
+                [run.metrics.by_polarity for run in runs],
+            ),
+        ],
+        "films": films,
+        "has_scenes": bool(scenes),
+    }
+    data = browser_data(asked, scenes, films, rule=rule, runs=answers)
+    return {
+        "report.html": page.render("diagnosis.html", data=data, **context),
+        "report.md": page.render("diagnosis.md", **context),
+        **{name: content for drawing in drawings for name, content in drawing.files.items()},
+    }
+
+
+def _asked(checkpoints: Sequence[Run]) -> list[tuple[str, CuratedQuestion]]:
+    """Every question that some checkpoint was asked, once, with its split."""
+    found: dict[str, tuple[str, CuratedQuestion]] = {}
+    for run in checkpoints:
+        split = run.settings.get("settings", {}).get("split", "")
+        for question in run.questions:
+            found.setdefault(question.question_id, (split, question))
+    return list(found.values())
+
+
+def _by_interest(
+    questions: Iterable[CuratedQuestion], answers: Sequence[tuple[str, Mapping[str, Prediction]]]
+) -> list[CuratedQuestion]:
+    """Which questions get a film strip first: where a checkpoint errs as the observer does, where they disagree, the others."""
+
+    def rank(question: CuratedQuestion) -> tuple[int, str]:
+        replies = [found for _, rows in answers if (found := rows.get(question.question_id)) is not None]
+        right = {is_exact(reply.chosen, reply.gold) for reply in replies}
+        fooled = question.observer != question.gold and any(reply.chosen == question.observer for reply in replies)
+        return 0 if fooled else 1 if len(right) > 1 else 2, shuffled(question.question_id)
+
+    return sorted(questions, key=rank)
+
+
+# ---- figures -----------------------------------------------------------------------------------------------------------
+
+
+def _accuracy_figure(checkpoints: Sequence[Run], runs: Sequence[Run]) -> Drawing:
+    watched = next((run.metrics for run in runs if run.settings.get("model") == OBSERVER), None)
+
+    def series(kind: Category, colour: str) -> Series:
+        pools = [_pool(run, kind) for run in checkpoints]
+        observer = None if watched is None else getattr(watched, kind).per_question.value
+        return Series(
+            kind,
+            colour,
+            [pool.per_question for pool in pools],
+            chance=[pool.chance for pool in pools],
+            observer=[observer] * len(pools),
+        )
+
+    return bars(
+        "accuracy",
+        "Questions answered exactly right, by category, with 95 % intervals clustered by scene.",
+        [run.name for run in checkpoints],
+        [series(Category.OBSERVATIONAL, "blue"), series(Category.INFERENTIAL, "orange")],
+        x_label="questions answered exactly right (%)",
+    )
+
+
+def _shortcut_figure(checkpoints: Sequence[Run]) -> Drawing:
+    def series(name: str, colour: str, values: Sequence[AgainstChance]) -> Series:
+        return Series(name, colour, values, chance=[value.chance for value in values])
+
+    return bars(
+        "shortcut",
+        "The shortcut on inferential questions: answers that are the observer's, and wrong options on which the observer is "
+        "wrong the same way, with 95 % intervals clustered by scene.",
+        [run.name for run in checkpoints],
+        [
+            series("answers", "green", [run.metrics.shortcut_reliance for run in checkpoints]),
+            series("wrong options", "purple", [run.metrics.shortcut_error_share for run in checkpoints]),
+        ],
+        x_label="the same as the observer's (%)",
+    )
+
+
+def _pool(run: Run, kind: Category) -> Pool:
+    return run.metrics.observational if kind is Category.OBSERVATIONAL else run.metrics.inferential
+
+
+# ---- tables ------------------------------------------------------------------------------------------------------------
+
+
+def _named(run: Run) -> str:
+    return f"{run.name} (reference)" if run.reference else run.name
+
+
+def _accuracy_table(runs: Sequence[Run]) -> Table:
+    def row(run: Run) -> tuple[str, ...]:
+        by = run.metrics
+        pools = (by.all, by.observational, by.inferential)
+        return (_named(run), count(by.all.n_questions), *(estimate(pool.per_question) for pool in pools), points(by.gap))
+
+    return Table(
+        "accuracy",
+        "Questions whose whole answer is right, with 95 % intervals clustered by scene. Gap: observational minus inferential, "
+        "in percentage points.",
+        ("Checkpoint", "Questions", "All", "Observational", "Inferential", "Gap"),
+        [row(run) for run in runs],
+    )
+
+
+def _scores_table(runs: Sequence[Run]) -> Table:
+    def row(run: Run) -> tuple[str, ...]:
+        pools = (run.metrics.observational, run.metrics.inferential)
+        return (_named(run), *(estimate(pool.per_option) for pool in pools), *(estimate(pool.soft) for pool in pools))
+
+    return Table(
+        "scores",
+        "Two milder scores: options judged right, and the paper's soft score (an incomplete answer without a wrong letter "
+        "earns its share).",
+        ("Checkpoint", "Options, observational", "Options, inferential", "Soft, observational", "Soft, inferential"),
+        [row(run) for run in runs],
+    )
+
+
+def _changes_table(changes: Sequence[Comparison]) -> Table:
+    return Table(
+        "changes",
+        "Changes between checkpoints on the same questions, in percentage points, paired by question and clustered by scene. "
+        "Gained and lost: questions that only the second, or only the first, has right (for shortcut reliance: answers as the "
+        "observer). p: two-sided z-test; Holm: corrected for all rows.",
+        ("From", "To", "Measure", "Questions", "Gained", "Lost", "Change", "p", "p (Holm)"),
+        [
+            (
+                row.before,
+                row.after,
+                _MEASURES[row.measure],
+                count(row.n_questions),
+                count(row.n_gained),
+                count(row.n_lost),
+                points(row.difference),
+                p_value(row.p_value),
+                p_value(row.p_holm),
+            )
+            for row in changes
+        ],
+    )
+
+
+def _shortcut_table(runs: Sequence[Run]) -> Table:
+    def row(run: Run) -> tuple[str, ...]:
+        reliance, errors = run.metrics.shortcut_reliance, run.metrics.shortcut_error_share
+        return (_named(run), estimate(reliance), percent(reliance.chance), estimate(errors), percent(errors.chance))
+
+    return Table(
+        "shortcut",
+        "Inferential questions. Shortcut reliance: answers that are the observer's. Shortcut error share: of the wrong "
+        "options, those on which the observer is wrong the same way. Chance: random sets of options, and errors that fall "
+        "evenly on the options.",
+        ("Checkpoint", "Shortcut reliance", "Chance", "Shortcut error share", "Chance"),
+        [row(run) for run in runs],
+    )
+
+
+def _replies_table(checkpoints: Sequence[Run]) -> Table:
+    def row(run: Run) -> tuple[str, ...]:
+        n = run.metrics.all
+        given = sum(prediction.status is Status.OK for prediction in run.predictions)
+        return (run.name, *map(count, (n.n_questions, given, n.n_unparsed, n.n_truncated, n.n_decode_error)))
+
+    return Table(
+        "replies",
+        "What came back. A reply without a readable answer counts as wrong; one cut at the token limit is graded if an answer "
+        "can be read; a question whose clip could not be read leaves every denominator.",
+        ("Checkpoint", "Answered", "Ended with an answer", "No readable answer", "Cut at the token limit", "Clip not readable"),
+        [row(run) for run in checkpoints],
+    )
+
+
+def _rules_table(runs: Sequence[Run]) -> Table:
+    rows = []
+    for run in runs:
+        for rule in Rule:
+            by = run.metrics.by_rule[rule]
+            sizes = (by.observational.n_questions, by.inferential.n_questions)
+            shares = (by.observational.per_question, by.inferential.per_question)
+            rows.append((_named(run), rule, *map(count, sizes), *map(estimate, shares), points(by.gap)))
+    return Table(
+        "rules",
+        "The same replies under each rule.",
+        ("Checkpoint", "Rule", "Observational questions", "Inferential questions", "Observational", "Inferential", "Gap"),
+        rows,
+    )
+
+
+def _pools_table(name: str, what: str, runs: Sequence[Run], pools: Sequence[Mapping[Any, Pool]]) -> Table:
+    keys = list(dict.fromkeys(key for by in pools for key in by))
+    sizes = {key: max(by[key].n_questions for by in pools if key in by) for key in keys}
+    return Table(
+        name,
+        f"{what}: questions answered exactly right.",
+        ("Checkpoint", *(f"{key} ({count(sizes[key])} questions)" for key in keys)),
+        [
+            (_named(run), *(estimate(by[key].per_question) if key in by else DASH for key in keys))
+            for run, by in zip(runs, pools, strict=True)
+        ],
+    )
+
+
+def _letters_table(checkpoints: Sequence[Run]) -> Table:
+    rows = [
+        (run.name, letter, count(one.n_options), percent(one.correct), estimate(one.chosen), estimate(one.per_option))
+        for run in checkpoints
+        for letter, one in run.metrics.by_letter.items()
+    ]
+    return Table(
+        "letters",
+        "By position of the option: is a letter chosen more often than it is correct?",
+        ("Checkpoint", "Letter", "Questions with it", "Correct", "Chosen", "Judged right"),
+        rows,
+    )
+
+
+def _settings_table(checkpoints: Sequence[Run]) -> Table:
+    """One column a checkpoint, so that what differs between two of them stands side by side."""
+    columns = [dict(page.leaves(run.settings)) for run in checkpoints]
+    keys = dict.fromkeys(key for column in columns for key in column if key != "name")
+    return Table(
+        "settings",
+        "Settings, what was really fed to each checkpoint, data hashes and provenance.",
+        ("Setting", *(run.name for run in checkpoints)),
+        [(key, *(page.value_text(column.get(key)) for column in columns)) for key in keys],
+    )

@@ -1,0 +1,143 @@
+"""What both pages share: how numbers are written, tables (said once, shown as HTML and as Markdown) and the templates."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jinja2
+import msgspec
+from markupsafe import Markup
+
+from videothinker.records import Estimate
+
+DASH = "\u2013"
+"""Stands for a number that does not exist (a mean over nothing); never 0."""
+
+
+class Table(NamedTuple):
+    """One table. The first column names its row."""
+
+    name: str
+    """Identifier in the page, unique in it."""
+    caption: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    """Cells as text, one for each column."""
+
+    @property
+    def is_numeric(self) -> tuple[bool, ...]:
+        """For each column whether it holds numbers (or nothing), which stand to the right."""
+        cells = zip(*self.rows, strict=True) if self.rows else [()] * len(self.columns)
+        return tuple(index > 0 and all(_NUMBER.match(cell) for cell in column) for index, column in enumerate(cells))
+
+    def markdown(self) -> str:
+        """The table in Markdown, its caption above it in bold."""
+        head = "| " + " | ".join(map(_cell, self.columns)) + " |"
+        rule = "|" + "|".join(" ---: " if number else " :--- " for number in self.is_numeric) + "|"
+        body = ["| " + " | ".join(map(_cell, row)) + " |" for row in self.rows]
+        return "\n".join([f"**{self.caption}**", "", head, rule, *body])
+
+
+_NUMBER = re.compile(rf"(< |[+\u2212])?\d[\d,.]*(\u00a0%)?( \[.*\])?$|{DASH}?$")
+
+
+def _cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+
+
+def count(n: int | None) -> str:
+    """18473 -> "18,473"."""
+    return DASH if n is None else f"{n:,}"
+
+
+def percent(share: float | None) -> str:
+    """0.74021 -> "74.0 %", with a space that does not break."""
+    return DASH if share is None else f"{100 * share:.1f}\u00a0%"
+
+
+def estimate(value: Estimate) -> str:
+    """ "74.0 % [73.4, 74.6]"; without brackets where there is no interval."""
+    if value.value is None or value.ci95 is None:
+        return percent(value.value)
+    low, high = value.ci95
+    return f"{percent(value.value)} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def points(value: Estimate) -> str:
+    """A difference in percentage points, signed: "+11.5 [+9.1, +13.9]"."""
+    if value.value is None:
+        return DASH
+    middle = signed(value.value)
+    return middle if value.ci95 is None else f"{middle} [{signed(value.ci95[0])}, {signed(value.ci95[1])}]"
+
+
+def signed(difference: float) -> str:
+    """0.115 -> "+11.5"; a true minus sign below zero; never "-0.0"."""
+    number = round(100 * difference, 1)
+    sign = "" if number == 0 else "+" if number > 0 else "\u2212"
+    return f"{sign}{abs(number):.1f}"
+
+
+def p_value(p: float | None) -> str:
+    """Two digits that matter: "0.012", "< 0.001"."""
+    if p is None:
+        return DASH
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def ticked(chosen: Sequence[str]) -> str:
+    """ "A", "A and C", "A, B and C"; "no option" for ()."""
+    *first, last = chosen or ("no option",)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def letters(chosen: Sequence[str] | None) -> str:
+    """("A", "C") -> "A, C"; () -> "none"; None (nothing could be read) -> "unreadable"."""
+    return "unreadable" if chosen is None else ", ".join(chosen) or "none"
+
+
+def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """A nested dict as pairs of "outer.inner" and value, in order."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def value_text(value: Any) -> str:
+    """A setting's value in one cell; None and what is empty as a dash, long lists by their length."""
+    if value is None or value in ([], {}):
+        return DASH
+    if isinstance(value, list | tuple):
+        return f"{len(value):,} entries" if len(value) > 20 else ", ".join(map(value_text, value))
+    return str(value)
+
+
+def script_json(value: Any) -> Markup:
+    """JSON for a `<script type="application/json">`: no text in it can end the element or open a comment."""
+    return Markup(msgspec.json.encode(value).decode().replace("<", "\\u003c"))
+
+
+def render(template: str, **context: Any) -> bytes:
+    """A page from `templates/`. HTML is escaped, Markdown is not."""
+    return (_ENVIRONMENT.get_template(template).render(**context).strip() + "\n").encode()
+
+
+_ENVIRONMENT = jinja2.Environment(
+    loader=jinja2.PackageLoader("videothinker.reports"),
+    autoescape=jinja2.select_autoescape(["html"]),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ENVIRONMENT.filters.update(
+    count=count,
+    percent=percent,
+    estimate=estimate,
+    points=points,
+    p_value=p_value,
+    letters=letters,
+    ticked=ticked,
+    script_json=script_json,
+)
