@@ -1,5 +1,114 @@
-"""`vt world`."""
+"""`vt world`: generated scenes in CLEVRER's format, with the truth that CLEVRER cannot give."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="TBD")
+from videothinker.cli.console import err, out, progress_bar
+from videothinker.errors import VtError
+
+if TYPE_CHECKING:
+    from videothinker.world.make import World
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Make worlds in CLEVRER's format in which every counterfactual is known exactly.",
+)
+
+_EXAMPLES = """
+[bold]Examples[/bold]
+
+  vt world make world --scenes 60 --seed 1
+
+  vt world make train --scenes 10000 --seed 1 --preset balanced --no-videos --workers 8
+
+  vt world make heldout --scenes 1000 --seed 1 --first-scene 10000 --counterfactual-videos
+
+[bold]Then[/bold]
+
+  vt curate clevrer --annotations world/annotation_train --questions world/train.json --videos world/video_train
+  --rule oracle --out curated
+"""
+
+
+@app.command(epilog=_EXAMPLES)
+def make(
+    folder: Annotated[
+        Path, typer.Argument(metavar="OUT", help="New folder of the world; the same command again finishes a killed run.")
+    ],
+    scenes: Annotated[int, typer.Option(help="Number of scenes.")],
+    seed: Annotated[int, typer.Option(help="Decides every scene; the same seed gives the same bytes.")],
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="How counterfactual questions are chosen: [bold]clevrer74[/bold] (74 % observational under any-option, as in "
+            "CLEVRER), [bold]balanced[/bold] (half and half under the oracle rule), [bold]inferential[/bold] (all inferential "
+            "under the oracle rule)."
+        ),
+    ] = "clevrer74",
+    videos: Annotated[bool, typer.Option("--videos/--no-videos", help="Draw the clips; labels and solvers need none.")] = True,
+    size: Annotated[str, typer.Option(metavar="WxH", help="Size of the clips in pixels.")] = "480x320",
+    counterfactual_videos: Annotated[
+        bool,
+        typer.Option(
+            "--counterfactual-videos", help="Also film what would have happened, for each question: video_00000.without_2.mp4."
+        ),
+    ] = False,
+    first_scene: Annotated[
+        int, typer.Option(help="Index of the first scene. Ranges of one seed that do not overlap share no scene.")
+    ] = 0,
+    workers: Annotated[int | None, typer.Option(help="Processes; default: one a CPU.", show_default=False)] = None,
+) -> None:
+    """Simulate scenes, ask all four types of questions about them, and film them."""
+    import os
+    import time
+
+    from videothinker.world.make import WorldSettings, make_world
+
+    width, height = _size(size)
+    settings = WorldSettings(scenes, seed, first_scene, preset, videos, width, height, counterfactual_videos)
+    n_workers = workers or min(os.cpu_count() or 1, scenes)
+    start = time.monotonic()
+    with progress_bar("making scenes", scenes, "scenes") as progress:
+        world = make_world(folder, settings, workers=n_workers, progress=progress)
+    _summarize(folder, world, time.monotonic() - start)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise VtError(f"--size {text}: expected width x height in pixels, e.g. 480x320")
+    return int(width), int(height)
+
+
+def _summarize(folder: Path, world: "World", seconds: float) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    n_counterfactual = world.n_questions["counterfactual"]
+    table = Table(
+        title=f"{escape(str(folder))}: {world.settings['preset']}, seed {world.settings['seed']}", title_justify="left"
+    )
+    table.add_column("")
+    table.add_column("number", justify="right")
+    table.add_row("scenes", f"{world.n_scenes:,}")
+    table.add_row("collisions a scene", f"{world.n_collisions / world.n_scenes:.1f}")
+    for kind, n in world.n_questions.items():
+        table.add_row(f"{kind} questions", f"{n:,}")
+    for rule, n in world.observational.items():
+        share = f"  ({n / n_counterfactual:.1%})" if n_counterfactual else ""
+        table.add_row(f"  observational, {rule} rule", f"{n:,}{share}")
+    table.add_row("clips", f"{world.n_clips:,}")
+    if world.n_counterfactual_clips:
+        table.add_row("counterfactual clips", f"{world.n_counterfactual_clips:,}")
+    out.print(table)
+    err.print(f"done in {seconds:.1f} s", style="dim")
+    videos = f" --videos {folder / 'video_train'}" if world.n_clips else ""
+    out.print(
+        f"next: vt curate clevrer --annotations {folder / 'annotation_train'} --questions {folder / 'train.json'}{videos}"
+        " --rule oracle --out CURATED",
+        soft_wrap=True,
+        markup=False,
+    )

@@ -1,0 +1,144 @@
+"""Which physics library for the world: pymunk (Chipmunk) or MuJoCo? The measurement behind the choice; see docs/world.md.
+
+    pip install mujoco            # only for this script; without it the second column stays empty
+    python benchmarks/physics_choice.py [--scenes 100] [--out FILE.json]
+
+Both get the initial states of the same scenes and run the 128 frames on one core: pymunk as `videothinker.world.simulate` uses
+it (seen from above, 100 steps a second), MuJoCo with free bodies on a plane (200 steps a second, by its own native roll-out
+loop). Friction is set to the same deceleration in both; MuJoCo has no elasticity, its bounce comes from contact stiffness and
+damping. Measured are
+
+- roll-outs a second, model building included, as each counterfactual needs one;
+- the way of a cylinder pushed at 1 unit/s: 1 unit by Coulomb's law with 0.5 units/s^2;
+- the share of the relative speed that two spheres keep in a head-on collision: 0.5625 is wanted (elasticity 0.75 each);
+- the deepest overlap of two round objects in any scene, in units (an object is 0.4 wide);
+- the largest change of any path when an object is left out that never came near the others: 0 is wanted, for a counterfactual
+  must differ by the removed object alone.
+"""
+
+import argparse
+import importlib
+import importlib.util
+import math
+import time
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from videothinker import store
+from videothinker.records import SceneObject
+from videothinker.world.simulate import DECELERATION, Start, draw_scene, roll_out
+from videothinker.world.table import FPS, HALF_SIZE, N_FRAMES
+
+GRAVITY = 9.81
+MUJOCO_STEPS_A_FRAME = 8
+Objects, Starts = tuple[SceneObject, ...], tuple[Start, ...]
+RollOut = Callable[[Objects, Starts, int | None], NDArray[np.float64]]
+"""(objects, starts, object left out) -> (T, n, 2): where all objects are, the one left out included or not a number."""
+
+
+def with_pymunk(objects: Objects, starts: Starts, without: int | None) -> NDArray[np.float64]:
+    rollout = roll_out(objects, starts, without=without)
+    path = np.full((N_FRAMES, len(objects), 2), np.nan)
+    path[:, [thing.object_id for thing in rollout.objects]] = rollout.location[..., :2]
+    return path
+
+
+def mujoco_roll_out(mujoco: Any) -> RollOut:
+    native = importlib.import_module("mujoco.rollout")
+
+    def run(objects: Objects, starts: Starts, without: int | None) -> NDArray[np.float64]:
+        present = [i for i in range(len(objects)) if i != without]
+        model = mujoco.MjModel.from_xml_string(_xml([objects[i].shape for i in present]))
+        data = mujoco.MjData(model)
+        for k, i in enumerate(present):
+            x, y, yaw, vx, vy = starts[i]
+            data.qpos[7 * k : 7 * k + 7] = x, y, HALF_SIZE, math.cos(yaw / 2), 0, 0, math.sin(yaw / 2)
+            spin = (-vy / HALF_SIZE, vx / HALF_SIZE) if objects[i].shape == "sphere" else (0, 0)  # it rolls
+            data.qvel[6 * k : 6 * k + 6] = vx, vy, 0, *spin, 0
+        kind = mujoco.mjtState.mjSTATE_FULLPHYSICS
+        state = np.zeros(mujoco.mj_stateSize(model, kind))
+        mujoco.mj_getState(model, data, state, kind)
+        states, _ = native.rollout(model, data, state[None], nstep=(N_FRAMES - 1) * MUJOCO_STEPS_A_FRAME)
+        frames = np.vstack([state, states[0, MUJOCO_STEPS_A_FRAME - 1 :: MUJOCO_STEPS_A_FRAME]])
+        path = np.full((N_FRAMES, len(objects), 2), np.nan)
+        path[:, present] = frames[:, 1 : 1 + 7 * len(present)].reshape(N_FRAMES, -1, 7)[..., :2]
+        return path
+
+    return run
+
+
+def _xml(shapes: list[str]) -> str:
+    kinds = {"cube": "box", "cylinder": "cylinder", "sphere": "sphere"}
+    sizes = {"cube": f"{HALF_SIZE} {HALF_SIZE} {HALF_SIZE}", "cylinder": f"{HALF_SIZE} {HALF_SIZE}", "sphere": f"{HALF_SIZE}"}
+    slide = DECELERATION["cube"] / GRAVITY
+    bodies = "".join(
+        f'<body pos="0 0 {HALF_SIZE}"><freejoint/><geom type="{kinds[s]}" size="{sizes[s]}" mass="1" condim="6" '
+        f'friction="{slide} 0.005 {DECELERATION["sphere"] / GRAVITY * HALF_SIZE}"/></body>'
+        for s in shapes
+    )
+    return (
+        f'<mujoco><option timestep="{1 / FPS / MUJOCO_STEPS_A_FRAME}" gravity="0 0 -{GRAVITY}" cone="elliptic"/>'
+        # Negative solref: stiffness and damping given directly; little damping makes contacts bounce.
+        f'<default><geom solref="-4000 -8"/></default><worldbody>'
+        f'<geom type="plane" size="50 50 1" solref="0.02 1" priority="1" condim="6" '
+        f'friction="{slide} 0.005 {DECELERATION["sphere"] / GRAVITY * HALF_SIZE}"/>{bodies}</worldbody></mujoco>'
+    )
+
+
+def measure(run: RollOut, n_scenes: int) -> dict[str, float]:
+    scenes = [draw_scene(Random(f"1:{index}:scene")) for index in range(n_scenes)]
+    start = time.perf_counter()
+    paths = [run(objects, starts, None) for objects, starts in scenes]
+    seconds = time.perf_counter() - start
+
+    def things(*shapes: str) -> Objects:
+        return tuple(SceneObject(i, "red", "metal", shape) for i, shape in enumerate(shapes))
+
+    stop = run(things("cylinder"), (Start(0, 0, 0, 1, 0),), None)[-1, 0, 0]
+    path = run(things("sphere", "sphere"), (Start(-0.6, 0, 0, 2, 0), Start(0, 0, 0, 0, 0)), None)[:, :, 0]
+    speed = np.diff(path, axis=0) * FPS
+    hit = int(np.argmax(speed[:, 1] > 0.1)) + 2
+    overlaps, changes = [0.0], [0.0]
+    for (objects, starts), path in zip(scenes, paths, strict=True):
+        apart = np.linalg.norm(path[:, :, None] - path[:, None], axis=-1)
+        for a, b in combinations(range(len(objects)), 2):
+            if "cube" not in (objects[a].shape, objects[b].shape):
+                overlaps.append(2 * HALF_SIZE - float(apart[:, a, b].min()))
+        lone = [i for i in range(len(objects)) if (np.delete(apart[:, i], i, axis=1) > 1).all()]
+        for gone in lone:
+            changes.append(float(np.nanmax(np.abs(run(objects, starts, gone) - path))))
+    return {
+        "roll-outs a second": n_scenes / seconds,
+        "cylinder's way, 1 wanted": float(stop),
+        "speed kept in a collision, 0.5625 wanted": float((speed[hit, 1] - speed[hit, 0]) / speed[hit - 3, 0]),
+        "deepest overlap": max(overlaps),
+        "change by an object that touched nothing": max(changes),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="pymunk against MuJoCo on the world's scenes")
+    parser.add_argument("--scenes", type=int, default=100)
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    results = {"pymunk": measure(with_pymunk, arguments.scenes)}
+    if importlib.util.find_spec("mujoco"):
+        results["MuJoCo"] = measure(mujoco_roll_out(importlib.import_module("mujoco")), arguments.scenes)
+    table = Table("", *results, title=f"{arguments.scenes} scenes, one core")
+    for name in results["pymunk"]:
+        table.add_row(name, *(f"{column[name]:.4g}" for column in results.values()))
+    Console().print(table)
+    if arguments.out:
+        store.write_json(arguments.out, {"results": results, "provenance": store.provenance()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""A world on disk: CLEVRER's files field by field, the same bytes however it is made, resumed and not mixed up."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from videothinker import store
+from videothinker.cli import app
+from videothinker.errors import VtError
+from videothinker.records import Rule
+from videothinker.world import make
+from videothinker.world.make import World, WorldSettings, make_world
+from videothinker.world.stream import Trace, make_scene
+
+PLAIN = WorldSettings(6, 3, first_scene=998, videos=False)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("world") / "out"
+    make_world(out, PLAIN)
+    return out
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Hash of every data file: world.json's provenance may differ between runs."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != make.MANIFEST
+    }
+
+
+def test_the_layout_is_clevrers(world: Path) -> None:
+    assert sorted(contents(world)) == [
+        "annotation_train/annotation_00000-01000/annotation_00998.json",
+        "annotation_train/annotation_00000-01000/annotation_00999.json",
+        "annotation_train/annotation_01000-02000/annotation_01000.json",
+        "annotation_train/annotation_01000-02000/annotation_01001.json",
+        "annotation_train/annotation_01000-02000/annotation_01002.json",
+        "annotation_train/annotation_01000-02000/annotation_01003.json",
+        "traces.jsonl",
+        "train.json",
+    ]
+
+
+def test_an_annotation_has_clevrers_fields(world: Path) -> None:
+    path = world / "annotation_train/annotation_01000-02000/annotation_01001.json"
+    scene = json.loads(path.read_text())
+    rollout = make_scene(1001, seed=3, preset="clevrer74").simulation.factual
+    assert list(scene) == ["scene_index", "video_filename", "object_property", "motion_trajectory", "collision"]
+    assert scene["scene_index"] == 1001
+    assert scene["video_filename"] == "video_01001.mp4"
+    for thing, there in zip(scene["object_property"], rollout.objects, strict=True):
+        assert thing == {
+            "object_id": there.object_id,
+            "color": there.color,
+            "material": there.material,
+            "shape": there.shape,
+        }
+    assert [frame["frame_id"] for frame in scene["motion_trajectory"]] == list(range(128))
+    for number, frame in enumerate(scene["motion_trajectory"]):
+        assert list(frame) == ["frame_id", "objects"]
+        for slot, state in enumerate(frame["objects"]):
+            fields = ["object_id", "location", "orientation", "velocity", "angular_velocity", "inside_camera_view"]
+            assert list(state) == fields
+            assert state["object_id"] == slot
+            assert state["location"] == pytest.approx(rollout.location[number, slot], abs=6e-6)
+            assert state["orientation"] == [0, 0, pytest.approx(rollout.orientation[number, slot], abs=6e-6)]
+            assert state["velocity"] == pytest.approx(rollout.velocity[number, slot], abs=6e-6)
+            assert state["angular_velocity"] == pytest.approx(rollout.angular_velocity[number, slot], abs=6e-6)
+            assert isinstance(state["inside_camera_view"], bool)
+    assert [(c["frame_id"], tuple(c["object_ids"])) for c in scene["collision"]] == [
+        (c.frame, c.object_ids) for c in rollout.collisions
+    ]
+    for contact in scene["collision"]:
+        a, b = (scene["motion_trajectory"][contact["frame_id"]]["objects"][i]["location"] for i in contact["object_ids"])
+        assert contact["location"] == pytest.approx([(x + y) / 2 for x, y in zip(a, b, strict=True)], abs=2e-5)
+
+
+def test_questions_have_clevrers_fields(world: Path) -> None:
+    scenes = json.loads((world / "train.json").read_text())
+    assert [scene["scene_index"] for scene in scenes] == list(range(998, 1004))
+    for scene in scenes:
+        assert list(scene) == ["scene_index", "video_filename", "questions"]
+        assert scene["video_filename"] == f"video_{scene['scene_index']:05d}.mp4"
+        assert [question["question_id"] for question in scene["questions"]] == list(range(len(scene["questions"])))
+        for question in scene["questions"]:
+            is_descriptive = question["question_type"] == "descriptive"
+            fields = {"question_id", "question", "question_type", "program"}
+            assert set(question) == fields | ({"question_subtype", "answer"} if is_descriptive else {"choices"})
+            assert all(isinstance(token, str) for token in question["program"])
+            for number, choice in enumerate(question.get("choices", [])):
+                assert list(choice) == ["choice_id", "choice", "program", "answer"]
+                assert choice["choice_id"] == number
+                assert choice["answer"] in ("correct", "wrong")
+
+
+def test_traces_are_one_a_counterfactual_question(world: Path) -> None:
+    traces = store.read_jsonl(world / "traces.jsonl", Trace)
+    asked = {
+        f"{scene['scene_index']}:{question['question_id']}": question
+        for scene in json.loads((world / "train.json").read_text())
+        for question in scene["questions"]
+        if question["question_type"] == "counterfactual"
+    }
+    assert [trace.question_id for trace in traces] == list(asked)
+    for trace in traces:
+        right = [choice["answer"] == "correct" for choice in asked[trace.question_id]["choices"]]
+        assert [letter in trace.gold for letter in "ABCD"[: len(right)]] == right
+
+
+def test_the_manifest_counts_what_is_there(world: Path) -> None:
+    manifest = store.read_json(world / make.MANIFEST, World)
+    scenes = json.loads((world / "train.json").read_text())
+    types = [question["question_type"] for scene in scenes for question in scene["questions"]]
+    assert manifest.n_questions == {
+        kind: types.count(kind) for kind in ("descriptive", "explanatory", "predictive", "counterfactual")
+    }
+    assert manifest.n_scenes == 6
+    assert set(manifest.observational) == set(Rule)
+    assert manifest.sha256["train.json"] == store.sha256_file(world / "train.json")
+    assert not (world / ".settings.json").exists()
+
+
+def test_two_processes_write_the_same_bytes(world: Path, tmp_path: Path) -> None:
+    make_world(tmp_path / "again", PLAIN, workers=2)
+    assert contents(tmp_path / "again") == contents(world)
+
+
+def test_a_killed_run_goes_on_and_keeps_finished_files(world: Path, tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    done = 0
+
+    def die_after_three(n: int) -> None:
+        nonlocal done
+        done += n
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_world(out, PLAIN, progress=die_after_three)
+    assert not (out / make.MANIFEST).exists()
+    kept = sorted(out.rglob("annotation_*.json"))
+    assert len(kept) == 3
+    times = [path.stat().st_mtime_ns for path in kept]
+    make_world(out, PLAIN)
+    assert contents(out) == contents(world)
+    assert [path.stat().st_mtime_ns for path in kept] == times
+
+
+def test_other_settings_are_refused_finished_or_not(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(VtError, match=r"made with n_scenes 6 \(now 7\)"):
+        make_world(world, replace(PLAIN, n_scenes=7))
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    store.write_json(unfinished / ".settings.json", {"n_scenes": 6, "seed": 4})
+    with pytest.raises(VtError, match=r"seed 4 \(now 3\)"):
+        make_world(unfinished, PLAIN)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("")
+    with pytest.raises(VtError, match="holds no world"):
+        make_world(tmp_path / "other", PLAIN)
+    assert make_world(world, PLAIN).n_scenes == 6  # the same settings: nothing to do
+
+
+def test_wrong_settings_are_told_all_at_once() -> None:
+    with pytest.raises(VtError) as error:
+        WorldSettings(0, 1, first_scene=-1, videos=False, width=481, counterfactual_videos=True)
+    for part in ("--scenes 0", "--first-scene -1", "--size 481x320", "--counterfactual-videos with --no-videos"):
+        assert part in str(error.value)
+
+
+def test_the_command_makes_clips_and_says_what_is_next(tmp_path: Path) -> None:
+    out = tmp_path / "world"
+    command = ["world", "make", str(out), "--scenes", "2", "--seed", "1", "--size", "96x64", "--counterfactual-videos"]
+    result = CliRunner().invoke(app, [*command, "--workers", "1"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "vt curate clevrer --annotations" in result.stdout
+    traces = store.read_jsonl(out / "traces.jsonl", Trace)
+    clips = {f"video_{i:05d}.mp4" for i in (0, 1)}
+    clips |= {f"video_{trace.scene_index:05d}.without_{trace.removed_object}.mp4" for trace in traces}
+    assert {path.name for path in (out / "video_train" / "video_00000-01000").iterdir()} == clips
+    before = contents(out)
+    settings = store.read_json(out / make.MANIFEST, World).settings
+    (out / make.MANIFEST).unlink()
+    store.write_json(out / ".settings.json", settings)
+    next(out.rglob("*.without_*.mp4")).unlink()
+    assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
+    assert contents(out) == before

@@ -1,0 +1,242 @@
+"""Write a world to disk in CLEVRER's layout and formats, so that whatever reads CLEVRER reads it.
+
+    OUT/annotation_train/annotation_00000-01000/annotation_00000.json    as in the release
+    OUT/video_train/video_00000-01000/video_00000.mp4                     the clip
+    OUT/video_train/video_00000-01000/video_00000.without_2.mp4           what would have happened without object 2
+    OUT/train.json                                                        all questions, as in the release, a scene a line
+    OUT/traces.jsonl                                                      the truth behind each counterfactual question
+    OUT/world.json                                                        settings, counts, provenance; written last
+
+Same settings, same bytes, whatever the number of workers. A killed run goes on where it stopped: finished files are kept.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from videothinker import store
+from videothinker.curated import counterfactual_name
+from videothinker.errors import VtError
+from videothinker.pool import map_in_order
+from videothinker.records import Category, Collision, Progress, Rule, SceneObject, no_progress
+from videothinker.world.ask import categories, preset_named
+from videothinker.world.camera import in_view
+from videothinker.world.film import write_clip
+from videothinker.world.story import pairs
+from videothinker.world.stream import StreamScene, make_scene
+
+MANIFEST = "world.json"
+_UNFINISHED = ".settings.json"
+_DECIMALS = 5
+"""Of every number in an annotation: 0.01 mm where an object is 0.4 wide is beyond any use, and halves the files."""
+
+
+@dataclass(frozen=True)
+class WorldSettings:
+    """What decides a world's bytes."""
+
+    n_scenes: int
+    seed: int
+    first_scene: int = 0
+    """Index of the first scene: worlds of one seed whose ranges do not overlap share no scene."""
+    preset: str = "clevrer74"
+    videos: bool = True
+    width: int = 480
+    height: int = 320
+    counterfactual_videos: bool = False
+    """Also film what would have happened, for every question."""
+
+    def __post_init__(self) -> None:
+        preset_named(self.preset)
+        wrong = []
+        if self.n_scenes < 1:
+            wrong.append(f"--scenes {self.n_scenes}: expected 1 or more")
+        if self.first_scene < 0:
+            wrong.append(f"--first-scene {self.first_scene}: expected 0 or more")
+        if self.width < 16 or self.height < 16 or self.width % 2 or self.height % 2:
+            wrong.append(f"--size {self.width}x{self.height}: H.264 clips need even sides of 16 pixels or more, e.g. 480x320")
+        if self.counterfactual_videos and not self.videos:
+            wrong.append("--counterfactual-videos with --no-videos: drop one of the two")
+        if wrong:
+            raise VtError("; ".join(wrong))
+
+
+class World(msgspec.Struct, frozen=True, kw_only=True):
+    """world.json: what was made. `settings` and counts are a function of the settings alone."""
+
+    settings: dict[str, Any]
+    n_scenes: int
+    n_collisions: int
+    """In all factual clips."""
+    n_questions: dict[str, int]
+    """By type."""
+    observational: dict[Rule, int]
+    """Counterfactual questions that are observational, under each rule."""
+    n_clips: int
+    n_counterfactual_clips: int
+    sha256: dict[str, str]
+    """Of train.json and traces.jsonl."""
+    provenance: dict[str, Any] = {}
+
+
+class _Done(NamedTuple):
+    """What comes back from making one scene: two ready pieces of the files, and counts."""
+
+    questions: bytes
+    traces: bytes
+    counts: Counter[str]
+
+
+def make_world(out: Path, settings: WorldSettings, *, workers: int = 1, progress: Progress = no_progress) -> World:
+    """Make, or finish, the world in `out`. `progress` counts scenes.
+
+    Raises:
+        VtError: `out` holds a world with other settings or something else, or cannot be written to.
+    """
+    wanted = asdict(settings)
+    finished = _open(out, wanted)
+    if finished is not None:
+        progress(settings.n_scenes)
+        return finished
+    store.write_json(out / _UNFINISHED, wanted)
+    counts: Counter[str] = Counter()
+    questions, traces = [], []
+    scenes = range(settings.first_scene, settings.first_scene + settings.n_scenes)
+    for done in map_in_order(partial(_make_scene, out=out, settings=settings), scenes, workers):
+        questions.append(done.questions)
+        traces.append(done.traces)
+        counts += done.counts
+        progress(1)
+    store.write_bytes(out / "train.json", b"[" + b",\n".join(questions) + b"]\n")
+    store.write_bytes(out / "traces.jsonl", b"".join(traces))
+    world = World(
+        settings=wanted,
+        n_scenes=settings.n_scenes,
+        n_collisions=counts["collisions"],
+        n_questions={kind: counts[kind] for kind in ("descriptive", "explanatory", "predictive", "counterfactual")},
+        observational={rule: counts[rule] for rule in Rule},
+        n_clips=counts["clips"],
+        n_counterfactual_clips=counts["counterfactual clips"],
+        sha256={name: store.sha256_file(out / name) for name in ("train.json", "traces.jsonl")},
+        provenance=store.provenance(),
+    )
+    store.write_json(out / MANIFEST, world)
+    (out / _UNFINISHED).unlink()
+    return world
+
+
+def _open(out: Path, wanted: Mapping[str, Any]) -> World | None:
+    """The finished world of the same settings; None if there is something to do."""
+    if (out / MANIFEST).is_file():
+        world = store.read_json(out / MANIFEST, World)
+        _compare(out, world.settings, wanted)
+        return world
+    if (out / _UNFINISHED).is_file():
+        _compare(out, store.read_json(out / _UNFINISHED, dict[str, Any]), wanted)
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise VtError(f"{out}: is there already and holds no world; choose a new or empty folder")
+    return None
+
+
+def _compare(out: Path, held: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    different = [f"{name} {held.get(name)} (now {value})" for name, value in wanted.items() if held.get(name) != value]
+    if different:
+        raise VtError(f"{out}: holds a world made with {', '.join(different)}; use the same settings or another folder")
+
+
+def _make_scene(scene_index: int, *, out: Path, settings: WorldSettings) -> _Done:
+    """Make one scene and write those of its files that are not there yet."""
+    scene = make_scene(scene_index, seed=settings.seed, preset=settings.preset)
+    counts = _count(scene)
+    if settings.videos:
+        clip = out / "video_train" / _numbered("video", scene_index, "mp4")
+        films = {clip: scene.simulation.factual}
+        if settings.counterfactual_videos:
+            for removed in sorted({question.removed_object for question in scene.counterfactuals}):
+                films[clip.with_name(counterfactual_name(clip.name, removed))] = scene.simulation.without[removed]
+        for path, rollout in films.items():
+            if not path.is_file():
+                write_clip(rollout, path, width=settings.width, height=settings.height)
+        counts["clips"] = 1
+        counts["counterfactual clips"] = len(films) - 1
+    path = out / "annotation_train" / _numbered("annotation", scene_index, "json")
+    if not path.is_file():
+        store.write_bytes(path, annotation(scene))
+    video = _numbered("video", scene_index, "mp4").name
+    questions = msgspec.json.encode({"scene_index": scene_index, "video_filename": video, "questions": scene.questions})
+    traces = b"".join(msgspec.json.encode(trace) + b"\n" for trace in scene.traces)
+    return _Done(questions, traces, counts)
+
+
+def _numbered(kind: str, scene_index: int, suffix: str) -> Path:
+    """video, 1234, mp4 -> video_01000-02000/video_01234.mp4, CLEVRER's layout."""
+    start = scene_index // 1000 * 1000
+    return Path(f"{kind}_{start:05d}-{start + 1000:05d}") / f"{kind}_{scene_index:05d}.{suffix}"
+
+
+def _count(scene: StreamScene) -> Counter[str]:
+    seen = pairs(scene.simulation.factual.collisions)
+    counts = Counter(question.question_type for question in scene.questions)
+    counts["collisions"] = len(seen)
+    for question in scene.counterfactuals:
+        happens = pairs(scene.simulation.without[question.removed_object].collisions)
+        found = categories(question, seen, happens)
+        counts.update(rule for rule, category in found.items() if category is Category.OBSERVATIONAL)
+    return counts
+
+
+class _State(msgspec.Struct):
+    object_id: int
+    location: list[float]
+    orientation: list[float]
+    velocity: list[float]
+    angular_velocity: list[float]
+    inside_camera_view: bool
+
+
+class _Frame(msgspec.Struct):
+    frame_id: int
+    objects: list[_State]
+
+
+class _Contact(msgspec.Struct):
+    object_ids: tuple[int, int]
+    frame_id: int
+    location: list[float]
+
+
+class _Annotation(msgspec.Struct):
+    scene_index: int
+    video_filename: str
+    object_property: tuple[SceneObject, ...]
+    motion_trajectory: list[_Frame]
+    collision: list[_Contact]
+
+
+def annotation(scene: StreamScene) -> bytes:
+    """The factual clip as CLEVRER's annotation file: JSON with everything but the questions."""
+    rollout = scene.simulation.factual
+
+    def numbers(values: Any) -> Any:
+        return np.round(np.asarray(values, np.float64), _DECIMALS).tolist()
+
+    turned = np.zeros_like(rollout.location)
+    turned[..., 2] = rollout.orientation
+    arrays = (rollout.location, turned, rollout.velocity, rollout.angular_velocity)
+    columns = [*map(numbers, arrays), in_view(rollout.location).tolist()]
+    ids = [thing.object_id for thing in rollout.objects]
+    frames = [_Frame(i, list(map(_State, ids, *state))) for i, state in enumerate(zip(*columns, strict=True))]
+
+    def place(collision: Collision) -> list[float]:
+        """Midway between the two centres."""
+        return list(numbers(rollout.location[collision.frame, list(collision.object_ids)].mean(axis=0)))
+
+    contacts = [_Contact(c.object_ids, c.frame, place(c)) for c in rollout.collisions]
+    video = _numbered("video", scene.scene_index, "mp4").name
+    return msgspec.json.encode(_Annotation(scene.scene_index, video, rollout.objects, frames, contacts))
