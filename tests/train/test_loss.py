@@ -1,0 +1,115 @@
+"""CDPO's term on tensors small enough to work out by hand: values, gradients, signs, and which replies count."""
+
+import math
+
+import pytest
+import torch
+
+from videothinker.train.loss import SIGN, bounded, exact_kl, k3, mean_over_replies, rows_to_repel, sampled_divergence
+from videothinker.train.stages import KL, Direction, RepelOn
+
+
+def test_k3_by_hand() -> None:
+    d = torch.tensor([0.0, math.log(2), -math.log(2), 1.0])
+    expected = [0.0, 2 - math.log(2) - 1, 0.5 + math.log(2) - 1, math.e - 2]
+    assert k3(d, 11.0).tolist() == pytest.approx(expected, abs=1e-7)
+
+
+def test_k3_keeps_small_divergences_that_plain_subtraction_would_round_away() -> None:
+    assert k3(torch.tensor([1e-4]), 11.0).item() == pytest.approx(5e-9, rel=1e-2)
+
+
+def test_k3_pushes_by_exp_d_less_one_and_not_at_all_beyond_the_clamp() -> None:
+    logp = torch.zeros(5, requires_grad=True)
+    reference = torch.tensor([1.0, -3.0, 10.9, 11.1, -12.0])
+    k3(reference - logp, 11.0).sum().backward()
+    assert logp.grad is not None
+    by_hand = [1 - math.e, 1 - math.exp(-3), 1 - math.exp(10.9), 0.0, 0.0]
+    assert logp.grad.tolist() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_k3_differentiated_on_samples_follows_the_kl_from_the_reference() -> None:
+    """E_policy[grad k3] is the gradient of KL(reference || policy), not of KL(policy || reference)."""
+    torch.manual_seed(0)
+    logits = torch.randn(50, dtype=torch.float64, requires_grad=True)
+    reference = torch.randn(50, dtype=torch.float64).log_softmax(-1)
+    logp = logits.log_softmax(-1)
+    (on_samples,) = torch.autograd.grad((logp.detach().exp() * k3(reference - logp, 50.0)).sum(), logits, retain_graph=True)
+    (from_reference,) = torch.autograd.grad((reference.exp() * (reference - logp)).sum(), logits, retain_graph=True)
+    (from_policy,) = torch.autograd.grad((logp.exp() * (logp - reference)).sum(), logits)
+    assert torch.allclose(on_samples, from_reference, atol=1e-12)
+    assert (on_samples - from_policy).norm() > 0.1 * from_policy.norm()
+
+
+def test_bounded_stays_below_one_and_its_gradient_below_1_1() -> None:
+    d = torch.linspace(-20, 20, 4001, requires_grad=True)
+    values = bounded(d, 50.0)
+    values.sum().backward()
+    assert d.grad is not None
+    assert values.max() <= 1
+    assert values.min() >= 0
+    assert 1.0 < d.grad.abs().max() < 1.1
+    assert d.grad[:100].abs().max() < 1e-12
+    assert d.grad[-100:].abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 256])
+def test_the_exact_divergence_and_its_gradient_do_not_depend_on_the_chunks(chunk: int) -> None:
+    torch.manual_seed(1)
+    hidden, other_hidden = torch.randn(7, 4, dtype=torch.float64), torch.randn(7, 6, dtype=torch.float64)
+    head, other_head = torch.randn(11, 4, dtype=torch.float64), torch.randn(11, 6, dtype=torch.float64)
+    hidden.requires_grad_(True)
+    head.requires_grad_(True)
+    ours = exact_kl(hidden, head, other_hidden, other_head, temperature=0.7, chunk=chunk)
+    gradients = torch.autograd.grad(ours.sum(), (hidden, head))
+    policy = ((hidden @ head.T) / 0.7).log_softmax(-1)
+    reference = ((other_hidden @ other_head.T) / 0.7).log_softmax(-1)
+    plain = (policy.exp() * (policy - reference)).sum(-1)
+    assert ours.shape == (7,)
+    assert torch.allclose(ours.double(), plain, atol=1e-5)
+    for mine, textbook in zip(gradients, torch.autograd.grad(plain.sum(), (hidden, head)), strict=True):
+        assert torch.allclose(mine, textbook, atol=1e-5)
+
+
+def test_the_exact_divergence_by_hand() -> None:
+    """Two tokens, 0.8/0.2 against 0.5/0.5."""
+    head = torch.eye(2)
+    value = exact_kl(torch.tensor([[math.log(0.8), math.log(0.2)]]), head, torch.zeros(1, 2), head)
+    assert value.item() == pytest.approx(0.8 * math.log(1.6) + 0.2 * math.log(0.4), abs=1e-6)
+
+
+def test_the_exact_form_has_no_sampled_value() -> None:
+    with pytest.raises(ValueError, match="exact_kl"):
+        sampled_divergence(torch.zeros(1), KL.EXACT, 11.0)
+
+
+def test_replies_weigh_the_same_whatever_their_length_and_left_out_ones_stay_in_the_denominator() -> None:
+    tokens = torch.tensor([[4.0, 9.0, 9.0], [1.0, 2.0, 3.0]])
+    mask = torch.tensor([[1, 0, 0], [1, 1, 1]])
+    assert mean_over_replies(tokens, mask, torch.ones(2)).item() == (4 + 2) / 2
+    assert mean_over_replies(tokens, mask, torch.tensor([0.0, 1.0])).item() == 2 / 2
+    assert mean_over_replies(tokens, torch.zeros(2, 3), torch.ones(2)).item() == 0
+
+
+@pytest.mark.parametrize(
+    ("repel_on", "expected"),
+    [
+        (RepelOn.ALL, [1, 1, 1, 1, 1, 1]),
+        (RepelOn.GROUPS_NOT_ALL_RIGHT, [0, 0, 1, 1, 1, 1]),
+        (RepelOn.CORRECT_ROLLOUTS, [1, 1, 1, 0, 0, 0]),
+    ],
+)
+def test_which_replies_are_repelled(repel_on: RepelOn, expected: list[int]) -> None:
+    right = torch.tensor([True, True, True, False, False, False])
+    assert rows_to_repel(right, 2, repel_on).tolist() == expected
+
+
+def test_descending_the_signed_term_raises_the_divergence_when_repelling_and_lowers_it_when_attracting() -> None:
+    reference = torch.tensor([[-1.0, -2.0]])
+    for direction, grows in ((Direction.REPEL, True), (Direction.ATTRACT, False)):
+        logp = torch.tensor([[-1.5, -1.2]], requires_grad=True)
+        before = k3(reference - logp, 11.0).sum()
+        (SIGN[direction] * before).backward()
+        assert logp.grad is not None
+        after = k3(reference - (logp - 0.01 * logp.grad), 11.0).sum()
+        assert (after > before).item() is grows

@@ -1,0 +1,37 @@
+"""What a reply earns, on a table: the evaluator's own grades, as TRL asks for them."""
+
+import pytest
+
+from videothinker.train import rewards
+
+THINK = "<think>It hits it.</think>"
+
+REPLIES = [
+    # reply, gold, soft accuracy, format, why
+    (f"{THINK}<answer>A,C</answer>", ["A", "C"], 1.0, 1.0, "the exact set"),
+    (f"{THINK}\n<answer>C, A</answer>\n", ["A", "C"], 1.0, 1.0, "order and space do not count"),
+    (f"{THINK}<answer>A</answer>", ["A", "C"], 0.5, 1.0, "a proper subset earns its share"),
+    (f"{THINK}<answer>A,B</answer>", ["A", "C"], 0.0, 1.0, "one wrong letter and nothing is earned"),
+    (f"{THINK}<answer>A,B,C</answer>", ["A", "C"], 0.0, 1.0, "a superset earns nothing"),
+    (f"{THINK}<answer>none</answer>", [], 1.0, 1.0, "none, where no option is correct"),
+    (f"{THINK}<answer>none</answer>", ["A"], 0.0, 1.0, "none, where one is"),
+    (f"{THINK}<answer></answer>", [], 0.0, 1.0, "an empty answer is no explicit none"),
+    (f"{THINK}<answer></answer>", ["A"], 0.0, 1.0, "an empty answer is no subset either"),
+    (f"{THINK}<answer>E</answer>", ["A"], 0.0, 1.0, "a letter that is no option is unreadable"),
+    ("<answer>A</answer>", ["A"], 1.0, 0.0, "right, but without thinking"),
+    (f"{THINK}<answer>A</answer> as said", ["A"], 1.0, 0.0, "right, with something after it"),
+    ("I think it is the cube", ["A"], 0.0, 0.0, "prose"),
+    ("", [], 0.0, 0.0, "nothing at all"),
+]
+
+
+@pytest.mark.parametrize(("reply", "gold", "soft", "form", "why"), REPLIES)
+def test_a_reply_earns(reply: str, gold: list[str], soft: float, form: float, why: str) -> None:
+    completions = [[{"role": "assistant", "content": reply}]]
+    assert rewards.accuracy(completions, gold=[gold], n_options=[4], prompts=None) == [soft], why
+    assert rewards.format(completions, completion_ids=None) == [form], why
+
+
+def test_a_reward_a_reply_in_order() -> None:
+    completions = [[{"content": f"{THINK}<answer>{letter}</answer>"}] for letter in "AB"]
+    assert rewards.accuracy(completions, gold=[["B"], ["B"]], n_options=[4, 4]) == [0.0, 1.0]

@@ -1,0 +1,98 @@
+"""Clips of three sizes, dataset rows about them, and trainers with injected rewards, for the tests of this folder."""
+
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from videothinker import mcq
+from videothinker.train import run
+from videothinker.train.checkpoint import find_checkpoint
+from videothinker.train.stages import Stage, StageConfig, make_stage
+
+CLIP_SIZES = ((56, 84), (84, 84), (84, 112))
+QUESTION = ("Without the red metal cube, what will happen?", ("the ball falls", "the cylinder stops", "the cube turns"))
+
+
+def write_clip(path: Path, height: int, width: int, shade: int, n_frames: int = 8, fps: int = 5) -> Path:
+    """A square that crosses a grey table."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for t in range(n_frames):
+            frame = np.full((height, width, 3), 120, np.uint8)
+            x = (width - 16) * t // n_frames
+            frame[height // 3 : height // 3 + 16, x : x + 16] = (255 - shade, shade, 60)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def rows(assets: Path, n: int = 6) -> list[dict[str, Any]]:
+    """Dataset rows as `run.prompt_rows` makes them, the clips in turn."""
+    text = mcq.render_prompt(*QUESTION, mcq.Prompt.COT)
+    return [
+        {
+            "prompt": [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "video", "video": str(assets / f"clip{i % 3}.mp4")},
+                        {"type": "text", "text": text + "!" * i},
+                    ],
+                }
+            ],
+            "question_id": f"{i}:0",
+            "gold": ["A"] if i % 2 else [],
+            "n_options": 3,
+        }
+        for i in range(n)
+    ]
+
+
+TINY = {
+    "data": {"n_frames": 4, "max_pixels": 12 * 784},
+    "rollouts": {"n_replies": 4, "questions_per_step": 2, "max_new_tokens": 8},
+    "optimizer": {"steps": 2, "learning_rate": 1e-3, "max_grad_norm": 1.0},
+    "model": {"precision": "fp32", "gradient_checkpointing": False},
+    "saving": {"save_every": 2},
+}
+"""Settings that a test adds to: small clips, short replies, float32."""
+
+
+def stage(name: str, *overrides: str) -> StageConfig:
+    """A tiny stage; CDPO repels with 0.5 unless overridden."""
+    raw = {section: dict(values) for section, values in TINY.items()}
+    if name == "cdpo":
+        raw["objective"] = {"repulsion": 0.5}
+    return make_stage(Stage(name), raw, overrides)
+
+
+def mixed(completions: list[Any], **_: Any) -> list[float]:
+    """Rewards that differ within a group whatever an untaught model writes: vowels a character."""
+    texts = [completion[0]["content"] for completion in completions]
+    return [sum(c in "aeiou" for c in text) / max(len(text), 1) + (i % 3) / 2 for i, text in enumerate(texts)]
+
+
+def make_trainer(
+    assets: Path,
+    out: Path,
+    config: StageConfig,
+    *,
+    start: Path | None = None,
+    reference: Path | None = None,
+    n_rows: int = 6,
+    reward_funcs: Any = (mixed,),
+    callbacks: Any = (),
+    **arguments: Any,
+) -> Any:
+    """The trainer that `run.train` would make, on given rows and rewards; `arguments` replace TRL's."""
+    args = run.grpo_arguments(config, out)
+    for name, value in arguments.items():
+        setattr(args, name, value)
+    found = find_checkpoint(str(reference or assets / "bias")) if config.needs_reference else None
+    first = find_checkpoint(str(start or assets / "start"))
+    return run.build_trainer(
+        config, args, first, found, rows(assets, n_rows), reward_funcs=reward_funcs, callbacks=list(callbacks)
+    )

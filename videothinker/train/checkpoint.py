@@ -1,0 +1,132 @@
+"""Checkpoints that training starts from or repels from: where they are, what they hold, how they are loaded.
+
+A checkpoint is a folder that transformers loads, or a LoRA adapter folder that names its base. Identity is the content of the
+weights: `weights_hash` is the same however a checkpoint is cut into files.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from videothinker import store
+from videothinker.errors import VtError
+
+ADAPTER = "adapter_config.json"
+
+
+class Checkpoint(NamedTuple):
+    """Weights on disk."""
+
+    folder: Path
+    base: Path | None
+    """For an adapter the folder of the checkpoint it was trained on; else None."""
+
+    @property
+    def full(self) -> Path:
+        """The folder that holds configuration, tokenizer and full weights."""
+        return self.base or self.folder
+
+
+def find_checkpoint(ref: str) -> Checkpoint:
+    """The checkpoint that a folder or a hub id names; a hub id is downloaded.
+
+    Raises:
+        VtError: nothing there that can be trained; an adapter whose base is not there.
+    """
+    folder = _folder(ref)
+    if not (folder / ADAPTER).is_file():
+        if not (folder / "config.json").is_file():
+            raise VtError(f"{ref}: has neither config.json nor {ADAPTER}, so it is no checkpoint")
+        return Checkpoint(folder, None)
+    base = store.read_json(folder / ADAPTER, dict[str, Any]).get("base_model_name_or_path")
+    if not base:
+        raise VtError(f"{folder / ADAPTER}: names no base_model_name_or_path")
+    return Checkpoint(folder, _folder(base))
+
+
+def _folder(ref: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    if Path(ref).is_dir():
+        return Path(ref).resolve()
+    try:
+        wanted = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
+        return Path(snapshot_download(ref, allow_patterns=wanted))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise VtError(f"{ref}: is not a folder here, and the hub gave no checkpoint of that name") from error
+
+
+def weights_hash(checkpoint: Checkpoint) -> str:
+    """Hex SHA-256 over names, shapes and bytes of all tensors, an adapter's base included.
+
+    Raises:
+        VtError: the folder has no safetensors file.
+    """
+    from safetensors import safe_open
+
+    digest = hashlib.sha256()
+    for folder in (checkpoint.base, checkpoint.folder):
+        if folder is None:
+            continue
+        where: dict[str, Path] = {}
+        for file in sorted(folder.glob("*.safetensors")):
+            with safe_open(file, framework="pt") as tensors:
+                where.update(dict.fromkeys(tensors.keys(), file))
+        if not where:
+            raise VtError(f"{folder}: has no .safetensors file; save the checkpoint with save_pretrained")
+        for name in sorted(where):
+            with safe_open(where[name], framework="pt") as tensors:
+                tensor = tensors.get_tensor(name).contiguous()
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def load_full(checkpoint: Checkpoint, dtype: torch.dtype, attention: str) -> Any:
+    """The model, an adapter merged into its base.
+
+    Raises:
+        VtError: not a Qwen2.5-VL, the family whose positions and clips this trainer handles and tests.
+    """
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    kind = AutoConfig.from_pretrained(checkpoint.full).model_type
+    if kind != "qwen2_5_vl":
+        raise VtError(f"{checkpoint.full}: is a {kind} checkpoint; `vt train` handles qwen2_5_vl")
+    model = AutoModelForImageTextToText.from_pretrained(checkpoint.full, dtype=dtype, attn_implementation=attention)
+    if checkpoint.base is None:
+        return model
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, checkpoint.folder).merge_and_unload()
+
+
+def load_processor(checkpoint: Checkpoint) -> Any:
+    """Tokenizer and video processor, padding on the left."""
+    from transformers import AutoProcessor
+
+    return AutoProcessor.from_pretrained(checkpoint.full, padding_side="left")
+
+
+def check_reference(start: Checkpoint, reference: Checkpoint, *, may_be_start: bool) -> str:
+    """The hash of the reference's weights, once it is sure that they can be repelled from.
+
+    Raises:
+        VtError: another vocabulary than the policy's, or the policy's own start where `may_be_start` is False.
+    """
+    ours, theirs = (load_processor(c).tokenizer.get_vocab() for c in (start, reference))
+    if ours != theirs:
+        raise VtError(
+            f"{reference.folder}: has another vocabulary ({len(theirs)} tokens) than {start.folder} ({len(ours)}), so its"
+            " probabilities are about other tokens; train the bias model from the same base"
+        )
+    digest = weights_hash(reference)
+    if not may_be_start and digest == weights_hash(start):
+        raise VtError(
+            f"{reference.folder}: holds the very weights that training starts from; repelling from them is self-repulsion,"
+            " which collapses: give the bias model of `vt train bias`, or set objective.reference = 'start' for that ablation"
+        )
+    return digest

@@ -1,0 +1,103 @@
+"""The maths of CDPO's extra term: how far the policy stands from a frozen reference, and on which replies that counts.
+
+With d = log p_reference - log p_policy of a sampled token, the paper's term is k3 = exp(d) - d - 1 (section 4). Differentiated
+as a loss on the policy's own samples, k3 follows KL(reference || policy), not the KL(policy || reference) that it estimates:
+its gradient is (1 - exp(d)) grad log p_policy, and under the policy's expectation that is minus the gradient of
+E_reference[log p_policy]. Repelling with it is therefore unlikelihood on what the bias model would write: a token that the
+bias model likes better (d > 0) is pushed down with exp(d), one that the policy likes better is pushed up by at most 1.
+
+Tensors only; nothing here knows the trainer.
+"""
+
+import torch
+from torch.nn import functional as F  # noqa: N812 (its usual name)
+from torch.utils.checkpoint import checkpoint
+
+from videothinker.train.stages import KL, Direction, RepelOn
+
+SIGN = {Direction.REPEL: -1.0, Direction.ATTRACT: 1.0}
+"""What a divergence is multiplied by in a loss that is minimised: repelling raises it, attracting lowers it."""
+
+
+def k3(log_ratio: torch.Tensor, clamp: float) -> torch.Tensor:
+    """exp(d) - d - 1 of every token, at least 0, larger = further apart.
+
+    log_ratio: d = reference - policy log-probability of the sampled tokens, any shape, nats. clamp: > 0, nats; d is cut to
+    [-clamp, clamp], beyond which the gradient is 0 (the official code uses 11).
+    """
+    d = log_ratio.clamp(-clamp, clamp)
+    return torch.expm1(d) - d
+
+
+def bounded(log_ratio: torch.Tensor, clamp: float) -> torch.Tensor:
+    """tanh(k3) of every token: below 1, with a gradient that stays under 1.1 a nat and dies out on both sides."""
+    return torch.tanh(k3(log_ratio, clamp))
+
+
+def exact_kl(
+    policy_hidden: torch.Tensor,
+    policy_head: torch.Tensor,
+    reference_hidden: torch.Tensor,
+    reference_head: torch.Tensor,
+    *,
+    temperature: float = 1.0,
+    chunk: int = 256,
+) -> torch.Tensor:
+    """KL(policy || reference) over the whole vocabulary at every position, (N,), nats; unlike k3 its gradient is its own.
+
+    policy_hidden: (N, H) last hidden states that predict the N tokens. policy_head: (V, H) output embedding. reference_*: the
+    same of the frozen reference (its H may differ, V not). chunk: positions scored at a time; only (chunk, V) logits exist at
+    once, in the backward pass too.
+    """
+    pairs = zip(torch.split(policy_hidden, chunk), torch.split(reference_hidden, chunk), strict=True)
+    parts = [checkpoint(_exact_chunk, p, policy_head, r, reference_head, temperature, use_reentrant=False) for p, r in pairs]
+    return torch.cat(parts)
+
+
+def _exact_chunk(
+    policy_hidden: torch.Tensor,
+    policy_head: torch.Tensor,
+    reference_hidden: torch.Tensor,
+    reference_head: torch.Tensor,
+    temperature: float,
+) -> torch.Tensor:
+    policy = F.log_softmax((policy_hidden @ policy_head.T.to(policy_hidden.dtype)).float() / temperature, dim=-1)
+    with torch.no_grad():
+        logits = reference_hidden @ reference_head.T.to(reference_hidden.dtype)
+        reference = F.log_softmax(logits.float() / temperature, dim=-1)
+    return (policy.exp() * (policy - reference)).sum(-1)
+
+
+def sampled_divergence(log_ratio: torch.Tensor, kl: KL, clamp: float) -> torch.Tensor:
+    """`k3` or `bounded` of every token, same shape as `log_ratio`.
+
+    Raises:
+        ValueError: `kl` is exact, which needs whole distributions.
+    """
+    if kl is KL.EXACT:
+        raise ValueError("the exact divergence needs hidden states: call exact_kl")
+    return k3(log_ratio, clamp) if kl is KL.K3 else bounded(log_ratio, clamp)
+
+
+def mean_over_replies(tokens: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Mean over replies of the mean over a reply's tokens, scalar: the paper's 1/G sum_i 1/|o_i| sum_t.
+
+    tokens: (B, T) one value a token. mask: (B, T), 1 = a token of the reply. rows: (B,), 1 = the reply counts, 0 = it adds
+    nothing but stays in the denominator, so that leaving replies out never makes the others weigh more.
+    """
+    per_reply = (tokens * mask).sum(-1) / mask.sum(-1).clamp(min=1)
+    return (per_reply * rows).mean()
+
+
+def rows_to_repel(right: torch.Tensor, group: int, repel_on: RepelOn) -> torch.Tensor:
+    """Which replies the divergence counts on, (N,) of 0.0 and 1.0.
+
+    right: (N,) bool, the reply gives exactly the gold answer. group: replies a question, N a multiple of it; a question's
+    replies lie side by side.
+    """
+    if repel_on is RepelOn.CORRECT_ROLLOUTS:
+        return right.float()
+    if repel_on is RepelOn.GROUPS_NOT_ALL_RIGHT:
+        all_right = right.view(-1, group).all(dim=1)
+        return (~all_right).float().repeat_interleave(group)
+    return torch.ones_like(right, dtype=torch.float32)

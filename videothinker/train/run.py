@@ -1,0 +1,408 @@
+"""A whole training stage, from curated data and checkpoints to a finished folder.
+
+    data = open_curated(Path("curated"))
+    run.train(config, data=data, start="Qwen/Qwen2.5-VL-3B-Instruct", bias="runs/bias", out=Path("runs/cdpo"))
+
+A folder holds one run. run.json is written first with `finished` false; the same settings resume from the last trainer
+checkpoint, others are refused. Under `accelerate launch` every process calls `train`; the main one writes.
+"""
+
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import torch
+
+from videothinker import mcq, store
+from videothinker.curated import Curated
+from videothinker.errors import VtError
+from videothinker.records import Category, CuratedQuestion, Rule
+from videothinker.train import rewards
+from videothinker.train.card import model_card
+from videothinker.train.checkpoint import (
+    Checkpoint,
+    check_reference,
+    find_checkpoint,
+    load_full,
+    load_processor,
+    weights_hash,
+)
+from videothinker.train.clips import PromptEncoder
+from videothinker.train.stages import Engine, Precision, Reference, Stage, StageConfig
+
+RUN = "run.json"
+
+OBSERVER_FLOOR = 0.90
+"""Below this a mere observer answers the observational pool badly, and training on it rewards reasoning, not the shortcut: at
+the 53 % of the any-option rule the "bias model" came out a good reasoner (docs/training.md)."""
+
+
+class Summary(NamedTuple):
+    """What a run, or a dry run, came to."""
+
+    out: Path
+    steps: int
+    seconds_per_step: float
+    tokens_per_step: float
+    """Prompt and reply tokens."""
+    peak_bytes: int
+    """Most memory allocated on this process's GPU; on a CPU the process's peak resident memory."""
+    parameters: int
+    trainable: int
+
+
+def _silent(_: Any) -> None:
+    pass
+
+
+def train(
+    config: StageConfig,
+    *,
+    data: Curated,
+    start: str,
+    out: Path,
+    bias: str | None = None,
+    rule: Rule | None = None,
+    dry_run: bool = False,
+    report: Callable[[Any], None] = _silent,
+    warn: Callable[[str], None] = _silent,
+) -> Summary:
+    """Run the stage, or take up where an earlier run with the same settings ended.
+
+    start: checkpoint to train, a folder or a hub id. bias: checkpoint to repel from, needed by CDPO unless
+    `objective.reference` is start. rule: whose categories choose the questions of stage `bias`; None: the curated folder's own.
+    dry_run: one step on real data, nothing kept. report: called with every `record.Row`.
+
+    Raises:
+        VtError: data, checkpoints or `out` do not fit the settings; a clip is missing.
+    """
+    questions = training_questions(data, config, rule)
+    rows = prompt_rows(data, questions, config)
+    if config.stage is Stage.BIAS:
+        _warn_about_observer(questions, warn)
+    start_checkpoint = find_checkpoint(start)
+    reference, bias_hash = _reference(config, start_checkpoint, bias)
+    if dry_run:
+        config = msgspec.structs.replace(config, optimizer=msgspec.structs.replace(config.optimizer, steps=1))
+        with tempfile.TemporaryDirectory() as scratch:
+            return _run(config, Path(scratch), start_checkpoint, reference, rows, report, warn, keep=False)[0]
+    record = {
+        "stage": config.stage,
+        "settings": msgspec.to_builtins(config),
+        "model": {"ref": start, "sha256": weights_hash(start_checkpoint)},
+        "bias_model": {"ref": bias, "sha256": bias_hash} if reference else None,
+        "data": {
+            "folder": str(data.folder),
+            "sha256": store.sha256_file(data.split_file(config.data.split)),
+            "rule": rule or data.manifest.rule,
+            "n_questions": len(rows),
+        },
+    }
+    identity = store.sha256_json(_identity(record))
+    if _is_finished(out, identity):
+        raise VtError(f"{out}: holds this very run, finished; choose another --out to train again")
+    record |= {"identity": identity, "finished": False, "provenance": store.provenance()}
+    if _is_main():
+        store.write_json(out / RUN, record)
+    summary, facts = _run(config, out, start_checkpoint, reference, rows, report, warn, keep=True)
+    if _is_main():
+        record |= {"finished": True, "result": summary._asdict() | {"out": str(out)}, **facts}
+        store.write_text(out / "README.md", model_card(record))
+        store.write_json(out / RUN, record)
+    return summary
+
+
+def training_questions(data: Curated, config: StageConfig, rule: Rule | None) -> list[CuratedQuestion]:
+    """The stage's questions: for `bias` the observational ones, else all; `n_questions` of them, by hash, in file order.
+
+    Raises:
+        VtError: there are none.
+    """
+    questions = data.questions(config.data.split)
+    if config.stage is Stage.BIAS:
+        field = (rule or data.manifest.rule).column
+        questions = [question for question in questions if getattr(question, field) is Category.OBSERVATIONAL]
+    if not questions:
+        raise VtError(f"{data.folder}: split '{config.data.split}' has no question for stage {config.stage.value}")
+
+    def draw(question: CuratedQuestion) -> str:
+        return hashlib.sha256(f"{config.seed} {question.question_id}".encode()).hexdigest()
+
+    drawn = {question.question_id for question in sorted(questions, key=draw)[: config.data.n_questions]}
+    return [question for question in questions if question.question_id in drawn]
+
+
+def prompt_rows(data: Curated, questions: Sequence[CuratedQuestion], config: StageConfig) -> list[dict[str, Any]]:
+    """A dataset row a question: the prompt with its clip, and the columns that the rewards read.
+
+    Raises:
+        VtError: the folder was curated without clips, or a clip is missing.
+    """
+    clips = {question.question_id: data.clip(question) for question in questions}
+    missing = [question for question in questions if (clip := clips[question.question_id]) is None or not clip.is_file()]
+    if data.videos_root is None:
+        raise VtError(f"{data.folder}: was curated without clips; say where they are with --videos")
+    if missing:
+        raise VtError(
+            f"{len(missing)} of {len(questions)} training questions lack their clip, the first is"
+            f" {clips[missing[0].question_id]}; no other clip takes its place, so get it or curate without its scene"
+        )
+    return [
+        {
+            "prompt": [
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "video", "video": str(clips[question.question_id])},
+                        {"type": "text", "text": mcq.render_prompt(question.problem, question.options, config.data.prompt)},
+                    ],
+                }
+            ],
+            "question_id": question.question_id,
+            "gold": list(question.gold),
+            "n_options": len(question.options),
+        }
+        for question in questions
+    ]
+
+
+def _warn_about_observer(questions: Sequence[CuratedQuestion], warn: Callable[[str], None]) -> None:
+    share = sum(question.observer == question.gold for question in questions) / len(questions)
+    if share < OBSERVER_FLOOR:
+        warn(
+            f"an observer answers only {share:.0%} of these observational questions: training on them rewards reasoning, and"
+            " the checkpoint will hardly be a shortcut model; label with `vt train bias --rule oracle` instead"
+        )
+
+
+def _reference(config: StageConfig, start: Checkpoint, bias: str | None) -> tuple[Checkpoint | None, str | None]:
+    if not config.needs_reference:
+        return None, None
+    if config.objective.reference is Reference.START:
+        return start, weights_hash(start)
+    if bias is None:
+        raise VtError(
+            f"objective.repulsion = {config.objective.repulsion} needs a bias model: train one with `vt train bias` and name it"
+            " with --bias-model"
+        )
+    reference = find_checkpoint(bias)
+    return reference, check_reference(start, reference, may_be_start=False)
+
+
+def _identity(record: dict[str, Any]) -> dict[str, Any]:
+    """What makes two runs the same: all but paths and what is only kept or shown."""
+    settings = {name: value for name, value in record["settings"].items() if name != "saving"}
+    data = {name: value for name, value in record["data"].items() if name != "folder"}
+    hashes = [record[name] and record[name]["sha256"] for name in ("model", "bias_model")]
+    return {"settings": settings, "data": data, "hashes": hashes, "save_every": record["settings"]["saving"]["save_every"]}
+
+
+def _is_finished(out: Path, identity: str) -> bool:
+    """Does `out` hold this run, finished? Raises VtError when it holds something else."""
+    if not (out / RUN).is_file():
+        if out.is_dir() and any(out.iterdir()):
+            raise VtError(f"{out}: is not empty and holds no {RUN}; choose a new folder for --out")
+        return False
+    earlier = store.read_json(out / RUN, dict[str, Any])
+    if earlier.get("identity") != identity:
+        raise VtError(f"{out}: holds a run with other settings, data or checkpoints; choose another --out")
+    return bool(earlier["finished"])
+
+
+def _is_main() -> bool:
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def grpo_arguments(config: StageConfig, out: Path) -> Any:
+    """TRL's arguments for the stage on the processes that were launched.
+
+    Raises:
+        VtError: the questions of a step cannot be shared evenly among the processes.
+    """
+    from trl import GRPOConfig
+
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    group, rows = config.rollouts.n_replies, config.rollouts.rows_per_forward or config.rollouts.n_replies
+    n_replies = config.rollouts.questions_per_step * group
+    if n_replies % (rows * world):
+        raise VtError(
+            f"{n_replies} replies a step (rollouts.questions_per_step x n_replies) cannot be shared among {world} processes"
+            f" {rows} at a time; set rollouts.questions_per_step to a multiple of {world}, or rollouts.rows_per_forward"
+        )
+    accumulation = n_replies // (rows * world)
+    on_gpu = torch.cuda.is_available()
+    return GRPOConfig(
+        output_dir=str(out),
+        seed=config.seed,
+        per_device_train_batch_size=rows,
+        gradient_accumulation_steps=accumulation,
+        steps_per_generation=accumulation,
+        num_generations=group,
+        num_iterations=config.rollouts.updates_per_batch,
+        max_completion_length=config.rollouts.max_new_tokens,
+        temperature=config.rollouts.temperature,
+        max_steps=config.optimizer.steps,
+        learning_rate=config.optimizer.learning_rate,
+        weight_decay=config.optimizer.weight_decay,
+        max_grad_norm=config.optimizer.max_grad_norm,
+        lr_scheduler_type="linear",
+        warmup_steps=0,
+        loss_type="grpo",  # mean over replies of the mean over tokens; TRL's default is another
+        scale_rewards="group",
+        epsilon=config.objective.clip_low,
+        epsilon_high=config.objective.clip_high,
+        beta=0.0,  # the divergence term is ours, signed and clamped
+        use_bias_correction_kl=False,  # TRL's default changes the gradient of k3 to another divergence's
+        bf16=config.model.precision is Precision.BF16,
+        use_cpu=not on_gpu,
+        gradient_checkpointing=config.model.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        ddp_find_unused_parameters=False,
+        remove_unused_columns=False,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=on_gpu,
+        logging_steps=config.saving.log_every,
+        save_strategy="steps",
+        save_steps=config.saving.save_every,
+        save_total_limit=config.saving.keep,
+        report_to=list(config.saving.report_to) or "none",
+        disable_tqdm=True,
+    )
+
+
+def build_trainer(
+    config: StageConfig,
+    args: Any,
+    start: Checkpoint,
+    reference: Checkpoint | None,
+    rows: Sequence[dict[str, Any]],
+    *,
+    reward_funcs: Sequence[Callable[..., list[float]]] = (rewards.accuracy, rewards.format),
+    callbacks: Sequence[Any] = (),
+) -> Any:
+    """The `CDPOTrainer` of a stage, models loaded. `args` (from `grpo_arguments`) come first: ZeRO-3 shards as weights load."""
+    from datasets import Dataset
+    from peft import LoraConfig, PeftModel
+    from transformers import PrinterCallback
+
+    from videothinker.train.cdpo import CDPOTrainer
+    from videothinker.train.sampling import Sampler
+
+    half = torch.bfloat16 if config.model.precision is Precision.BF16 else torch.float32
+    sharded = args.deepspeed_plugin is not None or bool(args.fsdp)
+    peft_config = None
+    if config.lora is None:
+        model = load_full(start, torch.float32, config.model.attention)
+    else:
+        adapter = start.folder if start.base else None
+        model = load_full(Checkpoint(start.full, None), half, config.model.attention)
+        if adapter is not None:
+            model = PeftModel.from_pretrained(model, adapter, is_trainable=True)
+        else:
+            peft_config = LoraConfig(
+                r=config.lora.rank,
+                lora_alpha=config.lora.alpha,
+                lora_dropout=config.lora.dropout,
+                target_modules=config.lora.targets,
+                task_type="CAUSAL_LM",
+            )
+    if not config.model.train_vision:
+        (model.get_base_model() if hasattr(model, "get_base_model") else model).model.visual.requires_grad_(False)
+    as_adapter = config.lora is not None and reference is not None and reference.base == start.full and not sharded
+    frozen: Any = None
+    if reference is not None:
+        frozen = reference.folder if as_adapter else load_full(reference, half, config.model.attention)
+    processor = load_processor(start)
+    hidden_tokens = [model.config.image_token_id, model.config.video_token_id]
+    args.generation_kwargs = {"suppress_tokens": hidden_tokens}  # TRL's own list leaves video tokens in: one drawn ends the run
+    encode = PromptEncoder(
+        processor,
+        n_frames=config.data.n_frames,
+        max_pixels=config.data.max_pixels,
+        video_token=model.config.video_token_id,
+    )
+    trainer = CDPOTrainer(
+        model=model,
+        reward_funcs=list(reward_funcs),
+        args=args,
+        train_dataset=Dataset.from_list(list(rows)),
+        processing_class=processor,
+        callbacks=list(callbacks),
+        peft_config=peft_config,
+        objective=config.objective,
+        encode=encode,
+        reference=frozen,
+    )
+    trainer.remove_callback(PrinterCallback)  # `report` shows the rows
+    engine = config.rollouts.engine
+    if engine is Engine.GRAPHS or (engine is Engine.AUTO and torch.cuda.is_available() and not sharded):
+        if sharded:
+            raise VtError(
+                "rollouts.engine = 'graphs' needs whole parameters on each GPU; under FSDP or ZeRO choose 'transformers'"
+            )
+        trainer.sampler = Sampler(
+            eos=trainer.eos_token_ids,
+            pad=processor.tokenizer.pad_token_id,
+            suppress=hidden_tokens,
+            max_new_tokens=config.rollouts.max_new_tokens,
+            temperature=config.rollouts.temperature,
+        )
+    return trainer
+
+
+def _run(
+    config: StageConfig,
+    out: Path,
+    start: Checkpoint,
+    reference: Checkpoint | None,
+    rows: Sequence[dict[str, Any]],
+    report: Callable[[Any], None],
+    warn: Callable[[str], None],
+    *,
+    keep: bool,
+) -> tuple[Summary, dict[str, Any]]:
+    from transformers.trainer_utils import get_last_checkpoint
+
+    from videothinker.train.record import Recorder
+
+    args = grpo_arguments(config, out)
+    if not keep:
+        args.save_strategy = "no"
+    recorder = Recorder(out, config.alarms, report, warn)
+    trainer = build_trainer(config, args, start, reference, rows, callbacks=[recorder])
+    recorder.trainer = trainer
+    resume = get_last_checkpoint(str(out)) if keep else None
+    began = time.perf_counter()
+    trainer.train(resume_from_checkpoint=resume)
+    seconds = time.perf_counter() - began
+    steps = trainer.state.global_step
+    parameters = list(trainer.model.parameters())
+    summary = Summary(
+        out=out,
+        steps=steps,
+        seconds_per_step=seconds / max(steps, 1),
+        tokens_per_step=trainer.state.num_input_tokens_seen / max(steps, 1),
+        peak_bytes=_peak_bytes(),
+        parameters=sum(p.numel() for p in parameters),
+        trainable=sum(p.numel() for p in parameters if p.requires_grad),
+    )
+    facts = {"fed": trainer.fed(), "launch": {"processes": args.world_size, "mode": str(args.parallel_mode)}}
+    if keep:
+        trainer.drop_reference()
+        trainer.save_model(str(out))
+        if _is_main():
+            trainer.processing_class.save_pretrained(out)
+    return summary, facts
+
+
+def _peak_bytes() -> int:
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,334 @@
+"""What a training stage is: its settings, with bounds and sources, read from TOML and `--set`.
+
+Three stages share one trainer (paper, section 4). `bias`: GRPO on the observational questions alone, which teaches the
+shortcut. `cdpo`: GRPO on all questions, repelled from the frozen bias model. `grpo`: the same without repulsion, the baseline
+of the paper's tables. A file in configs/ names only what differs from the defaults below, and those are the paper's.
+
+Everything that changes a result is a field here and is written to run.json. This module loads without torch.
+"""
+
+import tomllib
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+
+from videothinker.errors import VtError
+from videothinker.mcq import Prompt
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+AboveZero = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class Stage(StrEnum):
+    """The three trainings of the paper."""
+
+    BIAS = "bias"
+    CDPO = "cdpo"
+    GRPO = "grpo"
+
+
+class Direction(StrEnum):
+    """What the divergence term does to the policy."""
+
+    REPEL = "repel"
+    """Away from the reference: CDPO."""
+    ATTRACT = "attract"
+    """Towards it: the paper's ablation, and the ordinary KL penalty."""
+
+
+class Reference(StrEnum):
+    """Whose probabilities the divergence is measured to."""
+
+    BIAS = "bias"
+    """The checkpoint named by --bias-model."""
+    START = "start"
+    """The policy's own start: the ablation that collapses (phenomenon: it amplifies whatever direction RL starts in)."""
+
+
+class KL(StrEnum):
+    """The form of the divergence; `loss.py` has the formulas."""
+
+    K3 = "k3"
+    BOUNDED = "bounded"
+    EXACT = "exact"
+
+
+class RepelOn(StrEnum):
+    """On which replies the divergence counts."""
+
+    ALL = "all"
+    GROUPS_NOT_ALL_RIGHT = "groups_not_all_right"
+    """Not where every reply to a question is right: there the advantage is 0 and repulsion alone would move the policy."""
+    CORRECT_ROLLOUTS = "correct_rollouts"
+    """Only on replies that are exactly right."""
+
+
+class Precision(StrEnum):
+    """Numbers that the model computes with; trained weights and Adam's state are float32 in both."""
+
+    BF16 = "bf16"
+    FP32 = "fp32"
+
+
+class Engine(StrEnum):
+    """What writes the replies."""
+
+    AUTO = "auto"
+    """graphs on a GPU that holds the whole model, else transformers."""
+    GRAPHS = "graphs"
+    """`sampling.py`: static cache and one CUDA graph a token."""
+    TRANSFORMERS = "transformers"
+    """`generate`, also where parameters are sharded (FSDP, ZeRO-3)."""
+    VLLM = "vllm"
+    """Refused: TRL 1.16 hands images to vLLM, but no clips."""
+
+
+class Data(msgspec.Struct, frozen=True, kw_only=True):
+    """[data]: what is asked."""
+
+    split: str = "train"
+    prompt: Prompt = Prompt.COT
+    n_questions: Positive = 1000
+    """Questions drawn by hash of seed and question_id, so that more data moves nobody; paper: about 1K prompts a stage."""
+    n_frames: Positive = 16
+    """Frames a clip; paper: 16 in training."""
+    max_pixels: Positive = 128 * 28 * 28
+    """Pixels a frame at most; paper: 128*28*28, which makes CLEVRER's 480x320 252x364, 936 video tokens at 16 frames."""
+
+
+class Objective(msgspec.Struct, frozen=True, kw_only=True):
+    """[objective]: the loss."""
+
+    repulsion: NotNegative = 0.0
+    """|beta|; paper: 0.01 for CDPO, 0 otherwise. From 0.1 on every form broke in our measurements."""
+    direction: Direction = Direction.REPEL
+    reference: Reference = Reference.BIAS
+    kl: KL = KL.K3
+    kl_clamp: AboveZero = 11.0
+    """Nats; official code."""
+    repel_on: RepelOn = RepelOn.ALL
+    clip_low: Share = 0.2
+    clip_high: NotNegative = 0.28
+    """The probability ratio is cut to [1 - clip_low, 1 + clip_high]; official code, after DAPO."""
+
+
+class Rollouts(msgspec.Struct, frozen=True, kw_only=True):
+    """[rollouts]: how replies are drawn."""
+
+    n_replies: Annotated[int, msgspec.Meta(ge=2)] = 8
+    """G, replies a question; official code."""
+    questions_per_step: Positive = 2
+    """Questions an optimiser step, over all GPUs together; official code: 1 on each of 2 GPUs."""
+    rows_per_forward: Positive | None = None
+    """Replies scored at a time on one GPU; None: n_replies. Fewer cost less memory and change nothing else."""
+    updates_per_batch: Positive = 1
+    """Optimiser steps taken on the same replies (TRL's num_iterations). Above 1 the divergence has no clip: keep it at 1."""
+    max_new_tokens: Positive = 768
+    temperature: AboveZero = 1.0
+    engine: Engine = Engine.AUTO
+
+
+class Optimizer(msgspec.Struct, frozen=True, kw_only=True):
+    """[optimizer]: AdamW, linear decay to 0 over `steps`, no warm-up."""
+
+    steps: Positive = 500
+    learning_rate: AboveZero = 1e-6
+    weight_decay: NotNegative = 0.0
+    max_grad_norm: AboveZero = 20.0
+    """Official code: 20, which hardly ever binds. Tiny models take 1: clipping is what saved their runs from k3's spikes."""
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """[model]: what is loaded and what is trained."""
+
+    precision: Precision = Precision.BF16
+    attention: Annotated[str, msgspec.Meta(pattern="^(sdpa|eager|flash_attention_2)$")] = "sdpa"
+    train_vision: bool = True
+    """Official code trains the vision tower too."""
+    gradient_checkpointing: bool = True
+
+
+class Lora(msgspec.Struct, frozen=True, kw_only=True):
+    """[lora]: train adapters only. Without this section everything is trained."""
+
+    rank: Positive = 64
+    alpha: Positive = 128
+    dropout: Share = 0.0
+    targets: Annotated[str, msgspec.Meta(min_length=1)] = (
+        r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+    )
+    """Regular expression over module names; the language model's projections."""
+
+
+class Alarms(msgspec.Struct, frozen=True, kw_only=True):
+    """[alarms]: what is called out while it happens; what fired before every collapse we measured."""
+
+    window: Positive = 10
+    """Logged steps that are averaged; the first window is the base that others are compared with."""
+    length_ratio: AboveZero = 1.5
+    """Mean reply length over this times the base's."""
+    format_floor: Share = 0.98
+    """Format reward under this, once the base or a later window had reached it."""
+    kl_growth: AboveZero = 2.0
+    """Divergence over this times the window before."""
+    kl_floor: NotNegative = 0.1
+    """Nats; growth below it is not called out."""
+    idle_steps: Positive = 20
+    """Logged steps in a row whose rewards are all equal: nothing but the divergence moves the policy."""
+    stop: bool = False
+    """Stop the run, with a checkpoint, at the first alarm on length, format or divergence."""
+
+
+class Gate(msgspec.Struct, frozen=True, kw_only=True):
+    """[gate]: what makes a checkpoint a shortcut model; compared on the dev split with the checkpoint it was trained from.
+
+    Without these, repelling from it means nothing: under labels that a mere observer answers badly, stage 1 trains a better
+    reasoner, and repelling from that one cost 2 points (docs/training.md).
+    """
+
+    inferential_drop: Share = 0.10
+    """It must lose at least this on inferential questions; shortcut models measured lost 22 to 24 points."""
+    observational_loss: Share = 0.05
+    """It may lose at most this on observational ones, or it is broken rather than biased; measured ones gained 3.6."""
+    reliance_rise: Share = 0.05
+    """Its share of inferential answers that equal the observer's must rise by this; measured: 6 to 32 percent."""
+
+
+class Saving(msgspec.Struct, frozen=True, kw_only=True):
+    """[saving]: what is kept and shown. Nothing here changes a weight."""
+
+    log_every: Positive = 1
+    save_every: Positive = 100
+    """Optimiser steps between checkpoints to resume from; on a boundary of `updates_per_batch`, or resuming is not exact."""
+    keep: Positive = 2
+    report_to: tuple[str, ...] = ()
+    """Any of tensorboard, trackio, wandb."""
+
+
+class StageConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole stage."""
+
+    stage: Stage
+    seed: int = 42
+    data: Data = Data()
+    objective: Objective = Objective()
+    rollouts: Rollouts = Rollouts()
+    optimizer: Optimizer = Optimizer()
+    model: Model = Model()
+    lora: Lora | None = None
+    alarms: Alarms = Alarms()
+    gate: Gate = Gate()
+    saving: Saving = Saving()
+
+    @property
+    def needs_reference(self) -> bool:
+        """Does the loss have a divergence term?"""
+        return self.objective.repulsion > 0
+
+
+def load_stage(stage: Stage, file: Path, overrides: Sequence[str] = ()) -> StageConfig:
+    """The settings of `file` with `--set section.key=value` applied.
+
+    overrides: "section.key=value" with a TOML value (quotes may be left out around a plain word).
+
+    Raises:
+        VtError: the file is not TOML, or any setting is unknown, of the wrong kind or out of bounds; names all of them.
+    """
+    try:
+        raw = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise VtError(f"--config {file}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise VtError(f"--config {file}: is not TOML: {error}") from error
+    return make_stage(stage, raw, overrides, source=str(file))
+
+
+def make_stage(
+    stage: Stage, raw: dict[str, Any], overrides: Sequence[str] = (), *, source: str = "the settings"
+) -> StageConfig:
+    """`load_stage` of settings that are already read; {} gives the defaults. A missing `stage` is the command's."""
+    raw = {"stage": stage.value, **raw}
+    for override in overrides:
+        _apply(raw, override)
+    problems: list[str] = []
+    values = dict(_converted(StageConfig, raw, "", problems))
+    if not problems:
+        config = StageConfig(**values)
+        problems = list(_contradictions(config, stage))
+        if not problems:
+            return config
+    raise VtError(f"{source}: {'; '.join(problems)}")
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    name, equals, text = override.partition("=")
+    keys = [key.strip() for key in name.split(".")]
+    if not equals or not all(keys) or len(keys) > 2:
+        raise VtError(f"--set {override}: is not SECTION.KEY=VALUE, such as objective.repulsion=0.02")
+    try:
+        value = tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    target = raw
+    if len(keys) == 2:
+        target = raw[keys[0]] = dict(raw.get(keys[0], {}))
+    target[keys[-1]] = value
+
+
+_S = TypeVar("_S", bound=msgspec.Struct)
+
+
+def _converted(kind: type[_S], raw: Any, prefix: str, problems: list[str]) -> Iterator[tuple[str, Any]]:
+    """The given fields of a section, converted; every violation goes into `problems` instead of ending the reading."""
+    if not isinstance(raw, dict):
+        problems.append(f"{prefix.rstrip('.')}: is not a section")
+        return
+    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    for name, value in raw.items():
+        section = _section(fields.get(name))
+        if name not in fields:
+            problems.append(f"{prefix}{name}: unknown setting; known here: {', '.join(fields)}")
+        elif section is not None:
+            before = len(problems)
+            inner = dict(_converted(section, value, f"{prefix}{name}.", problems))
+            if len(problems) == before:
+                yield name, section(**inner)
+        else:
+            try:
+                yield name, msgspec.convert(value, fields[name])
+            except msgspec.ValidationError as error:
+                problems.append(f"{prefix}{name} = {value!r}: {error}")
+
+
+def _section(kind: Any) -> type[msgspec.Struct] | None:
+    """The section type that a field holds; None for a plain setting."""
+    candidates = getattr(kind, "__args__", (kind,))
+    return next((c for c in candidates if isinstance(c, type) and issubclass(c, msgspec.Struct)), None)
+
+
+def _contradictions(config: StageConfig, command: Stage) -> Iterator[str]:
+    """What is wrong between settings that are each fine."""
+    if config.stage is not command:
+        yield f"stage = {config.stage.value!r}: this is a file for `vt train {config.stage.value}`, not `{command.value}`"
+    if config.stage is Stage.CDPO and config.objective.repulsion == 0:
+        yield "objective.repulsion = 0: then this is the baseline, `vt train grpo`; the paper's value is 0.01"
+    if config.stage is not Stage.CDPO and config.objective.repulsion != 0:
+        yield f"objective.repulsion = {config.objective.repulsion}: only `vt train cdpo` has a reference to repel from"
+    rows, group = config.rollouts.rows_per_forward, config.rollouts.n_replies
+    if rows is not None and group % rows:
+        yield f"rollouts.rows_per_forward = {rows}: does not divide rollouts.n_replies = {group}"
+    if config.rollouts.engine is Engine.VLLM:
+        yield "rollouts.engine = 'vllm': TRL 1.16 passes it no clips, so it would answer unseen; choose auto or transformers"
+    if config.saving.save_every % config.rollouts.updates_per_batch:
+        yield (
+            f"saving.save_every = {config.saving.save_every}: is not a multiple of rollouts.updates_per_batch ="
+            f" {config.rollouts.updates_per_batch}, so a resumed run would differ"
+        )
+    known = ("tensorboard", "trackio", "wandb")
+    if unknown := [name for name in config.saving.report_to if name not in known]:
+        yield f"saving.report_to = {unknown}: known are {', '.join(known)}"
