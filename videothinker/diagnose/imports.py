@@ -71,13 +71,13 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     else:
         results = whole.get("results", [whole]) if isinstance(whole, dict) else whole
         if not isinstance(results, list):
-            raise VtError(f"{path}: holds a {type(whole).__name__}, expected a list of results, or an object with 'results'")
+            raise VtError(f"{path}: is of type {type(whole).__name__}, expected a list of results, or an object with 'results'")
         rows = [(f"result {number}", row) for number, row in enumerate(results, start=1)]
     if not rows:
         raise VtError(f"{path}: holds no results")
     for place, row in rows:
         if not isinstance(row, dict):
-            raise VtError(f"{path}: {place} is a {type(row).__name__}, expected an object with question_id and output")
+            raise VtError(f"{path}: {place} is of type {type(row).__name__}, expected an object with question_id and output")
         yield place, row
 
 

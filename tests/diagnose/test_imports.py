@@ -1,0 +1,149 @@
+"""Result files of other evaluators: their replies, matched by question id, read and graded by us."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from curated_factory import random_questions, write_curated
+
+from videothinker import mcq
+from videothinker.curated import Curated
+from videothinker.diagnose.imports import import_results
+from videothinker.errors import VtError
+from videothinker.records import Rule, Status
+
+
+@pytest.fixture
+def curated(tmp_path: Path) -> Curated:
+    return write_curated(tmp_path / "curated")
+
+
+def eval_bench_rows(curated: Curated) -> list[dict[str, Any]]:
+    """As the official evaluators write them: the record, with their fields added. It calls "A, C" wrong; we do not."""
+    return [
+        {
+            **msgspec.to_builtins(question),
+            "output": f"<think>Hm.</think><answer>{', '.join(question.gold) or 'none'}</answer>",
+            "prediction": ", ".join(question.gold),
+            "reward": 0.0,
+            "correct": False,
+        }
+        for question in curated.questions("dev")
+    ]
+
+
+def test_results_of_eval_bench(curated: Curated, tmp_path: Path) -> None:
+    path = tmp_path / "eval_clevrer_greedy_output.json"
+    path.write_text(
+        json.dumps({"results": eval_bench_rows(curated)[::-1], "final_acc": [{"mean_acc": float("nan"), "mean_mra": 0.0}]})
+    )
+    assert "NaN" in path.read_text()  # which is no JSON, and what they write
+    run = import_results("base", path, curated)
+    assert run.metrics.all.per_question.value == 1.0
+    assert [question.question_id for question in run.questions] == [q.question_id for q in curated.questions("dev")]
+    assert run.settings["kind"] == "import"
+    assert run.settings["partial"] is None
+    assert import_results("base", path, curated, Rule.ANY_OPTION).metrics.rule is Rule.ANY_OPTION
+
+
+@pytest.mark.parametrize("as_lines", [True, False])
+def test_results_alone_and_only_some(curated: Curated, tmp_path: Path, as_lines: bool) -> None:
+    path = tmp_path / "results.json"
+    rows = eval_bench_rows(curated)[:4]
+    path.write_text("\n".join(json.dumps(row) for row in rows) if as_lines else json.dumps(rows))
+    run = import_results("base", path, curated)
+    assert len(run.predictions) == 4
+    assert run.settings["partial"] == {"asked": 4, "of": len(curated.questions("dev"))}
+
+
+def test_one_line_alone_is_one_result(curated: Curated, tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_text(json.dumps(eval_bench_rows(curated)[0]) + "\n")
+    assert len(import_results("base", path, curated).predictions) == 1
+
+
+def test_a_failed_batch_is_no_wrong_answer(curated: Curated, tmp_path: Path) -> None:
+    rows = eval_bench_rows(curated)
+    rows[0]["output"] = "<answer>error</answer>"
+    rows[1]["output"] = "I do not know."
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(rows))
+    run = import_results("base", path, curated)
+    assert [row.status for row in run.predictions[:3]] == [Status.DECODE_ERROR, Status.NO_ANSWER, Status.OK]
+    assert (run.metrics.all.n_decode_error, run.metrics.all.n_unparsed) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("resps", "filtered", "place"),
+    [
+        ([["<answer>A, C</answer>"]], ["A"], "top"),  # the whole reply counts before what a filter has left of it
+        (None, ["<answer>A, C</answer>"], "top"),
+        (None, "<answer>A, C</answer>", "metric"),
+        (None, ["<answer>A, C</answer>"], "doc"),
+    ],
+)
+def test_samples_of_lmms_eval(curated: Curated, tmp_path: Path, resps: Any, filtered: Any, place: str) -> None:
+    key = curated.questions("dev")[0].question_id
+    row: dict[str, Any] = {"doc_id": 0, "target": "A,C", "filtered_resps": filtered, "input": "Q?"}
+    if resps is not None:
+        row["resps"] = resps
+    row |= {"top": {"question_id": key}, "metric": {"accuracy": {"question_id": key}}, "doc": {"doc": {"question_id": key}}}[
+        place
+    ]
+    path = tmp_path / "20261120_samples_clevrer.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    (prediction,) = import_results("lmms", path, curated).predictions
+    assert (prediction.question_id, prediction.reply) == (key, "<answer>A, C</answer>")
+    assert prediction.chosen == mcq.parse_reply(prediction.reply, len(curated.questions("dev")[0].options))
+
+
+def test_the_split_is_that_of_the_questions(curated: Curated, tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([{"question_id": q.question_id, "output": "A"} for q in curated.questions("train")]))
+    assert import_results("base", path, curated).settings["settings"] == {"split": "train"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "holds no results"),
+        ("[]", "holds no results"),
+        ("3", "is of type int, expected a list of results"),
+        ('{"results": 3}', "expected a list of results"),
+        ("[3]", "result 1 is of type int, expected an object"),
+        ('{"question_id": "100:0", "output": "A"}\n{"question_id', "line 2 is not JSON"),
+        ('[{"output": "A"}]', "result 1 has no question_id"),
+        ('[{"doc_id": 3, "question_id": 3, "filtered_resps": ["A"]}]', "result 1 has no question_id"),
+        ('[{"question_id": "100:0", "output": null}]', "result 1 has no reply"),
+        ('[{"question_id": "100:0", "filtered_resps": ["A", "B"]}]', "result 1 has no reply"),
+        ('[{"question_id": "9:9", "output": "A"}]', "result 1 answers question 9:9, which no split of"),
+        ('[{"question_id": "100:0", "output": "A"}, {"question_id": "9:9", "output": "A"}]', "result 2 answers question 9:9"),
+        (
+            '[{"question_id": "100:0", "output": "A"}, {"question_id": "100:0", "output": "A"}]',
+            "result 2 answers question 100:0 a",
+        ),
+    ],
+)
+def test_what_cannot_be_imported_is_said_in_one_line(curated: Curated, tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "results.json"
+    path.write_text(content)
+    with pytest.raises(VtError) as error:
+        import_results("base", path, curated)
+    assert message in str(error.value)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_not_there(curated: Curated, tmp_path: Path) -> None:
+    with pytest.raises(VtError, match="cannot be read"):
+        import_results("base", tmp_path / "nothing.json", curated)
+
+
+def test_questions_of_two_splits_do_not_mix(tmp_path: Path) -> None:
+    curated = write_curated(tmp_path / "curated", {"train": random_questions([0]), "dev": random_questions([100])})
+    path = tmp_path / "results.json"
+    path.write_text('[{"question_id": "100:0", "output": "A"}, {"question_id": "0:0", "output": "A"}]')
+    with pytest.raises(VtError, match="result 2 answers question 0:0, which split 'dev' of"):
+        import_results("base", path, curated)
