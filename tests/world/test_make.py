@@ -69,17 +69,17 @@ def test_an_annotation_has_clevrers_fields(world: Path) -> None:
             fields = ["object_id", "location", "orientation", "velocity", "angular_velocity", "inside_camera_view"]
             assert list(state) == fields
             assert state["object_id"] == slot
-            assert state["location"] == pytest.approx(rollout.location[number, slot], abs=6e-6)
-            assert state["orientation"] == [0, 0, pytest.approx(rollout.orientation[number, slot], abs=6e-6)]
-            assert state["velocity"] == pytest.approx(rollout.velocity[number, slot], abs=6e-6)
-            assert state["angular_velocity"] == pytest.approx(rollout.angular_velocity[number, slot], abs=6e-6)
+            assert state["location"] == pytest.approx(rollout.location[number, slot], abs=6e-5)
+            assert state["orientation"] == [0, 0, pytest.approx(rollout.orientation[number, slot], abs=6e-5)]
+            assert state["velocity"] == pytest.approx(rollout.velocity[number, slot], abs=6e-5)
+            assert state["angular_velocity"] == pytest.approx(rollout.angular_velocity[number, slot], abs=6e-5)
             assert isinstance(state["inside_camera_view"], bool)
     assert [(c["frame_id"], tuple(c["object_ids"])) for c in scene["collision"]] == [
         (c.frame, c.object_ids) for c in rollout.collisions
     ]
     for contact in scene["collision"]:
         a, b = (scene["motion_trajectory"][contact["frame_id"]]["objects"][i]["location"] for i in contact["object_ids"])
-        assert contact["location"] == pytest.approx([(x + y) / 2 for x, y in zip(a, b, strict=True)], abs=2e-5)
+        assert contact["location"] == pytest.approx([(x + y) / 2 for x, y in zip(a, b, strict=True)], abs=2e-4)
 
 
 def test_questions_have_clevrers_fields(world: Path) -> None:
