@@ -135,10 +135,14 @@ def show_report(loaded: "Sequence[Run]", curated: "Curated", out: Path) -> None:
     wide = console if console.is_terminal else Console(highlight=False, width=160)  # no terminal: a file has room
     wide.print(diagnosis_table(rows))
     console.print(_CAPTION, style="dim", soft_wrap=True)
+    observer = next(each for each in rows if each.reference and each.name == "observer")
+    watched = observer.metrics.observational.per_question.value
+    if watched is not None and watched < 0.9:
+        warn(
+            f"by the rule {rule}, watching answers only {100 * watched:.0f} % of the observational questions, so the gap says "
+            f"little about the shortcut; score the same replies again with `vt report ... --rule oracle`"
+        )
     for each in loaded:
-        partial = each.settings["partial"]
-        if partial:
-            warn(f"{each.name} is partial: {partial['asked']:,} of {partial['of']:,} questions")
         if each.metrics.all.n_decode_error:
             warn(
                 f"{each.name}: {each.metrics.all.n_decode_error:,} questions left out, their clips could not be read; run again"
@@ -163,9 +167,17 @@ def diagnosis_table(rows: "Sequence[Run]") -> "Table":
 
     solvers = {each.settings["model"] for each in rows if not each.reference}
     rows = [each for each in rows if not (each.reference and each.settings["model"] in solvers)]
-    partial = [each.settings["partial"] for each in rows if each.settings.get("partial")]
-    title = f"partial: {partial[0]['asked']:,} of {partial[0]['of']:,} questions" if partial else None
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    partial = {each.name: each.settings["partial"] for each in rows if each.settings.get("partial")}
+    asked = {name: f"{part['asked']:,} of {part['of']:,} questions" for name, part in partial.items()}
+    alike = len(asked) == sum(not each.reference for each in rows) and len(set(asked.values())) == 1
+    told = next(iter(asked.values())) if alike else ", ".join(f"{name} {part}" for name, part in asked.items())
+    table = Table(
+        title=escape(f"partial: {told}") if asked else None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
+    )
     table.add_column("checkpoint", overflow="fold")
     for column in ("observa-\ntional", "inferential", "gap", "reliance", "unread", "cut", "lost", "n"):
         table.add_column(column, justify="right", no_wrap=True)

@@ -78,6 +78,8 @@ def plan(
     jobs = []
     for name, ref in models.items():
         folder = out / name
+        if ref.startswith(solvers.PREFIX):
+            solvers.open_solver(ref, curated=curated, seed=settings.seed)  # a wrong name shows before an hour of asking others
         kind = "solver" if ref.startswith(solvers.PREFIX) else "endpoint" if endpoint else "checkpoint"
         identity = {"name": name, "model": ref, "kind": kind, "settings": settings.identity(), "data": data}
         done = {}
@@ -102,10 +104,12 @@ def diagnose(
     `rank`, `world_size`, `barrier`: of several processes that share the work; each asks the questions of its own clips.
     """
     for job in jobs:
+        answerer = open_answerer(job) if job.owed else None  # first: a model that cannot be loaded leaves no empty run
         if rank == 0:
             _start(job)
         barrier()
-        fed = _ask(job, open_answerer, rank, world_size, progress) if job.owed else None
+        fed = None if answerer is None else _ask(job, answerer, rank, world_size, progress)
+        del answerer
         barrier()
         if rank == 0:
             _finish(job, fed)
@@ -254,9 +258,8 @@ def _start(job: Job) -> None:
         _write_record(job, None)
 
 
-def _ask(job: Job, open_answerer: Callable[[Job], Answerer], rank: int, world_size: int, progress: Progress) -> dict[str, Any]:
+def _ask(job: Job, answerer: Answerer, rank: int, world_size: int, progress: Progress) -> dict[str, Any]:
     """Ask one process's share, a line each as soon as it is answered; returns what the answerer says it was fed."""
-    answerer = open_answerer(job)
     owed = {question.question_id: question for question in shard(job.owed, rank, world_size)}
     name = PREDICTIONS if world_size == 1 else f"predictions.rank{rank}.jsonl"
     with store.JsonlAppender(job.folder / name) as file:

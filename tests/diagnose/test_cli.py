@@ -1,0 +1,147 @@
+"""`vt diagnose` and `vt report` as a user runs them: files, tables, exit codes.
+
+Covers: solvers end to end, resuming, partial runs, re-scoring under another rule, imports, clashes and other mistakes.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from curated_factory import write_curated
+from typer.testing import CliRunner, Result
+
+from videothinker import store
+from videothinker.cli import app
+from videothinker.curated import Curated
+from videothinker.diagnose.metrics import Metrics
+from videothinker.errors import VtError
+from videothinker.records import Rule
+
+
+@pytest.fixture(scope="module")
+def curated(tmp_path_factory: pytest.TempPathFactory) -> Curated:
+    return write_curated(tmp_path_factory.mktemp("data") / "curated")
+
+
+def vt(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def test_diagnose_writes_runs_and_report_and_tells_the_numbers(curated: Curated, tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    result = vt("diagnose", "--data", curated.folder, "--model", "solver:observer", "--model", "top=solver:gold", "--out", out)
+    assert result.exit_code == 0
+    assert {path.name for path in (out / "top").iterdir()} == {"predictions.jsonl", "run.json", "metrics.json"}
+    assert b"<html" in (out / "report.html").read_bytes()
+    assert (out / "report.md").is_file()
+    assert list(out.glob("*.png"))
+    rows = {line.split()[0]: line for line in result.stdout.splitlines() if line.strip()}
+    assert "100.0 \u00b10.0" in rows["observer"]
+    assert "+100.0" in rows["observer"]
+    for name in ("chance", "prior", "top"):
+        assert name in rows
+    assert "observer: looks rather than reasons" in result.stdout
+    assert "top: no gap between looking and reasoning" in result.stdout
+    summary = store.read_json(out / "summary.json", dict[str, Any])
+    assert set(summary["references"]) == {"chance", "prior", "observer"}
+    assert {(row["before"], row["after"]) for row in summary["comparisons"]} == {("observer", "top")}
+
+
+def test_a_later_model_joins_the_report_of_the_same_folder(curated: Curated, tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    vt("diagnose", "--data", curated.folder, "--model", "solver:none", "--out", out)
+    result = vt("diagnose", "--data", curated.folder, "--model", "solver:gold", "--out", out)
+    assert "none: " in result.stdout
+    assert "gold: " in result.stdout
+    assert "answered already" in vt("diagnose", "--data", curated.folder, "--model", "solver:gold", "--out", out).stderr
+
+
+def test_a_limited_run_says_that_it_is_partial(curated: Curated, tmp_path: Path) -> None:
+    result = vt("diagnose", "--data", curated.folder, "--model", "solver:gold", "--out", tmp_path, "--limit", "4")
+    assert "partial: 4 of 18 questions" in result.stdout
+    assert "partial" in (tmp_path / "report.md").read_text()
+    assert store.read_json(tmp_path / "gold" / "run.json", dict[str, Any])["partial"] == {"asked": 4, "of": 18}
+
+
+def test_report_scores_again_under_another_rule_and_leaves_the_run_alone(curated: Curated, tmp_path: Path) -> None:
+    vt("diagnose", "--data", curated.folder, "--model", "solver:observer", "--out", tmp_path / "runs")
+    before = {path: path.read_bytes() for path in (tmp_path / "runs").rglob("*") if path.is_file()}
+    result = vt("report", tmp_path / "runs", "--out", tmp_path / "again", "--rule", "any-option")
+    assert result.exit_code == 0
+    assert "by the rule any-option, watching answers only" in " ".join(result.stderr.split())
+    found = store.read_json(tmp_path / "again" / "observer" / "metrics.json", Metrics)
+    old = store.read_json(tmp_path / "runs" / "observer" / "metrics.json", Metrics)
+    assert found.rule is Rule.ANY_OPTION
+    assert found.observational == old.by_rule[Rule.ANY_OPTION].observational
+    assert (tmp_path / "again" / "report.html").is_file()
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_report_reads_replies_anew_when_told_to(curated: Curated, tmp_path: Path) -> None:
+    vt("diagnose", "--data", curated.folder, "--model", "solver:gold", "--out", tmp_path / "runs")
+    path = tmp_path / "runs" / "gold" / "predictions.jsonl"
+    path.write_text("".join(json.dumps({**json.loads(line), "chosen": None}) + "\n" for line in path.read_text().splitlines()))
+    shares = []
+    for extra in ([], ["--reread"]):
+        vt("report", tmp_path / "runs", "--out", tmp_path / "again", *extra)
+        shares.append(store.read_json(tmp_path / "again" / "gold" / "metrics.json", Metrics).all.per_question.value)
+    assert shares == [0.0, 1.0]
+
+
+def test_report_takes_result_files_of_other_evaluators(curated: Curated, tmp_path: Path) -> None:
+    results = tmp_path / "output.json"
+    results.write_text(
+        json.dumps({"results": [{"question_id": q.question_id, "output": q.solution} for q in curated.questions("dev")]})
+    )
+    result = vt("report", "--import", f"official={results}", "--data", curated.folder, "--out", tmp_path / "report")
+    assert result.exit_code == 0
+    assert store.read_json(tmp_path / "report" / "official" / "metrics.json", Metrics).all.per_question.value == 1.0
+    assert "official: no gap" in result.stdout
+
+
+def test_a_dash_stands_for_what_is_not_there(tmp_path: Path) -> None:
+    from curated_factory import a_question
+
+    curated = write_curated(tmp_path / "curated", {"dev": [a_question("0:0"), a_question("1:0")]})
+    result = vt("diagnose", "--data", curated.folder, "--model", "solver:none", "--out", tmp_path / "runs")
+    line = next(line for line in result.stdout.splitlines() if line.strip().startswith("none"))
+    assert line.split()[3:6] == ["\u2013", "\u2013", "\u2013"]  # inferential, gap, reliance
+    assert "too few questions of both categories" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "solver:oracle"], "solver:oracle: is not a built-in solver"),
+        (["--model", "x=solver:gold", "--model", "x=solver:none"], "two checkpoints are named 'x'"),
+        (["--model", "solver:gold", "--split", "test"], "has no split 'test'; its splits are train, dev"),
+        (["--model", "solver:gold", "--frames", "0"], "n_frames is 0, expected 1 to 768"),
+        (["--model", "solver:gold", "--limit", "0"], "--limit is 0"),
+        (["--model", "solver:gold", "--videos", "nowhere"], "--videos nowhere: is not a folder"),
+    ],
+)
+def test_mistakes_in_diagnose(curated: Curated, tmp_path: Path, arguments: list[str], message: str) -> None:
+    with pytest.raises(VtError) as error:
+        vt("diagnose", "--data", curated.folder, "--out", tmp_path / "runs", *arguments)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to report on"),
+        (["--import", "x=results.json"], "--import needs --data"),
+        (["nowhere"], "nowhere: holds no run.json"),
+    ],
+)
+def test_mistakes_in_report(tmp_path: Path, arguments: list[str], message: str) -> None:
+    with pytest.raises(VtError, match=message):
+        vt("report", "--out", tmp_path / "report", *arguments)
+
+
+def test_nothing_is_asked_of_a_model_when_a_later_one_has_a_mistake(curated: Curated, tmp_path: Path) -> None:
+    with pytest.raises(VtError, match="not a built-in solver"):
+        vt("diagnose", "--data", curated.folder, "--out", tmp_path, "--model", "solver:gold", "--model", "solver:golden")
+    assert list(tmp_path.iterdir()) == []
