@@ -44,7 +44,7 @@ def map_in_order(function: Callable[[J], R], jobs: Iterable[J], workers: int) ->
                 pending.extend(pool.submit(function, job) for job in islice(todo, 1))
                 yield result
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 

@@ -187,7 +187,7 @@ def _summarize(curation: "Curation", folder: Path) -> None:
         table.add_row(*cells, style="bold" if chosen else None)
     out.print()
     out.print(table)
-    out.print("* decides the category. observer: share that watching alone answers exactly right", style="dim")
+    out.print("* decides the category; observer: answered exactly right by watching alone", style="dim")
     out.print()
     for line in _split_lines(manifest):
         out.print(line)

@@ -70,6 +70,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if wrong:
             raise VtError("; ".join(wrong))
 
+    def as_json(self) -> dict[str, Any]:
+        """The settings as the manifest holds them."""
+        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
+        return plain
+
     def split_names(self) -> tuple[str, ...]:
         """The splits that scenes may fall into."""
         return (self.split,) if self.split else (TRAIN, DEV)
@@ -173,7 +178,7 @@ def curate(
         "training_set": counts.training_counts(splits.get(TRAIN, []), in_training_set),
         "paper": counts.compare_with_paper(asked.scene_indices, n_read, labelled),
         "warnings": _warnings(annotations, unresolved, missing, labelled, splits, settings, observed),
-        "settings": msgspec.to_builtins(settings),
+        "settings": settings.as_json(),
         "inputs": {"questions_sha256": asked.sha256, "annotations_sha256": read.sha256, "n_annotations": read.n_files},
         "provenance": store.provenance() | {"annotations": str(annotations.path), "questions": str(questions)},
     }
@@ -371,7 +376,7 @@ def check_out(out: Path, settings: Settings, questions: Path) -> None:
     if out.exists() and not out.is_dir():
         raise VtError(f"--out {out}: is a file, expected a folder")
     if (out / curated.MANIFEST).is_file():
-        _refuse_other_run(out, curated.raw_manifest(out), {"settings": msgspec.to_builtins(settings)})
+        _refuse_other_run(out, curated.raw_manifest(out), {"settings": settings.as_json()})
         return
     others = [path.name for path in sorted(out.iterdir()) if not path.name.startswith(".")] if out.is_dir() else []
     strange = [name for name in others if name not in names and not _PAGES.fullmatch(name)]

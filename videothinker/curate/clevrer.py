@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
-from typing import Annotated, NamedTuple
+from typing import NamedTuple, get_args
 
 import msgspec
 
@@ -46,14 +46,14 @@ class Fault(NamedTuple):
 
 
 class _Object(msgspec.Struct):
-    object_id: Annotated[int, msgspec.Meta(ge=0)]
+    object_id: int
     color: Color
     material: Material
     shape: Shape
 
 
 class _Collision(msgspec.Struct):
-    frame_id: Annotated[int, msgspec.Meta(ge=0, lt=N_FRAMES)]
+    frame_id: int
     object_ids: tuple[int, int]
 
 
@@ -177,6 +177,8 @@ def _contradiction(raw: _Annotation, name: str) -> str | None:
             return f"object_property[{position}].object_id is {object_id} a second time"
     for position, collision in enumerate(raw.collision):
         first, second = collision.object_ids
+        if not 0 <= collision.frame_id < N_FRAMES:
+            return f"collision[{position}].frame_id is {collision.frame_id}, expected 0 to {N_FRAMES - 1}"
         if first == second:
             return f"collision[{position}].object_ids is [{first}, {second}], expected two different objects"
         for object_id in collision.object_ids:
@@ -296,4 +298,9 @@ def explain(error: msgspec.MsgspecError) -> str:
     message = message[:1].lower() + message[1:]
     if "truncated" in message:
         message += " (the file is cut; download it again)"
+    if words := _WORDS.get(path.rpartition(".")[2]):
+        message += f", expected {', '.join(words)}"
     return f"{path}: {message}" if path else message
+
+
+_WORDS = {"color": get_args(Color), "material": get_args(Material), "shape": get_args(Shape), "answer": ("correct", "wrong")}
