@@ -133,7 +133,7 @@ def test_mistakes_in_diagnose(curated: Curated, tmp_path: Path, arguments: list[
     [
         ([], "nothing to report on"),
         (["--import", "x=results.json"], "--import needs --data"),
-        (["nowhere"], "nowhere: holds no run.json"),
+        (["nowhere"], "nowhere: holds no predictions"),
     ],
 )
 def test_mistakes_in_report(tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -89,8 +89,17 @@ def test_runs_of_one_name_and_folder_name_are_refused(curated: Curated, tmp_path
 
 def test_a_folder_without_runs_is_refused(curated: Curated, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(VtError, match=r"empty: holds no run\.json"):
+    with pytest.raises(VtError, match="empty: holds no predictions"):
         runs.load_runs([tmp_path / "empty"], curated)
+
+
+def test_a_folder_that_holds_checkpoints_too_is_read_for_its_runs(curated: Curated, tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    store.write_json(out / "cdpo" / run.RUN, {"stage": "cdpo"})
+    diagnose(curated, out, "solver:gold")
+    assert [each.name for each in runs.load_runs([out], curated)] == ["gold"]
+    with pytest.raises(VtError, match="cdpo: is no diagnosis"):
+        diagnose(curated, out, str(out / "cdpo"), resume=False)
 
 
 def test_other_data_is_refused_and_data_that_moved_is_asked_for(curated: Curated, tmp_path: Path) -> None:

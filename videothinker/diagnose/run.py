@@ -83,6 +83,7 @@ def plan(
         kind = "solver" if ref.startswith(solvers.PREFIX) else "endpoint" if endpoint else "checkpoint"
         identity = {"name": name, "model": ref, "kind": kind, "settings": settings.identity(), "data": data}
         done = {}
+        _check_ours(folder)
         if resume:
             _check_same(folder, identity)
             done = match(questions, read_predictions(folder), folder)
@@ -137,7 +138,7 @@ def read_predictions(folder: Path) -> dict[str, Prediction]:
         VtError: a line is not a prediction, or a question is answered twice.
     """
     found: dict[str, Prediction] = {}
-    for path in _prediction_files(folder):
+    for path in prediction_files(folder):
         here: set[str] = set()
         for number, row in enumerate(store.read_jsonl(path, Prediction), start=1):
             earlier = found.get(row.question_id)
@@ -219,22 +220,34 @@ def _chosen(questions: Sequence[CuratedQuestion], limit: int | None) -> set[str]
     return set(ids if limit is None else sorted(ids, key=store.sha256_json)[:limit])
 
 
-def _prediction_files(folder: Path) -> list[Path]:
+def prediction_files(folder: Path) -> list[Path]:
+    """The files of predictions in a run's folder: the finished one first, then those of single processes."""
     return [path for path in (folder / PREDICTIONS, *sorted(folder.glob("predictions.rank*.jsonl"))) if path.is_file()]
 
 
 def _check_same(folder: Path, identity: Mapping[str, Any]) -> None:
     if not (folder / RUN).is_file():
-        if _prediction_files(folder):
-            raise VtError(f"{folder}: has predictions but no {RUN}, so nobody knows how they were made; choose another --out")
         return
-    old = store.read_json(folder / RUN, dict[str, Any])
-    differing = [f"{name} was {before}, is {after}" for name, before, after in _differences(old, msgspec.to_builtins(identity))]
+    differing = [
+        f"{name} was {before}, is {after}"
+        for name, before, after in _differences(store.read_json(folder / RUN, dict[str, Any]), msgspec.to_builtins(identity))
+    ]
     if differing:
         raise VtError(
             f"{folder}: holds a run with other settings or data: {'; '.join(differing)}. "
             f"Choose another --out or name, or start over with --no-resume"
         )
+
+
+def _check_ours(folder: Path) -> None:
+    """Refuse a folder that something else wrote, also where a run would be replaced."""
+    if not (folder / RUN).is_file():
+        if prediction_files(folder):
+            raise VtError(
+                f"{folder}: has predictions but no {RUN}, so nobody knows how they were made; choose another --out or name"
+            )
+    elif not {"kind", "data"} <= set(store.read_json(folder / RUN, dict[str, Any])):
+        raise VtError(f"{folder}: is no diagnosis (a checkpoint's own folder?); choose another --out, or name it with NAME=REF")
 
 
 def _differences(before: Any, after: Any, name: str = "") -> list[tuple[str, str, str]]:
@@ -251,7 +264,7 @@ def _short(value: Any) -> str:
 
 def _start(job: Job) -> None:
     if not job.done:  # nothing that is kept: a first run, or one that replaces another
-        for path in (*_prediction_files(job.folder), job.folder / METRICS):
+        for path in (*prediction_files(job.folder), job.folder / METRICS):
             path.unlink(missing_ok=True)
     if job.owed:
         (job.folder / METRICS).unlink(missing_ok=True)
@@ -275,7 +288,7 @@ def _finish(job: Job, fed: dict[str, Any] | None) -> None:
     """One file of predictions in the order of the questions, run.json with what was fed, then the metrics."""
     predictions = match(job.questions, read_predictions(job.folder), job.folder)
     store.write_jsonl(job.folder / PREDICTIONS, predictions.values())
-    for path in _prediction_files(job.folder)[1:]:
+    for path in prediction_files(job.folder)[1:]:
         path.unlink()
     if fed is not None:
         _write_record(job, fed, n_asked=len(predictions))

@@ -67,16 +67,20 @@ def find_curated(folders: Sequence[Path], data: Path | None = None, videos: Path
 
 
 def run_folders(folders: Iterable[Path]) -> list[Path]:
-    """The runs in some folders: a folder with a run.json is one run, any other holds runs, taken by name.
+    """The runs in some folders, each once: a folder with predictions is a run, any other holds runs, taken by name.
 
     Raises:
         VtError: a folder without any run.
     """
     found: list[Path] = []
     for folder in folders:
-        here = [folder] if (folder / run.RUN).is_file() else sorted(path.parent for path in folder.glob(f"*/{run.RUN}"))
+        here = [
+            path for path in (folder, *sorted(folder.glob("*/"))) if (path / run.RUN).is_file() and run.prediction_files(path)
+        ]
         if not here:
-            raise VtError(f"{folder}: holds no {run.RUN}, itself or one level down; expected a folder that `vt diagnose` wrote")
+            raise VtError(
+                f"{folder}: holds no predictions, itself or one level down; expected a folder that `vt diagnose` wrote"
+            )
         found += [path for path in here if path not in found]
     return found
 
