@@ -91,7 +91,7 @@ def test_each_rule_gives_its_reason() -> None:
         ("A. The red metal cube and the sphere collide", "B. The cylinder and the sphere collide"), gold="B", observer="A"
     )
     assert words.why(asked, SCENE) == {
-        Rule.ANY_OPTION: "The collision of option A (frame 46) is in the film.",
+        Rule.ANY_OPTION: "In the film: the collision of option A (frame 46).",
         Rule.CORRECT_OPTION: "What would happen without the red rubber cube is not in the film.",
         Rule.ORACLE: "Who only watched would answer A; right is B.",
     }

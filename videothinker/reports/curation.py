@@ -79,6 +79,7 @@ def curation_pages(curation: Curation, *, out: Path | None = None, progress: Pro
         "n_scenes": labels["scene_index"].n_unique(),
         "shares": shares,
         "observer": {kind: observer[rule, kind] for kind in Category},
+        "warnings": manifest.get("warnings", []),
         "weak": score is not None and score < OBSERVER_FLOOR,
         "paper": (PAPER_OBSERVATIONAL, PAPER_QUESTIONS, PAPER_OBSERVATIONAL / PAPER_QUESTIONS),
         "is_paper_split": manifest.get("paper") is not None,
@@ -144,19 +145,22 @@ def _overlaps(labels: pl.DataFrame) -> list[Overlap]:
 def _examples(
     questions: Sequence[CuratedQuestion], scenes: Mapping[int, Scene], rule: Rule, root: Path | None
 ) -> dict[Category, CuratedQuestion]:
-    """The clearest question of each category: with a film, the same under every rule, a few collisions and options."""
+    """The clearest question of each category: filmed, and watching is right about the one and misleads about the other."""
 
     def unclear(question: CuratedQuestion) -> tuple[Any, ...]:
-        kind = question.category
+        scene, needed = scenes[question.scene_index], question.category is Category.INFERENTIAL
+        misled = not set(question.observer) <= set(question.gold)  # something seen, and wrong
         return (
             root is None or not (root / question.video).is_file(),
-            any(getattr(question, each.column) is not kind for each in Rule),
-            (question.observer == question.gold) is not (kind is Category.OBSERVATIONAL),
+            (question.observer == question.gold) is needed,
+            misled is not needed,
             not question.gold,
-            page.DASH in words.seen(question, scenes[question.scene_index]),
+            page.DASH in words.seen(question, scene),
             question.negated,
             len(question.options) < 3,
-            not 2 <= len(scenes[question.scene_index].collisions) <= 4,
+            not any(question.removed_object in hit.object_ids for hit in scene.collisions),
+            len({getattr(question, each.column) for each in Rule}) > 1,
+            not 2 <= len(scene.collisions) <= 4,
             shuffled(question.question_id),
         )
 
@@ -326,7 +330,8 @@ def _splits_table(labels: pl.DataFrame, rule: Rule) -> Table:
 
 
 def _settings_table(manifest: Mapping[str, Any]) -> Table:
-    rows = [(key, page.value_text(value)) for key, value in page.leaves(manifest)]
+    kept = {key: manifest[key] for key in ("rule", "videos_root", "settings", "inputs", "provenance") if key in manifest}
+    rows = [(key, page.value_text(value)) for key, value in page.leaves(kept)]
     return Table("settings", "Settings, inputs and provenance of this curation.", ("Setting", "Value"), rows)
 
 

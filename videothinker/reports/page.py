@@ -12,13 +12,14 @@ from videothinker.records import Estimate
 
 DASH = "\u2013"
 """Stands for a number that does not exist (a mean over nothing); never 0."""
+MINUS = "\u2212"
 
 
 class Table(NamedTuple):
     """One table. The first column names its row."""
 
     name: str
-    """Identifier in the page, unique in it."""
+    """Word for style and anchor, unique in its page."""
     caption: str
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
@@ -38,7 +39,7 @@ class Table(NamedTuple):
         return "\n".join([f"**{self.caption}**", "", head, rule, *body])
 
 
-_NUMBER = re.compile(rf"(< |[+\u2212])?\d[\d,.]*(\u00a0%)?( \[.*\])?$|{DASH}?$")
+_NUMBER = re.compile(rf"(< |[+{MINUS}])?\d[\d,.]*(\u00a0%)?( \[.*\])?$|{DASH}?$")
 
 
 def _cell(text: str) -> str:
@@ -59,8 +60,8 @@ def estimate(value: Estimate) -> str:
     """ "74.0 % [73.4, 74.6]"; without brackets where there is no interval."""
     if value.value is None or value.ci95 is None:
         return percent(value.value)
-    low, high = value.ci95
-    return f"{percent(value.value)} [{100 * low:.1f}, {100 * high:.1f}]"
+    low, high = (f"{100 * bound:.1f}".replace("-", MINUS) for bound in value.ci95)
+    return f"{percent(value.value)} [{low}, {high}]"
 
 
 def points(value: Estimate) -> str:
@@ -74,7 +75,7 @@ def points(value: Estimate) -> str:
 def signed(difference: float) -> str:
     """0.115 -> "+11.5"; a true minus sign below zero; never "-0.0"."""
     number = round(100 * difference, 1)
-    sign = "" if number == 0 else "+" if number > 0 else "\u2212"
+    sign = "" if number == 0 else "+" if number > 0 else MINUS
     return f"{sign}{abs(number):.1f}"
 
 

@@ -7,7 +7,7 @@ objects again, so that the page can say at which frame an option's event was see
 import re
 
 from videothinker.records import Category, Collision, CuratedQuestion, Rule, Scene, SceneObject
-from videothinker.reports.page import DASH, letters
+from videothinker.reports.page import DASH, letters, ticked
 
 FPS = 25.0
 """Frames a second of CLEVRER's clips."""
@@ -92,11 +92,11 @@ def why(question: CuratedQuestion, scene: Scene) -> dict[str, str]:
     said, right = letters(question.observer), letters(question.gold)
     told = {
         Rule.ANY_OPTION: (
-            f"{_named(film, set(film))} in the film.",
+            f"In the film: {_named(film, set(film))}.",
             "No option names a collision that is in the film.",
         ),
         Rule.CORRECT_OPTION: (
-            f"{_named(film, real)} in the film and still happens without the {removed}.",
+            f"In the film, and still happening without the {removed}: {_named(film, real)}.",
             f"What would happen without the {removed} is not in the film."
             if real
             else f"None of the collisions named would happen without the {removed}.",
@@ -110,10 +110,8 @@ def why(question: CuratedQuestion, scene: Scene) -> dict[str, str]:
 
 
 def _named(film: dict[str, str], among: set[str]) -> str:
-    """ "The collision of option A (frame 46) is"."""
+    """ "the collisions of options A (frame 46) and C (frame 80)"."""
     found = [f"{letter} ({where})" for letter, where in film.items() if letter in among and where.startswith("frame")]
     if not found:
-        return "A collision that the options name is"
-    if len(found) == 1:
-        return f"The collision of option {found[0]} is"
-    return f"The collisions of options {', '.join(found[:-1])} and {found[-1]} are"
+        return "a collision that the options name"
+    return f"the collision{'s' if len(found) > 1 else ''} of option{'s' if len(found) > 1 else ''} {ticked(found)}"

@@ -55,7 +55,7 @@ function optionsTable(question) {
   if (question.seen) heads.unshift("In the film");
   const voters = [["observer", question.observer], ...question.replies.map((reply, i) => [data.runs[i], reply?.chosen ?? ""])];
   const rows = question.options.map((option, i) => {
-    const happens = question.happens[i] ? "happens" : "does not happen";
+    const happens = question.happens[i] ? "happens" : "does not";
     const chosenBy = voters.filter(([, letters]) => letters.includes(option[0])).map(([name]) => name).join(", ");
     const cells = [happens, question.gold.includes(option[0]) ? "✓" : "", chosenBy];
     if (question.seen) cells.unshift(question.seen[i]);
