@@ -179,7 +179,7 @@ def diagnosis_table(rows: "Sequence[Run]") -> "Table":
         pad_edge=False,
     )
     table.add_column("checkpoint", overflow="fold")
-    for column in ("observa-\ntional", "inferential", "gap", "reliance", "unread", "cut", "lost", "n"):
+    for column in ("observa-\ntional", "inferential", "gap", "reliance", "unread/\ncut/lost", "n"):  # 80 columns for all
         table.add_column(column, justify="right", no_wrap=True)
     for number, each in enumerate(rows):
         pool = each.metrics.all
@@ -189,7 +189,7 @@ def diagnosis_table(rows: "Sequence[Run]") -> "Table":
             _percent(each.metrics.inferential.per_question),
             _percent(each.metrics.gap, signed=True),
             _percent(each.metrics.shortcut_reliance),
-            *("" if each.reference else f"{n:,}" for n in (pool.n_unparsed, pool.n_truncated, pool.n_decode_error)),
+            "" if each.reference else f"{pool.n_unparsed}/{pool.n_truncated}/{pool.n_decode_error}",
             f"{pool.n_questions:,}",
             style="dim" if each.reference else None,
             end_section=each.reference and not rows[min(number + 1, len(rows) - 1)].reference,
