@@ -4,11 +4,11 @@
     python benchmarks/physics_choice.py [--scenes 100] [--out FILE.json]
 
 Both get the initial states of the same scenes and run the 128 frames on one core: pymunk as `videothinker.world.simulate` uses
-it (seen from above, 100 steps a second), MuJoCo with free bodies on a plane (200 steps a second, by its own native roll-out
-loop). Friction is set to the same deceleration in both; MuJoCo has no elasticity, its bounce comes from contact stiffness and
-damping. Measured are
+it (seen from above, 100 steps a second), MuJoCo with free bodies on a plane by its own native roll-out loop, with as many steps
+and pyramidal friction cones, and with twice as many and elliptic ones. Friction is set to the same deceleration in all; MuJoCo
+has no elasticity, its bounce comes from contact stiffness and damping. An object is left out by making it a ghost. Measured are
 
-- roll-outs a second, model building included, as each counterfactual needs one;
+- roll-outs a second of CPU time, model building included;
 - the way of a cylinder pushed at 1 unit/s: 1 unit by Coulomb's law with 0.5 units/s^2;
 - the share of the relative speed that two spheres keep in a head-on collision: 0.5625 is wanted (elasticity 0.75 each);
 - the deepest overlap of two round objects in any scene, in units (an object is 0.4 wide);
@@ -38,7 +38,6 @@ from videothinker.world.simulate import DECELERATION, Start, draw_scene, roll_ou
 from videothinker.world.table import FPS, HALF_SIZE, N_FRAMES
 
 GRAVITY = 9.81
-MUJOCO_STEPS_A_FRAME = 8
 Objects, Starts = tuple[SceneObject, ...], tuple[Start, ...]
 RollOut = Callable[[Objects, Starts, int | None], NDArray[np.float64]]
 """(objects, starts, object left out) -> (T, n, 2): where all objects are, the one left out included or not a number."""
@@ -51,53 +50,52 @@ def with_pymunk(objects: Objects, starts: Starts, without: int | None) -> NDArra
     return path
 
 
-def mujoco_roll_out(mujoco: Any) -> RollOut:
+def mujoco_roll_out(mujoco: Any, steps: int, contacts: str) -> RollOut:
+    """`steps` a frame; `contacts`: attributes of MuJoCo's option element."""
     native = importlib.import_module("mujoco.rollout")
 
     def run(objects: Objects, starts: Starts, without: int | None) -> NDArray[np.float64]:
-        present = [i for i in range(len(objects)) if i != without]
-        model = mujoco.MjModel.from_xml_string(_xml([objects[i].shape for i in present]))
+        model = mujoco.MjModel.from_xml_string(_xml([thing.shape for thing in objects], without, steps, contacts))
         data = mujoco.MjData(model)
-        for k, i in enumerate(present):
-            x, y, yaw, vx, vy = starts[i]
-            data.qpos[7 * k : 7 * k + 7] = x, y, HALF_SIZE, math.cos(yaw / 2), 0, 0, math.sin(yaw / 2)
+        for i, (x, y, yaw, vx, vy) in enumerate(starts):
+            data.qpos[7 * i : 7 * i + 7] = x, y, HALF_SIZE, math.cos(yaw / 2), 0, 0, math.sin(yaw / 2)
             spin = (-vy / HALF_SIZE, vx / HALF_SIZE) if objects[i].shape == "sphere" else (0, 0)  # it rolls
-            data.qvel[6 * k : 6 * k + 6] = vx, vy, 0, *spin, 0
+            data.qvel[6 * i : 6 * i + 6] = vx, vy, 0, *spin, 0
         kind = mujoco.mjtState.mjSTATE_FULLPHYSICS
         state = np.zeros(mujoco.mj_stateSize(model, kind))
         mujoco.mj_getState(model, data, state, kind)
-        states, _ = native.rollout(model, data, state[None], nstep=(N_FRAMES - 1) * MUJOCO_STEPS_A_FRAME)
-        frames = np.vstack([state, states[0, MUJOCO_STEPS_A_FRAME - 1 :: MUJOCO_STEPS_A_FRAME]])
-        path = np.full((N_FRAMES, len(objects), 2), np.nan)
-        path[:, present] = frames[:, 1 : 1 + 7 * len(present)].reshape(N_FRAMES, -1, 7)[..., :2]
+        states, _ = native.rollout(model, data, state[None], nstep=(N_FRAMES - 1) * steps)
+        frames = np.vstack([state, states[0, steps - 1 :: steps]])
+        path = frames[:, 1 : 1 + 7 * len(objects)].reshape(N_FRAMES, -1, 7)[..., :2].copy()  # after the time, before speeds
+        if without is not None:
+            path[:, without] = np.nan
         return path
 
     return run
 
 
-def _xml(shapes: list[str]) -> str:
+def _xml(shapes: list[str], ghost: int | None, steps: int, contacts: str) -> str:
     kinds = {"cube": "box", "cylinder": "cylinder", "sphere": "sphere"}
     sizes = {"cube": f"{HALF_SIZE} {HALF_SIZE} {HALF_SIZE}", "cylinder": f"{HALF_SIZE} {HALF_SIZE}", "sphere": f"{HALF_SIZE}"}
-    slide = DECELERATION["cube"] / GRAVITY
+    grip = f"{DECELERATION['cube'] / GRAVITY} 0.005 {DECELERATION['sphere'] / GRAVITY * HALF_SIZE}"
     bodies = "".join(
-        f'<body pos="0 0 {HALF_SIZE}"><freejoint/><geom type="{kinds[s]}" size="{sizes[s]}" mass="1" condim="6" '
-        f'friction="{slide} 0.005 {DECELERATION["sphere"] / GRAVITY * HALF_SIZE}"/></body>'
-        for s in shapes
+        f'<body pos="0 0 {HALF_SIZE}"><freejoint/><geom type="{kinds[shape]}" size="{sizes[shape]}" mass="1" '
+        f'contype="{0 if i == ghost else 1}" conaffinity="{2 if i == ghost else 1}"/></body>'  # a ghost touches the plane alone
+        for i, shape in enumerate(shapes)
     )
     return (
-        f'<mujoco><option timestep="{1 / FPS / MUJOCO_STEPS_A_FRAME}" gravity="0 0 -{GRAVITY}" cone="elliptic"/>'
+        f'<mujoco><option timestep="{1 / FPS / steps}" gravity="0 0 -{GRAVITY}" {contacts}/>'
         # Negative solref: stiffness and damping given directly; little damping makes contacts bounce.
-        f'<default><geom solref="-4000 -8"/></default><worldbody>'
-        f'<geom type="plane" size="50 50 1" solref="0.02 1" priority="1" condim="6" '
-        f'friction="{slide} 0.005 {DECELERATION["sphere"] / GRAVITY * HALF_SIZE}"/>{bodies}</worldbody></mujoco>'
+        f'<default><geom solref="-4000 -8" condim="6" friction="{grip}"/></default><worldbody>'
+        f'<geom type="plane" size="50 50 1" solref="0.02 1" priority="1" contype="3"/>{bodies}</worldbody></mujoco>'
     )
 
 
 def measure(run: RollOut, n_scenes: int) -> dict[str, float]:
     scenes = [draw_scene(Random(f"1:{index}:scene")) for index in range(n_scenes)]
-    start = time.perf_counter()
+    start = time.process_time()
     paths = [run(objects, starts, None) for objects, starts in scenes]
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
 
     def things(*shapes: str) -> Objects:
         return tuple(SceneObject(i, "red", "metal", shape) for i, shape in enumerate(shapes))
@@ -131,7 +129,10 @@ def main() -> None:
     arguments = parser.parse_args()
     results = {"pymunk": measure(with_pymunk, arguments.scenes)}
     if importlib.util.find_spec("mujoco"):
-        results["MuJoCo"] = measure(mujoco_roll_out(importlib.import_module("mujoco")), arguments.scenes)
+        mujoco = importlib.import_module("mujoco")
+        for steps, contacts in ((4, 'cone="pyramidal"'), (8, 'cone="elliptic" impratio="10"')):
+            name = f"MuJoCo, {steps * FPS} steps/s, {contacts}"
+            results[name] = measure(mujoco_roll_out(mujoco, steps, contacts), arguments.scenes)
     table = Table("", *results, title=f"{arguments.scenes} scenes, one core")
     for name in results["pymunk"]:
         table.add_row(name, *(f"{column[name]:.4g}" for column in results.values()))
