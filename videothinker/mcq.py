@@ -136,12 +136,13 @@ _NONE = re.compile(
 _EVERY = re.compile(
     rf"all(?:\s+of)?(?:\s+(?:the|these|them|those))?(?:\s+above)?(?:\s+(?:answer|option|choice)s?)?{_IS_CORRECT}", re.IGNORECASE
 )
+_IS = r"(?:is|are|(?:would|should|must|will)\s+be)"
 _LEAD = (
     r"(?:(?:so|therefore|thus|hence|finally|i\s+think|i\s+believe)\b\s*,?\s+(?:that\s+)?)?(?:the\s+|my\s+)?"
     r"(?:(?:final|correct|right)\s+)?(?:answer|option|choice|letter)(?:s|\(s\))?"
 )
-_LABEL = re.compile(rf"{_LEAD}(?P<verb>\s+(?:is|are)\b)?\s*(?P<colon>[:=])?\s*", re.IGNORECASE)
-_STATEMENT = re.compile(rf"(?:^|(?<=[.!?;:,]\s)){_LEAD}(?:\s+(?:is|are)\b\s*:?|\s*[:=])", re.IGNORECASE)
+_LABEL = re.compile(rf"{_LEAD}(?P<verb>\s+{_IS}\b)?\s*(?P<colon>[:=])?\s*", re.IGNORECASE)
+_STATEMENT = re.compile(rf"(?:^|(?<=[.!?;:,]\s)){_LEAD}(?:\s+{_IS}\b\s*:?|\s*[:=])", re.IGNORECASE)
 _ITEM = re.compile(
     r"(?P<start>^|\n\s*|[,;]\s*|\s+and\s+)\(?(?P<letter>[A-Za-z])"
     r"(?:[.):]+\s+|[):]|\.(?=[A-Z][a-z])|\s+[-\u2013\u2014]\s+)(?=\S)"
@@ -178,7 +179,8 @@ def _outside_thinking(text: str) -> str:
 def _read(text: str) -> tuple[str, ...] | None:
     """The answer that a whole text is: letters, (), `_ALL` or None. Says nothing about which letters the question has."""
     text = re.sub(r"\\(?:boxed|text|textbf|mathrm|mathbf|[()\[\]])", " ", text)
-    text = re.sub(r"[*_`$\"'\u201c\u201d\u2018\u2019{}\[\]]", " ", text).strip()
+    text = re.sub(r"[*_`$\"'\u201c\u201d\u2018\u2019{}\[\]]", " ", text)
+    text = re.sub(r"^\s*[-\u2022]\s+", "", text, flags=re.MULTILINE).strip()
     upper_only = False
     for _ in range(2):  # "Answer: option B"
         if (label := _LABEL.match(text)) and label.end() < len(text) and (label["colon"] or text[label.end() - 1].isspace()):
@@ -200,8 +202,8 @@ def _read(text: str) -> tuple[str, ...] | None:
 def _letters(text: str) -> list[str] | None:
     """The letters of a text that is nothing but a list of them ("A, (c) and D.", "AC"), as they are written; else None."""
     text = re.sub(rf"{_IS_CORRECT}[\s.!]*$", "", text, flags=re.IGNORECASE)
-    text = re.sub(r"\(|[.):!]+(?=[\s,;/&+\u3001]|$)", " ", text)
-    words = [word for word in re.split(r"[\s,;/&+\u3001]+", text) if word]
+    text = re.sub(r"\(|[.):!]+(?=[\s,;/&+|\u3001\u548c]|$)", " ", text)
+    words = [word for word in re.split(r"[\s,;/&+|\u3001\u548c]+", text) if word]
     words = [word for word in words if word.lower() not in ("and", "both", "only", "option", "options")]
     if len(words) == 1 and re.fullmatch(r"[A-Z]{2,}", words[0]) and sorted(set(words[0])) == list(words[0]):
         return list(words[0])  # "ACD": run together, but in order, as no other word is likely to be
