@@ -218,10 +218,8 @@ def _lettered_items(text: str) -> list[str] | None:
     lines = [line for line in text.splitlines() if line.strip()]
     if sum("\n" in item["start"] for item in items) + 1 != len(lines):  # a line that is not an item: prose
         return None
-    if len(items) > 1 and any(
-        _VERDICT.match(text, item.end()) for item in items
-    ):  # "A: yes, B: no" judges, and does not choose
-        return None
+    if len(items) > 1 and any(_VERDICT.match(text, item.end()) for item in items):
+        return None  # "A: yes, B: no" judges the options, and chooses none
     return [item["letter"] for item in items]
 
 
