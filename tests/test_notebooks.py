@@ -10,8 +10,9 @@ from release_factory import entry, question, write_release
 
 import videothinker
 from videothinker import load_labels, load_predictions, store
-from videothinker.curate.build import Settings, curate, write
+from videothinker.curate.build import curate, write
 from videothinker.curate.clevrer import find_annotations
+from videothinker.curate.settings import Settings
 from videothinker.curated import open_curated
 from videothinker.diagnose import run
 from videothinker.diagnose import settings as diagnosis

@@ -16,8 +16,9 @@ from release_factory import DIALECTS, annotation, collision, entry, question, wr
 
 from videothinker import cli, mcq, store
 from videothinker.curate import clevrer, manifest
-from videothinker.curate.build import LABEL_COLUMNS, Settings, Unresolved, curate, read_labels, write
+from videothinker.curate.build import LABEL_COLUMNS, Unresolved, curate, read_labels, write
 from videothinker.curate.clevrer import find_annotations
+from videothinker.curate.settings import Settings
 from videothinker.curated import open_curated
 from videothinker.errors import VtError
 from videothinker.records import Category, CuratedQuestion, Rule
@@ -263,8 +264,8 @@ def test_bad_input_is_reported_and_the_rest_goes_on(damaged: Path, tmp_path: Pat
         *((f"2:{q}", "annotation_00002.json", "scene_index is 3, expected 2 as in the file's name") for q in (4, 11)),
         *((f"3:{q}", "annotation_00003.json", "collision[0].frame_id is 500, expected 0 to 127") for q in (4, 11)),
         ("4:0", "train.json", "[4].questions[1]: choices: expected `array` of length >= 1"),
-        ("4:1", "annotation_00004.json", "option A: 'cube' fits 2 objects (object_id 0, 3), expected one"),
-        ("4:2", "annotation_00004.json", "option B: is about 'in', and the annotation logs collisions only"),
+        ("4:1", "train.json", "option A: 'cube' fits 2 objects (object_id 0, 3), expected one"),
+        ("4:2", "train.json", "option B: is about 'in', and the annotation logs collisions only"),
     ]
     assert read_labels(out)["question_id"].to_list() == ["4:3", "5:4"]
     assert json.loads((out / "manifest.json").read_text())["questions"] == {"n_read": 13, "n_labelled": 2, "n_unresolved": 11}

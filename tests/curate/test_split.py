@@ -48,9 +48,9 @@ def test_size_and_share_are_met_exactly() -> None:
     chosen = training_set(questions, 42, size=200, observational_share=0.74)
     assert Counter(questions[question] for question in chosen) == {OBS: 148, INF: 52}
     assert len(training_set(questions, 42, size=33)) == 33
-    # 100 inferential are 26 %: 284.6 observational would go with them, so 384 questions, and 385 would need 101
+    # 386 questions: 285.64 observational, rounded to 286, and 100 inferential; 387 would need 286 and 101
     chosen = training_set(questions, 42, observational_share=0.74)
-    assert Counter(questions[question] for question in chosen) == {OBS: 285, INF: 100}
+    assert Counter(questions[question] for question in chosen) == {OBS: 286, INF: 100}
     assert training_set(questions, 42, observational_share=1.0) == {q for q, kind in questions.items() if kind is OBS}
 
 

@@ -101,8 +101,9 @@ def clevrer(
     """Read CLEVRER, label its counterfactual questions under three rules, and split them."""
     import os
 
-    from videothinker.curate.build import Settings, check_out, curate, write
+    from videothinker.curate.build import check_out, curate, write
     from videothinker.curate.clevrer import find_annotations
+    from videothinker.curate.settings import Settings
     from videothinker.reports.curation import curation_pages, n_films
 
     if split is not None and dev_share is not None:

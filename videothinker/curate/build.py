@@ -15,12 +15,20 @@ import msgspec
 import polars as pl
 
 from videothinker import curated, mcq, store
-from videothinker.curate import manifest as counts
 from videothinker.curate.clevrer import Annotations, Clips, Fault, find_clips, read_scenes
-from videothinker.curate.export import Export, require_datasets, save_dataset
+from videothinker.curate.export import require_datasets, save_dataset
 from videothinker.curate.label import RULES, observer, resolve_case
+from videothinker.curate.manifest import (
+    compare_with_paper,
+    count,
+    observational_shares,
+    score_observer,
+    training_counts,
+    warn_of_observer,
+)
 from videothinker.curate.program import ProgramError
 from videothinker.curate.questions import Asked, Question, read_questions
+from videothinker.curate.settings import Settings
 from videothinker.curate.split import DEV, TRAIN, split_of, training_set
 from videothinker.errors import VtError
 from videothinker.records import Category, CuratedQuestion, Progress, Rule, Scene, no_progress
@@ -29,55 +37,6 @@ DATASET = "dataset"
 """Folder of the saved DatasetDict."""
 _FIXED_NAMES = frozenset({curated.MANIFEST, curated.SCENES, curated.LABELS, curated.UNRESOLVED, DATASET})
 _PAGES = re.compile(r"report\.(html|md)|.*\.(png|svg)")
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What changes the curated data; written to the manifest, and the same for a run that resumes."""
-
-    rule: Rule = Rule.ANY_OPTION
-    """Which rule `category` follows. The default is the paper's sentence."""
-    seed: int = 42
-    """Of every hash: which scenes are "dev", which questions come first into the training set. 42 as in the official code."""
-    dev_share: float = 0.1
-    """Share of the scenes that becomes "dev", 0 <= share < 1; without effect if `split` is set."""
-    split: str | None = None
-    """Put every scene into this one split; None: "train" and "dev"."""
-    train_size: int | None = None
-    """Size of the training set; None: everything in "train", or as much as `observational_share` allows."""
-    observational_share: float | None = None
-    """Share of observational questions in the training set, 0 to 1; None: as it comes. The paper's is 0.74."""
-    exports: tuple[Export, ...] = ()
-    save_dataset: bool = False
-
-    def check(self) -> None:
-        """Raise a VtError that lists all values that are out of bounds."""
-        wrong = []
-        if not 0 <= self.dev_share < 1:
-            wrong.append(f"--dev-share {self.dev_share:g} is not in [0, 1)")
-        if self.train_size is not None and self.train_size < 1:
-            wrong.append(f"--train-size {self.train_size} is not positive")
-        if self.observational_share is not None and not 0 <= self.observational_share <= 1:
-            wrong.append(f"--observational-share {self.observational_share:g} is not in [0, 1]")
-        if self.split is not None and self.split != TRAIN:
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", self.split):
-                wrong.append(f"--split '{self.split}' is no file name: use letters, digits, _ and -")
-            if self.split.startswith("train_") or f"{self.split}.json" in _FIXED_NAMES:
-                wrong.append(f"--split '{self.split}' is the name of another file of the folder")
-            if self.train_size is not None or self.observational_share is not None:
-                wrong.append(
-                    f"--train-size and --observational-share make a training set, and --split {self.split} leaves none"
-                )
-        if wrong:
-            raise VtError("; ".join(wrong))
-
-    def as_json(self) -> dict[str, Any]:
-        """The settings as the manifest holds them."""
-        plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
-        return plain
-
-    def split_names(self) -> tuple[str, ...]:
-        """The splits that scenes may fall into."""
-        return (self.split,) if self.split else (TRAIN, DEV)
 
 
 class Unresolved(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,7 +108,7 @@ def curate(
     wanted = sorted({question.scene_index for question in asked.questions})
     read = read_scenes(annotations, wanted, workers=workers, progress=progress)
 
-    labelled, unresolved = _label_all(asked, read.scenes, clips, settings)
+    labelled, unresolved = _label_all(asked, read.scenes, clips, settings.rule, questions.name)
     n_read = len(asked.questions) + len(asked.bad)
     assert n_read == len(labelled) + len(unresolved), "questions were lost between reading and labelling"
     missing = sorted({question.video for question in labelled if videos is not None and not _is_there(question, clips)})
@@ -164,7 +123,7 @@ def curate(
         observational_share=settings.observational_share,
     )
     scenes = {index: scene for index in wanted if isinstance(scene := read.scenes[index], Scene)}
-    observed = counts.score_observer(labelled)
+    observed = score_observer(labelled)
     manifest = {
         "rule": settings.rule,
         "seed": settings.seed,
@@ -172,11 +131,11 @@ def curate(
         "splits": {split: len(members) for split, members in splits.items()},
         "missing_videos": missing,
         "questions": {"n_read": n_read, "n_labelled": len(labelled), "n_unresolved": len(unresolved)},
-        "counts": counts.count(splits),
-        "shares": counts.observational_shares(labelled),
+        "counts": count(splits),
+        "shares": observational_shares(labelled),
         "observer": observed,
-        "training_set": counts.training_counts(splits.get(TRAIN, []), in_training_set),
-        "paper": counts.compare_with_paper(asked.scene_indices, n_read, labelled),
+        "training_set": training_counts(splits.get(TRAIN, []), in_training_set),
+        "paper": compare_with_paper(asked.scene_indices, n_read, labelled),
         "warnings": _warnings(annotations, unresolved, missing, labelled, splits, settings, observed),
         "settings": settings.as_json(),
         "inputs": {"questions_sha256": asked.sha256, "annotations_sha256": read.sha256, "n_annotations": read.n_files},
@@ -194,9 +153,9 @@ def curate(
 
 
 def _label_all(
-    asked: Asked, scenes: Mapping[int, Scene | Fault], clips: Clips, settings: Settings
+    asked: Asked, scenes: Mapping[int, Scene | Fault], clips: Clips, rule: Rule, file: str
 ) -> tuple[list[CuratedQuestion], list[Unresolved]]:
-    """Every question either labelled or unresolved, each by scene and qid."""
+    """Every question either labelled or unresolved, each by scene and qid. `file`: name of the questions file."""
     labelled: list[CuratedQuestion] = []
     unresolved = [_unresolved(index, qid, fault) for index, qid, fault in asked.bad]
     for question in sorted(asked.questions, key=lambda question: (question.scene_index, question.qid)):
@@ -205,10 +164,9 @@ def _label_all(
             unresolved.append(_unresolved(question.scene_index, question.qid, scene))
             continue
         try:
-            labelled.append(label_question(question, scene, clips.path(scene.video), settings.rule))
+            labelled.append(label_question(question, scene, clips.path(scene.video), rule))
         except ProgramError as error:
-            fault = Fault(f"annotation_{question.scene_index:05d}.json", str(error))
-            unresolved.append(_unresolved(question.scene_index, question.qid, fault))
+            unresolved.append(_unresolved(question.scene_index, question.qid, Fault(file, str(error))))
     unresolved.sort(key=lambda item: (item.scene_index is None, item.scene_index or 0, item.qid is None, item.qid or 0))
     return labelled, unresolved
 
@@ -273,22 +231,20 @@ def _warnings(
     observed: Mapping[str, Any],
 ) -> list[str]:
     """One line for each thing that the user should know before going on."""
-    n_read = len(labelled) + len(unresolved)
-    lines = [
-        counts.warn_of_observer(observed, settings.rule),
-        f"{len(unresolved)} of {n_read} questions could not be labelled; the first is {unresolved[0]}" if unresolved else None,
-        f"{len(missing)} clips are missing, the first is {missing[0]}" if missing else None,
-        f"{len(annotations.refused)} entries of the zip point outside it and were not read, the first is "
-        f"'{annotations.refused[0]}'"
-        if annotations.refused
-        else None,
-        *(
-            f"no scene fell into '{split}': there is no such split"
-            for split in settings.split_names()
-            if labelled and split not in splits and not (split == DEV and settings.dev_share == 0)
-        ),
-    ]
-    return [line for line in lines if line is not None]
+    lines = []
+    if weak := warn_of_observer(observed, settings.rule):
+        lines.append(weak)
+    if unresolved:
+        n_read = len(labelled) + len(unresolved)
+        lines.append(f"{len(unresolved)} of {n_read} questions could not be labelled; the first is {unresolved[0]}")
+    if missing:
+        lines.append(f"{len(missing)} clips are missing, the first is {missing[0]}")
+    if refused := annotations.refused:
+        lines.append(f"{len(refused)} entries of the zip point outside it and were not read, the first is '{refused[0]}'")
+    for split in settings.split_names():
+        if labelled and split not in splits and not (split == DEV and settings.dev_share == 0):
+            lines.append(f"no scene fell into '{split}': there is no such split")
+    return lines
 
 
 def _split(labelled: list[CuratedQuestion], settings: Settings) -> dict[str, list[CuratedQuestion]]:
