@@ -42,13 +42,17 @@ class _Data(msgspec.Struct):
     split: str
 
 
+class _Provenance(msgspec.Struct):
+    data: str
+
+
 class _Record(msgspec.Struct):
     """The part of run.json that loading relies on."""
 
     name: str
     model: str
     data: _Data
-    provenance: dict[str, Any]
+    provenance: _Provenance
 
 
 def find_curated(folders: Sequence[Path], data: Path | None = None, videos: Path | None = None) -> Curated:
@@ -60,7 +64,7 @@ def find_curated(folders: Sequence[Path], data: Path | None = None, videos: Path
     if data is not None:
         return open_curated(data, videos)
     first = run_folders(folders)[0]
-    recorded = Path(store.read_json(first / run.RUN, _Record).provenance["data"])
+    recorded = Path(store.read_json(first / run.RUN, _Record).provenance.data)
     if not recorded.is_dir():
         raise VtError(f"{first / run.RUN}: was asked from {recorded}, which is not there any more; say where it is with --data")
     return open_curated(recorded, videos)
