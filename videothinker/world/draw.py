@@ -25,6 +25,9 @@ _PIXELS_CPU, _PIXELS_GPU = 8 * WIDTH * HEIGHT, 64 * WIDTH * HEIGHT
 _LARGE = WIDTH * HEIGHT // 4
 """From this many pixels a picture on, 4 rays a pixel find the outlines and one its shade; below, 16 rays do both."""
 
+_WHITEST = 254
+"""Brightest an object gets; 1 below white, so that rounding twice cannot pass 255."""
+
 
 def frames(
     rollouts: Sequence[Rollout],
@@ -89,6 +92,10 @@ def _namespace(device: str | None) -> Any:
     return array_api_compat.torch
 
 
+_Rows = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Some objects of a stage: their frames and their places, (N,) each."""
+
+
 class _Stage(NamedTuple):
     """Where everything is in F frames, in n places a frame; a place without object has empty boxes."""
 
@@ -138,7 +145,7 @@ class _Stage(NamedTuple):
         shadow = _bounds(np.concatenate([rim, np.zeros_like(rim[..., :1])], axis=-1), width, height)
 
         fields: tuple[Any, ...] = (shape, metal, color, place - EYE, yaw, box, shadow)
-        return cls(*(field.reshape(-1, *field.shape[2:]) for field in fields))
+        return cls(*(field.reshape(chosen.size, *field.shape[2:]) for field in fields))
 
     def part(self, start: int, stop: int) -> "_Stage":
         """Some of the frames."""
@@ -152,6 +159,19 @@ class _Stage(NamedTuple):
         meet &= (top[:, :, None] < bottom[:, None]) & (top[:, None] < bottom[:, :, None])
         meet &= ~np.eye(meet.shape[1], dtype=np.bool_)
         return meet
+
+    def source(self, overlaps: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        """(F, n): the latest frame since which an object, and with `overlaps` all that may hide it, looks the same."""
+        look = np.concatenate(
+            [self.shape[..., None], self.metal[..., None], self.color, self.place, self.yaw[..., None]], axis=-1
+        )
+        fresh = np.ones(self.shape.shape, dtype=np.bool_)
+        fresh[1:] = np.any(look[1:] != look[:-1], axis=-1)
+        if overlaps is not None:
+            hidden = overlaps & fresh[:, None]
+            fresh[1:] |= np.any(hidden[1:] | (overlaps[1:] != overlaps[:-1]), axis=-1)
+        frame = np.arange(len(fresh))[:, None]
+        return np.maximum.accumulate(np.where(fresh, frame, 0), axis=0)
 
 
 def _bounds(points: NDArray[np.float64], width: int, height: int) -> NDArray[np.int64]:
@@ -192,95 +212,111 @@ class _Canvas:
         """(F, 3, height, width) uint8."""
         xp = self.xp
         ground = self._ground(stage)
-        channels = [ground + 0.5 for _ in range(3)]  # the 0.5 rounds
+        pictures = xp.empty((len(stage.shape), 3, self.height, self.width), dtype=xp.uint8, device=self.device)
+        pictures[...] = xp.astype(ground + 0.5, xp.uint8)[:, None]
         overlaps = stage.overlaps()
+        source = stage.source(overlaps)
         drawn = stage.box[..., 0] < stage.box[..., 2]
         for shape in range(len(SHAPES)):
             for metal in (False, True):
-                rows = np.nonzero(drawn & (stage.shape == shape) & (stage.metal == metal))
-                if len(rows[0]):
-                    self._add_objects(stage, rows, overlaps, ground, channels)
-        return xp.stack([xp.astype(channel, xp.uint8) for channel in channels], axis=1)
+                frame, place = np.nonzero(drawn & (stage.shape == shape) & (stage.metal == metal))
+                if len(frame):
+                    self._add_objects(stage, (frame, place), overlaps, source, ground, pictures)
+        return pictures
 
     def _ground(self, stage: _Stage) -> Array:
         """(F, height, width): the floor with all shadows, 0 to 255."""
         xp = self.xp
         ground = xp.tile(self.floor, (len(stage.shape), 1, 1))
         drawn = stage.shadow[..., 0] < stage.shadow[..., 2]
+        source = stage.source()
         for shape in range(len(SHAPES)):
-            rows = np.nonzero(drawn & (stage.shape == shape))
-            if not len(rows[0]):
+            frame, place = np.nonzero(drawn & (stage.shape == shape))
+            if not len(frame):
                 continue
-            windows = self._windows(rows[0], stage.shadow[rows])
-            column, row = self._positions(windows, self._spread(1))
-            pose = self._pose(stage.place[rows], stage.yaw[rows])
+            windows = self._windows(frame, stage.shadow[frame, place])
+            once, back = self._once((frame, place), source)
+            column, row = self._positions(windows.pick(self._index(once)), self._spread(1))
+            pose = self._pose(stage, (frame[once], place[once]))
             x, y = light.floor_points(column, row)
             lit = 1 - light.shadow(SHAPES[shape], x - (pose.x + float(EYE[0])), y - pose.y, pose)[:, 0]
             blocks = self._blocks(ground, windows)
-            for some in self._apart(rows[0]):
+            for some in self._apart(frame):
                 at = tuple(windows.pick(some).corner)
-                blocks[at] = blocks[at] * lit[some]
+                blocks[at] = blocks[at] * lit[back[some]]
         return ground
 
     def _add_objects(
         self,
         stage: _Stage,
-        rows: tuple[NDArray[np.int64], ...],
+        rows: _Rows,
         overlaps: NDArray[np.bool_],
+        source: NDArray[np.int64],
         ground: Array,
-        channels: list[Array],
+        pictures: Array,
     ) -> None:
-        """Replace what objects of one shape and material cover of `ground`, in `channels`.
+        """Draw objects of one shape and material.
 
         Args:
-            rows: (frame, place) of the objects.
-            overlaps: `_Stage.overlaps`.
-            ground: (F, height, width).
-            channels: red, green and blue, (F, height, width) each; changed in place.
+            rows: their frames and places.
+            overlaps, source: of the stage.
+            ground: (F, height, width), the floor behind them.
+            pictures: (F, 3, height, width) uint8, changed in place. A pixel gets from each object the change against the floor
+                that this object's visible share makes, so the order of objects does not matter.
         """
         xp = self.xp
         shape, metal = SHAPES[stage.shape[rows][0]], bool(stage.metal[rows][0])
-        windows = self._windows(rows[0], stage.box[rows])
-        pose = self._pose(stage.place[rows], stage.yaw[rows])
+        all_windows = self._windows(rows[0], stage.box[rows])
+        once, back = self._once(rows, source)
+        windows = all_windows.pick(self._index(once))
+        first = rows[0][once], rows[1][once]
+        pose = self._pose(stage, first)
         ray = self._rays(windows, self.outline)
         meeting = solids.meet(shape, ray, pose)
-        visible = self._visible(stage, rows[0], overlaps[rows], windows, meeting)
-        seen = xp.astype(visible, xp.float32)
+        seen = xp.astype(self._visible(stage, first, overlaps, windows, meeting), xp.float32)
         covered = xp.sum(seen, axis=1) / seen.shape[1]
         if self.inside is not self.outline:
             seen = covered[:, None]
             ray = self._rays(windows, self.inside)
             meeting = solids.meet(shape, ray, pose)
-        material = light.metal if metal else light.rubber
-        own, white = material(ray, meeting.depth, meeting.surface(self.blur), pose)
+        depth = meeting.depth()
+        own, white = (light.metal if metal else light.rubber)(ray, depth, meeting.surface(depth, self.blur), pose)
         own = xp.sum(own * seen, axis=1) / seen.shape[1]
         white = xp.sum(white * seen, axis=1) * (255 / seen.shape[1])
-        whole = 255 * covered
-        behind = self._blocks(ground, windows)[tuple(windows.corner)] * covered
-        color = self._put(stage.color[rows].T)[:, :, None, None]
+        most = _WHITEST * covered
+        behind = self._blocks(ground, all_windows)[tuple(all_windows.corner)] * covered[back]
+        color = self._put(stage.color[first].T)[:, :, None, None]
         rounds = list(self._apart(rows[0]))
-        for channel, tone in zip(channels, color, strict=True):
-            change = xp.minimum(tone * own + white, whole) - behind
-            blocks = self._blocks(channel, windows)
+        for channel, tone in enumerate(color):
+            change = xp.minimum(tone * own + white, most)[back] - behind
+            blocks = self._blocks(pictures[:, channel], all_windows)
             for some in rounds:
-                at = tuple(windows.pick(some).corner)
-                blocks[at] = blocks[at] + change[some]
+                at = tuple(all_windows.pick(some).corner)
+                blocks[at] = xp.astype(blocks[at] + change[some] + 0.5, xp.uint8)
 
     def _visible(
-        self, stage: _Stage, frame: NDArray[np.int64], overlaps: NDArray[np.bool_], windows: _Windows, meeting: solids.Meeting
+        self, stage: _Stage, rows: _Rows, overlaps: NDArray[np.bool_], windows: _Windows, meeting: solids.Meeting
     ) -> Array:
-        """(N, S, h, w) bool: rays that hit the object with no other object before it; `overlaps` (N, n) are its neighbours."""
-        visible = meeting.hit
+        """(N, S, h, w) bool: rays that hit the object with no other object before it."""
+        visible, depth = meeting.hit, None
+        neighbours = overlaps[rows]
         for shape in range(len(SHAPES)):
-            others = overlaps & (stage.shape[frame] == shape)
+            others = neighbours & (stage.shape[rows[0]] == shape)
             turn = np.cumsum(others, axis=1)
             for k in range(1, int(turn.max()) + 1):  # the k-th such neighbour of each object that has as many
                 row, place = np.nonzero(others & (turn == k))
                 some = self._index(row)
-                pose = self._pose(stage.place[frame[row], place], stage.yaw[frame[row], place])
+                pose = self._pose(stage, (rows[0][row], place))
                 other = solids.meet(SHAPES[shape], self._rays(windows.pick(some), self.outline), pose)
-                visible[some] = visible[some] & ~(other.hit & (other.depth < meeting.depth[some]))
+                depth = meeting.depth() if depth is None else depth
+                visible[some] = visible[some] & ~(other.hit & (other.depth() < depth[some]))
         return visible
+
+    def _once(self, rows: _Rows, source: NDArray[np.int64]) -> tuple[Any, Array]:
+        """Rows that look alike are computed once: the first of each, and for every row the number of its first."""
+        keys = source[rows] * source.shape[1] + rows[1]
+        _, once, back = np.unique(keys, return_index=True, return_inverse=True)
+        return once, self._index(back)
 
     def _windows(self, frame: NDArray[np.int64], box: NDArray[np.int64]) -> _Windows:
         """Windows around boxes (N, 4), all as large as the largest and within the picture."""
@@ -314,7 +350,8 @@ class _Canvas:
         """Rays through the windows' pixels."""
         return camera.rays(*self._positions(windows, spread))
 
-    def _pose(self, place: NDArray[np.float64], yaw: NDArray[np.float64]) -> Pose:
+    def _pose(self, stage: _Stage, rows: _Rows) -> Pose:
+        place, yaw = stage.place[rows], stage.yaw[rows]
         values = np.stack([*place.T, place @ camera.FORWARD, np.cos(yaw), np.sin(yaw)])
         return Pose(*self._put(values)[:, :, None, None, None])
 

@@ -95,7 +95,7 @@ def shadow(shape: str, x: Array, y: Array, pose: Pose) -> Array:
         foot = xp.maximum(abs(x), abs(y)) - half
     else:
         square = x * x + y * y
-        foot = xp.sqrt(square) - half
+        foot = xp.sqrt(square) - (half / 2 if shape == "sphere" else half)
         if shape == "cylinder":
             sx, sy = x - along * fx, y - along * fy
             beside = xp.sqrt(sx * sx + sy * sy) - half

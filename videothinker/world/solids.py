@@ -45,65 +45,76 @@ class Surface(NamedTuple):
 
 
 class Meeting(NamedTuple):
-    """Where rays meet objects. Depth and surface go on smoothly a little way outside the object, for pixels whose middle just
-    misses it."""
+    """Where rays meet objects.
+
+    Depth and surface are functions, because most rays need only `hit`. They go on smoothly a little way outside the object, for
+    pixels whose middle just misses it.
+    """
 
     hit: Array
     """bool."""
-    depth: Array
-    surface: Callable[[float], Surface]
-    """Given the distance between rays (CLEVRER's units), over which edges are rounded: the surface. A function, because
-    occlusion never asks for it."""
+    depth: Callable[[], Array]
+    surface: Callable[[Array, float], Surface]
+    """Given the depth, and the distance between rays (CLEVRER's units) over which edges are rounded."""
 
 
 def meet(shape: str, ray: Ray, pose: Pose) -> Meeting:
     """Where each object is first met by its rays; `shape` is cube, cylinder or sphere."""
-    return _meet_cube(ray, pose) if shape == "cube" else _meet_round(ray, pose, sphere=shape == "sphere")
+    return {"cube": _cube, "cylinder": _cylinder, "sphere": _sphere}[shape](ray, pose)
 
 
-def _meet_round(ray: Ray, pose: Pose, *, sphere: bool) -> Meeting:
+def _sphere(ray: Ray, pose: Pose) -> Meeting:
     xp, half = array_namespace(ray[0]), HALF_SIZE
     dx, dy, dz = ray
     ux, uy, uz = pose.x / pose.depth, pose.y / pose.depth, pose.z / pose.depth  # the ray through the centre
     ex, ey, ez = dx - ux, dy - uy, dz - uz
-    if sphere:
-        a = (dx * dx + dz * dz) + dy * dy
-        size = ux * ux + uy * uy + uz * uz
-        along = (ux * ex + uz * ez) + uy * ey
-        apart = size * ((ex * ex + ez * ez) + ey * ey) - along * along  # squared cross product of the two rays
-    else:
-        a = dx * dx + dy * dy
-        size = ux * ux + uy * uy
-        along = ux * ex + uy * ey
+    size = ux * ux + uy * uy + uz * uz
+    length = (dx * dx + dz * dz) + dy * dy
+    along = (ux * ex + uz * ez) + uy * ey
+    apart = size * ((ex * ex + ez * ez) + ey * ey) - along * along  # squared cross product of the two rays
+    inside = length * half**2 - apart * (pose.depth * pose.depth)
+
+    def depth() -> Array:
+        return ((size + along) * pose.depth - xp.sqrt(inside.clip(0, None))) / length
+
+    def surface(depth: Array, blur: float) -> Surface:
+        r = 1 / half
+        return Surface(depth * (dx * r) - pose.x * r, depth * (dy * r) - pose.y * r, depth * (dz * r) - pose.z * r, None)
+
+    return Meeting(inside > 0, depth, surface)
+
+
+def _cylinder(ray: Ray, pose: Pose) -> Meeting:
+    xp, half = array_namespace(ray[0]), HALF_SIZE
+    dx, dy, dz = ray
+    ux, uy = pose.x / pose.depth, pose.y / pose.depth
+    ex, ey = dx - ux, dy - uy
+    size = ux * ux + uy * uy
+    length = dx * dx + dy * dy
+    along = ux * ex + uy * ey
+    closest = (size + along) * pose.depth / length  # depth at which the ray is nearest to the axis
+    lid, base = (pose.z + half) / dz, (pose.z - half) / dz
+    between = xp.minimum(xp.maximum(closest, lid), base)
+    x, y = between * dx - pose.x, between * dy - pose.y
+
+    def wall_depth() -> Array:
         cross = ux * ey - uy * ex
-        apart = cross * cross
-    inside = a * half**2 - apart * (pose.depth * pose.depth)
-    depth = ((size + along) * pose.depth - xp.sqrt(inside.clip(0, None))) / a
-    hit = inside > 0
-    if sphere:
+        inside = length * half**2 - cross * cross * (pose.depth * pose.depth)
+        return closest - xp.sqrt(inside.clip(0, None)) / length
 
-        def ball(blur: float) -> Surface:
-            r = 1 / half
-            return Surface(depth * (dx * r) - pose.x * r, depth * (dy * r) - pose.y * r, depth * (dz * r) - pose.z * r, None)
-
-        return Meeting(hit, depth, ball)
-
-    above = depth * dz - (pose.z + half)  # height over the lid where the ray enters the endless cylinder
-    lid = (pose.z + half) / dz
-    x, y = lid * dx - pose.x, lid * dy - pose.y
-    out = x * x + y * y
-    hit = hit & (above > -2 * half) & ((above <= 0) | (out < half**2))
-
-    def drum(blur: float) -> Surface:
+    def surface(depth: Array, blur: float) -> Surface:
+        wall = wall_depth()
+        above = wall * dz - (pose.z + half)  # height over the lid at which the ray enters the endless cylinder
         top = (0.5 + above / blur).clip(0, 1)
-        wall = (1 - top) / half
-        edge = xp.minimum(1 + above / half, 1 + 0 * above) + (out * (1 / half**2) - 1) * (above > 0)
-        return Surface((depth * dx - pose.x) * wall, (depth * dy - pose.y) * wall, top, edge)
+        x, y = depth * dx - pose.x, depth * dy - pose.y
+        out = (x * x + y * y) * (1 / half**2)
+        edge = xp.where(above > 0, out, 1 + above / half)
+        return Surface(x * ((1 - top) / half), y * ((1 - top) / half), top, edge)
 
-    return Meeting(hit, xp.maximum(depth, lid), drum)
+    return Meeting(x * x + y * y < half**2, lambda: xp.maximum(wall_depth(), lid), surface)
 
 
-def _meet_cube(ray: Ray, pose: Pose) -> Meeting:
+def _cube(ray: Ray, pose: Pose) -> Meeting:
     xp, half = array_namespace(ray[0]), HALF_SIZE
     dx, dy, dz = ray
     cos, sin = pose.cos, pose.sin
@@ -114,16 +125,15 @@ def _meet_cube(ray: Ray, pose: Pose) -> Meeting:
     inx, iny, inz = mx - wx, my - wy, mz - wz  # depths at which the three pairs of faces are entered
     wall = xp.maximum(inx, iny)
     depth = xp.maximum(wall, inz)
-    hit = depth < xp.minimum(xp.minimum(mx + wx, my + wy), mz + wz)
 
-    def box(blur: float) -> Surface:
-        facing_x, facing_y = -xp.sign(qx), -xp.sign(qy)
+    def surface(depth: Array, blur: float) -> Surface:
         second = xp.maximum(xp.minimum(inx, iny), xp.minimum(wall, inz))
         top = (0.5 + (inz - wall) / blur).clip(0, 1)
         x = (1 - top) * (0.5 + (inx - iny) / blur).clip(0, 1)
         y = 1 - top - x
+        facing_x, facing_y = -xp.sign(qx), -xp.sign(qy)
         nx = x * (facing_x * cos) - y * (facing_y * sin)
         ny = x * (facing_x * sin) + y * (facing_y * cos)
         return Surface(nx, ny, top, 1 - (depth - second) / half)
 
-    return Meeting(hit, depth, box)
+    return Meeting(depth < xp.minimum(xp.minimum(mx + wx, my + wy), mz + wz), lambda: depth, surface)
