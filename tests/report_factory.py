@@ -12,6 +12,7 @@ import polars as pl
 from videothinker import mcq
 from videothinker.curate import label
 from videothinker.curate.build import Curation, Unresolved
+from videothinker.curate.manifest import score_observer, warn_of_observer
 from videothinker.diagnose.metrics import summarize
 from videothinker.diagnose.runs import Run
 from videothinker.records import Collision, CuratedQuestion, Prediction, Rule, Scene, SceneObject, Status
@@ -100,13 +101,15 @@ def make_curation(
         for split, questions in made.questions.items()
         for one in questions
     ]
+    warning = warn_of_observer(score_observer([one for questions in made.questions.values() for one in questions]), rule)
     manifest = {
         "rule": rule,
-        "seed": 42,
         "videos_root": None,
-        "splits": {split: len(questions) for split, questions in made.questions.items()},
         "missing_videos": [],
-        "settings": {"dev_share": 0.2, "size": None},
+        "paper": None,
+        "warnings": [] if warning is None else [warning],
+        "settings": {"dev_share": 0.2, "train_size": None},
+        "inputs": {"questions_sha256": "0" * 64},
         "provenance": {"created": "2026-01-01T00:00:00+00:00", "versions": {"polars": "1.30.0"}},
     }
     return Curation(pl.DataFrame(rows), made.questions, made.scenes, list(unresolved), manifest, videos_root)

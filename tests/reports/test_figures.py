@@ -40,7 +40,7 @@ def test_a_figure_is_one_column_wide_in_print_quality() -> None:
 def test_the_alternative_text_holds_every_value() -> None:
     alt = draw().alt
     assert "base observational 67.6 %" in alt
-    assert "grpo observational no questions" in alt
+    assert "grpo observational nothing to count" in alt
     assert "line 'paper' at 74.0 %" in alt
 
 

@@ -29,7 +29,7 @@ N_LISTED = 200
 MEANING = {
     Rule.ANY_OPTION: "some option names a collision that is in the film (the paper's sentence, word for word)",
     Rule.CORRECT_OPTION: "some option names a collision that is in the film and that still happens without the object",
-    Rule.ORACLE: "who only watched gets the whole answer right",
+    Rule.ORACLE: "whoever only watched gets the whole answer right",
 }
 """When a question is observational."""
 
@@ -79,10 +79,10 @@ def curation_pages(curation: Curation, *, out: Path | None = None, progress: Pro
         "n_scenes": labels["scene_index"].n_unique(),
         "shares": shares,
         "observer": {kind: observer[rule, kind] for kind in Category},
-        "warnings": manifest.get("warnings", []),
+        "warnings": manifest["warnings"],
         "weak": score is not None and score < OBSERVER_FLOOR,
         "paper": (PAPER_OBSERVATIONAL, PAPER_QUESTIONS, PAPER_OBSERVATIONAL / PAPER_QUESTIONS),
-        "is_paper_split": manifest.get("paper") is not None,
+        "is_paper_split": manifest["paper"] is not None,
         "n_any_option": int((labels[Rule.ANY_OPTION.column] == Category.OBSERVATIONAL).sum()),
         "examples": [_told(kind, question, scenes[question.scene_index], rule) for kind, question in examples.items()],
         "overlaps": overlaps,
@@ -99,7 +99,7 @@ def curation_pages(curation: Curation, *, out: Path | None = None, progress: Pro
         "drawings": {drawing.name: drawing for drawing in drawings},
         "unresolved": curation.unresolved[:N_LISTED],
         "n_unresolved": len(curation.unresolved),
-        "missing": manifest.get("missing_videos", []),
+        "missing": manifest["missing_videos"],
         "n_listed": N_LISTED,
         "n_browsed": len(browsed),
         "films": films,
@@ -330,7 +330,7 @@ def _splits_table(labels: pl.DataFrame, rule: Rule) -> Table:
 
 
 def _settings_table(manifest: Mapping[str, Any]) -> Table:
-    kept = {key: manifest[key] for key in ("rule", "videos_root", "settings", "inputs", "provenance") if key in manifest}
+    kept = {key: manifest[key] for key in ("videos_root", "settings", "inputs", "provenance")}
     rows = [(key, page.value_text(value)) for key, value in page.leaves(kept)]
     return Table("settings", "Settings, inputs and provenance of this curation.", ("Setting", "Value"), rows)
 

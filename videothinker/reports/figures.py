@@ -166,7 +166,7 @@ def _bar(axes: Axes, y: float, series: Series, row: int, colours: dict[str, str]
     """One bar with interval, value and the marks for chance and observer."""
     value, ci95 = series.values[row].value, series.values[row].ci95
     if value is None:
-        axes.text(1, y, "no questions", va="center", fontsize=7, style="italic", color=colours["faint"])
+        axes.text(1, y, "nothing to count", va="center", fontsize=7, style="italic", color=colours["faint"])
         return
     axes.barh(y, 100 * value, height=0.82, color=colours[series.colour], linewidth=0)
     end = value
@@ -226,4 +226,4 @@ def _alt(caption: str, groups: Sequence[str], series: Sequence[Series], lines: S
 
 
 def _percent(value: float | None) -> str:
-    return "no questions" if value is None else f"{100 * value:.1f} %"
+    return "nothing to count" if value is None else f"{100 * value:.1f} %"

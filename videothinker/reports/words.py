@@ -102,8 +102,8 @@ def why(question: CuratedQuestion, scene: Scene) -> dict[str, str]:
             else f"None of the collisions named would happen without the {removed}.",
         ),
         Rule.ORACLE: (
-            f"Who only watched would answer {said}, which is right.",
-            f"Who only watched would answer {said}; right is {right}.",
+            f"Whoever only watched would answer {said}, which is right.",
+            f"Whoever only watched would answer {said}; right is {right}.",
         ),
     }
     return {rule: told[rule][getattr(question, rule.column) is Category.INFERENTIAL] for rule in Rule}

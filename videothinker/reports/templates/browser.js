@@ -56,7 +56,7 @@ function optionsTable(question) {
   const voters = [["observer", question.observer], ...question.replies.map((reply, i) => [data.runs[i], reply?.chosen ?? ""])];
   const rows = question.options.map((option, i) => {
     const happens = question.happens[i] ? "happens" : "does not";
-    const chosenBy = voters.filter(([, letters]) => letters.includes(option[0])).map(([name]) => name).join(", ");
+    const chosenBy = [...new Set(voters.filter(([, letters]) => letters.includes(option[0])).map(([name]) => name))].join(", ");
     const cells = [happens, question.gold.includes(option[0]) ? "✓" : "", chosenBy];
     if (question.seen) cells.unshift(question.seen[i]);
     return el("tr", { role: "row" }, el("th", { scope: "row", role: "rowheader" }, option),
