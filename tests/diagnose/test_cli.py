@@ -84,7 +84,8 @@ def test_report_reads_replies_anew_when_told_to(curated: Curated, tmp_path: Path
     path.write_text("".join(json.dumps({**json.loads(line), "chosen": None}) + "\n" for line in path.read_text().splitlines()))
     shares = []
     for extra in ([], ["--reread"]):
-        vt("report", tmp_path / "runs", "--out", tmp_path / "again", *extra)
+        result = vt("report", tmp_path / "runs", "--out", tmp_path / "again", *extra)
+        assert ("18 replies are read differently by this version" in result.stderr) is not bool(extra)
         shares.append(store.read_json(tmp_path / "again" / "gold" / "metrics.json", Metrics).all.per_question.value)
     assert shares == [0.0, 1.0]
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from videothinker.cli.console import warn
 from videothinker.cli.diagnose import show_report
 from videothinker.records import Rule
 
@@ -63,6 +64,8 @@ def report(
     runs.check_names(loaded)
     if reread:
         loaded = runs.read_again(loaded)
+    elif n_changed := runs.n_read_otherwise(loaded):
+        warn(f"{n_changed:,} replies are read differently by this version of vt; --reread scores them as read now")
     for each in loaded:
         store.write_json(out / each.name / run.METRICS, each.metrics)
     show_report(loaded, curated, out)

@@ -185,11 +185,20 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
 
 def read_again(runs: Iterable[Run]) -> list[Run]:
     """The runs with every reply read anew by this version's `mcq`, and scored."""
-    return [
-        each._replace(predictions=rows, metrics=metrics.summarize(each.questions, rows, each.metrics.rule))
+    found = []
+    for each in runs:
+        rows = [_read_again(question, row) for question, row in zip(each.questions, each.predictions, strict=True)]
+        found.append(each._replace(predictions=rows, metrics=metrics.summarize(each.questions, rows, each.metrics.rule)))
+    return found
+
+
+def n_read_otherwise(runs: Iterable[Run]) -> int:
+    """How many replies `read_again` would read otherwise than they were."""
+    return sum(
+        _read_again(question, row).chosen != row.chosen
         for each in runs
-        for rows in [[_read_again(question, row) for question, row in zip(each.questions, each.predictions, strict=True)]]
-    ]
+        for question, row in zip(each.questions, each.predictions, strict=True)
+    )
 
 
 def _read_again(question: CuratedQuestion, row: Prediction) -> Prediction:
