@@ -206,6 +206,67 @@ def test_the_fast_formula_is_the_textbooks(seed: int) -> None:
     assert found.gap.stderr == pytest.approx(textbook_stderr(contrast, 1))
 
 
+def slow_ratio(rows: list[tuple[int, float, float]]) -> tuple[float | None, float | None]:
+    """Value and standard error of a share from (scene, numerator, denominator), term by term."""
+    total = sum(w for _, _, w in rows)
+    if not total:
+        return None, None
+    value = sum(y for _, y, _ in rows) / total
+    if len({scene for scene, _, w in rows if w}) < 2:
+        return value, None
+    return value, textbook_stderr([(scene, y - value * w) for scene, y, w in rows if w], total)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_pool_under_every_rule_is_what_a_slow_count_says(seed: int) -> None:
+    questions = random_questions(range(9), per_scene=5, seed=seed)
+    predictions = random_predictions(questions, seed)
+    predictions[3] = a_prediction(questions[3], None, Status.DECODE_ERROR)
+    found = metrics.summarize(questions, predictions, Rule.ORACLE)
+    for rule in Rule:
+        for name in ("all", "observational", "inferential"):
+            pool = getattr(found.by_rule[rule], name)
+            inside = [(q, p) for q, p in zip(questions, predictions, strict=True) if name in ("all", getattr(q, rule.column))]
+            asked = [(q, p) for q, p in inside if p.status is not Status.DECODE_ERROR]
+            assert pool.n_questions == len(asked)
+            assert pool.n_decode_error == len(inside) - len(asked)
+            assert pool.n_options == sum(len(q.options) for q, _ in asked)
+            assert pool.n_scenes == len({q.scene_index for q, _ in asked})
+            assert pool.n_unparsed == sum(p.chosen is None for _, p in asked)
+            rows: dict[str, list[tuple[int, float, float]]] = {"per_question": [], "per_option": [], "soft": []}
+            for q, p in asked:
+                said = [None if p.chosen is None else letter in p.chosen for letter in mcq.LETTERS[: len(q.options)]]
+                right = sum(s is (letter in q.gold) for s, letter in zip(said, mcq.LETTERS, strict=False))
+                rows["per_question"].append((q.scene_index, float(right == len(q.options)), 1))
+                rows["per_option"].append((q.scene_index, right, len(q.options)))
+                rows["soft"].append((q.scene_index, mcq.soft_score(p.chosen, q.gold), 1))
+            for score, terms in rows.items():
+                estimate = getattr(pool, score)
+                assert (estimate.value, estimate.stderr) == pytest.approx(slow_ratio(terms)), (rule, name, score)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_shortcut_is_what_a_slow_count_says(seed: int) -> None:
+    questions = random_questions(range(9), per_scene=5, seed=seed)
+    predictions = random_predictions(questions, seed)
+    found = metrics.summarize(questions, predictions, Rule.ORACLE)
+    same, errors, by_accident, n_wrong = [], [], 0.0, 0
+    for q, p in zip(questions, predictions, strict=True):
+        if q.oracle is INF:
+            letters = mcq.LETTERS[: len(q.options)]
+            observer_wrong = [letter for letter in letters if (letter in q.observer) != (letter in q.gold)]
+            wrong = [letter for letter in letters if p.chosen is None or (letter in p.chosen) != (letter in q.gold)]
+            alike = [] if p.chosen is None else [letter for letter in wrong if letter in observer_wrong]
+            same.append((q.scene_index, float(p.chosen == q.observer), 1.0))
+            errors.append((q.scene_index, float(len(alike)), float(len(wrong))))
+            n_wrong += len(wrong)
+            by_accident += 0 if p.chosen is None else len(wrong) * len(observer_wrong) / len(letters)
+    reliance, share = found.shortcut_reliance, found.shortcut_error_share
+    assert (reliance.value, reliance.stderr) == pytest.approx(slow_ratio(same))
+    assert (share.value, share.stderr) == pytest.approx(slow_ratio(errors))
+    assert share.chance == pytest.approx(by_accident / n_wrong)
+
+
 def test_the_intervals_are_those_of_a_bootstrap_over_scenes() -> None:
     questions = random_questions(range(150), per_scene=4, seed=5)
     predictions = random_predictions(questions, seed=6)
