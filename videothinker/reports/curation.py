@@ -69,7 +69,8 @@ def curation_pages(curation: Curation, *, out: Path | None = None, progress: Pro
     examples = _examples([question for _, question in asked], scenes, rule, curation.videos_root)
     browsed = _browsed(asked, examples)
     films = Films(curation.videos_root, out)
-    films.embed([*examples.values(), *_in_hash_order(browsed)], scenes, progress)
+    drawn = sorted((question for _, question in browsed), key=lambda question: shuffled(question.question_id))
+    films.embed([*examples.values(), *drawn], scenes, progress)
     drawings = [_share_figure(shares), _observer_figure(observer)]
     score = observer[rule, Category.OBSERVATIONAL].value
     context: dict[str, Any] = {
@@ -84,7 +85,7 @@ def curation_pages(curation: Curation, *, out: Path | None = None, progress: Pro
         "paper": (PAPER_OBSERVATIONAL, PAPER_QUESTIONS, PAPER_OBSERVATIONAL / PAPER_QUESTIONS),
         "is_paper_split": manifest["paper"] is not None,
         "n_any_option": int((labels[Rule.ANY_OPTION.column] == Category.OBSERVATIONAL).sum()),
-        "examples": [_told(kind, question, scenes[question.scene_index], rule) for kind, question in examples.items()],
+        "examples": [_told(kind, question, scenes[question.scene_index]) for kind, question in examples.items()],
         "overlaps": overlaps,
         "tables": {
             "rules": _rules_table(labels, shares, observer),
@@ -133,6 +134,7 @@ def _overlaps(labels: pl.DataFrame) -> list[Overlap]:
     patterns = Counter(
         tuple(kind == Category.OBSERVATIONAL for kind in row) for row in labels.select(rule.column for rule in Rule).iter_rows()
     )
+    assert set(patterns) <= set(_OVERLAP), "the rules contradict each other"
     return [
         Overlap(pattern, words, patterns[pattern], patterns[pattern] / max(labels.height, 1))
         for pattern, words in _OVERLAP.items()
@@ -168,7 +170,7 @@ def _examples(
     return {kind: min(pool, key=unclear) for kind, pool in pools.items() if pool}
 
 
-def _told(kind: Category, question: CuratedQuestion, scene: Scene, rule: Rule) -> dict[str, Any]:
+def _told(kind: Category, question: CuratedQuestion, scene: Scene) -> dict[str, Any]:
     """One worked example in words, for the text around its card and for Markdown."""
     options = zip(
         question.options,
@@ -184,7 +186,6 @@ def _told(kind: Category, question: CuratedQuestion, scene: Scene, rule: Rule) -
         "removed": words.removed_name(question, scene),
         "log": words.log(scene),
         "why": words.why(question, scene),
-        "rule": rule,
         "fooled": question.observer != question.gold,
         "table": Table(
             f"example-{kind}",
@@ -212,10 +213,6 @@ def _browsed(
     drawn = sorted(asked, key=lambda one: shuffled(one[1].question_id))[:N_BROWSED]
     kept = {question.question_id for _, question in drawn} | {question.question_id for question in examples.values()}
     return [one for one in asked if one[1].question_id in kept]
-
-
-def _in_hash_order(browsed: Sequence[tuple[str, CuratedQuestion]]) -> list[CuratedQuestion]:
-    return sorted((question for _, question in browsed), key=lambda question: shuffled(question.question_id))
 
 
 # ---- tables and figures ------------------------------------------------------------------------------------------------

@@ -21,8 +21,7 @@ themeButton.addEventListener("click", () => {
 });
 
 // ---- one question ------------------------------------------------------------------------------------------------------
-const NONE = "none";
-const spread = (letters) => (letters === null ? "unreadable" : [...letters].join(", ") || NONE);
+const spread = (letters) => [...letters].join(", ") || "none";
 const categoryOf = (question, rule) => question.categories[data.rules.indexOf(rule)];
 const tag = (category) => el("span", { class: `tag ${category}` }, category);
 
@@ -70,7 +69,7 @@ function optionsTable(question) {
 function replyBlock(reply, name, open) {
   const { sign, name: word, kind } = verdict(reply);
   const notes = [];
-  if (reply && reply.status !== "decode_error") notes.push(`answers ${spread(reply.chosen)}`);
+  if (reply && reply.status !== "decode_error") notes.push(reply.chosen === null ? "no answer can be read" : `answers ${spread(reply.chosen)}`);
   if (reply && reply.status === "truncated") notes.push("cut at the token limit");
   const summary = el("summary", {}, el("strong", {}, name), " ", el("span", { class: kind }, `${sign} ${word}`), notes.length ? `, ${notes.join(", ")}` : "");
   const block = el("details", open ? { open: "" } : {}, summary);
@@ -78,12 +77,11 @@ function replyBlock(reply, name, open) {
   return block;
 }
 
-function card(question, level) {
+function card(question, level, rule) {
   const scene = data.scenes[question.scene];
   const heading = (text) => el(`h${level + 1}`, {}, text);
   const parts = [];
-  const rule = byId("filters").elements.rule;
-  parts.push(el(`h${level}`, {}, `Question ${question.id} `, tag(categoryOf(question, rule.value))));
+  parts.push(el(`h${level}`, {}, `Question ${question.id} `, tag(categoryOf(question, rule))));
   parts.push(el("p", { class: "question" }, question.text));
   if (scene) {
     const label = "The film";
@@ -108,7 +106,7 @@ function card(question, level) {
 
 for (const place of document.querySelectorAll("[data-question]")) {
   const question = data.questions.find((one) => one.id === place.dataset.question);
-  if (question) place.replaceChildren(...card(question, 4));
+  if (question) place.replaceChildren(...card(question, 4, data.rule));
 }
 
 // ---- the browser -------------------------------------------------------------------------------------------------------
@@ -159,7 +157,7 @@ function filter() {
 function entry(question, index) {
   const marks = question.replies.map((reply) => verdict(reply));
   const category = categoryOf(question, form.elements.rule.value);
-  const spoken = [`Question ${question.id}`, category, ...marks.map((mark, i) => `${data.runs[i]} ${mark.name}`)].join(", ");
+  const spoken = [`Question ${question.id}`, category, ...marks.map((mark, i) => `${data.runs[i]} ${mark.name}`), question.text].join(", ");
   const button = el("button", { type: "button", "aria-label": spoken, "aria-current": index === chosen ? "true" : null },
     el("span", { class: "line" }, el("span", {}, question.id), tag(category),
       el("span", { class: "marks" }, ...marks.map((mark) => el("span", { class: mark.kind }, mark.sign)))),
@@ -179,7 +177,7 @@ function choose(index, focus = false) {
   byId("earlier").disabled = first === 0;
   byId("later").disabled = first + PAGE >= matches.length;
   byId("detail").className = "card";
-  byId("detail").replaceChildren(...(chosen < 0 ? [el("p", {}, "No question fits these filters.")] : card(matches[chosen], 3)));
+  byId("detail").replaceChildren(...(chosen < 0 ? [el("p", {}, "No question fits these filters.")] : card(matches[chosen], 3, form.elements.rule.value)));
   const current = list.querySelector("[aria-current]");
   if (current) {
     const row = current.parentElement;
