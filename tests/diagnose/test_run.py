@@ -165,6 +165,21 @@ def test_other_settings_are_refused_by_name(curated: Curated, tmp_path: Path, ch
     assert "Choose another --out" in str(error.value)
 
 
+def test_a_checkpoint_that_was_trained_again_is_refused(curated: Curated, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    (checkpoint / "config.json").write_text("{}")
+    weights = bytearray(3 * 2**20)
+    (checkpoint / "model.safetensors").write_bytes(weights)
+    ask(curated, tmp_path / "runs", model=str(checkpoint))
+    (checkpoint / "metrics.jsonl").write_text("{}")  # beside the weights, and none of their business
+    assert ask(curated, tmp_path / "runs", model=str(checkpoint)).asked == []
+    weights[-1] = 1
+    (checkpoint / "model.safetensors").write_bytes(weights)
+    with pytest.raises(VtError, match="weights was"):
+        ask(curated, tmp_path / "runs", model=str(checkpoint))
+
+
 def test_a_smaller_batch_may_go_on(curated: Curated, tmp_path: Path) -> None:
     ask(curated, tmp_path / "runs")
     assert ask(curated, tmp_path / "runs", batch_size=1).asked == []

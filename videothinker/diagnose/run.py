@@ -6,6 +6,8 @@ owed; `diagnose` asks those. With several processes (torchrun), each appends to 
 and process 0 puts them together at the end; whatever a killed run of any number of processes left behind counts as answered.
 """
 
+import hashlib
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -81,7 +83,9 @@ def plan(
         if ref.startswith(solvers.PREFIX):
             solvers.open_solver(ref, curated=curated, seed=settings.seed)  # a wrong name shows before an hour of asking others
         kind = "solver" if ref.startswith(solvers.PREFIX) else "endpoint" if endpoint else "checkpoint"
-        identity = {"name": name, "model": ref, "kind": kind, "settings": settings.identity(), "data": data}
+        weights = weights_hash(Path(ref)) if kind == "checkpoint" else None
+        identity = {"name": name, "model": ref, "kind": kind, "weights": weights}
+        identity |= {"settings": settings.identity(), "data": data}
         done = {}
         _check_ours(folder)
         if resume:
@@ -207,6 +211,25 @@ def data_hash(questions: Sequence[CuratedQuestion]) -> str:
     So a run can be scored under another rule, and resumed on a folder that was curated again under one.
     """
     return store.sha256_json([[q.question_id, q.problem, q.options, q.video, q.gold, q.observer] for q in questions])
+
+
+def weights_hash(checkpoint: Path) -> str | None:
+    """SHA-256 that tells a checkpoint folder from the same folder trained again; None for what is no local folder.
+
+    Of configurations, templates, and names, sizes, first and last mebibyte of the weight files: a 7B model has 15 GB to read
+    otherwise, and no training leaves both ends of a file as they were.
+    """
+    if not checkpoint.is_dir():
+        return None
+    digest = hashlib.sha256()
+    for path in sorted(checkpoint.iterdir()):
+        if path.name.endswith(("config.json", ".jinja", ".safetensors")):
+            digest.update(f"{path.name}:{path.stat().st_size}:".encode())
+            with path.open("rb") as file:
+                digest.update(file.read(2**20))
+                file.seek(-min(2**20, path.stat().st_size), os.SEEK_END)
+                digest.update(file.read())
+    return digest.hexdigest()
 
 
 def shard(questions: Sequence[CuratedQuestion], rank: int, world_size: int) -> list[CuratedQuestion]:

@@ -25,7 +25,8 @@ class Run(NamedTuple):
     name: str
     """Unique in a report."""
     settings: dict[str, Any]
-    """run.json: `name`, `model`, `kind`, `settings`, `data`, `partial`, `fed`, `provenance`; a reference has the first two."""
+    """run.json: `name`, `model`, `kind`, `weights`, `settings`, `data`, `partial`, `fed`, `provenance`; a reference has the
+    first two."""
     questions: list[CuratedQuestion]
     """Parallel to `predictions`; `category` follows the rule that the report is drawn under."""
     predictions: list[Prediction]
