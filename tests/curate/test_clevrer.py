@@ -56,6 +56,7 @@ def test_neither_the_order_of_keys_nor_extra_fields_nor_key_names_inside_strings
         # a stray byte in a part that is skipped
         (json.dumps(annotation(12, note="caf\u00e9"), ensure_ascii=False).encode("latin-1"), "is not UTF-8"),
         (json.dumps(annotation(12)).encode("utf-16"), "is not UTF-8"),
+        (b'{"motion_trajectory": ' + b"[" * 100_000, "maximum recursion depth exceeded"),
         (b"[]", "expected `object`, got `array`"),
         ({k: v for k, v in annotation(12).items() if k != "collision"}, "missing required field `collision`"),
         (annotation(12, object_property=[{**OBJECTS[0], "color": "pink"}]), "color: invalid enum value 'pink', expected gray"),

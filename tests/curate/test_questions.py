@@ -116,6 +116,7 @@ def test_of_questions_with_one_id_none_is_taken(tmp_path: Path) -> None:
         (json.dumps([entry(0, question())])[:-30].encode(), "the file is cut; download it again); expected the list of scenes"),
         (json.dumps([entry(0, question()) | {"x": "\u00e9"}], ensure_ascii=False).encode("latin-1"), "is not UTF-8"),
         ({"0": {"questions": [question()]}}, "expected `array`, got `object`; expected the list of scenes"),
+        (b"[" * 100_000, "maximum recursion depth exceeded"),
         ([], "has no counterfactual question, in 0 scenes"),
         ([entry(0)], "has no counterfactual question, in 1 scenes"),
     ],

@@ -150,7 +150,7 @@ def decode_annotation(data: bytes, name: str) -> Scene | Fault:
         raw = _annotation_decoder.decode(data)
     except UnicodeDecodeError as error:
         return Fault(name, f"is not UTF-8: {error.reason} at byte {error.start}")
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         return Fault(name, explain(error))
     reason = _contradiction(raw, name)
     if reason:
@@ -195,7 +195,7 @@ def _not_single(annotations: Annotations, index: int) -> Fault:
     for entry in annotations.refused:
         if PurePosixPath(entry.replace("\\", "/")).name == name:
             return Fault(name, f"the zip's entry '{entry}' points outside the archive and was not read")
-    return Fault(name, f"is not in {annotations.path.name}")
+    return Fault(name, f"is not in {annotations.path.resolve().name}")
 
 
 def _read_chunk(path: Path, jobs: Sequence[tuple[int, str]]) -> list[tuple[Scene | Fault, bytes]]:
@@ -291,7 +291,7 @@ def find_clips(folder: Path | None) -> Clips:
     return Clips(paths)
 
 
-def explain(error: msgspec.MsgspecError) -> str:
+def explain(error: msgspec.MsgspecError | RecursionError) -> str:
     """A decoder's error as "field: what was found", with the field's path first where there is one."""
     message, _, path = str(error).partition(" - at `$")
     path = path.rstrip("`").lstrip(".")

@@ -107,7 +107,7 @@ def read_questions(path: Path) -> Asked:
         raise VtError(f"--questions {path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise VtError(f"--questions {path}: is not UTF-8: {error.reason} at byte {error.start}; download it again") from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         expected = "expected the list of scenes that the release's train.json is"
         raise VtError(f"--questions {path}: {explain(error)}; {expected}") from error
 
