@@ -13,11 +13,11 @@ from report_factory import Made, make, make_run, write_clip
 from videothinker import store
 from videothinker.curated import Curated, counterfactual_name, open_curated
 from videothinker.diagnose.metrics import summarize, verdict
-from videothinker.diagnose.runs import Run
+from videothinker.diagnose.runs import Run, comparisons
 from videothinker.errors import VtError
 from videothinker.records import Rule, Status
 from videothinker.reports.diagnosis import diagnosis_pages
-from videothinker.reports.page import estimate
+from videothinker.reports.page import estimate, points
 
 
 def page_data(html: bytes) -> dict[str, Any]:
@@ -63,8 +63,11 @@ def test_accuracy_and_verdict_are_those_of_the_metrics(runs: list[Run]) -> None:
 
 def test_every_pair_of_checkpoints_is_compared_and_references_are_not(runs: list[Run]) -> None:
     changes = diagnosis_pages(runs, None)["report.md"].decode().split("## Changes")[1].split("##")[0]
-    rows = [line for line in changes.splitlines() if line.startswith("| base")]
-    assert len(rows) == 5
+    found = comparisons(runs)
+    summary, *tests = [line for line in changes.splitlines() if line.startswith("| base | grpo |")]
+    assert len(tests) == len(found) == 5
+    assert [points(row.difference) in summary for row in found] == [True] * 5
+    assert summary.count(" *") == sum(row.p_holm is not None and row.p_holm < 0.05 for row in found) > 0
     assert "observer |" not in changes
     assert "Changes between" not in diagnosis_pages(runs[:2], None)["report.md"].decode()
 

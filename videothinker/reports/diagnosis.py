@@ -17,6 +17,8 @@ from videothinker.reports.page import DASH, Table, count, estimate, p_value, per
 
 OBSERVER = "solver:observer"
 """The model of the run that the figure's observer marks come from, a reference or not."""
+SIGNIFICANT = 0.05
+"""Corrected p-values below are marked."""
 _MEASURES = {
     "all": "all questions",
     "observational": "observational",
@@ -55,6 +57,7 @@ def diagnosis_pages(
     known = [question for _, question in asked if question.question_id and question.scene_index in scenes]
     films.embed(_by_interest(known, answers), scenes, progress)
     drawings = [_accuracy_figure(checkpoints, runs), _shortcut_figure(checkpoints)]
+    changes = comparisons(checkpoints)
     context: dict[str, Any] = {
         "rule": rule,
         "n": len(asked),
@@ -66,7 +69,8 @@ def diagnosis_pages(
         "tables": {
             "accuracy": _accuracy_table(runs),
             "scores": _scores_table(runs),
-            "changes": _changes_table(comparisons(checkpoints)),
+            "changes": _changes_table(changes),
+            "tests": _tests_table(changes),
             "shortcut": _shortcut_table(runs),
             "replies": _replies_table(checkpoints),
             "rules": _rules_table(runs),
@@ -202,12 +206,25 @@ def _scores_table(runs: Sequence[Run]) -> Table:
 
 
 def _changes_table(changes: Sequence[Comparison]) -> Table:
+    pairs: dict[tuple[str, str], dict[str, str]] = {}
+    for row in changes:
+        star = " *" if row.p_holm is not None and row.p_holm < SIGNIFICANT else ""
+        pairs.setdefault((row.before, row.after), {})[row.measure] = points(row.difference) + star
     return Table(
         "changes",
-        "Changes between checkpoints on the same questions, in percentage points, paired by question and clustered by scene. "
-        "Gained and lost: questions that only the second, or only the first, has right (for shortcut reliance: answers as the "
-        "observer). p: two-sided z-test; Holm: corrected for all rows.",
-        ("From", "To", "Measure", "Questions", "Gained", "Lost", "Change", "p", "p (Holm)"),
+        "Changes from one checkpoint to another on the same questions, in percentage points, with 95 % intervals, paired by "
+        f"question and clustered by scene. *: p < {SIGNIFICANT} after Holm's correction for all tests of this report.",
+        ("From", "To", *(name.capitalize() for name in _MEASURES.values())),
+        [(before, after, *(cells[measure] for measure in _MEASURES)) for (before, after), cells in pairs.items()],
+    )
+
+
+def _tests_table(changes: Sequence[Comparison]) -> Table:
+    return Table(
+        "tests",
+        "The tests behind these changes. Gained and lost: questions that only the second, or only the first, has right (for "
+        "shortcut reliance: answers as the observer). p: two-sided z-test; Holm: corrected for all rows.",
+        ("From", "To", "Measure", "Questions", "Gained", "Lost", "p", "p (Holm)"),
         [
             (
                 row.before,
@@ -216,7 +233,6 @@ def _changes_table(changes: Sequence[Comparison]) -> Table:
                 count(row.n_questions),
                 count(row.n_gained),
                 count(row.n_lost),
-                points(row.difference),
                 p_value(row.p_value),
                 p_value(row.p_holm),
             )
