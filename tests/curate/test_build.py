@@ -205,6 +205,12 @@ def test_a_folder_with_other_files_is_refused(
     assert f"(it has {name})" in one_error(capsys)
 
 
+def test_the_manifest_of_something_else_is_refused(release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store.write_json(tmp_path / "out/manifest.json", {"settings": "theirs"})
+    assert curate_release(release, tmp_path / "out") == 2
+    assert "its manifest.json is not of a curated folder" in one_error(capsys)
+
+
 def test_the_questions_file_is_never_overwritten(release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     alone = tmp_path / "alone"
     alone.mkdir()
@@ -281,13 +287,14 @@ def test_strict_stops_before_anything_is_written(damaged: Path, tmp_path: Path, 
     assert not out.exists()
 
 
-def test_nothing_labelled_is_still_a_whole_folder(tmp_path: Path) -> None:
+def test_nothing_labelled_is_still_a_whole_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     release = write_release(tmp_path / "release", [entry(0, STAYS)], {0: b"{"})
     (release / "annotation_train/annotation_00009.json").write_text("{}")
     out = tmp_path / "out"
     assert curate_release(release, out) == 0
     assert read_labels(out).height == 0
     assert (out / "train.json").read_text() == "[]\n"
+    assert "no question was labelled" in capsys.readouterr().out
     assert len((out / "unresolved.jsonl").read_text().splitlines()) == 1
     assert vt("curate", "check", out) == 0
 

@@ -192,6 +192,9 @@ def test_a_damaged_zip_entry_is_a_fault_and_a_cut_zip_an_error(release: Path, tm
     assert isinstance(fault, Fault)
     assert "cannot be unpacked from train.zip" in fault.reason
     assert isinstance(read.scenes[7], Scene)
+    archive.unlink()
+    zip_of(release / "annotation_train", archive)
+    assert isinstance(read_all(archive).scenes[0], Scene), "a file that was replaced is read anew"
     cut = tmp_path / "cut.zip"
     cut.write_bytes(data[:-100])
     with pytest.raises(VtError, match=r"cut\.zip: is not a readable zip file"):

@@ -197,7 +197,10 @@ def _summarize(curation: "Curation", folder: Path) -> None:
     for warning in manifest["warnings"]:
         warn(warning)
     name = escape(str(folder))
-    split = "dev" if "dev" in manifest["splits"] else next(iter(manifest["splits"]), "train")
+    if not manifest["splits"]:
+        out.print(f"\nno question was labelled; [bold]{name}/unresolved.jsonl[/bold] says why", soft_wrap=True)
+        return
+    split = "dev" if "dev" in manifest["splits"] else next(iter(manifest["splits"]))
     out.print(f"\n[bold]{name}[/bold]: open {name}/report.html, then", soft_wrap=True)
     out.print(f"  vt curate check {name}", soft_wrap=True)
     out.print(f"  vt diagnose --model solver:observer --data {name} --split {split} --out runs", soft_wrap=True)

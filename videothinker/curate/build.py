@@ -343,6 +343,8 @@ def check_out(out: Path, settings: Settings, questions: Path) -> None:
 
 
 def _refuse_other_run(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    if not isinstance(before.get("settings"), dict):
+        raise VtError(f"--out {out}: its {curated.MANIFEST} is not of a curated folder; choose another folder")
     for part, value in now.items():
         old = before.get(part)
         if old == value:

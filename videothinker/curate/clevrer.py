@@ -97,6 +97,7 @@ def find_annotations(path: Path) -> Annotations:
     if path.is_dir():
         names, refused = list(_files_below(path)), []
     elif path.is_file():
+        _open_zip.cache_clear()  # the file may have been replaced since
         entries = [name for name in _open_zip(path).namelist() if not name.endswith("/")]
         refused = [name for name in entries if _points_outside(name)]
         names = [name for name in entries if not _points_outside(name)]
@@ -236,7 +237,7 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
 
 def _points_outside(entry: str) -> bool:
     path = PurePosixPath(entry.replace("\\", "/"))
-    return path.is_absolute() or ".." in path.parts or ":" in path.parts[0]
+    return path.is_absolute() or ".." in path.parts or any(":" in part for part in path.parts[:1])
 
 
 def _files_below(folder: Path) -> Iterator[str]:

@@ -73,7 +73,7 @@ def warn_of_observer(observer: Mapping[str, Any], rule: Rule) -> str | None:
     if score is None or score >= OBSERVER_FLOOR:
         return None
     return (
-        f"watching alone answers {score:.1%} of the questions that {rule} calls observational (expected {OBSERVER_FLOOR:.0%}): "
+        f"watching alone answers {score:.1%} of the questions that {rule} calls observational (below {OBSERVER_FLOOR:.0%}): "
         "training on them rewards reasoning, and stage 1 gives no shortcut model; use --rule oracle"
     )
 
