@@ -37,20 +37,22 @@ def project(points: ArrayLike) -> NDArray[np.float64]:
         (..., 3): pixel x (to the right), pixel y (downwards), and depth along the viewing axis in CLEVRER's units. Points
         outside the picture get coordinates outside it; behind the camera depth is negative, and x and y mean nothing.
     """
-    offset = np.asarray(points, dtype=np.float64) - EYE
-    x, y, z = offset[..., 0], offset[..., 1], offset[..., 2]
+    return np.stack(see(*np.moveaxis(np.asarray(points, dtype=np.float64), -1, 0)), axis=-1)
+
+
+def see(x: Any, y: Any, z: Any) -> tuple[Any, Any, Any]:
+    """`project` of coordinates one by one: (column, row, depth)."""
+    x, z = x - EYE[0], z - EYE[2]
     depth = -COS * x - SIN * z
     with np.errstate(divide="ignore", invalid="ignore"):
-        column = WIDTH / 2 + FOCAL * y / depth
-        row = HEIGHT / 2 + FOCAL * (SIN * x - COS * z) / depth
-    return np.stack([column, row, depth], axis=-1)
+        return WIDTH / 2 + FOCAL * y / depth, HEIGHT / 2 + FOCAL * (SIN * x - COS * z) / depth, depth
 
 
 def in_view(location: ArrayLike) -> NDArray[np.bool_]:
     """(...,) bool: is the point (..., 3), an object's centre, within the picture? CLEVRER's `inside_camera_view`."""
-    pixel = project(location)
-    column, row, depth = pixel[..., 0], pixel[..., 1], pixel[..., 2]
-    return (depth > 0) & (column >= 0) & (column < WIDTH) & (row >= 0) & (row < HEIGHT)
+    column, row, depth = np.moveaxis(project(location), -1, 0)
+    inside: NDArray[np.bool_] = (depth > 0) & (column >= 0) & (column < WIDTH) & (row >= 0) & (row < HEIGHT)
+    return inside
 
 
 def rays(column: Any, row: Any) -> tuple[Any, Any, Any]:

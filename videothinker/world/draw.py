@@ -6,6 +6,7 @@ same code runs on numpy and, where a device is named, on torch, through the arra
 pixels they touch) numpy computes in double precision for both; what is large (pixels) is computed in single precision.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -20,11 +21,10 @@ from videothinker.world.simulate import Rollout
 from videothinker.world.solids import Array, Pose, Ray
 from videothinker.world.table import HALF_SIZE, SHAPES
 
-_PIXELS_CPU, _PIXELS_GPU = 8 * WIDTH * HEIGHT, 64 * WIDTH * HEIGHT
-"""Pixels drawn in one pass: on a CPU few enough for its cache, on a GPU enough to fill it."""
 _LARGE = WIDTH * HEIGHT // 4
 """From this many pixels a picture on, 4 rays a pixel find the outlines and one its shade; below, 16 rays do both."""
-
+_RAYS_CPU, _RAYS_GPU = 16 * WIDTH * HEIGHT, 4096 * WIDTH * HEIGHT
+"""Rays of a pass, counted over whole pictures: on a CPU few enough for its cache, on a GPU many enough to fill it."""
 _WHITEST = 254
 """Brightest an object gets; 1 below white, so that rounding twice cannot pass 255."""
 
@@ -73,7 +73,7 @@ def stream(
     stage = _Stage.set_up(rollouts, _chosen(rollouts, indices), width, height)
     canvas = _Canvas(device, width, height)
     on_cpu = device is None or device == "cpu"
-    step = max(1, (_PIXELS_CPU if on_cpu else _PIXELS_GPU) // (width * height))
+    step = max(1, (_RAYS_CPU if on_cpu else _RAYS_GPU) // (width * height * canvas.outline.shape[1]))
     for start in range(0, len(stage.shape), step):
         yield canvas.draw(stage.part(start, start + step))
 
@@ -116,33 +116,41 @@ class _Stage(NamedTuple):
 
     @classmethod
     def set_up(cls, rollouts: Sequence[Rollout], chosen: NDArray[np.integer[Any]], width: int, height: int) -> "_Stage":
-        size = (*chosen.shape, max(len(rollout.objects) for rollout in rollouts))
-        shape, metal, color = np.zeros(size, np.int64), np.zeros(size, np.bool_), np.zeros((*size, 3))
+        n = max(len(rollout.objects) for rollout in rollouts)
+        size = (*chosen.shape, n)
         place, yaw = np.tile(2 * EYE, (*size, 1)), np.zeros(size)  # nobody: behind the camera
+        looks = np.zeros((len(rollouts), n, 5))
         for scene, (rollout, picked) in enumerate(zip(rollouts, chosen, strict=True)):
+            k = len(rollout.objects)
+            place[scene, :, :k] = rollout.location[picked]
+            yaw[scene, :, :k] = rollout.orientation[picked]
             for i, thing in enumerate(rollout.objects):
-                shape[scene, :, i] = SHAPES.index(thing.shape)
-                metal[scene, :, i] = thing.material == "metal"
-                color[scene, :, i] = light.PALETTE[thing.color]
-                place[scene, :, i] = rollout.location[picked, i]
-                yaw[scene, :, i] = rollout.orientation[picked, i]
+                looks[scene, i] = SHAPES.index(thing.shape), thing.material == "metal", *light.PALETTE[thing.color]
+        looks = np.broadcast_to(looks[:, None], (*size, 5))
+        shape, metal, color = looks[..., 0].astype(np.int64), looks[..., 1] > 0, looks[..., 2:]
 
-        corners = HALF_SIZE * np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
-        turn = np.where(shape == SHAPES.index("cube"), yaw, 0)[..., None]
-        hull = np.empty((*size, 8, 3))
-        hull[..., 0] = np.cos(turn) * corners[:, 0] - np.sin(turn) * corners[:, 1]
-        hull[..., 1] = np.sin(turn) * corners[:, 0] + np.cos(turn) * corners[:, 1]
-        hull[..., 2] = corners[:, 2]
-        reach = abs(hull[..., :2]).max(axis=(-2, -1))[..., None, None]
-        # A sphere's box is a square that faces the camera; perspective draws it up to 5 % larger near the picture's corners.
-        hull[shape == SHAPES.index("sphere")] = 1.06 * corners @ np.stack([np.zeros(3), camera.RIGHT, camera.UP])
-        box = _bounds(place[..., None, :] + hull, width, height)
-
-        square = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])
-        foot = place[..., None, :2] + square * (reach + light.CONTACT)
-        top = place[..., None, :2] + square * (reach + light.SOFT_EDGE[1] / 2) + 2 * HALF_SIZE * np.array(light.FALL)
-        rim = np.concatenate([foot, top], axis=-2)
-        shadow = _bounds(np.concatenate([rim, np.zeros_like(rim[..., :1])], axis=-1), width, height)
+        x, y, z = np.moveaxis(place, -1, 0)
+        angle = np.where(shape == SHAPES.index("cube"), yaw, 0)
+        # Corners of the box around each object; for a sphere of a square that faces the camera: perspective draws a sphere up
+        # to 5 % larger near the picture's corners.
+        cx, cy, cz = HALF_SIZE * np.array(list(itertools.product((-1, 1), repeat=3))).T[..., None, None, None]
+        right = np.cos(angle) * cx - np.sin(angle) * cy
+        deep = np.sin(angle) * cx + np.cos(angle) * cy
+        flat = shape == SHAPES.index("sphere")
+        square = 1.06 * np.stack([cx, cy])
+        box = _bounds(
+            x + np.where(flat, camera.UP[0] * square[1], right),
+            y + np.where(flat, square[0], deep),
+            z + np.where(flat, camera.UP[2] * square[1], cz),
+            width,
+            height,
+        )
+        # Corners of squares on the floor: around the foot, and around where the top casts its shadow.
+        reach = (abs(np.cos(angle)) + abs(np.sin(angle))) * HALF_SIZE
+        margin = np.where(cz < 0, light.CONTACT, light.SOFT_EDGE[1] / 2)
+        fall_x, fall_y = (np.where(cz < 0, 0, 2 * HALF_SIZE * fall) for fall in light.FALL)
+        spread = reach + margin
+        shadow = _bounds(x + fall_x + np.sign(cx) * spread, y + fall_y + np.sign(cy) * spread, 0.0, width, height)
 
         fields: tuple[Any, ...] = (shape, metal, color, place - EYE, yaw, box, shadow)
         return cls(*(field.reshape(chosen.size, *field.shape[2:]) for field in fields))
@@ -174,14 +182,14 @@ class _Stage(NamedTuple):
         return np.maximum.accumulate(np.where(fresh, frame, 0), axis=0)
 
 
-def _bounds(points: NDArray[np.float64], width: int, height: int) -> NDArray[np.int64]:
-    """(..., 4): left, top, right, bottom of the pixels that the hull of (..., k, 3) points touches; all 0 if none."""
-    seen = camera.project(points)
-    scale, limit = np.array([width / WIDTH, height / HEIGHT]), np.array([width, height])
-    low = np.clip(np.floor(seen[..., :2].min(axis=-2) * scale), 0, limit)
-    high = np.clip(np.ceil(seen[..., :2].max(axis=-2) * scale), 0, limit)
-    outside = np.any(low >= high, axis=-1) | (seen[..., 2].min(axis=-1) <= 0)
-    return np.where(outside[..., None], 0, np.concatenate([low, high], axis=-1)).astype(np.int64)
+def _bounds(x: Any, y: Any, z: Any, width: int, height: int) -> NDArray[np.int64]:
+    """(..., 4): left, top, right, bottom of the pixels that the hull of (k, ...) points touches; all 0 if none."""
+    column, row, depth = camera.see(x, y, z)
+    column, row = column * (width / WIDTH), row * (height / HEIGHT)
+    edges = [np.floor(column.min(0)), np.floor(row.min(0)), np.ceil(column.max(0)), np.ceil(row.max(0))]
+    left, top, right, bottom = (np.clip(edge, 0, limit) for edge, limit in zip(edges, (width, height) * 2, strict=True))
+    touches = (left < right) & (top < bottom) & (depth.min(0) > 0)
+    return np.where(touches[..., None], np.stack([left, top, right, bottom], axis=-1), 0).astype(np.int64)
 
 
 class _Windows(NamedTuple):
@@ -273,7 +281,7 @@ class _Canvas:
         pose = self._pose(stage, first)
         ray = self._rays(windows, self.outline)
         meeting = solids.meet(shape, ray, pose)
-        seen = xp.astype(self._visible(stage, first, overlaps, windows, meeting), xp.float32)
+        seen = xp.astype(self._visible(stage, first, overlaps[first], ray, meeting), xp.float32)
         covered = xp.sum(seen, axis=1) / seen.shape[1]
         if self.inside is not self.outline:
             seen = covered[:, None]
@@ -294,22 +302,21 @@ class _Canvas:
                 at = tuple(all_windows.pick(some).corner)
                 blocks[at] = xp.astype(blocks[at] + change[some] + 0.5, xp.uint8)
 
-    def _visible(
-        self, stage: _Stage, rows: _Rows, overlaps: NDArray[np.bool_], windows: _Windows, meeting: solids.Meeting
-    ) -> Array:
-        """(N, S, h, w) bool: rays that hit the object with no other object before it."""
+    def _visible(self, stage: _Stage, rows: _Rows, neighbours: NDArray[np.bool_], ray: Ray, meeting: solids.Meeting) -> Array:
+        """(N, S, h, w) bool: rays that hit the object with none of its `neighbours` (N, n) before it."""
         visible, depth = meeting.hit, None
-        neighbours = overlaps[rows]
         for shape in range(len(SHAPES)):
-            others = neighbours & (stage.shape[rows[0]] == shape)
-            turn = np.cumsum(others, axis=1)
-            for k in range(1, int(turn.max()) + 1):  # the k-th such neighbour of each object that has as many
-                row, place = np.nonzero(others & (turn == k))
-                some = self._index(row)
-                pose = self._pose(stage, (rows[0][row], place))
-                other = solids.meet(SHAPES[shape], self._rays(windows.pick(some), self.outline), pose)
-                depth = meeting.depth() if depth is None else depth
-                visible[some] = visible[some] & ~(other.hit & (other.depth() < depth[some]))
+            row, place = np.nonzero(neighbours & (stage.shape[rows[0]] == shape))
+            if not len(row):
+                continue
+            mine = self._index(row)
+            x, y, z = ray
+            other = solids.meet(SHAPES[shape], (x[mine], y[mine], z[mine]), self._pose(stage, (rows[0][row], place)))
+            depth = meeting.depth() if depth is None else depth
+            clear = ~(other.hit & (other.depth() < depth[mine]))
+            for some in self._apart(row):
+                at = mine[some]
+                visible[at] = visible[at] & clear[some]
         return visible
 
     def _once(self, rows: _Rows, source: NDArray[np.int64]) -> tuple[Any, Array]:
@@ -356,7 +363,7 @@ class _Canvas:
         return Pose(*self._put(values)[:, :, None, None, None])
 
     def _apart(self, frame: NDArray[np.int64]) -> Iterator[Array]:
-        """Rows in rounds such that no frame occurs twice in a round: what is written in a round never overlaps."""
+        """Rows in rounds such that no value of `frame` occurs twice in a round: what is written in a round never overlaps."""
         order = np.argsort(frame, kind="stable")
         first = np.searchsorted(frame[order], frame[order])
         turn = np.arange(len(frame)) - first

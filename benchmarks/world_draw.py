@@ -1,0 +1,209 @@
+"""How fast roll-outs are drawn and filmed, what compression changes, and what the pictures look like.
+
+    python benchmarks/world_draw.py                          # clips on the CPU, compression, frames for training
+    python benchmarks/world_draw.py --only frames --device cuda
+    python benchmarks/world_draw.py --sheet docs/img/world.png
+
+Sections: `clips` (480x320 clips a second on one core, and where the time goes), `compression` (how decoded clips differ from
+what was drawn, at 480x320 and made smaller), `frames` (small frames a second for training batches, by numpy or on a device).
+"""
+
+import argparse
+import io
+import itertools
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from videothinker import store
+from videothinker.records import SceneObject
+from videothinker.world import draw
+from videothinker.world.simulate import Rollout, simulate
+from videothinker.world.table import COLORS, HALF_SIZE, MATERIALS, SHAPES
+
+console = Console()
+Result = dict[str, Any]
+
+
+def clips(n_scenes: int, seed: int) -> Result:
+    """Clips a second on one core: drawn, and filmed."""
+    from videothinker.world import film
+
+    rollouts = [simulate(seed, index).factual for index in range(n_scenes)]
+    film.encode(draw.stream(rollouts[:1]), 480, 320)  # first calls load libraries
+    seconds = {"draw": [], "film": []}
+    sizes = []
+    for rollout in rollouts:
+        start = time.process_time()
+        for _ in draw.stream([rollout]):
+            pass
+        seconds["draw"].append(time.process_time() - start)
+        start = time.process_time()
+        sizes.append(len(film.encode(draw.stream([rollout]), 480, 320)))
+        seconds["film"].append(time.process_time() - start)
+    ms = {name: float(np.median(spent)) * 1e3 for name, spent in seconds.items()}
+    table = Table("", "ms a clip (median)", title=f"480x320, 128 frames, {n_scenes} scenes, CPU time")
+    table.add_row("draw", f"{ms['draw']:.0f}")
+    table.add_row("encode", f"{ms['film'] - ms['draw']:.0f}")
+    table.add_row("both", f"{ms['film']:.0f}")
+    console.print(table)
+    console.print(f"{1e3 / ms['film']:.1f} clips a second and core; a clip has {np.mean(sizes) / 1e3:.0f} kB on average")
+    return {"ms_a_clip": ms, "clips_a_second_and_core": 1e3 / ms["film"], "kilobytes_a_clip": float(np.mean(sizes)) / 1e3}
+
+
+def compression(n_scenes: int, seed: int) -> Result:
+    """Difference between what is drawn and what a decoder gives back, over 8 frames a clip."""
+    import av
+
+    from videothinker.world import film
+
+    chosen = list(range(0, 128, 16))
+    rollouts = [simulate(seed, index).factual for index in range(n_scenes)]
+    table = Table(
+        "crf", "kB a clip", "480x320", "at 84x56", "drawn small", title=f"mean difference, 0-255 (PSNR), {n_scenes} clips"
+    )
+    rows = {}
+    for crf in (18, film.CRF, 28):
+        full, small, native, kilobytes = [], [], [], []
+        for rollout in rollouts:
+            data = film.encode(draw.stream([rollout]), 480, 320, crf=crf)
+            with av.open(io.BytesIO(data)) as container:
+                shown = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])[chosen]
+            decoded = np.moveaxis(shown, -1, 1).astype(float)
+            drawn = draw.frames([rollout], indices=chosen)[0].astype(float)
+            little = draw.frames([rollout], width=84, height=56, indices=chosen)[0].astype(float)
+            full.append(decoded - drawn)
+            small.append(shrink(decoded) - shrink(drawn))
+            native.append(shrink(decoded) - little)
+            kilobytes.append(len(data) / 1e3)
+        cells = [difference(np.stack(part)) for part in (full, small, native)]
+        table.add_row(str(crf), f"{np.mean(kilobytes):.0f}", *(f"{mean:.2f} ({psnr:.1f} dB)" for mean, psnr in cells))
+        names = ("480x320", "84x56", "84x56 drawn small")
+        rows[str(crf)] = {"kilobytes": float(np.mean(kilobytes)), **dict(zip(names, cells, strict=True))}
+    console.print(table)
+    return rows
+
+
+def shrink(pictures: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, 3, 320, 480) to (n, 3, 56, 84): the mean over each new pixel's area, what resizers call "area" or "box"."""
+    from PIL import Image
+
+    planes = pictures.reshape(-1, 320, 480).astype(np.float32)
+    small = [np.asarray(Image.fromarray(plane).resize((84, 56), Image.Resampling.BOX)) for plane in planes]
+    return np.stack(small).reshape(-1, 3, 56, 84).astype(np.float64)
+
+
+def difference(errors: NDArray[np.float64]) -> tuple[float, float]:
+    """Mean absolute difference and peak signal-to-noise ratio in dB."""
+    return float(abs(errors).mean()), float(10 * np.log10(255**2 / (errors**2).mean()))
+
+
+def frames(device: str | None, seed: int) -> Result:
+    """Frames a second in batches of 16 frames a scene, and the share of the time that the host's part takes."""
+    simulated = [simulate(seed, index).factual for index in range(32)]
+    small = device is None or device == "cpu"
+    table = Table(
+        "size", "scenes", "frames/s", "host's part", "differs from numpy", title=f"16 frames a scene, {device or 'numpy'}"
+    )
+    rows = {}
+    indices = np.arange(4, 128, 8)
+    sizes = itertools.product(((84, 56), (126, 84), (480, 320)), (16,) if small else (64, 512))
+    for (width, height), n_scenes in ((size, n) for size, n in sizes if size[0] < 480 or n <= 64):
+        rollouts = list(itertools.islice(itertools.cycle(simulated), n_scenes))
+        batch = partial(draw.frames, rollouts, width=width, height=height, indices=indices, device=device)
+        spent = timed(batch, device)
+        host = timed(partial(draw._Stage.set_up, rollouts, np.tile(indices, (n_scenes, 1)), width, height), None)
+        drawn = batch()[:4]
+        drawn = drawn if device is None else drawn.cpu().numpy()
+        numpys = draw.frames(rollouts[:4], width=width, height=height, indices=indices)
+        apart = float((np.abs(drawn.astype(int) - numpys) > 1).mean())
+        speed = n_scenes * len(indices) / spent
+        table.add_row(f"{width}x{height}", str(n_scenes), f"{speed:,.0f}", f"{host / spent:.0%}", f"{apart:.1e}")
+        rows[f"{width}x{height}x{n_scenes}"] = {"frames_a_second": speed, "host_share": host / spent, "differs": apart}
+    console.print(table)
+    return rows
+
+
+def timed(call: Callable[[], Any], device: str | None) -> float:
+    """Median seconds of a call after two to warm up."""
+    if device is not None and device.startswith("cuda"):
+        import torch
+
+        wait: Callable[[], None] = torch.cuda.synchronize
+    else:
+
+        def wait() -> None:
+            return None
+
+    spent = []
+    for _ in range(9):
+        wait()
+        start = time.perf_counter()
+        call()
+        wait()
+        spent.append(time.perf_counter() - start)
+    return float(np.median(spent[2:]))
+
+
+def sheet(seed: int) -> Any:
+    """A picture of the world: four moments of a clip, below them all 48 kinds, last the same at 84x56, enlarged."""
+    from PIL import Image
+
+    rng = np.random.default_rng(seed)
+    clip = draw.frames([simulate(seed, 3).factual], width=240, height=160, indices=[20, 50, 80, 120])[0]
+    groups = [rollout_of_color(color, rng) for color in COLORS]
+    kinds = draw.frames(groups, width=240, height=160, indices=[0])[:, 0]
+    tiny = draw.frames(groups, width=84, height=56, indices=[0])[:, 0]
+    enlarged = [Image.fromarray(np.moveaxis(t, 0, -1)).resize((240, 160), Image.Resampling.NEAREST) for t in tiny]
+    tiny = np.moveaxis(np.stack(enlarged), -1, 1)
+    tiles = np.concatenate([clip, kinds, tiny])
+    image = tiles.reshape(5, 4, 3, 160, 240).transpose(0, 3, 1, 4, 2).reshape(5 * 160, 4 * 240, 3)
+    return Image.fromarray(image)
+
+
+def rollout_of_color(color: str, rng: np.random.Generator) -> Rollout:
+    """One frame with the six kinds of a colour: metal behind, rubber in front."""
+    looks = list(itertools.product(MATERIALS, SHAPES))
+    objects = tuple(SceneObject(i, color, material, shape) for i, (material, shape) in enumerate(looks))
+    spots = [(x, y, HALF_SIZE) for x in (-0.9, 0.7) for y in (-1.1, 0.0, 1.1)]
+    location = np.array([spots], dtype=np.float32) + np.r_[rng.uniform(-0.2, 0.2, 2), 0].astype(np.float32)
+    still = np.zeros_like(location)
+    return Rollout(objects, location, rng.uniform(0, 1.6, (1, 6)).astype(np.float32), still, still, ())
+
+
+SECTIONS: dict[str, Callable[[argparse.Namespace], Result]] = {
+    "clips": lambda a: clips(a.scenes, a.seed),
+    "compression": lambda a: compression(min(a.scenes, 8), a.seed),
+    "frames": lambda a: frames(a.device, a.seed),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="speed of drawing and filming, and what compression changes")
+    parser.add_argument("--only", choices=SECTIONS, action="append", help="a section; may be given several times")
+    parser.add_argument("--scenes", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--device", help="torch device of the section `frames`, such as cuda; numpy when not given")
+    parser.add_argument("--sheet", type=Path, help="only write a contact sheet to this PNG")
+    parser.add_argument("--out", type=Path, help="also write the numbers to this JSON file")
+    arguments = parser.parse_args()
+    if arguments.sheet:
+        buffer = io.BytesIO()
+        sheet(arguments.seed).save(buffer, "PNG", optimize=True)
+        store.write_bytes(arguments.sheet, buffer.getvalue())
+        return
+    results = {name: SECTIONS[name](arguments) for name in arguments.only or SECTIONS}
+    if arguments.out:
+        store.write_json(arguments.out, {**results, "argv": sys.argv[1:], "provenance": store.provenance()})
+
+
+if __name__ == "__main__":
+    main()
