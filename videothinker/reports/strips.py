@@ -14,8 +14,8 @@ from PIL import Image
 
 from videothinker.frames import ClipError, read_clip
 
-BUDGET = 12_000_000
-"""Bytes of pictures in one page."""
+BUDGET = 8_000_000
+"""Bytes of pictures in one page: some 400 strips, and still small enough to send around."""
 N_FRAMES = 8
 """Frames of one strip."""
 _WIDTH = 240
@@ -51,7 +51,7 @@ class Strips:
         if self.left <= 0:
             return None
         try:
-            pictures = read_clip(clip, indices=frames).frames
+            pictures = read_clip(clip, indices=frames, backend="pyav").frames  # here on every machine, and converts only these
         except ClipError:
             self.n_unreadable += 1
             return None
@@ -61,7 +61,7 @@ class Strips:
 
 
 def _uri(picture: Image.Image) -> str:
-    picture.thumbnail((_WIDTH, _WIDTH))
+    picture.thumbnail((_WIDTH, _WIDTH), Image.Resampling.BILINEAR)
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
