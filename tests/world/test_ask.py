@@ -175,9 +175,9 @@ def test_categories_by_hand() -> None:
 @pytest.mark.parametrize(
     ("preset", "rule", "stated"),
     [
-        ("clevrer74", Rule.ANY_OPTION, 0.74),
-        ("clevrer74", Rule.ORACLE, 0.61),
-        ("balanced", Rule.ORACLE, 0.50),
+        ("clevrer74", Rule.ANY_OPTION, 0.736),
+        ("clevrer74", Rule.ORACLE, 0.617),
+        ("balanced", Rule.ORACLE, 0.496),
         ("inferential", Rule.ORACLE, 0.0),
     ],
 )
@@ -190,7 +190,7 @@ def test_presets_keep_their_shares(
         for c in counterfactuals
     ]
     share = labels.count(Category.OBSERVATIONAL) / len(labels)
-    assert share == pytest.approx(stated, abs=0.005 + 4 * math.sqrt(2 * stated * (1 - stated) / len(labels)))
+    assert share == pytest.approx(stated, abs=4 * math.sqrt(2 * stated * (1 - stated) / len(labels)), rel=0)
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))

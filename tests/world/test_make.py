@@ -132,6 +132,14 @@ def test_two_processes_write_the_same_bytes(world: Path, tmp_path: Path) -> None
     assert contents(tmp_path / "again") == contents(world)
 
 
+def test_clips_too_have_the_same_bytes(tmp_path: Path) -> None:
+    filmed = WorldSettings(n_scenes=2, seed=11, counterfactual_videos=True)
+    for workers in (1, 2):
+        make_world(tmp_path / f"{workers}", filmed, workers=workers)
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
+    assert sum(name.endswith(".mp4") for name in contents(tmp_path / "1")) == 6
+
+
 def test_a_killed_run_goes_on_and_keeps_finished_files(world: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
     done = 0

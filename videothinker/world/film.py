@@ -43,7 +43,9 @@ def encode(pictures: Iterable[Any], width: int, height: int, *, crf: int = CRF) 
 
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
-        video = container.add_stream("libx264", rate=FPS, options={"preset": "veryfast", "crf": str(crf), "threads": "1"})
+        # No B frames: with them x264's look-ahead, on processors with AVX-512, gives other bytes from one call to the next.
+        options = {"preset": "veryfast", "crf": str(crf), "threads": "1", "bf": "0"}
+        video = container.add_stream("libx264", rate=FPS, options=options)
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         for some in pictures:
             for picture in some:
