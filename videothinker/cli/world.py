@@ -68,7 +68,16 @@ def make(
     from videothinker.world.make import WorldSettings, make_world
 
     width, height = _size(size)
-    settings = WorldSettings(scenes, seed, first_scene, preset, videos, width, height, counterfactual_videos)
+    settings = WorldSettings(
+        n_scenes=scenes,
+        seed=seed,
+        first_scene=first_scene,
+        preset=preset,
+        videos=videos,
+        width=width,
+        height=height,
+        counterfactual_videos=counterfactual_videos,
+    )
     n_workers = workers or min(os.cpu_count() or 1, scenes)
     start = time.monotonic()
     with progress_bar("making scenes", scenes, "scenes") as progress:
