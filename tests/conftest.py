@@ -3,7 +3,10 @@
 A square of one colour crosses each clip; two questions a scene ask for its colour, so a right answer takes the right frames.
 """
 
+import os
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: test processes that fight for cores take ten times as long
 
 import av
 import numpy as np
@@ -19,13 +22,13 @@ COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)}
 
 
 def draw_square(path: Path, colour: tuple[int, int, int], *, n: int = 32) -> None:
-    """A film of `n` frames at 25 a second, 168 x 112."""
+    """A film of `n` frames at 25 a second, 84 x 56."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 168, 112, "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = 84, 56, "yuv420p"
         for i in range(n):
-            frame = np.full((112, 168, 3), 120, np.uint8)
-            frame[10:100, 3 * i : 3 * i + 70] = colour
+            frame = np.full((56, 84, 3), 120, np.uint8)
+            frame[5:50, 3 * i // 2 : 3 * i // 2 + 35] = colour
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
 
@@ -90,6 +93,6 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 assert clip is not None
                 prompt = mcq.render_prompt(question.problem, question.options, mcq.Prompt.COT)
                 lessons.append(tiny.Lesson(clip, prompt, "<think>I look.</think>" + question.solution))
-            tiny.teach(tiny.build(checkpoint), lessons, n_steps=80, batch_size=6)
+            tiny.teach(tiny.build(checkpoint), lessons, n_steps=100, batch_size=6)
             (checkpoint / "done").touch()
     return checkpoint

@@ -9,14 +9,15 @@ limit, while the others go on.
 """
 
 import io
-import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -160,15 +161,17 @@ class _Worker:
     """A decoding process and the line to it."""
 
     def __init__(self, decoding: Decoding) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork would take the model's GPU state along
-        self._line, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, decoding), daemon=True)
-        self._process.start()
+        # Not multiprocessing: a fork would take the model's GPU state along, and its spawn imports the user's main module anew.
+        self._line, theirs = Pipe()
+        code = f"import sys; sys.path[:] = {sys.path!r}; from videothinker.clips import serve; serve({theirs.fileno()})"
+        command = [sys.executable, "-c", code]
+        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
+        self._line.send(decoding)
         self._ready = False
 
     def is_alive(self) -> bool:
-        return self._process.is_alive()
+        return self._process.poll() is None
 
     def ask(self, path: Path, request: tuple[Any, ...], time_limit_s: float) -> Any:
         """The answer to one request.
@@ -185,21 +188,24 @@ class _Worker:
                 raise ClipError(f"{path}: decoding took longer than {time_limit_s:g} s and was stopped")
             answer = self._line.recv()
         except (EOFError, OSError) as error:
-            self._process.join(5)
-            code = self._process.exitcode
-            raise ClipError(f"{path}: its decoder died (exit code {code})") from error
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(5)  # it has closed the line; its own exit code says more than a kill's
+            self.kill()
+            raise ClipError(f"{path}: its decoder died (exit code {self._process.returncode})") from error
         if isinstance(answer, BaseException):
             raise answer
         return answer
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.join()
+        self._process.wait()
 
 
-def _serve(line: Connection, decoding: Decoding) -> None:
-    """The decoding process: answers requests until the line is closed."""
+def serve(handle: int) -> None:
+    """The decoding process: answers requests until the line, an inherited file descriptor, is closed."""
+    line = Connection(handle)
     with suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
+        decoding: Decoding = line.recv()
         line.send(True)
         while True:
             kind, path, *rest = line.recv()

@@ -1,0 +1,68 @@
+"""Batched windows: the vision tower's own numbers, from fewer calls."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForImageTextToText
+
+from videothinker import vision
+from videothinker.train import tiny
+from videothinker.vision import batch_windows
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.build(tmp_path_factory.mktemp("model"))
+
+
+def clips(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Patches of two clips whose edges cut the windows of 8 x 8 patches short."""
+    grid = torch.tensor([[2, 10, 14], [1, 8, 8]])
+    patches = torch.randn(int(grid.prod(1).sum()), 3 * 2 * 14 * 14, generator=torch.Generator().manual_seed(seed))
+    return patches, grid
+
+
+def test_features_and_gradient_are_those_of_the_loop(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = AutoModelForImageTextToText.from_pretrained(checkpoint, attn_implementation="sdpa")
+    batched = AutoModelForImageTextToText.from_pretrained(checkpoint, attn_implementation="sdpa")
+    batch_windows(batched)
+    calls = []
+    attend = torch.nn.functional.scaled_dot_product_attention
+    monkeypatch.setattr(
+        torch.nn.functional, "scaled_dot_product_attention", lambda *a, **k: (calls.append(a[0].shape), attend(*a, **k))[1]
+    )
+    patches, grid = clips(0)
+    features, n_calls = [], []
+    for model in (plain, batched):
+        calls.clear()
+        out = torch.cat(model.model.get_video_features(patches, grid, return_dict=True).pooler_output)
+        n_calls.append(len(calls))
+        out.square().sum().backward()
+        features.append(out)
+    torch.testing.assert_close(features[1], features[0], rtol=1e-5, atol=1e-6)
+    # Per pair of frames 10 x 14 patches make windows of 8x8, 8x6, 2x8, 2x6, three times 8 x 8 = 64 in all; then 3 whole pairs.
+    assert n_calls == [2 * 4 + 1 + 3, 4 + 2]
+    for (name, one), other in zip(plain.named_parameters(), batched.parameters(), strict=True):
+        if one.grad is not None:
+            assert other.grad is not None, name
+            torch.testing.assert_close(other.grad, one.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_windows_of_one_length_are_attended_to_apart() -> None:
+    generator = torch.Generator().manual_seed(1)
+    query, key, value = (torch.randn(1, 2, 7, 4, generator=generator) for _ in range(3))
+    out, _ = vision._attend(
+        torch.nn.Identity(), query, key, value, None, scaling=0.5, dropout=0.0, cu_seq_lens_q=torch.tensor([0, 2, 5, 7])
+    )
+    for start, end in ((0, 2), (2, 5), (5, 7)):
+        q, k, v = (tensor[0, :, start:end] for tensor in (query, key, value))
+        expected = (0.5 * q @ k.transpose(1, 2)).softmax(-1) @ v  # (heads, n, d), by hand
+        torch.testing.assert_close(out[0, start:end].transpose(0, 1), expected)
+
+
+def test_other_attention_is_left_alone(checkpoint: Path) -> None:
+    model = AutoModelForImageTextToText.from_pretrained(checkpoint, attn_implementation="eager")
+    batch_windows(model)
+    assert model.model.visual.config._attn_implementation == "eager"
+    batch_windows(torch.nn.Linear(1, 1))
