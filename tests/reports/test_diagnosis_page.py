@@ -96,6 +96,13 @@ def test_a_run_that_was_asked_less_says_so(made: Made, runs: list[Run]) -> None:
     assert sum(reply[1] is None for reply in replies) == 86
 
 
+def test_a_run_without_any_answer_is_drawn_as_nothing(runs: list[Run]) -> None:
+    empty = runs[1]._replace(questions=[], predictions=[], metrics=summarize([], [], Rule.ORACLE))
+    markdown = diagnosis_pages([empty], None)["report.md"].decode()
+    assert "- **base**: nothing was answered." in markdown
+    assert "| base | 0 | \u2013 | \u2013 | \u2013 | \u2013 |" in markdown
+
+
 def test_replies_and_names_stay_text(runs: list[Run]) -> None:
     attack = "</script><script>window.hacked = true</script>"
     run = runs[1]._replace(name=attack)

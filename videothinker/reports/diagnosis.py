@@ -54,7 +54,7 @@ def diagnosis_pages(
     asked = _asked(checkpoints)
     scenes = {} if curated is None else curated.scenes()
     films = Films(None if curated is None else curated.videos_root, out)
-    known = [question for _, question in asked if question.question_id and question.scene_index in scenes]
+    known = [question for _, question in asked if question.scene_index in scenes]
     films.embed(_by_interest(known, answers), scenes, progress)
     drawings = [_accuracy_figure(checkpoints, runs), _shortcut_figure(checkpoints)]
     changes = comparisons(checkpoints)
@@ -62,7 +62,7 @@ def diagnosis_pages(
         "rule": rule,
         "n": len(asked),
         "n_scenes": len({question.scene_index for _, question in asked}),
-        "splits": list(dict.fromkeys(split for split, _ in asked)),
+        "splits": ", ".join(dict.fromkeys(split for split, _ in asked if split)),
         "checkpoints": [(run, verdict(run.metrics)) for run in checkpoints],
         "partial": [(run.name, run.settings["partial"]) for run in checkpoints if run.settings.get("partial")],
         "drawings": {drawing.name: drawing for drawing in drawings},
