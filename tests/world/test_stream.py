@@ -58,7 +58,7 @@ def test_the_number_of_processes_changes_nothing(scenes: list[StreamScene]) -> N
         assert one.questions == other.questions
         assert one.traces == other.traces
         assert np.array_equal(one.simulation.factual.location, other.simulation.factual.location)
-    ahead.close()  # type: ignore[attr-defined]
+    ahead.close()
 
 
 def test_ranges_continue_each_other(scenes: list[StreamScene]) -> None:

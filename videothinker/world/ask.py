@@ -246,9 +246,9 @@ def _draw(
 
     First how many options and how many of them happen, as evenly over all answers as the roll-out allows, then which.
     """
-    pool = all_pairs if wants_mark else [pair for pair in all_pairs if pair not in marked]
-    if wants_mark and not marked.intersection(pool):
+    if wants_mark and not marked:
         return None
+    pool = all_pairs if wants_mark else [pair for pair in all_pairs if pair not in marked]
     true, false = ([p for p in pool if (p in happens) is truth] for truth in (True, False))
     shapes = {
         (n, n_true): weight

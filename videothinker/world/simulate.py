@@ -133,7 +133,7 @@ def draw_scene(rng: Random) -> tuple[tuple[SceneObject, ...], tuple[Start, ...]]
     """Objects and initial state of a new scene: some at rest in view, the others on their way in.
 
     An entering object starts so far outside that friction leaves it with the drawn speed when it reaches the edge of the view
-    at the drawn time, aimed at an object at rest or at a point of the stage. Nothing overlaps.
+    at the drawn time, aimed near an object at rest. Nothing overlaps.
     """
     (n_objects,) = rng.choices(list(N_OBJECTS), weights=list(N_OBJECTS.values()))
     looks = rng.sample(list(product(COLORS, MATERIALS, SHAPES)), n_objects)

@@ -14,7 +14,7 @@ Physics depends neither on colour nor on handedness, so `recolour` and `mirror` 
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
@@ -93,10 +93,10 @@ def make_scene(scene_index: int, *, seed: int, preset: str) -> StreamScene:
 
 def stream(
     seed: int, preset: str = "clevrer74", *, first_scene: int = 0, n_scenes: int | None = None, workers: int = 1
-) -> Iterator[StreamScene]:
+) -> Generator[StreamScene, None, None]:
     """Scenes first_scene, first_scene + 1, ... in order; without end if `n_scenes` is None.
 
-    With more than one worker the scenes come from processes that work ahead; close the iterator to end them.
+    With more than one worker the scenes come from processes that work ahead; close the generator to end them.
 
     Raises:
         VtError: no such preset.
