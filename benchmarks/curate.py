@@ -1,6 +1,6 @@
 """How fast and how lean is `vt curate clevrer`?
 
-    python benchmarks/curate.py [--scenes 10000] [--workers 2] [--out FILE.json]
+    python benchmarks/curate.py [--scenes 10000] [--workers 2] [--rounds 2] [--out FILE.json]
 
 Makes annotations of 230 kB and their questions in the release's format in a temporary folder, then measures, on warm files,
 
@@ -178,8 +178,8 @@ def tree_megabytes(pid: int) -> float:
     return total + sum(tree_megabytes(int(child)) for child in children)
 
 
-def measure_command(folder: Path, workers: int) -> dict[str, float]:
-    """Run `vt curate clevrer` with the files warm."""
+def measure_command(folder: Path, out: Path, workers: int) -> dict[str, float]:
+    """Run `vt curate clevrer` once, with the files just read."""
     paths = sorted((folder / "annotation_train").rglob("*.json"))
     start = time.perf_counter()
     n_bytes = sum(len(path.read_bytes()) for path in paths)
@@ -194,7 +194,7 @@ def measure_command(folder: Path, workers: int) -> dict[str, float]:
     ]
     start = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "videothinker", *command, "--out", str(folder / "curated"), "--workers", str(workers)],
+        [sys.executable, "-m", "videothinker", *command, "--out", str(out), "--workers", str(workers)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -206,7 +206,7 @@ def measure_command(folder: Path, workers: int) -> dict[str, float]:
     seconds = time.perf_counter() - start
     assert process.returncode == 0
     after = os.times()
-    manifest = json.loads((folder / "curated/manifest.json").read_text())
+    manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["questions"]["n_unresolved"] == 0
     return {
         "n_annotations": len(paths),
@@ -224,13 +224,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=2, help="runs of the command; the fastest is shown")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         make_release(folder, options.scenes)
         decoding = measure_decoding(folder)
-        command = measure_command(folder, options.workers)
+        runs = [measure_command(folder, folder / f"curated{number}", options.workers) for number in range(options.rounds)]
+        command = min(runs, key=lambda run: run["seconds"])
 
     table = Table(title=f"one annotation of {decoding['kilobytes']:.0f} kB, warm, one core", title_justify="left")
     for heading in ("", "ms", "against ours"):
@@ -247,7 +249,13 @@ def main() -> None:
         soft_wrap=True,
     )
     if options.out is not None:
-        result = {"decoding": decoding, "command": command, "workers": options.workers, "provenance": store.provenance()}
+        result = {
+            "decoding": decoding,
+            "command": command,
+            "rounds": runs,
+            "workers": options.workers,
+            "provenance": store.provenance(),
+        }
         store.write_json(options.out, result)
 
 
