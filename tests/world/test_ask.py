@@ -24,7 +24,7 @@ from videothinker.world.simulate import Rollout, Simulation, simulate
 from videothinker.world.story import Event, Story, pairs, shortest_names
 from videothinker.world.stream import StreamScene
 
-N_SCENES = 400
+N_SCENES = 300
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from videothinker.records import Category, Rule, SceneObject
 from videothinker.world.make import WorldSettings, make_world
 from videothinker.world.simulate import draw_scene, roll_out
 
-SEED, N_SCENES = 41, 300
+SEED, N_SCENES = 41, 200
 PATTERNS = (r"The (.+) collides with the (.+)", r"The (.+) and the (.+) collide")
 
 
