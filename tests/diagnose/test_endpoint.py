@@ -1,0 +1,289 @@
+"""Asking a server: every question sent once it can be, every clip as it is, and no answer made up when the server fails."""
+
+import base64
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from videothinker import mcq
+from videothinker.curated import Curated
+from videothinker.diagnose.answerer import Answer
+from videothinker.diagnose.endpoint import open_endpoint
+from videothinker.diagnose.settings import Settings
+from videothinker.errors import VtError
+from videothinker.frames import read_clip
+
+Behaviour = Callable[[dict[str, Any], int], tuple[int, dict[str, str], Any]]
+"""(request, how many times this one came before) -> HTTP code, headers, body."""
+
+
+def completion(text: str | None, finish: str = "stop", **message: Any) -> tuple[int, dict[str, str], Any]:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text, **message}, "finish_reason": finish}
+    return 200, {}, {"id": "x", "choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 3}}
+
+
+class Fake(ThreadingHTTPServer):
+    """A server whose `behave` says what it answers; it remembers what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        self.behave: Behaviour = lambda body, n: completion("<answer>A</answer>")
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.n_now = self.n_most = 0
+        self.lock = threading.Lock()
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def texts(self) -> list[str]:
+        return [body["messages"][0]["content"][-1]["text"] for body in self.bodies]
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Fake
+
+    def do_GET(self) -> None:
+        self.reply(404, {}, {"error": "no list of models"})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        server = self.server
+        with server.lock:
+            before = sum(body == other for other in server.bodies)
+            server.bodies.append(body)
+            server.headers.append(dict(self.headers))
+            server.n_now += 1
+            server.n_most = max(server.n_most, server.n_now)
+        answer = server.behave(body, before)
+        with server.lock:
+            server.n_now -= 1
+        self.reply(*answer)
+
+    def reply(self, code: int, headers: dict[str, str], body: Any) -> None:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(code)
+        for name, value in {"Content-Length": str(len(data)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Fake]:
+    fake = Fake()
+    threading.Thread(target=fake.serve_forever, daemon=True).start()
+    yield fake
+    fake.shutdown()
+    fake.server_close()
+
+
+def settings(**changes: Any) -> Settings:
+    return Settings(**{"split": "dev", "decoder": "pyav", "batch_size": 2, **changes})
+
+
+def ask(server: Fake, curated: Curated, n_tries: int = 3, **changes: Any) -> dict[str, Answer]:
+    endpoint = open_endpoint(server.url, "served", curated=curated, settings=settings(**changes), n_tries=n_tries)
+    found = list(endpoint.answer(curated.questions("dev")))
+    assert len({answer.question_id for answer in found}) == len(found)
+    return {answer.question_id: answer for answer in found}
+
+
+def test_the_whole_clip_and_the_prompt_go_out(server: Fake, colours: Curated) -> None:
+    server.behave = lambda body, _: completion(f"<answer>{'B' if ' not ' in str(body['messages']) else 'A'}</answer>")
+    found = ask(server, colours, temperature=0.5, seed=7, max_new_tokens=99)
+    assert {key: answer.reply for key, answer in found.items()} == {
+        f"{scene}:{qid}": f"<answer>{'AB'[qid]}</answer>" for scene in range(3) for qid in range(2)
+    }
+    assert sorted(server.texts()) == sorted(
+        mcq.render_prompt(q.problem, q.options, mcq.Prompt.COT) for q in colours.questions("dev")
+    )
+    body = server.bodies[0]
+    assert {key: body[key] for key in ("model", "temperature", "seed", "max_tokens")} == {
+        "model": "served",
+        "temperature": 0.5,
+        "seed": 7,
+        "max_tokens": 99,
+    }
+    sent = {body["messages"][0]["content"][0]["video_url"]["url"] for body in server.bodies}
+    assert colours.videos_root is not None
+    assert sent == {
+        f"data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}" for path in colours.videos_root.iterdir()
+    }
+
+
+def test_frames_go_out_as_lossless_images(server: Fake, colours: Curated) -> None:
+    question = colours.questions("dev")[0]
+    path = colours.clip(question)
+    assert path is not None
+    endpoint = open_endpoint(server.url, "served", curated=colours, settings=settings(n_frames=4))
+    list(endpoint.answer([question]))
+    parts = server.bodies[0]["messages"][0]["content"]
+    images = [Image.open(io.BytesIO(base64.b64decode(part["image_url"]["url"].partition(",")[2]))) for part in parts[:-1]]
+    np.testing.assert_array_equal(np.stack([np.asarray(image) for image in images]), read_clip(path, n_frames=4).frames)
+    assert endpoint.describe() == {
+        "endpoint": server.url,
+        "sent": "images",
+        "decoder": "pyav",
+        "fed": [{"n_clips": 1, "frames": 4, "height": 56, "width": 84, "video_tokens": None}],
+        "prompt_tokens": [7, 7],
+    }
+
+
+def test_images_keep_to_the_pixels(server: Fake, colours: Curated) -> None:
+    endpoint = open_endpoint(server.url, "served", curated=colours, settings=settings(n_frames=2, max_pixels=1176))
+    list(endpoint.answer(colours.questions("dev")[:1]))
+    # 84 x 56 scaled by sqrt(1176 / 4704) = 1/2
+    assert endpoint.describe()["fed"] == [{"n_clips": 1, "frames": 2, "height": 28, "width": 42, "video_tokens": None}]
+
+
+def test_what_may_pass_is_tried_again(server: Fake, colours: Curated) -> None:
+    codes = [429, 503]
+    server.behave = lambda _, n: (codes[n], {"Retry-After": "0"}, "busy") if n < 2 else completion("<answer>C</answer>")
+    found = ask(server, colours)
+    assert {answer.reply for answer in found.values()} == {"<answer>C</answer>"}
+    assert len(server.bodies) == 18
+
+
+def test_a_server_that_stays_down_stops_the_run(server: Fake, colours: Curated) -> None:
+    server.behave = lambda *_: (500, {"Retry-After": "0"}, "out of memory")
+    with pytest.raises(VtError, match=r"no answer to question \d:\d in 3 tries.*HTTP 500.*out of memory.*run again"):
+        ask(server, colours)
+
+
+def test_a_refusal_is_not_tried_again(server: Fake, colours: Curated) -> None:
+    server.behave = lambda *_: (400, {}, {"error": {"message": "no such\nmodel"}})
+    with pytest.raises(VtError, match=r"refuses question \d:\d with HTTP 400.*no such") as caught:
+        ask(server, colours, batch_size=1)
+    assert "\n" not in str(caught.value)
+    assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize("body", [b"<html>welcome</html>", {"choices": "none"}, {}])
+def test_what_is_no_chat_completion_stops_the_run(server: Fake, colours: Curated, body: Any) -> None:
+    server.behave = lambda *_: (200, {}, body)
+    with pytest.raises(VtError, match="no chat completion"):
+        ask(server, colours)
+
+
+def test_no_more_requests_at_once_than_asked_for(server: Fake, colours: Curated) -> None:
+    both = threading.Barrier(2)
+
+    def wait_for_another(body: dict[str, Any], _: int) -> tuple[int, dict[str, str], Any]:
+        both.wait(30)  # passes only if a second request comes while this one is open
+        time.sleep(0.05)
+        return completion("<answer>A</answer>")
+
+    server.behave = wait_for_another
+    assert len(ask(server, colours, batch_size=2)) == 6
+    assert server.n_most == 2
+
+
+def test_the_token_limit_and_parsed_reasoning(server: Fake, colours: Curated) -> None:
+    server.behave = lambda *_: completion("<answer>A</answer>", finish="length", reasoning_content="I look.")
+    answer = ask(server, colours)["0:0"]
+    assert (answer.reply, answer.truncated) == ("<think>I look.</think><answer>A</answer>", True)
+    server.behave = lambda *_: completion(None, finish="length", reasoning_content="I look and")
+    assert ask(server, colours)["0:0"].reply == "<think>I look and</think>"
+
+
+def test_a_clip_that_cannot_be_read_is_not_sent(server: Fake, colours: Curated) -> None:
+    assert colours.videos_root is not None
+    clip = colours.videos_root / "green.mp4"
+    clip.write_bytes(clip.read_bytes()[:900])
+    found = ask(server, colours)
+    assert {key for key, answer in found.items() if answer.reply is None} == {"1:0", "1:1"}
+    assert "green.mp4" in str(found["1:0"].error)
+    assert len(server.bodies) == 4
+
+
+def test_the_key_goes_out_with_every_request(server: Fake, colours: Curated, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "general")
+    monkeypatch.setenv("VIDEOTHINKER_API_KEY", "own")
+    ask(server, colours)
+    assert {headers["Authorization"] for headers in server.headers} == {"Bearer own"}
+
+
+def test_mistakes_are_found_before_anything_is_sent(server: Fake, colours: Curated) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+    for url, changes, expected in [
+        (nobody, {}, "no server answers"),
+        ("localhost:8000", {}, "no address"),
+        (server.url, {"max_pixels": 1000}, "needs --frames too"),
+    ]:
+        with pytest.raises(VtError, match=expected):
+            open_endpoint(url, "served", curated=colours, settings=settings(**changes))
+    with pytest.raises(VtError, match="--videos"):
+        open_endpoint(server.url, "served", curated=colours._replace(videos_root=None), settings=settings())
+
+
+@pytest.fixture(scope="module")
+def transformers_serve(taught: Path) -> Iterator[str]:
+    pytest.importorskip("fastapi")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [str(Path(sys.executable).with_name("transformers")), "serve", str(taught), "--host", "127.0.0.1", "--port", port]
+    process = subprocess.Popen(
+        command, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
+                break
+            except urllib.error.HTTPError:
+                break
+            except OSError:
+                assert process.poll() is None, "transformers serve ended"
+                time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_transformers_serve_answers_as_the_checkpoint_does(transformers_serve: str, taught: Path, colours: Curated) -> None:
+    """Frames as images; `transformers serve` decodes whole clips with torchcodec only, which needs FFmpeg on the system."""
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    model, processor = AutoModelForImageTextToText.from_pretrained(taught), AutoProcessor.from_pretrained(taught)
+    chosen = settings(n_frames=3, max_new_tokens=12, batch_size=3)
+    endpoint = open_endpoint(transformers_serve, str(taught), curated=colours, settings=chosen)
+    found = {answer.question_id: answer for answer in endpoint.answer(colours.questions("dev"))}
+    for question in colours.questions("dev"):
+        path = colours.clip(question)
+        assert path is not None
+        images = [Image.fromarray(frame) for frame in read_clip(path, n_frames=3).frames]
+        prompt = mcq.render_prompt(question.problem, question.options, mcq.Prompt.COT)
+        content = [*({"type": "image"} for _ in images), {"type": "text", "text": prompt}]
+        text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False)
+        inputs = processor(text=[text], images=images, return_tensors="pt")
+        ids = model.generate(**inputs, do_sample=False, max_new_tokens=12)[0, inputs["input_ids"].shape[1] :]
+        answer = found[question.question_id]
+        assert answer.reply == processor.decode(ids, skip_special_tokens=True)
+        assert answer.truncated == (ids[-1].item() != model.generation_config.eos_token_id)
+    assert endpoint.describe()["prompt_tokens"] is not None
