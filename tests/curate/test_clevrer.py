@@ -103,7 +103,7 @@ def test_a_damaged_annotation_is_a_fault_or_a_whole_scene(data: st.DataObject) -
             case "change":
                 content[place] = data.draw(st.integers(0, 255))
             case "drop":
-                del content[place : place + data.draw(st.integers(1, 30))]
+                content[place : place + data.draw(st.integers(1, 30))] = b" "
     scene = decode(bytes(content))
     if isinstance(scene, Scene):
         ids = {thing.object_id for thing in scene.objects}
