@@ -18,14 +18,16 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 from videothinker import mcq, store
 from videothinker.curated import Curated, Manifest, open_curated
-from videothinker.diagnose.generate import Checkpoint, Loaded, _load
+from videothinker.diagnose.generate import Checkpoint, Loaded
 from videothinker.diagnose.settings import Settings
 from videothinker.frames import read_clip
 from videothinker.records import Category, CuratedQuestion, Rule
 from videothinker.train import tiny
+from videothinker.vision import batch_windows
 
 QUESTIONS_A_CLIP = 2  # CLEVRER: 18,473 counterfactual questions about 10,000 scenes
 
@@ -87,8 +89,6 @@ def write_data(folder: Path, n_clips: int) -> Curated:
 
 def random_3b(folder: Path, settings: Settings) -> Loaded:
     """Qwen2.5-VL-3B-Instruct's shape (its config.json) with random bfloat16 weights and the tiny model's tokenizer."""
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
-
     config = AutoConfig.from_pretrained(tiny.build(folder))
     text, vision = config.text_config, config.vision_config
     text.vocab_size, text.hidden_size, text.intermediate_size, text.num_hidden_layers = 151_936, 2048, 11_008, 36
@@ -166,7 +166,27 @@ def keep_going(loaded: Loaded, settings: Settings) -> None:
     loaded.model.generation_config.min_new_tokens = settings.max_new_tokens
 
 
-def gpu_share(loaded: Loaded, curated: Curated, questions: list[CuratedQuestion], settings: Settings) -> dict[str, float]:
+def vision_seconds(loaded: Loaded, curated: Curated, question: CuratedQuestion, settings: Settings) -> float:
+    """Median seconds that the vision tower takes for one clip."""
+    path = curated.clip(question)
+    assert path is not None
+    clip = read_clip(path, n_frames=settings.n_frames)
+    checkpoint = Checkpoint(loaded, curated=curated, settings=settings)
+    inputs = checkpoint._process(checkpoint._chat(question), clip)
+    seconds = []
+    for _ in range(5):
+        synchronize()
+        start = time.perf_counter()
+        with torch.inference_mode():
+            loaded.model.base_model.get_video_features(
+                inputs["pixel_values_videos"], inputs["video_grid_thw"], return_dict=True
+            )
+        synchronize()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def stages(loaded: Loaded, curated: Curated, questions: list[CuratedQuestion], settings: Settings) -> dict[str, float]:
     """Of one batch's generation: seconds to the first token and for each further one, and how many of them the GPU works."""
     from torch.profiler import ProfilerActivity, profile
 
@@ -180,34 +200,38 @@ def gpu_share(loaded: Loaded, curated: Curated, questions: list[CuratedQuestion]
     def generate(n: int) -> float:
         loaded.model.generation_config.min_new_tokens = n
         checkpoint._settings = msgspec.structs.replace(settings, max_new_tokens=n)
-        torch.cuda.synchronize()
+        synchronize()
         start = time.perf_counter()
         assert checkpoint._generate(rows) is not None
-        torch.cuda.synchronize()
+        synchronize()
         return time.perf_counter() - start
 
-    generate(2)
-    first, more = generate(1), generate(17)
-    busy = []
-    for n in (1, 9):
+    def busy(n: int) -> float:
         with profile(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as trace:
             generate(n)
-        spans = sorted(
-            (event.time_range.start, event.time_range.end) for event in trace.events() if "CUDA" in str(event.device_type)
-        )
-        end = 0.0
-        total = 0.0
+        spans = sorted((e.time_range.start, e.time_range.end) for e in trace.events() if "CUDA" in str(e.device_type))
+        total, end = 0.0, 0.0
         for begin, finish in spans:
             total += max(0.0, finish - max(begin, end))
             end = max(end, finish)
-        busy.append(total / 1e6)
-    step = (more - first) / 16
-    return {
-        "first_token_seconds": first,
-        "first_token_gpu_seconds": busy[0],
-        "token_seconds": step,
-        "token_gpu_seconds": (busy[1] - busy[0]) / 8,
-    }
+        return total / 1e6
+
+    def token_seconds() -> float:
+        return (generate(33) - generate(1)) / 32
+
+    generate(2)
+    found = {"first_token_seconds": generate(1), "token_seconds": token_seconds()}
+    if torch.cuda.is_available():
+        found["first_token_gpu_seconds"] = busy(1)
+        found["token_gpu_seconds"] = (busy(9) - found["first_token_gpu_seconds"]) / 8
+        loaded.model.generation_config.cache_implementation = None
+        found["token_seconds_with_a_growing_cache"] = token_seconds()
+    return found
+
+
+def synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def main() -> None:
@@ -220,6 +244,7 @@ def main() -> None:
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[8, 32])
     parser.add_argument("--questions", type=int, default=64, help="for each batch size")
     parser.add_argument("--plain", type=int, default=8, help="questions that the plain loop answers")
+    parser.add_argument("--stages", type=int, default=32, help="batch size for which generation is taken apart")
     parser.add_argument("--data", type=Path, help="where to keep the drawn clips, re-used if there")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -237,8 +262,11 @@ def main() -> None:
         if args.shape == "3b":
             loaded = random_3b(Path(scratch) / "model", settings)
         else:
-            loaded = _load(str(tiny.build(Path(scratch) / "model", size=args.shape)), settings, False)
-        Checkpoint(loaded, curated=curated, settings=settings)  # it sets the generation settings that both sides use
+            ref = tiny.build(Path(scratch) / "model", size=args.shape)
+            model = AutoModelForImageTextToText.from_pretrained(ref)
+            loaded = Loaded(model.eval(), AutoProcessor.from_pretrained(ref), f"untaught tiny model, {args.shape}", False)
+        Checkpoint(loaded, curated=curated, settings=settings)  # it sets the generation settings that both sides use,
+        loaded.model.generation_config.cache_implementation = None  # but for the cache: a plain loop's grows
         keep_going(loaded, settings)
         plain_loop(loaded, curated, questions[:1], settings)  # warm up
         plain = plain_loop(loaded, curated, questions[: args.plain], settings)
@@ -251,14 +279,17 @@ def main() -> None:
             "frames": args.frames,
             "tokens": args.tokens,
             "plain": {"n_questions": len(plain), "questions_per_second": 1 / statistics.mean(plain), "seconds": plain},
+            "vision_seconds_a_clip": {"one window at a time": vision_seconds(loaded, curated, questions[0], settings)},
             "ours": [],
         }
+        batch_windows(loaded.model)
+        result["vision_seconds_a_clip"]["windows in batches"] = vision_seconds(loaded, curated, questions[0], settings)
         for batch_size in args.batch_sizes:
             sized = msgspec.structs.replace(settings, batch_size=batch_size)
             row = ours(loaded, curated, questions, sized)
             row["times_plain"] = row["questions_per_second"] / result["plain"]["questions_per_second"]
-            if torch.cuda.is_available():
-                row["gpu"] = gpu_share(loaded, curated, questions, sized)
+            if batch_size == args.stages:
+                row["stages"] = stages(loaded, curated, questions, sized)
             result["ours"].append(row)
             print(msgspec.json.format(msgspec.json.encode(row)).decode(), flush=True)
         print(f"plain loop: {result['plain']['questions_per_second']:.3f} questions/s")
