@@ -30,9 +30,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_new_tokens: int = 1024
     """Longest reply; one that reaches it is `truncated` (1,024 in the paper's evaluator)."""
     dtype: str = "auto"
-    """Of the weights: "auto" (as saved), "bfloat16", "float16" or "float32"."""
+    """Of the weights: "auto" (bfloat16 on a GPU, float32 on a CPU), "bfloat16", "float16" or "float32"."""
     attention: str = "auto"
-    """transformers' attention implementation: "auto", "flash_attention_2", "sdpa" or "eager"."""
+    """transformers' attention implementation: "flash_attention_2", "sdpa", "eager", or "auto": the first where it is installed
+    and fits the weights, else "sdpa"."""
     decoder: str = "auto"
     """Backend that reads the clips, see `frames.read_clip`."""
 
@@ -56,6 +57,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                     self.attention,
                     self.attention in ("auto", "flash_attention_2", "sdpa", "eager"),
                     "auto, flash_attention_2, sdpa or eager",
+                ),
+                (
+                    "decoder",
+                    self.decoder,
+                    self.decoder in ("auto", "decord", "torchcodec", "pyav"),
+                    "auto, decord, torchcodec or pyav",
                 ),
             )
             if not good
