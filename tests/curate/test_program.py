@@ -55,6 +55,8 @@ def test_an_option_names_its_event(program: str) -> None:
         "all_events objects red filter_color cube filter_shape unique filter_counterfact belong_to",
         "objects red filter_color cube filter_shape unique counterfact_events belong_to",
         "all_events objects red filter_color cube filter_shape unique counterfact_events belong_to",
+        "all_events objects red filter_color cube filter_shape unique get_counterfact belong_to",
+        "objects red filter_color cube filter_shape unique get_counterfact belong_to",
     ],
 )
 def test_a_question_names_the_removed_object_in_every_dialect(program: str) -> None:

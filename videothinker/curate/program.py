@@ -2,7 +2,7 @@
 
 Programs are postfix token lists run on a stack. Here they run on *descriptions* ("the metal cube") instead of objects, so that
 a program is parsed once and resolved against each scene. Two dialects exist: options begin with `all_events` or, in explanatory
-questions, with `events`; the removal is `filter_counterfact` or `counterfact_events`.
+questions, with `events`; the removal is `filter_counterfact`, `get_counterfact` or `counterfact_events`.
 
     all_events objects metal filter_material cube filter_shape unique filter_collision
         objects sphere filter_shape unique filter_collision unique      -> collision of the metal cube and the sphere
@@ -154,7 +154,7 @@ class _Stack:
             case "filter_counterfact":
                 removed, _ = self.pop(Description), self.pop(_Events)
                 self.values.append(_Counterfactual(removed))
-            case "counterfact_events":
+            case "counterfact_events" | "get_counterfact":
                 removed = self.pop(Description)
                 if self.values and isinstance(self.values[-1], _Events):  # some programs put all_events first here too
                     self.pop(_Events)
