@@ -23,7 +23,7 @@ from videothinker.world.table import HALF_SIZE, SHAPES
 
 _LARGE = WIDTH * HEIGHT // 4
 """From this many pixels a picture on, 4 rays a pixel find the outlines and one its shade; below, 16 rays do both."""
-_RAYS_CPU, _RAYS_GPU = 16 * WIDTH * HEIGHT, 4096 * WIDTH * HEIGHT
+_RAYS_CPU, _RAYS_GPU = 24 * WIDTH * HEIGHT, 4096 * WIDTH * HEIGHT
 """Rays of a pass, counted over whole pictures: on a CPU few enough for its cache, on a GPU many enough to fill it."""
 _WHITEST = 254
 """Brightest an object gets; 1 below white, so that rounding twice cannot pass 255."""
@@ -287,12 +287,11 @@ class _Canvas:
             seen = covered[:, None]
             ray = self._rays(windows, self.inside)
             meeting = solids.meet(shape, ray, pose)
-        depth = meeting.depth()
-        own, white = (light.metal if metal else light.rubber)(ray, depth, meeting.surface(depth, self.blur), pose)
+        own, white = (light.metal if metal else light.rubber)(ray, meeting.surface(self.blur), pose)
         own = xp.sum(own * seen, axis=1) / seen.shape[1]
         white = xp.sum(white * seen, axis=1) * (255 / seen.shape[1])
         most = _WHITEST * covered
-        behind = self._blocks(ground, all_windows)[tuple(all_windows.corner)] * covered[back]
+        behind = self._blocks(ground, all_windows)[tuple(all_windows.corner)] * covered[back] - 0.5  # the 0.5 rounds
         color = self._put(stage.color[first].T)[:, :, None, None]
         rounds = list(self._apart(rows[0]))
         for channel, tone in enumerate(color):
@@ -300,7 +299,7 @@ class _Canvas:
             blocks = self._blocks(pictures[:, channel], all_windows)
             for some in rounds:
                 at = tuple(all_windows.pick(some).corner)
-                blocks[at] = xp.astype(blocks[at] + change[some] + 0.5, xp.uint8)
+                blocks[at] = xp.astype(blocks[at] + change[some], xp.uint8)
 
     def _visible(self, stage: _Stage, rows: _Rows, neighbours: NDArray[np.bool_], ray: Ray, meeting: solids.Meeting) -> Array:
         """(N, S, h, w) bool: rays that hit the object with none of its `neighbours` (N, n) before it."""

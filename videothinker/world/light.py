@@ -45,34 +45,38 @@ CONTACT = 0.14
 """How far the darkening around an object's foot reaches (CLEVRER's units)."""
 
 
-def rubber(ray: Ray, depth: Array, surface: Surface, pose: Pose) -> tuple[Array, Array]:
+def rubber(ray: Ray, surface: Surface, pose: Pose) -> tuple[Array, Array]:
     """Share of its own colour and share of white that each ray brings back."""
-    nx, ny, nz, _ = surface
+    depth, nx, ny, nz, _ = surface
     key = (nx * KEY[0] + ny * KEY[1] + nz * KEY[2]).clip(0, None)
     fill = (nx * FILL[0] + ny * FILL[1] + nz * FILL[2]).clip(0, None)
-    foot = ((depth * ray[2] + float(EYE[2])) / HALF_SIZE).clip(0, 1)  # less light from around reaches the lower half
+    foot = (depth * (ray[2] / HALF_SIZE) + float(EYE[2] / HALF_SIZE)).clip(0, 1)  # less light from around for the lower half
     return (0.36 + 0.12 * nz + 0.60 * key + 0.12 * fill) * (0.72 + 0.28 * foot), 0.04 * key
 
 
-def metal(ray: Ray, depth: Array, surface: Surface, pose: Pose) -> tuple[Array, Array]:
+def metal(ray: Ray, surface: Surface, pose: Pose) -> tuple[Array, Array]:
     """Share of its own colour and share of white that each ray brings back."""
-    nx, ny, nz, edge = surface
-    dx, dy, dz = ray
-    length = 1 / array_namespace(dx).sqrt((dx * dx + dz * dz) + dy * dy)
-    facing = (nx * dx + ny * dy + nz * dz) * length
-    rx, ry, rz = dx * length - 2 * facing * nx, dy * length - 2 * facing * ny, dz * length - 2 * facing * nz
-    window = (rx * KEY[0] + ry * KEY[1] + rz * KEY[2]).clip(0, None)
+    depth, nx, ny, nz, edge = surface
+    # Unit rays; their length hardly changes within an object, so the centre's will do.
+    scale = pose.depth / array_namespace(depth).sqrt(pose.x * pose.x + pose.y * pose.y + pose.z * pose.z)
+    dx, dy, dz = (scale * d for d in ray)
+    twice = 2 * (nx * dx + ny * dy + nz * dz)
+    mirrored_z = dz - twice * nz
+    key = nx * KEY[0] + ny * KEY[1] + nz * KEY[2]
+    window = ((dx * KEY[0] + dz * KEY[2]) + dy * KEY[1] - twice * key).clip(0, None)  # the mirrored ray meets the light
     strip = (nx * STRIP[0] + ny * STRIP[1]).clip(0, None)
     for _ in range(3):  # to the 8th power
         window, strip = window * window, strip * strip
-    across = (depth * dx - pose.x) * SHEEN[0] + (depth * dy - pose.y) * SHEEN[1] + (depth * dz - pose.z) * SHEEN[2]
-    sheen = (0.5 + across * (0.5 / HALF_SIZE)).clip(0, 1)
-    room = 0.38 + 0.32 * (0.5 + 1.5 * rz).clip(0, 1) + 0.75 * sheen * sheen
-    white = 0.9 * window * window + 0.15 * window + strip * strip * (0.16 + 0.39 * sheen) + 0.10 * sheen * sheen
+    sx, sy, sz = (0.5 / HALF_SIZE * s for s in SHEEN)
+    middle = pose.x * sx + pose.y * sy + pose.z * sz - 0.5
+    sheen = (depth * ((ray[0] * sx + ray[2] * sz) + ray[1] * sy) - middle).clip(0, 1)
+    gloss = sheen * sheen
+    white = window * (0.9 * window + 0.15) + strip * strip * (0.16 + 0.39 * sheen) + 0.10 * gloss
     if edge is not None:
         rim = (6 * edge - 5).clip(0, 1)
-        white = white + 0.35 * rim * rim
-    return room * (0.35 - 0.75 * facing), white
+        white = white + 0.35 * (rim * rim)
+    room = 0.38 + 0.32 * (0.5 + 1.5 * mirrored_z).clip(0, 1) + 0.75 * gloss
+    return room * (0.35 - 0.375 * twice), white
 
 
 def shadow(shape: str, x: Array, y: Array, pose: Pose) -> Array:

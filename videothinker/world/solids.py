@@ -34,33 +34,34 @@ class Pose(NamedTuple):
 
 
 class Surface(NamedTuple):
-    """What a ray finds where it meets an object."""
+    """What rays find where they meet objects; it goes on smoothly a little way outside them, for pixels whose middle just
+    misses."""
 
+    depth: Array
     nx: Array
     ny: Array
     nz: Array
-    """Unit normal."""
+    """Normal, of unit length but on rounded edges."""
     edge: Array | None
     """1 on an edge, less by distance in half sizes beside it; None for a sphere."""
 
 
 class Meeting(NamedTuple):
-    """Where rays meet objects.
-
-    Depth and surface are functions, because most rays need only `hit`. They go on smoothly a little way outside the object, for
-    pixels whose middle just misses it.
-    """
+    """Where rays meet objects. Depth and surface are functions, because most rays need only `hit`."""
 
     hit: Array
     """bool."""
     depth: Callable[[], Array]
-    surface: Callable[[Array, float], Surface]
-    """Given the depth, and the distance between rays (CLEVRER's units) over which edges are rounded."""
+    surface: Callable[[float], Surface]
+    """Given the distance between rays (CLEVRER's units), over which edges are rounded."""
 
 
 def meet(shape: str, ray: Ray, pose: Pose) -> Meeting:
     """Where each object is first met by its rays; `shape` is cube, cylinder or sphere."""
     return {"cube": _cube, "cylinder": _cylinder, "sphere": _sphere}[shape](ray, pose)
+
+
+# Below, terms of x and z are added first: they have one value a row, and y one a column, so only their sum is a whole window.
 
 
 def _sphere(ray: Ray, pose: Pose) -> Meeting:
@@ -69,17 +70,18 @@ def _sphere(ray: Ray, pose: Pose) -> Meeting:
     ux, uy, uz = pose.x / pose.depth, pose.y / pose.depth, pose.z / pose.depth  # the ray through the centre
     ex, ey, ez = dx - ux, dy - uy, dz - uz
     size = ux * ux + uy * uy + uz * uz
-    length = (dx * dx + dz * dz) + dy * dy
-    along = (ux * ex + uz * ez) + uy * ey
-    apart = size * ((ex * ex + ez * ez) + ey * ey) - along * along  # squared cross product of the two rays
-    inside = length * half**2 - apart * (pose.depth * pose.depth)
+    scale = size * pose.depth * pose.depth
+    length = (dx * dx + dz * dz) * half**2 + dy * dy * half**2
+    along = pose.depth * (ux * ex + uz * ez) + pose.depth * uy * ey
+    apart = scale * (ex * ex + ez * ez) + scale * (ey * ey) - along * along  # squared cross product of the two rays
+    inside = length - apart
 
     def depth() -> Array:
-        return ((size + along) * pose.depth - xp.sqrt(inside.clip(0, None))) / length
+        return (along + size * pose.depth - xp.sqrt(inside.clip(0, None))) / length * half**2
 
-    def surface(depth: Array, blur: float) -> Surface:
-        r = 1 / half
-        return Surface(depth * (dx * r) - pose.x * r, depth * (dy * r) - pose.y * r, depth * (dz * r) - pose.z * r, None)
+    def surface(blur: float) -> Surface:
+        far, r = depth(), 1 / half
+        return Surface(far, far * (dx * r) - pose.x * r, far * (dy * r) - pose.y * r, far * (dz * r) - pose.z * r, None)
 
     return Meeting(inside > 0, depth, surface)
 
@@ -89,29 +91,29 @@ def _cylinder(ray: Ray, pose: Pose) -> Meeting:
     dx, dy, dz = ray
     ux, uy = pose.x / pose.depth, pose.y / pose.depth
     ex, ey = dx - ux, dy - uy
-    size = ux * ux + uy * uy
     length = dx * dx + dy * dy
-    along = ux * ex + uy * ey
-    closest = (size + along) * pose.depth / length  # depth at which the ray is nearest to the axis
+    along = pose.depth * (ux * ux + uy * uy + ux * ex) + pose.depth * uy * ey
+    closest = along / length  # depth at which the ray is nearest to the axis
     lid, base = (pose.z + half) / dz, (pose.z - half) / dz
     between = xp.minimum(xp.maximum(closest, lid), base)
     x, y = between * dx - pose.x, between * dy - pose.y
 
-    def wall_depth() -> Array:
-        cross = ux * ey - uy * ex
-        inside = length * half**2 - cross * cross * (pose.depth * pose.depth)
-        return closest - xp.sqrt(inside.clip(0, None)) / length
+    def wall() -> Array:
+        """Depth at which the ray enters the endless cylinder."""
+        cross = pose.depth * ux * ey - pose.depth * uy * ex
+        return closest - xp.sqrt((length * half**2 - cross * cross).clip(0, None)) / length
 
-    def surface(depth: Array, blur: float) -> Surface:
-        wall = wall_depth()
-        above = wall * dz - (pose.z + half)  # height over the lid at which the ray enters the endless cylinder
-        top = (0.5 + above / blur).clip(0, 1)
+    def surface(blur: float) -> Surface:
+        entry = wall()
+        depth = xp.maximum(entry, lid)
+        above = entry * dz - (pose.z + half)  # height over the lid at the entry
+        top = (0.5 + above * (1 / blur)).clip(0, 1)
+        side = (1 - top) * (1 / half)
         x, y = depth * dx - pose.x, depth * dy - pose.y
-        out = (x * x + y * y) * (1 / half**2)
-        edge = xp.where(above > 0, out, 1 + above / half)
-        return Surface(x * ((1 - top) / half), y * ((1 - top) / half), top, edge)
+        edge = xp.minimum((x * x + y * y) * (1 / half**2), 1 + above * (1 / half))
+        return Surface(depth, x * side, y * side, top, edge)
 
-    return Meeting(x * x + y * y < half**2, lambda: xp.maximum(wall_depth(), lid), surface)
+    return Meeting(x * x + y * y < half**2, lambda: xp.maximum(wall(), lid), surface)
 
 
 def _cube(ray: Ray, pose: Pose) -> Meeting:
@@ -120,20 +122,20 @@ def _cube(ray: Ray, pose: Pose) -> Meeting:
     cos, sin = pose.cos, pose.sin
     qx, qy = cos * pose.x + sin * pose.y, cos * pose.y - sin * pose.x  # in the cube's own axes
     ix, iy, iz = 1 / (cos * dx + sin * dy), 1 / (cos * dy - sin * dx), 1 / dz
-    mx, my, mz = qx * ix, qy * iy, pose.z * iz
-    wx, wy, wz = half * abs(ix), half * abs(iy), half * abs(iz)
-    inx, iny, inz = mx - wx, my - wy, mz - wz  # depths at which the three pairs of faces are entered
+    faces = [((q - half) * i, (q + half) * i) for q, i in ((qx, ix), (qy, iy), (pose.z, iz))]
+    inx, iny, inz = (xp.minimum(*pair) for pair in faces)  # depths at which the three pairs of faces are entered, and left
+    outx, outy, outz = (xp.maximum(*pair) for pair in faces)
     wall = xp.maximum(inx, iny)
     depth = xp.maximum(wall, inz)
 
-    def surface(depth: Array, blur: float) -> Surface:
+    def surface(blur: float) -> Surface:
         second = xp.maximum(xp.minimum(inx, iny), xp.minimum(wall, inz))
-        top = (0.5 + (inz - wall) / blur).clip(0, 1)
-        x = (1 - top) * (0.5 + (inx - iny) / blur).clip(0, 1)
+        top = (0.5 + (inz - wall) * (1 / blur)).clip(0, 1)
+        x = (1 - top) * (0.5 + (inx - iny) * (1 / blur)).clip(0, 1)
         y = 1 - top - x
         facing_x, facing_y = -xp.sign(qx), -xp.sign(qy)
         nx = x * (facing_x * cos) - y * (facing_y * sin)
         ny = x * (facing_x * sin) + y * (facing_y * cos)
-        return Surface(nx, ny, top, 1 - (depth - second) / half)
+        return Surface(depth, nx, ny, top, 1 - (depth - second) * (1 / half))
 
-    return Meeting(depth < xp.minimum(xp.minimum(mx + wx, my + wy), mz + wz), lambda: depth, surface)
+    return Meeting(depth < xp.minimum(xp.minimum(outx, outy), outz), lambda: depth, surface)
