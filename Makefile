@@ -6,7 +6,11 @@ STAMP := $(VENV)/.installed
 
 .PHONY: demo test check clean
 
+SAMPLE := data/sample
+
 demo: $(STAMP)
+	$(BIN)/vt curate clevrer --annotations $(SAMPLE)/annotation_train --questions $(SAMPLE)/train.json --videos $(SAMPLE)/video_train \
+		--rule oracle --split sample --out demo/sample
 	$(BIN)/vt demo --out demo
 
 test: check
