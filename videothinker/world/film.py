@@ -1,7 +1,7 @@
 """Films: a roll-out as an H.264 clip like CLEVRER's (480x320, 128 frames, 25 a second).
 
-The encoder runs on one thread with fixed settings, so the same roll-out gives the same bytes with the same versions of numpy and
-PyAV.
+The encoder runs on one thread with fixed settings, so the same roll-out gives the same bytes with the same versions of numpy
+and PyAV.
 """
 
 import io
