@@ -4,6 +4,8 @@ Covers: solvers end to end, resuming, partial runs, re-scoring under another rul
 """
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,17 @@ def test_a_limited_run_says_that_it_is_partial(curated: Curated, tmp_path: Path)
     assert "partial: 4 of 18 questions" in result.stdout
     assert "partial" in (tmp_path / "report.md").read_text()
     assert store.read_json(tmp_path / "gold" / "run.json", dict[str, Any])["partial"] == {"asked": 4, "of": 18}
+
+
+def test_processes_of_torchrun_share_the_questions_and_write_one_report(curated: Curated, tmp_path: Path) -> None:
+    vt("diagnose", "--data", curated.folder, "--model", "solver:gold", "--out", tmp_path / "one")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "videothinker"]
+    command += ["diagnose", "--data", str(curated.folder), "--model", "solver:gold", "--out", str(tmp_path / "two")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("gold: no gap") == 1
+    one, two = ((tmp_path / name / "gold" / "predictions.jsonl").read_bytes() for name in ("one", "two"))
+    assert one == two
 
 
 def test_report_scores_again_under_another_rule_and_leaves_the_run_alone(curated: Curated, tmp_path: Path) -> None:

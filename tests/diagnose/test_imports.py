@@ -109,6 +109,7 @@ def test_the_split_is_that_of_the_questions(curated: Curated, tmp_path: Path) ->
     ("content", "message"),
     [
         ("", "holds no results"),
+        ("[" * 100_000, "line 1 is not JSON"),
         ("[]", "holds no results"),
         ("3", "is of type int, expected a list of results"),
         ('{"results": 3}', "expected a list of results"),

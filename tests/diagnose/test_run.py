@@ -383,5 +383,7 @@ def test_grading_keeps_truncated_replies_that_can_be_read() -> None:
     assert (graded.chosen, graded.status) == (("A",), Status.TRUNCATED)
     graded = run.grade(question, Answer(question_id="1:0", reply="<think>because the", truncated=True))
     assert (graded.chosen, graded.status) == (None, Status.TRUNCATED)
+    graded = run.grade(question, Answer(question_id="1:0", reply="Half a character: \ud83d <answer>A</answer>"))
+    assert (graded.chosen, graded.reply) == (("A",), "Half a character: ? <answer>A</answer>")
     graded = run.grade(question, Answer(question_id="1:0", reply="Who knows?"))
     assert (graded.chosen, graded.status) == (None, Status.NO_ANSWER)

@@ -1,6 +1,7 @@
 """`vt diagnose`, and the table and pages that it shares with `vt report`."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ from rich.markup import escape
 from videothinker.cli.console import err, progress_bar, warn
 from videothinker.cli.console import out as console
 from videothinker.mcq import Prompt
+from videothinker.records import no_progress
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,6 +40,10 @@ Two checkpoints on the held-out scenes, side by side:
 A first look at 200 questions, on a server that speaks the OpenAI protocol:
 
   vt diagnose --data curated --model Qwen2.5-VL-3B-Instruct --endpoint http://localhost:8000/v1 --limit 200 --out runs/look
+
+All GPUs of a machine, each with its share of the clips; kill it and go on with any number of them:
+
+  torchrun --nproc-per-node 8 -m videothinker diagnose --data curated --model runs/cdpo --out runs/dev
 """
 
 
@@ -78,7 +84,20 @@ def diagnose(
         str, typer.Option(help="Of the weights: auto, bfloat16, float16, float32.", rich_help_panel=_ASKING)
     ] = "auto",
     attention: Annotated[str, typer.Option(help="auto, flash_attention_2, sdpa or eager.", rich_help_panel=_ASKING)] = "auto",
-    decoder: Annotated[str, typer.Option(help="What reads the clips.", rich_help_panel=_ASKING)] = "auto",
+    decoder: Annotated[
+        str, typer.Option(help="What reads the clips: auto, decord, torchcodec or pyav.", rich_help_panel=_ASKING)
+    ] = "auto",
+    clip_cache: Annotated[
+        bool,
+        typer.Option(
+            "--clip-cache/--no-clip-cache",
+            help="Keep decoded frames for the next checkpoint, 8 GiB at most, in $VIDEOTHINKER_CACHE or ~/.cache/videothinker.",
+            rich_help_panel=_ASKING,
+        ),
+    ] = True,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run Python that comes with a checkpoint.", rich_help_panel=_ASKING)
+    ] = False,
     endpoint: Annotated[
         str | None,
         typer.Option(
@@ -96,6 +115,7 @@ def diagnose(
     from videothinker.curated import open_curated
     from videothinker.diagnose import run, runs
     from videothinker.diagnose.settings import Settings
+    from videothinker.diagnose.workers import worker
 
     curated = open_curated(data, videos)
     settings = Settings(
@@ -111,13 +131,24 @@ def diagnose(
         attention=attention,
         decoder=decoder,
     )
-    jobs = run.plan(run.model_names(model), curated, settings, out, endpoint=endpoint is not None, limit=limit, resume=resume)
-    kept = sum(len(job.wanted) - len(job.owed) for job in jobs)
-    if kept:
-        err.print(f"{kept:,} of {sum(len(job.wanted) for job in jobs):,} questions are answered already")
-    with progress_bar("asking", sum(len(job.owed) for job in jobs), "questions") as progress:
-        run.diagnose(jobs, lambda job: run.open_answerer(job, endpoint), progress=progress)
-    show_report(runs.load_runs(runs.folders_beside(jobs, out), curated), curated, out)
+    with worker() as (rank, world_size, barrier):
+        names = run.model_names(model)
+        jobs = run.plan(names, curated, settings, out, endpoint=endpoint is not None, limit=limit, resume=resume)
+        owed = [len(run.shard(job.owed, rank, world_size)) for job in jobs]
+        if rank == 0 and (kept := sum(len(job.wanted) - len(job.owed) for job in jobs)):
+            err.print(f"{kept:,} of {sum(len(job.wanted) for job in jobs):,} questions are answered already")
+        bar = progress_bar("asking", sum(owed), "questions") if rank == 0 else nullcontext(no_progress)
+        with bar as progress:
+            run.diagnose(
+                jobs,
+                lambda job: run.open_answerer(job, endpoint, clip_cache=clip_cache, trust_remote_code=trust_remote_code),
+                rank=rank,
+                world_size=world_size,
+                barrier=barrier,
+                progress=progress,
+            )
+    if rank == 0:
+        show_report(runs.load_runs(runs.folders_beside(jobs, out), curated), curated, out)
 
 
 def show_report(loaded: "Sequence[Run]", curated: "Curated", out: Path) -> None:

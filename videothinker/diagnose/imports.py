@@ -62,7 +62,7 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         raise VtError(f"{path}: cannot be read ({error})") from error
     try:
         whole = json.loads(text)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         rows = [
             (f"line {number}", _line(path, number, line))
             for number, line in enumerate(text.splitlines(), start=1)
@@ -84,8 +84,8 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _line(path: Path, number: int, line: str) -> Any:
     try:
         return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise VtError(f"{path}: line {number} is not JSON ({error.msg}); expected JSON, or JSON Lines") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise VtError(f"{path}: line {number} is not JSON ({error}); expected JSON, or JSON Lines") from error
 
 
 def _question_id(row: dict[str, Any], where: str) -> str:

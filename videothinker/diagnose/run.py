@@ -84,7 +84,7 @@ def plan(
             solvers.open_solver(ref, curated=curated, seed=settings.seed)  # a wrong name shows before an hour of asking others
         kind = "solver" if ref.startswith(solvers.PREFIX) else "endpoint" if endpoint else "checkpoint"
         weights = weights_hash(Path(ref)) if kind == "checkpoint" else None
-        identity = {"name": name, "model": ref, "kind": kind, "weights": weights}
+        identity: dict[str, Any] = {"name": name, "model": ref, "kind": kind, "weights": weights}
         identity |= {"settings": settings.identity(), "data": data}
         done = {}
         _check_ours(folder)
@@ -101,7 +101,7 @@ def diagnose(
     *,
     rank: int = 0,
     world_size: int = 1,
-    barrier: Callable[[], None] = lambda: None,
+    barrier: Callable[[], object] = lambda: None,
     progress: Progress = no_progress,
 ) -> None:
     """Ask what is owed and write the run folders. A model is opened only if it owes answers, and let go before the next.
@@ -120,17 +120,27 @@ def diagnose(
             _finish(job, fed)
 
 
-def open_answerer(job: Job, endpoint: str | None = None) -> Answerer:
-    """What answers for the job's REF: a built-in solver, a server at the URL `endpoint`, or a checkpoint loaded here."""
+def open_answerer(
+    job: Job, endpoint: str | None = None, *, clip_cache: bool = False, trust_remote_code: bool = False
+) -> Answerer:
+    """What answers for the job's REF: a built-in solver, a server at the URL `endpoint`, or a checkpoint loaded here.
+
+    `clip_cache` keeps decoded frames on disk, `trust_remote_code` runs Python that comes with a checkpoint.
+    """
     if job.identity["kind"] == "solver":
         return solvers.open_solver(job.ref, curated=job.curated, seed=job.settings.seed)
+    from videothinker.clips import default_cache
+
+    cache = default_cache() if clip_cache else None
     if endpoint is not None:
         from videothinker.diagnose.endpoint import open_endpoint
 
-        return open_endpoint(endpoint, job.ref, curated=job.curated, settings=job.settings)
+        return open_endpoint(endpoint, job.ref, curated=job.curated, settings=job.settings, cache=cache)
     from videothinker.diagnose.generate import open_checkpoint
 
-    return open_checkpoint(job.ref, curated=job.curated, settings=job.settings)
+    return open_checkpoint(
+        job.ref, curated=job.curated, settings=job.settings, cache=cache, trust_remote_code=trust_remote_code
+    )
 
 
 def read_predictions(folder: Path) -> dict[str, Prediction]:
@@ -187,8 +197,9 @@ def match(
 
 def grade(question: CuratedQuestion, answer: Answer) -> Prediction:
     """What an answer becomes on disk."""
-    chosen = None if answer.reply is None else mcq.parse_reply(answer.reply, len(question.options))
-    if answer.reply is None:
+    reply = None if answer.reply is None else answer.reply.encode(errors="replace").decode()  # half a character is no UTF-8
+    chosen = None if reply is None else mcq.parse_reply(reply, len(question.options))
+    if reply is None:
         status = Status.DECODE_ERROR
     elif answer.truncated:
         status = Status.TRUNCATED
@@ -196,7 +207,7 @@ def grade(question: CuratedQuestion, answer: Answer) -> Prediction:
         status = Status.NO_ANSWER if chosen is None else Status.OK
     return Prediction(
         question_id=question.question_id,
-        reply=answer.reply or "",
+        reply=reply or "",
         chosen=chosen,
         gold=question.gold,
         observer=question.observer,
