@@ -17,6 +17,7 @@ QUESTION = ("Without the red metal cube, what will happen?", ("the ball falls", 
 
 def write_clip(path: Path, height: int, width: int, shade: int, n_frames: int = 8, fps: int = 5) -> Path:
     """A square that crosses a grey table."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=fps)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"

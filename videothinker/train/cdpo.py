@@ -139,7 +139,7 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
             "height": height * sizes.patch_size,
             "width": width * sizes.patch_size,
             "video_tokens": clip.n_tokens(self._encode.merge),
-            "seconds_per_pair": clip.seconds_per_pair,
+            "seconds_per_pair": round(clip.seconds_per_pair, 6),
         }
 
     def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
@@ -219,7 +219,8 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
         mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
         n_scored, n_rows = batch["completion_ids"].size(1), self.args.per_device_train_batch_size
         with torch.no_grad(), self._as_reference() as model:
-            logps, _, _ = self._get_per_token_logps_and_entropies(model, ids, mask, n_scored, n_rows)
+            clips = {CLIP_SLOT: batch[CLIP_SLOT]}
+            logps, _, _ = self._get_per_token_logps_and_entropies(model, ids, mask, n_scored, n_rows, **clips)
         if self.objective.kl is KL.EXACT and self._hidden is not None:
             return {"reference_logps": logps, "reference_hidden": self._hidden}
         return {"reference_logps": logps}
@@ -299,10 +300,10 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
         exact = self.objective.kl is KL.EXACT
         nats = tokens if exact else k3(log_ratio, clamp)
         clamped = torch.zeros_like(nats) if exact else (log_ratio.abs() >= clamp).float()
-        sums = torch.stack([(nats * mask).sum(), (clamped * mask).sum(), mask.sum().float()])
-        total_nats, total_clamped, n_tokens = self.accelerator.reduce(sums, reduction="sum").tolist()
-        self._metrics[self._mode]["kl"].append(total_nats / max(n_tokens, 1))
-        self._metrics[self._mode]["clamped_share"].append(total_clamped / max(n_tokens, 1))
+        everyone = torch.ones(len(mask), device=mask.device)
+        means = torch.stack([mean_over_replies(values, mask, everyone) for values in (nats, clamped)])
+        for name, value in zip(("kl", "clamped_share"), self.accelerator.reduce(means, reduction="mean").tolist(), strict=True):
+            self._metrics[self._mode][name].append(value)
 
     # Resuming
 

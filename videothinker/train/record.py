@@ -30,7 +30,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     accuracy: float | None = msgspec.field(name="reward/accuracy", default=None)
     format: float | None = msgspec.field(name="reward/format", default=None)
     kl: float | None
-    """Divergence between policy and reference, nats a token: k3 (also where the loss takes the bounded form), or exact."""
+    """Divergence between policy and reference, nats: k3 (also where the loss takes the bounded form), or exact; averaged as in
+    the loss, over each reply's tokens and then over replies."""
     clamped_share: float | None
     """Share of tokens whose log-ratio reached kl_clamp; there the divergence has no gradient."""
     zero_advantage_share: float | None

@@ -11,6 +11,7 @@ import hashlib
 import os
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -367,9 +368,12 @@ def _run(
     keep: bool,
 ) -> tuple[Summary, dict[str, Any]]:
     from transformers.trainer_utils import get_last_checkpoint
+    from transformers.utils import logging
 
     from videothinker.train.record import Recorder
 
+    logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", r".*checkpointing.* is deprecated", FutureWarning)  # TRL 1.16 reads the old names
     args = grpo_arguments(config, out)
     if not keep:
         args.save_strategy = "no"

@@ -196,7 +196,9 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     observational_loss: Share = 0.05
     """It may lose at most this on observational ones, or it is broken rather than biased; measured ones gained 3.6."""
     reliance_rise: Share = 0.05
-    """Its share of inferential answers that equal the observer's must rise by this; measured: 6 to 32 percent."""
+    """Its share of inferential answers that equal the observer's must rise by this; measured: from 6 to 32 percent."""
+    least_questions: Positive = 100
+    """Of each category, or the differences above are noise: at 100 questions an accuracy's standard error is up to 5 points."""
 
 
 class Saving(msgspec.Struct, frozen=True, kw_only=True):

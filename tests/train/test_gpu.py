@@ -1,0 +1,58 @@
+"""What only a GPU can show: the captured graph writes what plain steps write, from up-to-date weights; skipped elsewhere."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from train.trainers import make_trainer, rows, stage
+
+from videothinker.train.sampling import Sampler, _Decoder
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+def replies(trainer: Any, sampler: Sampler, assets: Path) -> list[list[int]]:
+    ids, _, fields = trainer._tokenize_prompts([row["prompt"] for row in rows(assets, 5)])
+    return sampler.sample(trainer.model, ids, fields)
+
+
+def nearly_greedy(trainer: Any) -> Sampler:
+    hidden = trainer.args.generation_kwargs["suppress_tokens"]
+    pad = trainer.processing_class.tokenizer.pad_token_id
+    return Sampler(eos=trainer.eos_token_ids, pad=pad, suppress=hidden, max_new_tokens=24, temperature=1e-4)
+
+
+@pytest.mark.parametrize("overrides", [(), ("lora.rank=4",)])
+def test_the_graph_writes_what_plain_steps_write_before_and_after_an_update(
+    assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...]
+) -> None:
+    captured = []
+    monkeypatch.setattr(torch.Tensor, "exponential_", lambda noise: noise.fill_(1.0))  # bfloat16 ties: the first one wins
+    monkeypatch.setattr(
+        _Decoder, "_capture", lambda self, capture=_Decoder._capture: (capture(self), captured.append(self._graph))
+    )
+    trainer = make_trainer(assets, tmp_path, stage("grpo", "model.precision=bf16", *overrides))
+    graph = nearly_greedy(trainer)
+    before = replies(trainer, graph, assets)
+    assert None not in captured
+    assert len(captured) == 1
+    with torch.no_grad():
+        for parameter in trainer.model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.2 * torch.randn_like(parameter))
+    after = replies(trainer, graph, assets)
+    assert before != after
+    monkeypatch.setattr(_Decoder, "_capture", lambda self: None)
+    plain = nearly_greedy(trainer)
+    assert replies(trainer, plain, assets) == after
+
+
+def test_draws_differ_from_token_to_token_and_batch_to_batch(assets: Path, tmp_path: Path) -> None:
+    """A graph replays kernels, but must not replay their random numbers."""
+    trainer = make_trainer(assets, tmp_path, stage("grpo", "model.precision=bf16"))
+    sampler = nearly_greedy(trainer)
+    sampler.temperature = 100.0
+    first, second = replies(trainer, sampler, assets), replies(trainer, sampler, assets)
+    assert first != second
+    assert min(len(set(reply)) for reply in first) > 6

@@ -1,0 +1,198 @@
+"""A stage from curated folder to finished run: files, resuming to the bit, refusals, and the command line around it."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow.parquet as pq
+import pytest
+import torch
+from curated_factory import a_question
+from train.trainers import TINY, stage, write_clip
+from transformers import AutoModelForImageTextToText
+from typer.testing import CliRunner
+
+from videothinker import store
+from videothinker.cli import app
+from videothinker.cli.train import train_stage
+from videothinker.curated import Curated, Manifest, open_curated
+from videothinker.errors import VtError
+from videothinker.records import Category, Rule
+from videothinker.train import run
+from videothinker.train.record import Row
+from videothinker.train.stages import StageConfig
+
+
+@pytest.fixture
+def curated(tmp_path: Path) -> Curated:
+    """Four scenes with clips and two questions each; half of the questions are observational under the oracle rule."""
+    folder = tmp_path / "curated"
+    questions = [
+        a_question(f"{scene}:{qid}", gold="A", observer="A" if qid else "B", problem_id=2 * scene + qid + 1, n_options=3)
+        for scene in range(4)
+        for qid in (0, 1)
+    ]
+    for question in questions:
+        write_clip(folder / "videos" / question.video, 56, 84, 30 * question.scene_index)
+    for split in ("train", "dev"):
+        store.write_json(folder / f"{split}.json", questions)
+    splits = {"train": 8, "dev": 8}
+    store.write_json(folder / "manifest.json", Manifest(rule=Rule.ORACLE, seed=42, videos_root="videos", splits=splits))
+    return open_curated(folder)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).state_dict()
+    return found
+
+
+def train(config: StageConfig, curated: Curated, assets: Path, out: Path, **arguments: Any) -> Any:
+    return run.train(config, data=curated, start=str(assets / "start"), out=out, **arguments)
+
+
+def test_a_finished_cdpo_run_holds_what_the_contract_names(curated: Curated, assets: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    train(stage("cdpo"), curated, assets, out, bias=str(assets / "bias"))
+    rows = store.read_jsonl(out / "metrics.jsonl", dict)
+    names = "step loss reward reward/accuracy reward/format kl clamped_share zero_advantage_share entropy length grad_norm"
+    assert all(set(row) == {*names.split(), "seconds", "tokens", "alarms"} for row in rows)
+    assert [row["step"] for row in rows] == [1, 2]
+    assert all(row["kl"] > 0 for row in rows)
+    record = store.read_json(out / "run.json", dict[str, Any])
+    assert record["finished"]
+    assert record["settings"]["objective"]["repulsion"] == 0.5
+    assert record["bias_model"]["sha256"] != record["model"]["sha256"]
+    assert record["fed"] == {"n_frames": 4, "height": 56, "width": 84, "video_tokens": 12, "seconds_per_pair": 0.8}
+    replies = pq.read_table(out / "completions.parquet").to_pylist()
+    assert len(replies) == 2 * 2 * 4
+    assert {reply["question_id"] for reply in replies} <= {question.question_id for question in curated.questions("train")}
+    assert "frozen bias model" in (out / "README.md").read_text()
+    start, end = weights(assets / "start"), weights(out)
+    assert any(not torch.equal(start[name], end[name]) for name in start)
+
+
+def test_a_killed_run_goes_on_to_the_same_weights_and_records(curated: Curated, assets: Path, tmp_path: Path) -> None:
+    config = stage("cdpo", "optimizer.steps=4", "saving.save_every=2")
+    for name in ("whole", "killed"):
+        seen: list[int] = []
+
+        def stop(row: Row, name: str = name, seen: list[int] = seen) -> None:
+            seen.append(row.step)
+            if name == "killed" and row.step == 3:
+                raise KeyboardInterrupt
+
+        try:
+            train(config, curated, assets, tmp_path / name, bias=str(assets / "bias"), report=stop)
+        except KeyboardInterrupt:
+            assert not store.read_json(tmp_path / name / "run.json", dict[str, Any])["finished"]
+    train(config, curated, assets, tmp_path / "killed", bias=str(assets / "bias"))
+    whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    rows = [store.read_jsonl(tmp_path / name / "metrics.jsonl", Row) for name in ("whole", "killed")]
+    same = [[msgspec.structs.replace(row, seconds=None) for row in each] for each in rows]
+    assert same[0] == same[1]
+    replies = [pq.read_table(tmp_path / name / "completions.parquet") for name in ("whole", "killed")]
+    assert replies[0].equals(replies[1])
+
+
+def test_the_same_folder_refuses_other_settings_and_a_second_run(curated: Curated, assets: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    config = stage("grpo", "optimizer.steps=1")
+    train(config, curated, assets, out)
+    with pytest.raises(VtError, match="holds this very run, finished"):
+        train(config, curated, assets, out)
+    with pytest.raises(VtError, match="other settings, data or checkpoints"):
+        train(stage("grpo", "optimizer.steps=1", "seed=1"), curated, assets, out)
+    with pytest.raises(VtError, match=r"is not empty and holds no run\.json"):
+        train(config, curated, assets, curated.folder)
+
+
+def test_stage_one_takes_observational_questions_under_the_rule_it_is_given(curated: Curated) -> None:
+    config = stage("bias")
+    own = run.training_questions(curated, config, None)
+    assert {question.oracle for question in own} == {Category.OBSERVATIONAL}
+    assert len(own) == 4
+    assert len(run.training_questions(curated, config, Rule.ANY_OPTION)) == 8
+    assert len(run.training_questions(curated, stage("grpo"), None)) == 8
+
+
+def test_questions_are_drawn_by_content_so_that_a_larger_draw_adds_to_a_smaller(curated: Curated) -> None:
+    drawn = [
+        {question.question_id for question in run.training_questions(curated, stage("grpo", f"data.n_questions={n}"), None)}
+        for n in (3, 5)
+    ]
+    assert len(drawn[0]) == 3
+    assert drawn[0] < drawn[1]
+
+
+def test_a_missing_clip_is_refused_before_any_model_is_loaded(curated: Curated, assets: Path, tmp_path: Path) -> None:
+    (curated.folder / "videos" / "video_00002.mp4").unlink()
+    with pytest.raises(VtError, match=r"2 of 8 training questions lack their clip.*video_00002\.mp4"):
+        train(stage("grpo"), curated, Path("no such model"), tmp_path / "out")
+
+
+def test_labels_that_an_observer_answers_badly_are_called_out(curated: Curated) -> None:
+    told: list[str] = []
+    run._warn_about_observer(run.training_questions(curated, stage("bias"), None), told.append)
+    assert told == []
+    run._warn_about_observer(run.training_questions(curated, stage("bias"), Rule.ANY_OPTION), told.append)
+    assert "an observer answers only 50%" in told[0]
+
+
+def test_repulsion_needs_a_bias_model(curated: Curated, assets: Path, tmp_path: Path) -> None:
+    with pytest.raises(VtError, match=r"needs a bias model.*--bias-model"):
+        train(stage("cdpo"), curated, assets, tmp_path / "out")
+
+
+def test_an_alarm_can_stop_the_run(curated: Curated, assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from videothinker.train.record import Watch
+
+    monkeypatch.setattr(Watch, "look", lambda self, row: ("too long",) if row.step == 2 else ())
+    told: list[str] = []
+    config = stage("grpo", "optimizer.steps=5", "alarms.stop=true", "saving.save_every=5")
+    summary = train(config, curated, assets, tmp_path / "out", warn=told.append)
+    assert summary.steps == 2
+    assert told == ["step 2: too long"]
+    assert (tmp_path / "out" / "checkpoint-2").is_dir()
+
+
+def write_toml(path: Path, name: str) -> Path:
+    sections = {section: dict(values) for section, values in TINY.items()}
+    if name == "cdpo":
+        sections["objective"] = {"repulsion": 0.5}
+    lines = [f'stage = "{name}"']
+    for section, values in sections.items():
+        lines.append(f"[{section}]")
+        lines += [f"{key} = {str(value).lower() if isinstance(value, bool) else repr(value)}" for key, value in values.items()]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_the_commands_from_bias_through_its_gate_to_cdpo(curated: Curated, assets: Path, tmp_path: Path) -> None:
+    def vt(*arguments: object) -> Any:
+        return CliRunner().invoke(app, ["train", *map(str, arguments)])
+
+    common = ("--data", curated.folder, "--model", assets / "start")
+    bias = vt("bias", "--config", write_toml(tmp_path / "bias.toml", "bias"), *common, "--out", tmp_path / "bias")
+    assert bias.exit_code == 0, bias.output
+    gate = store.read_json(tmp_path / "bias" / "gate.json", dict[str, Any])
+    assert not gate["passed"]
+    assert gate["start"]["n_inferential"] == gate["bias"]["n_inferential"] == 4
+    config = write_toml(tmp_path / "cdpo.toml", "cdpo")
+    arguments = ("cdpo", "--config", config, *common, "--bias-model", tmp_path / "bias", "--out", tmp_path / "cdpo")
+    refused = vt(*arguments)
+    assert isinstance(refused.exception, VtError)
+    assert "is no shortcut model" in str(refused.exception)
+    same = vt(*arguments, "--force", "--dry-run")  # nothing earned, so nothing learnt: the bias model is its start
+    assert isinstance(same.exception, VtError)
+    assert "very weights that training starts from" in str(same.exception)
+    forced = vt(*arguments[:-4], "--bias-model", assets / "bias", "--out", tmp_path / "cdpo", "--force", "--dry-run")
+    assert forced.exit_code == 0, forced.output
+    assert "peak memory" in forced.output
+    assert "tokens each" in forced.output
+    assert not (tmp_path / "cdpo").exists()
+
+
+def test_the_function_for_other_commands_returns_what_the_run_came_to(curated: Curated, assets: Path, tmp_path: Path) -> None:
+    summary = train_stage(stage("grpo", "optimizer.steps=1"), curated, start=str(assets / "start"), folder=tmp_path / "out")
+    assert (summary.steps, summary.trainable) == (1, summary.parameters)

@@ -1,0 +1,117 @@
+"""Every shipped config loads and says what the paper says; settings that cannot be right are refused, all at once."""
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from videothinker.errors import VtError
+from videothinker.train.stages import Stage, StageConfig, load_stage, make_stage
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+FILES = sorted(CONFIGS.glob("*.toml"))
+
+
+def test_there_is_a_config_for_every_stage_size_and_way() -> None:
+    kinds = ("3b", "7b", "3b-lora", "7b-lora", "tiny")
+    assert {path.stem for path in FILES} >= {f"{stage}-{kind}" for stage in Stage for kind in kinds}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_shipped_config_loads(path: Path) -> None:
+    config = load_stage(Stage(path.stem.split("-")[0]), path)
+    assert config.lora is not None if "lora" in path.stem else config.lora is None
+    assert (config.objective.repulsion > 0) is (config.stage is Stage.CDPO)
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if "3b." in path.name], ids=lambda path: path.stem)
+def test_the_full_3b_configs_hold_the_papers_values(path: Path) -> None:
+    """Paper, section 4, and the official code's particulars."""
+    config = load_stage(Stage(path.stem.split("-")[0]), path)
+    assert config.data.n_questions == 1000
+    assert (config.data.n_frames, config.data.max_pixels) == (16, 128 * 28 * 28)
+    assert (config.rollouts.n_replies, config.rollouts.max_new_tokens, config.rollouts.temperature) == (8, 768, 1.0)
+    assert (config.optimizer.steps, config.optimizer.learning_rate, config.optimizer.max_grad_norm) == (500, 1e-6, 20.0)
+    assert config.model.train_vision
+    assert config.seed == 42
+    assert (config.objective.clip_low, config.objective.clip_high) == (0.2, 0.28)
+    if config.stage is Stage.CDPO:
+        assert (config.objective.repulsion, config.objective.kl, config.objective.kl_clamp) == (0.01, "k3", 11.0)
+
+
+def test_the_baseline_is_cdpo_without_repulsion() -> None:
+    for kind in ("3b", "7b", "tiny"):
+        cdpo, grpo = (load_stage(stage, CONFIGS / f"{stage}-{kind}.toml") for stage in (Stage.CDPO, Stage.GRPO))
+        assert msgspec.structs.replace(cdpo, stage=Stage.GRPO, objective=grpo.objective) == grpo
+
+
+def test_the_parallel_files_name_what_they_are() -> None:
+    names = {path.name: path.read_text() for path in (CONFIGS / "accelerate").glob("*.yaml")}
+    assert set(names) == {"ddp.yaml", "fsdp.yaml", "zero2.yaml", "zero3.yaml"}
+    assert "fsdp_version: 2" in names["fsdp.yaml"]
+    assert "zero_stage: 2" in names["zero2.yaml"]
+    assert "zero_stage: 3" in names["zero3.yaml"]
+
+
+def test_overrides_take_toml_values_and_plain_words() -> None:
+    config = make_stage(
+        Stage.CDPO,
+        {"objective": {"repulsion": 0.01}},
+        ["objective.repulsion=0.02", "objective.kl = bounded", "seed=7", 'saving.report_to=["tensorboard"]', "lora.rank=8"],
+    )
+    assert config.objective.repulsion == 0.02
+    assert config.objective.kl == "bounded"
+    assert config.seed == 7
+    assert config.saving.report_to == ("tensorboard",)
+    assert config.lora is not None
+    assert config.lora.rank == 8
+
+
+def test_overrides_leave_the_rest_of_a_section_alone() -> None:
+    raw = {"optimizer": {"steps": 7}}
+    assert make_stage(Stage.GRPO, raw, ["optimizer.learning_rate=1e-3"]).optimizer.steps == 7
+    assert raw == {"optimizer": {"steps": 7}}
+
+
+def test_all_violations_are_told_at_once() -> None:
+    raw = {"sead": 1, "objective": {"repulsion": -1, "kl": "k4"}, "rollouts": {"n_replies": 1}, "lora": {"rank": 0}}
+    with pytest.raises(VtError) as caught:
+        make_stage(Stage.CDPO, raw)
+    for name in ("sead", "objective.repulsion", "objective.kl", "rollouts.n_replies", "lora.rank"):
+        assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stage", "overrides", "why"),
+    [
+        (Stage.GRPO, ["stage=bias"], "vt train bias"),
+        (Stage.CDPO, [], "repulsion = 0"),
+        (Stage.BIAS, ["objective.repulsion=0.1"], "only `vt train cdpo`"),
+        (Stage.GRPO, ["rollouts.rows_per_forward=3"], "does not divide"),
+        (Stage.GRPO, ["rollouts.engine=vllm"], "passes it no clips"),
+        (Stage.GRPO, ["rollouts.updates_per_batch=3", "saving.save_every=4"], "a resumed run would differ"),
+        (Stage.GRPO, ['saving.report_to=["paper"]'], "known are tensorboard"),
+        (Stage.GRPO, ["objective=3"], "objective: is not a section"),
+        (Stage.GRPO, ["optimizer.steps"], "is not SECTION.KEY=VALUE"),
+        (Stage.GRPO, ["a.b.c=1"], "is not SECTION.KEY=VALUE"),
+    ],
+)
+def test_contradictions_are_refused(stage: Stage, overrides: list[str], why: str) -> None:
+    with pytest.raises(VtError, match=why):
+        make_stage(stage, {}, overrides)
+
+
+def test_a_file_that_is_not_there_or_not_toml(tmp_path: Path) -> None:
+    with pytest.raises(VtError, match="cannot be read"):
+        load_stage(Stage.GRPO, tmp_path / "none.toml")
+    (tmp_path / "x.toml").write_text("seed = ")
+    with pytest.raises(VtError, match="is not TOML"):
+        load_stage(Stage.GRPO, tmp_path / "x.toml")
+
+
+def test_a_resolved_config_reads_back_as_itself() -> None:
+    for path in FILES:
+        config = load_stage(Stage(path.stem.split("-")[0]), path)
+        assert msgspec.json.decode(msgspec.json.encode(config), type=StageConfig) == config
+        assert tomllib.loads(path.read_text())["stage"] == config.stage

@@ -1,0 +1,45 @@
+"""Two CDPO steps on injected roll-outs, by as many processes as launch it; the main one saves the weights (test_parallel)."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from train.trainers import make_trainer, stage
+
+
+def injected(prompt_ids: list[list[int]], *_: Any, **__: Any) -> tuple[list[list[int]], None]:
+    """Replies that depend on a prompt's tokens and on how often it came before in the batch, of mixed lengths."""
+    count: dict[tuple[int, ...], int] = {}
+    replies = []
+    for prompt in prompt_ids:
+        turn = count[tuple(prompt)] = count.get(tuple(prompt), -1) + 1
+        replies.append([100 + (7 * turn + 11 * i + sum(prompt)) % 200 for i in range(3 + 2 * turn)])
+    return replies, None
+
+
+def length(completion_ids: list[list[int]], **_: Any) -> list[float]:
+    return [float(len(ids) % 5) for ids in completion_ids]
+
+
+def main(assets: Path, out: Path, *overrides: str) -> None:
+    config = stage("cdpo", "rollouts.rows_per_forward=2", *overrides)
+    trainer = make_trainer(assets, out / "run", config, reward_funcs=[length], save_strategy="no", max_grad_norm=1e9)
+    trainer._generate_single_turn = injected
+    optimizer = torch.optim.SGD(trainer.model.parameters(), lr=0.1)
+    trainer.optimizer = optimizer
+    trainer.lr_scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    trainer.create_optimizer = lambda *_args: optimizer
+    trainer.train()
+    if trainer.accelerator.is_main_process:
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        log = [row for row in trainer.state.log_history if "kl" in row]
+        shown = [{name: row[name] for name in ("kl", "reward", "frac_reward_zero_std", "grad_norm")} for row in log]
+        torch.save({"weights": model.state_dict(), "log": shown, "world": trainer.args.world_size}, out / "end.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])
