@@ -44,7 +44,7 @@ def test_diagnose_writes_runs_and_report_and_tells_the_numbers(curated: Curated,
     for name in ("chance", "prior", "top"):
         assert name in rows
     assert "observer: looks rather than reasons" in result.stdout
-    assert "top: no gap between looking and reasoning" in result.stdout
+    assert "top: no gap shown between looking and reasoning" in result.stdout
     summary = store.read_json(out / "summary.json", dict[str, Any])
     assert set(summary["references"]) == {"chance", "prior", "observer"}
     assert {(row["before"], row["after"]) for row in summary["comparisons"]} == {("observer", "top")}

@@ -428,7 +428,7 @@ def answered(questions: list[CuratedQuestion], letters: str) -> metrics.Metrics:
 @pytest.mark.parametrize(
     ("observational", "inferential", "expected"),
     [
-        ("g", "g", "no gap between looking and reasoning"),
+        ("g", "g", "no gap shown between looking and reasoning"),
         ("g", "o", "looks rather than reasons"),
         ("g", "w", "worse on inferential questions, but not with the observer's errors"),
         ("w", "g", "better on inferential than on observational questions"),

@@ -467,7 +467,7 @@ def verdict(metrics: Metrics) -> str:
         return "worse on inferential questions, but not with the observer's errors"
     if high < 0:
         return "better on inferential than on observational questions"
-    return "no gap between looking and reasoning"
+    return "no gap shown between looking and reasoning"
 
 
 def _is_guessing(pool: Pool) -> bool:
