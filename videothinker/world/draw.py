@@ -23,7 +23,7 @@ from videothinker.world.table import HALF_SIZE, SHAPES
 
 _LARGE = WIDTH * HEIGHT // 4
 """From this many pixels a picture on, 4 rays a pixel find the outlines and one its shade; below, 16 rays do both."""
-_RAYS_CPU, _RAYS_GPU = 24 * WIDTH * HEIGHT, 4096 * WIDTH * HEIGHT
+_RAYS_CPU, _RAYS_GPU = 32 * WIDTH * HEIGHT, 4096 * WIDTH * HEIGHT
 """Rays of a pass, counted over whole pictures: on a CPU few enough for its cache, on a GPU many enough to fill it."""
 _WHITEST = 254
 """Brightest an object gets; 1 below white, so that rounding twice cannot pass 255."""
@@ -215,6 +215,10 @@ class _Canvas:
         n_inside = self.inside.shape[1]
         self.blur = camera.DISTANCE / camera.FOCAL * WIDTH / width / n_inside**0.5  # between rays, on an object at the origin
         self.floor = self._put(light.floor(width, height))
+        if device is None:
+            # glibc returns freed memory to the system at once, and a quarter of the time goes into getting it back, until it
+            # has seen a block of this size freed: then it keeps twice as much. The block itself is never touched.
+            np.empty(31 << 20, dtype=np.uint8)
 
     def draw(self, stage: _Stage) -> Array:
         """(F, 3, height, width) uint8."""
