@@ -22,7 +22,7 @@ Backend = Literal["auto", "decord", "torchcodec", "pyav"]
 Frames = NDArray[np.uint8]
 """(n, height, width, 3) RGB."""
 
-_PACKAGES: dict[Backend, str] = {"decord": "decord", "torchcodec": "torchcodec.decoders", "pyav": "av"}  # fastest first
+_PACKAGES: dict[Backend, str] = {"decord": "decord", "torchcodec": "torchcodec", "pyav": "av"}  # fastest first
 _BLOCK = 16  # frames held at full size at a time
 
 
@@ -77,9 +77,10 @@ def resolve(backend: Backend) -> Backend:
 def _loads(package: str) -> bool:
     try:
         importlib.import_module(package)
-    except (ImportError, OSError, RuntimeError):  # torchcodec without FFmpeg's libraries raises RuntimeError
+    except (ImportError, OSError, RuntimeError):  # torchcodec to 0.16 without FFmpeg's libraries raises RuntimeError
         return False
-    return True
+    # torchcodec from 0.17 loads without them all the same, and then has no version of them
+    return package != "torchcodec" or importlib.import_module(package).ffmpeg_major_version is not None
 
 
 def clip_indices(n_total: int, n_frames: int | None) -> tuple[int, ...]:
@@ -223,6 +224,10 @@ def _torchcodec(path: Path) -> _Source:
         reader = VideoDecoder(str(path), dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact")
     except (RuntimeError, ValueError) as error:
         raise ClipError(f"{path}: cannot be opened ({_first_line(error)})") from error
+
+    said, found = reader.metadata.num_frames_from_header, reader.metadata.num_frames_from_content
+    if said is not None and found is not None and found < said:  # torchcodec itself would take it for a shorter clip
+        raise ClipError(f"{path}: has {found} of its {said} frames; it is cut short")
 
     def decode(indices: tuple[int, ...]) -> Iterator[Frames]:
         try:

@@ -1,0 +1,77 @@
+"""`vt diagnose` on a real checkpoint, from the command line to the files: alone, on two processes, and after damage."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from videothinker import store
+from videothinker.cli import app
+from videothinker.curated import Curated
+from videothinker.records import Prediction, Status
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("VIDEOTHINKER_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def options(curated: Curated, checkpoint: Path, out: Path) -> list[str]:
+    asked = ["--max-new-tokens", "40", "--batch-size", "4"]
+    return ["diagnose", "--data", str(curated.folder), "--model", f"taught={checkpoint}", "--out", str(out), *asked]
+
+
+def diagnose(curated: Curated, checkpoint: Path, out: Path) -> dict[str, Any]:
+    with pytest.raises(SystemExit) as end:
+        app(options(curated, checkpoint, out))
+    assert end.value.code == 0
+    return store.read_json(out / "taught" / "metrics.json", dict[str, Any])
+
+
+def test_a_taught_checkpoint_scores_all_of_its_questions(
+    taught: Path, colours: Curated, tmp_path: Path, own_cache: Path
+) -> None:
+    metrics = diagnose(colours, taught, tmp_path / "out")
+    assert metrics["all"]["per_question"]["value"] == 1.0
+    assert metrics["all"]["n_questions"] == 6
+    record = store.read_json(tmp_path / "out" / "taught" / "run.json", dict[str, Any])
+    assert record["fed"]["fed"] == [{"n_clips": 3, "frames": 16, "height": 56, "width": 84, "video_tokens": 48}]
+    assert len(list((own_cache / "clips").iterdir())) == 3
+
+
+def test_two_processes_give_what_one_gives(taught: Path, colours: Curated, tmp_path: Path) -> None:
+    diagnose(colours, taught, tmp_path / "one")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "videothinker"]
+    result = subprocess.run(
+        [*launch, *options(colours, taught, tmp_path / "two")],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    names = ["predictions.jsonl", "metrics.json"]
+    for name in names:
+        assert (tmp_path / "two" / "taught" / name).read_bytes() == (tmp_path / "one" / "taught" / name).read_bytes()
+
+
+def test_a_damaged_clip_is_left_out_and_asked_again_once_it_is_mended(taught: Path, colours: Curated, tmp_path: Path) -> None:
+    assert colours.videos_root is not None
+    clip = colours.videos_root / "red.mp4"
+    whole = clip.read_bytes()
+    clip.write_bytes(whole[:700])
+    metrics = diagnose(colours, taught, tmp_path / "out")
+    assert (metrics["all"]["n_decode_error"], metrics["all"]["n_questions"]) == (2, 4)
+    assert metrics["all"]["per_question"]["value"] == 1.0
+    rows = store.read_jsonl(tmp_path / "out" / "taught" / "predictions.jsonl", Prediction)
+    lost = [row for row in rows if row.status is Status.DECODE_ERROR]
+    assert [row.question_id for row in lost] == ["0:0", "0:1"]
+    assert all("red.mp4" in (row.error or "") for row in lost)
+    clip.write_bytes(whole)
+    metrics = diagnose(colours, taught, tmp_path / "out")
+    assert (metrics["all"]["n_decode_error"], metrics["all"]["n_questions"]) == (0, 6)
+    assert metrics["all"]["per_question"]["value"] == 1.0
