@@ -18,6 +18,9 @@ EPILOG = """[bold]Examples[/bold]
 SEED = 1
 """Of the demo's world. Any seed will do; it is fixed so that two people who talk about the demo see the same pages."""
 
+SIZE = "360x240"
+"""Of the clips: smaller than CLEVRER's 480x320, so that 180 of them take half a minute."""
+
 DEV_SHARE = 0.5
 """Half of the scenes are held out: a tenth, the usual share, would be six scenes."""
 
@@ -38,8 +41,8 @@ def demo(
 
     world_dir, curated, runs = folder / "world", folder / "curated", folder / "runs"
     _step("A world in CLEVRER's format, in which the truth about every counterfactual is known and filmed")
-    _command(f"vt world make {world_dir} --scenes {scenes} --seed {SEED} --counterfactual-videos")
-    world.make(world_dir, scenes=scenes, seed=SEED, counterfactual_videos=True)
+    _command(f"vt world make {world_dir} --scenes {scenes} --seed {SEED} --size {SIZE} --counterfactual-videos")
+    world.make(world_dir, scenes=scenes, seed=SEED, size=SIZE, counterfactual_videos=True)
 
     _step("Which questions can be answered from what was seen, and which need the counterfactual?")
     annotations, questions, videos = world_dir / "annotation_train", world_dir / "train.json", world_dir / "video_train"

@@ -1,21 +1,10 @@
-"""How fast roll-outs are drawn and filmed, what compression changes, and what the pictures look like.
+"""The drawing sections of benchmarks/world.py: clips, what compression changes, frames for training, a contact sheet."""
 
-    python benchmarks/world_draw.py                          # clips on the CPU, compression, frames for training
-    python benchmarks/world_draw.py --only frames --device cuda
-    python benchmarks/world_draw.py --sheet docs/img/world.png
-
-Sections: `clips` (480x320 clips a second on one core, and where the time goes), `compression` (how decoded clips differ from
-what was drawn, at 480x320 and made smaller), `frames` (small frames a second for training batches, by numpy or on a device).
-"""
-
-import argparse
 import io
 import itertools
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +12,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from videothinker import store
 from videothinker.records import SceneObject
 from videothinker.world import draw
 from videothinker.world.simulate import Rollout, simulate
@@ -177,33 +165,3 @@ def rollout_of_color(color: str, rng: np.random.Generator) -> Rollout:
     location = np.array([spots], dtype=np.float32) + np.r_[rng.uniform(-0.2, 0.2, 2), 0].astype(np.float32)
     still = np.zeros_like(location)
     return Rollout(objects, location, rng.uniform(0, 1.6, (1, 6)).astype(np.float32), still, still, ())
-
-
-SECTIONS: dict[str, Callable[[argparse.Namespace], Result]] = {
-    "clips": lambda a: clips(a.scenes, a.seed),
-    "compression": lambda a: compression(min(a.scenes, 8), a.seed),
-    "frames": lambda a: frames(a.device, a.seed),
-}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="speed of drawing and filming, and what compression changes")
-    parser.add_argument("--only", choices=SECTIONS, action="append", help="a section; may be given several times")
-    parser.add_argument("--scenes", type=int, default=16)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--device", help="torch device of the section `frames`, such as cuda; numpy when not given")
-    parser.add_argument("--sheet", type=Path, help="only write a contact sheet to this PNG")
-    parser.add_argument("--out", type=Path, help="also write the numbers to this JSON file")
-    arguments = parser.parse_args()
-    if arguments.sheet:
-        buffer = io.BytesIO()
-        sheet(arguments.seed).save(buffer, "PNG", optimize=True)
-        store.write_bytes(arguments.sheet, buffer.getvalue())
-        return
-    results = {name: SECTIONS[name](arguments) for name in arguments.only or SECTIONS}
-    if arguments.out:
-        store.write_json(arguments.out, {**results, "argv": sys.argv[1:], "provenance": store.provenance()})
-
-
-if __name__ == "__main__":
-    main()
