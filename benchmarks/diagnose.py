@@ -166,23 +166,23 @@ def keep_going(loaded: Loaded, settings: Settings) -> None:
     loaded.model.generation_config.min_new_tokens = settings.max_new_tokens
 
 
-def vision_seconds(loaded: Loaded, curated: Curated, question: CuratedQuestion, settings: Settings) -> float:
-    """Median seconds that the vision tower takes for one clip."""
+def vision_seconds(loaded: Loaded, curated: Curated, question: CuratedQuestion, settings: Settings, n_at_once: int) -> float:
+    """Median seconds a clip that the vision tower takes, given `n_at_once` clips."""
     path = curated.clip(question)
     assert path is not None
     clip = read_clip(path, n_frames=settings.n_frames)
     checkpoint = Checkpoint(loaded, curated=curated, settings=settings)
     inputs = checkpoint._process(checkpoint._chat(question), clip)
+    pixels = torch.cat([inputs["pixel_values_videos"]] * n_at_once)
+    grid = torch.cat([inputs["video_grid_thw"]] * n_at_once)
     seconds = []
     for _ in range(5):
         synchronize()
         start = time.perf_counter()
         with torch.inference_mode():
-            loaded.model.base_model.get_video_features(
-                inputs["pixel_values_videos"], inputs["video_grid_thw"], return_dict=True
-            )
+            loaded.model.base_model.get_video_features(pixels, grid, return_dict=True)
         synchronize()
-        seconds.append(time.perf_counter() - start)
+        seconds.append((time.perf_counter() - start) / n_at_once)
     return statistics.median(seconds)
 
 
@@ -279,11 +279,14 @@ def main() -> None:
             "frames": args.frames,
             "tokens": args.tokens,
             "plain": {"n_questions": len(plain), "questions_per_second": 1 / statistics.mean(plain), "seconds": plain},
-            "vision_seconds_a_clip": {"one window at a time": vision_seconds(loaded, curated, questions[0], settings)},
+            "vision_seconds_a_clip": {"one window at a time": vision_seconds(loaded, curated, questions[0], settings, 1)},
             "ours": [],
         }
         batch_windows(loaded.model)
-        result["vision_seconds_a_clip"]["windows in batches"] = vision_seconds(loaded, curated, questions[0], settings)
+        for n in (1, 8):
+            result["vision_seconds_a_clip"][f"windows in batches, {n} clips"] = vision_seconds(
+                loaded, curated, questions[0], settings, n
+            )
         for batch_size in args.batch_sizes:
             sized = msgspec.structs.replace(settings, batch_size=batch_size)
             row = ours(loaded, curated, questions, sized)

@@ -26,6 +26,7 @@ from transformers import (
     LogitsProcessorList,
 )
 from transformers import __version__ as transformers_version
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import is_flash_attn_2_available, logging
 
 from videothinker import mcq
@@ -42,6 +43,9 @@ N_FRAMES, MAX_PIXELS = 32, 256 * 28 * 28
 """What a checkpoint is fed whose processor does not sample frames by itself (paper, evaluation set-up)."""
 
 ADAPTER = "adapter_config.json"
+
+_CLIPS_AT_ONCE = 8
+"""Clips that the vision tower sees in one call: launching its kernels takes longer than running them for one clip."""
 
 _TESTED = ("qwen2_5_vl", "qwen3_vl")
 """Architectures that are tested to give the plain loop's replies when vision features are shared; others are fed pixels."""
@@ -82,13 +86,22 @@ class Loaded(NamedTuple):
     """A LoRA folder, merged into its base."""
 
 
+class _Vision(NamedTuple):
+    """What the vision tower makes of one clip."""
+
+    features: torch.Tensor
+    """(video tokens, hidden)"""
+    deepstack: tuple[torch.Tensor, ...]
+    """Qwen3-VL: the same for each of some layers; else ()."""
+
+
 class _Scene(msgspec.Struct):
     """One clip, ready for the model."""
 
     tensors: dict[str, Any]
     """The processor's output that does not depend on the question, for one row."""
-    vision: Any
-    """The vision tower's output; None where `tensors` holds the pixels instead."""
+    vision: _Vision | None = None
+    """Once seen, where the architecture takes that in place of pixels, which `tensors` then has no longer."""
 
 
 class _Row(NamedTuple):
@@ -130,6 +143,8 @@ class Checkpoint:
         self._placeholders = [i for name in ("image_token_id", "video_token_id") for i in _ids(getattr(config, name, None))]
         # The checkpoint's own generation settings (Qwen2.5-VL: repetition penalty 1.05) would differ from checkpoint to
         # checkpoint, and fill what a call leaves open. A sampled placeholder would stand for a clip that is not there.
+        takes_vision = "mm_encoder_outputs" in inspect.signature(self.model.forward).parameters
+        self._shares_vision = takes_vision and config.model_type in _TESTED
         # A cache of fixed size: growing one by a token means new GPU memory for every layer at every token.
         fixed = self.model.device.type == "cuda" and config.model_type in _TESTED
         self.model.generation_config = GenerationConfig(
@@ -207,7 +222,7 @@ class Checkpoint:
         first = self._process(texts[0], clip)
         n_tokens = first["input_ids"].shape[1]
         tokens = {key: value[0] for key, value in first.items() if _per_token(value, n_tokens)}
-        scene = self._see({key: value for key, value in first.items() if key not in tokens})
+        scene = _Scene({key: value for key, value in first.items() if key not in tokens})
         self._count(clip, first)
         rows = [_Row(questions[0].question_id, scene, tokens)]
         for question, text in zip(questions[1:], texts[1:], strict=True):
@@ -257,15 +272,20 @@ class Checkpoint:
         ids: list[int] = self.processor.tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
-    def _see(self, tensors: dict[str, Any]) -> _Scene:
-        """The clip after the vision tower, where the architecture can take that instead of pixels."""
-        config, forward = self.model.config, inspect.signature(self.model.forward)
-        if config.model_type not in _TESTED or "mm_encoder_outputs" not in forward.parameters:
-            return _Scene(tensors, None)
-        vision = self.model.base_model.get_video_features(
-            tensors["pixel_values_videos"], tensors["video_grid_thw"], return_dict=True
-        )
-        return _Scene({key: value for key, value in tensors.items() if key != "pixel_values_videos"}, vision)
+    def _see(self, scenes: Sequence[_Scene]) -> None:
+        """Let the vision tower see the clips that it has not seen yet, several at once."""
+        fresh = [scene for scene in {id(scene): scene for scene in scenes}.values() if scene.vision is None]
+        for start in range(0, len(fresh), _CLIPS_AT_ONCE):
+            some = fresh[start : start + _CLIPS_AT_ONCE]
+            seen = self.model.base_model.get_video_features(
+                torch.cat([scene.tensors["pixel_values_videos"] for scene in some]),
+                torch.cat([scene.tensors["video_grid_thw"] for scene in some]),
+                return_dict=True,
+            )
+            layers = getattr(seen, "deepstack_features", None) or []
+            for i, scene in enumerate(some):
+                scene.vision = _Vision(seen.pooler_output[i].clone(), tuple(layer[i].clone() for layer in layers))
+                del scene.tensors["pixel_values_videos"]
 
     def _count(self, clip: Clip, inputs: dict[str, Any]) -> None:
         if "video_grid_thw" in inputs:
@@ -299,11 +319,14 @@ class Checkpoint:
     @torch.inference_mode()
     def _generate(self, rows: Sequence[_Row]) -> list[tuple[str, bool]] | None:
         """(reply, cut at the token limit) of every row; None when the device is out of memory."""
-        settings, inputs = self._settings, self._collate(rows)
+        settings = self._settings
         sampling = LogitsProcessorList()
         if settings.temperature > 0:
             sampling.append(_Gumbel(settings.temperature, settings.seed, [row.question_id for row in rows]))
         try:
+            if self._shares_vision:
+                self._see([row.scene for row in rows])
+            inputs = self._collate(rows)
             ids = self.model.generate(
                 **inputs, do_sample=False, max_new_tokens=settings.max_new_tokens, logits_processor=sampling
             )
@@ -327,22 +350,13 @@ class Checkpoint:
         for key in rows[0].scene.tensors:
             parts = [row.scene.tensors[key] for row in rows]
             batch[key] = torch.cat(parts) if isinstance(parts[0], torch.Tensor) else [x for part in parts for x in part]
-        if rows[0].scene.vision is not None:
-            batch["mm_encoder_outputs"] = {"video": _join_vision([row.scene.vision for row in rows])}
+        if self._shares_vision:
+            visions = [cast(_Vision, row.scene.vision) for row in rows]
+            output = BaseModelOutputWithPooling(pooler_output=tuple(vision.features for vision in visions))
+            if visions[0].deepstack:
+                output.deepstack_features = list(zip(*(vision.deepstack for vision in visions), strict=True))
+            batch["mm_encoder_outputs"] = {"video": output}
         return batch
-
-
-def _join_vision(outputs: Sequence[Any]) -> Any:
-    """The vision tower's outputs for one clip each as its output for all of them."""
-
-    def together(parts: Sequence[Sequence[torch.Tensor]]) -> tuple[torch.Tensor, ...]:
-        return tuple(clip for part in parts for clip in part)
-
-    joined = type(outputs[0])(pooler_output=together([output.pooler_output for output in outputs]))
-    if getattr(outputs[0], "deepstack_features", None) is not None:  # Qwen3-VL: for each of some layers what each clip gives
-        by_layer = zip(*(output.deepstack_features for output in outputs), strict=True)
-        joined.deepstack_features = [together(layer) for layer in by_layer]
-    return joined
 
 
 def _per_token(value: Any, n_tokens: int) -> bool:
