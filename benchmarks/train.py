@@ -392,13 +392,29 @@ def main() -> None:
         results.append(json.loads(found[0]))
         print(table(results), flush=True)
         if options.out:
-            store.write_json(options.out, {"shape": options.shape, "results": results, **environment()})
-            store.write_text(options.out.with_suffix(".md"), table(results) + "\n")
+            record = {"shape": options.shape, "results": results, **environment(options.shape, options.steps)}
+            store.write_json(options.out, record)
+            store.write_text(options.out.with_suffix(".md"), page(record))
 
 
-def environment() -> dict[str, Any]:
+def environment(shape: str, n_steps: int) -> dict[str, Any]:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {"gpu": gpu, "torch": str(torch.__version__), "provenance": store.provenance()}
+    command = f"python benchmarks/train.py --shape {shape} --steps {n_steps}"
+    return {"gpu": gpu, "torch": str(torch.__version__), "provenance": store.provenance() | {"command": command}}
+
+
+def page(record: dict[str, Any]) -> str:
+    """The report: what was measured, where, and the table."""
+    made = record["provenance"]
+    versions = ", ".join(f"{name} {made['versions'][name]}" for name in ("torch", "transformers", "trl"))
+    return f"""# What one CDPO step costs, by phase
+
+Made by `{made["command"]}` on {made["created"][:10]}: {record["gpu"] or "a CPU"}, {versions}. Medians of
+{record["results"][0]["n_steps"]} steps after one to warm up; in brackets the ratio to `plain`. The script says what the variants and
+the columns are.
+
+{table(record["results"])}
+"""
 
 
 if __name__ == "__main__":

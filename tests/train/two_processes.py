@@ -26,19 +26,20 @@ def length(completion_ids: list[list[int]], **_: Any) -> list[float]:
 
 
 def main(assets: Path, out: Path, *overrides: str) -> None:
-    config = stage("cdpo", "rollouts.rows_per_forward=2", *overrides)
-    trainer = make_trainer(assets, out / "run", config, reward_funcs=[length], save_strategy="no", max_grad_norm=1e9)
+    config = stage("cdpo", "rollouts.rows_per_forward=2", "optimizer.max_grad_norm=1e9", *overrides)
+    trainer = make_trainer(assets, out / "run", config, reward_funcs=[length], save_strategy="no")
     trainer._generate_single_turn = injected
     optimizer = torch.optim.SGD(trainer.model.parameters(), lr=0.1)
     trainer.optimizer = optimizer
     trainer.lr_scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
     trainer.create_optimizer = lambda *_args: optimizer
     trainer.train()
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # whole, also where each process holds a part
     if trainer.accelerator.is_main_process:
-        model = trainer.accelerator.unwrap_model(trainer.model)
         log = [row for row in trainer.state.log_history if "kl" in row]
         shown = [{name: row[name] for name in ("kl", "reward", "frac_reward_zero_std", "grad_norm")} for row in log]
-        torch.save({"weights": model.state_dict(), "log": shown, "world": trainer.args.world_size}, out / "end.pt")
+        kept = {name: value.cpu() for name, value in weights.items()}
+        torch.save({"weights": kept, "log": shown, "world": trainer.args.world_size}, out / "end.pt")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from videothinker.train.checkpoint import (
     weights_hash,
 )
 from videothinker.train.clips import PromptEncoder
-from videothinker.train.stages import Engine, Precision, Reference, Stage, StageConfig
+from videothinker.train.stages import KL, Engine, Precision, Reference, Stage, StageConfig
 
 RUN = "run.json"
 
@@ -295,7 +295,11 @@ def build_trainer(
     from videothinker.train.sampling import Sampler
 
     half = torch.bfloat16 if config.model.precision is Precision.BF16 else torch.float32
-    sharded = args.deepspeed_plugin is not None or bool(args.fsdp)
+    sharded = _is_sharded(args)
+    if sharded and config.objective.kl is KL.EXACT and config.needs_reference:
+        raise VtError(
+            "objective.kl = 'exact' needs the whole output layer on each GPU; under FSDP or ZeRO-3 choose 'k3' or 'bounded'"
+        )
     peft_config = None
     if config.lora is None:
         model = load_full(start, torch.float32, config.model.attention)
@@ -354,6 +358,12 @@ def build_trainer(
             temperature=config.rollouts.temperature,
         )
     return trainer
+
+
+def _is_sharded(args: Any) -> bool:
+    """Does each process hold only a part of the parameters? `accelerate launch` says so by environment, not in `args.fsdp`."""
+    zero_3 = args.deepspeed_plugin is not None and args.deepspeed_plugin.zero_stage == 3
+    return zero_3 or bool(args.fsdp) or os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
 
 
 def _run(
