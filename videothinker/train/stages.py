@@ -256,9 +256,9 @@ def make_stage(
     """`load_stage` of settings that are already read; {} gives the defaults. A missing `stage` is the command's."""
     raw = {"stage": stage.value, **raw}
     for override in overrides:
-        _apply(raw, override)
+        apply_override(raw, override)
     problems: list[str] = []
-    values = dict(_converted(StageConfig, raw, "", problems))
+    values = dict(convert_settings(StageConfig, raw, "", problems))
     if not problems:
         config = StageConfig(**values)
         problems = list(_contradictions(config, stage))
@@ -267,7 +267,12 @@ def make_stage(
     raise VtError(f"{source}: {'; '.join(problems)}")
 
 
-def _apply(raw: dict[str, Any], override: str) -> None:
+def apply_override(raw: dict[str, Any], override: str) -> None:
+    """Put "section.key=value" into settings as read from TOML.
+
+    Raises:
+        VtError: it is not of that form.
+    """
     name, equals, text = override.partition("=")
     keys = [key.strip() for key in name.split(".")]
     if not equals or not all(keys) or len(keys) > 2:
@@ -285,7 +290,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
 _S = TypeVar("_S", bound=msgspec.Struct)
 
 
-def _converted(kind: type[_S], raw: Any, prefix: str, problems: list[str]) -> Iterator[tuple[str, Any]]:
+def convert_settings(kind: type[_S], raw: Any, prefix: str, problems: list[str]) -> Iterator[tuple[str, Any]]:
     """The given fields of a section, converted; every violation goes into `problems` instead of ending the reading."""
     if not isinstance(raw, dict):
         problems.append(f"{prefix.rstrip('.')}: is not a section")
@@ -297,7 +302,7 @@ def _converted(kind: type[_S], raw: Any, prefix: str, problems: list[str]) -> It
             problems.append(f"{prefix}{name}: unknown setting; known here: {', '.join(fields)}")
         elif section is not None:
             before = len(problems)
-            inner = dict(_converted(section, value, f"{prefix}{name}.", problems))
+            inner = dict(convert_settings(section, value, f"{prefix}{name}.", problems))
             if len(problems) == before:
                 yield name, section(**inner)
         else:
