@@ -76,7 +76,9 @@ def diagnose(
         int | None,
         typer.Option(metavar="N", help="Pixels a frame; default the checkpoint's own, else 200704.", rich_help_panel=_ASKING),
     ] = None,
-    batch_size: Annotated[int, typer.Option(metavar="N", help="Questions at once.", rich_help_panel=_ASKING)] = 8,
+    batch_size: Annotated[
+        int, typer.Option(metavar="N", help="Questions at once; halved when memory runs out.", rich_help_panel=_ASKING)
+    ] = 32,
     temperature: Annotated[float, typer.Option(help="0 is greedy.", rich_help_panel=_ASKING)] = 0.0,
     max_new_tokens: Annotated[int, typer.Option(metavar="N", help="Longest reply.", rich_help_panel=_ASKING)] = 1024,
     seed: Annotated[int, typer.Option(help="Of sampling, and of solver:random.", rich_help_panel=_ASKING)] = 42,

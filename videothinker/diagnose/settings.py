@@ -22,7 +22,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Frames of each clip; None: what the checkpoint's own processor says, else 32 (paper, evaluation set-up)."""
     max_pixels: int | None = None
     """Largest number of pixels of one frame; None: what the checkpoint's own processor says, else 256*28*28 (paper)."""
-    batch_size: int = 8
+    batch_size: int = 32
     """Questions that are answered at once. May differ when a run is resumed: a smaller one cures running out of memory."""
     temperature: float = 0.0
     """0 is greedy decoding."""
