@@ -410,8 +410,8 @@ def page(record: dict[str, Any]) -> str:
     return f"""# What one CDPO step costs, by phase
 
 Made by `{made["command"]}` on {made["created"][:10]}: {record["gpu"] or "a CPU"}, {versions}. Medians of
-{record["results"][0]["n_steps"]} steps after one to warm up; in brackets the ratio to `plain`. The script says what the variants and
-the columns are.
+{record["results"][0]["n_steps"]} steps after one to warm up; in brackets the ratio to `plain`. The script explains variants and
+columns are.
 
 {table(record["results"])}
 """

@@ -144,6 +144,17 @@ def test_repulsion_needs_a_bias_model(curated: Curated, assets: Path, tmp_path: 
         train(stage("cdpo"), curated, assets, tmp_path / "out")
 
 
+def test_too_few_questions_for_one_step_are_refused(curated: Curated, assets: Path, tmp_path: Path) -> None:
+    """TRL would drop the unfilled batch and train on nothing."""
+    with pytest.raises(VtError, match="8 training questions do not fill one step"):
+        train(stage("grpo", "rollouts.questions_per_step=9"), curated, assets, tmp_path / "out")
+
+
+def test_a_tracker_that_is_not_installed_is_refused_before_any_model_is_loaded() -> None:
+    with pytest.raises(VtError, match="the package 'trackio' is not installed"):
+        run.check_packages(stage("grpo", 'saving.report_to=["tensorboard", "trackio"]'))
+
+
 def test_an_alarm_can_stop_the_run(curated: Curated, assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from videothinker.train.record import Watch
 

@@ -7,7 +7,9 @@ A folder holds one run. run.json is written first with `finished` false; the sam
 checkpoint, others are refused. Under `accelerate launch` every process calls `train`; the main one writes.
 """
 
+import gc
 import hashlib
+import importlib.util
 import os
 import tempfile
 import time
@@ -49,6 +51,7 @@ class Summary(NamedTuple):
     out: Path
     steps: int
     seconds_per_step: float
+    """Over the steps of this call; after resuming, those alone."""
     tokens_per_step: float
     """Prompt and reply tokens."""
     peak_bytes: int
@@ -86,31 +89,31 @@ def train(
     rows = prompt_rows(data, questions, config)
     if config.stage is Stage.BIAS:
         _warn_about_observer(questions, warn)
-    start_checkpoint = find_checkpoint(start)
-    reference, bias_hash = _reference(config, start_checkpoint, bias)
+    check_packages(config)
+    first = find_checkpoint(start)
+    reference = _reference(config, first, bias)
     if dry_run:
+        if reference is not None:
+            _checked_hash(config, first, reference)
         config = msgspec.structs.replace(config, optimizer=msgspec.structs.replace(config.optimizer, steps=1))
         with tempfile.TemporaryDirectory() as scratch:
-            return _run(config, Path(scratch), start_checkpoint, reference, rows, report, warn, keep=False)[0]
-    record = {
-        "stage": config.stage,
-        "settings": msgspec.to_builtins(config),
-        "model": {"ref": start, "sha256": weights_hash(start_checkpoint)},
-        "bias_model": {"ref": bias, "sha256": bias_hash} if reference else None,
-        "data": {
-            "folder": str(data.folder),
-            "sha256": store.sha256_file(data.split_file(config.data.split)),
-            "rule": rule or data.manifest.rule,
-            "n_questions": len(rows),
-        },
-    }
-    identity = store.sha256_json(_identity(record))
-    if _is_finished(out, identity):
-        raise VtError(f"{out}: holds this very run, finished; choose another --out to train again")
-    record |= {"identity": identity, "finished": False, "provenance": store.provenance()}
-    if _is_main():
-        store.write_json(out / RUN, record)
-    summary, facts = _run(config, out, start_checkpoint, reference, rows, report, warn, keep=True)
+            return _run(config, Path(scratch), first, reference, rows, report, warn, keep=False)[0]
+    record: dict[str, Any] = {}
+    if _is_main():  # the others find out by being ended
+        record = {
+            "stage": config.stage,
+            "settings": msgspec.to_builtins(config),
+            "model": {"ref": start, "sha256": weights_hash(first)},
+            "bias_model": reference and {"ref": bias or start, "sha256": _checked_hash(config, first, reference)},
+            "data": {
+                "folder": str(data.folder),
+                "sha256": store.sha256_file(data.split_file(config.data.split)),
+                "rule": rule or data.manifest.rule,
+                "n_questions": len(rows),
+            },
+        }
+        _take(out, record)
+    summary, facts = _run(config, out, first, reference, rows, report, warn, keep=True)
     if _is_main():
         record |= {"finished": True, "result": summary._asdict() | {"out": str(out)}, **facts}
         store.write_text(out / "README.md", model_card(record))
@@ -148,6 +151,11 @@ def prompt_rows(data: Curated, questions: Sequence[CuratedQuestion], config: Sta
     missing = [question for question in questions if (clip := clips[question.question_id]) is None or not clip.is_file()]
     if data.videos_root is None:
         raise VtError(f"{data.folder}: was curated without clips; say where they are with --videos")
+    if len(questions) < config.rollouts.questions_per_step:
+        raise VtError(
+            f"{data.folder}: {len(questions)} training questions do not fill one step of rollouts.questions_per_step ="
+            f" {config.rollouts.questions_per_step}"
+        )
     if missing:
         raise VtError(
             f"{len(missing)} of {len(questions)} training questions lack their clip, the first is"
@@ -181,18 +189,47 @@ def _warn_about_observer(questions: Sequence[CuratedQuestion], warn: Callable[[s
         )
 
 
-def _reference(config: StageConfig, start: Checkpoint, bias: str | None) -> tuple[Checkpoint | None, str | None]:
+def check_packages(config: StageConfig) -> None:
+    """Raise VtError if a tracker of `saving.report_to` is not installed: transformers would say so after loading the models."""
+    for name in config.saving.report_to:
+        if importlib.util.find_spec(name) is None:
+            raise VtError(f"saving.report_to: the package '{name}' is not installed: pip install {name}")
+
+
+def _reference(config: StageConfig, start: Checkpoint, bias: str | None) -> Checkpoint | None:
     if not config.needs_reference:
-        return None, None
+        return None
     if config.objective.reference is Reference.START:
-        return start, weights_hash(start)
+        return start
     if bias is None:
         raise VtError(
             f"objective.repulsion = {config.objective.repulsion} needs a bias model: train one with `vt train bias` and name it"
             " with --bias-model"
         )
-    reference = find_checkpoint(bias)
-    return reference, check_reference(start, reference, may_be_start=False)
+    return find_checkpoint(bias)
+
+
+def _checked_hash(config: StageConfig, start: Checkpoint, reference: Checkpoint) -> str:
+    return check_reference(start, reference, may_be_start=config.objective.reference is Reference.START)
+
+
+def _take(out: Path, record: dict[str, Any]) -> None:
+    """Make `out` this run's folder, or find that it is; writes run.json with `finished` false.
+
+    Raises:
+        VtError: it holds something else, or this very run, finished.
+    """
+    identity = store.sha256_json(_identity(record))
+    if (out / RUN).is_file():
+        earlier = store.read_json(out / RUN, dict[str, Any])
+        if earlier.get("identity") != identity:
+            raise VtError(f"{out}: holds a run with other settings, data or checkpoints; choose another --out")
+        if earlier["finished"]:
+            raise VtError(f"{out}: holds this very run, finished; choose another --out to train again")
+    elif out.is_dir() and any(out.iterdir()):
+        raise VtError(f"{out}: is not empty and holds no {RUN}; choose a new folder for --out")
+    record |= {"identity": identity, "finished": False, "provenance": store.provenance()}
+    store.write_json(out / RUN, record)
 
 
 def _identity(record: dict[str, Any]) -> dict[str, Any]:
@@ -201,18 +238,6 @@ def _identity(record: dict[str, Any]) -> dict[str, Any]:
     data = {name: value for name, value in record["data"].items() if name != "folder"}
     hashes = [record[name] and record[name]["sha256"] for name in ("model", "bias_model")]
     return {"settings": settings, "data": data, "hashes": hashes, "save_every": record["settings"]["saving"]["save_every"]}
-
-
-def _is_finished(out: Path, identity: str) -> bool:
-    """Does `out` hold this run, finished? Raises VtError when it holds something else."""
-    if not (out / RUN).is_file():
-        if out.is_dir() and any(out.iterdir()):
-            raise VtError(f"{out}: is not empty and holds no {RUN}; choose a new folder for --out")
-        return False
-    earlier = store.read_json(out / RUN, dict[str, Any])
-    if earlier.get("identity") != identity:
-        raise VtError(f"{out}: holds a run with other settings, data or checkpoints; choose another --out")
-    return bool(earlier["finished"])
 
 
 def _is_main() -> bool:
@@ -394,16 +419,18 @@ def _run(
     began = time.perf_counter()
     trainer.train(resume_from_checkpoint=resume)
     seconds = time.perf_counter() - began
-    steps = trainer.state.global_step
-    parameters = list(trainer.model.parameters())
+    done = trainer.state.global_step - (0 if resume is None else int(resume.rpartition("-")[2]))
+    sizes = [
+        (getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in trainer.model.parameters()
+    ]  # ZeRO-3: whole, not shares
     summary = Summary(
         out=out,
-        steps=steps,
-        seconds_per_step=seconds / max(steps, 1),
-        tokens_per_step=trainer.state.num_input_tokens_seen / max(steps, 1),
+        steps=trainer.state.global_step,
+        seconds_per_step=seconds / max(done, 1),
+        tokens_per_step=trainer.state.num_input_tokens_seen / max(trainer.state.global_step, 1),
         peak_bytes=_peak_bytes(),
-        parameters=sum(p.numel() for p in parameters),
-        trainable=sum(p.numel() for p in parameters if p.requires_grad),
+        parameters=sum(size for size, _ in sizes),
+        trainable=sum(size for size, trained in sizes if trained),
     )
     facts = {"fed": trainer.fed(), "launch": {"processes": args.world_size, "mode": str(args.parallel_mode)}}
     if keep:
@@ -411,6 +438,11 @@ def _run(
         trainer.save_model(str(out))
         if _is_main():
             trainer.processing_class.save_pretrained(out)
+    recorder.trainer = None
+    del trainer
+    gc.collect()  # models, optimiser and callbacks refer to one another
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()  # what comes next, the gate's diagnosis, loads models of its own
     return summary, facts
 
 
