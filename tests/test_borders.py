@@ -61,6 +61,21 @@ def test_nobody_imports_the_command_line() -> None:
             ("videothinker.curate", "videothinker.diagnose", "videothinker.train", "videothinker.reports", "polars"),
         ),
         ("videothinker.curate", ("videothinker.world", "videothinker.train", "videothinker.reports", "torch")),
+        (
+            "videothinker.study",
+            (
+                "videothinker.train",
+                "videothinker.curate",
+                "videothinker.world",
+                "videothinker.reports",
+                "videothinker.diagnose.run",
+                "videothinker.diagnose.generate",
+                "videothinker.diagnose.solvers",
+                "polars",
+                "torch",
+            ),
+        ),
+        ("videothinker.sections", ("videothinker.study", "videothinker.train", "polars", "torch")),
         ("videothinker.reports", ("videothinker.train", "videothinker.world", "torch")),
         ("videothinker.mcq", ("polars", "torch", "videothinker.train", "videothinker.diagnose")),
         ("videothinker.curated", ("polars", "torch")),
@@ -95,7 +110,8 @@ print([package for package in {HEAVY!r} if package in sys.modules])
 
 
 @pytest.mark.parametrize(
-    "command", ["", "world make", "curate clevrer", "curate check", "diagnose", "report", "demo", "train cdpo", "train bias"]
+    "command",
+    ["", "world make", "curate clevrer", "curate check", "diagnose", "report", "demo", "train cdpo", "train bias", "study"],
 )
 def test_help_needs_no_heavy_package(command: str) -> None:
     code = f"""

@@ -1,6 +1,6 @@
 """The command `vt`: a command parses its options, calls one function and prints the result.
 
-A package and not one file: six groups of commands with their help texts would be a thousand lines. Nothing else imports it.
+A package and not one file: seven groups of commands with their help texts would be a thousand lines. Nothing else imports it.
 Heavy imports (polars, torch, matplotlib) stand inside the command bodies, so that every `--help` answers at once.
 """
 
@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from videothinker.cli import curate, demo, diagnose, report, train, world
+from videothinker.cli import curate, demo, diagnose, report, study, train, world
 from videothinker.cli.console import err
 from videothinker.errors import VtError
 
@@ -26,6 +26,7 @@ app.add_typer(curate.app, name="curate")
 app.command(name="diagnose", epilog=diagnose.EPILOG)(diagnose.diagnose)
 app.command(name="report", epilog=report.EPILOG)(report.report)
 app.add_typer(train.app, name="train")
+app.command(name="study", epilog=study.EPILOG)(study.study)
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,4 +1,4 @@
-"""Every figure of the reports: horizontal bars with 95 % intervals, drawn by one function in a light and a dark theme.
+"""Every figure of the reports, in a light and a dark theme: bars with 95 % intervals, differences around zero, curves by step.
 
 One column of a paper wide (3.4 inches), text of 7 points; PNG at twice the usual resolution, and SVG. The same numbers give
 the same bytes: fixed salt for SVG ids, no dates, matplotlib's own font.
@@ -6,7 +6,7 @@ the same bytes: fixed salt for SVG ids, no dates, matplotlib's own font.
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -56,6 +56,8 @@ class Series(NamedTuple):
     chance: Sequence[float | None] = ()
     """Marked on each bar, as fractions; empty: no marks."""
     observer: Sequence[float | None] = ()
+    points: Sequence[Sequence[float]] = ()
+    """For each group the single runs that the value is a mean of, drawn as dots; empty: none."""
 
 
 class Line(NamedTuple):
@@ -95,20 +97,74 @@ def bars(
 
     Values are fractions in [0, 1], shown in percent; one that is None leaves its place empty and says so.
     """
+    return _themed(
+        name,
+        caption,
+        _alt(caption, groups, series, lines),
+        lambda colours: _draw(groups, series, x_label, lines, colours),
+    )
+
+
+class Effect(NamedTuple):
+    """One row of `effects`: a difference, with what two sources of chance make of it."""
+
+    label: str
+    scenes: Estimate
+    """Its interval is drawn thick."""
+    seeds: Estimate
+    """Its interval is drawn thin, with an arrow where it leaves the axis."""
+    points: Sequence[float]
+    """The single seeds' differences, drawn as dots."""
+
+
+def effects(name: str, caption: str, rows: Sequence[Effect], *, x_label: str) -> Drawing:
+    """Differences as fractions, shown in points around a line at zero, one row each.
+
+    The axis holds all dots and thick intervals; a row without a value says so.
+    """
+    said = "; ".join(f"{row.label} {_points(row.scenes)}" for row in rows)
+    alt = f"Differences around zero. {caption} Values, with intervals over scenes: {said}."
+    return _themed(name, caption, alt, lambda colours: _draw_effects(rows, x_label, colours))
+
+
+class Curves(NamedTuple):
+    """One row of `curves`: the runs of one arm."""
+
+    label: str
+    colour: str
+    runs: Sequence[Mapping[str, Sequence[tuple[float, float]]]]
+    """For each run the (step, value) pairs of each panel."""
+
+
+def curves(name: str, caption: str, panels: Mapping[str, str], rows: Sequence[Curves]) -> Drawing:
+    """A grid of small plots over steps: a row for each arm, a column for each of `panels` (key: title), one line a run.
+
+    A column has one scale. The runs of the first row stand in grey behind all others.
+    """
+    ends = {
+        row.label: [f"{title} {run[key][-1][1]:.3g}" for run in row.runs[:1] for key, title in panels.items() if run.get(key)]
+        for row in rows
+    }
+    said = "; ".join(f"{label}: {', '.join(values) or 'none'}" for label, values in ends.items())
+    alt = f"Curves by step. {caption} Values of the first run at its end: {said}."
+    return _themed(name, caption, alt, lambda colours: _draw_curves(panels, rows, colours))
+
+
+def _themed(name: str, caption: str, alt: str, draw: Callable[[dict[str, str]], Figure]) -> Drawing:
     files = {}
     for theme, colours in _THEMES.items():
-        figure = _draw(groups, series, x_label, lines, colours)
+        figure = draw(colours)
         stem = f"figure-{name}" + ("-dark" if theme == "dark" else "")
         files[f"{stem}.png"] = _save(figure, "png", dpi=400, metadata={"Software": None})
         files[f"{stem}.svg"] = _save(figure, "svg", metadata={"Date": None, "Creator": None})
-    return Drawing(name, caption, _alt(caption, groups, series, lines), files)
+    return Drawing(name, caption, alt, files)
 
 
 def _draw(
     groups: Sequence[str], series: Sequence[Series], x_label: str, lines: Sequence[Line], colours: dict[str, str]
 ) -> Figure:
     pitch = len(series) + 1.15  # rows of one group: its name, its bars and a gap
-    rows = pitch * len(groups)
+    rows = pitch * max(len(groups), 1)
     key = _key(series, colours)
     top, bottom = 0.05 + 0.2 * bool(key) + 0.17 * bool(lines), 0.36
     height = round(0.16 * rows + top + bottom, 2)
@@ -139,22 +195,26 @@ def _draw(
             color=colours["ink"],
         )
     if key:
-        figure.legend(
-            handles=key,
-            loc="upper left",
-            bbox_to_anchor=(0, 1),
-            ncols=len(key),
-            frameon=False,
-            fontsize=7,
-            labelcolor=colours["ink"],
-            handlelength=0.9,
-            handleheight=0.9,
-            handletextpad=0.4,
-            columnspacing=1.0,
-            borderpad=0.2,
-            borderaxespad=0.1,
-        )
+        _legend(figure, key, colours)
     return figure
+
+
+def _legend(figure: Figure, key: Sequence[Any], colours: dict[str, str]) -> None:
+    figure.legend(
+        handles=key,
+        loc="upper left",
+        bbox_to_anchor=(0, 1),
+        ncols=len(key),
+        frameon=False,
+        fontsize=7,
+        labelcolor=colours["ink"],
+        handlelength=0.9,
+        handleheight=0.9,
+        handletextpad=0.4,
+        columnspacing=1.0,
+        borderpad=0.2,
+        borderaxespad=0.1,
+    )
 
 
 def _halo(colours: dict[str, str]) -> list[Any]:
@@ -175,6 +235,10 @@ def _bar(axes: Axes, y: float, series: Series, row: int, colours: dict[str, str]
         end = max(end, high)
         halo = _halo(colours)
         axes.plot([100 * low, 100 * high], [y, y], color=colours["ink"], lw=0.9, solid_capstyle="butt", path_effects=halo)
+    if series.points:
+        xs = [100 * point for point in series.points[row]]
+        axes.plot(xs, [y] * len(xs), **_dot(colours))
+        end = max([end, *series.points[row]])
     chance = series.chance[row] if series.chance else None
     observer = series.observer[row] if series.observer else None
     if chance is not None:
@@ -193,6 +257,11 @@ def _chance(axes: Axes, x: float, y: float, colours: dict[str, str]) -> None:
     line.set(clip_on=False, path_effects=_halo(colours))
 
 
+def _dot(colours: dict[str, str]) -> dict[str, Any]:
+    ground, ink = colours["ground"], colours["ink"]
+    return {"color": ground, "linestyle": "", "marker": "o", "markersize": 2.8, "markeredgecolor": ink, "markeredgewidth": 0.6}
+
+
 def _diamond(colours: dict[str, str]) -> dict[str, Any]:
     ground, ink = colours["ground"], colours["ink"]
     return {"color": ground, "linestyle": "", "marker": "D", "markersize": 3.6, "markeredgecolor": ink, "markeredgewidth": 0.9}
@@ -203,9 +272,107 @@ def _key(series: Sequence[Series], colours: dict[str, str]) -> list[Any]:
     key: list[Any] = [Patch(color=colours[one.colour], label=one.name) for one in series] if len(series) > 1 else []
     if any(one.chance for one in series):
         key.append(Line2D([], [], color=colours["ink"], linestyle="", marker="|", markersize=6, label="chance"))
+    if any(one.points for one in series):
+        key.append(Line2D([], [], label="one seed", **_dot(colours)))
     if any(one.observer for one in series):
         key.append(Line2D([], [], label="observer", **_diamond(colours)))
     return key
+
+
+def _draw_effects(rows: Sequence[Effect], x_label: str, colours: dict[str, str]) -> Figure:
+    shown = [0.0, *(point for row in rows for point in row.points)]
+    shown += [bound for row in rows for bound in row.scenes.ci95 or ()]
+    low, high = 100 * min(shown), 100 * max(shown)
+    reach = 0.08 * max(high - low, 1.0)
+    low, high = low - reach, high + reach
+    top, bottom = 0.25, 0.36
+    height = round(0.3 * max(len(rows), 1) + top + bottom, 2)
+    figure = Figure(figsize=(_WIDTH, height), facecolor=colours["ground"])
+    axes = figure.add_axes((0.02, bottom / height, 0.96, 1 - (top + bottom) / height), facecolor=colours["ground"])
+    axes.set(xlim=(low, high), ylim=(2 * max(len(rows), 1), 0), yticks=[])
+    axes.tick_params(axis="x", labelsize=7, labelcolor=colours["faint"], length=0, pad=3)
+    axes.set_xlabel(x_label, fontsize=7, color=colours["faint"], loc="left", labelpad=2)
+    axes.grid(axis="x", color=colours["grid"], linewidth=0.5)
+    axes.set_axisbelow(True)
+    axes.spines[:].set_visible(False)
+    axes.axvline(0, color=colours["ink"], linewidth=0.8)
+    for index, row in enumerate(rows):
+        name = axes.text(low, 2 * index + 0.5, row.label, va="center", fontsize=7, fontweight="bold", color=colours["ink"])
+        name.set_path_effects(_halo(colours))
+        _effect(axes, 2 * index + 1.35, row, (low, high), colours)
+    key = [
+        Line2D([], [], color=colours["blue"], lw=3, label="over scenes"),
+        Line2D([], [], color=colours["ink"], lw=0.9, label="over seeds"),
+        Line2D([], [], label="one seed", **_dot(colours)),
+    ]
+    _legend(figure, key, colours)
+    return figure
+
+
+def _effect(axes: Axes, y: float, row: Effect, limits: tuple[float, float], colours: dict[str, str]) -> None:
+    if row.scenes.value is None:
+        axes.text(limits[0], y, "nothing to compare", va="center", fontsize=7, style="italic", color=colours["faint"])
+        return
+    if row.scenes.ci95 is not None:
+        axes.plot([100 * bound for bound in row.scenes.ci95], [y, y], color=colours["blue"], lw=3, solid_capstyle="butt")
+    if row.seeds.ci95 is not None:
+        inside = [min(max(100 * bound, limits[0]), limits[1]) for bound in row.seeds.ci95]
+        axes.plot(inside, [y, y], color=colours["ink"], lw=0.9, solid_capstyle="butt")
+        for bound, end, marker in zip(row.seeds.ci95, inside, "<>", strict=True):
+            if 100 * bound != end:
+                axes.plot(end, y, color=colours["ink"], marker=marker, markersize=3.5, clip_on=False)
+    axes.plot([100 * point for point in row.points], [y] * len(row.points), **_dot(colours))
+
+
+def _draw_curves(panels: Mapping[str, str], rows: Sequence[Curves], colours: dict[str, str]) -> Figure:
+    top, bottom, pitch = 0.24, 0.36, 0.72
+    height = round(pitch * max(len(rows), 1) + top + bottom, 2)
+    figure = Figure(figsize=(_WIDTH, height), facecolor=colours["ground"])
+    width, gap = 0.96 / len(panels), 0.085
+    last = max((step for row in rows for run in row.runs for line in run.values() for step, _ in line), default=1)
+    for column, (key, title) in enumerate(panels.items()):
+        lines = [[run[key] for run in row.runs if run.get(key)] for row in rows]
+        limits = _padded([value for row_lines in lines for line in row_lines for _, value in line])
+        for index, row in enumerate(rows):
+            left, low = 0.02 + column * width + gap, bottom + (len(rows) - 1 - index) * pitch
+            axes = figure.add_axes((left, low / height, width - gap, 0.48 / height), facecolor=colours["ground"])
+            axes.set(xlim=(0, last), ylim=limits)
+            axes.locator_params(axis="y", nbins=3)
+            axes.locator_params(axis="x", nbins=3, integer=True)
+            lowest = index == len(rows) - 1
+            axes.tick_params(labelsize=6.5, labelcolor=colours["faint"], length=0, pad=2, labelbottom=lowest)
+            axes.grid(color=colours["grid"], linewidth=0.5)
+            axes.spines[:].set_visible(False)
+            for line in lines[0] if index else ():
+                axes.plot(*zip(*line, strict=True), color=colours["faint"], lw=0.5)
+            for line in lines[index]:
+                axes.plot(*zip(*line, strict=True), color=colours[row.colour], lw=1)
+            if not lines[index]:
+                axes.text(
+                    0.5, 0.5, "none", transform=axes.transAxes, ha="center", va="center", fontsize=7, color=colours["faint"]
+                )
+            if index == 0:
+                figure.text(left, 1, title, va="top", fontsize=7, color=colours["faint"])
+            if column == 0:
+                y = (low + 0.52) / height
+                figure.text(0.02, y, row.label, fontsize=7, fontweight="bold", color=colours["ink"])
+            if lowest and column == 0:
+                axes.set_xlabel("step", fontsize=7, color=colours["faint"], loc="left", labelpad=1)
+    return figure
+
+
+def _padded(values: Sequence[float]) -> tuple[float, float]:
+    """Limits that hold all values, with some air."""
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    reach = 0.08 * (high - low) or 0.1
+    return low - reach, high + reach
+
+
+def _points(value: Estimate) -> str:
+    if value.value is None:
+        return "nothing to compare"
+    interval = "" if value.ci95 is None else f" ({100 * value.ci95[0]:+.1f} to {100 * value.ci95[1]:+.1f})"
+    return f"{100 * value.value:+.1f} points{interval}"
 
 
 def _save(figure: Figure, kind: str, **options: Any) -> bytes:

@@ -39,7 +39,7 @@ class Table(NamedTuple):
         return "\n".join([f"**{self.caption}**", "", head, rule, *body])
 
 
-_NUMBER = re.compile(rf"(< |[+{MINUS}])?\d[\d,.]*(\u00a0%)?( \[.*\])?( \*)?$|{DASH}?$")
+_NUMBER = re.compile(rf"(< |[+{MINUS}±])?\d[\d,.]*(\u00a0%)?( \[.*\])?( \*)?$|{DASH}?$")
 
 
 def _cell(text: str) -> str:

@@ -10,16 +10,6 @@ function el(tag, attributes = {}, ...children) {
   return node;
 }
 
-// ---- theme -------------------------------------------------------------------------------------------------------------
-const themeButton = byId("theme");
-const darkSystem = matchMedia("(prefers-color-scheme: dark)");
-themeButton.hidden = false;
-themeButton.addEventListener("click", () => {
-  const root = document.documentElement;
-  const dark = root.dataset.theme ? root.dataset.theme === "dark" : darkSystem.matches;
-  root.dataset.theme = dark ? "light" : "dark";
-});
-
 // ---- one question ------------------------------------------------------------------------------------------------------
 const spread = (letters) => [...letters].join(", ") || "none";
 const categoryOf = (question, rule) => question.categories[data.rules.indexOf(rule)];

@@ -1,0 +1,109 @@
+"""The page of a study: claims and verdicts, failed and diverged runs as rows, the same bytes twice, quiet in Chromium."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from playwright.sync_api import sync_playwright
+from report_factory import make
+from study_factory import FILE, finish, make_study
+
+from videothinker import store
+from videothinker.reports.study import study_pages
+from videothinker.study.collect import Results, collect
+from videothinker.study.plan import cell_folder
+from videothinker.study.records import Record, State, read_records, state_of
+
+CHROMIUM = Path("/usr/bin/chromium")
+ATTACK = "<img src=x onerror='window.hacked = 1'>"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """All cells finished but for attract-s2, which has failed, and what stands on it."""
+    folder = tmp_path_factory.mktemp("study")
+    study, plan = make_study(folder, FILE)
+    out = folder / "out"
+    questions = make(60, 3).questions["train"]
+    for cell in plan:
+        if "attract-s2" not in cell.name:
+            finish(cell, out, questions)
+    cells = {cell.name: cell for cell in plan}
+    store.write_json(cell_folder(out, "bias-s3") / "gate.json", {"passed": False, "reasons": ["it reasons"]})
+    failed = Record(identity=cells["attract-s2"].identity, state=State.FAILED, command="vt train cdpo", returncode=1)
+    records = {**read_records(plan, out), "attract-s2": msgspec.structs.replace(failed, tail=("Traceback", ATTACK))}
+    states = {cell.name: state_of(cell, records.get(cell.name), out) for cell in plan}
+    states |= {"greedy.attract-s2": State.BLOCKED, "sampled.attract-s2": State.BLOCKED}
+    return collect(study, plan, out, states, records)
+
+
+def test_every_run_and_every_claim_has_its_place(results: Results) -> None:
+    pages = study_pages(results)
+    markdown = pages["report.md"].decode()
+    for claim in results.verdicts:
+        assert f"**{claim.claim.text}: {claim.decision}.**" in markdown
+    rows = [line for line in markdown.splitlines() if line.startswith("|")]
+    by_run = {row.split(" | ")[0].strip("| "): row for row in rows}
+    assert {one.name for one in results.trainings} <= by_run.keys()
+    assert "| diverged |" in by_run["repel-start-s2"]
+    assert "| failed |" in by_run["attract-s2"]
+    assert "gate not passed" in by_run["bias-s3"]
+    assert "Gate of **bias-s3** not passed: it reasons" in markdown
+    assert "replies have grown from 24 to 41 tokens" in markdown
+    assert "attract-s2 (failed)" in markdown
+    assert {f"figure-{name}.svg" for name in ("accuracy", "differences", "shortcut", "curves")} <= pages.keys()
+
+
+def test_an_interval_over_seeds_is_shown_only_where_there_are_two(results: Results) -> None:
+    markdown = study_pages(results)["report.md"].decode()
+    part = markdown[markdown.index("Differences in percentage points") :]
+    row = next(line for line in part.splitlines() if line.startswith("| attract \u2212 cdpo"))
+    cells = [cell.strip() for cell in row.strip("|").split(" | ")]
+    assert cells[1] == "1"
+    assert cells[3] == cells[5] == cells[7] == "\u2013"
+    assert "\u00b1" in next(line for line in part.splitlines() if line.startswith("| cdpo \u2212 grpo"))
+
+
+def test_what_a_process_printed_stays_text(results: Results) -> None:
+    page = study_pages(results)["report.html"].decode()
+    assert ATTACK not in page
+    assert "&lt;img src=x" in page
+
+
+def test_the_same_results_give_the_same_bytes(results: Results) -> None:
+    assert study_pages(results) == study_pages(results)
+
+
+def test_a_study_of_which_nothing_has_run_has_a_page(tmp_path: Path) -> None:
+    study, plan = make_study(tmp_path)
+    nothing = collect(study, plan, tmp_path / "out", dict.fromkeys((cell.name for cell in plan), State.WAITING), {})
+    page = study_pages(nothing)["report.html"].decode()
+    assert "was not measured" in page
+    assert "undecided" in page
+
+
+@pytest.fixture
+def page_file(results: Results, tmp_path: Path) -> Path:
+    store.write_bytes(tmp_path / "report.html", study_pages(results)["report.html"])
+    return tmp_path / "report.html"
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="/usr/bin/chromium is absent: apt-get install chromium")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_is_quiet_and_fits(page_file: Path, width: int) -> None:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": width, "height": 800})
+        complaints: list[str] = []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: request.url.startswith(("file:", "data:")) or complaints.append(request.url))
+        page.goto(page_file.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        before = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        page.click("#theme")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
+        assert page.evaluate("window.hacked") is None
+        assert complaints == []
+        browser.close()

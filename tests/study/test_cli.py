@@ -1,0 +1,96 @@
+"""`vt study` as a user runs it: the plan, mistakes told before anything runs, reports, exit codes."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from report_factory import make
+from study_factory import FILE, finish, make_study, write_study
+from typer.testing import CliRunner, Result
+
+from videothinker import store
+from videothinker.cli import app
+from videothinker.errors import VtError
+from videothinker.study import run
+
+SMALL = FILE.replace("seeds = [1, 2, 3, 4]", "seeds = [1, 2]")
+
+
+def vt(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+def test_the_plan_tells_cells_and_minutes_and_runs_nothing(tmp_path: Path) -> None:
+    """12 trainings of a minute, 26 askings of two."""
+    result = vt("study", write_study(tmp_path, SMALL), "--out", tmp_path / "out", "--dry-run", "--gpus", "0")
+    assert result.exit_code == 0
+    assert "GPU minutes: 64" in result.output
+    assert "1 at once on 1 GPUs" in result.output
+    assert "repulsion-03-s2" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('{ "objective.repulsion" = 0.03 }', '{ "objective.repulsoin" = 0.03 }', "objective.repulsoin: unknown setting"),
+        ('{ "objective.repulsion" = 0.03 }', '{ "objective.kl" = "k4" }', "objective.kl = 'k4'"),
+        ("--temperature 1", "--temprature 1", "No such option: --temprature"),
+        ("--temperature 1", "--temperature warm", "vt diagnose: Invalid value for '--temperature'"),
+        ("curate clevrer", "curate kinetics", "there is no such command"),
+        ("--annotations a ", "", "Missing option"),
+    ],
+)
+def test_mistakes_show_before_anything_runs(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in SMALL
+    file = write_study(tmp_path, SMALL.replace(old, new))
+    with pytest.raises(VtError) as caught:
+        vt("study", file, "--out", tmp_path / "out", "--dry-run")
+    assert said in str(caught.value)
+    assert str(caught.value).count(said) == 1  # once, not for every seed
+
+
+def test_a_report_of_what_is_finished(tmp_path: Path) -> None:
+    _, plan = make_study(tmp_path, SMALL)
+    questions = make(40, 3).questions["train"]
+    for cell in plan:
+        if cell.name != "sampled.cdpo-s2":
+            finish(cell, tmp_path / "out", questions)
+    result = vt("study", tmp_path / "study.toml", "--out", tmp_path / "out", "--report-only")
+    assert result.exit_code == 0
+    assert "38 finished, 1 waiting" in result.output
+    assert "CDPO beats GRPO" in result.output
+    written = store.read_json(tmp_path / "out" / "results.json", dict[str, object])
+    assert written["states"]["sampled.cdpo-s2"] == "waiting"  # type: ignore[index]
+    assert (tmp_path / "out" / "figure-differences.png").is_file()
+    assert "sampled.cdpo-s2 (waiting)" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_failed_cells_end_with_exit_code_1_and_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "VT", (sys.executable, str(Path(__file__).with_name("stub_vt.py"))))
+    file = write_study(tmp_path, SMALL)
+    out = tmp_path / "out"
+    store.write_json(out / "orders", {"curated": "fail"})
+    result = vt("study", file, "--out", out, "--set", "schedule.cpu_jobs=4")
+    assert result.exit_code == 1
+    assert "1 failed, 38 blocked" in result.output
+    page = (out / "report.html").read_text()
+    assert "ValueError: as ordered" in page
+    assert [json.loads(line)[1] for line in (out / "diary").read_text().splitlines()] == ["curated"]
+
+
+def test_a_changed_study_is_refused_before_it_runs(tmp_path: Path) -> None:
+    _, plan = make_study(tmp_path, SMALL)
+    for cell in plan[:8]:
+        finish(cell, tmp_path / "out")
+    with pytest.raises(VtError, match="--redo"):
+        vt("study", tmp_path / "study.toml", "--out", tmp_path / "out", "--set", "train.steps=50")
+    result = vt("study", tmp_path / "study.toml", "--out", tmp_path / "out", "--set", "train.steps=50", "--dry-run")
+    assert result.exit_code == 0
+    assert "with another command or input" in " ".join(result.output.split())

@@ -1,0 +1,161 @@
+"""From cells' files to results: levels, paired differences and verdicts by hand; trainings, alarms, gates, failures."""
+
+from pathlib import Path
+
+import pytest
+from curated_factory import a_prediction, a_question, write_curated
+from report_factory import make
+from study_factory import FILE, finish, make_study, write_answers
+
+from videothinker.diagnose import metrics, runs
+from videothinker.records import CuratedQuestion, Rule, Status
+from videothinker.study.collect import Difference, Results, collect
+from videothinker.study.config import NO_SEED, Study
+from videothinker.study.plan import Cell, cell_folder
+from videothinker.study.records import State, read_records, state_of
+from videothinker.study.seeds import Decision
+
+TWO = (
+    FILE.replace("seeds = [1, 2, 3, 4]", "seeds = [1, 2]").split("[arms.repel-start]")[0]
+    + '[ask.greedy]\ndata = "curated"\n[[claims]]\ntext = "lower"\nholds = ["grpo < base"]\n'
+)
+QUESTIONS = [a_question(f"{scene}:{qid}", gold="A", observer="A" if qid < 1 else "B") for scene in range(4) for qid in range(3)]
+"""In each of four scenes one observational and two inferential questions; gold is A."""
+
+
+def gather(study: Study, plan: tuple[Cell, ...], folder: Path) -> Results:
+    records = read_records(plan, folder)
+    return collect(study, plan, folder, {cell.name: state_of(cell, records.get(cell.name), folder) for cell in plan}, records)
+
+
+def answers(folder: Path, name: str, right: set[str], lost: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+    """A run that has the questions of `right` right and gives the observer's answer elsewhere, or C."""
+
+    def reply(question: CuratedQuestion) -> str:
+        return "A" if question.question_id in right else "B"
+
+    predictions = [
+        a_prediction(q, None if q.question_id in lost else reply(q), Status.DECODE_ERROR if q.question_id in lost else None)
+        for q in QUESTIONS
+    ]
+    write_answers(folder / name, name, QUESTIONS, predictions)
+
+
+def two_seeds(tmp_path: Path, lost: set[str] = frozenset()) -> tuple[Study, Results]:  # type: ignore[assignment]
+    study, plan = make_study(tmp_path, TWO)
+    folder = tmp_path / "out"
+    inferential = {f"{scene}:{qid}" for scene in range(4) for qid in (1, 2)}
+    right = {
+        "base": {"0:0", "1:0", "2:0", "3:0", *inferential},
+        "grpo-s1": {"0:0", "1:0", "2:0", "3:0", *inferential} - {"0:1", "1:1"},
+        "grpo-s2": {"0:0", "1:0", "2:0", "3:0", *inferential} - {"0:1", "1:1", "2:1", "3:1"},
+    }
+    for cell in plan:
+        finish(cell, folder, QUESTIONS)
+        name = cell.name.removeprefix("greedy.")
+        if cell.ask and name in right:
+            answers(cell_folder(folder, cell.name), name, right[name], lost if name == "grpo-s2" else set())
+    return study, gather(study, plan, folder)
+
+
+def difference(results: Results, after: str, before: str) -> Difference:
+    return next(one for one in results.differences if (one.after, one.before, one.rule) == (after, before, Rule.ORACLE))
+
+
+def test_levels_by_hand(tmp_path: Path) -> None:
+    """grpo has 6 of 8 and 4 of 8 inferential questions right: 62.5 % pooled; t(1) = 12.7062, stderr 0.125."""
+    _, results = two_seeds(tmp_path)
+    level = next(one for one in results.levels if (one.arm, one.rule) == ("grpo", Rule.ORACLE))
+    needed = level.measures["inferential"]
+    assert level.n_questions == {"all": 12, "observational": 4, "inferential": 8, "shortcut_reliance": 8}
+    assert [one.value for one in needed.per_seed.values()] == [0.75, 0.5]
+    assert needed.scenes.value == 0.625
+    assert needed.seeds.value == 0.625
+    assert needed.seeds.ci95 == pytest.approx((0.625 - 12.7062 * 0.125, 0.625 + 12.7062 * 0.125))
+    assert level.measures["observational"].scenes.value == 1.0
+    assert level.measures["shortcut_reliance"].scenes.value == 0.375  # 2 + 4 wrong ones of 16, all the observer's
+    base = next(one for one in results.levels if (one.arm, one.rule) == ("base", Rule.ORACLE))
+    assert list(base.measures["inferential"].per_seed) == [NO_SEED]
+
+
+def test_differences_are_paired_and_clustered_by_scene_over_all_seeds(tmp_path: Path) -> None:
+    """grpo - base: -2/8 and -4/8. Pooled, scenes 0 and 1 lose 2 of their 4 answers, scenes 2 and 3 one of 4: mean -6/16;
+    residuals by scene -2 + 1.5 = -0.5 twice and -1 + 1.5 = 0.5 twice, so stderr^2 = 4/3 * 4 * 0.25 / 16^2."""
+    _, results = two_seeds(tmp_path)
+    found = difference(results, "grpo", "base").measures["inferential"]
+    assert {seed: one.value for seed, one in found.per_seed.items()} == {1: -0.25, 2: -0.5}
+    assert found.scenes.value == -0.375
+    assert found.scenes.stderr == pytest.approx((4 / 3 * 4 * 0.25) ** 0.5 / 16)
+    assert found.seeds.value == -0.375
+    assert difference(results, "grpo", "base").measures["observational"].scenes.value == 0
+
+
+def test_one_seed_of_a_pair_is_the_diagnosis_own_paired_difference(tmp_path: Path) -> None:
+    _, results = two_seeds(tmp_path)
+    folder = tmp_path / "out" / "cells"
+    loaded = runs.load_runs(
+        [folder / "greedy.base" / "base", folder / "greedy.grpo-s2" / "grpo-s2"],
+        write_curated(tmp_path / "c", {"dev": QUESTIONS}),
+    )
+    theirs = {
+        row.measure: row.difference
+        for row in metrics.compare([metrics.Answers(r.name, r.questions, r.predictions) for r in loaded])
+    }
+    ours = difference(results, "grpo", "base")
+    for measure in ("all", "observational", "inferential", "shortcut_reliance"):
+        assert ours.measures[measure].per_seed[2] == theirs[measure]
+
+
+def test_a_question_that_one_of_the_two_could_not_be_asked_leaves_the_difference(tmp_path: Path) -> None:
+    """grpo-s2 lost clip 0, so that its difference is over scenes 1 to 3: -3/6."""
+    _, results = two_seeds(tmp_path, lost={"0:0", "0:1", "0:2"})
+    found = difference(results, "grpo", "base").measures["inferential"]
+    assert found.per_seed[2].value == -0.5
+    assert found.scenes.value == pytest.approx(-5 / 14)
+
+
+def test_a_claim_holds_in_both_wordings_and_not_from_two_wide_seeds(tmp_path: Path) -> None:
+    """Over scenes -0.375 +- 0.14 lies below zero, over two seeds -0.375 +- 1.59 does not: undecided."""
+    _, results = two_seeds(tmp_path)
+    assert results.verdicts[0].decision is Decision.UNDECIDED
+    (name, value), *_ = results.verdicts[0].parts
+    assert name == "grpo \u2212 base"
+    assert value is not None
+    assert value.scenes.ci95 is not None
+    assert value.scenes.ci95[1] < 0
+
+
+def test_verdicts_of_a_made_up_study(tmp_path: Path) -> None:
+    """GRPO is made worse by 8 points at every seed; 'base > grpo' is the same claim the other way round."""
+    extra = '\n[[claims]]\ntext = "turned"\nholds = ["base > grpo"]\n[[claims]]\ntext = "wrong"\nholds = ["grpo > base"]\n'
+    before, claims = FILE.split("[ask.sampled]")[0], FILE.partition("[[claims]]")[2]
+    study, plan = make_study(tmp_path, f"{before}[[claims]]{claims}{extra}")
+    questions = make(300, 3).questions["train"]
+    for cell in plan:
+        finish(cell, tmp_path / "out", questions)
+    results = gather(study, plan, tmp_path / "out")
+    decisions = {one.claim.text: one.decision for one in results.verdicts}
+    assert decisions["GRPO lowers accuracy on inferential questions"] is Decision.CONFIRMED
+    assert decisions["turned"] is Decision.CONFIRMED
+    assert decisions["wrong"] is Decision.REFUTED
+    assert set(results.references) == {"chance", "observer"}
+    assert results.references["observer"]["inferential"].value == 0
+
+    broken = next(one for one in results.trainings if one.name == "repel-start-s2")
+    assert broken.diverged
+    assert broken.alarms == [(37, "replies have grown from 24 to 41 tokens")]
+    assert not any(one.diverged for one in results.trainings if one is not broken)
+    assert {one.gate for one in results.trainings if one.arm == "bias"} == {()}
+    n_trained = len(results.trainings)
+    assert results.seconds["train cdpo"] == 60.0 * sum(one.stage == "cdpo" for one in results.trainings)
+    assert results.seconds["ask greedy"] == 60.0 * (n_trained + 1)
+
+
+def test_what_has_not_been_run_is_missing_and_not_zero(tmp_path: Path) -> None:
+    study, plan = make_study(tmp_path)
+    results = gather(study, plan, tmp_path / "out")
+    assert results.levels == results.differences == []
+    assert {one.decision for one in results.verdicts} == {Decision.UNDECIDED}
+    assert [part for one in results.verdicts for _, part in one.parts] == [None] * 3
+    assert {one.state for one in results.trainings} == {State.WAITING}
+    assert len(results.trainings) == 18

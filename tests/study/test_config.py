@@ -1,0 +1,103 @@
+"""A study's file: unknown keys and contradictions, all told at once; overrides; the shipped files."""
+
+from pathlib import Path
+
+import pytest
+from study_factory import FILE, write_study
+
+from videothinker.errors import VtError
+from videothinker.study.config import Stage, load_study, parse_claim
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def test_a_file_is_read_with_its_defaults(tmp_path: Path) -> None:
+    study = load_study(write_study(tmp_path))
+    assert study.seeds_of("cdpo") == (1, 2, 3, 4)
+    assert study.seeds_of("attract") == (1, 2)
+    assert study.seeds_of("base") == ()
+    assert study.arms["attract"].against == ("cdpo",)
+    assert not study.arms["repel-start"].needs_bias
+    assert study.arms["attract"].needs_bias
+    assert study.train.configs[Stage.BIAS] == "bias.toml"
+
+
+def test_every_violation_is_told_at_once(tmp_path: Path) -> None:
+    text = FILE.replace("steps = 40", 'steps = 0\nstep = 3\nset = { "seed" = 1 }').replace('data = "curated"\nsteps', "steps")
+    text = text.replace('stage = "grpo"', 'stage = "gpro"')
+    with pytest.raises(VtError) as caught:
+        load_study(write_study(tmp_path, text))
+    said = str(caught.value)
+    for part in ("train.steps = 0", "train.step: unknown setting", "train.data: is missing", "arms.grpo.stage = 'gpro'"):
+        assert part in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("seeds = [1, 2, 3, 4]", "seeds = [1, 2, 2]", "one stands there twice"),
+        ("seeds = [1, 2, 3, 4]", "seeds = [-1]", "seeds = [-1]"),
+        ('model = "tiny"', 'model = "{basis}"', "there is no [prepare.basis]"),
+        ('configs = { bias = "bias.toml"', 'configs = { bias = "bies.toml"', "no such file beside the study's"),
+        (', grpo = "grpo.toml" }', " }", "train.configs has no file for it"),
+        ("--out {out}", "--out {oat}", "there is no [prepare.oat] before it"),
+        ("--out {out}", "--out x", "writes nowhere"),
+        ('note = "repulsion 0.03"', 'bias = "grpo"', "is no arm of stage bias"),
+        ('note = "repulsion 0.03"', 'rule = "oracle"', "only stage bias"),
+        ('note = "repulsion 0.03"', 'against = ["repulsion-03"]', "is no other arm"),
+        ('stage = "bias"\n', 'stage = "bias"\nseeds = 2\n', "'bias' is trained with fewer"),
+        ('stage = "bias"\n', 'stage = "bias"\nseeds = 5\n', "the study has 4"),
+        ('{ "objective.repulsion" = 0.03 }', '{ "optimizer.steps" = 3 }', "the study's own train.steps"),
+        ('holds = ["cdpo > grpo"]', 'holds = ["cdpo >= grpo"]', "is not of the form"),
+        ('holds = ["cdpo > grpo"]', 'holds = ["cdpo > gpro"]', "'gpro' is no arm"),
+        ("[arms.attract]", "[arms.base]", "the name is taken"),
+        ("[arms.attract]", '[arms."At tract"]', "a name has small letters"),
+        ('[ask.greedy]\ndata = "curated"', '[ask.greedy]\ndata = "cured"', "there is no [prepare.cured]"),
+    ],
+)
+def test_contradictions_are_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in FILE
+    with pytest.raises(VtError, match=r"study\.toml") as caught:
+        load_study(write_study(tmp_path, FILE.replace(old, new, 1)))
+    assert said in str(caught.value)
+
+
+def test_set_overrides_what_the_file_says(tmp_path: Path) -> None:
+    study = load_study(write_study(tmp_path), ["model=runs/base", "train.steps=7", "schedule.jobs_per_gpu=3"])
+    assert (study.model, study.train.steps, study.schedule.jobs_per_gpu) == ("runs/base", 7, 3)
+    with pytest.raises(VtError, match="is no section"):
+        load_study(write_study(tmp_path), ["model.size=3"])
+    with pytest.raises(VtError, match="is not KEY=VALUE"):
+        load_study(write_study(tmp_path), ["model"])
+
+
+def test_pairs_of_claims_are_compared_once(tmp_path: Path) -> None:
+    """'attract < cdpo' is already an `against`; 'bias < grpo' is not."""
+    extra = '\n[[claims]]\ntext = "x"\nholds = ["cdpo > attract", "bias < grpo"]\n'
+    study = load_study(write_study(tmp_path, FILE + extra))
+    assert study.pairs() == [
+        ("bias", "base"),
+        ("grpo", "base"),
+        ("cdpo", "grpo"),
+        ("cdpo", "base"),
+        ("repel-start", "cdpo"),
+        ("repel-start", "grpo"),
+        ("attract", "cdpo"),
+        ("repulsion-03", "cdpo"),
+        ("bias", "grpo"),
+    ]
+    first, second = parse_claim(study.claims[-1])
+    assert (first.after, first.before, first.above) == ("cdpo", "attract", True)
+    assert second.above is False
+
+
+@pytest.mark.parametrize("file", sorted(CONFIGS.glob("study-*.toml")), ids=lambda path: path.stem)
+def test_the_shipped_studies_load(file: Path) -> None:
+    study = load_study(file)
+    assert {"bias", "grpo", "cdpo"} <= study.arms.keys()
+    assert study.claims
+
+
+def test_there_are_shipped_studies() -> None:
+    assert {path.stem for path in CONFIGS.glob("study-*.toml")} == {"study-cpu", "study-world", "study-clevrer"}

@@ -1,0 +1,99 @@
+"""From a study to commands: what each cell runs, what it waits for, and when it counts as another cell."""
+
+from pathlib import Path
+
+import pytest
+from study_factory import FILE, make_study
+
+from videothinker.study.plan import Cell, Kind, command, heights
+
+
+def by_name(folder: Path, text: str = FILE) -> dict[str, Cell]:
+    return {cell.name: cell for cell in make_study(folder, text)[1]}
+
+
+def test_the_grid_has_every_cell_once_and_after_what_it_needs(tmp_path: Path) -> None:
+    plan = make_study(tmp_path)[1]
+    kinds = [cell.kind for cell in plan]
+    n_trained = 3 * 4 + 3 * 2
+    assert kinds.count(Kind.PREPARE) == 1
+    assert kinds.count(Kind.TRAIN) == n_trained
+    assert kinds.count(Kind.ASK) == 2 * (n_trained + 1)
+    seen: set[str] = set()
+    for cell in plan:
+        assert set(cell.needs) <= seen
+        seen.add(cell.name)
+    assert len(seen) == len(plan)
+
+
+def test_commands_are_what_one_would_type(tmp_path: Path) -> None:
+    cells = by_name(tmp_path)
+    run, here = tmp_path / "out", tmp_path
+    cdpo = cells["repulsion-03-s2"]
+    assert cdpo.needs == ("curated", "bias-s2")
+    assert command(cdpo, run, here) == [
+        *("train", "cdpo", "--config", f"{here}/cdpo.toml", "--data", f"{run}/cells/curated", "--model", "tiny"),
+        *("--out", f"{run}/cells/repulsion-03-s2", "--bias-model", f"{run}/cells/bias-s2"),
+        *("--set", "seed=2", "--set", "optimizer.steps=40", "--set", "objective.repulsion=0.03"),
+    ]
+    assert "--bias-model" not in cells["repel-start-s1"].arguments
+    assert cells["repel-start-s1"].needs == ("curated",)
+    assert cells["bias-s1"].arguments[-6:-4] == ("--rule", "oracle")
+    assert command(cells["sampled.grpo-s3"], run, here) == [
+        *("diagnose", "--model", f"grpo-s3={run}/cells/grpo-s3", "--data", f"{run}/cells/curated"),
+        *("--out", f"{run}/cells/sampled.grpo-s3", "--temperature", "1"),
+    ]
+    assert cells["greedy.base"].arguments[2] == "base=tiny"
+
+
+def test_a_start_model_that_the_study_trains_is_waited_for(tmp_path: Path) -> None:
+    text = (
+        FILE.replace('model = "tiny"', 'model = "{base}"')
+        + '\n[prepare.base]\nrun = "train sft --config {here}/x --out {out}"\n'
+    )
+    cells = by_name(tmp_path, text)
+    assert cells["grpo-s1"].needs == ("curated", "base")
+    assert cells["greedy.base"].needs == ("base", "curated")
+
+
+def test_what_nobody_needs_is_not_prepared(tmp_path: Path) -> None:
+    more = '\n[prepare.lone]\nrun = "world make {out}"\n[prepare.lone-too]\nrun = "curate check {lone} {out}"\n'
+    assert by_name(tmp_path, FILE + more).keys() == by_name(tmp_path).keys()
+
+
+def test_identity_follows_command_file_and_what_came_before(tmp_path: Path) -> None:
+    before = by_name(tmp_path / "a")
+    other = by_name(tmp_path / "b", FILE.replace('"objective.repulsion" = 0.03', '"objective.repulsion" = 0.02'))
+    changed = {name for name in before if before[name].identity != other[name].identity}
+    assert changed == {f"{ask}repulsion-03-s{seed}" for ask in ("", "greedy.", "sampled.") for seed in (1, 2)}
+
+    (tmp_path / "a" / "bias.toml").write_text('stage = "bias"\nseed = 3\n')
+    edited = by_name_again(tmp_path / "a")
+    changed = {name for name in before if before[name].identity != edited[name].identity}
+    for name in ("bias-s1", "cdpo-s1", "greedy.cdpo-s1", "repulsion-03-s1"):  # all that stands on a bias model
+        assert name in changed
+    for name in ("curated", "grpo-s1", "repel-start-s1", "greedy.base"):
+        assert name not in changed
+
+
+def by_name_again(folder: Path) -> dict[str, Cell]:
+    from videothinker.study.config import load_study
+    from videothinker.study.plan import make_plan
+
+    return {cell.name: cell for cell in make_plan(load_study(folder / "study.toml"), folder)}
+
+
+def test_identity_does_not_depend_on_where_the_study_lies(tmp_path: Path) -> None:
+    assert [cell.identity for cell in by_name(tmp_path / "a").values()] == [
+        cell.identity for cell in by_name(tmp_path / "b").values()
+    ]
+
+
+def test_heights_are_the_longest_chains(tmp_path: Path) -> None:
+    """curated 60 s -> bias 60 s -> cdpo 60 s -> ask 120 s = 300 s; curated -> grpo -> ask = 240 s."""
+    plan = make_study(tmp_path)[1]
+    found = heights(plan, {cell.name: cell.expected for cell in plan})
+    assert found["curated"] == pytest.approx(300)
+    assert found["bias-s4"] == pytest.approx(240)
+    assert found["grpo-s1"] == found["cdpo-s1"] == pytest.approx(180)
+    assert found["greedy.base"] == pytest.approx(120)

@@ -1,0 +1,194 @@
+"""The scheduler with cells of a stub command: order, places, failures, resuming, changes, interruption."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from study_factory import FILE, make_study
+
+from videothinker import store
+from videothinker.errors import VtError
+from videothinker.study.plan import Cell, cell_folder
+from videothinker.study.records import State, changed, discard, is_complete, read_records, refuse_changed, state_of
+from videothinker.study.run import Now, Slots, run_study
+
+STUB = (sys.executable, str(Path(__file__).with_name("stub_vt.py")))
+SMALL = FILE.replace("seeds = [1, 2, 3, 4]", "seeds = [1, 2]").split("[ask.sampled]")[0]
+"""Without a second way of asking, and without claims: 1 + 12 + 13 cells."""
+
+CPU = Slots((), 8)
+
+
+def run(plan: tuple[Cell, ...], folder: Path, slots: Slots = CPU, **options: Any) -> dict[str, State]:
+    return run_study(plan, folder, folder.parent, slots, program=STUB, **options)
+
+
+def order(folder: Path, **orders: Any) -> None:
+    store.write_json(folder / "orders", {name.replace("_", "-"): what for name, what in orders.items()})
+
+
+def diary(folder: Path) -> list[tuple[str, str, str | None]]:
+    return [(what, name, gpu) for what, name, gpu, _ in map(json.loads, (folder / "diary").read_text().splitlines())]
+
+
+def test_all_cells_run_each_after_what_it_needs(tmp_path: Path) -> None:
+    _, plan = make_study(tmp_path, SMALL)
+    states = run(plan, tmp_path / "out")
+    assert set(states.values()) == {State.FINISHED}
+    lines = diary(tmp_path / "out")
+    assert sorted(name for what, name, _ in lines if what == "start") == sorted(cell.name for cell in plan)
+    place = {(what, name): index for index, (what, name, _) in enumerate(lines)}
+    for cell in plan:
+        for need in cell.needs:
+            assert place["end", need] < place["start", cell.name]
+    records = read_records(plan, tmp_path / "out")
+    assert records["cdpo-s1"].command.startswith("vt train cdpo --config")
+    assert records["cdpo-s1"].seconds > 0
+    assert records["cdpo-s1"].gpu is None
+
+
+def test_places_are_respected_and_gpus_shared_evenly(tmp_path: Path) -> None:
+    """Two GPUs with two cells each; what is prepared sees none."""
+    _, plan = make_study(tmp_path, SMALL)
+    folder = tmp_path / "out"
+    order(folder, **{cell.name: 0.15 for cell in plan if cell.gpu})
+    most: dict[str | None, int] = {}
+
+    def watch(now: Now) -> None:
+        running = [now.records[name].gpu for name in now.began]
+        for gpu in set(running):
+            most[gpu] = max(most.get(gpu, 0), running.count(gpu))
+
+    run(plan, folder, Slots(("0", "0", "7", "7"), 1), watch=watch)
+    assert most == {None: 1, "0": 2, "7": 2}
+    seen = {name: gpu for what, name, gpu in diary(folder) if what == "start"}
+    assert seen.pop("curated") == ""
+    assert set(seen.values()) == {"0", "7"}
+
+
+def test_a_failed_cell_blocks_what_needs_it_and_nothing_else(tmp_path: Path) -> None:
+    _, plan = make_study(tmp_path, SMALL)
+    folder = tmp_path / "out"
+    order(folder, bias_s1="fail", grpo_s2="lie")
+    states = run(plan, folder)
+    blocked = {name for name, state in states.items() if state is State.BLOCKED}
+    after_bias = {"cdpo-s1", "attract-s1", "repulsion-03-s1"}
+    assert blocked == after_bias | {f"greedy.{name}" for name in (*after_bias, "bias-s1", "grpo-s2")}
+    assert [name for name, state in states.items() if state is State.FAILED] == ["bias-s1", "grpo-s2"]
+    records = read_records(plan, folder)
+    assert records["bias-s1"].returncode == 3
+    assert records["bias-s1"].tail == ("first line", "ValueError: as ordered")
+    assert "without the files" in records["grpo-s2"].tail[-1]
+
+
+def test_a_second_run_does_what_is_left_and_no_more(tmp_path: Path) -> None:
+    _, plan = make_study(tmp_path, SMALL)
+    folder = tmp_path / "out"
+    order(folder, bias_s1="fail")
+    run(plan, folder)
+    (folder / "diary").unlink()
+    order(folder)
+    assert set(run(plan, folder).values()) == {State.FINISHED}
+    again = {name for what, name, _ in diary(folder) if what == "start"}
+    trained = {"bias-s1", "cdpo-s1", "attract-s1", "repulsion-03-s1"}
+    assert again == trained | {f"greedy.{name}" for name in trained}
+    assert read_records(plan, folder)["bias-s1"].attempts == 2
+
+
+def test_a_cell_whose_files_are_gone_runs_again(tmp_path: Path) -> None:
+    _, plan = make_study(tmp_path, SMALL)
+    folder = tmp_path / "out"
+    run(plan, folder)
+    (cell_folder(folder, "bias-s2") / "gate.json").unlink()
+    (folder / "diary").unlink()
+    run(plan, folder)
+    assert [name for what, name, _ in diary(folder) if what == "start"] == ["bias-s2"]
+
+
+def test_a_study_killed_before_it_could_note_an_end_takes_the_cell_as_finished(tmp_path: Path) -> None:
+    _, plan = make_study(tmp_path, SMALL)
+    folder = tmp_path / "out"
+    run(plan, folder)
+    path = folder / "records" / "grpo-s1.json"
+    store.write_json(path, {**store.read_json(path, dict[str, Any]), "state": "running"})
+    (folder / "diary").unlink()
+    run(plan, folder)
+    assert not (folder / "diary").exists()
+
+
+def test_changed_cells_are_refused_or_done_again(tmp_path: Path) -> None:
+    _, plan = make_study(tmp_path, SMALL)
+    folder = tmp_path / "out"
+    run(plan, folder)
+    _, other = make_study(tmp_path, SMALL.replace('"objective.repulsion" = 0.03', '"objective.repulsion" = 0.02'))
+    stale = changed(other, read_records(other, folder))
+    assert stale == ["repulsion-03-s1", "repulsion-03-s2", "greedy.repulsion-03-s1", "greedy.repulsion-03-s2"]
+    with pytest.raises(VtError, match=r"4 cells .* repulsion-03-s1, .* --redo"):
+        refuse_changed(stale, folder)
+    discard(stale, folder)
+    (folder / "diary").unlink()
+    assert set(run(other, folder).values()) == {State.FINISHED}
+    assert sorted(name for what, name, _ in diary(folder) if what == "start") == sorted(stale)
+
+
+def test_two_studies_do_not_share_a_folder(tmp_path: Path) -> None:
+    _, plan = make_study(tmp_path, SMALL)
+
+    def watch(_: Now) -> None:
+        with pytest.raises(VtError, match="still at work"):
+            run(plan, tmp_path / "out")
+
+    run(plan[:1], tmp_path / "out", watch=watch)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_ends_the_cells_and_is_written_down(tmp_path: Path, number: signal.Signals) -> None:
+    _, plan = make_study(tmp_path, SMALL)
+    folder = tmp_path / "out"
+    order(folder, **{cell.name: 60 for cell in plan if cell.gpu})
+
+    def watch(now: Now) -> None:
+        if len([line for line in diary_if_any(folder) if line[0] == "start"]) >= 3:
+            os.kill(os.getpid(), number)
+            time.sleep(0.1)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(plan, folder, watch=watch)
+    records = read_records(plan, folder)
+    cut = [name for name, record in records.items() if record.state is State.INTERRUPTED]
+    assert set(cut) == records.keys() - {"curated"}
+    pids = [json.loads(line)[3] for line in (folder / "diary").read_text().splitlines()]
+    assert [pid for pid in pids if alive(pid)] == []
+    order(folder)
+    assert set(run(plan, folder).values()) == {State.FINISHED}
+
+
+def diary_if_any(folder: Path) -> list[tuple[str, str, str | None]]:
+    return diary(folder) if (folder / "diary").exists() else []
+
+
+def alive(pid: int) -> bool:
+    return subprocess.run(["kill", "-0", str(pid)], capture_output=True, check=False).returncode == 0
+
+
+def test_what_makes_a_cell_complete(tmp_path: Path) -> None:
+    cells = {cell.name: cell for cell in make_study(tmp_path, SMALL)[1]}
+    out = tmp_path / "x"
+    for name, writes in (
+        ("curated", [("manifest.json", {})]),
+        ("grpo-s1", [("run.json", {"finished": False}), ("run.json", {"finished": True})]),
+        ("bias-s1", [("run.json", {"finished": True}), ("gate.json", {})]),
+        ("greedy.base", [("base/metrics.json", {}), ("report.html", {})]),
+    ):
+        assert not is_complete(cells[name], out / name)
+        for file, content in writes:
+            assert not is_complete(cells[name], out / name)
+            store.write_json(out / name / file, content)
+        assert is_complete(cells[name], out / name)
+    assert state_of(cells["curated"], None, out) is State.WAITING

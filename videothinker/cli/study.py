@@ -1,0 +1,286 @@
+"""`vt study`: a grid of trainings and diagnoses, resumable cell by cell, and one report."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from videothinker.cli.console import err, warn
+from videothinker.cli.console import out as console
+from videothinker.errors import VtError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from videothinker.study.collect import Results
+    from videothinker.study.config import Study
+    from videothinker.study.cost import Forecast
+    from videothinker.study.plan import Cell
+    from videothinker.study.records import Record, State
+    from videothinker.study.run import Now, Slots
+
+EPILOG = """[bold]Examples[/bold]
+
+The whole machinery in some minutes on a CPU; its numbers mean nothing:
+
+  vt study configs/study-cpu.toml --out runs/study-cpu
+
+What would the generated world's study run, and how long?
+
+  vt study configs/study-world.toml --out runs/study-world --dry-run
+
+Two GPUs of a machine, another start model:
+
+  vt study configs/study-world.toml --out runs/study-world --gpus 0,1 --set model=runs/my-base
+
+[bold]What lies in OUT[/bold]
+
+  cells/NAME/           what each command wrote: data, checkpoints, answers
+
+  logs/, records/       its output, and how it ended
+
+  report.html           claims with their verdicts, accuracy, ablations, curves, every run; report.md, figures
+
+  results.json          the same numbers
+
+Kill it anywhere and run it again: finished cells stay, failed ones are tried again.
+"""
+
+
+def study(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML; configs/ has study-cpu, study-world, study-clevrer.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The same one with the same study is resumed.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and what it will take; run nothing.")] = False,
+    gpus: Annotated[
+        str | None, typer.Option(metavar="LIST", help="GPUs to use, such as 0,1; default all that can be seen.")
+    ] = None,
+    redo: Annotated[
+        bool, typer.Option("--redo", help="Delete and run again the cells whose command or input has changed.")
+    ] = False,
+    report_only: Annotated[
+        bool, typer.Option("--report-only", help="Draw the report of what is finished; run nothing.")
+    ] = False,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting of the study. Repeatable.")
+    ] = None,
+) -> None:
+    """Train and diagnose a whole [bold]grid[/bold] over seeds, as many runs at once as fit, and draw one report.
+
+    Every cell of the grid is one vt command in a folder of its own. A cell that fails is a row of the report and stops only the
+    cells that need it; the exit code is then 1.
+    """
+    from videothinker.study import run
+    from videothinker.study.config import load_study
+    from videothinker.study.plan import heights, make_plan
+    from videothinker.study.records import State, changed, discard, read_records, refuse_changed, states_of
+
+    here = config.parent
+    wanted = load_study(config, set_ or [])
+    plan = make_plan(wanted, here)
+    _check_commands(plan, out, here)
+    ids = run.find_gpus() if gpus is None else [gpu.strip() for gpu in gpus.split(",") if gpu.strip()]
+    slots = run.Slots(tuple(gpu for gpu in ids for _ in range(wanted.schedule.jobs_per_gpu)), wanted.schedule.cpu_jobs)
+    records = read_records(plan, out)
+    stale = changed(plan, records)
+    if dry_run:
+        states = states_of(plan, records, out)
+        states |= dict.fromkeys(stale, State.WAITING)
+        _show_plan(plan, states, _forecast(plan, states, records, out, slots), slots)
+        if stale:
+            warn(f"{len(stale)} cells were run with another command or input: vt study refuses them, or runs them with --redo")
+        return
+    if stale and redo and not report_only:
+        discard(stale, out)
+        stale = []
+    refuse_changed(stale, out)
+    if not report_only:
+        records = read_records(plan, out)
+        expected = _forecast(plan, states_of(plan, records, out), records, out, slots).seconds
+        priorities = heights(plan, expected)
+        with _display(plan, out, slots) as watch:
+            run.run_study(plan, out, here, slots, priorities=priorities, watch=watch, program=run.VT)
+    records = read_records(plan, out)
+    states = states_of(plan, records, out)
+    _report(wanted, plan, out, states, records)
+    if any(state is State.FAILED for state in states.values()):
+        raise typer.Exit(1)
+
+
+def _check_commands(plan: "Sequence[Cell]", out: Path, here: Path) -> None:
+    """Every command has to parse, and every training's settings to be right, before an hour is spent on the first one.
+
+    Raises:
+        VtError: names all problems.
+    """
+    from videothinker.study.plan import Kind, command
+    from videothinker.train.stages import Stage, load_stage
+
+    problems: dict[str, str] = {}
+    for cell in plan:
+        arguments = command(cell, out, here)
+        try:
+            options = _parse(arguments)
+            if cell.kind is Kind.TRAIN:
+                load_stage(Stage(arguments[1]), options["config"], options["set_"])
+        except VtError as error:
+            problems.setdefault(str(error), cell.name)
+    if problems:
+        raise VtError("; ".join(f"{name}: {words}" for words, name in problems.items()))
+
+
+def _parse(arguments: "Sequence[str]") -> dict[str, Any]:
+    """The options of a `vt` command as its function would get them.
+
+    Raises:
+        VtError: there is no such command or option, or a value is of the wrong kind.
+    """
+    from videothinker.cli import app
+
+    found: Any = typer.main.get_command(app)
+    words = ["vt"]
+    for word in arguments:
+        if not hasattr(found, "commands"):
+            break
+        words.append(word)
+        if (found := found.commands.get(word)) is None:
+            raise VtError(f"{' '.join(words)}: there is no such command")
+    try:
+        options: dict[str, Any] = found.make_context(found.name, list(arguments[len(words) - 1 :])).params
+    except _USAGE as error:
+        raise VtError(f"{' '.join(words)}: {error.format_message()}") from error
+    return options
+
+
+_USAGE: Any = typer.BadParameter.__bases__[0]
+"""click's UsageError, of which newer versions of typer keep a private copy."""
+
+
+def _forecast(
+    plan: "Sequence[Cell]", states: "Mapping[str, State]", records: "Mapping[str, Record]", out: Path, slots: "Slots"
+) -> "Forecast":
+    from videothinker.study.cost import forecast
+
+    return forecast(plan, states, records, out, n_gpu=len(slots.gpus), n_cpu=slots.n_cpu)
+
+
+def _show_plan(plan: "Sequence[Cell]", states: "Mapping[str, State]", forecast: "Forecast", slots: "Slots") -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in ("cell", "vt", "after"):
+        table.add_column(column, overflow="fold")
+    table.add_column("minutes", justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    for cell in plan:
+        seconds = forecast.seconds[cell.name]
+        mark = " *" if cell.name in forecast.measured else ""
+        minutes = "?" if seconds is None else f"{seconds / 60:.1f}{mark}"
+        where = "GPU" if cell.gpu else "CPU"
+        row = (cell.name, " ".join(cell.arguments[: 2 if cell.arguments[0] != "diagnose" else 1]), ", ".join(cell.needs))
+        table.add_row(*row, f"{minutes} {where}", str(states[cell.name]))
+    console.print(table)
+    counts = Counter(cell.group for cell in plan)
+    console.print("; ".join(f"{n} {group}" for group, n in counts.items()), style="dim", soft_wrap=True)
+    total = "unknown: some cells have no expected time" if forecast.gpu_seconds is None else f"{forecast.gpu_seconds / 60:,.0f}"
+    console.print(f"[bold]GPU minutes[/bold]: {total}    (* measured on finished cells, else as the study's file expects)")
+    places = f"{len(slots.gpus)} at once on {len(set(slots.gpus))} GPUs" if slots.gpus else f"{slots.n_cpu} at once on the CPU"
+    left = "unknown" if forecast.left_seconds is None else _duration(forecast.left_seconds)
+    console.print(f"[bold]time left[/bold]: {left} at best, {places}")
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min" if minutes else f"{seconds:.0f} s"
+
+
+@contextmanager
+def _display(plan: "Sequence[Cell]", out: Path, slots: "Slots") -> "Iterator[Callable[[Now], None]]":
+    """Yields what `run_study` tells its progress to: a live table on a terminal, and a line for each cell that ends."""
+    from rich.live import Live
+
+    shown: dict[str, Any] = {}
+    drawn = 0.0
+    with Live(console=err, auto_refresh=False, transient=True) as live:
+
+        def watch(now: "Now") -> None:
+            nonlocal drawn
+            for name, state in now.states.items():
+                before, shown[name] = shown.get(name), state
+                if before is not None and before is not state:
+                    _tell(name, state, now.records.get(name), out)
+            if err.is_terminal and time.monotonic() - drawn > 1:
+                drawn = time.monotonic()
+                live.update(_running(plan, now, out, slots), refresh=True)
+
+        yield watch
+
+
+def _tell(name: str, state: "State", record: "Record | None", out: Path) -> None:
+    from videothinker.study.records import State
+    from videothinker.study.run import log_file
+
+    if state is State.FINISHED and record is not None:
+        err.print(f"[green]finished[/green] {name}  [dim]{_duration(record.seconds)}[/dim]")
+    elif state is State.FAILED and record is not None:
+        last = escape(record.tail[-1]) if record.tail else f"exit code {record.returncode}"
+        err.print(f"[red]failed[/red]   {name}: {last}  [dim]{log_file(out, name, 'stderr')}[/dim]", soft_wrap=True)
+    elif state is State.BLOCKED:
+        err.print(f"[yellow]blocked[/yellow]  {name}")
+    elif state is State.RUNNING and not err.is_terminal:
+        err.print(f"started  {name}")
+
+
+def _running(plan: "Sequence[Cell]", now: "Now", out: Path, slots: "Slots") -> "Table":
+    from rich.table import Table
+
+    from videothinker.study.cost import read_steps
+    from videothinker.study.plan import cell_folder
+
+    counts = Counter(now.states.values())
+    told = ", ".join(f"{counts[state]} {state}" for state in dict.fromkeys(now.states.values()))
+    left = _forecast(plan, now.states, now.records, out, slots).left_seconds
+    table = Table(box=None, pad_edge=False, title_justify="left", title_style="bold", show_header=False)
+    table.title = f"{len(plan)} cells: {told}" + ("" if left is None else f"; about {_duration(left)} left")
+    for cell in plan:
+        if (began := now.began.get(cell.name)) is not None:
+            steps = read_steps(cell_folder(out, cell.name)) if cell.steps else []
+            step = f"step {steps[-1].step} of {cell.steps}" if steps else ""
+            gpu = now.records[cell.name].gpu
+            table.add_row(cell.name, "CPU" if gpu is None else f"GPU {gpu}", _duration(time.monotonic() - began), step)
+    return table
+
+
+def _report(
+    study: "Study", plan: "Sequence[Cell]", out: Path, states: "Mapping[str, State]", records: "Mapping[str, Record]"
+) -> None:
+    """Gather what is finished, write report and results, and print the verdicts."""
+    from videothinker import store
+    from videothinker.reports.study import study_pages
+    from videothinker.study.collect import collect
+
+    with err.status("drawing the report"):
+        results = collect(study, plan, out, states, records)
+        for name, content in study_pages(results).items():
+            store.write_bytes(out / name, content)
+    store.write_json(out / "results.json", {**_plain(results), "provenance": store.provenance()})
+    colours = {"confirmed": "green", "refuted": "red", "undecided": "yellow"}
+    for one in results.verdicts:
+        console.print(f"[{colours[one.decision]}]{one.decision:<10}[/] {escape(one.claim.text)}", soft_wrap=True)
+    counts = Counter(states.values())
+    console.print(f"{len(plan)} cells: " + ", ".join(f"{n} {state}" for state, n in counts.items()), soft_wrap=True)
+    console.print(f"report: [bold]{escape(str(out / 'report.html'))}[/bold]", soft_wrap=True)
+
+
+def _plain(results: "Results") -> dict[str, Any]:
+    import msgspec
+
+    plain: dict[str, Any] = msgspec.to_builtins(results)
+    for training in plain["trainings"]:
+        del training["steps"]  # metrics.jsonl of the cell has them
+    return plain

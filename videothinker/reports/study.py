@@ -1,0 +1,339 @@
+"""The page of a study: claims and their verdicts, accuracy by category, differences, ablations, curves, every run and cost."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from videothinker.records import Estimate, Rule
+from videothinker.reports import page
+from videothinker.reports.figures import Curves, Drawing, Effect, Series, bars, curves, effects
+from videothinker.reports.page import DASH, MINUS, Table, count, estimate, percent, points
+from videothinker.study.collect import Difference, Level, Results, Training, Value
+from videothinker.study.config import BASE, Stage
+from videothinker.study.records import State
+from videothinker.study.seeds import RULE
+
+_PANELS = {"accuracy": "accuracy reward", "kl": "divergence (nats)", "length": "length (tokens)"}
+_COLOURS = {Stage.BIAS: "purple", Stage.GRPO: "orange", Stage.CDPO: "blue"}
+_SHOWN = ("observational", "inferential", "shortcut_reliance")
+_MOST_POINTS = 60
+"""Points of one curve: longer runs are averaged over neighbouring steps."""
+
+
+def study_pages(results: Results) -> dict[str, bytes]:
+    """report.html, report.md and the figures (PNG and SVG, light and dark) of a study, by file name."""
+    study = results.study
+    asks = [ask for ask in study.ask if any(level.ask == ask for level in results.levels)]
+    first = asks[:1]
+    mine = {level.arm: level for level in results.levels if level.ask in first and level.rule is study.rule}
+    pairs = [one for one in results.differences if one.ask in first and one.rule is study.rule]
+    main = [arm for arm in (BASE, *study.arms) if arm == BASE or study.arms[arm].seeds is None]
+    drawings = [
+        *_level_figures([mine[arm] for arm in main if arm in mine]),
+        _effects_figure(pairs),
+        _curves_figure(results),
+    ]
+    states = list(results.states.values())
+    context: dict[str, Any] = {
+        "study": study,
+        "n_cells": len(states),
+        "n_finished": states.count(State.FINISHED),
+        "unfinished": [(name, state) for name, state in results.states.items() if state is not State.FINISHED],
+        "hours": sum(results.seconds.values()) / 3600,
+        "n_questions": {arm: level.n_questions for arm, level in mine.items()}.get(BASE),
+        "verdicts": [
+            (one.claim.text, one.decision, [(name, _both(value)) for name, value in one.parts]) for one in results.verdicts
+        ],
+        "rule_words": RULE,
+        "drawings": {drawing.name: drawing for drawing in drawings},
+        "levels": _levels_table(results, first[0]) if first else None,
+        "arms": _arms_table(results),
+        "differences": _differences_table(pairs),
+        "by_seed": _by_seed_table(pairs, study.seeds),
+        "ablations": _ablations_table(results, mine, pairs, main),
+        "elsewhere": [_elsewhere_table(results, ask, rule) for ask, rule in _elsewhere(asks, study.rule)],
+        "runs": _runs_table(results.trainings, mine),
+        "alarms": [(one.name, one.alarms) for one in results.trainings if one.alarms],
+        "gates": [(one.name, one.gate) for one in results.trainings if one.gate],
+        "failures": [(name, results.records[name]) for name, state in results.states.items() if state is State.FAILED],
+        "cost": _cost_table(results),
+        "commands": [(name, record.command) for name, record in results.records.items()],
+        "settings": _settings_table(results),
+    }
+    return {
+        "report.html": page.render("study.html", **context),
+        "report.md": page.render("study.md", **context),
+        **{name: content for drawing in drawings for name, content in drawing.files.items()},
+    }
+
+
+def _elsewhere(asks: Sequence[str], rule: Rule) -> list[tuple[str, Rule]]:
+    """All ways of asking under all rules, but for the one that the verdicts come from; its other rules first."""
+    rules = [rule, *(other for other in Rule if other is not rule)]
+    return [(ask, other) for ask in asks for other in rules][1:]
+
+
+def _both(value: Value | None) -> str:
+    """A difference with both of its intervals, in words."""
+    if value is None or value.scenes.value is None:
+        return "was not measured"
+    seeds = (
+        f"over {value.n_seeds} seeds {_interval(value.seeds)}" if value.seeds.ci95 else "one seed, so no interval over seeds"
+    )
+    return f"{page.signed(value.scenes.value)} points; 95 % over scenes {_interval(value.scenes)}, {seeds}"
+
+
+def _interval(value: Estimate) -> str:
+    """ "[+0.5, +1.4]" in points; a dash where there is none."""
+    return DASH if value.ci95 is None else f"[{page.signed(value.ci95[0])}, {page.signed(value.ci95[1])}]"
+
+
+def _known(value: Value) -> list[float]:
+    return [one.value for one in value.per_seed.values() if one.value is not None]
+
+
+# ---- figures -----------------------------------------------------------------------------------------------------------
+
+
+def _level_figures(levels: Sequence[Level]) -> tuple[Drawing, Drawing]:
+    def series(measure: str, name: str, colour: str) -> Series:
+        values = [level.measures[measure] for level in levels]
+        return Series(name, colour, [value.scenes for value in values], points=[_known(value) for value in values])
+
+    names = [level.arm for level in levels]
+    accuracy = bars(
+        "accuracy",
+        "Questions answered exactly right, by category: mean over seeds with 95 % intervals over scenes; each dot is one seed.",
+        names,
+        [series("observational", "observational", "blue"), series("inferential", "inferential", "orange")],
+        x_label="questions answered exactly right (%)",
+    )
+    shortcut = bars(
+        "shortcut",
+        "Shortcut reliance: inferential answers that are the observer's. Mean over seeds with 95 % intervals over scenes; each "
+        "dot is one seed.",
+        names,
+        [series("shortcut_reliance", "", "green")],
+        x_label="answers that are the observer's (%)",
+    )
+    return accuracy, shortcut
+
+
+def _effects_figure(pairs: Sequence[Difference]) -> Drawing:
+    return effects(
+        "differences",
+        "Differences in inferential accuracy, paired by question and by seed, with 95 % intervals: thick over scenes, thin "
+        "over seeds (an arrow where it goes on); each dot is one seed.",
+        [
+            Effect(_pair(one), value.scenes, value.seeds, _known(value))
+            for one in pairs
+            for value in [one.measures["inferential"]]
+        ],
+        x_label="difference in inferential accuracy (points)",
+    )
+
+
+def _curves_figure(results: Results) -> Drawing:
+    arms = results.study.arms
+    by_arm = {arm: [one for one in results.trainings if one.arm == arm and one.steps] for arm in arms}
+    order = sorted((arm for arm in arms if by_arm[arm]), key=lambda arm: arms[arm].stage is not Stage.GRPO)
+    rows = [Curves(arm, _COLOURS[arms[arm].stage], [_lines(one) for one in by_arm[arm]]) for arm in order]
+    return curves(
+        "curves",
+        "Training by step, one line a run: soft accuracy of the sampled replies, divergence from the reference where there is "
+        f"one, tokens a reply. Grey: {order[0] if order else 'the first arm'}.",
+        _PANELS,
+        rows,
+    )
+
+
+def _lines(run: Training) -> dict[str, list[tuple[float, float]]]:
+    found = {}
+    for panel in _PANELS:
+        line = [(row.step, value) for row in run.steps if (value := getattr(row, panel)) is not None]
+        width = -(-len(line) // _MOST_POINTS) or 1
+        bins = [line[start : start + width] for start in range(0, len(line), width)]
+        found[panel] = [(sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)) for part in bins]
+    return found
+
+
+# ---- tables ------------------------------------------------------------------------------------------------------------
+
+
+def _pair(one: Difference) -> str:
+    return f"{one.after} {MINUS} {one.before}"
+
+
+def _reach(value: Value) -> str:
+    """ "±3.6": half of the t-interval over seeds, in points; a dash for fewer than two."""
+    interval = value.seeds.ci95
+    return DASH if interval is None else f"±{50 * (interval[1] - interval[0]):.1f}"
+
+
+def _arms_table(results: Results) -> Table:
+    study = results.study
+
+    def row(arm: str) -> tuple[str, ...]:
+        one = study.arms[arm]
+        settings = ", ".join(f"{key} = {value}" for key, value in one.set.items())
+        differs = [one.note, settings, f"data {one.data}" if one.data else "", f"rule {one.rule}" if one.rule else ""]
+        bias = one.bias if one.needs_bias else DASH
+        return (arm, one.stage, bias, count(len(study.seeds_of(arm))), "; ".join(part for part in differs if part) or DASH)
+
+    return Table(
+        "arms",
+        f"The arms: ways of training, each {study.train.steps} steps from the same start, once a seed.",
+        ("Arm", "Stage", "Bias model", "Seeds", "What differs"),
+        [row(arm) for arm in study.arms],
+    )
+
+
+def _levels_table(results: Results, ask: str) -> Table:
+    rule = results.study.rule
+    rows = []
+    for level in results.levels:
+        if level.ask == ask and level.rule is rule:
+            seen, needed, reliance = (level.measures[name] for name in _SHOWN)
+            n = DASH if level.arm == BASE else count(needed.n_seeds)
+            cells = [cell for value in (seen, needed, reliance) for cell in (estimate(value.scenes), _reach(value))]
+            rows.append((level.arm, n, *cells))
+    for name, values in results.references.items():
+        cells = [cell for measure in _SHOWN for cell in (percent(values[measure].value), DASH)]
+        rows.append((f"{name} (reference)", DASH, *cells))
+    return Table(
+        "levels",
+        f"Questions answered exactly right, asked {ask}, rule {rule}. Brackets: 95 % over scenes, all seeds pooled. "
+        "±: half of the 95 % t-interval over seeds.",
+        ("Arm", "Seeds", "Observational", "± seeds", "Inferential", "± seeds", "Shortcut reliance", "± seeds"),
+        rows,
+    )
+
+
+def _differences_table(pairs: Sequence[Difference]) -> Table:
+    def row(one: Difference) -> tuple[str, ...]:
+        values = [one.measures[name] for name in ("inferential", "observational", "shortcut_reliance")]
+        cells = [cell for value in values for cell in (points(value.scenes), _reach(value))]
+        return (_pair(one), count(values[0].n_seeds), *cells)
+
+    return Table(
+        "differences",
+        "Differences in percentage points, paired by question and by seed. Brackets: 95 % over scenes, all seeds pooled. "
+        "±: half of the 95 % t-interval over seeds.",
+        ("Difference", "Seeds", "Inferential", "± seeds", "Observational", "± seeds", "Shortcut reliance", "± seeds"),
+        [row(one) for one in pairs],
+    )
+
+
+def _by_seed_table(pairs: Sequence[Difference], seeds: Sequence[int]) -> Table:
+    def cells(value: Value) -> list[str]:
+        return [points(value.per_seed[seed]) if seed in value.per_seed else DASH for seed in seeds]
+
+    return Table(
+        "by-seed",
+        "Each seed's difference in inferential accuracy, in percentage points, with 95 % intervals over scenes.",
+        ("Difference", *(f"Seed {seed}" for seed in seeds)),
+        [(_pair(one), *cells(one.measures["inferential"])) for one in pairs],
+    )
+
+
+def _ablations_table(
+    results: Results, levels: Mapping[str, Level], pairs: Sequence[Difference], main: Sequence[str]
+) -> Table | None:
+    rows = []
+    for one in pairs:
+        if one.after not in main and one.after in levels:
+            shown = [estimate(levels[one.after].measures[name].scenes) for name in _SHOWN]
+            change = one.measures["inferential"]
+            against = (one.before, count(change.n_seeds), points(change.scenes), _reach(change))
+            rows.append((one.after, *shown, *against))
+    if not rows:
+        return None
+    return Table(
+        "ablations",
+        "One factor changed at a time. The last four columns: inferential accuracy minus that of another arm, on their common "
+        "seeds.",
+        ("Arm", "Observational", "Inferential", "Shortcut reliance", "Against", "Seeds", "Difference", "± seeds"),
+        rows,
+    )
+
+
+def _elsewhere_table(results: Results, ask: str, rule: Rule) -> Table:
+    levels = [level for level in results.levels if level.ask == ask and level.rule is rule]
+    changes = {one.after: one for one in reversed(results.differences) if one.ask == ask and one.rule is rule}
+
+    def row(level: Level) -> tuple[str, ...]:
+        shown = [estimate(level.measures[name].scenes) for name in _SHOWN]
+        if (one := changes.get(level.arm)) is None:
+            return (level.arm, *shown, DASH, DASH, DASH)
+        change = one.measures["inferential"]
+        return (level.arm, *shown, one.before, points(change.scenes), _reach(change))
+
+    n, note = levels[0].n_questions, results.study.ask[ask].note
+    return Table(
+        f"{ask}-{rule}",
+        f"Asked {ask}{f' ({note})' if note else ''}, rule {rule}: {count(n['observational'])} observational and "
+        f"{count(n['inferential'])} inferential questions. The last three columns: change in inferential accuracy.",
+        ("Arm", "Observational", "Inferential", "Shortcut reliance", "Against", "Difference", "± seeds"),
+        [row(level) for level in levels],
+    )
+
+
+def _runs_table(trainings: Sequence[Training], levels: Mapping[str, Level]) -> Table:
+    def row(one: Training) -> tuple[str, ...]:
+        last = one.steps[-10:]
+        ends = [_mean([getattr(step, name) for step in last]) for name in ("accuracy", "format", "kl", "length")]
+        state = "diverged" if one.diverged and one.state is State.FINISHED else one.state.value
+        found = [_of_seed(levels.get(one.arm), name, one.seed) for name in ("observational", "inferential")]
+        return (
+            one.name,
+            f"{state}, gate not passed" if one.gate else state,
+            count(one.steps[-1].step) if one.steps else DASH,
+            *(DASH if value is None else f"{value:.3g}" for value in ends),
+            str(one.alarms[0][0]) if one.alarms else DASH,
+            percent(found[0].value),
+            estimate(found[1]),
+            f"{one.seconds / 60:.1f}",
+        )
+
+    return Table(
+        "runs",
+        "Every run that the study names, whatever became of it. Diverged: an alarm was on at its last step. Accuracy reward to "
+        "length: means of its last ten logged steps. Alarm: the first step that raised one. Interval over scenes.",
+        (
+            *("Run", "State", "Steps", "Accuracy reward", "Format", "Divergence", "Length", "Alarm"),
+            *("Observational", "Inferential", "Minutes"),
+        ),
+        [row(one) for one in trainings],
+    )
+
+
+def _of_seed(level: Level | None, measure: str, seed: int) -> Estimate:
+    nothing = Estimate(None, None, None)
+    return nothing if level is None else level.measures[measure].per_seed.get(seed, nothing)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _cost_table(results: Results) -> Table:
+    total = sum(results.seconds.values())
+    rows = [(group, f"{seconds / 60:.1f}", percent(seconds / total)) for group, seconds in results.seconds.items() if total]
+    return Table(
+        "cost",
+        "Minutes of the cells that want a GPU, all attempts, start-up and gates included. Cells that share a GPU count each.",
+        ("What", "Minutes", "Share"),
+        [*rows, ("all", f"{total / 60:.1f}", percent(1.0 if total else None))],
+    )
+
+
+def _settings_table(results: Results) -> Table:
+    settings = msgspec.to_builtins(results.study)
+    return Table(
+        "settings",
+        "The study's file, as it was read.",
+        ("Setting", "Value"),
+        [(name, page.value_text(value)) for name, value in page.leaves(settings)],
+    )

@@ -1,0 +1,92 @@
+"""TOML files into typed settings: unknown keys are refused, and all violations are told at once.
+
+problems: list[str] = []
+settings = read(Settings, load_toml(path), problems)      # None if anything is wrong
+"""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin
+
+import msgspec
+
+from videothinker.errors import VtError
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """The file's tables as plain values.
+
+    Raises:
+        VtError: cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise VtError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise VtError(f"{path}: is not TOML: {error}") from error
+
+
+def override(raw: dict[str, Any], assignment: str) -> None:
+    """Put "section.key=value" into `raw`: a TOML value, or a plain word without quotes.
+
+    Raises:
+        VtError: not of that form, or a section's name where a value stands.
+    """
+    name, equals, text = assignment.partition("=")
+    *outer, last = (key.strip() for key in name.split("."))
+    if not equals or not all((*outer, last)):
+        raise VtError(f"--set {assignment}: is not KEY=VALUE or SECTION.KEY=VALUE")
+    try:
+        value = tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    for key in outer:
+        raw = raw.setdefault(key, {})
+        if not isinstance(raw, dict):
+            raise VtError(f"--set {assignment}: {key} is no section")
+    raw[last] = value
+
+
+def read(kind: type[S], raw: Any, problems: list[str], where: str = "") -> S | None:
+    """`raw` as a `kind`, whose fields may be plain, structs, dicts of structs or tuples of structs.
+
+    Every violation is appended to `problems`, with its dotted place under `where`; then the result is None.
+    """
+    before = len(problems)
+    if not isinstance(raw, dict):
+        problems.append(f"{where or 'the file'}: is not a section")
+        return None
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    prefix = f"{where}." if where else ""
+    for name in raw.keys() - fields.keys():
+        problems.append(f"{prefix}{name}: unknown setting; known here: {', '.join(fields)}")
+    for name, field in fields.items():
+        if field.required and name not in raw:
+            problems.append(f"{prefix}{name}: is missing")
+    values = {
+        name: _value(fields[name].type, value, problems, f"{prefix}{name}") for name, value in raw.items() if name in fields
+    }
+    return kind(**values) if len(problems) == before else None
+
+
+def _value(kind: Any, raw: Any, problems: list[str], where: str) -> Any:
+    if _is_struct(kind):
+        return read(kind, raw, problems, where)
+    parts = get_args(kind)
+    if get_origin(kind) is dict and _is_struct(parts[1]) and isinstance(raw, dict):
+        return {name: read(parts[1], value, problems, f"{where}.{name}") for name, value in raw.items()}
+    if get_origin(kind) is tuple and _is_struct(parts[0]) and isinstance(raw, Sequence) and not isinstance(raw, str):
+        return tuple(read(parts[0], value, problems, f"{where}[{index}]") for index, value in enumerate(raw))
+    try:
+        return msgspec.convert(raw, kind)
+    except msgspec.ValidationError as error:
+        problems.append(f"{where} = {raw!r}: {error}")
+        return None
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)

@@ -1,0 +1,302 @@
+"""What a study is: its data, arms, questions and claims, read from one TOML file.
+
+    [prepare.curated]
+    run = "curate clevrer --annotations {world}/annotation_train ... --out {out}"
+
+    [arms.repulsion-003]
+    stage = "cdpo"
+    seeds = 2
+    set = { "objective.repulsion" = 0.003 }
+
+An *arm* is one way of training, run once a seed. A *cell* is one `vt` command of the study. "base" is the checkpoint that
+every arm starts from. docs/study.md explains every field by example.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import msgspec
+
+from videothinker.errors import VtError
+from videothinker.records import Rule
+from videothinker.sections import load_toml, override, read
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+AboveZero = Annotated[float, msgspec.Meta(gt=0)]
+Seed = Annotated[int, msgspec.Meta(ge=0)]
+Scalar = bool | int | float | str
+
+BASE = "base"
+"""Name of the checkpoint that every arm starts from, in `against` and in claims."""
+NO_SEED = -1
+"""Stands for the seed of "base"."""
+MOST_SEEDS = 31
+"""The t-table of `seeds.py` ends there."""
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_PLACE = re.compile(r"\{([^{}]*)\}")
+_HOLDS = re.compile(r"\s*(\S+)\s*([<>])\s*(\S+)\s*")
+
+
+class Stage(StrEnum):
+    """`vt train STAGE`."""
+
+    BIAS = "bias"
+    CDPO = "cdpo"
+    GRPO = "grpo"
+
+
+class Prepare(msgspec.Struct, frozen=True, kw_only=True):
+    """[prepare.NAME]: any `vt` command that makes what the trainings need."""
+
+    run: Annotated[str, msgspec.Meta(min_length=1)]
+    """The command without "vt". {out} is this cell's folder, {NAME} that of another one, {here} that of the study's file."""
+    gpu: bool = False
+    """Does it want a GPU?"""
+    minutes: AboveZero | None = None
+    """Expected, for the plan; None: not known."""
+
+
+class Train(msgspec.Struct, frozen=True, kw_only=True):
+    """[train]: what all arms share."""
+
+    data: str
+    """Name of the [prepare] cell that holds the curated training data."""
+    configs: dict[Stage, str]
+    """File of each stage that some arm uses, relative to the study's."""
+    steps: Positive
+    """Optimiser steps of every arm."""
+    set: dict[str, Scalar] = {}
+    """Settings of every arm, as `vt train --set` takes them."""
+    seconds_per_step: AboveZero | None = None
+    """Expected on one GPU, for the plan; None: not known. Measured seconds take its place as soon as a run has finished."""
+
+
+class Arm(msgspec.Struct, frozen=True, kw_only=True):
+    """[arms.NAME]: one way of training, run once a seed."""
+
+    stage: Stage
+    note: str = ""
+    """What it is, in a few words, for the report."""
+    seeds: Positive | None = None
+    """How many of the study's seeds, the first ones, for an ablation; None: all of them, and a bar of its own in the figure."""
+    set: dict[str, Scalar] = {}
+    """What differs from [train] set; objective.reference = "start" needs no bias model."""
+    data: str | None = None
+    """Another training set; None: [train] data."""
+    bias: str = "bias"
+    """For cdpo: the arm whose checkpoint of the same seed is repelled from."""
+    rule: Rule | None = None
+    """For bias: whose observational questions it is trained on; None: the study's."""
+    force: bool = False
+    """For cdpo: go on although the bias model has not passed its gate."""
+    against: tuple[str, ...] = ("cdpo",)
+    """Arms, or "base", that the report subtracts from this one."""
+
+    @property
+    def needs_bias(self) -> bool:
+        """Is there a bias model to wait for?"""
+        return self.stage is Stage.CDPO and self.set.get("objective.reference") != "start"
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """[ask.NAME]: one way of asking every checkpoint; the verdicts come from the first one."""
+
+    data: str
+    """Name of the [prepare] cell that holds the curated questions."""
+    note: str = ""
+    options: str = ""
+    """Further options of `vt diagnose`, such as "--split heldout --temperature 1"."""
+    minutes: AboveZero | None = None
+    """Expected for one checkpoint on one GPU, for the plan; None: not known."""
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """[[claims]]: a statement about inferential accuracy that the study decides."""
+
+    text: str
+    holds: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    """"grpo < base": all of these have to hold."""
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True):
+    """[schedule]: how much at once."""
+
+    jobs_per_gpu: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
+    """Cells that share a GPU. Tiny checkpoints leave most of it idle."""
+    cpu_jobs: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    """Cells without a GPU at the same time; all cells where there is none."""
+
+
+class Study(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole study."""
+
+    title: str
+    note: str = ""
+    """One paragraph at the top of the report: what this can and cannot show."""
+    model: Annotated[str, msgspec.Meta(min_length=1)]
+    """REF that every arm starts from, or {NAME} of a [prepare] cell that trains one."""
+    seeds: Annotated[tuple[Seed, ...], msgspec.Meta(min_length=1, max_length=MOST_SEEDS)]
+    rule: Rule = Rule.ORACLE
+    """Whose categories the verdicts use; the others stand beside."""
+    prepare: dict[str, Prepare]
+    train: Train
+    arms: dict[str, Arm]
+    ask: dict[str, Ask]
+    claims: tuple[Claim, ...] = ()
+    schedule: Schedule = Schedule()
+
+    def seeds_of(self, arm: str) -> tuple[int, ...]:
+        """The seeds that an arm is run with; of "base" none."""
+        return () if arm == BASE else self.seeds[: self.arms[arm].seeds]
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Every (arm, subtracted arm) of the report: those of `against`, then those that only a claim names."""
+        asked = [(name, other) for name, arm in self.arms.items() for other in arm.against]
+        claimed = [part.pair for claim in self.claims for part in parse_claim(claim)]
+        return list(dict.fromkeys([*asked, *(pair for pair in claimed if pair not in asked and pair[::-1] not in asked)]))
+
+
+class Part(NamedTuple):
+    """One comparison of a claim: `after` minus `before` is above zero, or below."""
+
+    after: str
+    before: str
+    above: bool
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        return self.after, self.before
+
+
+def parse_claim(claim: Claim) -> list[Part]:
+    """ "grpo < base" -> grpo minus base is below zero.
+
+    Raises:
+        ValueError: not of that form.
+    """
+    parts = []
+    for text in claim.holds:
+        if (match := _HOLDS.fullmatch(text)) is None:
+            raise ValueError(f"'{text}' is not of the form 'ARM < ARM' or 'ARM > ARM'")
+        parts.append(Part(match[1], match[3], match[2] == ">"))
+    return parts
+
+
+def placeholders(text: str) -> list[str]:
+    """ "curate clevrer --questions {world}/train.json --out {out}" -> ["world", "out"]."""
+    return _PLACE.findall(text)
+
+
+def fill(text: str, places: dict[str, str]) -> str:
+    """`text` with every {NAME} replaced."""
+    return _PLACE.sub(lambda match: places[match[1]], text)
+
+
+def load_study(file: Path, overrides: Sequence[str] = ()) -> Study:
+    """The study of a file, with `--set KEY=VALUE` applied.
+
+    Raises:
+        VtError: not TOML, or any setting is unknown, missing, of the wrong kind, out of bounds or contradicts another; names
+            all of them.
+    """
+    raw = load_toml(file)
+    for assignment in overrides:
+        override(raw, assignment)
+    problems: list[str] = []
+    study = read(Study, raw, problems)
+    if study is not None:
+        problems = list(_contradictions(study, file.parent))
+        if not problems:
+            return study
+    raise VtError(f"{file}: {'; '.join(problems)}")
+
+
+def _contradictions(study: Study, here: Path) -> Iterator[str]:
+    """What is wrong between settings that are each fine."""
+    yield from _bad_names(study)
+    if len(set(study.seeds)) < len(study.seeds):
+        yield f"seeds = {list(study.seeds)}: one stands there twice"
+    for section, empty in (("arms", not study.arms), ("ask", not study.ask)):
+        if empty:
+            yield f"{section}: is empty; a study trains at least one arm and asks in at least one way"
+    for name in placeholders(study.model):
+        if name not in study.prepare:
+            yield f"model = '{study.model}': there is no [prepare.{name}]"
+    yield from _bad_preparation(study)
+    data = [("train.data", study.train.data), *((f"ask.{name}.data", ask.data) for name, ask in study.ask.items())]
+    data += [(f"arms.{name}.data", arm.data) for name, arm in study.arms.items() if arm.data is not None]
+    for where, name in data:
+        if name not in study.prepare:
+            yield f"{where} = '{name}': there is no [prepare.{name}]"
+    for stage, config in study.train.configs.items():
+        if not (here / config).is_file():
+            yield f"train.configs.{stage} = '{config}': no such file beside the study's"
+    yield from _bad_settings("train.set", study.train.set)
+    for name, arm in study.arms.items():
+        yield from _bad_arm(study, name, arm)
+    for index, claim in enumerate(study.claims):
+        yield from _bad_claim(study, f"claims[{index}]", claim)
+
+
+def _bad_names(study: Study) -> Iterator[str]:
+    taken = {"prepare": {"out", "here"}, "arms": {BASE, *study.prepare}, "ask": set[str]()}
+    for section, names in (("prepare", study.prepare), ("arms", study.arms), ("ask", study.ask)):
+        for name in names:
+            if not _NAME.fullmatch(name):
+                yield f"{section}.{name}: a name has small letters, digits and single hyphens"
+            if name in taken[section]:
+                yield f"{section}.{name}: the name is taken"
+    runs = {f"{name}-s{seed}" for name in study.arms for seed in study.seeds_of(name)}
+    yield from (f"'{name}' names two cells" for name in sorted(runs & {*study.prepare, *study.arms}))
+
+
+def _bad_preparation(study: Study) -> Iterator[str]:
+    for name, cell in study.prepare.items():
+        if "out" not in (places := placeholders(cell.run)):
+            yield f"prepare.{name}.run: writes nowhere; it needs {{out}}"
+        earlier = list(study.prepare)[: list(study.prepare).index(name)]
+        for place in places:
+            if place not in ("out", "here", *earlier):
+                yield f"prepare.{name}.run: there is no [prepare.{place}] before it"
+
+
+def _bad_settings(where: str, settings: dict[str, Scalar]) -> Iterator[str]:
+    for key, instead in (("seed", "seeds"), ("optimizer.steps", "train.steps")):
+        if key in settings:
+            yield f"{where}: '{key}' is the study's own {instead}"
+
+
+def _bad_arm(study: Study, name: str, arm: Arm) -> Iterator[str]:
+    where = f"arms.{name}"
+    if arm.stage not in study.train.configs:
+        yield f"{where}.stage = '{arm.stage}': train.configs has no file for it"
+    if arm.seeds is not None and arm.seeds > len(study.seeds):
+        yield f"{where}.seeds = {arm.seeds}: the study has {len(study.seeds)}"
+    if arm.needs_bias:
+        model = study.arms.get(arm.bias)
+        if model is None or model.stage is not Stage.BIAS:
+            yield f"{where}.bias = '{arm.bias}': is no arm of stage bias"
+        elif not set(study.seeds_of(name)) <= set(study.seeds_of(arm.bias)):
+            yield f"{where}.seeds: '{arm.bias}' is trained with fewer"
+    if arm.rule is not None and arm.stage is not Stage.BIAS:
+        yield f"{where}.rule: only stage bias is trained on a category"
+    if arm.force and arm.stage is not Stage.CDPO:
+        yield f"{where}.force: only stage cdpo has a gate before it"
+    for other in arm.against:
+        if other == name or (other != BASE and other not in study.arms):
+            yield f"{where}.against: '{other}' is no other arm, nor '{BASE}'"
+    yield from _bad_settings(f"{where}.set", arm.set)
+
+
+def _bad_claim(study: Study, where: str, claim: Claim) -> Iterator[str]:
+    try:
+        parts = parse_claim(claim)
+    except ValueError as error:
+        yield f"{where}.holds: {error}"
+        return
+    for name in dict.fromkeys(name for part in parts for name in part.pair):
+        if name != BASE and name not in study.arms:
+            yield f"{where}.holds: '{name}' is no arm, nor '{BASE}'"

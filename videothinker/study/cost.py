@@ -1,0 +1,96 @@
+"""What a study will take: GPU minutes by cell, from what finished cells took, else from what its file expects."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import msgspec
+
+from videothinker import store
+from videothinker.study.plan import Cell, cell_folder, heights
+from videothinker.study.records import Record, State
+
+CURVES = "metrics.jsonl"
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of a training's metrics.jsonl, as far as a study reads it."""
+
+    step: int
+    reward: float | None = None
+    accuracy: float | None = msgspec.field(name="reward/accuracy", default=None)
+    format: float | None = msgspec.field(name="reward/format", default=None)
+    kl: float | None = None
+    length: float | None = None
+    loss: float | None = None
+    seconds: float | None = None
+    alarms: tuple[str, ...] = ()
+
+
+def read_steps(folder: Path) -> list[Step]:
+    """The lines that a training in `folder` has written so far."""
+    path = folder / CURVES
+    return store.read_jsonl(path, Step) if path.is_file() else []
+
+
+class Forecast(NamedTuple):
+    """What is expected of a plan; None where nothing is known of some cell."""
+
+    seconds: dict[str, float | None]
+    """By cell: what it took, or what it is expected to take from its start."""
+    measured: frozenset[str]
+    """Cells whose seconds come from finished ones."""
+    gpu_seconds: float | None
+    """Of all cells that want a GPU."""
+    left_seconds: float | None
+    """Until all is done: the work that is left, shared by the places for it, but no less than the longest chain of cells."""
+
+
+def forecast(
+    plan: Sequence[Cell], states: Mapping[str, State], records: Mapping[str, Record], folder: Path, *, n_gpu: int, n_cpu: int
+) -> Forecast:
+    """`n_gpu`, `n_cpu`: cells that can run at once on GPUs and on the CPU; without a GPU all cells share the CPU's places."""
+    done = [cell for cell in plan if states[cell.name] is State.FINISHED and cell.name in records]
+    groups: dict[str, list[float]] = {}
+    for cell in done:
+        groups.setdefault(cell.group, []).append(records[cell.name].seconds / (cell.steps or 1))
+    seconds: dict[str, float | None] = {}
+    measured = set()
+    for cell in plan:
+        if cell in done:
+            seconds[cell.name] = records[cell.name].seconds
+            measured.add(cell.name)
+        elif cell.group in groups:
+            seconds[cell.name] = median(groups[cell.group]) * (cell.steps or 1)
+            measured.add(cell.name)
+        else:
+            seconds[cell.name] = _running_rate(cell, folder) or cell.expected
+    gpu = _sum([seconds[cell.name] for cell in plan if cell.gpu])
+    return Forecast(seconds, frozenset(measured), gpu, _left(plan, states, seconds, n_gpu, n_cpu))
+
+
+def _running_rate(cell: Cell, folder: Path) -> float | None:
+    """A training's seconds by the steps that it has taken; the first few are left out, they compile and warm up."""
+    if cell.steps is None:
+        return None
+    taken = [row.seconds for row in read_steps(cell_folder(folder, cell.name)) if row.seconds is not None]
+    return None if len(taken) < 6 else median(taken[3:]) * cell.steps
+
+
+def _left(
+    plan: Sequence[Cell], states: Mapping[str, State], seconds: Mapping[str, float | None], n_gpu: int, n_cpu: int
+) -> float | None:
+    over = (State.FINISHED, State.FAILED, State.BLOCKED)
+    owed = [cell for cell in plan if states[cell.name] not in over]
+    if any(seconds[cell.name] is None for cell in owed):
+        return None
+    on_gpu = _sum([seconds[cell.name] for cell in owed if cell.gpu]) or 0.0
+    on_cpu = _sum([seconds[cell.name] for cell in owed if not cell.gpu]) or 0.0
+    shared = max(on_gpu / n_gpu, on_cpu / n_cpu) if n_gpu else (on_gpu + on_cpu) / n_cpu
+    return max(shared, max(heights(owed, seconds).values(), default=0.0))
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None

@@ -1,0 +1,139 @@
+"""From a study to its cells: one `vt` command each, with what it waits for.
+
+Pure. A command is kept with its placeholders, so that a study's folder can be moved; `command` fills them in.
+"""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from videothinker import store
+from videothinker.study.config import BASE, Arm, Ask, Stage, Study, fill, placeholders
+
+_HERE = "{here}/"
+"""How an argument begins that names a file beside the study's."""
+
+
+class Kind(StrEnum):
+    """What a cell does."""
+
+    PREPARE = "prepare"
+    TRAIN = "train"
+    ASK = "ask"
+
+
+class Cell(NamedTuple):
+    """One `vt` command."""
+
+    name: str
+    """"curated", "cdpo-s42", "greedy.cdpo-s42"; of its folder, too."""
+    kind: Kind
+    arguments: tuple[str, ...]
+    """Of `vt`, with {out}, {here} and {NAME} of other cells."""
+    gpu: bool
+    """Does it want a GPU?"""
+    group: str
+    """Cells of one group cost about the same: "train cdpo", "ask greedy", or the cell's own name."""
+    needs: tuple[str, ...] = ()
+    """Cells that have to be finished before."""
+    identity: str = ""
+    """Hash of the command, of the files beside the study's that it names, and of the cells that it needs."""
+    steps: int | None = None
+    """Optimiser steps of a training."""
+    expected: float | None = None
+    """Seconds, as the study's file says; None: not known."""
+    arm: str | None = None
+    seed: int | None = None
+    """None for "base" and for what is prepared."""
+    ask: str | None = None
+
+
+def make_plan(study: Study, here: Path) -> tuple[Cell, ...]:
+    """Every cell, each after those that it needs. `here`: folder of the study's file."""
+    found: dict[str, Cell] = {}
+
+    def add(cell: Cell) -> None:
+        places = [place for argument in cell.arguments for place in placeholders(argument)]
+        needs = tuple(place for place in dict.fromkeys(places) if place in found)
+        files = [here / argument.removeprefix(_HERE) for argument in cell.arguments if argument.startswith(_HERE)]
+        read = [store.sha256_file(file) for file in files if file.is_file()]
+        identity = store.sha256_json([cell.arguments, read, [found[need].identity for need in needs]])
+        found[cell.name] = cell._replace(needs=needs, identity=identity)
+
+    for name, preparation in study.prepare.items():
+        expected = None if preparation.minutes is None else 60 * preparation.minutes
+        arguments = tuple(shlex.split(preparation.run))
+        add(Cell(name, Kind.PREPARE, arguments, gpu=preparation.gpu, group=name, expected=expected))
+    for name, seed in _trainings(study):
+        arm, steps, rate = study.arms[name], study.train.steps, study.train.seconds_per_step
+        cell = Cell(f"{name}-s{seed}", Kind.TRAIN, _train(study, arm, seed), gpu=True, group=f"train {arm.stage}")
+        expected = None if rate is None else rate * steps
+        add(cell._replace(steps=steps, expected=expected, arm=name, seed=seed))
+    trained = [cell for cell in found.values() if cell.kind is Kind.TRAIN]
+    for name, ask in study.ask.items():
+        expected = None if ask.minutes is None else 60 * ask.minutes
+        asked = Cell("", Kind.ASK, (), gpu=True, group=f"ask {name}", expected=expected, ask=name)
+        add(asked._replace(name=f"{name}.{BASE}", arguments=_ask(ask, f"{BASE}={study.model}"), arm=BASE))
+        for cell in trained:
+            arguments = _ask(ask, f"{cell.name}={{{cell.name}}}")
+            add(asked._replace(name=f"{name}.{cell.name}", arguments=arguments, arm=cell.arm, seed=cell.seed))
+    return _needed(list(found.values()))
+
+
+def _needed(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """Without what is prepared for nobody, such as the base where `--set model=REF` names another."""
+    wanted: set[str] = set()
+    for cell in reversed(cells):
+        if cell.kind is not Kind.PREPARE or cell.name in wanted:
+            wanted.update((cell.name, *cell.needs))
+    return tuple(cell for cell in cells if cell.name in wanted)
+
+
+def _trainings(study: Study) -> list[tuple[str, int]]:
+    """(arm, seed), bias models first."""
+    arms = sorted(study.arms, key=lambda name: study.arms[name].stage is not Stage.BIAS)
+    return [(arm, seed) for arm in arms for seed in study.seeds_of(arm)]
+
+
+def _ask(ask: Ask, model: str) -> tuple[str, ...]:
+    return ("diagnose", "--model", model, "--data", f"{{{ask.data}}}", "--out", "{out}", *shlex.split(ask.options))
+
+
+def _train(study: Study, arm: Arm, seed: int) -> tuple[str, ...]:
+    arguments = ["train", arm.stage.value, "--config", _HERE + study.train.configs[arm.stage]]
+    arguments += ["--data", f"{{{arm.data or study.train.data}}}", "--model", study.model, "--out", "{out}"]
+    if arm.needs_bias:
+        arguments += ["--bias-model", f"{{{arm.bias}-s{seed}}}"]
+    if arm.force:
+        arguments += ["--force"]
+    if arm.stage is Stage.BIAS:
+        arguments += ["--rule", (arm.rule or study.rule).value]
+    settings = {"seed": seed, "optimizer.steps": study.train.steps, **study.train.set, **arm.set}
+    for key, value in settings.items():
+        arguments += ["--set", f"{key}={str(value).lower() if isinstance(value, bool) else value}"]
+    return tuple(arguments)
+
+
+def cell_folder(folder: Path, name: str) -> Path:
+    """Where a cell of the study in `folder` writes."""
+    return folder / "cells" / name
+
+
+def command(cell: Cell, folder: Path, here: Path) -> list[str]:
+    """The cell's arguments of `vt`, ready to run, for a study in `folder` whose file lies in `here`."""
+    places = {need: str(cell_folder(folder, need)) for need in cell.needs}
+    places |= {"out": str(cell_folder(folder, cell.name)), "here": str(here)}
+    return [fill(argument, places) for argument in cell.arguments]
+
+
+def heights(plan: Sequence[Cell], seconds: Mapping[str, float | None]) -> dict[str, float]:
+    """For each cell the seconds from its start to the end of the longest chain that waits for it; unknown ones count 1."""
+    after: dict[str, float] = {}
+    found = {}
+    for cell in reversed(plan):
+        found[cell.name] = after.get(cell.name, 0.0) + (seconds[cell.name] or 1.0)
+        for need in cell.needs:
+            after[need] = max(after.get(need, 0.0), found[cell.name])
+    return found

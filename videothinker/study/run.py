@@ -1,0 +1,253 @@
+"""Run a study's cells: as many at once as fit, each a process of its own, each after those that it needs.
+
+A cell that fails stops nothing but the cells that need it. An interruption (Ctrl-C, SIGTERM) ends every process that was
+started, with its own children; the records then say which cells were cut short, and the next `vt study` goes on with them.
+"""
+
+import fcntl
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple
+
+import msgspec
+
+from videothinker import store
+from videothinker.errors import VtError
+from videothinker.study.plan import Cell, cell_folder, command, heights
+from videothinker.study.records import Record, State, block, is_complete, read_records, record_file, states_of
+
+VT = (sys.executable, "-m", "videothinker")
+_TAIL = 12
+"""Lines of stderr that a failed cell's record keeps."""
+_GRACE = 20.0
+"""Seconds that an interrupted process has to end by itself."""
+_TICK = 0.05
+_LOCK = ".lock"
+
+
+class Slots(NamedTuple):
+    """Where cells can run."""
+
+    gpus: tuple[str, ...]
+    """One entry a place, its GPU as CUDA_VISIBLE_DEVICES names it: ("0", "0", "1", "1") is two cells on each of two GPUs."""
+    n_cpu: int
+    """Cells at once without a GPU; all cells where there is none."""
+
+
+def find_gpus() -> list[str]:
+    """The GPUs that this process may use: those of CUDA_VISIBLE_DEVICES if it is set, else all that nvidia-smi lists."""
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [gpu for gpu in visible.split(",") if gpu not in ("", "-1")]
+    query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+    try:
+        listed = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
+    except (OSError, subprocess.SubprocessError):  # no driver, no GPU
+        return []
+    return listed.split()
+
+
+class Now(NamedTuple):
+    """What `watch` is told, about twenty times a second."""
+
+    states: Mapping[str, State]
+    began: Mapping[str, float]
+    """`time.monotonic()` at which each running cell began."""
+    records: Mapping[str, Record]
+
+
+class _Place(NamedTuple):
+    gpu: str | None
+
+
+class _Job(NamedTuple):
+    cell: Cell
+    process: subprocess.Popen[bytes]
+    began: float
+
+
+def run_study(
+    plan: Sequence[Cell],
+    folder: Path,
+    here: Path,
+    slots: Slots,
+    *,
+    priorities: Mapping[str, float] | None = None,
+    watch: Callable[[Now], None] = lambda _: None,
+    program: Sequence[str] = VT,
+) -> dict[str, State]:
+    """Run every cell that is not finished, and return where each stands then.
+
+    here: folder of the study's file. priorities: cells with larger values start first; None: those that the longest chain of
+    others waits for. program: what runs a cell's arguments.
+
+    Raises:
+        VtError: another `vt study`, or a cell of one that was killed, is still at work in `folder`.
+        KeyboardInterrupt: after an interruption, once all processes have ended.
+    """
+    with _alone(folder) as lock, _terminable():
+        records = read_records(plan, folder)
+        states = {
+            name: State.FINISHED if state is State.FINISHED else State.WAITING  # what failed or was cut short is tried again
+            for name, state in states_of(plan, records, folder).items()
+        }
+        order = priorities or heights(plan, dict.fromkeys(states))
+        jobs: dict[str, _Job] = {}
+
+        def end(job: _Job, *, interrupted: bool = False) -> None:
+            name = job.cell.name
+            records[name] = _ended(job, records[name], folder, interrupted=interrupted)
+            states[name] = records[name].state
+            store.write_json(record_file(folder, name), records[name])
+            del jobs[name]
+
+        try:
+            while True:
+                for job in [job for job in jobs.values() if job.process.poll() is not None]:
+                    end(job)
+                block(plan, states)
+                for cell in sorted(_ready(plan, states), key=lambda cell: -order[cell.name]):
+                    if (place := _free(cell, slots, [(job.cell, records[name].gpu) for name, job in jobs.items()])) is None:
+                        continue
+                    name, arguments = cell.name, command(cell, folder, here)
+                    records[name] = _begun(cell, arguments, place, records.get(name))
+                    store.write_json(record_file(folder, name), records[name])
+                    environment = _environment(place, max(len(slots.gpus), slots.n_cpu))
+                    jobs[name] = _launch(cell, [*program, *arguments], folder, environment, lock)
+                    states[name] = State.RUNNING
+                watch(Now(states, {name: job.began for name, job in jobs.items()}, records))
+                if not jobs:
+                    return states
+                time.sleep(_TICK)
+        finally:
+            if jobs:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C would leave processes behind
+                _stop([job.process for job in jobs.values()])
+                for job in list(jobs.values()):
+                    end(job, interrupted=True)
+
+
+def _ready(plan: Sequence[Cell], states: Mapping[str, State]) -> list[Cell]:
+    return [
+        cell
+        for cell in plan
+        if states[cell.name] is State.WAITING and all(states[need] is State.FINISHED for need in cell.needs)
+    ]
+
+
+def _free(cell: Cell, slots: Slots, running: Sequence[tuple[Cell, str | None]]) -> _Place | None:
+    """A place for the cell: on the GPU that fewest cells share, or on the CPU; None: not now."""
+    if cell.gpu and slots.gpus:
+        taken = Counter(gpu for _, gpu in running)
+        free = [gpu for gpu in dict.fromkeys(slots.gpus) if taken[gpu] < slots.gpus.count(gpu)]
+        return _Place(min(free, key=lambda gpu: taken[gpu])) if free else None
+    return _Place(None) if sum(gpu is None for _, gpu in running) < slots.n_cpu else None
+
+
+def _begun(cell: Cell, arguments: Sequence[str], place: _Place, earlier: Record | None) -> Record:
+    return Record(
+        identity=cell.identity,
+        state=State.RUNNING,
+        command=shlex.join(["vt", *arguments]),
+        gpu=place.gpu,
+        seconds=earlier.seconds if earlier else 0.0,
+        attempts=earlier.attempts + 1 if earlier else 1,
+    )
+
+
+def _environment(place: _Place, n_places: int) -> dict[str, str]:
+    """The study's own, with the cell's GPU alone to be seen, and its share of the cores."""
+    threads = max(1, (os.cpu_count() or 1) // n_places)
+    return {"OMP_NUM_THREADS": str(threads), **os.environ, "CUDA_VISIBLE_DEVICES": place.gpu or "", "PYTHONUNBUFFERED": "1"}
+
+
+def log_file(folder: Path, name: str, stream: str) -> Path:
+    """Where a cell's "stdout" or "stderr" goes; every attempt is appended."""
+    return folder / "logs" / f"{name}.{stream}"
+
+
+def _launch(cell: Cell, argv: Sequence[str], folder: Path, environment: Mapping[str, str], lock: int) -> _Job:
+    log_file(folder, cell.name, "stdout").parent.mkdir(parents=True, exist_ok=True)
+    with (
+        log_file(folder, cell.name, "stdout").open("ab") as stdout,
+        log_file(folder, cell.name, "stderr").open("ab") as stderr,
+    ):
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            env=dict(environment),
+            start_new_session=True,  # Ctrl-C reaches the study alone, which then ends whole process groups
+            pass_fds=(lock,),  # while it lives, no other study starts in this folder, even if this one was killed
+        )
+    return _Job(cell, process, time.monotonic())
+
+
+def _ended(job: _Job, record: Record, folder: Path, *, interrupted: bool) -> Record:
+    """The record of a process that has ended."""
+    _signal(job.process, signal.SIGKILL)  # what it left behind in its group
+    code = job.process.returncode
+    complete = code == 0 and is_complete(job.cell, cell_folder(folder, job.cell.name))
+    state = State.FINISHED if complete else State.INTERRUPTED if interrupted else State.FAILED
+    tail: tuple[str, ...] = ()
+    if state is State.FAILED:
+        text = log_file(folder, job.cell.name, "stderr").read_text(encoding="utf-8", errors="replace")
+        tail = tuple(line.rstrip() for line in text.splitlines() if line.strip())[-_TAIL:]
+        if code == 0:
+            tail = (*tail, "ended with exit code 0, but without the files that it writes last")
+    seconds = record.seconds + time.monotonic() - job.began
+    return msgspec.structs.replace(record, state=state, seconds=round(seconds, 1), returncode=code, tail=tail)
+
+
+def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        _signal(process, signal.SIGTERM)
+    deadline = time.monotonic() + _GRACE
+    for process in processes:
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            _signal(process, signal.SIGKILL)
+            process.wait()
+
+
+def _signal(process: subprocess.Popen[bytes], number: int) -> None:
+    """To the process and its children: it leads a group of its own."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[int]:
+    """Hold the study's folder; yields the descriptor that holds it, which children inherit."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise VtError(f"{folder}: another `vt study`, or a cell of one that was killed, is still at work there") from None
+        yield file.fileno()
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM, as a cluster sends it, ends the study as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    earlier = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
