@@ -15,6 +15,11 @@ from conftest import COLOURS, colour_question
 from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,
+    LlavaOnevisionConfig,
+    LlavaOnevisionForConditionalGeneration,
+    LlavaOnevisionImageProcessor,
+    LlavaOnevisionProcessor,
+    LlavaOnevisionVideoProcessor,
     Qwen2VLImageProcessor,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
@@ -314,6 +319,66 @@ def test_qwen3_in_batches_says_what_it_says_alone(colours: Curated, tmp_path: Pa
     monkeypatch.setattr(Checkpoint, "_swap", lambda *_: None)
     assert replies(folder, colours, n_frames=8, max_pixels=4 * 32 * 32, max_new_tokens=8, batch_size=1) == batched
     assert len(set(batched.values())) > 1
+
+
+def write_llava(folder: Path) -> Path:
+    """A tiny LLaVA-OneVision: frames of fixed size, no time in its prompt, none of the shortcuts for Qwen."""
+    tokenizer = AutoProcessor.from_pretrained(tiny.build(folder)).tokenizer
+    image, video = tokenizer.convert_tokens_to_ids(["<|image_pad|>", "<|video_pad|>"])
+    ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
+    config = LlavaOnevisionConfig(
+        text_config={
+            "model_type": "qwen2",
+            "vocab_size": len(tokenizer),
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            **ends,
+        },
+        vision_config={
+            "model_type": "siglip_vision_model",
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": 56,
+            "patch_size": 14,
+            "vision_use_head": False,
+        },
+        image_token_id=image,
+        video_token_id=video,
+        vision_feature_layer=-1,
+    )
+    torch.manual_seed(0)
+    model = LlavaOnevisionForConditionalGeneration(config)
+    shutil.rmtree(folder)
+    model.save_pretrained(folder)
+    size = {"height": 56, "width": 56}
+    LlavaOnevisionProcessor(
+        image_processor=LlavaOnevisionImageProcessor(size=size),
+        video_processor=LlavaOnevisionVideoProcessor(size=size),
+        tokenizer=tokenizer,
+        num_image_tokens=16,
+        vision_feature_select_strategy="full",
+        image_token="<|image_pad|>",
+        video_token="<|video_pad|>",
+        chat_template=tokenizer.chat_template,
+    ).save_pretrained(folder)
+    return folder
+
+
+def test_another_architecture_takes_the_plain_path(colours: Curated, tmp_path: Path) -> None:
+    folder = write_llava(tmp_path / "llava")
+    alone = replies(folder, colours, n_frames=4, max_new_tokens=6, batch_size=1)
+    assert replies(folder, colours, n_frames=4, max_new_tokens=6, batch_size=4) == alone
+    checkpoint = open_checkpoint(str(folder), curated=colours, settings=settings(n_frames=4, max_new_tokens=1))
+    answers(checkpoint, colours)
+    # 4 x 4 patches pooled to 2 x 2 a frame, and one token for the end of the clip
+    assert checkpoint.describe()["fed"] == [{"n_clips": 3, "frames": 4, "height": 56, "width": 56, "video_tokens": 17}]
+    with pytest.raises(VtError, match="--max-pixels"):
+        open_checkpoint(str(folder), curated=colours, settings=settings(max_pixels=10_000))
 
 
 @pytest.mark.parametrize("damage", ["missing", "no weights", "pickled", "not a model", "no base", "text only", "bad config"])

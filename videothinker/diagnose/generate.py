@@ -131,7 +131,7 @@ class Checkpoint:
         self.model, self.processor = loaded.model, loaded.processor
         self.batch_size = settings.batch_size
         self.seconds: dict[str, float] = dict.fromkeys(("clips", "prepare", "generate"), 0.0)
-        """Where the time went: waiting for "clips", "prepare" (processor and vision tower), "generate"."""
+        """Where the time went: waiting for "clips", "prepare" (the processor), "generate" (vision tower and replies)."""
         self._loaded, self._curated, self._settings = loaded, curated, settings
         self._feed = _Feed(self.processor.video_processor, self.model.config.model_type, settings)
         self._cache, self._clip_time_limit_s = cache, clip_time_limit_s
@@ -141,11 +141,11 @@ class Checkpoint:
         self._pad = _ids(self.processor.tokenizer.pad_token_id) or self._eos[:1]
         config = self.model.config
         self._placeholders = [i for name in ("image_token_id", "video_token_id") for i in _ids(getattr(config, name, None))]
-        # The checkpoint's own generation settings (Qwen2.5-VL: repetition penalty 1.05) would differ from checkpoint to
-        # checkpoint, and fill what a call leaves open. A sampled placeholder would stand for a clip that is not there.
         takes_vision = "mm_encoder_outputs" in inspect.signature(self.model.forward).parameters
         self._shares_vision = takes_vision and config.model_type in _TESTED
-        # A cache of fixed size: growing one by a token means new GPU memory for every layer at every token.
+        # The checkpoint's own generation settings (Qwen2.5-VL: repetition penalty 1.05) would differ from checkpoint to
+        # checkpoint, and fill what a call leaves open. A sampled placeholder would stand for a clip that is not there. And a
+        # cache of fixed size: growing one by a token means new GPU memory for every layer at every token.
         fixed = self.model.device.type == "cuda" and config.model_type in _TESTED
         self.model.generation_config = GenerationConfig(
             eos_token_id=self._eos,
@@ -167,6 +167,7 @@ class Checkpoint:
             backend=cast(Backend, self._settings.decoder),
             max_pixels=self._feed.max_pixels,
             cache=self._cache,
+            ahead=max(8, self.batch_size // 2),  # the next batch's clips, at two questions a clip
             time_limit_s=self._clip_time_limit_s,
         ) as reader:
             self._decoder = reader.decoding.backend
@@ -292,7 +293,8 @@ class Checkpoint:
             patch = self.processor.video_processor.patch_size
             height, width = (int(n) * patch for n in inputs["video_grid_thw"][0, 1:])
         else:
-            height, width = inputs["pixel_values_videos"].shape[-2:]
+            pixels = inputs["pixel_values_videos"] if "pixel_values_videos" in inputs else inputs["pixel_values"]
+            height, width = pixels.shape[-2:]
         video = _ids(getattr(self.model.config, "video_token_id", None)) or self._placeholders
         n_tokens = sum(int((inputs["input_ids"] == token).sum()) for token in video)
         self._fed[len(clip.indices), height, width, n_tokens] += 1
