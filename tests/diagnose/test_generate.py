@@ -20,6 +20,7 @@ from transformers import (
     LlavaOnevisionImageProcessor,
     LlavaOnevisionProcessor,
     LlavaOnevisionVideoProcessor,
+    Qwen2_5_VLForConditionalGeneration,
     Qwen2VLImageProcessor,
     Qwen3VLConfig,
     Qwen3VLForConditionalGeneration,
@@ -214,6 +215,17 @@ def test_out_of_memory_with_one_question_is_the_users_to_solve(
     monkeypatch.setattr(checkpoint.model, "generate", scarce)
     with pytest.raises(VtError, match="--frames or --max-pixels"):
         answers(checkpoint, colours)
+
+
+def test_weights_that_do_not_fit_are_the_users_to_solve(
+    taught: Path, colours: Curated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scarce(*_: Any) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(Qwen2_5_VLForConditionalGeneration, "to", scarce)
+    with pytest.raises(VtError, match="--endpoint"):
+        open_checkpoint(str(taught), curated=colours, settings=settings())
 
 
 def test_a_clip_is_decoded_and_seen_once(

@@ -7,6 +7,7 @@ their size, video tokens) is counted as it happens, for `describe`.
 
 import hashlib
 import inspect
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -146,7 +147,8 @@ class Checkpoint:
         # The checkpoint's own generation settings (Qwen2.5-VL: repetition penalty 1.05) would differ from checkpoint to
         # checkpoint, and fill what a call leaves open. A sampled placeholder would stand for a clip that is not there. And a
         # cache of fixed size: growing one by a token means new GPU memory for every layer at every token.
-        fixed = self.model.device.type == "cuda" and config.model_type in _TESTED
+        sdpa = config._attn_implementation == "sdpa"
+        fixed = sdpa and self.model.device.type == "cuda" and config.model_type in _TESTED
         self.model.generation_config = GenerationConfig(
             eos_token_id=self._eos,
             pad_token_id=self._pad[0],
@@ -470,8 +472,14 @@ def _load(ref: str, settings: Settings, trust_remote_code: bool) -> Loaded:
     if adapter:
         model = _merge(model, ref)
     batch_windows(model)
-    device = torch.device("cuda", _local_rank()) if cuda else torch.device("cpu")
-    return Loaded(model.to(device).eval(), processor, ref, adapter)
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
+    try:
+        model = model.to(device)
+    except torch.OutOfMemoryError as error:
+        raise VtError(
+            f"{ref}: does not fit into the memory of {device}; serve it on several GPUs and use --endpoint"
+        ) from error
+    return Loaded(model.eval(), processor, ref, adapter)
 
 
 def _base(ref: str) -> tuple[str, bool]:
@@ -500,12 +508,6 @@ def _merge(model: Any, ref: str) -> Any:
     except ImportError as error:
         raise missing_extra("peft", "train", f"the LoRA adapter {ref}") from error
     return PeftModel.from_pretrained(model, ref).merge_and_unload()
-
-
-def _local_rank() -> int:
-    import os
-
-    return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def _version(text: str) -> tuple[int, ...]:
