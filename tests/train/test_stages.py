@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from videothinker.errors import VtError
-from videothinker.train.stages import Stage, StageConfig, load_stage, make_stage
+from videothinker.train.stages import Stage, StageConfig, load_stage, make_stage, tiny_stage
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-FILES = sorted(CONFIGS.glob("*.toml"))
+FILES = sorted(path for stage in Stage for path in CONFIGS.glob(f"{stage}-*.toml"))
 
 
 def test_there_is_a_config_for_every_stage_size_and_way() -> None:
@@ -44,6 +44,11 @@ def test_the_baseline_is_cdpo_without_repulsion() -> None:
     for kind in ("3b", "7b", "tiny"):
         cdpo, grpo = (load_stage(stage, CONFIGS / f"{stage}-{kind}.toml") for stage in (Stage.CDPO, Stage.GRPO))
         assert msgspec.structs.replace(cdpo, stage=Stage.GRPO, objective=grpo.objective) == grpo
+
+
+def test_the_tiny_configs_and_the_function_for_the_demo_are_one() -> None:
+    for stage in Stage:
+        assert load_stage(stage, CONFIGS / f"{stage}-tiny.toml") == tiny_stage(stage)
 
 
 def test_the_parallel_files_name_what_they_are() -> None:

@@ -5,7 +5,7 @@ private methods of GRPOTrainer are overridden; tests/train/test_trl.py holds the
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from trl.trainer.utils import add_fused_lm_head, use_adapter
 from videothinker.errors import VtError
 from videothinker.train import rewards
 from videothinker.train.checkpoint import ADAPTER
-from videothinker.train.clips import ClipTensors, PromptEncoder, batch_inputs, share_vision
+from videothinker.train.clips import ClipTensors, PromptEncoder, bare, batch_inputs, share_vision
 from videothinker.train.loss import SIGN, exact_kl, k3, mean_over_replies, rows_to_repel, sampled_divergence
 from videothinker.train.sampling import Sampler
 from videothinker.train.stages import KL, Objective, Reference, RepelOn
@@ -77,17 +77,11 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._policy_logps: torch.Tensor | None = None
         self._hidden: torch.Tensor | None = None
         self._compared = objective.reference is Reference.START
-        share_vision(self._policy)
+        share_vision(bare(self.model))
         if isinstance(reference, Path):
             self._load_reference_adapter(reference)
         elif reference is not None:
             self.ref_model = self._prepare_reference(reference)
-
-    @property
-    def _policy(self) -> Any:
-        """The policy without PEFT or a parallel wrapper around it."""
-        model = self.accelerator.unwrap_model(self.model)
-        return model.get_base_model() if hasattr(model, "get_base_model") else model
 
     @property
     def _mode(self) -> str:
@@ -161,7 +155,9 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
             return super()._generate_single_turn(prompt_ids, images, multimodal_fields, *args, **kwargs)
         return self.sampler.sample(self.accelerator.unwrap_model(self.model), prompt_ids, multimodal_fields), None
 
-    def _get_per_token_logps_and_entropies(self, model: Any, input_ids: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, logits_to_keep: int, *args: Any, **kwargs: Any
+    ) -> Any:
         if kwargs.get(CLIP_SLOT) is None:  # the old log-probabilities, asked for before the batch is put together
             kwargs[CLIP_SLOT] = self._rows
         clips = self._clips[self._mode]
@@ -171,32 +167,29 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
             seen = batch_inputs([clips[row] for row in rows], inputs["input_ids"], self._encode.video_token, self._encode.merge)
             return model(**inputs, **seen)
 
-        with self._catching_hidden_states(model, kwargs.get("logits_to_keep", args[1] if len(args) > 1 else None)):
-            scored = super()._get_per_token_logps_and_entropies(with_clips, input_ids, *args, **kwargs)
+        with self._catching_hidden_states(model, logits_to_keep):
+            scored = super()._get_per_token_logps_and_entropies(
+                with_clips, input_ids, attention_mask, logits_to_keep, *args, **kwargs
+            )
         if self.objective.repulsion:
             self._policy_logps = scored[0]
         return scored
 
-    def _catching_hidden_states(self, model: Any, n_scored: int | None) -> AbstractContextManager[Any]:
+    @contextmanager
+    def _catching_hidden_states(self, model: Any, n_scored: int) -> Iterator[None]:
         """Keeps, for the exact divergence, the states that predict the scored tokens: `self._hidden` (B, n_scored, H)."""
-        if self.objective.kl is not KL.EXACT or not self.objective.repulsion or n_scored is None:
-            return nullcontext()
-
-        @contextmanager
-        def catching() -> Iterator[None]:
-            caught: list[torch.Tensor] = []
-            inner = self.accelerator.unwrap_model(model)
-            inner = inner.get_base_model() if hasattr(inner, "get_base_model") else inner
-            hook = inner.model.register_forward_hook(
-                lambda _module, _args, output: caught.append(output.last_hidden_state[:, -n_scored - 1 : -1])
-            )
-            try:
-                yield
-            finally:
-                hook.remove()
-            self._hidden = torch.cat(caught)
-
-        return catching()
+        if self.objective.kl is not KL.EXACT or not self.objective.repulsion:
+            yield
+            return
+        caught: list[torch.Tensor] = []
+        hook = bare(self.accelerator.unwrap_model(model)).model.register_forward_hook(
+            lambda _module, _args, output: caught.append(output.last_hidden_state[:, -n_scored - 1 : -1])
+        )
+        try:
+            yield
+        finally:
+            hook.remove()
+        self._hidden = torch.cat(caught)
 
     # Replies and rewards
 

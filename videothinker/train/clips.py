@@ -125,6 +125,11 @@ def batch_inputs(
     }
 
 
+def bare(model: Any) -> Any:
+    """The Qwen2.5-VL inside a PEFT wrapper, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 def share_vision(model: Any) -> None:
     """Let the model's vision tower encode each distinct clip of a batch once.
 

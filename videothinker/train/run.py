@@ -35,7 +35,7 @@ from videothinker.train.checkpoint import (
     load_processor,
     weights_hash,
 )
-from videothinker.train.clips import PromptEncoder
+from videothinker.train.clips import PromptEncoder, bare
 from videothinker.train.stages import KL, Engine, Precision, Reference, Stage, StageConfig
 
 RUN = "run.json"
@@ -342,7 +342,7 @@ def build_trainer(
                 task_type="CAUSAL_LM",
             )
     if not config.model.train_vision:
-        (model.get_base_model() if hasattr(model, "get_base_model") else model).model.visual.requires_grad_(False)
+        bare(model).model.visual.requires_grad_(False)
     as_adapter = config.lora is not None and reference is not None and reference.base == start.full and not sharded
     frozen: Any = None
     if reference is not None:

@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 from transformers import StaticCache
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLRMSNorm
 
-from videothinker.train.clips import share_vision
+from videothinker.train.clips import bare, share_vision
 
 _CHECK_EVERY = 16
 """Tokens between two looks at whether all replies have ended; each look makes the GPU wait."""
@@ -48,7 +48,7 @@ class Sampler:
         device = fields["pixel_values_videos"].device
         was_training = policy.training
         policy.eval()  # gradient checkpointing would drop the cache
-        model = self._up_to_date(policy, device) if device.type == "cuda" else _base(policy)
+        model = self._up_to_date(policy, device) if device.type == "cuda" else bare(policy)
         width = max(map(len, prompt_ids))
         inputs = {key: value.to(device) for key, value in fields.items() if key != "mm_token_type_ids"}
         for key, rows, fill in (
@@ -63,7 +63,7 @@ class Sampler:
         return [_ended(row, self.eos) for row in replies.tolist()]
 
     def _up_to_date(self, policy: Any, device: torch.device) -> Any:
-        base = _base(policy)
+        base = bare(policy)
         if self._copy is None:
             with torch.device(device):
                 config = deepcopy(base.config)
@@ -177,10 +177,6 @@ class _Decoder:
 def _rms_norm(module: Any, states: torch.Tensor) -> torch.Tensor:
     """What the module computes, as one kernel in place of seven; a token launches it twice a layer."""
     return F.rms_norm(states, states.shape[-1:], module.weight, module.variance_epsilon)
-
-
-def _base(policy: Any) -> Any:
-    return policy.get_base_model() if hasattr(policy, "get_base_model") else policy
 
 
 def _ended(tokens: list[int], eos: list[int]) -> list[int]:

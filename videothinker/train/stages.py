@@ -267,6 +267,21 @@ def make_stage(
     raise VtError(f"{source}: {'; '.join(problems)}")
 
 
+def tiny_stage(stage: Stage, n_steps: int = 6) -> StageConfig:
+    """What configs/STAGE-tiny.toml says, for an installed package, which has no configs folder: a few steps on a CPU."""
+    raw: dict[str, Any] = {
+        "data": {"n_questions": 200, "n_frames": 16, "max_pixels": 24 * 28 * 28},
+        "rollouts": {"n_replies": 4, "questions_per_step": 2, "max_new_tokens": 48},
+        "optimizer": {"steps": n_steps, "learning_rate": 1e-4, "max_grad_norm": 1.0},
+        "model": {"precision": "fp32", "gradient_checkpointing": False},
+        "alarms": {"window": 3},
+        "saving": {"save_every": 3},
+    }
+    if stage is Stage.CDPO:
+        raw["objective"] = {"repulsion": 0.01}
+    return make_stage(stage, raw)
+
+
 def apply_override(raw: dict[str, Any], override: str) -> None:
     """Put "section.key=value" into settings as read from TOML.
 
