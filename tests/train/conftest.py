@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from train.trainers import CLIP_SIZES, write_clip
+from transformers import AutoModelForImageTextToText
 
 from videothinker.train import tiny
 
@@ -12,10 +14,27 @@ from videothinker.train import tiny
 @pytest.fixture(scope="session")
 def assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """start/ and bias/ (two seeds of a 0.7 M parameter Qwen2.5-VL), clip0.mp4 ... clip2.mp4."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # two test processes share two cores
     folder = tmp_path_factory.mktemp("train")
     tiny.build(folder / "start", seed=0)
     tiny.build(folder / "bias", seed=1)
     for i, (height, width) in enumerate(CLIP_SIZES):
         write_clip(folder / f"clip{i}.mp4", height, width, 40 * i)
     return folder
+
+
+@pytest.fixture
+def adapter(assets: Path, tmp_path: Path) -> Path:
+    """A LoRA bias model on start/, its weights far from nothing."""
+    torch.manual_seed(2)
+    targets = r".*language_model.*\.(q_proj|v_proj|up_proj)"
+    model = get_peft_model(
+        AutoModelForImageTextToText.from_pretrained(assets / "start", dtype=torch.float32),
+        LoraConfig(r=4, lora_alpha=16, lora_dropout=0.5, target_modules=targets),
+    )
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.3)
+    model.save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter"

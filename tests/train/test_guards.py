@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from train.trainers import make_trainer, mixed, rows, stage
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from trl.trainer.utils import add_fused_lm_head
@@ -57,20 +57,6 @@ def test_the_reference_stays_frozen_while_the_policy_moves(assets: Path, tmp_pat
     assert not any(parameter.requires_grad for parameter in trainer.ref_model.parameters())
     moved = [name for name, value in trainer.model.state_dict().items() if not torch.equal(policy[name], value)]
     assert set(moved) == set(policy), "every weight of the policy is trained"
-
-
-@pytest.fixture
-def adapter(assets: Path, tmp_path: Path) -> Path:
-    """A LoRA bias model on start/, its weights far from nothing."""
-    torch.manual_seed(2)
-    targets = r".*language_model.*\.(q_proj|v_proj|up_proj)"
-    model = get_peft_model(load(assets / "start"), LoraConfig(r=4, lora_alpha=16, lora_dropout=0.5, target_modules=targets))
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(std=0.3)
-    model.save_pretrained(tmp_path / "adapter")
-    return tmp_path / "adapter"
 
 
 @pytest.mark.parametrize("policy", ["adapter", "full"])

@@ -9,7 +9,6 @@ import pytest
 import torch
 from curated_factory import a_question
 from train.trainers import TINY, stage, write_clip
-from transformers import AutoModelForImageTextToText
 from typer.testing import CliRunner
 
 from videothinker import store
@@ -19,6 +18,7 @@ from videothinker.curated import Curated, Manifest, open_curated
 from videothinker.errors import VtError
 from videothinker.records import Category, Rule
 from videothinker.train import run
+from videothinker.train.checkpoint import find_checkpoint, load_full
 from videothinker.train.record import Row
 from videothinker.train.stages import StageConfig
 
@@ -42,7 +42,7 @@ def curated(tmp_path: Path) -> Curated:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).state_dict()
+    found: dict[str, torch.Tensor] = load_full(find_checkpoint(str(folder)), torch.float32, "sdpa").state_dict()
     return found
 
 
@@ -71,8 +71,17 @@ def test_a_finished_cdpo_run_holds_what_the_contract_names(curated: Curated, ass
     assert any(not torch.equal(start[name], end[name]) for name in start)
 
 
-def test_a_killed_run_goes_on_to_the_same_weights_and_records(curated: Curated, assets: Path, tmp_path: Path) -> None:
-    config = stage("cdpo", "optimizer.steps=4", "saving.save_every=2")
+@pytest.mark.parametrize("lora", [False, True])
+def test_a_killed_run_goes_on_to_the_same_weights_and_records(
+    curated: Curated,
+    assets: Path,
+    tmp_path: Path,
+    adapter: Path,
+    lora: bool,
+) -> None:
+    """Also with adapters, where a checkpoint holds the frozen one beside the policy's."""
+    config = stage("cdpo", "optimizer.steps=4", "saving.save_every=2", *(["lora.rank=4"] if lora else []))
+    bias = str(adapter if lora else assets / "bias")
     for name in ("whole", "killed"):
         seen: list[int] = []
 
@@ -82,11 +91,12 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_records(curated: Curated, 
                 raise KeyboardInterrupt
 
         try:
-            train(config, curated, assets, tmp_path / name, bias=str(assets / "bias"), report=stop)
+            train(config, curated, assets, tmp_path / name, bias=bias, report=stop)
         except KeyboardInterrupt:
             assert not store.read_json(tmp_path / name / "run.json", dict[str, Any])["finished"]
-    train(config, curated, assets, tmp_path / "killed", bias=str(assets / "bias"))
+    train(config, curated, assets, tmp_path / "killed", bias=bias)
     whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert any(not torch.equal(whole[name], value) for name, value in weights(assets / "start").items())
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     rows = [store.read_jsonl(tmp_path / name / "metrics.jsonl", Row) for name in ("whole", "killed")]
     same = [[msgspec.structs.replace(row, seconds=None) for row in each] for each in rows]

@@ -20,7 +20,7 @@ from trl.trainer.utils import add_fused_lm_head, use_adapter
 from videothinker.errors import VtError
 from videothinker.train import rewards
 from videothinker.train.checkpoint import ADAPTER
-from videothinker.train.clips import ClipTensors, PromptEncoder, bare, batch_inputs, share_vision
+from videothinker.train.clips import VIDEO, ClipTensors, PromptEncoder, bare, batch_inputs, share_vision
 from videothinker.train.loss import SIGN, exact_kl, k3, mean_over_replies, rows_to_repel, sampled_divergence
 from videothinker.train.sampling import Sampler
 from videothinker.train.stages import KL, Objective, Reference, RepelOn
@@ -146,7 +146,7 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
             "pixel_values_videos": torch.cat([clips[row].patches for row in encoded.rows]),
             "video_grid_thw": torch.stack([clips[row].grid for row in encoded.rows]),
             "second_per_grid_ts": torch.tensor([clips[row].seconds_per_pair for row in encoded.rows]),
-            "mm_token_type_ids": [[2 * (token == self._encode.video_token) for token in ids] for ids in encoded.prompt_ids],
+            "mm_token_type_ids": [[VIDEO * (token == self._encode.video_token) for token in ids] for ids in encoded.prompt_ids],
         }
         return encoded.prompt_ids, None, fields
 
