@@ -143,10 +143,11 @@ def test_a_missing_clip_is_refused_before_any_model_is_loaded(curated: Curated, 
 
 def test_labels_that_an_observer_answers_badly_are_called_out(curated: Curated) -> None:
     told: list[str] = []
-    run._warn_about_observer(run.training_questions(curated, stage("bias"), None), told.append)
+    run._warn_about_observer(run.training_questions(curated, stage("bias"), None), Rule.ORACLE, told.append)
     assert told == []
-    run._warn_about_observer(run.training_questions(curated, stage("bias"), Rule.ANY_OPTION), told.append)
+    run._warn_about_observer(run.training_questions(curated, stage("bias"), Rule.ANY_OPTION), Rule.ANY_OPTION, told.append)
     assert "an observer answers only 50%" in told[0]
+    assert "--rule oracle" in told[0]
 
 
 def test_repulsion_needs_a_bias_model(curated: Curated, assets: Path, tmp_path: Path) -> None:
@@ -199,6 +200,10 @@ def test_the_commands_from_bias_through_its_gate_to_cdpo(curated: Curated, asset
     gate = store.read_json(tmp_path / "bias" / "gate.json", dict[str, Any])
     assert not gate["passed"]
     assert gate["start"]["n_inferential"] == gate["bias"]["n_inferential"] == 4
+    (tmp_path / "bias" / "gate.json").unlink()  # as if killed before its gate: only that is done again
+    again = vt("bias", "--config", tmp_path / "bias.toml", *common, "--out", tmp_path / "bias")
+    assert again.exit_code == 0, again.output
+    assert store.read_json(tmp_path / "bias" / "gate.json", dict[str, Any]) == gate
     config = write_toml(tmp_path / "cdpo.toml", "cdpo")
     arguments = ("cdpo", "--config", config, *common, "--bias-model", tmp_path / "bias", "--out", tmp_path / "cdpo")
     refused = vt(*arguments)

@@ -93,10 +93,16 @@ def bias(
     Then diagnoses it and its start on the dev split, and writes to OUT/gate.json whether it may serve as a bias model.
     """
     from videothinker.curated import open_curated
+    from videothinker.train.gate import GATE
+    from videothinker.train.run import FinishedError
     from videothinker.train.stages import Stage, load_stage
 
     settings, curated = load_stage(Stage.BIAS, config, set_ or []), open_curated(data, videos)
-    train_stage(settings, curated, start=model, folder=out, rule=rule, dry_run=dry_run)
+    try:
+        train_stage(settings, curated, start=model, folder=out, rule=rule, dry_run=dry_run)
+    except FinishedError:
+        if (out / GATE).is_file():
+            raise  # else it was killed before its gate, which is still owed
     if not dry_run and _is_main():
         _say(pass_gate(settings, curated, start=model, folder=out, rule=rule), out)
 
@@ -184,7 +190,7 @@ def train_stage(
     if _is_main():
         gib = summary.peak_bytes / 2**30
         out.print(
-            f"[bold]{settings.stage.value}[/bold]: {summary.steps} steps, {summary.seconds_per_step:.2f} s and"
+            f"[bold]{settings.stage.value}[/bold]: {summary.steps} step{'s' * (summary.steps != 1)}, {summary.seconds_per_step:.2f} s and"
             f" {summary.tokens_per_step:,.0f} tokens each, peak memory {gib:.1f} GiB,"
             f" {summary.trainable:,} of {summary.parameters:,} parameters trained" + ("" if dry_run else f"; in {folder}"),
             soft_wrap=True,

@@ -45,6 +45,10 @@ OBSERVER_FLOOR = 0.90
 the 53 % of the any-option rule the "bias model" came out a good reasoner (docs/training.md)."""
 
 
+class FinishedError(VtError):
+    """The folder holds this very run, finished."""
+
+
 class Summary(NamedTuple):
     """What a run, or a dry run, came to."""
 
@@ -88,7 +92,7 @@ def train(
     questions = training_questions(data, config, rule)
     rows = prompt_rows(data, questions, config)
     if config.stage is Stage.BIAS:
-        _warn_about_observer(questions, warn)
+        _warn_about_observer(questions, rule or data.manifest.rule, warn)
     check_packages(config)
     first = find_checkpoint(start)
     reference = _reference(config, first, bias)
@@ -180,12 +184,13 @@ def prompt_rows(data: Curated, questions: Sequence[CuratedQuestion], config: Sta
     ]
 
 
-def _warn_about_observer(questions: Sequence[CuratedQuestion], warn: Callable[[str], None]) -> None:
+def _warn_about_observer(questions: Sequence[CuratedQuestion], rule: Rule, warn: Callable[[str], None]) -> None:
     share = sum(question.observer == question.gold for question in questions) / len(questions)
     if share < OBSERVER_FLOOR:
+        oracle = "by definition it answers all: run `vt curate check`" if rule is Rule.ORACLE else "use --rule oracle instead"
         warn(
-            f"an observer answers only {share:.0%} of these observational questions: training on them rewards reasoning, and"
-            " the checkpoint will hardly be a shortcut model; label with `vt train bias --rule oracle` instead"
+            f"an observer answers only {share:.0%} of these observational questions under the rule {rule.value}: training on them"
+            f" rewards reasoning, and the checkpoint will hardly be a shortcut model; {oracle}"
         )
 
 
@@ -217,7 +222,7 @@ def _take(out: Path, record: dict[str, Any]) -> None:
     """Make `out` this run's folder, or find that it is; writes run.json with `finished` false.
 
     Raises:
-        VtError: it holds something else, or this very run, finished.
+        VtError: it holds something else; as FinishedError, this very run, finished.
     """
     identity = store.sha256_json(_identity(record))
     if (out / RUN).is_file():
@@ -225,7 +230,7 @@ def _take(out: Path, record: dict[str, Any]) -> None:
         if earlier.get("identity") != identity:
             raise VtError(f"{out}: holds a run with other settings, data or checkpoints; choose another --out")
         if earlier["finished"]:
-            raise VtError(f"{out}: holds this very run, finished; choose another --out to train again")
+            raise FinishedError(f"{out}: holds this very run, finished; choose another --out to train again")
     elif out.is_dir() and any(out.iterdir()):
         raise VtError(f"{out}: is not empty and holds no {RUN}; choose a new folder for --out")
     record |= {"identity": identity, "finished": False, "provenance": store.provenance()}
