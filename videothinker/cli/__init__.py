@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from videothinker.cli import curate, demo, diagnose, report, study, train, world
+from videothinker.cli import curate, demo, diagnose, report, sft, study, train, world
 from videothinker.cli.console import err
 from videothinker.errors import VtError
 
@@ -25,6 +25,7 @@ app.add_typer(world.app, name="world")
 app.add_typer(curate.app, name="curate")
 app.command(name="diagnose", epilog=diagnose.EPILOG)(diagnose.diagnose)
 app.command(name="report", epilog=report.EPILOG)(report.report)
+train.app.command(name="sft", epilog=sft.EPILOG)(sft.sft)
 app.add_typer(train.app, name="train")
 app.command(name="study", epilog=study.EPILOG)(study.study)
 

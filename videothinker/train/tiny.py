@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,
@@ -30,8 +30,9 @@ from videothinker import mcq
 from videothinker.frames import read_clip
 from videothinker.records import Progress, no_progress
 
-Size = Literal["test", "tiny"]
-"""test: 0.6 M parameters, 16 frames of 112 x 168 (192 video tokens); tiny: 11 M, 16 frames of 168 x 252 (432 video tokens)."""
+Size = Literal["test", "small", "tiny"]
+"""test: 0.6 M parameters, 16 frames of 112 x 168 (192 video tokens); small: 6 M, the same frames, seen whole by every layer of
+the vision tower; tiny: 11 M, 16 frames of 168 x 252 (432 video tokens)."""
 
 _END, _PAD = "<|im_end|>", "<|endoftext|>"
 _SPECIAL = (_PAD, "<|im_start|>", _END, "<|vision_start|>", "<|vision_end|>", "<|video_pad|>", "<|image_pad|>")
@@ -53,24 +54,30 @@ class _Shape(NamedTuple):
     vision_layers: int
     n_merged: int
     """Most 28 x 28 patches a frame; one more than a CLEVRER clip fills, so that rounding does not cost it a row."""
+    window: int = 112
+    """Pixels that a layer of the vision tower attends over, but for its last, which sees the whole frame."""
 
 
 _SHAPES: dict[Size, _Shape] = {
     "test": _Shape(hidden=128, layers=2, heads=4, vision_hidden=64, vision_layers=2, n_merged=25),
+    "small": _Shape(hidden=256, layers=8, heads=4, vision_hidden=128, vision_layers=4, n_merged=25, window=168),
     "tiny": _Shape(hidden=384, layers=6, heads=6, vision_hidden=192, vision_layers=4, n_merged=55),
 }
 
 
-def build(out: Path, *, vocabulary: Sequence[str] | None = None, seed: int = 0, size: Size = "test") -> Path:
+def build(
+    out: Path, *, vocabulary: Sequence[str] | None = None, words: Sequence[str] = (), seed: int = 0, size: Size = "test"
+) -> Path:
     """Write a randomly initialised checkpoint with tokenizer and processor into `out`, and return `out`.
 
     transformers' AutoModelForImageTextToText and AutoProcessor load it. Its processor samples 16 frames by itself.
 
     vocabulary: texts that the tokenizer's merges are learnt from; None: prompts and replies about CLEVRER's objects.
+    words: each is one token wherever it stands, as "<think>" is to Qwen3.
     seed: of the weights. The tokenizer depends on the vocabulary alone.
     """
     shape = _SHAPES[size]
-    tokenizer = _tokenizer(vocabulary if vocabulary is not None else _default_vocabulary())
+    tokenizer = _tokenizer(vocabulary if vocabulary is not None else default_vocabulary(), words)
     ids = dict(zip(_SPECIAL, tokenizer.convert_tokens_to_ids(list(_SPECIAL)), strict=True))
     # Small clips stay small: Qwen's own minimum, 128 merged patches a frame, would scale them up.
     pixels = {"shortest_edge": 4 * 28 * 28, "longest_edge": shape.n_merged * 28 * 28}
@@ -107,7 +114,7 @@ def build(out: Path, *, vocabulary: Sequence[str] | None = None, seed: int = 0, 
             "num_heads": 4,
             "out_hidden_size": shape.hidden,
             "fullatt_block_indexes": [shape.vision_layers - 1],
-            "window_size": 112,
+            "window_size": shape.window,
             "tokens_per_second": 2,
         },
         image_token_id=ids["<|image_pad|>"],
@@ -126,7 +133,7 @@ def build(out: Path, *, vocabulary: Sequence[str] | None = None, seed: int = 0, 
     return out
 
 
-def _tokenizer(texts: Sequence[str]) -> Any:
+def _tokenizer(texts: Sequence[str], words: Sequence[str]) -> Any:
     """Byte-level BPE, so that any text can be written; frequent words of `texts` become one token each."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -136,6 +143,7 @@ def _tokenizer(texts: Sequence[str]) -> Any:
         texts,
         trainers.BpeTrainer(vocab_size=768, special_tokens=list(_SPECIAL), initial_alphabet=alphabet, show_progress=False),
     )
+    bpe.add_tokens([AddedToken(word, normalized=False, special=False) for word in words])
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         eos_token=_END,
@@ -146,7 +154,8 @@ def _tokenizer(texts: Sequence[str]) -> Any:
     )
 
 
-def _default_vocabulary() -> list[str]:
+def default_vocabulary() -> list[str]:
+    """Prompts about CLEVRER's objects, and replies to them."""
     colors = ("gray", "brown", "green", "red", "blue", "purple", "yellow", "cyan")
     things = [" ".join(thing) for thing in product(colors, ("metal", "rubber"), ("cube", "cylinder", "sphere"))]
     texts = []

@@ -1,0 +1,157 @@
+"""The fast path computes what the model computes with its processor's tensors: the silent failure is a model that learns on
+other inputs than it is asked with."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from train.school import School
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from videothinker.curated import Curated, Manifest
+from videothinker.diagnose import generate
+from videothinker.diagnose.settings import Settings
+from videothinker.frames import Clip, clip_indices
+from videothinker.records import Category, CuratedQuestion, Rule
+from videothinker.train import lessons, packed, tiny
+from videothinker.world import draw
+from videothinker.world.stream import stream
+
+
+def pictures(school: School, width: int = 168, height: int = 112) -> torch.Tensor:
+    clips = lessons.as_they_are(school.scenes).clips()
+    frames: torch.Tensor = draw.frames(clips.rollouts(), width=width, height=height, device="cpu")
+    return frames
+
+
+def as_questions(school: School) -> list[CuratedQuestion]:
+    """The first question of every scene, as curation would write it."""
+    found = []
+    for scene in stream(school.source.seed, school.source.preset, n_scenes=8):
+        trace, meaning = scene.traces[0], scene.counterfactuals[0]
+        question = scene.questions[meaning.question_id]
+        assert question.choices is not None
+        found.append(
+            CuratedQuestion(
+                problem_id=1,
+                problem=question.question,
+                options=tuple(f"{'ABCD'[i]}. {c.choice}" for i, c in enumerate(question.choices)),
+                solution="",
+                video="x.mp4",
+                path="x.mp4",
+                question_id=trace.question_id,
+                scene_index=scene.scene_index,
+                category=Category.INFERENTIAL,
+                observer=trace.observer,
+                gold=trace.gold,
+                removed_object=trace.removed_object,
+                negated=trace.negated,
+                any_option=Category.INFERENTIAL,
+                correct_option=Category.INFERENTIAL,
+                oracle=Category.INFERENTIAL,
+            )
+        )
+    return found
+
+
+def test_tensors_equal_those_that_diagnose_feeds(school: School, tmp_path: Path) -> None:
+    """Pixels, token ids and positions of the whole prompt, against the answerer's own preparation of the same clip."""
+    manifest = Manifest(rule=Rule.ORACLE, seed=0, videos_root=".", splits={"dev": 8})
+    loaded = generate.Loaded(school.model, school.processor, "school", False)
+    checkpoint = generate.Checkpoint(loaded, curated=Curated(tmp_path, manifest, tmp_path), settings=Settings(split="dev"))
+    draws = lessons.as_they_are(school.scenes)
+    found = lessons.questions(draws, np.zeros((8, 1), np.int64), np.ones((8, 1), np.bool_), school.words)
+    rows = lessons.pack([found], school.layout.beginning, 512, school.course.pad)
+    positions = packed.load(rows, school.layout, "cpu").positions
+    for i, (frames, question) in enumerate(zip(pictures(school), as_questions(school), strict=True)):
+        clip = Clip(frames.permute(0, 2, 3, 1).numpy(), clip_indices(128, 16), 25.0, 128)
+        fed = checkpoint._process(checkpoint._chat(question), clip)
+        n = fed["input_ids"].shape[1]
+        asked = (rows.lesson[i] >= 0) & ~rows.is_reply[i]
+        assert np.flatnonzero(asked).tolist() == list(range(n))
+        assert rows.ids[i, :n].tolist() == fed["input_ids"][0].tolist()
+        torch.testing.assert_close(packed.patches(frames[None], school.processor), fed["pixel_values_videos"], rtol=0, atol=0)
+        assert tuple(fed["video_grid_thw"][0].tolist()) == school.layout.grid
+        assert float(fed["second_per_grid_ts"][0]) == pytest.approx(school.layout.seconds_per_grid)
+        theirs, _ = school.model.model.get_rope_index(
+            fed["input_ids"],
+            mm_token_type_ids=fed["mm_token_type_ids"],
+            video_grid_thw=fed["video_grid_thw"],
+            second_per_grid_ts=fed["second_per_grid_ts"],
+        )
+        assert torch.equal(positions[:, i, :n], theirs[:, 0])
+
+
+def test_packed_predictions_equal_the_models_own_on_one_lesson_at_a_time(school: School) -> None:
+    rng = np.random.default_rng(1)
+    draws = lessons.as_they_are(school.scenes.take([0, 1]))
+    parts = lessons._lessons(draws, school.words, rng, school.course._replace(n_questions=3, n_tracks=2))
+    rows = lessons.pack(parts, school.layout.beginning, 640, school.course.pad)
+    pixels = packed.patches(pictures(school)[:2], school.processor)
+    packed.prepare(school.model, school.layout, flex=False, compiled=False)
+    with torch.inference_mode():
+        seen = packed.see(school.model, pixels, school.layout)
+        ours = packed.reply_logits(school.model, seen, packed.load(rows, school.layout, "cpu"), school.layout, flex=False)
+        expected = []
+        for row, clip in enumerate(pixels.chunk(2)):
+            for number in range(1, int(rows.lesson[row].max()) + 1):
+                mine = rows.lesson[row] == number
+                ids = np.concatenate([school.layout.beginning, rows.ids[row, mine]]).astype(np.int64)
+                input_ids = torch.as_tensor(ids)[None]
+                logits = school.model(
+                    input_ids=input_ids,
+                    attention_mask=torch.ones_like(input_ids),
+                    mm_token_type_ids=2 * (input_ids == school.model.config.video_token_id).int(),
+                    pixel_values_videos=clip,
+                    video_grid_thw=torch.tensor([school.layout.grid]),
+                    second_per_grid_ts=torch.tensor([0.64]),
+                ).logits[0]
+                n_reply = int(rows.is_reply[row, mine].sum())
+                expected.append(logits[-n_reply - 1 : -1])
+    torch.testing.assert_close(ours, torch.cat(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_windows_as_large_as_a_picture_make_one_batch(tmp_path: Path) -> None:
+    """The size that is trained in earnest, its patches a matrix product: what transformers computes window by window."""
+    folder = tiny.build(tmp_path, size="small")
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+    layout = packed.Layout.of(model, AutoProcessor.from_pretrained(folder), 168, 112)
+    patches = torch.randn(2 * 768, 1176, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        theirs = model.model.get_video_features(patches, torch.tensor([[8, 8, 12]] * 2), return_dict=True).pooler_output
+        packed.prepare(model, layout, flex=False, compiled=False)
+        ours = packed.see(model, patches, layout)
+    torch.testing.assert_close(ours, torch.stack(list(theirs)), rtol=1e-4, atol=1e-5)
+
+
+def test_the_mask_hand_checked() -> None:
+    lesson = torch.tensor([[0, 0, 1, 1, 2, -1]])
+    expected = [
+        [1, 0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0, 0],
+        [1, 1, 1, 1, 0, 0],
+        [1, 1, 0, 0, 1, 0],
+        [1, 1, 0, 0, 0, 1],
+    ]
+    assert packed.dense_mask(lesson)[0, 0].int().tolist() == expected
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without")
+def test_flex_attention_is_sdpa_with_the_same_mask() -> None:
+    """The eager form, here on a CPU: the mask and the shared heads are right; speed is the GPU's business."""
+    torch.manual_seed(0)
+    lesson = torch.tensor([[0] * 40 + [1] * 50 + [2] * 30 + [-1] * 8, [0] * 40 + [1] * 88])
+    query, key, value = torch.randn(2, 4, 128, 16), torch.randn(2, 2, 128, 16), torch.randn(2, 2, 128, 16)
+    module = torch.nn.Module()
+    ours, _ = packed._flex(module, query, key, value, packed.block_mask(lesson), scaling=0.25)
+    theirs = torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=packed.dense_mask(lesson), scale=0.25, enable_gqa=True
+    )
+    torch.testing.assert_close(ours.transpose(1, 2), theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_size_that_the_processor_changes_is_refused(school: School) -> None:
+    with pytest.raises(ValueError, match="the processor makes 168x112 of clips of 480x320"):
+        packed.Layout.of(school.model, school.processor, 480, 320)

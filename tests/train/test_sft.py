@@ -1,0 +1,221 @@
+"""Pretraining from end to end on a CPU: it learns, it resumes where it was killed, and leaves a checkpoint that answers."""
+
+import math
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from train.school import School
+from transformers import AutoModelForImageTextToText
+from typer.testing import CliRunner
+
+from videothinker import store
+from videothinker.cli import app
+from videothinker.errors import VtError
+from videothinker.train import examine, sft
+from videothinker.train.sft_settings import Optimizer, SftConfig, load_sft
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+SMALL = """
+[model]
+size = "test"
+[world]
+n_questions = 4
+n_unseen = 4
+[lessons]
+draws = 1
+rows = 1
+n_questions = 2
+n_tracks = 1
+length = 448
+backlog = 32
+[optimizer]
+steps = 6
+rows = 4
+learning_rate = 3e-3
+warmup_steps = 0
+[evaluation]
+every = 100
+n_questions = 1
+max_new_tokens = 8
+[compute]
+workers = 1
+clips_a_round = 16
+log_every = 2
+save_every = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> SftConfig:
+    file = tmp_path_factory.mktemp("config") / "small.toml"
+    file.write_text(SMALL)
+    return load_sft(file)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, config: SftConfig) -> Path:
+    out = tmp_path_factory.mktemp("sft") / "run"
+    summary = sft.pretrain(config, out=out)
+    assert (summary.steps, summary.finished) == (6, True)
+    return out
+
+
+@pytest.mark.parametrize("file", ["tiny-sft.toml", "tiny-sft-cpu.toml"])
+def test_the_shipped_configs_load(file: str) -> None:
+    config = load_sft(CONFIGS / file)
+    assert config.lessons.counterfactual_share == 0.7
+    assert config.optimizer.steps % config.evaluation.every == 0
+
+
+def test_a_run_learns_and_says_what_it_saw(run: Path, config: SftConfig) -> None:
+    rows = store.read_jsonl(run / sft.METRICS, sft.Row)
+    assert [row.step for row in rows] == [2, 4, 6]
+    assert rows[-1].loss < rows[0].loss < math.log(600)
+    last = rows[-1]
+    assert last.unseen is not None
+    assert last.trained is not None
+    assert last.unseen.n_questions == last.trained.n_questions == 4
+    assert last.scenes == 48  # 32 in the backlog, 16 in place of those of the first round
+    assert 6 * 4 <= last.questions <= 6 * 4 * 2
+    assert last.tokens > 6 * 4 * 198  # the clip's own, and more
+    record = store.read_json(run / sft.RUN, dict)
+    assert record["finished"]
+    assert record["result"]["steps"] == 6
+    assert "| unseen |" in (run / "README.md").read_text()
+
+
+def test_a_stopped_run_goes_on_with_new_scenes(run: Path, tmp_path: Path, config: SftConfig) -> None:
+    out = tmp_path / "run"
+    reports: list[sft.Row] = []
+    first = sft.pretrain(config, out=out, max_minutes=1e-9, report=reports.append)
+    assert (first.steps, first.finished) == (0, False)
+    assert not store.read_json(out / sft.RUN, dict)["finished"]
+    trainer = sft._Trainer(config, out, None)
+    for row in trainer.rows(math.inf):
+        if row.step == 4:
+            break
+    resumed = sft._Trainer(config, out, None)  # killed in the interval after step 4 was reported and before it was saved
+    assert (resumed.step, resumed.next_scene) == (2, trainer.next_scene)
+    saved = AutoModelForImageTextToText.from_pretrained(out, dtype=torch.float32).state_dict()
+    assert saved.keys() == resumed.model.state_dict().keys()
+    for name, weight in resumed.model.state_dict().items():
+        assert torch.equal(saved[name], weight.bfloat16().float()), name
+    store.write_jsonl(out / sft.METRICS, [row])  # of the killed run
+    second = sft.pretrain(config, out=out, report=reports.append)
+    assert [row.step for row in store.read_jsonl(out / sft.METRICS, sft.Row)] == [4, 6]
+    assert (second.steps, second.finished) == (6, True)
+    assert [row.step for row in reports] == [4, 6]
+    assert reports[-1].scenes > store.read_jsonl(run / sft.METRICS, sft.Row)[-1].scenes
+    assert not (out / sft.STATE).exists()
+    with pytest.raises(VtError, match="finished"):
+        sft.pretrain(config, out=out)
+    other = msgspec.structs.replace(config, seed=1)
+    with pytest.raises(VtError, match="other settings"):
+        sft.pretrain(other, out=out)
+
+
+def test_a_run_can_begin_with_a_checkpoint(run: Path, tmp_path: Path, config: SftConfig) -> None:
+    still = msgspec.structs.replace(config, optimizer=Optimizer(steps=1, rows=4, learning_rate=1e-12, warmup_steps=0))
+    sft.pretrain(still, out=tmp_path / "run", start=str(run))
+    start, end = (AutoModelForImageTextToText.from_pretrained(folder).state_dict() for folder in (run, tmp_path / "run"))
+    assert all(torch.equal(weight, end[name]) for name, weight in start.items())
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path: Path, config: SftConfig) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(VtError, match="is not empty"):
+        sft.pretrain(config, out=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_the_command_trains_and_tells(tmp_path: Path, config: SftConfig) -> None:
+    file = tmp_path / "small.toml"
+    file.write_text(SMALL)
+    arguments = ["train", "sft", "--config", str(file), "--out", str(tmp_path / "run"), "--set", "optimizer.steps=2"]
+    stopped = CliRunner().invoke(app, [*arguments, "--max-minutes", "0"])
+    assert "stopped at step 0 of 2; the same command goes on" in stopped.output
+    finished = CliRunner().invoke(app, arguments)
+    assert finished.exit_code == 0, finished.output
+    assert "sft: 2 steps" in finished.output
+    assert "unseen cf 0.0%" in finished.output
+
+
+def test_the_rate_rises_stays_and_falls_to_nothing() -> None:
+    plan = Optimizer(steps=100, learning_rate=1.0, warmup_steps=4, decay_share=0.2)
+    rates = [plan.rate(step) for step in range(100)]
+    assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert rates[80] == 1.0
+    assert rates[90] == pytest.approx(0.5)
+    assert rates[99] == pytest.approx(0.05)
+
+
+def test_every_violation_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "x.toml"
+    file.write_text("[optimizer]\nsteps = 0\n[lesson]\n[world]\npreset = 3")
+    with pytest.raises(VtError, match=r"optimizer\.steps.*lesson: unknown.*world\.preset"):
+        load_sft(file)
+    for override, why in (
+        ("world.preset=none", "choose one of clevrer74"),
+        ("lessons.backlog=100", "is not a multiple of 64"),
+        ("lessons.backlog=64", "more than lessons.backlog holds"),
+        ("optimizer.rows=48", "is not a multiple of optimizer.rows"),
+    ):
+        with pytest.raises(VtError, match=why):
+            load_sft(CONFIGS / "tiny-sft.toml", [override])
+
+
+def test_scores_count_what_was_answered(school: School, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replies put in the model's mouth: with `cf` all true, with `obs` all "none", left to itself the observer's answers."""
+    scenes, words = school.scenes, school.words
+    scene, question = (scenes.lengths[:, :2] > 0).nonzero()
+    gold, observer = scenes.gold[scene, question], scenes.observer[scene, question]
+
+    def letters(answers: np.ndarray) -> list[str]:
+        return [",".join(np.array(list("ABCD"))[a]) or "none" for a in answers]
+
+    said = {words.modes[1]: letters(gold), words.modes[0]: ["none"] * len(gold), 0: letters(observer)}
+
+    def reply(_: object, __: object, ___: object, prompts: list[list[int]], begun: list[int], *____: object) -> list[str]:
+        start = "<think>obs" if not begun else ""
+        return [f"{start} x</think><answer>{a}</answer>" for a in said[begun[1] if begun else 0]]
+
+    monkeypatch.setattr(examine, "_replies", reply)
+    scores = examine.examine(school.model, school.processor, scenes, school.layout, words, n_questions=2, max_new_tokens=4)
+    is_inferential = (gold != observer).any(-1)
+    assert scores.n_questions == len(gold)
+    assert (scores.counterfactual, scores.counterfactual_inferential) == (1.0, 1.0)
+    assert scores.observed == pytest.approx((~observer.any(-1)).mean())
+    assert scores.greedy == pytest.approx((~is_inferential).mean())
+    assert (scores.greedy_inferential, scores.shortcut) == (0.0, 1.0)
+    assert (scores.chooses_counterfactual, scores.readable) == (0.0, 1.0)
+
+
+def test_replies_are_those_that_diagnose_gets(school: School) -> None:
+    """Generation from features that were seen before gives what the processor's tensors give."""
+    from videothinker.train import lessons, packed
+    from videothinker.world import draw
+
+    clips = lessons.as_they_are(school.scenes.take([0, 1])).clips()
+    frames = draw.frames(clips.rollouts(), width=168, height=112, device="cpu")
+    patches = packed.patches(frames, school.processor)
+    with torch.inference_mode():
+        seen = packed.see(school.model, patches, school.layout)
+        prompts = [school.scenes.prompts[i, 0, : school.scenes.lengths[i, 0]].tolist() for i in (0, 1)]
+        ours = examine._replies(school.model, school.processor, seen, prompts, [], school.layout, 6)
+        for i in (0, 1):
+            ids = torch.tensor([[*school.layout.beginning.tolist(), *prompts[i]]])
+            new = school.model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                mm_token_type_ids=2 * (ids == school.model.config.video_token_id).int(),
+                pixel_values_videos=patches.chunk(2)[i],
+                video_grid_thw=torch.tensor([school.layout.grid]),
+                second_per_grid_ts=[0.64],
+                do_sample=False,
+                max_new_tokens=6,
+            )
+            assert school.processor.decode(new[0, ids.shape[1] :], skip_special_tokens=True) == ours[i]

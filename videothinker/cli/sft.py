@@ -1,0 +1,101 @@
+"""`vt train sft`: pretrain a tiny model on the generated world."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from videothinker.cli.console import err, out, progress_bar
+
+if TYPE_CHECKING:
+    from videothinker.curated import Curated
+
+EPILOG = """[bold]Examples[/bold]
+
+  vt train sft --config configs/tiny-sft.toml --out runs/base                      one GPU, 16 cores
+
+  vt train sft --config configs/tiny-sft.toml --out runs/base --max-minutes 9      in pieces: the same command goes on
+
+  vt train sft --config configs/tiny-sft.toml --model runs/base --out runs/longer --set optimizer.steps=5000
+
+  vt train sft --config configs/tiny-sft-cpu.toml --out try                        a minute on a CPU: do all parts work?
+
+[bold]What lies in OUT[/bold]
+
+  a checkpoint (at every saved step), metrics.jsonl, run.json, README.md; until it is finished state.pt, to resume from
+"""
+
+
+def sft(
+    config: Annotated[Path, typer.Option("--config", metavar="FILE", help="TOML, such as configs/tiny-sft.toml.")],
+    folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="The same one with the same settings is resumed.")],
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DIR", help="Curated folder to diagnose the result on; never trained on.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="REF", help="Earlier OUT to begin with. Default: a fresh model.")
+    ] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option("--max-minutes", min=0.0, help="Save and stop after this long; the same command goes on.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. optimizer.steps=100. Repeatable."),
+    ] = None,
+) -> None:
+    """Pretrain a tiny Qwen2.5-VL on the generated world: a base to measure reinforcement learning on.
+
+    It learns two ways to think, about what is seen ("obs") and about what would happen ("cf"), from scenes simulated and drawn
+    as it goes; every one is new.
+    """
+    from videothinker.curated import open_curated
+    from videothinker.train.sft_settings import load_sft
+
+    settings = load_sft(config, set_ or [])
+    curated = open_curated(data) if data else None
+    with progress_bar("pretraining", settings.optimizer.steps, "steps") as progress:
+        from videothinker.train.sft import pretrain
+
+        done = 0
+
+        def report(row: Any) -> None:
+            nonlocal done
+            progress(row.step - done)
+            done = row.step
+            if row.unseen is not None:
+                err.print(_line(row), soft_wrap=True)
+
+        summary = pretrain(settings, out=folder, start=model, max_minutes=max_minutes, report=report)
+    if not summary.finished:
+        out.print(
+            f"stopped at step {summary.steps:,} of {settings.optimizer.steps:,}; the same command goes on from {folder}",
+            soft_wrap=True,
+        )
+        return
+    out.print(f"[bold]sft[/bold]: {summary.steps:,} steps; in {folder}", soft_wrap=True)
+    if summary.last is not None:
+        out.print(_line(summary.last), soft_wrap=True)
+    if curated is not None:
+        _diagnose(folder, curated)
+
+
+def _line(row: Any) -> str:
+    def scores(name: str, found: Any) -> str:
+        return f"{name} cf {found.counterfactual:.1%} obs {found.observed:.1%} as it comes {found.greedy:.1%}"
+
+    both = "; ".join(scores(name, found) for name, found in (("unseen", row.unseen), ("trained on", row.trained)) if found)
+    return f"step {row.step:,}: loss {row.loss:.3f}, {row.seconds * 1000:.0f} ms; whole answers right: {both}"
+
+
+def _diagnose(folder: Path, curated: "Curated") -> None:
+    """Ask the checkpoint about clips in files, as `vt diagnose` does, and print accuracy by category."""
+    from videothinker.diagnose import run, runs
+    from videothinker.diagnose.settings import Settings
+
+    jobs = run.plan({"base": str(folder)}, curated, Settings(split=curated.default_split()), folder / "diagnosis")
+    with progress_bar("diagnosing", sum(len(job.owed) for job in jobs), "questions") as progress:
+        run.diagnose(jobs, run.open_answerer, progress=progress)
+    (found,) = runs.load_runs([job.folder for job in jobs], curated)
+    for name in ("all", "observational", "inferential"):
+        value = getattr(found.metrics, name).per_question.value
+        out.print(f"{name}: {'-' if value is None else f'{value:.1%}'} of whole answers right", soft_wrap=True)

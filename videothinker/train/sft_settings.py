@@ -1,0 +1,144 @@
+"""The settings of `vt train sft`, with bounds, read from TOML and `--set`. This module loads without torch."""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from videothinker.errors import VtError
+from videothinker.train.lessons import CHUNK
+from videothinker.train.stages import AboveZero, NotNegative, Positive, Share, apply_override, convert_settings
+from videothinker.world.ask import PRESETS
+
+Index = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True):
+    """[model]: the checkpoint to be made."""
+
+    size: Literal["test", "small", "tiny"] = "small"
+    """See `tiny.Size`."""
+    width: Annotated[int, msgspec.Meta(ge=28, multiple_of=28)] = 168
+    height: Annotated[int, msgspec.Meta(ge=28, multiple_of=28)] = 112
+    """Pixels of the clips it is shown: 168x112 is what its processor makes of CLEVRER's 480x320."""
+
+
+class World(msgspec.Struct, frozen=True, kw_only=True):
+    """[world]: what is simulated and asked. No scene comes twice in a run, but for `Lessons.draws`."""
+
+    seed: int = 1000
+    """Another than that of any world that the checkpoint will be measured on."""
+    preset: str = "balanced"
+    n_questions: Annotated[int, msgspec.Meta(ge=1, le=64)] = 16
+    """Questions asked about a scene."""
+    n_unseen: Positive = 256
+    """Scenes that are never trained on: the first of the world."""
+
+
+class Lessons(msgspec.Struct, frozen=True, kw_only=True):
+    """[lessons]: what is made of a scene; `lessons.Course` has the words."""
+
+    draws: Positive = 4
+    rows: Positive = 2
+    n_questions: Positive = 16
+    n_tracks: Index = 8
+    counterfactual_share: Share = 0.7
+    """How often a thought is about what would happen, and with it the trained model's own habit at temperature 1."""
+    length: Annotated[int, msgspec.Meta(ge=256)] = 2048
+    noise: NotNegative = 3.0
+    """Standard deviation, in steps of a pixel's 255, of the noise on pictures: about what a film's compression does."""
+    backlog: Positive = 8192
+    """Drawn clips from which batches are mixed."""
+
+
+class Optimizer(msgspec.Struct, frozen=True, kw_only=True):
+    """[optimizer]: AdamW; the rate rises over `warmup_steps`, stays, and falls linearly to 0 over the last `decay_share`."""
+
+    steps: Positive = 10_000
+    rows: Positive = 64
+    """Sequences a step."""
+    learning_rate: AboveZero = 1e-3
+    warmup_steps: Index = 200
+    decay_share: Share = 0.2
+    weight_decay: NotNegative = 0.05
+    max_grad_norm: AboveZero = 1.0
+
+    def rate(self, step: int) -> float:
+        """The learning rate of step 0, 1, ..., `steps` - 1."""
+        rise = (step + 1) / self.warmup_steps if self.warmup_steps else 1.0
+        fall = (self.steps - step) / (self.decay_share * self.steps) if self.decay_share else 1.0
+        return self.learning_rate * min(1.0, rise, fall)
+
+
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """[evaluation]: on unseen scenes and, side by side, on the first ones that were trained on."""
+
+    every: Positive = 1000
+    """Steps."""
+    n_questions: Positive = 2
+    """Questions a scene."""
+    max_new_tokens: Positive = 96
+
+
+class Compute(msgspec.Struct, frozen=True, kw_only=True):
+    """[compute]: where and how; of the results it changes only the rounding."""
+
+    workers: Index = 0
+    """Processes that simulate; 0: one a core, but for two."""
+    clips_a_round: Positive = 512
+    """Clips drawn at a time."""
+    flex: bool | None = None
+    """FlexAttention, which skips what lessons do not see; None: on a GPU."""
+    compile: bool | None = None
+    """None: on a GPU."""
+    log_every: Positive = 50
+    save_every: Positive = 1000
+    """Steps between two points to resume from."""
+
+
+class SftConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole pretraining."""
+
+    seed: int = 42
+    """Of the weights and of what is drawn."""
+    model: Shape = Shape()
+    world: World = World()
+    lessons: Lessons = Lessons()
+    optimizer: Optimizer = Optimizer()
+    evaluation: Evaluation = Evaluation()
+    compute: Compute = Compute()
+
+
+def load_sft(file: Path, overrides: Sequence[str] = ()) -> SftConfig:
+    """The settings of `file` with `--set section.key=value` applied.
+
+    Raises:
+        VtError: the file is not TOML, or a setting is unknown, of the wrong kind or out of bounds; names all of them.
+    """
+    try:
+        raw = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise VtError(f"--config {file}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise VtError(f"--config {file}: is not TOML: {error}") from error
+    for override in overrides:
+        apply_override(raw, override)
+    problems: list[str] = []
+    values = dict(convert_settings(SftConfig, raw, "", problems))
+    if not problems:
+        config = SftConfig(**values)
+        if config.world.preset not in PRESETS:
+            problems.append(f"world.preset = {config.world.preset!r}: choose one of {', '.join(PRESETS)}")
+        chunk = CHUNK * config.lessons.draws
+        for name, n in (("compute.clips_a_round", config.compute.clips_a_round), ("lessons.backlog", config.lessons.backlog)):
+            if n % chunk:
+                problems.append(f"{name} = {n}: is not a multiple of {chunk}, {CHUNK} x lessons.draws")
+        if config.compute.clips_a_round > config.lessons.backlog:
+            problems.append("compute.clips_a_round: is more than lessons.backlog holds")
+        if config.compute.clips_a_round * config.lessons.rows % config.optimizer.rows:
+            problems.append("compute.clips_a_round x lessons.rows: is not a multiple of optimizer.rows")
+        if not problems:
+            return config
+    raise VtError(f"--config {file}: {'; '.join(problems)}")
