@@ -188,9 +188,9 @@ def train_stage(
             warn=warn if _is_main() else lambda _: None,
         )
     if _is_main():
-        gib = summary.peak_bytes / 2**30
+        gib, plural = summary.peak_bytes / 2**30, "s" * (summary.steps != 1)
         out.print(
-            f"[bold]{settings.stage.value}[/bold]: {summary.steps} step{'s' * (summary.steps != 1)}, {summary.seconds_per_step:.2f} s and"
+            f"[bold]{settings.stage.value}[/bold]: {summary.steps} step{plural}, {summary.seconds_per_step:.2f} s and"
             f" {summary.tokens_per_step:,.0f} tokens each, peak memory {gib:.1f} GiB,"
             f" {summary.trainable:,} of {summary.parameters:,} parameters trained" + ("" if dry_run else f"; in {folder}"),
             soft_wrap=True,
