@@ -189,8 +189,8 @@ def _warn_about_observer(questions: Sequence[CuratedQuestion], rule: Rule, warn:
     if share < OBSERVER_FLOOR:
         oracle = "by definition it answers all: run `vt curate check`" if rule is Rule.ORACLE else "use --rule oracle instead"
         warn(
-            f"an observer answers only {share:.0%} of these observational questions (rule {rule.value}): training on them rewards"
-            f" reasoning, and the checkpoint will hardly be a shortcut model; {oracle}"
+            f"an observer answers only {share:.0%} of these observational questions (rule {rule.value}): training on them"
+            f" rewards reasoning, and the checkpoint will hardly be a shortcut model; {oracle}"
         )
 
 

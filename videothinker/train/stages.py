@@ -105,7 +105,7 @@ class Objective(msgspec.Struct, frozen=True, kw_only=True):
     """[objective]: the loss."""
 
     repulsion: NotNegative = 0.0
-    """|beta|; paper: 0.01 for CDPO, 0 otherwise. From 0.1 on every form broke in our measurements."""
+    """|beta|; paper: 0.01 for CDPO, 0 otherwise. 0.003 to 0.03 was stable, from 0.1 on k3 collapses (docs/training.md)."""
     direction: Direction = Direction.REPEL
     reference: Reference = Reference.BIAS
     kl: KL = KL.K3
