@@ -36,12 +36,12 @@ steps = 40
 configs = { bias = "bias.toml", cdpo = "cdpo.toml", grpo = "grpo.toml" }
 seconds_per_step = 1.5
 
-[arms.bias]
-stage = "bias"
-against = ["base"]
-
 [arms.grpo]
 stage = "grpo"
+against = ["base"]
+
+[arms.bias]
+stage = "bias"
 against = ["base"]
 
 [arms.cdpo]

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from videothinker.records import Estimate
-from videothinker.reports.figures import Drawing, Line, Series, bars
+from videothinker.reports import figures
+from videothinker.reports.figures import Curves, Drawing, Effect, Line, Series, bars, curves, effects
 
 
 def draw() -> Drawing:
@@ -47,3 +48,34 @@ def test_the_alternative_text_holds_every_value() -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_figure_embeds_as_a_data_uri(theme: str) -> None:
     assert draw().uri(theme).startswith("data:image/svg+xml;base64,")
+
+
+def test_effects_say_their_values_and_stop_at_20_points() -> None:
+    """A collapse by 60 points does not squeeze what differs by one: the axis of the second row is that of the first alone."""
+    small = Effect("cdpo", Estimate(0.009, 0.002, (0.005, 0.013)), Estimate(0.009, 0.01, (-0.02, 0.04)), [0.004, 0.014])
+    broken = Effect("start", Estimate(-0.6, 0.01, (-0.62, -0.58)), Estimate(-0.6, None, None), [-0.6])
+    missing = Effect("none", Estimate(None, None, None), Estimate(None, None, None), [])
+    drawing = effects("d", "Caption.", [small, broken, missing], x_label="points")
+    assert "cdpo +0.9 [+0.5, +1.3]; start \u221260.0 [\u221262.0, \u221258.0]; none nothing to compare" in drawing.alt
+    assert effects("d", "Caption.", [small, broken, missing], x_label="points").files == drawing.files
+    deeper = broken._replace(scenes=Estimate(-0.6, 0.01, (-0.9, -0.3)))
+    low, high = _limits([small, broken])
+    assert (low, high) == _limits([small, deeper])
+    assert low == pytest.approx(-20 - 0.08 * 21.4)
+    assert high == pytest.approx(1.4 + 0.08 * 21.4)
+
+
+def _limits(rows: list[Effect]) -> tuple[float, float]:
+    figure = figures._draw_effects(rows, "points", figures._THEMES["light"])
+    low, high = figure.axes[0].get_xlim()
+    return low, high
+
+
+def test_curves_have_a_row_an_arm_and_name_the_ends() -> None:
+    grpo = Curves("grpo", "orange", [{"kl": [], "length": [(1, 20.0), (2, 24.0)]}])
+    cdpo = Curves("cdpo", "blue", [{"kl": [(1, 0.1), (2, 0.3)], "length": [(1, 21.0), (2, 22.0)]}] * 2)
+    drawing = curves("c", "Caption.", {"kl": "divergence", "length": "tokens"}, [grpo, cdpo])
+    assert "grpo: tokens 24; cdpo: divergence 0.3, tokens 22" in drawing.alt
+    one = Image.open(io.BytesIO(curves("c", "Caption.", {"kl": "divergence"}, [grpo]).files["figure-c.png"]))
+    assert Image.open(io.BytesIO(drawing.files["figure-c.png"])).height > one.height
+    assert curves("c", "Caption.", {"kl": "divergence"}, []).files  # nothing was trained yet

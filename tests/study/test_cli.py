@@ -31,7 +31,7 @@ def test_the_plan_tells_cells_and_minutes_and_runs_nothing(tmp_path: Path) -> No
     result = vt("study", write_study(tmp_path, SMALL), "--out", tmp_path / "out", "--dry-run", "--gpus", "0")
     assert result.exit_code == 0
     assert "GPU minutes: 64" in result.output
-    assert "1 at once on 1 GPUs" in result.output
+    assert "1 at once, GPUs 0" in result.output
     assert "repulsion-03-s2" in result.output
     assert not (tmp_path / "out").exists()
 

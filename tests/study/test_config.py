@@ -77,8 +77,8 @@ def test_pairs_of_claims_are_compared_once(tmp_path: Path) -> None:
     extra = '\n[[claims]]\ntext = "x"\nholds = ["cdpo > attract", "bias < grpo"]\n'
     study = load_study(write_study(tmp_path, FILE + extra))
     assert study.pairs() == [
-        ("bias", "base"),
         ("grpo", "base"),
+        ("bias", "base"),
         ("cdpo", "grpo"),
         ("cdpo", "base"),
         ("repel-start", "cdpo"),

@@ -15,7 +15,7 @@ from study_factory import FILE, make_study
 from videothinker import store
 from videothinker.errors import VtError
 from videothinker.study.plan import Cell, cell_folder
-from videothinker.study.records import State, changed, discard, is_complete, read_records, refuse_changed, state_of
+from videothinker.study.records import State, discard, is_complete, outdated, read_records, refuse_outdated, state_of
 from videothinker.study.run import Now, Slots, run_study
 
 STUB = (sys.executable, str(Path(__file__).with_name("stub_vt.py")))
@@ -105,7 +105,10 @@ def test_a_cell_whose_files_are_gone_runs_again(tmp_path: Path) -> None:
     _, plan = make_study(tmp_path, SMALL)
     folder = tmp_path / "out"
     run(plan, folder)
+    assert outdated(plan, read_records(plan, folder), folder) == []
     (cell_folder(folder, "bias-s2") / "gate.json").unlink()
+    after = ["bias-s2", "cdpo-s2", "attract-s2", "repulsion-03-s2"]  # what stood on it is refused, or done again
+    assert outdated(plan, read_records(plan, folder), folder) == [*after[1:], *(f"greedy.{name}" for name in after)]
     (folder / "diary").unlink()
     run(plan, folder)
     assert [name for what, name, _ in diary(folder) if what == "start"] == ["bias-s2"]
@@ -127,10 +130,10 @@ def test_changed_cells_are_refused_or_done_again(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     run(plan, folder)
     _, other = make_study(tmp_path, SMALL.replace('"objective.repulsion" = 0.03', '"objective.repulsion" = 0.02'))
-    stale = changed(other, read_records(other, folder))
+    stale = outdated(other, read_records(other, folder), folder)
     assert stale == ["repulsion-03-s1", "repulsion-03-s2", "greedy.repulsion-03-s1", "greedy.repulsion-03-s2"]
     with pytest.raises(VtError, match=r"4 cells .* repulsion-03-s1, .* --redo"):
-        refuse_changed(stale, folder)
+        refuse_outdated(stale, folder)
     discard(stale, folder)
     (folder / "diary").unlink()
     assert set(run(other, folder).values()) == {State.FINISHED}

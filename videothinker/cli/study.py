@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from videothinker.cli.console import err, warn
+from videothinker.cli.console import err, progress_bar, warn
 from videothinker.cli.console import out as console
 from videothinker.errors import VtError
 
@@ -77,7 +77,7 @@ def study(
     from videothinker.study import run
     from videothinker.study.config import load_study
     from videothinker.study.plan import heights, make_plan
-    from videothinker.study.records import State, changed, discard, read_records, refuse_changed, states_of
+    from videothinker.study.records import State, discard, outdated, read_records, refuse_outdated, states_of
 
     here = config.parent
     wanted = load_study(config, set_ or [])
@@ -86,7 +86,7 @@ def study(
     ids = run.find_gpus() if gpus is None else [gpu.strip() for gpu in gpus.split(",") if gpu.strip()]
     slots = run.Slots(tuple(gpu for gpu in ids for _ in range(wanted.schedule.jobs_per_gpu)), wanted.schedule.cpu_jobs)
     records = read_records(plan, out)
-    stale = changed(plan, records)
+    stale = outdated(plan, records, out)
     if dry_run:
         states = states_of(plan, records, out)
         states |= dict.fromkeys(stale, State.WAITING)
@@ -97,13 +97,17 @@ def study(
     if stale and redo and not report_only:
         discard(stale, out)
         stale = []
-    refuse_changed(stale, out)
+    refuse_outdated(stale, out)
     if not report_only:
         records = read_records(plan, out)
         expected = _forecast(plan, states_of(plan, records, out), records, out, slots).seconds
         priorities = heights(plan, expected)
-        with _display(plan, out, slots) as watch:
-            run.run_study(plan, out, here, slots, priorities=priorities, watch=watch, program=run.VT)
+        try:
+            with _display(plan, out, slots) as watch:
+                run.run_study(plan, out, here, slots, priorities=priorities, watch=watch, program=run.VT)
+        except KeyboardInterrupt:
+            err.print("interrupted; all processes have ended, and the same command goes on where they stopped")
+            raise typer.Exit(130) from None
     records = read_records(plan, out)
     states = states_of(plan, records, out)
     _report(wanted, plan, out, states, records)
@@ -187,11 +191,19 @@ def _show_plan(plan: "Sequence[Cell]", states: "Mapping[str, State]", forecast: 
     console.print(table)
     counts = Counter(cell.group for cell in plan)
     console.print("; ".join(f"{n} {group}" for group, n in counts.items()), style="dim", soft_wrap=True)
-    total = "unknown: some cells have no expected time" if forecast.gpu_seconds is None else f"{forecast.gpu_seconds / 60:,.0f}"
-    console.print(f"[bold]GPU minutes[/bold]: {total}    (* measured on finished cells, else as the study's file expects)")
-    places = f"{len(slots.gpus)} at once on {len(set(slots.gpus))} GPUs" if slots.gpus else f"{slots.n_cpu} at once on the CPU"
-    left = "unknown" if forecast.left_seconds is None else _duration(forecast.left_seconds)
-    console.print(f"[bold]time left[/bold]: {left} at best, {places}")
+    n_gpus = len(set(slots.gpus))
+    sharing = len(slots.gpus) // n_gpus if n_gpus else 1
+    total = "unknown, for some cells have no expected time"
+    if forecast.gpu_seconds is not None:
+        total = f"{forecast.gpu_seconds / 60 / sharing:,.0f}" + (f", {sharing} cells sharing a GPU" if sharing > 1 else "")
+    console.print(f"[bold]GPU minutes[/bold]: {total}  [dim](* measured on finished cells, else as the file expects)[/dim]")
+    places = (
+        f"{len(slots.gpus)} at once, GPUs {', '.join(dict.fromkeys(slots.gpus))}"
+        if n_gpus
+        else f"{slots.n_cpu} at once on the CPU"
+    )
+    left = "unknown" if forecast.left_seconds is None else f"{_duration(forecast.left_seconds)} at best"
+    console.print(f"[bold]time left[/bold]: {left}, {places}")
 
 
 def _duration(seconds: float) -> str:
@@ -204,6 +216,8 @@ def _display(plan: "Sequence[Cell]", out: Path, slots: "Slots") -> "Iterator[Cal
     """Yields what `run_study` tells its progress to: a live table on a terminal, and a line for each cell that ends."""
     from rich.live import Live
 
+    from videothinker.study.records import State
+
     shown: dict[str, Any] = {}
     drawn = 0.0
     with Live(console=err, auto_refresh=False, transient=True) as live:
@@ -212,7 +226,7 @@ def _display(plan: "Sequence[Cell]", out: Path, slots: "Slots") -> "Iterator[Cal
             nonlocal drawn
             for name, state in now.states.items():
                 before, shown[name] = shown.get(name), state
-                if before is not None and before is not state:
+                if before is not state and (before is not None or state is State.RUNNING):
                     _tell(name, state, now.records.get(name), out)
             if err.is_terminal and time.monotonic() - drawn > 1:
                 drawn = time.monotonic()
@@ -263,12 +277,14 @@ def _report(
     from videothinker import store
     from videothinker.reports.study import study_pages
     from videothinker.study.collect import collect
+    from videothinker.study.records import State
 
-    with err.status("drawing the report"):
-        results = collect(study, plan, out, states, records)
-        for name, content in study_pages(results).items():
-            store.write_bytes(out / name, content)
-    store.write_json(out / "results.json", {**_plain(results), "provenance": store.provenance()})
+    n_asked = sum(cell.ask is not None and states[cell.name] is State.FINISHED for cell in plan)
+    with progress_bar("reading answers", n_asked, "cells") as progress:
+        results = collect(study, plan, out, states, records, progress)
+    for name, content in study_pages(results).items():
+        store.write_bytes(out / name, content)
+    store.write_json(out / "results.json", _plain(results))
     colours = {"confirmed": "green", "refuted": "red", "undecided": "yellow"}
     for one in results.verdicts:
         console.print(f"[{colours[one.decision]}]{one.decision:<10}[/] {escape(one.claim.text)}", soft_wrap=True)

@@ -20,6 +20,8 @@ from videothinker.records import Estimate
 
 _WIDTH = 3.4
 """Inches: one column of a two-column paper."""
+_FARTHEST = 20.0
+"""Points from zero at which the axis of `effects` ends: a collapse would leave no room for what differs by a point."""
 
 # Okabe and Ito's colours (told apart with any colour vision): blue and vermillion on white, sky blue and orange on black.
 _THEMES = {
@@ -112,7 +114,7 @@ class Effect(NamedTuple):
     scenes: Estimate
     """Its interval is drawn thick."""
     seeds: Estimate
-    """Its interval is drawn thin, with an arrow where it leaves the axis."""
+    """Its interval is drawn thin."""
     points: Sequence[float]
     """The single seeds' differences, drawn as dots."""
 
@@ -120,9 +122,9 @@ class Effect(NamedTuple):
 def effects(name: str, caption: str, rows: Sequence[Effect], *, x_label: str) -> Drawing:
     """Differences as fractions, shown in points around a line at zero, one row each.
 
-    The axis holds all dots and thick intervals; a row without a value says so.
+    The axis holds all dots and thick intervals up to 20 points from zero; an arrow says that a row goes on beyond it.
     """
-    said = "; ".join(f"{row.label} {_points(row.scenes)}" for row in rows)
+    said = "; ".join(f"{row.label} {_in_points(row.scenes)}" for row in rows)
     alt = f"Differences around zero. {caption} Values, with intervals over scenes: {said}."
     return _themed(name, caption, alt, lambda colours: _draw_effects(rows, x_label, colours))
 
@@ -237,7 +239,7 @@ def _bar(axes: Axes, y: float, series: Series, row: int, colours: dict[str, str]
         axes.plot([100 * low, 100 * high], [y, y], color=colours["ink"], lw=0.9, solid_capstyle="butt", path_effects=halo)
     if series.points:
         xs = [100 * point for point in series.points[row]]
-        axes.plot(xs, [y] * len(xs), **_dot(colours))
+        axes.plot(xs, [y] * len(xs), clip_on=False, **_dot(colours))
         end = max([end, *series.points[row]])
     chance = series.chance[row] if series.chance else None
     observer = series.observer[row] if series.observer else None
@@ -282,13 +284,13 @@ def _key(series: Sequence[Series], colours: dict[str, str]) -> list[Any]:
 def _draw_effects(rows: Sequence[Effect], x_label: str, colours: dict[str, str]) -> Figure:
     shown = [0.0, *(point for row in rows for point in row.points)]
     shown += [bound for row in rows for bound in row.scenes.ci95 or ()]
-    low, high = 100 * min(shown), 100 * max(shown)
-    reach = 0.08 * max(high - low, 1.0)
+    low, high = max(min(100 * min(shown), -0.5), -_FARTHEST), min(max(100 * max(shown), 0.5), _FARTHEST)
+    reach = 0.08 * (high - low)
     low, high = low - reach, high + reach
     top, bottom = 0.25, 0.36
     height = round(0.3 * max(len(rows), 1) + top + bottom, 2)
     figure = Figure(figsize=(_WIDTH, height), facecolor=colours["ground"])
-    axes = figure.add_axes((0.02, bottom / height, 0.96, 1 - (top + bottom) / height), facecolor=colours["ground"])
+    axes = figure.add_axes((0.04, bottom / height, 0.92, 1 - (top + bottom) / height), facecolor=colours["ground"])
     axes.set(xlim=(low, high), ylim=(2 * max(len(rows), 1), 0), yticks=[])
     axes.tick_params(axis="x", labelsize=7, labelcolor=colours["faint"], length=0, pad=3)
     axes.set_xlabel(x_label, fontsize=7, color=colours["faint"], loc="left", labelpad=2)
@@ -299,6 +301,11 @@ def _draw_effects(rows: Sequence[Effect], x_label: str, colours: dict[str, str])
     for index, row in enumerate(rows):
         name = axes.text(low, 2 * index + 0.5, row.label, va="center", fontsize=7, fontweight="bold", color=colours["ink"])
         name.set_path_effects(_halo(colours))
+        if row.scenes.value is not None:
+            said = axes.text(
+                high, 2 * index + 0.5, _in_points(row.scenes), va="center", ha="right", fontsize=7, color=colours["ink"]
+            )
+            said.set_path_effects(_halo(colours))
         _effect(axes, 2 * index + 1.35, row, (low, high), colours)
     key = [
         Line2D([], [], color=colours["blue"], lw=3, label="over scenes"),
@@ -313,19 +320,18 @@ def _effect(axes: Axes, y: float, row: Effect, limits: tuple[float, float], colo
     if row.scenes.value is None:
         axes.text(limits[0], y, "nothing to compare", va="center", fontsize=7, style="italic", color=colours["faint"])
         return
-    if row.scenes.ci95 is not None:
-        axes.plot([100 * bound for bound in row.scenes.ci95], [y, y], color=colours["blue"], lw=3, solid_capstyle="butt")
-    if row.seeds.ci95 is not None:
-        inside = [min(max(100 * bound, limits[0]), limits[1]) for bound in row.seeds.ci95]
-        axes.plot(inside, [y, y], color=colours["ink"], lw=0.9, solid_capstyle="butt")
-        for bound, end, marker in zip(row.seeds.ci95, inside, "<>", strict=True):
-            if 100 * bound != end:
-                axes.plot(end, y, color=colours["ink"], marker=marker, markersize=3.5, clip_on=False)
+    for interval, colour, width in ((row.scenes.ci95, "blue", 3.0), (row.seeds.ci95, "ink", 0.9)):
+        if interval is not None:
+            axes.plot([100 * bound for bound in interval], [y, y], color=colours[colour], lw=width, solid_capstyle="butt")
     axes.plot([100 * point for point in row.points], [y] * len(row.points), **_dot(colours))
+    reached = [100 * x for x in (*row.points, *(row.scenes.ci95 or ()), *(row.seeds.ci95 or ()))]
+    for end, marker, beyond in ((limits[0], "<", min(reached) < limits[0]), (limits[1], ">", max(reached) > limits[1])):
+        if beyond:
+            axes.plot(end, y, color=colours["ink"], marker=marker, markersize=3.5, clip_on=False)
 
 
 def _draw_curves(panels: Mapping[str, str], rows: Sequence[Curves], colours: dict[str, str]) -> Figure:
-    top, bottom, pitch = 0.24, 0.36, 0.72
+    top, bottom, pitch = 0.16, 0.36, 0.8
     height = round(pitch * max(len(rows), 1) + top + bottom, 2)
     figure = Figure(figsize=(_WIDTH, height), facecolor=colours["ground"])
     width, gap = 0.96 / len(panels), 0.085
@@ -354,7 +360,7 @@ def _draw_curves(panels: Mapping[str, str], rows: Sequence[Curves], colours: dic
             if index == 0:
                 figure.text(left, 1, title, va="top", fontsize=7, color=colours["faint"])
             if column == 0:
-                y = (low + 0.52) / height
+                y = (low + 0.6) / height
                 figure.text(0.02, y, row.label, fontsize=7, fontweight="bold", color=colours["ink"])
             if lowest and column == 0:
                 axes.set_xlabel("step", fontsize=7, color=colours["faint"], loc="left", labelpad=1)
@@ -368,11 +374,12 @@ def _padded(values: Sequence[float]) -> tuple[float, float]:
     return low - reach, high + reach
 
 
-def _points(value: Estimate) -> str:
+def _in_points(value: Estimate) -> str:
+    """ "+0.9 [+0.5, +1.4]", with true minus signs."""
     if value.value is None:
         return "nothing to compare"
-    interval = "" if value.ci95 is None else f" ({100 * value.ci95[0]:+.1f} to {100 * value.ci95[1]:+.1f})"
-    return f"{100 * value.value:+.1f} points{interval}"
+    interval = "" if value.ci95 is None else f" [{100 * value.ci95[0]:+.1f}, {100 * value.ci95[1]:+.1f}]"
+    return f"{100 * value.value:+.1f}{interval}".replace("-", "\u2212")
 
 
 def _save(figure: Figure, kind: str, **options: Any) -> bytes:

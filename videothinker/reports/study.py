@@ -10,7 +10,7 @@ from videothinker.reports import page
 from videothinker.reports.figures import Curves, Drawing, Effect, Series, bars, curves, effects
 from videothinker.reports.page import DASH, MINUS, Table, count, estimate, percent, points
 from videothinker.study.collect import Difference, Level, Results, Training, Value
-from videothinker.study.config import BASE, Stage
+from videothinker.study.config import BASE, Arm, Stage
 from videothinker.study.records import State
 from videothinker.study.seeds import RULE
 
@@ -31,7 +31,7 @@ def study_pages(results: Results) -> dict[str, bytes]:
     main = [arm for arm in (BASE, *study.arms) if arm == BASE or study.arms[arm].seeds is None]
     drawings = [
         *_level_figures([mine[arm] for arm in main if arm in mine]),
-        _effects_figure(pairs),
+        _effects_figure(pairs, study.arms),
         _curves_figure(results),
     ]
     states = list(results.states.values())
@@ -40,7 +40,7 @@ def study_pages(results: Results) -> dict[str, bytes]:
         "n_cells": len(states),
         "n_finished": states.count(State.FINISHED),
         "unfinished": [(name, state) for name, state in results.states.items() if state is not State.FINISHED],
-        "hours": sum(results.seconds.values()) / 3600,
+        "time": _time(sum(results.seconds.values())),
         "n_questions": {arm: level.n_questions for arm, level in mine.items()}.get(BASE),
         "verdicts": [
             (one.claim.text, one.decision, [(name, _both(value)) for name, value in one.parts]) for one in results.verdicts
@@ -72,6 +72,10 @@ def _elsewhere(asks: Sequence[str], rule: Rule) -> list[tuple[str, Rule]]:
     """All ways of asking under all rules, but for the one that the verdicts come from; its other rules first."""
     rules = [rule, *(other for other in Rule if other is not rule)]
     return [(ask, other) for ask in asks for other in rules][1:]
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds / 3600:.1f}\u00a0h" if seconds >= 3600 else f"{seconds / 60:.1f}\u00a0min"
 
 
 def _both(value: Value | None) -> str:
@@ -120,14 +124,15 @@ def _level_figures(levels: Sequence[Level]) -> tuple[Drawing, Drawing]:
     return accuracy, shortcut
 
 
-def _effects_figure(pairs: Sequence[Difference]) -> Drawing:
+def _effects_figure(pairs: Sequence[Difference], arms: Mapping[str, Arm]) -> Drawing:
     return effects(
         "differences",
         "Differences in inferential accuracy, paired by question and by seed, with 95 % intervals: thick over scenes, thin "
-        "over seeds (an arrow where it goes on); each dot is one seed.",
+        "over seeds; each dot is one seed, an arrow says that a row goes on. Bias models are in the table.",
         [
             Effect(_pair(one), value.scenes, value.seeds, _known(value))
             for one in pairs
+            if arms[one.after].stage is not Stage.BIAS
             for value in [one.measures["inferential"]]
         ],
         x_label="difference in inferential accuracy (points)",
@@ -205,7 +210,7 @@ def _levels_table(results: Results, ask: str) -> Table:
         "levels",
         f"Questions answered exactly right, asked {ask}, rule {rule}. Brackets: 95 % over scenes, all seeds pooled. "
         "±: half of the 95 % t-interval over seeds.",
-        ("Arm", "Seeds", "Observational", "± seeds", "Inferential", "± seeds", "Shortcut reliance", "± seeds"),
+        ("Arm", "Seeds", "Observational", "±\u00a0seeds", "Inferential", "±\u00a0seeds", "Shortcut reliance", "±\u00a0seeds"),
         rows,
     )
 
@@ -220,7 +225,16 @@ def _differences_table(pairs: Sequence[Difference]) -> Table:
         "differences",
         "Differences in percentage points, paired by question and by seed. Brackets: 95 % over scenes, all seeds pooled. "
         "±: half of the 95 % t-interval over seeds.",
-        ("Difference", "Seeds", "Inferential", "± seeds", "Observational", "± seeds", "Shortcut reliance", "± seeds"),
+        (
+            "Difference",
+            "Seeds",
+            "Inferential",
+            "±\u00a0seeds",
+            "Observational",
+            "±\u00a0seeds",
+            "Shortcut reliance",
+            "±\u00a0seeds",
+        ),
         [row(one) for one in pairs],
     )
 
@@ -253,7 +267,7 @@ def _ablations_table(
         "ablations",
         "One factor changed at a time. The last four columns: inferential accuracy minus that of another arm, on their common "
         "seeds.",
-        ("Arm", "Observational", "Inferential", "Shortcut reliance", "Against", "Seeds", "Difference", "± seeds"),
+        ("Arm", "Observational", "Inferential", "Shortcut reliance", "Against", "Seeds", "Difference", "±\u00a0seeds"),
         rows,
     )
 
@@ -274,7 +288,7 @@ def _elsewhere_table(results: Results, ask: str, rule: Rule) -> Table:
         f"{ask}-{rule}",
         f"Asked {ask}{f' ({note})' if note else ''}, rule {rule}: {count(n['observational'])} observational and "
         f"{count(n['inferential'])} inferential questions. The last three columns: change in inferential accuracy.",
-        ("Arm", "Observational", "Inferential", "Shortcut reliance", "Against", "Difference", "± seeds"),
+        ("Arm", "Observational", "Inferential", "Shortcut reliance", "Against", "Difference", "±\u00a0seeds"),
         [row(level) for level in levels],
     )
 
@@ -330,10 +344,10 @@ def _cost_table(results: Results) -> Table:
 
 
 def _settings_table(results: Results) -> Table:
-    settings = msgspec.to_builtins(results.study)
+    settings = {**msgspec.to_builtins(results.study), "provenance": results.provenance}
     return Table(
         "settings",
-        "The study's file, as it was read.",
+        "The study's file, as it was read, and what drew this report.",
         ("Setting", "Value"),
         [(name, page.value_text(value)) for name, value in page.leaves(settings)],
     )

@@ -6,7 +6,7 @@ come from each training's metrics.jsonl.
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,7 +16,7 @@ from videothinker import store
 from videothinker.curated import open_curated
 from videothinker.diagnose import metrics, runs
 from videothinker.diagnose.runs import Run
-from videothinker.records import Category, Estimate, Rule, Status
+from videothinker.records import Category, Estimate, Progress, Rule, Status, no_progress
 from videothinker.study.config import BASE, NO_SEED, Claim, Stage, Study, parse_claim
 from videothinker.study.cost import Step, read_steps
 from videothinker.study.plan import Cell, Kind, cell_folder
@@ -113,6 +113,8 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     records: dict[str, Record]
     seconds: dict[str, float]
     """Of GPU cells by group, all attempts."""
+    provenance: dict[str, Any]
+    """Of the report; each cell's own files have theirs."""
 
 
 class Scored(NamedTuple):
@@ -149,9 +151,14 @@ def score(run: Run) -> Scored:
 
 
 def collect(
-    study: Study, plan: Sequence[Cell], folder: Path, states: Mapping[str, State], records: Mapping[str, Record]
+    study: Study,
+    plan: Sequence[Cell],
+    folder: Path,
+    states: Mapping[str, State],
+    records: Mapping[str, Record],
+    progress: Progress = no_progress,
 ) -> Results:
-    """The results of all cells of the study in `folder` that are finished."""
+    """The results of all cells of the study in `folder` that are finished. `progress` counts those that asked."""
     levels: list[Level] = []
     differences: list[Difference] = []
     references: dict[str, dict[str, Estimate]] = {}
@@ -160,19 +167,18 @@ def collect(
         if not done:
             continue
         curated = open_curated(cell_folder(folder, ask.data))
-        loaded = runs.load_runs(
-            [next(iter(cell_folder(folder, cell.name).glob("*/run.json"))).parent for cell in done], curated
-        )
         by_arm: dict[str, dict[int, Scored]] = {}
-        for cell, run in zip(done, loaded, strict=True):
+        for cell in done:
+            (run,) = runs.load_runs([cell_folder(folder, cell.name)], curated, study.rule)  # one at a time: replies are large
             by_arm.setdefault(cell.arm or BASE, {})[NO_SEED if cell.seed is None else cell.seed] = score(run)
+            if not references:
+                references = {one.name: _reference(one) for one in runs.references([run], curated, study.rule)}
+            progress(1)
         by_arm = {arm: by_arm[arm] for arm in (BASE, *study.arms) if arm in by_arm}
         levels += [_level(name, arm, rule, scored) for arm, scored in by_arm.items() for rule in Rule]
         for after, before in study.pairs():
             if after in by_arm and before in by_arm:
                 differences += [_difference(name, after, before, rule, by_arm) for rule in Rule]
-        if not references:
-            references = {one.name: _reference(one) for one in runs.references(loaded, curated, study.rule)}
     trainings = [_training(cell, folder, states[cell.name], records.get(cell.name)) for cell in plan if cell.kind is Kind.TRAIN]
     return Results(
         study=study,
@@ -184,6 +190,7 @@ def collect(
         states=dict(states),
         records=dict(records),
         seconds=_seconds(plan, records),
+        provenance=store.provenance(),
     )
 
 

@@ -71,7 +71,7 @@ class Train(msgspec.Struct, frozen=True, kw_only=True):
     set: dict[str, Scalar] = {}
     """Settings of every arm, as `vt train --set` takes them."""
     seconds_per_step: AboveZero | None = None
-    """Expected on one GPU, for the plan; None: not known. Measured seconds take its place as soon as a run has finished."""
+    """Expected, with as many cells sharing a GPU as the schedule says; None: not known. Measured ones take its place."""
 
 
 class Arm(msgspec.Struct, frozen=True, kw_only=True):

@@ -58,12 +58,20 @@ def read_records(plan: Sequence[Cell], folder: Path) -> dict[str, Record]:
     return {name: store.read_json(path, Record) for name, path in paths.items() if path.is_file()}
 
 
-def changed(plan: Sequence[Cell], records: Mapping[str, Record]) -> list[str]:
-    """Cells whose record belongs to another command, another configuration file, or other cells before it."""
-    return [cell.name for cell in plan if cell.name in records and records[cell.name].identity != cell.identity]
+def outdated(plan: Sequence[Cell], records: Mapping[str, Record], folder: Path) -> list[str]:
+    """Cells that were run with another command, configuration file or input, or whose input has been deleted since."""
+    found: list[str] = []
+    states = {cell.name: state_of(cell, records.get(cell.name), folder) for cell in plan}
+    for cell in plan:
+        gone = any(need in found or states[need] is not State.FINISHED for need in cell.needs)
+        if (record := records.get(cell.name)) is None:
+            continue
+        if record.identity != cell.identity or (gone and states[cell.name] is State.FINISHED):
+            found.append(cell.name)
+    return found
 
 
-def refuse_changed(names: Sequence[str], folder: Path) -> None:
+def refuse_outdated(names: Sequence[str], folder: Path) -> None:
     """
     Raises:
         VtError: there are any.
