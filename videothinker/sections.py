@@ -62,7 +62,7 @@ def read(kind: type[S], raw: Any, problems: list[str], where: str = "") -> S | N
         return None
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
     prefix = f"{where}." if where else ""
-    for name in raw.keys() - fields.keys():
+    for name in (name for name in raw if name not in fields):
         problems.append(f"{prefix}{name}: unknown setting; known here: {', '.join(fields)}")
     for name, field in fields.items():
         if field.required and name not in raw:

@@ -297,6 +297,7 @@ def _plain(results: "Results") -> dict[str, Any]:
     import msgspec
 
     plain: dict[str, Any] = msgspec.to_builtins(results)
-    for training in plain["trainings"]:
+    for training, run in zip(plain["trainings"], results.trainings, strict=True):
         del training["steps"]  # metrics.jsonl of the cell has them
+        training["alarms"] = run.alarms
     return plain

@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -93,7 +94,7 @@ def run_study(
         VtError: another `vt study`, or a cell of one that was killed, is still at work in `folder`.
         KeyboardInterrupt: after an interruption, once all processes have ended.
     """
-    with _alone(folder) as lock, _terminable():
+    with _alone(folder) as lock, _interruption() as interrupted:
         records = read_records(plan, folder)
         states = {
             name: State.FINISHED if state is State.FINISHED else State.WAITING  # what failed or was cut short is tried again
@@ -102,9 +103,9 @@ def run_study(
         order = priorities or heights(plan, dict.fromkeys(states))
         jobs: dict[str, _Job] = {}
 
-        def end(job: _Job, *, interrupted: bool = False) -> None:
+        def end(job: _Job) -> None:
             name = job.cell.name
-            records[name] = _ended(job, records[name], folder, interrupted=interrupted)
+            records[name] = _ended(job, records[name], folder, interrupted=interrupted.is_set())
             states[name] = records[name].state
             store.write_json(record_file(folder, name), records[name])
             del jobs[name]
@@ -126,13 +127,13 @@ def run_study(
                 watch(Now(states, {name: job.began for name, job in jobs.items()}, records))
                 if not jobs:
                     return states
-                time.sleep(_TICK)
+                if interrupted.wait(_TICK):
+                    raise KeyboardInterrupt
         finally:
-            if jobs:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C would leave processes behind
-                _stop([job.process for job in jobs.values()])
-                for job in list(jobs.values()):
-                    end(job, interrupted=True)
+            interrupted.set()  # also where this code itself has failed
+            _stop([job.process for job in jobs.values()])
+            for job in list(jobs.values()):
+                end(job)
 
 
 def _ready(plan: Sequence[Cell], states: Mapping[str, State]) -> list[Cell]:
@@ -239,15 +240,16 @@ def _alone(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM, as a cluster sends it, ends the study as Ctrl-C does."""
+def _interruption() -> Iterator[threading.Event]:
+    """Set once Ctrl-C or SIGTERM, as a cluster sends it, has come; no exception out of nowhere, which would lose a process."""
+    come = threading.Event()
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+    def note(number: int, frame: FrameType | None) -> None:
+        come.set()
 
-    earlier = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+    earlier = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        yield come
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
