@@ -94,3 +94,17 @@ def test_a_changed_study_is_refused_before_it_runs(tmp_path: Path) -> None:
     result = vt("study", tmp_path / "study.toml", "--out", tmp_path / "out", "--set", "train.steps=50", "--dry-run")
     assert result.exit_code == 0
     assert "with another command or input" in " ".join(result.output.split())
+
+
+def test_redo_runs_what_has_changed_and_keeps_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All askings fail, so that the report has no answers to read from the stub."""
+    monkeypatch.setattr(run, "VT", (sys.executable, str(Path(__file__).with_name("stub_vt.py"))))
+    _, plan = make_study(tmp_path, SMALL)
+    out = tmp_path / "out"
+    store.write_json(out / "orders", {cell.name: "fail" for cell in plan if cell.ask})
+    assert vt("study", tmp_path / "study.toml", "--out", out, "--set", "schedule.cpu_jobs=8").exit_code == 1
+    (out / "diary").unlink()
+    write_study(tmp_path, SMALL.replace('"objective.repulsion" = 0.03', '"objective.repulsion" = 0.02'))
+    assert vt("study", tmp_path / "study.toml", "--out", out, "--set", "schedule.cpu_jobs=8", "--redo").exit_code == 1
+    ended = [json.loads(line)[1] for line in (out / "diary").read_text().splitlines() if json.loads(line)[0] == "end"]
+    assert sorted(ended) == ["repulsion-03-s1", "repulsion-03-s2"]

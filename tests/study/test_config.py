@@ -51,6 +51,7 @@ def test_every_violation_is_told_at_once(tmp_path: Path) -> None:
         ('{ "objective.repulsion" = 0.03 }', '{ "optimizer.steps" = 3 }', "the study's own train.steps"),
         ('holds = ["cdpo > grpo"]', 'holds = ["cdpo >= grpo"]', "is not of the form"),
         ('holds = ["cdpo > grpo"]', 'holds = ["cdpo > gpro"]', "'gpro' is no arm"),
+        ('holds = ["cdpo > grpo"]', 'holds = ["cdpo > cdpo"]', "with itself"),
         ("[arms.attract]", "[arms.base]", "the name is taken"),
         ("[arms.attract]", '[arms."At tract"]', "a name has small letters"),
         ('[ask.greedy]\ndata = "curated"', '[ask.greedy]\ndata = "cured"', "there is no [prepare.cured]"),
@@ -73,8 +74,8 @@ def test_set_overrides_what_the_file_says(tmp_path: Path) -> None:
 
 
 def test_pairs_of_claims_are_compared_once(tmp_path: Path) -> None:
-    """'attract < cdpo' is already an `against`; 'bias < grpo' is not."""
-    extra = '\n[[claims]]\ntext = "x"\nholds = ["cdpo > attract", "bias < grpo"]\n'
+    """'attract < cdpo' is already an `against`; 'bias < grpo' and 'base > attract' are not."""
+    extra = '\n[[claims]]\ntext = "x"\nholds = ["cdpo > attract", "bias < grpo", "base > attract"]\n'
     study = load_study(write_study(tmp_path, FILE + extra))
     assert study.pairs() == [
         ("grpo", "base"),
@@ -86,8 +87,9 @@ def test_pairs_of_claims_are_compared_once(tmp_path: Path) -> None:
         ("attract", "cdpo"),
         ("repulsion-03", "cdpo"),
         ("bias", "grpo"),
+        ("attract", "base"),  # base has no seed of its own to be subtracted from
     ]
-    first, second = parse_claim(study.claims[-1])
+    first, second, _ = parse_claim(study.claims[-1])
     assert (first.after, first.before, first.above) == ("cdpo", "attract", True)
     assert second.above is False
 

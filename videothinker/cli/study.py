@@ -95,7 +95,8 @@ def study(
             warn(f"{len(stale)} cells were run with another command or input: vt study refuses them, or runs them with --redo")
         return
     if stale and redo and not report_only:
-        discard(stale, out)
+        with run.alone(out):
+            discard(stale, out)
         stale = []
     refuse_outdated(stale, out)
     if not report_only:

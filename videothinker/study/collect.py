@@ -16,7 +16,7 @@ from videothinker import store
 from videothinker.curated import open_curated
 from videothinker.diagnose import metrics, runs
 from videothinker.diagnose.runs import Run
-from videothinker.records import Category, Estimate, Progress, Rule, Status, no_progress
+from videothinker.records import Category, Estimate, Progress, Rule, no_progress
 from videothinker.study.config import BASE, NO_SEED, Claim, Stage, Study, parse_claim
 from videothinker.study.cost import Step, read_steps
 from videothinker.study.plan import Cell, Kind, cell_folder
@@ -142,7 +142,7 @@ def score(run: Run) -> Scored:
         scene=np.array([question.scene_index for question in run.questions], dtype=np.int64),
         exact=graded.exact,
         like_observer=graded.like_observer,
-        asked=np.array([row.status is not Status.DECODE_ERROR for row in run.predictions], dtype=np.bool_),
+        asked=graded.asked,
         observational={
             rule: np.array([getattr(question, rule.column) is Category.OBSERVATIONAL for question in run.questions], np.bool_)
             for rule in Rule

@@ -155,7 +155,7 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     def pairs(self) -> list[tuple[str, str]]:
         """Every (arm, subtracted arm) of the report: those of `against`, then those that only a claim names."""
         asked = [(name, other) for name, arm in self.arms.items() for other in arm.against]
-        claimed = [part.pair for claim in self.claims for part in parse_claim(claim)]
+        claimed = [part.pair if part.after != BASE else part.pair[::-1] for claim in self.claims for part in parse_claim(claim)]
         return list(dict.fromkeys([*asked, *(pair for pair in claimed if pair not in asked and pair[::-1] not in asked)]))
 
 
@@ -300,3 +300,6 @@ def _bad_claim(study: Study, where: str, claim: Claim) -> Iterator[str]:
     for name in dict.fromkeys(name for part in parts for name in part.pair):
         if name != BASE and name not in study.arms:
             yield f"{where}.holds: '{name}' is no arm, nor '{BASE}'"
+    for part in parts:
+        if part.after == part.before:
+            yield f"{where}.holds: compares '{part.after}' with itself"

@@ -94,7 +94,7 @@ def run_study(
         VtError: another `vt study`, or a cell of one that was killed, is still at work in `folder`.
         KeyboardInterrupt: after an interruption, once all processes have ended.
     """
-    with _alone(folder) as lock, _interruption() as interrupted:
+    with alone(folder) as lock, _interruption() as interrupted:
         records = read_records(plan, folder)
         states = {
             name: State.FINISHED if state is State.FINISHED else State.WAITING  # what failed or was cut short is tried again
@@ -228,8 +228,12 @@ def _signal(process: subprocess.Popen[bytes], number: int) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[int]:
-    """Hold the study's folder; yields the descriptor that holds it, which children inherit."""
+def alone(folder: Path) -> Iterator[int]:
+    """Hold the study's folder; yields the descriptor that holds it, which children inherit.
+
+    Raises:
+        VtError: somebody else does.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / _LOCK).open("w") as file:
         try:
