@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from videothinker.train import lessons, packed, sft
+from videothinker.train import lessons, packed, scenes, sft
 from videothinker.train.sft_settings import SftConfig, Shape, World
 
 
@@ -15,10 +15,10 @@ class School(NamedTuple):
     model: Any
     processor: Any
     layout: packed.Layout
-    source: lessons.Source
+    source: scenes.Source
     course: lessons.Course
     words: lessons.Words
-    scenes: lessons.Scenes
+    scenes: scenes.Scenes
 
 
 def open_school(folder: Path) -> School:
@@ -28,7 +28,7 @@ def open_school(folder: Path) -> School:
     processor = AutoProcessor.from_pretrained(folder)
     layout = packed.Layout.of(model, processor, 168, 112)
     wording = packed.wording(processor, folder / "tokenizer.json")
-    source = lessons.Source(wording, seed=5, preset="balanced", n_questions=8)
+    source = scenes.Source(wording, seed=5, preset="balanced", n_questions=8)
     course = lessons.Course(
         draws=2,
         rows=2,

@@ -85,7 +85,7 @@ def test_lists_name_what_comes_into_view(school: School) -> None:
         seen = camera.in_view(rollout.location[1::2]).any(0)
         things = [t for t, is_seen in zip(rollout.objects, seen, strict=True) if is_seen]
         things.sort(key=lambda t: COLORS.index(t.color))  # the tokens after a colour are checked as a set
-        text = school.processor.tokenizer.decode(reply).removesuffix("<|im_end|>").removeprefix("objects ")
+        text = school.processor.tokenizer.decode(reply).removesuffix("<|im_end|>").removeprefix("obs ")
         assert set(text.split(" then ")) == {f"{t.color} {t.material} {t.shape}" for t in things}
         assert [name.split()[0] for name in text.split(" then ")] == [t.color for t in things]
         names += len(things)

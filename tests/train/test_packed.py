@@ -14,7 +14,8 @@ from videothinker.diagnose import generate
 from videothinker.diagnose.settings import Settings
 from videothinker.frames import Clip, clip_indices
 from videothinker.records import Category, CuratedQuestion, Rule
-from videothinker.train import lessons, packed, tiny
+from videothinker.train import lessons, packed, sft, tiny
+from videothinker.train.sft_settings import SftConfig, World
 from videothinker.world import draw
 from videothinker.world.stream import stream
 
@@ -86,7 +87,7 @@ def test_tensors_equal_those_that_diagnose_feeds(school: School, tmp_path: Path)
 def test_packed_predictions_equal_the_models_own_on_one_lesson_at_a_time(school: School) -> None:
     rng = np.random.default_rng(1)
     draws = lessons.as_they_are(school.scenes.take([0, 1]))
-    parts = lessons._lessons(draws, school.words, rng, school.course._replace(n_questions=3, n_tracks=2))
+    parts = lessons._lessons(draws, school.words, rng, school.course._replace(n_questions=2, n_tracks=1))
     rows = lessons.pack(parts, school.layout.beginning, 640, school.course.pad)
     pixels = packed.patches(pictures(school)[:2], school.processor)
     packed.prepare(school.model, school.layout, flex=False, compiled=False)
@@ -150,6 +151,25 @@ def test_flex_attention_is_sdpa_with_the_same_mask() -> None:
         query, key, value, attn_mask=packed.dense_mask(lesson), scale=0.25, enable_gqa=True
     )
     torch.testing.assert_close(ours.transpose(1, 2), theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="FlexAttention's gradient needs a GPU")
+def test_compiled_flex_attention_gives_the_loss_and_gradient_of_the_plain_path(tmp_path: Path, school: School) -> None:
+    sft.build(tmp_path, SftConfig(world=World(seed=5)))
+    draws = lessons.as_they_are(school.scenes)
+    parts = lessons._lessons(draws, school.words, np.random.default_rng(1), school.course)
+    rows = packed.load(lessons.pack(parts, school.layout.beginning, 768, school.course.pad), school.layout, "cuda")
+    patches = packed.patches(pictures(school).cuda(), school.processor)
+    found = []
+    for fast in (False, True):
+        model = AutoModelForImageTextToText.from_pretrained(tmp_path, dtype=torch.float32).cuda()
+        packed.prepare(model, school.layout, flex=fast, compiled=fast)
+        loss = packed.loss(model, packed.see(model, patches, school.layout), rows, school.layout, flex=fast)
+        loss.backward()
+        weights = (model.model.visual.patch_embed.proj.weight, model.model.language_model.layers[0].self_attn.k_proj.weight)
+        found.append((loss, *(weight.grad for weight in weights)))
+    for plain, fast in zip(*found, strict=True):
+        torch.testing.assert_close(fast, plain, rtol=1e-2, atol=1e-4)
 
 
 def test_a_size_that_the_processor_changes_is_refused(school: School) -> None:

@@ -17,7 +17,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from videothinker import mcq
 from videothinker.train import packed
 from videothinker.train.clips import VIDEO
-from videothinker.train.lessons import Scenes, Words, as_they_are
+from videothinker.train.lessons import Words, as_they_are
+from videothinker.train.scenes import Scenes
 from videothinker.world import draw
 
 _ROWS = 1024

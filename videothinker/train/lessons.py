@@ -1,51 +1,35 @@
 """What a model is pretrained on: questions, thoughts and tracks of generated scenes, made by arithmetic on arrays.
 
-A scene is simulated, asked about and tokenised once, by worker processes (`material`). From then on it is a row of arrays
-(`Scenes`), and a new lesson about it is array arithmetic: another colour permutation is a look-up over token ids, a mirror a
-change of sign, another question another row. `pack` lays all lessons about one clip into one sequence behind it, so that the
-clip is seen once for all of them.
+A scene is simulated and tokenised once (`scenes.py`). From then on a new lesson about it is array arithmetic: another colour
+permutation is a look-up over token ids, a mirror a change of sign, another question another row. `pack` lays all lessons about
+one clip into one sequence behind it, so that the clip is seen once for all of them.
 
 Four lessons:
 
     <think>cf red metal cube hits blue rubber sphere</think><answer>A,C</answer>    what would happen, and the true answer
     <think>obs nothing</think><answer>none</answer>                                 what is seen, and the observer's answer
     at 12 07 13 08 out out 20 11 ...                                where one object is, perhaps without another one
-    objects red metal cube then blue rubber sphere                                  what there is to see
+    obs red metal cube then blue rubber sphere                                      what there is to see
 
 The first two answer `mcq.render_prompt`'s text, and their thoughts are `world.stream`'s traces. The others (`TRACK`, `LIST`)
 serve perception and physics: they say at every moment, of every object, what a collision says of two objects once.
 """
 
 from collections.abc import Generator, Iterable, Sequence
-from functools import cache, partial
+from functools import partial
 from itertools import count
-from pathlib import Path
-from random import Random
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from videothinker import mcq
-from videothinker.frames import clip_indices
 from videothinker.pool import map_in_order
 from videothinker.records import SceneObject
-from videothinker.world import camera
-from videothinker.world.ask import ask, preset_named
-from videothinker.world.simulate import N_OBJECTS, Rollout, Simulation, simulate
-from videothinker.world.stream import NOTHING, StreamScene
-from videothinker.world.table import COLORS, HALF_SIZE, MATERIALS, N_FRAMES, SHAPES
-
-MOST_OBJECTS = max(N_OBJECTS)
-MOST_EVENTS = MOST_OBJECTS * (MOST_OBJECTS - 1) // 2
-"""A pair collides at most once."""
-N_CLIP_FRAMES = 16
-"""Frames of a clip that a model sees, evenly spread as `frames.clip_indices` does."""
-N_POINTS = 8
-"""Moments of a track: one a pair of frames, at the later one."""
-GRID = (42, 28)
-"""Columns and rows in which a track tells a place."""
-MOST_PROMPT_TOKENS = 176
+from videothinker.train.scenes import GRID, MOST_EVENTS, MOST_OBJECTS, Bools, Ints, Scenes, Source, Wording
+from videothinker.world.simulate import Rollout
+from videothinker.world.stream import NOTHING
+from videothinker.world.table import COLORS, HALF_SIZE, MATERIALS, SHAPES
 
 COUNTERFACTUAL, OBSERVED = "cf", "obs"
 """How a thought begins: by its first word one knows what it will be about."""
@@ -56,125 +40,6 @@ LIST = "List the objects."
 
 CHUNK = 16
 """Scenes a job of a worker process: few enough to start soon, many enough that handing them over costs little."""
-
-Ints = NDArray[np.integer[Any]]
-Bools = NDArray[np.bool_]
-
-
-class Scenes(NamedTuple):
-    """S scenes as arrays, with up to Q questions each. k = 0 is what is seen, k = 1 + i what happens without object i."""
-
-    looks: Ints
-    """(S, 6, 3): index in COLORS, MATERIALS and SHAPES; 0 where there is no object."""
-    n_objects: Ints
-    """(S,)."""
-    location: NDArray[np.float32]
-    """(S, 16, 6, 2): x and y on the table."""
-    yaw: NDArray[np.float32]
-    """(S, 16, 6): radians."""
-    tracks: Ints
-    """(S, 7, 6, 8, 2): column and row of `GRID`; -1 out of view or absent."""
-    events: Ints
-    """(S, 7, 15, 3): frame and the two objects of each collision; frame -1 where there is no more."""
-    prompts: Ints
-    """(S, Q, `MOST_PROMPT_TOKENS`): tokens after the clip up to the reply."""
-    lengths: Ints
-    """(S, Q): how many these are; 0: there is no such question."""
-    removed: Ints
-    """(S, Q): object taken away."""
-    gold: Bools
-    """(S, Q, 4): is the option correct?"""
-    observer: Bools
-    """(S, Q, 4): does the observer think so?"""
-
-    def take(self, rows: Any) -> "Scenes":
-        """Some scenes."""
-        return Scenes(*(field[rows] for field in self))
-
-
-class Wording(NamedTuple):
-    """How the checkpoint's chat template and tokenizer put a prompt; plain data, for worker processes."""
-
-    tokenizer: Path
-    """tokenizer.json."""
-    before: str
-    """Text between the clip and the prompt."""
-    after: str
-    """Text between the prompt and the reply."""
-
-
-class Source(NamedTuple):
-    """Where scenes come from; plain data, for worker processes."""
-
-    wording: Wording
-    seed: int
-    preset: str
-    n_questions: int
-    """Questions asked about a scene."""
-
-    def read(self, indices: Iterable[int]) -> Scenes:
-        """These scenes. A scene is a function of its index alone, whatever the number of processes."""
-        scenes = [_scene(simulate(self.seed, i), self) for i in indices]
-        return Scenes(*(np.stack(fields) for fields in zip(*scenes, strict=True)))
-
-
-def _scene(simulation: Simulation, source: Source) -> Scenes:
-    """One scene, without the first axis."""
-    wording, preset, n_questions = source.wording, source.preset, source.n_questions
-    seed = f"{source.seed}:{simulation.scene_index}:{preset}"
-    n = len(simulation.objects)
-    rollouts = {0: simulation.factual} | {1 + i: rollout for i, rollout in simulation.without.items()}
-    shown = list(clip_indices(N_FRAMES, N_CLIP_FRAMES))
-    looks = np.zeros((MOST_OBJECTS, 3), np.int8)
-    looks[:n] = [(COLORS.index(o.color), MATERIALS.index(o.material), SHAPES.index(o.shape)) for o in simulation.objects]
-    location = np.zeros((N_CLIP_FRAMES, MOST_OBJECTS, 2), np.float32)
-    location[:, :n] = simulation.factual.location[shown, :, :2]
-    yaw = np.zeros((N_CLIP_FRAMES, MOST_OBJECTS), np.float32)
-    yaw[:, :n] = simulation.factual.orientation[shown]
-    tracks = np.full((1 + MOST_OBJECTS, MOST_OBJECTS, N_POINTS, 2), -1, np.int8)
-    events = np.full((1 + MOST_OBJECTS, MOST_EVENTS, 3), -1, np.int16)
-    for k, rollout in rollouts.items():
-        present = [thing.object_id for thing in rollout.objects]
-        tracks[k, present] = _places(rollout.location[shown[1::2]]).swapaxes(0, 1)
-        for row, collision in enumerate(rollout.collisions):
-            events[k, row] = collision.frame, *collision.object_ids
-    prompts = np.zeros((n_questions, MOST_PROMPT_TOKENS), np.uint16)
-    lengths, removed = np.zeros((2, n_questions), np.uint8)
-    gold, observer = np.zeros((2, n_questions, 4), np.bool_)
-    tokenizer = _tokenizer(wording.tokenizer)
-    row = 0
-    for draw in count():  # the first are those of `world.stream.make_scene`
-        asked = StreamScene(simulation, *ask(simulation, preset_named(preset), Random(f"{seed}:{draw}" if draw else seed)))
-        for trace, meaning in zip(asked.traces, asked.counterfactuals, strict=True):
-            question = asked.questions[meaning.question_id]
-            assert question.choices is not None
-            prompt = mcq.render_prompt(question.question, [c.choice for c in question.choices], mcq.Prompt.COT)
-            ids = tokenizer.encode(wording.before + prompt + wording.after, add_special_tokens=False).ids
-            prompts[row, : len(ids)], lengths[row], removed[row] = ids, len(ids), trace.removed_object
-            gold[row], observer[row] = _marks(trace.gold), _marks(trace.observer)
-            row += 1
-            if row == n_questions:
-                break
-        if row == n_questions or draw == n_questions:  # some scenes have one object to ask about, and presets that ask nothing
-            break
-    return Scenes(looks, np.array(n, np.int8), location, yaw, tracks, events, prompts, lengths, removed, gold, observer)
-
-
-def _places(location: NDArray[np.float32]) -> Ints:
-    """(..., 3) centres as (..., 2) columns and rows of `GRID`, -1 where out of view."""
-    pixel = camera.project(location)[..., :2] / (camera.WIDTH, camera.HEIGHT) * GRID
-    return np.where(camera.in_view(location)[..., None], pixel, -1).astype(np.int8)
-
-
-def _marks(letters: Iterable[str]) -> list[bool]:
-    return [letter in letters for letter in mcq.LETTERS[:4]]
-
-
-@cache
-def _tokenizer(file: Path) -> Any:
-    from tokenizers import Tokenizer
-
-    return Tokenizer.from_file(str(file))
 
 
 class Words(NamedTuple):
@@ -199,7 +64,6 @@ class Words(NamedTuple):
     out: int
     end: int
     """Ends a reply."""
-    objects: int
     list: Ints
     """The prompt of a list."""
     track: tuple[Ints, Ints, Ints]
@@ -216,7 +80,7 @@ def vocabulary() -> list[str]:
     numbers = "".join(f" {i:02}" for i in range(max(GRID)))
     thoughts = [f"{COUNTERFACTUAL}{a} hits{b} then{a}" for a, b in zip(things, reversed(things), strict=True)]
     tracks = [TRACK_WITHOUT.format(a.strip(), b.strip()) for a, b in zip(things, reversed(things), strict=True)]
-    return [*thoughts, f"{OBSERVED} {NOTHING}", f"at{numbers} {OUT_OF_VIEW}", f"{LIST}\nobjects", *tracks] * 4
+    return [*thoughts, f"{OBSERVED} {NOTHING}", f"at{numbers} {OUT_OF_VIEW}", LIST, *tracks] * 4
 
 
 def words(tokenizer: Any, wording: Wording) -> Words:
@@ -257,7 +121,6 @@ def words(tokenizer: Any, wording: Wording) -> Words:
         none=one("none"),
         at=one("at"),
         out=one(f" {OUT_OF_VIEW}"),
-        objects=one("objects"),
         list=np.array(ids(wording.before + LIST + wording.after)),
         end=tokenizer.eos_token_id,
         track=(before, between, after),
@@ -366,16 +229,17 @@ def questions(draws: Draws, chosen: Ints, counterfactual: Bools, words: Words) -
     thought, thought_there = _thought(scenes.events[row, k], draws.looks(), words)
     answer, answer_there = _answer(picked, words)
 
-    def fixed(*ids: Any) -> tuple[Ints, Bools]:
-        shape = (*chosen.shape, len(ids))
-        return np.stack(np.broadcast_arrays(*ids, np.zeros(chosen.shape, np.int64))[:-1], axis=-1), np.ones(shape, np.bool_)
-
+    always = np.ones((*chosen.shape, 1), np.bool_)
+    mode = words.modes[counterfactual.astype(np.int64)][..., None]
     reply = [
-        fixed(words.think[0], words.modes[counterfactual.astype(np.int64)]),
+        (words.think[0] * always, always),
+        (mode, always),
         (thought, thought_there),
-        fixed(words.think[1], words.answer[0]),
+        (words.think[1] * always, always),
+        (words.answer[0] * always, always),
         (answer, answer_there),
-        fixed(words.answer[1], words.end),
+        (words.answer[1] * always, always),
+        (words.end * always, always),
     ]
     tokens = np.concatenate([prompts, *(part[0] for part in reply)], axis=-1)
     there = np.concatenate([asked, *(part[1] for part in reply)], axis=-1) & (length > 0)[..., None]
@@ -483,7 +347,7 @@ def lists(draws: Draws, words: Words) -> Lessons:
     things_there[:, -1, 3] = False
     always = np.ones((n, 1), np.bool_)
     prompt = np.tile(words.list, (n, 1))
-    tokens = np.concatenate([prompt, words.objects * always, things.reshape(n, -1), words.end * always], axis=1)[:, None]
+    tokens = np.concatenate([prompt, words.modes[0] * always, things.reshape(n, -1), words.end * always], axis=1)[:, None]
     spoken = np.concatenate([always, things_there.reshape(n, -1), always], axis=1)[:, None]
     return Lessons(
         tokens,

@@ -30,6 +30,7 @@ from videothinker.errors import VtError
 from videothinker.train import lessons, packed, tiny
 from videothinker.train.checkpoint import Checkpoint, find_checkpoint, weights_hash
 from videothinker.train.examine import Scores, examine, plain_copy
+from videothinker.train.scenes import N_CLIP_FRAMES, Scenes, Source
 from videothinker.train.sft_settings import SftConfig
 from videothinker.world import draw
 from videothinker.world.stream import make_scene
@@ -85,8 +86,9 @@ def pretrain(
     max_minutes: float | None = None,
     report: Callable[[Row], None] = _silent,
 ) -> Summary:
-    """Train to the last step, or for `max_minutes`, from a fresh checkpoint or from `start`.
+    """Train to the last step, or for `max_minutes`, from a fresh checkpoint or from `start` (weights alone).
 
+    max_minutes: since the call, after which the step in hand is the last; examining and saving it takes some seconds more.
     report: called with every row of metrics.jsonl.
 
     Raises:
@@ -187,7 +189,7 @@ class _Trainer:
         except ValueError as error:
             raise VtError(f"{folder}: {error}; leave out --model to begin with a fresh one") from error
         self.model.to(self.device).train()
-        self.source = lessons.Source(wording, config.world.seed, config.world.preset, config.world.n_questions)
+        self.source = Source(wording, config.world.seed, config.world.preset, config.world.n_questions)
         self.course = lessons.Course(
             draws=config.lessons.draws,
             rows=config.lessons.rows,
@@ -318,7 +320,7 @@ class _Trainer:
         n_questions = int(((some.ids == self.words.think[0]) & some.is_reply).sum())
         return _Batch(packed.load(some, self.layout, self.device), clip, n_questions, int((some.lesson >= 0).sum()))
 
-    def _examine(self, scenes: lessons.Scenes) -> Scores:
+    def _examine(self, scenes: Scenes) -> Scores:
         config = self.config.evaluation
         return examine(
             self.model,
@@ -360,7 +362,7 @@ class _Trainer:
             "tokens": self.n_tokens,
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "vocabulary": self.words.n_tokens,
-            "fed": {"frames": lessons.N_CLIP_FRAMES, "width": self.layout.width, "height": self.layout.height},
+            "fed": {"frames": N_CLIP_FRAMES, "width": self.layout.width, "height": self.layout.height},
             "device": "cpu" if self.device == "cpu" else torch.cuda.get_device_name(),
         }
 
