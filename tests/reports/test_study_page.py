@@ -107,3 +107,16 @@ def test_the_page_is_quiet_and_fits(page_file: Path, width: int) -> None:
         assert page.evaluate("window.hacked") is None
         assert complaints == []
         browser.close()
+
+
+def test_answers_to_another_question_never_stand_under_the_verdicts(results: Results) -> None:
+    """Where the first way of asking has no answers yet, those of the second stay in their own section."""
+    later = msgspec.structs.replace(
+        results,
+        levels=[level for level in results.levels if level.ask == "sampled"],
+        differences=[one for one in results.differences if one.ask == "sampled"],
+        references={},
+    )
+    markdown = study_pages(later)["report.md"].decode()
+    assert "Questions answered exactly right, asked" not in markdown
+    assert "Asked sampled (temperature 1), rule oracle" in markdown

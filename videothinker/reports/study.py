@@ -24,10 +24,8 @@ _MOST_POINTS = 60
 def study_pages(results: Results) -> dict[str, bytes]:
     """report.html, report.md and the figures (PNG and SVG, light and dark) of a study, by file name."""
     study = results.study
-    asks = [ask for ask in study.ask if any(level.ask == ask for level in results.levels)]
-    first = asks[:1]
-    mine = {level.arm: level for level in results.levels if level.ask in first and level.rule is study.rule}
-    pairs = [one for one in results.differences if one.ask in first and one.rule is study.rule]
+    mine = {level.arm: level for level in results.levels if level.ask == study.first_ask and level.rule is study.rule}
+    pairs = [one for one in results.differences if one.ask == study.first_ask and one.rule is study.rule]
     main = [arm for arm in (BASE, *study.arms) if arm == BASE or study.arms[arm].seeds is None]
     drawings = [
         *_level_figures([mine[arm] for arm in main if arm in mine]),
@@ -47,12 +45,12 @@ def study_pages(results: Results) -> dict[str, bytes]:
         ],
         "rule_words": RULE,
         "drawings": {drawing.name: drawing for drawing in drawings},
-        "levels": _levels_table(results, first[0]) if first else None,
+        "levels": _levels_table(results, mine) if mine else None,
         "arms": _arms_table(results),
         "differences": _differences_table(pairs),
         "by_seed": _by_seed_table(pairs, study.seeds),
         "ablations": _ablations_table(results, mine, pairs, main),
-        "elsewhere": [_elsewhere_table(results, ask, rule) for ask, rule in _elsewhere(asks, study.rule)],
+        "elsewhere": [_elsewhere_table(results, ask, rule) for ask, rule in _elsewhere(results)],
         "runs": _runs_table(results.trainings, mine),
         "alarms": [(one.name, one.alarms) for one in results.trainings if one.alarms],
         "gates": [(one.name, one.gate) for one in results.trainings if one.gate],
@@ -68,10 +66,13 @@ def study_pages(results: Results) -> dict[str, bytes]:
     }
 
 
-def _elsewhere(asks: Sequence[str], rule: Rule) -> list[tuple[str, Rule]]:
-    """All ways of asking under all rules, but for the one that the verdicts come from; its other rules first."""
-    rules = [rule, *(other for other in Rule if other is not rule)]
-    return [(ask, other) for ask in asks for other in rules][1:]
+def _elsewhere(results: Results) -> list[tuple[str, Rule]]:
+    """All ways of asking under all rules that there are answers to, but for the one that the verdicts come from."""
+    study = results.study
+    there = {level.ask for level in results.levels}
+    rules = [study.rule, *(other for other in Rule if other is not study.rule)]
+    every = [(ask, rule) for ask in study.ask if ask in there for rule in rules]
+    return [one for one in every if one != (study.first_ask, study.rule)]
 
 
 def _time(seconds: float) -> str:
@@ -194,22 +195,19 @@ def _arms_table(results: Results) -> Table:
     )
 
 
-def _levels_table(results: Results, ask: str) -> Table:
-    rule = results.study.rule
+def _levels_table(results: Results, levels: Mapping[str, Level]) -> Table:
     rows = []
-    for level in results.levels:
-        if level.ask == ask and level.rule is rule:
-            seen, needed, reliance = (level.measures[name] for name in _SHOWN)
-            n = DASH if level.arm == BASE else count(needed.n_seeds)
-            cells = [cell for value in (seen, needed, reliance) for cell in (estimate(value.scenes), _reach(value))]
-            rows.append((level.arm, n, *cells))
-    for name, values in results.references.items():
-        cells = [cell for measure in _SHOWN for cell in (percent(values[measure].value), DASH)]
+    for arm, level in levels.items():
+        values = [level.measures[name] for name in _SHOWN]
+        cells = [cell for value in values for cell in (estimate(value.scenes), _reach(value))]
+        rows.append((arm, DASH if arm == BASE else count(values[0].n_seeds), *cells))
+    for name, shares in results.references.items():
+        cells = [cell for measure in _SHOWN for cell in (percent(shares[measure].value), DASH)]
         rows.append((f"{name} (reference)", DASH, *cells))
     return Table(
         "levels",
-        f"Questions answered exactly right, asked {ask}, rule {rule}. Brackets: 95 % over scenes, all seeds pooled. "
-        "±: half of the 95 % t-interval over seeds.",
+        f"Questions answered exactly right, asked {results.study.first_ask}, rule {results.study.rule}. Brackets: 95 % over "
+        "scenes, all seeds pooled. ±: half of the 95 % t-interval over seeds.",
         ("Arm", "Seeds", "Observational", "±\u00a0seeds", "Inferential", "±\u00a0seeds", "Shortcut reliance", "±\u00a0seeds"),
         rows,
     )

@@ -171,7 +171,7 @@ def collect(
         for cell in done:
             (run,) = runs.load_runs([cell_folder(folder, cell.name)], curated, study.rule)  # one at a time: replies are large
             by_arm.setdefault(cell.arm or BASE, {})[NO_SEED if cell.seed is None else cell.seed] = score(run)
-            if not references:
+            if name == study.first_ask and not references:
                 references = {one.name: _reference(one) for one in runs.references([run], curated, study.rule)}
             progress(1)
         by_arm = {arm: by_arm[arm] for arm in (BASE, *study.arms) if arm in by_arm}
@@ -262,11 +262,10 @@ def _reference(run: Run) -> dict[str, Estimate]:
 
 
 def _verdicts(study: Study, differences: Iterable[Difference]) -> list[Verdict]:
-    first = next(iter(study.ask))
     found = {
         (one.after, one.before): one.measures["inferential"]
         for one in differences
-        if one.ask == first and one.rule is study.rule
+        if one.ask == study.first_ask and one.rule is study.rule
     }
     verdicts = []
     for claim in study.claims:

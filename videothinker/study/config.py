@@ -148,6 +148,11 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     claims: tuple[Claim, ...] = ()
     schedule: Schedule = Schedule()
 
+    @property
+    def first_ask(self) -> str:
+        """The way of asking that the verdicts come from."""
+        return next(iter(self.ask))
+
     def seeds_of(self, arm: str) -> tuple[int, ...]:
         """The seeds that an arm is run with; of "base" none."""
         return () if arm == BASE else self.seeds[: self.arms[arm].seeds]
