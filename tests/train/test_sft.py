@@ -118,11 +118,19 @@ def test_a_stopped_run_goes_on_with_new_scenes(run: Path, tmp_path: Path, config
         sft.pretrain(other, out=out)
 
 
-def test_a_run_can_begin_with_a_checkpoint(run: Path, tmp_path: Path, config: SftConfig) -> None:
-    still = msgspec.structs.replace(config, optimizer=Optimizer(steps=1, rows=4, learning_rate=1e-12, warmup_steps=0))
-    sft.pretrain(still, out=tmp_path / "run", start=str(run))
+def test_a_run_can_begin_with_a_checkpoint_where_its_scenes_ended(run: Path, tmp_path: Path, config: SftConfig) -> None:
+    still = msgspec.structs.replace(
+        config,
+        optimizer=Optimizer(steps=1, rows=4, learning_rate=1e-12, warmup_steps=0),
+        world=msgspec.structs.replace(config.world, first_scene=48),
+    )
+    reports: list[sft.Row] = []
+    sft.pretrain(still, out=tmp_path / "run", start=str(run), report=reports.append)
     start, end = (AutoModelForImageTextToText.from_pretrained(folder).state_dict() for folder in (run, tmp_path / "run"))
     assert all(torch.equal(weight, end[name]) for name, weight in start.items())
+    before = store.read_jsonl(run / sft.METRICS, sft.Row)[-1]
+    assert reports[-1].unseen == before.unseen  # the same weights on the same scenes
+    assert reports[-1].scenes == 32
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path, config: SftConfig) -> None:

@@ -209,7 +209,7 @@ class _Trainer:
             fused=on_gpu,
         )
         self.vision_inputs = packed.vision_inputs(self.model, self.layout, config.optimizer.rows)
-        self.next_scene = config.world.n_unseen
+        self.first_scene = self.next_scene = config.world.n_unseen + config.world.first_scene
         self.n_questions = self.n_tokens = 0
         if (out / STATE).is_file():
             self._resume()
@@ -218,7 +218,7 @@ class _Trainer:
         """Train until the last step or the time `ends` (time.monotonic), yielding a row every `log_every` steps."""
         config, compute = self.config, self.config.compute
         unseen = self.source.read(range(config.world.n_unseen))
-        trained = self.source.read(range(config.world.n_unseen, 2 * config.world.n_unseen))
+        trained = self.source.read(range(self.first_scene, self.first_scene + config.world.n_unseen))
         sums, since, waited, n_steps = torch.zeros(2, device=self.device), time.perf_counter(), 0.0, 0
         saved = self.step
         with closing(self._batches()) as batches:
@@ -241,7 +241,7 @@ class _Trainer:
                     learning_rate=config.optimizer.rate(self.step - 1),
                     seconds=seconds / n_steps,
                     waiting=waited / seconds,
-                    scenes=self.next_scene - config.world.n_unseen,
+                    scenes=self.next_scene - self.first_scene,
                     questions=self.n_questions,
                     tokens=self.n_tokens,
                     unseen=self._examine(unseen) if examines else None,
@@ -357,7 +357,7 @@ class _Trainer:
         """For run.json."""
         return {
             "steps": self.step,
-            "scenes": self.next_scene - self.config.world.n_unseen,
+            "scenes": self.next_scene - self.first_scene,
             "questions": self.n_questions,
             "tokens": self.n_tokens,
             "parameters": sum(p.numel() for p in self.model.parameters()),

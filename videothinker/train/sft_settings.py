@@ -35,6 +35,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     """Questions asked about a scene."""
     n_unseen: Positive = 256
     """Scenes that are never trained on: the first of the world."""
+    first_scene: Index = 0
+    """Scenes after those to leave out: when going on from the weights of an earlier piece, the `scenes` of its last row."""
 
 
 class Lessons(msgspec.Struct, frozen=True, kw_only=True):
