@@ -15,7 +15,7 @@ from videothinker.cli.console import out as console
 from videothinker.errors import VtError
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
     from videothinker.study.collect import Results
     from videothinker.study.config import Study
@@ -251,7 +251,9 @@ def _tell(name: str, state: "State", record: "Record | None", out: Path) -> None
         err.print(f"started  {name}")
 
 
-def _running(plan: "Sequence[Cell]", now: "Now", out: Path, slots: "Slots") -> "Table":
+def _running(plan: "Sequence[Cell]", now: "Now", out: Path, slots: "Slots") -> "Group":
+    """How many cells stand where, the time that is left, and a line for each running cell."""
+    from rich.console import Group
     from rich.table import Table
 
     from videothinker.study.cost import read_steps
@@ -260,15 +262,15 @@ def _running(plan: "Sequence[Cell]", now: "Now", out: Path, slots: "Slots") -> "
     counts = Counter(now.states.values())
     told = ", ".join(f"{counts[state]} {state}" for state in dict.fromkeys(now.states.values()))
     left = _forecast(plan, now.states, now.records, out, slots).left_seconds
-    table = Table(box=None, pad_edge=False, title_justify="left", title_style="bold", show_header=False)
-    table.title = f"{len(plan)} cells: {told}" + ("" if left is None else f"; about {_duration(left)} left")
+    head = f"[bold]{len(plan)} cells[/bold]: {told}" + ("" if left is None else f"; about {_duration(left)} left")
+    table = Table(box=None, pad_edge=False, show_header=False)
     for cell in plan:
         if (began := now.began.get(cell.name)) is not None:
             steps = read_steps(cell_folder(out, cell.name)) if cell.steps else []
             step = f"step {steps[-1].step} of {cell.steps}" if steps else ""
             gpu = now.records[cell.name].gpu
             table.add_row(cell.name, "CPU" if gpu is None else f"GPU {gpu}", _duration(time.monotonic() - began), step)
-    return table
+    return Group(head, table)
 
 
 def _report(
