@@ -133,6 +133,11 @@ def test_a_run_can_begin_with_a_checkpoint_where_its_scenes_ended(run: Path, tmp
     assert reports[-1].scenes == 32
 
 
+def test_a_checkpoint_without_the_words_cannot_be_gone_on_from(tmp_path: Path, assets: Path, config: SftConfig) -> None:
+    with pytest.raises(VtError, match=r"start: ' 00' is 3 tokens.*leave out --model"):
+        sft.pretrain(config, out=tmp_path / "run", start=str(assets / "start"))
+
+
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path, config: SftConfig) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(VtError, match="is not empty"):

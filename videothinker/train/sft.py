@@ -22,13 +22,12 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging
 
 from videothinker import mcq, store
 from videothinker.errors import VtError
 from videothinker.train import lessons, packed, tiny
-from videothinker.train.checkpoint import Checkpoint, find_checkpoint, weights_hash
+from videothinker.train.checkpoint import Checkpoint, find_checkpoint, load_full, load_processor, weights_hash
 from videothinker.train.examine import Scores, examine, plain_copy
 from videothinker.train.scenes import N_CLIP_FRAMES, Scenes, Source
 from videothinker.train.sft_settings import SftConfig
@@ -98,10 +97,8 @@ def pretrain(
     logging.disable_progress_bar()
     begun = find_checkpoint(start) if start else None
     record = {"stage": "sft", "settings": msgspec.to_builtins(config), "start": {"ref": start, "sha256": _hash(begun)}}
-    changes_nothing = ("compute",)
-    identity = store.sha256_json(
-        [record["start"]["sha256"], {k: v for k, v in record["settings"].items() if k not in changes_nothing}]
-    )
+    decides = {name: value for name, value in record["settings"].items() if name != "compute"}
+    identity = store.sha256_json([record["start"]["sha256"], decides])
     earlier = _earlier(out, identity)
     record |= {"identity": identity, "finished": False, "provenance": store.provenance()}
     record["sessions"] = [*earlier.get("sessions", []), record["provenance"]["created"]]
@@ -169,14 +166,12 @@ class _Trainer:
         self.config, self.out, self.step = config, out, 0
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         on_gpu = self.device == "cuda"
-        folder = begun.full if begun else out
         if not begun and not (out / "model.safetensors").is_file():
             build(out, config)
-        self.processor = AutoProcessor.from_pretrained(folder)
+        checkpoint = begun or Checkpoint(out, None)
         torch.manual_seed(config.seed)
-        self.model = AutoModelForImageTextToText.from_pretrained(
-            out if (out / STATE).is_file() else folder, dtype=torch.float32
-        )
+        self.model = load_full(checkpoint, torch.float32, "sdpa")
+        self.processor = load_processor(checkpoint)
         if begun:
             self.processor.save_pretrained(out)
         try:
@@ -187,7 +182,7 @@ class _Trainer:
             compiled = on_gpu if config.compute.compile is None else config.compute.compile
             packed.prepare(self.model, self.layout, flex=self.flex, compiled=compiled)
         except ValueError as error:
-            raise VtError(f"{folder}: {error}; leave out --model to begin with a fresh one") from error
+            raise VtError(f"{checkpoint.folder}: {error}; leave out --model to begin with a fresh one") from error
         self.model.to(self.device).train()
         self.source = Source(wording, config.world.seed, config.world.preset, config.world.n_questions)
         self.course = lessons.Course(

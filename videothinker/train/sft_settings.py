@@ -85,7 +85,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Compute(msgspec.Struct, frozen=True, kw_only=True):
-    """[compute]: where and how; of the results it changes only the rounding."""
+    """[compute]: where and how; a run may go on with other values."""
 
     workers: Index = 0
     """Processes that simulate; 0: one a core, but for two."""
