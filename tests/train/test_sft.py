@@ -169,7 +169,7 @@ def test_the_rate_rises_stays_and_falls_to_nothing() -> None:
 def test_every_violation_is_named(tmp_path: Path) -> None:
     file = tmp_path / "x.toml"
     file.write_text("[optimizer]\nsteps = 0\n[lesson]\n[world]\npreset = 3")
-    with pytest.raises(VtError, match=r"optimizer\.steps.*lesson: unknown.*world\.preset"):
+    with pytest.raises(VtError, match=r"lesson: unknown.*optimizer\.steps.*world\.preset"):
         load_sft(file)
     for override, why in (
         ("world.preset=none", "choose one of clevrer74"),

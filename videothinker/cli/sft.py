@@ -12,13 +12,17 @@ if TYPE_CHECKING:
 
 EPILOG = """[bold]Examples[/bold]
 
-  vt train sft --config configs/tiny-sft.toml --out runs/base                      one GPU, 16 cores
+  vt train sft --config configs/tiny-sft.toml --out runs/base
 
-  vt train sft --config configs/tiny-sft.toml --out runs/base --max-minutes 9      in pieces: the same command goes on
+  vt train sft --config configs/tiny-sft-cpu.toml --out try
 
-  vt train sft --config configs/tiny-sft.toml --model runs/base --out runs/longer --set optimizer.steps=5000
+[bold]In pieces[/bold]: the same command goes on
 
-  vt train sft --config configs/tiny-sft-cpu.toml --out try                        a minute on a CPU: do all parts work?
+  vt train sft --config configs/tiny-sft.toml --out runs/base --max-minutes 9
+
+[bold]From the weights of an earlier run[/bold], with the scenes that come next
+
+  vt train sft --config configs/tiny-sft.toml --model runs/base --out runs/longer --set world.first_scene=200000
 
 [bold]What lies in OUT[/bold]
 
@@ -76,7 +80,7 @@ def sft(
     if summary.last is not None:
         out.print(_line(summary.last), soft_wrap=True)
     if curated is not None:
-        _diagnose(folder, curated)
+        _diagnose(folder, curated, settings.evaluation.max_new_tokens)
 
 
 def _line(row: Any) -> str:
@@ -87,12 +91,13 @@ def _line(row: Any) -> str:
     return f"step {row.step:,}: loss {row.loss:.3f}, {row.seconds * 1000:.0f} ms; whole answers right: {both}"
 
 
-def _diagnose(folder: Path, curated: "Curated") -> None:
+def _diagnose(folder: Path, curated: "Curated", max_new_tokens: int) -> None:
     """Ask the checkpoint about clips in files, as `vt diagnose` does, and print accuracy by category."""
     from videothinker.diagnose import run, runs
     from videothinker.diagnose.settings import Settings
 
-    jobs = run.plan({"base": str(folder)}, curated, Settings(split=curated.default_split()), folder / "diagnosis")
+    asked = Settings(split=curated.default_split(), max_new_tokens=max_new_tokens)
+    jobs = run.plan({"base": str(folder)}, curated, asked, folder / "diagnosis")
     with progress_bar("diagnosing", sum(len(job.owed) for job in jobs), "questions") as progress:
         run.diagnose(jobs, run.open_answerer, progress=progress)
     (found,) = runs.load_runs([job.folder for job in jobs], curated)
