@@ -7,6 +7,7 @@ settings = read(Settings, load_toml(path), problems)      # None if anything is 
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
@@ -45,14 +46,15 @@ def override(raw: dict[str, Any], assignment: str) -> None:
     except tomllib.TOMLDecodeError:
         value = text.strip()
     for key in outer:
-        raw = raw.setdefault(key, {})
-        if not isinstance(raw, dict):
+        section = raw.get(key, {})
+        if not isinstance(section, dict):
             raise VtError(f"--set {assignment}: {key} is no section")
+        raw[key] = raw = dict(section)  # a copy: a section may be shared with the settings it came from
     raw[last] = value
 
 
 def read(kind: type[S], raw: Any, problems: list[str], where: str = "") -> S | None:
-    """`raw` as a `kind`, whose fields may be plain, structs, dicts of structs or tuples of structs.
+    """`raw` as a `kind`, whose fields may be plain, structs (or None), dicts of structs or tuples of structs.
 
     Every violation is appended to `problems`, with its dotted place under `where`; then the result is None.
     """
@@ -77,6 +79,8 @@ def _value(kind: Any, raw: Any, problems: list[str], where: str) -> Any:
     if _is_struct(kind):
         return read(kind, raw, problems, where)
     parts = get_args(kind)
+    if isinstance(kind, UnionType) and _is_struct(parts[0]):  # a section that may be left out
+        return read(parts[0], raw, problems, where)
     if get_origin(kind) is dict and _is_struct(parts[1]) and isinstance(raw, dict):
         return {name: read(parts[1], value, problems, f"{where}.{name}") for name, value in raw.items()}
     if get_origin(kind) is tuple and _is_struct(parts[0]) and isinstance(raw, Sequence) and not isinstance(raw, str):

@@ -1,15 +1,15 @@
 """The settings of `vt train sft`, with bounds, read from TOML and `--set`. This module loads without torch."""
 
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
+from videothinker import sections
 from videothinker.errors import VtError
 from videothinker.train.lessons import CHUNK
-from videothinker.train.stages import AboveZero, NotNegative, Positive, Share, apply_override, convert_settings
+from videothinker.train.stages import AboveZero, NotNegative, Positive, Share
 from videothinker.world.ask import PRESETS
 
 Index = Annotated[int, msgspec.Meta(ge=0)]
@@ -119,18 +119,12 @@ def load_sft(file: Path, overrides: Sequence[str] = ()) -> SftConfig:
     Raises:
         VtError: the file is not TOML, or a setting is unknown, of the wrong kind or out of bounds; names all of them.
     """
-    try:
-        raw = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise VtError(f"--config {file}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise VtError(f"--config {file}: is not TOML: {error}") from error
-    for override in overrides:
-        apply_override(raw, override)
+    raw = sections.load_toml(file)
+    for assignment in overrides:
+        sections.override(raw, assignment)
     problems: list[str] = []
-    values = dict(convert_settings(SftConfig, raw, "", problems))
-    if not problems:
-        config = SftConfig(**values)
+    config = sections.read(SftConfig, raw, problems)
+    if config is not None:
         if config.world.preset not in PRESETS:
             problems.append(f"world.preset = {config.world.preset!r}: choose one of {', '.join(PRESETS)}")
         chunk = CHUNK * config.lessons.draws

@@ -7,14 +7,14 @@ of the paper's tables. A file in configs/ names only what differs from the defau
 Everything that changes a result is a field here and is written to run.json. This module loads without torch.
 """
 
-import tomllib
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 
+from videothinker import sections
 from videothinker.errors import VtError
 from videothinker.mcq import Prompt
 
@@ -241,13 +241,7 @@ def load_stage(stage: Stage, file: Path, overrides: Sequence[str] = ()) -> Stage
     Raises:
         VtError: the file is not TOML, or any setting is unknown, of the wrong kind or out of bounds; names all of them.
     """
-    try:
-        raw = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise VtError(f"--config {file}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise VtError(f"--config {file}: is not TOML: {error}") from error
-    return make_stage(stage, raw, overrides, source=str(file))
+    return make_stage(stage, sections.load_toml(file), overrides, source=str(file))
 
 
 def make_stage(
@@ -255,12 +249,11 @@ def make_stage(
 ) -> StageConfig:
     """`load_stage` of settings that are already read; {} gives the defaults. A missing `stage` is the command's."""
     raw = {"stage": stage.value, **raw}
-    for override in overrides:
-        apply_override(raw, override)
+    for assignment in overrides:
+        sections.override(raw, assignment)
     problems: list[str] = []
-    values = dict(convert_settings(StageConfig, raw, "", problems))
-    if not problems:
-        config = StageConfig(**values)
+    config = sections.read(StageConfig, raw, problems)
+    if config is not None:
         problems = list(_contradictions(config, stage))
         if not problems:
             return config
@@ -280,57 +273,6 @@ def tiny_stage(stage: Stage, n_steps: int = 6) -> StageConfig:
     if stage is Stage.CDPO:
         raw["objective"] = {"repulsion": 0.01}
     return make_stage(stage, raw)
-
-
-def apply_override(raw: dict[str, Any], override: str) -> None:
-    """Put "section.key=value" into settings as read from TOML.
-
-    Raises:
-        VtError: it is not of that form.
-    """
-    name, equals, text = override.partition("=")
-    keys = [key.strip() for key in name.split(".")]
-    if not equals or not all(keys) or len(keys) > 2:
-        raise VtError(f"--set {override}: is not SECTION.KEY=VALUE, such as objective.repulsion=0.02")
-    try:
-        value = tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
-    target = raw
-    if len(keys) == 2:
-        target = raw[keys[0]] = dict(raw.get(keys[0], {}))
-    target[keys[-1]] = value
-
-
-_S = TypeVar("_S", bound=msgspec.Struct)
-
-
-def convert_settings(kind: type[_S], raw: Any, prefix: str, problems: list[str]) -> Iterator[tuple[str, Any]]:
-    """The given fields of a section, converted; every violation goes into `problems` instead of ending the reading."""
-    if not isinstance(raw, dict):
-        problems.append(f"{prefix.rstrip('.')}: is not a section")
-        return
-    fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
-    for name, value in raw.items():
-        section = _section(fields.get(name))
-        if name not in fields:
-            problems.append(f"{prefix}{name}: unknown setting; known here: {', '.join(fields)}")
-        elif section is not None:
-            before = len(problems)
-            inner = dict(convert_settings(section, value, f"{prefix}{name}.", problems))
-            if len(problems) == before:
-                yield name, section(**inner)
-        else:
-            try:
-                yield name, msgspec.convert(value, fields[name])
-            except msgspec.ValidationError as error:
-                problems.append(f"{prefix}{name} = {value!r}: {error}")
-
-
-def _section(kind: Any) -> type[msgspec.Struct] | None:
-    """The section type that a field holds; None for a plain setting."""
-    candidates = getattr(kind, "__args__", (kind,))
-    return next((c for c in candidates if isinstance(c, type) and issubclass(c, msgspec.Struct)), None)
 
 
 def _contradictions(config: StageConfig, command: Stage) -> Iterator[str]:
