@@ -1,11 +1,15 @@
 """`vt demo`: the whole tour on a generated world, with the very commands that a user runs."""
 
+import os
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from videothinker.cli.console import out as console
+from videothinker.cli.console import warn
 from videothinker.records import Rule
 
 EPILOG = """[bold]Examples[/bold]
@@ -13,6 +17,8 @@ EPILOG = """[bold]Examples[/bold]
   vt demo
 
   vt demo --out tour --scenes 200
+
+  vt demo --train
 """
 
 SEED = 1
@@ -24,7 +30,13 @@ SIZE = "360x240"
 DEV_SHARE = 0.5
 """Half of the scenes are held out: a tenth, the usual share, would be six scenes."""
 
-_SOLVERS = ("observer", "gold", "prior", "random")
+TINY = Path(__file__).parents[2] / "data" / "tiny"
+"""The tiny checkpoint of the repository; an installed package has none."""
+
+MAX_NEW_TOKENS = 96
+"""The tiny checkpoint's longest thoughts have some sixty."""
+
+_SOLVERS = tuple(f"solver:{name}" for name in ("observer", "gold", "prior", "random"))
 
 
 def demo(
@@ -32,8 +44,11 @@ def demo(
         Path, typer.Option("--out", metavar="DIR", help="Where everything goes; the same folder again goes on.")
     ] = Path("demo"),
     scenes: Annotated[int, typer.Option(min=20, help="Scenes of the world.")] = 60,
+    train: Annotated[
+        bool, typer.Option("--train/--no-train", help="Also take the tiny model a few steps through all three trainings.")
+    ] = False,
 ) -> None:
-    """Make a world, curate it, diagnose the built-in solvers, and draw both reports.
+    """Make a world, curate it, diagnose the built-in solvers and a tiny model, and draw both reports.
 
     Needs no GPU, no weights and no data. Each step is printed as the command that you would type, and is that command.
     """
@@ -54,14 +69,73 @@ def demo(
     _command(f"vt curate check {curated}")
     curate.check(curated)
 
+    models = [*_SOLVERS]
+    if _has_tiny():
+        models.append(f"tiny={_shown(TINY)}")
+        if train:
+            models += _train(curated, folder)
     _step("What is watching worth? The observer sees everything and thinks nothing")
-    _command(f"vt diagnose {' '.join(f'--model solver:{name}' for name in _SOLVERS)} --data {curated} --out {runs}")
-    diagnose.diagnose([f"solver:{name}" for name in _SOLVERS], curated, runs)
+    _command(
+        f"vt diagnose {' '.join(f'--model {model}' for model in models)} --data {curated} "
+        f"--max-new-tokens {MAX_NEW_TOKENS} --out {runs}"
+    )
+    diagnose.diagnose(models, curated, runs, max_new_tokens=MAX_NEW_TOKENS)
 
     _step("Look")
-    console.print(f"  the bias, explained on examples   [bold]{curated / 'report.html'}[/bold]", soft_wrap=True)
-    console.print(f"  the diagnosis, question by question [bold]{runs / 'report.html'}[/bold]", soft_wrap=True)
+    console.print(f"  the bias, explained on examples      [bold]{curated / 'report.html'}[/bold]", soft_wrap=True)
+    console.print(f"  the diagnosis, question by question  [bold]{runs / 'report.html'}[/bold]", soft_wrap=True)
     console.print(_NEXT.format(curated=curated, runs=runs), soft_wrap=True)
+    if shutil.which("vt") is None:  # run by `make demo`
+        console.print(f"  ([bold]vt[/bold] is {_shown(Path(sys.executable).with_name('vt'))})", soft_wrap=True)
+
+
+def _has_tiny() -> bool:
+    """Can the tiny checkpoint be asked? If not, says what is missing."""
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None or find_spec("transformers") is None:
+        warn("without the packages for checkpoints the tiny model is left out: pip install 'videothinker[models]'")
+        return False
+    if not TINY.is_dir():
+        warn("the tiny model lies in the repository's data/tiny, and this is no checkout: it is left out")
+        return False
+    return True
+
+
+def _train(curated: Path, folder: Path) -> list[str]:
+    """A few steps of each training from the tiny checkpoint; the models for the diagnosis."""
+    from importlib.util import find_spec
+
+    from videothinker.cli.train import train_stage
+    from videothinker.curated import open_curated
+    from videothinker.errors import missing_extra
+
+    if find_spec("trl") is None:
+        raise missing_extra("trl", "train", "vt demo --train")
+    from videothinker.train.run import FinishedError
+    from videothinker.train.stages import Stage, tiny_stage
+
+    _step("A few steps of each training: enough to see it run, far too few to change what the model does")
+    models = []
+    for stage in (Stage.BIAS, Stage.CDPO, Stage.GRPO):
+        out = folder / stage.value
+        bias = str(folder / Stage.BIAS.value) if stage is Stage.CDPO else None
+        extra = f" --bias-model {bias} --force" if bias else ""  # forced: six steps make no shortcut model
+        _command(
+            f"vt train {stage.value} --config configs/{stage.value}-tiny.toml --data {curated} --model {_shown(TINY)}{extra} "
+            f"--out {out}"
+        )
+        try:
+            train_stage(tiny_stage(stage), open_curated(curated), start=str(TINY), folder=out, bias_model=bias)
+        except FinishedError:
+            console.print(f"{stage.value}: is trained already", style="dim")
+        models.append(f"{stage.value}={out}")
+    return models
+
+
+def _shown(path: Path) -> str:
+    """A path as one would type it here."""
+    return os.path.relpath(path)
 
 
 _NEXT = """

@@ -1,0 +1,31 @@
+"""The README's picture: the top of a diagnosis report, light and dark.
+
+    make demo && .venv/bin/python docs/img/screenshot.py demo/runs/report.html
+
+Writes report.png and report-dark.png beside this file, at one and a half pixels a CSS pixel. Needs Debian's chromium.
+"""
+
+import sys
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+def main() -> None:
+    page_url = Path(sys.argv[1]).resolve().as_uri()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        for scheme, name in (("light", "report.png"), ("dark", "report-dark.png")):
+            context = browser.new_context(
+                viewport={"width": 1160, "height": 980}, color_scheme=scheme, device_scale_factor=1.5, reduced_motion="reduce"
+            )
+            page = context.new_page()
+            page.goto(page_url)
+            page.screenshot(path=Path(__file__).with_name(name))
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
