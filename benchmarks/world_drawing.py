@@ -4,6 +4,7 @@ import io
 import itertools
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,7 @@ Result = dict[str, Any]
 
 
 def clips(n_scenes: int, seed: int) -> Result:
-    """Clips a second on one core: drawn, and filmed."""
+    """Clips a second on one core, drawn and filmed, and by two processes at once."""
     from videothinker.world import film
 
     rollouts = [simulate(seed, index).factual for index in range(n_scenes)]
@@ -43,8 +44,28 @@ def clips(n_scenes: int, seed: int) -> Result:
     table.add_row("encode", f"{ms['film'] - ms['draw']:.0f}")
     table.add_row("both", f"{ms['film']:.0f}")
     console.print(table)
-    console.print(f"{1e3 / ms['film']:.1f} clips a second and core; a clip has {np.mean(sizes) / 1e3:.0f} kB on average")
-    return {"ms_a_clip": ms, "clips_a_second_and_core": 1e3 / ms["film"], "kilobytes_a_clip": float(np.mean(sizes)) / 1e3}
+    with ProcessPoolExecutor(2) as pool:
+        list(pool.map(_film, rollouts[:2]))
+        start = time.perf_counter()
+        n_clips = len(list(pool.map(_film, 3 * rollouts)))
+        together = n_clips / (time.perf_counter() - start)
+    console.print(
+        f"{1e3 / ms['film']:.1f} clips a second and core by CPU time; two processes {together:.1f} a second by the clock; "
+        f"a clip has {np.mean(sizes) / 1e3:.0f} kB on average"
+    )
+    return {
+        "ms_a_clip": ms,
+        "clips_a_second_and_core": 1e3 / ms["film"],
+        "clips_a_second_two_processes": together,
+        "kilobytes_a_clip": float(np.mean(sizes)) / 1e3,
+    }
+
+
+def _film(rollout: Rollout) -> int:
+    """Bytes of a roll-out's film."""
+    from videothinker.world import film
+
+    return len(film.encode(draw.stream([rollout]), 480, 320))
 
 
 def compression(n_scenes: int, seed: int) -> Result:

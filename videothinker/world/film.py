@@ -18,7 +18,7 @@ from videothinker.world.camera import HEIGHT, WIDTH
 from videothinker.world.simulate import Rollout
 from videothinker.world.table import FPS
 
-CRF = 23
+CRF = 24
 """x264's constant rate factor: `docs/world.md` says what it costs in bytes and in pixels."""
 
 
@@ -44,7 +44,8 @@ def encode(pictures: Iterable[Any], width: int, height: int, *, crf: int = CRF) 
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
         # No B frames: with them x264's look-ahead, on processors with AVX-512, gives other bytes from one call to the next.
-        options = {"preset": "veryfast", "crf": str(crf), "threads": "1", "bf": "0"}
+        # The plainest search for motion saves a sixth of the time and costs a tenth of the size, which crf 24 makes up for.
+        options = {"preset": "veryfast", "x264-params": "subme=1:me=dia", "crf": str(crf), "threads": "1", "bf": "0"}
         video = container.add_stream("libx264", rate=FPS, options=options)
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         for some in pictures:
