@@ -424,6 +424,11 @@ def test_data_without_clips_is_refused_before_anything_is_loaded(colours: Curate
         open_checkpoint("nowhere", curated=colours._replace(videos_root=None), settings=settings())
 
 
+def test_a_misspelt_folder_is_not_looked_up_on_the_hub(colours: Curated) -> None:
+    with pytest.raises(VtError, match="neither a folder nor a hub id"):
+        open_checkpoint("./runs/cpdo", curated=colours, settings=settings())
+
+
 @pytest.mark.parametrize(("version", "refused"), [("5.17.0", True), ("5.18.0", False), ("6.0.0.dev0", False)])
 def test_a_transformers_that_loses_time_is_refused(
     taught: Path, colours: Curated, monkeypatch: pytest.MonkeyPatch, version: str, refused: bool

@@ -8,6 +8,7 @@ their size, video tokens) is counted as it happens, for `describe`.
 import hashlib
 import inspect
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -443,6 +444,8 @@ class _Feed:
 
 
 def _load(ref: str, settings: Settings, trust_remote_code: bool) -> Loaded:
+    if not Path(ref).is_dir() and not re.fullmatch(r"[\w.-]+/[\w.-]+", ref):  # else the hub is asked for a misspelt folder
+        raise VtError(f"{ref}: is neither a folder nor a hub id such as Qwen/Qwen2.5-VL-3B-Instruct")
     base, adapter = _base(ref)
     common = {"trust_remote_code": trust_remote_code}
     try:
