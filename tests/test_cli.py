@@ -1,9 +1,14 @@
 """The command line's manners: exit codes, one clear line for a user's mistake, a traceback for a bug of ours."""
 
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
+
+from videothinker.errors import EXTRAS
 
 
 def run_main(raise_what: str) -> subprocess.CompletedProcess[str]:
@@ -26,6 +31,20 @@ def test_a_users_mistake_is_one_line_and_exit_2() -> None:
     assert result.returncode == 2
     assert result.stderr == "error: scene[3].json: collision[0] has 1 id, expected 2\n"
     assert result.stdout == ""
+
+
+def test_a_package_of_an_extra_that_is_not_installed_is_one_line_and_exit_2() -> None:
+    result = run_main('ModuleNotFoundError("No module named torch", name="torch.nn")')
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: this command needs the package 'torch'")
+    assert result.stderr.endswith("pip install 'videothinker[models]'\n")
+    assert "Traceback" in run_main('ModuleNotFoundError("No module named ours", name="ours")').stderr
+
+
+def test_every_optional_package_is_one_of_pyprojects() -> None:
+    extras = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for package, extra in EXTRAS.items():
+        assert any(re.match(rf"{package}\b", requirement) for requirement in extras[extra]), package
 
 
 def test_a_bug_keeps_its_traceback_and_exits_1() -> None:

@@ -12,6 +12,13 @@ class VtError(Exception):
     """
 
 
+EXTRAS = {
+    **dict.fromkeys(("accelerate", "decord", "safetensors", "torch", "torchvision", "transformers"), "models"),
+    **dict.fromkeys(("datasets", "peft", "tensorboard", "trl"), "train"),
+}
+"""Optional packages and the extra that installs them; see pyproject.toml."""
+
+
 def missing_extra(package: str, extra: str, purpose: str) -> VtError:
     """The error for an optional package that is not installed: names what needs it and the command that installs it."""
     return VtError(f"{purpose} needs the package '{package}', which is not installed: pip install 'videothinker[{extra}]'")

@@ -5,12 +5,13 @@ Heavy imports (polars, torch, matplotlib) stand inside the command bodies, so th
 """
 
 import sys
+from typing import NoReturn
 
 import typer
 
 from videothinker.cli import curate, demo, diagnose, report, sft, study, train, world
 from videothinker.cli.console import err
-from videothinker.errors import VtError
+from videothinker.errors import EXTRAS, VtError, missing_extra
 
 app = typer.Typer(
     name="vt",
@@ -20,7 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Does my video-language model reason, or does it just look? Start with [bold]vt demo[/bold].",
 )
-app.command(name="demo")(demo.demo)
+app.command(name="demo", epilog=demo.EPILOG)(demo.demo)
 app.add_typer(world.app, name="world")
 app.add_typer(curate.app, name="curate")
 app.command(name="diagnose", epilog=diagnose.EPILOG)(diagnose.diagnose)
@@ -50,8 +51,18 @@ def main() -> None:
     try:
         app()
     except VtError as error:
-        err.print(f"[bold red]error:[/bold red] {_plain(str(error))}", soft_wrap=True, highlight=False)
-        sys.exit(2)
+        _fail(error)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        extra = "train" if sys.argv[1:2] == ["train"] else EXTRAS[package]  # which holds the other
+        _fail(missing_extra(package, extra, "this command"))
+
+
+def _fail(error: VtError) -> NoReturn:
+    err.print(f"[bold red]error:[/bold red] {_plain(str(error))}", soft_wrap=True, highlight=False)
+    sys.exit(2)
 
 
 def _plain(text: str) -> str:

@@ -104,14 +104,8 @@ def _has_tiny() -> bool:
 
 def _train(curated: Path, folder: Path) -> list[str]:
     """A few steps of each training from the tiny checkpoint; the models for the diagnosis."""
-    from importlib.util import find_spec
-
     from videothinker.cli.train import train_stage
     from videothinker.curated import open_curated
-    from videothinker.errors import missing_extra
-
-    if find_spec("trl") is None:
-        raise missing_extra("trl", "train", "vt demo --train")
     from videothinker.train.run import FinishedError
     from videothinker.train.stages import Stage, tiny_stage
 
