@@ -24,6 +24,9 @@ def test_the_demo_ends_at_both_reports_and_says_what_to_try_next(tmp_path: Path)
     metrics = json.loads((tmp_path / "demo" / "runs" / "observer" / "metrics.json").read_text())
     assert metrics["observational"]["per_question"]["value"] == 1.0
     assert metrics["inferential"]["per_question"]["value"] == 0.0
+    tiny = json.loads((tmp_path / "demo" / "runs" / "tiny" / "metrics.json").read_text())["all"]
+    assert tiny["n_decode_error"] == 0
+    assert tiny["n_unparsed"] <= tiny["n_questions"] / 5  # the committed checkpoint was taught to answer, if not to be right
 
     before = {film: film.stat().st_mtime_ns for film in films}
     demo(tmp_path / "demo")
