@@ -40,6 +40,8 @@ def main(assets: Path, out: Path, *overrides: str) -> None:
         shown = [{name: row[name] for name in ("kl", "reward", "frac_reward_zero_std", "grad_norm")} for row in log]
         kept = {name: value.cpu() for name, value in weights.items()}
         torch.save({"weights": kept, "log": shown, "world": trainer.args.world_size}, out / "end.pt")
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()  # else a thread of the process group may abort the process at its end
 
 
 if __name__ == "__main__":

@@ -448,7 +448,17 @@ def _run(
     gc.collect()  # models, optimiser and callbacks refer to one another
     if torch.cuda.is_available():
         torch.cuda.empty_cache()  # what comes next, the gate's diagnosis, loads models of its own
+    _leave_the_others()
     return summary, facts
+
+
+def _leave_the_others() -> None:
+    """End the process group, once all have come here: left to the end of Python, its threads now and then abort it."""
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()
 
 
 def _peak_bytes() -> int:
