@@ -1,5 +1,7 @@
 """Scenes, questions and replies that agree with each other, made up from a seed; labels are those that the rules give."""
 
+import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -19,6 +21,14 @@ from videothinker.records import Collision, CuratedQuestion, Prediction, Rule, S
 from videothinker.reports.words import object_name
 
 COLORS = ("gray", "brown", "green", "red", "blue", "purple", "yellow", "cyan")
+
+
+def page_data(html: bytes) -> dict[str, Any]:
+    """What a page's browser of questions works on."""
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html.decode(), re.DOTALL)
+    assert found is not None
+    data: dict[str, Any] = json.loads(found[1])
+    return data
 
 
 class Made(NamedTuple):

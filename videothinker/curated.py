@@ -77,14 +77,6 @@ class Curated(NamedTuple):
         """Where the question's clip should be; None when the folder was curated without clips."""
         return None if self.videos_root is None else self.videos_root / question.video
 
-    def counterfactual_clip(self, question: CuratedQuestion) -> Path | None:
-        """The film of what would have happened, if the generated world drew it; see `counterfactual_name`."""
-        clip = self.clip(question)
-        if clip is None:
-            return None
-        film = clip.with_name(counterfactual_name(clip.name, question.removed_object))
-        return film if film.is_file() else None
-
 
 def counterfactual_name(video: str, removed_object: int) -> str:
     """Name of the clip without one object, beside the factual one: video_00003.mp4, 2 -> video_00003.without_2.mp4."""

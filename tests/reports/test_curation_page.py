@@ -1,23 +1,14 @@
 """The curation report says what the labels say, and chooses its examples well."""
 
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-from report_factory import Made, make, make_curation, write_clip
+from report_factory import Made, make, make_curation, page_data, write_clip
 
 from videothinker.curate.build import Unresolved
 from videothinker.records import Category, Rule
 from videothinker.reports.curation import curation_pages, n_films
-
-
-def page_data(html: bytes) -> dict[str, Any]:
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html.decode(), re.DOTALL)
-    assert found is not None
-    data: dict[str, Any] = json.loads(found[1])
-    return data
 
 
 @pytest.fixture(scope="module")

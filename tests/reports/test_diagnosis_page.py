@@ -1,14 +1,11 @@
 """The diagnosis report says what the metrics say, under one rule, with every reply as text."""
 
-import json
-import re
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 from curated_factory import write_curated
-from report_factory import Made, make, make_run, write_clip
+from report_factory import Made, make, make_run, page_data, write_clip
 
 from videothinker import store
 from videothinker.curated import Curated, counterfactual_name, open_curated
@@ -18,13 +15,6 @@ from videothinker.errors import VtError
 from videothinker.records import Rule, Status
 from videothinker.reports.diagnosis import diagnosis_pages
 from videothinker.reports.page import estimate, points
-
-
-def page_data(html: bytes) -> dict[str, Any]:
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html.decode(), re.DOTALL)
-    assert found is not None
-    data: dict[str, Any] = json.loads(found[1])
-    return data
 
 
 @pytest.fixture(scope="module")
