@@ -8,8 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import draw_square
 
-from videothinker.clips import ClipCache, ClipReader, Decoding
+from videothinker import clips as clips_module
+from videothinker import frames as frames_module
+from videothinker.clips import ClipCache, ClipIndex, ClipReader, Decoding, Seen, cached_clip, default_cache
+from videothinker.errors import VtError
 from videothinker.frames import Clip, ClipError, Frames, clip_indices
 
 
@@ -78,7 +82,7 @@ def test_a_clip_is_decoded_once_for_the_same_content_and_frames(tmp_path: Path) 
     cache = ClipCache(tmp_path / "cache", 10**6)
     with reader(cache) as clips:
         list(clips.read([first, same, other]))
-    assert len(list(cache.folder.iterdir())) == 2
+    assert len(list(cache.folder.glob("*.frames"))) == 2
     first.unlink()
     gone = tmp_path / "hang-if-decoded"
     gone.write_text("0")  # the same content under a name that the fake decoder never returns from
@@ -101,31 +105,31 @@ def test_the_key_is_content_backend_frames_and_pixels() -> None:
 
 
 def frames(value: int) -> Frames:
-    return np.full((1, 10, 10, 3), value, np.uint8)  # 300 bytes, 428 as a file
+    return np.full((1, 10, 10, 3), value, np.uint8)  # 300 bytes, 332 as a file
 
 
 def test_the_least_recently_used_frames_leave(tmp_path: Path) -> None:
-    cache = ClipCache(tmp_path, 1000)
+    cache = ClipCache(tmp_path, 900)
     cache.put("a", frames(1))
     cache.put("b", frames(2))
     for number, key in enumerate("ab"):
-        os.utime(tmp_path / f"{key}.npy", (number, number))
+        os.utime(tmp_path / f"{key}.frames", (number, number))
     assert cache.get("a") is not None  # now b is the older one
     cache.put("c", frames(3))
-    assert sorted(path.stem for path in tmp_path.iterdir()) == ["a", "c"]
+    assert sorted(path.stem for path in tmp_path.glob("*.frames")) == ["a", "c"]
     assert cache.get("b") is None
     cache.put("d", np.zeros((1, 30, 30, 3), np.uint8))  # larger than the whole cache
-    assert sorted(path.stem for path in tmp_path.iterdir()) == ["a", "c"]
+    assert sorted(path.stem for path in tmp_path.glob("*.frames")) == ["a", "c"]
 
 
 def test_a_damaged_entry_is_decoded_again(tmp_path: Path) -> None:
     cache = ClipCache(tmp_path, 1000)
-    for damage in (b"", b"\x93NUMPY\x01\x00v", b"text"):
-        (tmp_path / "a.npy").write_bytes(damage)
+    for damage in (b"", b"text", bytes(32), b"\xff" * 332):
+        (tmp_path / "a.frames").write_bytes(damage)
         assert cache.get("a") is None
     cache.put("a", frames(1))
-    whole = (tmp_path / "a.npy").read_bytes()
-    (tmp_path / "a.npy").write_bytes(whole[:-9])
+    whole = (tmp_path / "a.frames").read_bytes()
+    (tmp_path / "a.frames").write_bytes(whole[:-9])
     assert cache.get("a") is None
 
 
@@ -135,3 +139,107 @@ def test_a_cache_that_cannot_be_written_costs_no_clip(tmp_path: Path) -> None:
     with reader(ClipCache(tmp_path / "file" / "cache", 1000)) as clips:
         [(_, clip)] = clips.read([path])
     assert isinstance(clip, Clip)
+
+
+def test_an_entry_comes_back_as_it_was_put(tmp_path: Path) -> None:
+    kept = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
+    ClipCache(tmp_path, 1000).put("a", kept[:, ::-1])  # not in the order of memory
+    found = ClipCache(tmp_path, 1000).get("a")
+    assert found is not None
+    assert found.tolist() == kept[:, ::-1].tolist()
+    found[0] = 0  # the reader's own
+
+
+def test_the_folder_is_looked_at_now_and_then_and_the_limit_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda folder: (looks.append(1), scandir(folder))[1])
+    limit = 200 * 332
+    cache = ClipCache(tmp_path, limit)
+    for i in range(600):
+        cache.put(str(i), frames(i % 256))
+    taken = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert taken <= limit * 33 / 32
+    assert len(looks) < 600
+    assert cache.get("599") is not None
+
+
+def test_a_known_clip_is_neither_opened_nor_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [path] = write(tmp_path, "good0")
+    cache = ClipCache(tmp_path / "cache", 10**6)
+    with reader(cache) as clips:
+        [(_, first)] = clips.read([path])
+    monkeypatch.setattr(clips_module, "_Worker", None)  # no process can be started any more
+    with reader(ClipCache(tmp_path / "cache", 10**6)) as clips:
+        [(_, second)] = clips.read([path])
+    assert isinstance(first, Clip)
+    assert isinstance(second, Clip)
+    assert second.frames.tolist() == first.frames.tolist()
+    assert second[1:] == first[1:]
+
+
+def test_a_clip_that_was_changed_is_read_anew(tmp_path: Path) -> None:
+    [path] = write(tmp_path, "good0")
+    cache = ClipCache(tmp_path / "cache", 10**6)
+    for value in (0, 7, 8):  # the same name and size
+        path.write_text(str(value))
+        with reader(cache) as clips:
+            [(_, clip)] = clips.read([path])
+        assert isinstance(clip, Clip)
+        assert clip.frames[0, 0, 0, 0] == value
+
+
+def test_the_index_survives_torn_lines_and_two_writers(tmp_path: Path) -> None:
+    here, there = ClipIndex(tmp_path / "seen.jsonl"), ClipIndex(tmp_path / "seen.jsonl")
+    a, b = write(tmp_path, "a", "b")
+    states = [ClipIndex.state(path) for path in (a, b)]
+    assert states[0] is not None
+    assert states[1] is not None
+    here.note(a, states[0], Seen("x", 25.0, 8))
+    with (tmp_path / "seen.jsonl").open("ab") as file:
+        file.write(b'\n["torn')
+    there.note(b, states[1], Seen("y", 30.0, 9))
+    index = ClipIndex(tmp_path / "seen.jsonl")
+    assert index.find(a, states[0]) == Seen("x", 25.0, 8)
+    assert index.find(b, states[1]) == Seen("y", 30.0, 9)
+    assert index.find(a, states[1]) is None
+    assert ClipIndex.state(tmp_path / "missing") is None
+
+
+def test_keeping_ahead_gives_what_reading_gives(tmp_path: Path) -> None:
+    good, broken = write(tmp_path, "good0", "broken1")
+    cache = ClipCache(tmp_path / "cache", 10**6)
+    with reader(cache) as clips:
+        (_, n_bytes), (_, error) = clips.keep([good, broken])
+        assert n_bytes == 4 * 2 * 2 * 3
+        assert isinstance(error, ClipError)
+        assert next(clips.keep([good]))[1] == 32 + 4 * 2 * 2 * 3  # there already, and so a file
+        [(_, clip)] = clips.read([good])
+    assert isinstance(clip, Clip)
+
+
+def test_training_and_diagnosis_share_entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_square(tmp_path / "clip.mp4", (220, 30, 30))
+    cache = ClipCache(tmp_path / "cache", 10**8)
+    with ClipReader(sample=lambda fps, n: clip_indices(n, 8), max_pixels=28 * 28, cache=cache) as clips:
+        [(_, diagnosed)] = clips.read([tmp_path / "clip.mp4"])
+    assert isinstance(diagnosed, Clip)
+    plain = frames_module.read_clip(tmp_path / "clip.mp4", n_frames=8, max_pixels=28 * 28)
+    monkeypatch.setattr(clips_module, "read_clip", None)
+    trained = cached_clip(tmp_path / "clip.mp4", n_frames=8, max_pixels=28 * 28, cache=ClipCache(cache.folder, 10**8))
+    for clip in (diagnosed, trained):
+        assert clip.frames.tolist() == plain.frames.tolist()
+        assert clip[1:] == plain[1:]
+    with pytest.raises(ClipError, match=r"missing\.mp4"):
+        cached_clip(tmp_path / "missing.mp4", n_frames=8, max_pixels=None, cache=cache)
+
+
+def test_the_limit_by_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDEOTHINKER_CACHE_GB", "0.5")
+    assert default_cache().limit_bytes == 2**29
+    for wrong in ("none", "-1", "inf"):
+        monkeypatch.setenv("VIDEOTHINKER_CACHE_GB", wrong)
+        with pytest.raises(VtError, match="VIDEOTHINKER_CACHE_GB"):
+            default_cache()
+    monkeypatch.delenv("VIDEOTHINKER_CACHE_GB")
+    assert default_cache().limit_bytes == 8 * 2**30

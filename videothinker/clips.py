@@ -8,8 +8,9 @@ limit, while the others go on.
             ...
 """
 
-import io
+import math
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -20,60 +21,187 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+import msgspec
 import numpy as np
 
 from videothinker import store
 from videothinker.errors import VtError
-from videothinker.frames import Backend, Clip, ClipError, Frames, probe, read_clip, resolve
+from videothinker.frames import Backend, Clip, ClipError, Frames, clip_indices, probe, read_clip, resolve
+
+R = TypeVar("R")
 
 Sample = Callable[[float, int], Sequence[int]]
 """(frames a second, number of frames) of a clip -> the indices to read, increasing."""
 
+LIMIT = "VIDEOTHINKER_CACHE_GB"
+"""Environment variable: gibibytes that decoded clips may take on disk."""
+
+_SHAPE = struct.Struct("<4Q")  # ahead of the frames in a cache entry
+_SUFFIX = ".frames"
+_INDEX_BYTES = 64 * 2**20  # about 200,000 clips
 _START_S = 120.0  # a decoding process has to import numpy; on a busy machine that takes its time
 
 
-class ClipCache(NamedTuple):
-    """Decoded frames on disk, the least recently used leaving first. Any number of processes may share a folder."""
+class Seen(NamedTuple):
+    """What is known of a clip's file without opening it."""
 
-    folder: Path
-    limit_bytes: int
+    digest: str
+    """SHA-256 of its bytes."""
+    fps: float
+    n_total: int
+
+
+class _Line(msgspec.Struct, array_like=True):
+    path: str
+    state: tuple[int, int, int]
+    seen: Seen
+
+
+class ClipIndex:
+    """Which content the clips had that were read before, by path, size, time of change and inode: a file beside the cache.
+
+    So a clip whose frames are kept is neither opened nor hashed again. Any number of processes and threads may share it; each
+    sees what others noted before it began.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lines: dict[str, _Line] | None = None
+        self._lock = threading.Lock()
+
+    @staticmethod
+    def state(path: Path) -> tuple[int, int, int] | None:
+        """What tells the file from a later one of the same name; None when it is not there."""
+        try:
+            stat = path.stat()
+        except OSError:
+            return None
+        return stat.st_size, stat.st_mtime_ns, stat.st_ino
+
+    def find(self, path: Path, state: tuple[int, int, int]) -> Seen | None:
+        """What was noted of the clip when it was in this state."""
+        with self._lock:
+            if self._lines is None:
+                self._lines = self._read()
+        line = self._lines.get(str(path.absolute()))
+        return line.seen if line is not None and line.state == state else None
+
+    def note(self, path: Path, state: tuple[int, int, int], seen: Seen) -> None:
+        """Remember it, here and on disk; a disk that cannot be written costs the next run time and this one nothing."""
+        line = _Line(str(path.absolute()), state, seen)
+        with self._lock, suppress(OSError):
+            if self._lines is not None:
+                self._lines[line.path] = line
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab", buffering=0) as file:  # one write of one line: others append to it as well
+                file.write(b"\n" + msgspec.json.encode(line))
+
+    def _read(self) -> dict[str, _Line]:
+        try:
+            data = self.path.read_bytes()
+        except OSError:
+            return {}
+        if len(data) > _INDEX_BYTES:  # mostly of clips that are gone
+            self.path.unlink(missing_ok=True)
+            return {}
+        decoder = msgspec.json.Decoder(_Line)
+        lines = {}
+        for row in data.splitlines():
+            with suppress(msgspec.MsgspecError):  # torn, or empty
+                line = decoder.decode(row)
+                lines[line.path] = line
+        return lines
+
+
+class ClipCache:
+    """Decoded frames on disk, the least recently used leaving first. Any number of processes may share a folder.
+
+    Each process looks at the folder's size only after it has written a 32nd of what was left, so many processes together may
+    overshoot the limit by a few percent for a while.
+    """
+
+    def __init__(self, folder: Path, limit_bytes: int) -> None:
+        self.folder, self.limit_bytes = folder, limit_bytes
+        self.index = ClipIndex(folder / "seen.jsonl")
+        self._unchecked = 0  # bytes that may be written before the next look at the folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ClipCache, (self.folder, self.limit_bytes)
+
+    def has(self, key: str) -> int | None:
+        """Bytes of the entry, which now counts as used; None when there is none."""
+        path = self.folder / f"{key}{_SUFFIX}"
+        try:
+            os.utime(path)
+            return path.stat().st_size
+        except OSError:
+            return None
 
     def get(self, key: str) -> Frames | None:
         """The frames kept under `key`; None when there are none, or they cannot be read back."""
-        path = self.folder / f"{key}.npy"
+        path = self.folder / f"{key}{_SUFFIX}"
         try:
-            frames: Frames = np.load(path)
+            with path.open("rb", buffering=0) as file:
+                shape = _SHAPE.unpack(file.read(_SHAPE.size))
+                if not all(shape) or os.fstat(file.fileno()).st_size != _SHAPE.size + math.prod(shape):
+                    return None
+                frames = np.empty(shape, np.uint8)
+                if file.readinto(frames.reshape(-1).data) != frames.nbytes:
+                    return None
             os.utime(path)
-        except (OSError, ValueError, EOFError):  # gone, or damaged on disk: decode again
+        except (OSError, struct.error):  # gone, or damaged on disk: decode again
             return None
         return frames
 
     def put(self, key: str, frames: Frames) -> None:
-        """Keep `frames`; older entries leave until all fit into `limit_bytes`."""
+        """Keep `frames`; now and then older entries leave until all fit into `limit_bytes`."""
         if frames.nbytes > self.limit_bytes:
             return
-        buffer = io.BytesIO()
-        np.save(buffer, frames)
-        store.write_bytes(self.folder / f"{key}.npy", buffer.getvalue(), durable=False)
+        data = _SHAPE.pack(*frames.shape) + frames.tobytes()
+        store.write_bytes(self.folder / f"{key}{_SUFFIX}", data, durable=False)
+        self._unchecked -= len(data)
+        if self._unchecked < 0:
+            self._unchecked = self._make_room() // 32
+
+    def _make_room(self) -> int:
+        """Bytes that are left under the limit, once older entries have left; then at least a 16th of it."""
         entries = []
-        for path in self.folder.glob("*.npy"):
-            with suppress(FileNotFoundError):  # another process makes room too
-                stat = path.stat()
-                entries.append((stat.st_mtime_ns, stat.st_size, path))
-        excess = sum(size for _, size, _ in entries) - self.limit_bytes
-        for _, size, path in sorted(entries):
-            if excess <= 0:
-                return
-            path.unlink(missing_ok=True)
-            excess -= size
+        with os.scandir(self.folder) as found:
+            for entry in found:
+                if entry.name.endswith((_SUFFIX, ".npy")):  # .npy: 0.1's entries
+                    with suppress(FileNotFoundError):  # another process makes room too
+                        stat = entry.stat()
+                        entries.append((stat.st_mtime_ns, stat.st_size, entry.path))
+        taken = sum(size for _, size, _ in entries)
+        if taken > self.limit_bytes:
+            for _, size, path in sorted(entries):
+                Path(path).unlink(missing_ok=True)
+                taken -= size
+                if taken <= self.limit_bytes * 15 // 16:
+                    break
+        return self.limit_bytes - taken
 
 
-def default_cache(limit_bytes: int = 8 * 2**30) -> ClipCache:
-    """The user's cache folder: $VIDEOTHINKER_CACHE, else $XDG_CACHE_HOME/videothinker, else ~/.cache/videothinker."""
+def default_cache() -> ClipCache:
+    """The user's cache folder: $VIDEOTHINKER_CACHE, else $XDG_CACHE_HOME/videothinker, else ~/.cache/videothinker.
+
+    It holds $VIDEOTHINKER_CACHE_GB gibibytes, 8 where that is not set.
+
+    Raises:
+        VtError: $VIDEOTHINKER_CACHE_GB is not a positive number.
+    """
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return ClipCache(Path(os.environ.get("VIDEOTHINKER_CACHE") or f"{base}/videothinker").expanduser() / "clips", limit_bytes)
+    folder = Path(os.environ.get("VIDEOTHINKER_CACHE") or f"{base}/videothinker").expanduser() / "clips"
+    text = os.environ.get(LIMIT) or "8"
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = math.nan
+    if not 0 < limit < math.inf:
+        raise VtError(f"${LIMIT} is {text!r}, expected the gibibytes that decoded clips may take on disk, such as 8")
+    return ClipCache(folder, int(limit * 2**30))
 
 
 class Decoding(NamedTuple):
@@ -89,9 +217,46 @@ class Decoding(NamedTuple):
         """Content, decoder, frames and pixels: all that the decoded frames depend on."""
         return store.sha256_json([digest, self.backend, list(indices), self.max_pixels])
 
+    def look(self, path: Path, probe: Callable[[Path], Seen]) -> Seen:
+        """What the clip is; asks `probe`, which opens its file, only if nothing is known of it."""
+        if self.cache is None:
+            return probe(path)
+        state = ClipIndex.state(path)
+        seen = None if state is None else self.cache.index.find(path, state)
+        if seen is None:
+            seen = probe(path)
+            if state is not None:
+                self.cache.index.note(path, state, seen)
+        return seen
+
+    def open(self, path: Path) -> Seen:
+        """What the clip is, read from its file.
+
+        Raises:
+            ClipError: the clip cannot be read.
+        """
+        fps, n_total = self.probe(path, self.backend)
+        return Seen(store.sha256_file(path), fps, n_total)
+
+    def kept(self, digest: str, indices: Sequence[int]) -> Frames | None:
+        """The frames, if the cache has them."""
+        return self.cache.get(self.key(digest, indices)) if self.cache else None
+
+    def fresh(self, path: Path, digest: str, indices: Sequence[int]) -> Frames:
+        """The frames, decoded and kept.
+
+        Raises:
+            ClipError: the clip cannot be read.
+        """
+        frames = self.read(path, indices=indices, backend=self.backend, max_pixels=self.max_pixels).frames
+        if self.cache:
+            with suppress(OSError, VtError):  # a full disk costs the next run time, not this one an answer
+                self.cache.put(self.key(digest, indices), frames)
+        return frames
+
 
 class ClipReader:
-    """Reads clips ahead of whoever iterates over `read`, each in one of `n_workers` processes.
+    """Reads clips ahead of whoever iterates over `read`: from the cache, else in one of `n_workers` processes.
 
     time_limit_s: the longest that one clip may take; its process is then killed and replaced.
     ahead: clips that may lie decoded and unused, so what memory is taken.
@@ -127,9 +292,16 @@ class ClipReader:
 
     def read(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Clip | ClipError]]:
         """Every path with its clip, or why it has none, in the order given."""
-        waiting: deque[tuple[Path, Future[Clip | ClipError]]] = deque()
+        return self._in_order(self._read, paths)
+
+    def keep(self, paths: Iterable[Path]) -> Iterator[tuple[Path, int | ClipError]]:
+        """See to it that the cache has every clip: each path with the bytes that its frames take, or why it has none."""
+        return self._in_order(self._keep, paths)
+
+    def _in_order(self, function: Callable[[Path], R], paths: Iterable[Path]) -> Iterator[tuple[Path, R]]:
+        waiting: deque[tuple[Path, Future[R]]] = deque()
         for path in paths:
-            waiting.append((path, self._threads.submit(self._read, path)))
+            waiting.append((path, self._threads.submit(function, path)))
             if len(waiting) > self._ahead:
                 first, future = waiting.popleft()
                 yield first, future.result()
@@ -137,18 +309,53 @@ class ClipReader:
             yield path, future.result()
 
     def _read(self, path: Path) -> Clip | ClipError:
-        """Runs in a thread that owns one decoding process."""
+        try:
+            seen, indices = self._look(path)
+            frames = self.decoding.kept(seen.digest, indices)
+            if frames is None:
+                frames = self._ask(path, ("read", path, seen.digest, indices))
+        except ClipError as error:
+            return error
+        return Clip(frames, indices, seen.fps, seen.n_total)
+
+    def _keep(self, path: Path) -> int | ClipError:
+        assert self.decoding.cache is not None
+        try:
+            seen, indices = self._look(path)
+            n_bytes: int | None = self.decoding.cache.has(self.decoding.key(seen.digest, indices))
+            return self._ask(path, ("keep", path, seen.digest, indices)) if n_bytes is None else n_bytes
+        except ClipError as error:
+            return error
+
+    def _look(self, path: Path) -> tuple[Seen, tuple[int, ...]]:
+        """What the clip is, and the frames to read."""
+        seen = self.decoding.look(path, lambda path: self._ask(path, ("open", path)))
+        return seen, tuple(self._sample(seen.fps, seen.n_total))
+
+    def _ask(self, path: Path, request: tuple[Any, ...]) -> Any:
+        """Each thread owns one decoding process, once it needs it."""
         worker: _Worker | None = getattr(self._local, "worker", None)
         if worker is None or not worker.is_alive():
             worker = self._local.worker = _Worker(self.decoding)
             self._workers.append(worker)
-        try:
-            digest, fps, n_total = worker.ask(path, ("probe", path), self._time_limit_s)
-            indices = tuple(self._sample(fps, n_total))
-            frames = worker.ask(path, ("read", path, digest, indices), self._time_limit_s)
-        except ClipError as error:
-            return error
-        return Clip(frames, indices, fps, n_total)
+        return worker.ask(path, request, self._time_limit_s)
+
+
+def cached_clip(path: Path, *, n_frames: int | None, max_pixels: int | None, cache: ClipCache | None) -> Clip:
+    """`frames.read_clip` by way of the cache: the pixels that `vt diagnose` sees with the same frames and pixels.
+
+    Decodes in this process where the cache does not have them, so a decoder that hangs or dies takes the process along.
+
+    Raises:
+        ClipError: the clip cannot be read.
+    """
+    decoding = Decoding(resolve("auto"), max_pixels, cache)
+    seen = decoding.look(path, decoding.open)
+    indices = clip_indices(seen.n_total, n_frames)
+    frames = decoding.kept(seen.digest, indices)
+    if frames is None:
+        frames = decoding.fresh(path, seen.digest, indices)
+    return Clip(frames, indices, seen.fps, seen.n_total)
 
 
 def _default_workers() -> int:
@@ -210,22 +417,10 @@ def serve(handle: int) -> None:
         while True:
             kind, path, *rest = line.recv()
             try:
-                if kind == "probe":
-                    fps, n_total = decoding.probe(path, decoding.backend)
-                    line.send((store.sha256_file(path), fps, n_total))
+                if kind == "open":
+                    line.send(decoding.open(path))
                 else:
-                    digest, indices = rest
-                    line.send(_frames(path, digest, indices, decoding))
+                    frames = decoding.fresh(path, *rest)
+                    line.send(frames if kind == "read" else frames.nbytes)
             except ClipError as error:
                 line.send(error)
-
-
-def _frames(path: Path, digest: str, indices: Sequence[int], decoding: Decoding) -> Frames:
-    key = decoding.key(digest, indices)
-    frames = decoding.cache.get(key) if decoding.cache else None
-    if frames is None:
-        frames = decoding.read(path, indices=indices, backend=decoding.backend, max_pixels=decoding.max_pixels).frames
-        if decoding.cache:
-            with suppress(OSError, VtError):  # a full disk costs the next run time, not this one an answer
-                decoding.cache.put(key, frames)
-    return frames

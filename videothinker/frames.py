@@ -5,6 +5,7 @@ of a 5 s clip for 0.7 s at 24 frames a second, silently; so `read_clip` always r
 processor. PyAV, decord and torchcodec return the same pixels (tests/test_frames.py).
 """
 
+import functools
 import importlib
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -74,6 +75,7 @@ def resolve(backend: Backend) -> Backend:
     raise missing_extra(backend, "models", f"decoder {backend}")
 
 
+@functools.cache
 def _loads(package: str) -> bool:
     try:
         importlib.import_module(package)
