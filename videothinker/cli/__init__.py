@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from videothinker.cli import curate, demo, diagnose, report, sft, study, train, world
+from videothinker.cli import checkpoint, curate, demo, diagnose, report, sft, study, train, world
 from videothinker.cli.console import err
 from videothinker.errors import EXTRAS, VtError, missing_extra
 
@@ -28,6 +28,7 @@ app.command(name="diagnose", epilog=diagnose.EPILOG)(diagnose.diagnose)
 app.command(name="report", epilog=report.EPILOG)(report.report)
 train.app.command(name="sft", epilog=sft.EPILOG)(sft.sft)
 app.add_typer(train.app, name="train")
+app.add_typer(checkpoint.app, name="checkpoint")
 app.command(name="study", epilog=study.EPILOG)(study.study)
 
 

@@ -5,6 +5,7 @@ weights: `weights_hash` is the same however a checkpoint is cut into files.
 """
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,24 +66,36 @@ def weights_hash(checkpoint: Checkpoint) -> str:
     Raises:
         VtError: the folder has no safetensors file.
     """
-    from safetensors import safe_open
-
     digest = hashlib.sha256()
     for folder in (checkpoint.base, checkpoint.folder):
-        if folder is None:
-            continue
-        where: dict[str, Path] = {}
-        for file in sorted(folder.glob("*.safetensors")):
-            with safe_open(file, framework="pt") as tensors:
-                where.update(dict.fromkeys(tensors.keys(), file))
-        if not where:
-            raise VtError(f"{folder}: has no .safetensors file; save the checkpoint with save_pretrained")
-        for name in sorted(where):
-            with safe_open(where[name], framework="pt") as tensors:
-                tensor = tensors.get_tensor(name).contiguous()
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        for name, tensor in stored_weights(folder) if folder else ():
+            add_to_hash(digest, name, tensor)
     return digest.hexdigest()
+
+
+def stored_weights(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    """(name, tensor) of a folder's safetensors files, in the order of the names, one in memory at a time.
+
+    Raises:
+        VtError: the folder has no safetensors file.
+    """
+    from safetensors import safe_open
+
+    where: dict[str, Path] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            where.update(dict.fromkeys(tensors.keys(), file))
+    if not where:
+        raise VtError(f"{folder}: has no .safetensors file; save the checkpoint with save_pretrained")
+    for name in sorted(where):
+        with safe_open(where[name], framework="pt") as tensors:
+            yield name, tensors.get_tensor(name).contiguous()
+
+
+def add_to_hash(digest: "hashlib._Hash", name: str, tensor: torch.Tensor) -> None:
+    """Let a contiguous tensor count in a `weights_hash`; they come in the order of their names."""
+    digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+    digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
 
 
 def load_full(checkpoint: Checkpoint, dtype: torch.dtype, attention: str) -> Any:
