@@ -181,7 +181,7 @@ def _zigzag(differences: Bits) -> Bits:
 
 
 def _unzigzag(values: Bits) -> Bits:
-    return (values >> 1) ^ (np.uint16(0) - (values & np.uint16(1)))
+    return np.where(values & 1, ~(values >> 1), values >> 1)
 
 
 def _by_exponent(bits: Bits) -> NDArray[np.int64]:
