@@ -1,0 +1,195 @@
+"""The decoder writes what `generate` writes, from the positions that the model computes, and draws as its softmax says."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from train.trainers import write_clip
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from videothinker.decode import Choice, Decoder, SeenClip, _State, see, token_positions
+from videothinker.train.clips import Encoded, PromptEncoder
+from videothinker.vision import batch_windows
+
+
+@pytest.fixture(scope="module")
+def model(assets: Path) -> Any:
+    return AutoModelForImageTextToText.from_pretrained(assets / "start", dtype=torch.float32).eval()
+
+
+@pytest.fixture(scope="module")
+def processor(assets: Path) -> Any:
+    return AutoProcessor.from_pretrained(assets / "start", padding_side="left")
+
+
+@pytest.fixture(scope="module")
+def encoded(assets: Path, model: Any, processor: Any) -> Encoded:
+    """Four prompts of different lengths about clips of three sizes."""
+    encode = PromptEncoder(processor, n_frames=4, max_pixels=12 * 784, video_token=model.config.video_token_id)
+    return encode([(str(assets / f"clip{i % 3}.mp4"), "what" + " happens then" * 3 * i) for i in range(4)])
+
+
+@pytest.fixture(scope="module")
+def clips(model: Any, encoded: Encoded) -> list[SeenClip]:
+    with torch.no_grad():
+        found = see(
+            model,
+            [clip.patches for clip in encoded.clips],
+            [tuple(clip.grid.tolist()) for clip in encoded.clips],
+            [clip.seconds_per_pair for clip in encoded.clips],
+        )
+    return [found[row] for row in encoded.rows]
+
+
+def decoder(model: Any, **changes: Any) -> Decoder:
+    config = model.config
+    settings = {"eos": [], "pad": 0, "suppress": [config.image_token_id, config.video_token_id]}
+    return Decoder(model, **settings | changes)
+
+
+def padded(encoded: Encoded) -> tuple[torch.Tensor, torch.Tensor]:
+    width = max(map(len, encoded.prompt_ids))
+    ids = [[0] * (width - len(row)) + row for row in encoded.prompt_ids]
+    return torch.tensor(ids), torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in encoded.prompt_ids])
+
+
+def test_positions_are_the_models_own(model: Any, encoded: Encoded) -> None:
+    ids, mask = padded(encoded)
+    tail = torch.ones(len(ids), 5, dtype=torch.long)
+    ids = torch.cat([ids, 7 * tail], 1)
+    mask = torch.cat([mask, tail.tril_(3)], 1)  # padding on the right too
+    clips = [encoded.clips[row] for row in encoded.rows]
+    grids, seconds = torch.stack([clip.grid for clip in clips]), torch.tensor([clip.seconds_per_pair for clip in clips])
+    theirs, deltas = model.model.get_rope_index(
+        ids,
+        mm_token_type_ids=2 * (ids == model.config.video_token_id).int(),
+        video_grid_thw=grids,
+        second_per_grid_ts=seconds,
+        attention_mask=mask,
+    )
+    ours, following = token_positions(model.config, ids, mask, grids, seconds)
+    assert torch.equal(ours, theirs)
+    assert torch.equal(following, mask.sum(1) + deltas[:, 0])
+
+
+def test_clips_seen_together_look_as_they_do_alone(
+    model: Any, processor: Any, assets: Path, tmp_path: Path, encoded: Encoded
+) -> None:
+    encode = PromptEncoder(processor, n_frames=4, max_pixels=12 * 784, video_token=model.config.video_token_id)
+    other = encode([(str(write_clip(tmp_path / "other.mp4", 56, 84, 200)), "?")]).clips
+    clips = [encoded.clips[0], *other, *encoded.clips[1:]]
+    grids = [tuple(clip.grid.tolist()) for clip in clips]
+    with torch.no_grad():
+        seen = see(model, [clip.patches for clip in clips], grids, [1.0] * len(clips))
+        for clip, found in zip(clips, seen, strict=True):
+            alone = model.model.get_video_features(clip.patches, clip.grid[None]).pooler_output[0]
+            assert torch.allclose(found.features, alone, atol=1e-5)
+    assert len({tuple(clip.features.shape) for clip in seen}) > 1
+
+
+def test_greedy_it_writes_what_generate_writes(model: Any, encoded: Encoded, clips: list[SeenClip]) -> None:
+    ids, mask = padded(encoded)
+    assert not mask.all(), "no padding was exercised"
+    chosen = [encoded.clips[row] for row in encoded.rows]
+    with torch.no_grad():
+        theirs = model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            mm_token_type_ids=2 * (ids == model.config.video_token_id).int(),
+            pixel_values_videos=torch.cat([clip.patches for clip in chosen]),
+            video_grid_thw=torch.stack([clip.grid for clip in chosen]),
+            second_per_grid_ts=torch.tensor([clip.seconds_per_pair for clip in chosen]),
+            do_sample=False,
+            max_new_tokens=14,
+            eos_token_id=model.config.get_text_config().vocab_size,
+            suppress_tokens=[model.config.image_token_id, model.config.video_token_id],
+        )[:, ids.size(1) :]
+    assert decoder(model).reply(encoded.prompt_ids, clips, max_new_tokens=14) == theirs.tolist()
+
+
+def test_a_second_batch_uses_the_firsts_cache_and_shows_no_trace_of_it(
+    model: Any, encoded: Encoded, clips: list[SeenClip]
+) -> None:
+    one = decoder(model)
+    one.reply(encoded.prompt_ids, clips, max_new_tokens=9)
+    kept = list(one._states.values())
+    again = [*reversed(encoded.prompt_ids)], [*reversed(clips)]
+    assert one.reply(*again, max_new_tokens=9) == decoder(model).reply(*again, max_new_tokens=9)
+    assert list(one._states.values()) == kept
+    one.forget()
+    assert one.n_bytes == 0
+
+
+def test_replies_to_one_prompt_share_it(model: Any, encoded: Encoded, clips: list[SeenClip]) -> None:
+    rows = [0, 0, 1, 3, 1]
+    shared = decoder(model).reply(encoded.prompt_ids, clips, rows=rows, max_new_tokens=8)
+    alone = decoder(model).reply([encoded.prompt_ids[r] for r in rows], [clips[r] for r in rows], max_new_tokens=8)
+    assert shared == alone
+
+
+def test_prompts_read_in_parts_are_the_same_prompts(
+    model: Any, encoded: Encoded, clips: list[SeenClip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = decoder(model).reply(encoded.prompt_ids, clips, rows=[3, 0, 2, 1], max_new_tokens=8)
+    monkeypatch.setattr("videothinker.decode._PROMPT_TOKENS", 1)
+    assert decoder(model).reply(encoded.prompt_ids, clips, rows=[3, 0, 2, 1], max_new_tokens=8) == whole
+
+
+def test_seeded_draws_depend_on_the_seed_and_not_on_the_batch(model: Any, encoded: Encoded, clips: list[SeenClip]) -> None:
+    seeds = [2**64 - 1, 5, 2**33, 5]
+    prompts, seen = [encoded.prompt_ids[0]] * 4, [clips[0]] * 4
+    together = decoder(model).reply(prompts, seen, choice=Choice(5.0, seeds), max_new_tokens=12)
+    alone = [decoder(model).reply(prompts[:1], seen[:1], choice=Choice(5.0, [s]), max_new_tokens=12)[0] for s in seeds]
+    assert together == alone
+    assert together[1] == together[3]
+    assert len({tuple(reply) for reply in together}) == 3
+    assert min(len(set(reply)) for reply in together) > 6, "a step's noise comes back"
+
+
+def test_a_prompt_that_does_not_hold_its_clip_is_refused(model: Any, encoded: Encoded, clips: list[SeenClip]) -> None:
+    with pytest.raises(ValueError, match="video tokens"):
+        decoder(model).reply(encoded.prompt_ids, [clips[1], *clips[1:]], max_new_tokens=2)
+
+
+@pytest.mark.parametrize("seeded", [False, True])
+def test_draws_follow_the_models_distribution_without_the_suppressed_tokens(model: Any, seeded: bool) -> None:
+    """20,000 draws against the softmax; chi-square over the 20 likeliest, false alarm 1e-4."""
+    torch.manual_seed(3)
+    n, one = 20_000, decoder(model)
+    logits = torch.randn(model.config.get_text_config().vocab_size)
+    choice = Choice(0.5, range(n) if seeded else None)
+    state = _State(one, n, 0, 1, choice)
+    replies = state.run(logits.expand(n, -1), torch.zeros(n, dtype=torch.long), choice.seeds)
+    logits[one.suppress] = -torch.inf
+    chances = (logits / 0.5).softmax(-1)
+    top = chances.topk(20)
+    counts = torch.bincount(replies[:, 0], minlength=len(chances))
+    rest = n - counts[top.indices].sum()
+    observed = torch.cat([counts[top.indices], rest[None]]).float()
+    expected = torch.cat([top.values, (1 - top.values.sum())[None]]) * n
+    assert ((observed - expected) ** 2 / expected).sum() < 55  # 20 degrees of freedom
+    assert counts[one.suppress].sum() == 0
+
+
+def test_a_reply_ends_with_its_first_end_token(model: Any, encoded: Encoded, clips: list[SeenClip]) -> None:
+    full = decoder(model).reply(encoded.prompt_ids, clips, max_new_tokens=20)
+    end = full[0][5]
+    cut = decoder(model, eos=[end]).reply(encoded.prompt_ids, clips, max_new_tokens=20)
+    for whole, reply in zip(full, cut, strict=True):
+        first = whole.index(end) if end in whole else len(whole) - 1
+        assert reply == whole[: first + 1]
+
+
+def test_windows_in_few_calls_change_nothing_that_is_seen(assets: Path, encoded: Encoded) -> None:
+    plain, batched = (AutoModelForImageTextToText.from_pretrained(assets / "start", dtype=torch.float32) for _ in range(2))
+    batch_windows(batched)
+    clips = encoded.clips
+    grids = [tuple(clip.grid.tolist()) for clip in clips]
+    results = []
+    for model in (plain, batched):
+        features = torch.cat([clip.features for clip in see(model, [c.patches for c in clips], grids, [1.0] * len(clips))])
+        features.square().mean().backward()
+        results.append((features.detach(), model.model.visual.blocks[0].attn.qkv.weight.grad))
+    assert torch.allclose(results[0][0], results[1][0], atol=1e-5)
+    assert torch.allclose(results[0][1], results[1][1], rtol=1e-4, atol=1e-8)
