@@ -111,7 +111,19 @@ print([package for package in {HEAVY!r} if package in sys.modules])
 
 @pytest.mark.parametrize(
     "command",
-    ["", "world make", "curate clevrer", "curate check", "diagnose", "report", "demo", "train cdpo", "train bias", "study"],
+    [
+        "",
+        "world make",
+        "curate clevrer",
+        "curate check",
+        "diagnose",
+        "report",
+        "demo",
+        "clips warm",
+        "train cdpo",
+        "train bias",
+        "study",
+    ],
 )
 def test_help_needs_no_heavy_package(command: str) -> None:
     code = f"""

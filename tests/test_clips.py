@@ -5,14 +5,17 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from conftest import draw_square
+from conftest import COLOURS, draw_square
 
 from videothinker import clips as clips_module
 from videothinker import frames as frames_module
-from videothinker.clips import ClipCache, ClipIndex, ClipReader, Decoding, Seen, cached_clip, default_cache
+from videothinker.cli import app
+from videothinker.clips import ClipCache, ClipIndex, ClipReader, Decoding, Seen, cached_clip, default_cache, warm
+from videothinker.curated import Curated
 from videothinker.errors import VtError
 from videothinker.frames import Clip, ClipError, Frames, clip_indices
 
@@ -243,3 +246,35 @@ def test_the_limit_by_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             default_cache()
     monkeypatch.delenv("VIDEOTHINKER_CACHE_GB")
     assert default_cache().limit_bytes == 8 * 2**30
+
+
+def test_warming_reads_each_clip_once_and_names_those_it_cannot(tmp_path: Path) -> None:
+    for name, colour in COLOURS.items():
+        draw_square(tmp_path / f"{name}.mp4", colour)
+    (tmp_path / "blue.mp4").write_bytes(b"")
+    paths = [tmp_path / f"{name}.mp4" for name in (*COLOURS, "red", "gone")]
+    cache, advanced = ClipCache(tmp_path / "cache", 10**6), []
+    done = warm(paths, n_frames=8, max_pixels=None, cache=cache, n_workers=2, progress=advanced.append)
+    assert (done.n_clips, sum(advanced), len(list(cache.folder.glob("*.frames")))) == (4, 4, 2)
+    assert {path.stem for path in done.lost} == {"blue", "gone"}
+    assert "empty" in done.lost[tmp_path / "blue.mp4"]
+    before = [path.stat().st_ino for path in sorted(cache.folder.glob("*.frames"))]
+    assert warm(paths, n_frames=8, max_pixels=None, cache=cache, n_workers=1).lost == done.lost
+    assert [path.stat().st_ino for path in sorted(cache.folder.glob("*.frames"))] == before
+    with pytest.raises(VtError, match="VIDEOTHINKER_CACHE_GB=2"):
+        warm(paths[:2], n_frames=8, max_pixels=None, cache=ClipCache(tmp_path / "small", 200_000), n_workers=1)
+
+
+def test_warm_by_command(colours: Curated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setenv("VIDEOTHINKER_CACHE", str(tmp_path / "cache"))
+    assert colours.videos_root is not None
+    (colours.videos_root / "red.mp4").unlink()
+    command = ["clips", "warm", "--data", str(colours.folder), "--frames", "8", "--max-pixels", "784", "--workers", "1"]
+    with pytest.raises(SystemExit) as end:
+        app(command)
+    assert end.value.code == 0
+    said = capsys.readouterr()
+    assert "2 of 3 clips kept" in said.out
+    assert "red.mp4" in said.err
+    with pytest.raises(VtError, match="decoder"):
+        app([*command, "--decoder", "vlc"], standalone_mode=False)

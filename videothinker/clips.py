@@ -29,6 +29,7 @@ import numpy as np
 from videothinker import store
 from videothinker.errors import VtError
 from videothinker.frames import Backend, Clip, ClipError, Frames, clip_indices, probe, read_clip, resolve
+from videothinker.records import Progress, no_progress
 
 R = TypeVar("R")
 
@@ -356,6 +357,56 @@ def cached_clip(path: Path, *, n_frames: int | None, max_pixels: int | None, cac
     if frames is None:
         frames = decoding.fresh(path, seen.digest, indices)
     return Clip(frames, indices, seen.fps, seen.n_total)
+
+
+class Warmed(NamedTuple):
+    """What `warm` found."""
+
+    n_clips: int
+    n_bytes: int
+    """What their frames take on disk."""
+    lost: dict[Path, str]
+    """Clips that cannot be read, with the reason."""
+
+
+def warm(
+    paths: Iterable[Path],
+    *,
+    n_frames: int | None,
+    max_pixels: int | None,
+    cache: ClipCache,
+    backend: Backend = "auto",
+    n_workers: int | None = None,
+    progress: Progress = no_progress,
+) -> Warmed:
+    """Fill the cache with `n_frames` evenly spread frames of each clip, in `n_workers` processes (None: one a core).
+
+    Raises:
+        VtError: the cache is too small for all of them, so that the first would have left before they are used.
+    """
+    distinct = list(dict.fromkeys(paths))
+    n_workers = n_workers or os.cpu_count() or 1
+    n_bytes, lost = 0, {}
+    with ClipReader(
+        sample=lambda _, n_total: clip_indices(n_total, n_frames),
+        backend=backend,
+        max_pixels=max_pixels,
+        cache=cache,
+        n_workers=n_workers,
+        ahead=4 * n_workers,
+    ) as reader:
+        for path, kept in reader.keep(distinct):
+            if isinstance(kept, ClipError):
+                lost[path] = str(kept)
+            else:
+                n_bytes += kept
+                if kept * len(distinct) > cache.limit_bytes:
+                    raise VtError(
+                        f"{len(distinct):,} clips of {kept / 2**20:.1f} MiB do not fit into the cache of "
+                        f"{cache.limit_bytes / 2**30:.3g} GiB; set {LIMIT}={math.ceil(kept * len(distinct) / 2**30) + 1}"
+                    )
+            progress(1)
+    return Warmed(len(distinct), n_bytes, lost)
 
 
 def _default_workers() -> int:

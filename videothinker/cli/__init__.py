@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from videothinker.cli import checkpoint, curate, demo, diagnose, report, sft, study, train, world
+from videothinker.cli import checkpoint, clips, curate, demo, diagnose, report, sft, study, train, world
 from videothinker.cli.console import err
 from videothinker.errors import EXTRAS, VtError, missing_extra
 
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command(name="demo", epilog=demo.EPILOG)(demo.demo)
 app.add_typer(world.app, name="world")
 app.add_typer(curate.app, name="curate")
+app.add_typer(clips.app, name="clips")
 app.command(name="diagnose", epilog=diagnose.EPILOG)(diagnose.diagnose)
 app.command(name="report", epilog=report.EPILOG)(report.report)
 train.app.command(name="sft", epilog=sft.EPILOG)(sft.sft)
