@@ -13,6 +13,9 @@ from pathlib import Path
 
 def main() -> None:
     arguments = sys.argv[1:]
+    if arguments[0] == "clips":  # fills a cache, and writes nothing of its own
+        note(Path(arguments[arguments.index("--data") + 1]).parent.parent, "start", "warm")
+        return
     out = Path(arguments[arguments.index("--out") + 1])
     study = out.parent.parent
     order = json.loads((study / "orders").read_text()).get(out.name) if (study / "orders").exists() else None

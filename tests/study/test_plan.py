@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from study_factory import FILE, make_study
 
-from videothinker.study.plan import Cell, Kind, command, heights
+from videothinker.study.plan import Cell, Kind, command, heights, make_plan
 
 
 def by_name(folder: Path, text: str = FILE) -> dict[str, Cell]:
@@ -97,3 +97,50 @@ def test_heights_are_the_longest_chains(tmp_path: Path) -> None:
     assert found["bias-s4"] == pytest.approx(240)
     assert found["grpo-s1"] == found["cdpo-s1"] == pytest.approx(180)
     assert found["greedy.base"] == pytest.approx(120)
+
+
+def test_main_arms_have_the_first_turn_then_the_file_s_order_then_late_seeds(tmp_path: Path) -> None:
+    text = FILE.replace(
+        '[arms.attract]\nstage = "cdpo"\nseeds = 2', '[arms.attract]\nstage = "cdpo"\nseeds = 3\nearly_seeds = 2'
+    )
+    cells = by_name(tmp_path, text)
+    names = ("curated", "bias-s4", "cdpo-s4", "sampled.grpo-s4", "repel-start-s1", "greedy.repel-start-s2", "attract-s2")
+    assert [cells[name].turn for name in names] == [0, 0, 0, 0, 4, 4, 5]
+    assert cells["repulsion-03-s1"].turn == 6
+    assert cells["attract-s3"].turn == cells["greedy.attract-s3"].turn == 7
+
+
+def test_what_an_ablation_alone_needs_has_its_turn(tmp_path: Path) -> None:
+    text = FILE.replace('note = "repulsion 0.03"', 'data = "other"') + '\n[prepare.other]\nrun = "curate clevrer --out {out}"\n'
+    cells = by_name(tmp_path, text)
+    assert cells["other"].turn == cells["repulsion-03-s1"].turn == 6
+
+
+def test_a_way_of_asking_may_be_for_some_arms(tmp_path: Path) -> None:
+    text = FILE.replace('options = "--temperature 1"', 'arms = ["base", "cdpo"]')
+    names = [name for name in by_name(tmp_path, text) if name.startswith("sampled.")]
+    assert names == ["sampled.base", *(f"sampled.cdpo-s{seed}" for seed in (1, 2, 3, 4))]
+
+
+def test_what_only_makes_faster_is_waited_for_and_changes_no_identity(tmp_path: Path) -> None:
+    warm = '\n[prepare.warm]\nrun = "clips warm --data {curated} --out {out}"\n'
+    text = FILE.replace("seconds_per_step = 1.5", 'after = ["warm"]') + warm
+    before, cells = by_name(tmp_path / "a"), by_name(tmp_path / "b", text)
+    assert cells["grpo-s1"].after == ("warm",)
+    assert cells["warm"].needs == ("curated",)
+    assert cells["warm"].turn == 0
+    assert cells["greedy.grpo-s1"].after == ()
+    assert {name: cells[name].identity for name in before} == {name: cell.identity for name, cell in before.items()}
+
+
+def test_a_given_preparation_has_no_command_and_needs_none(tmp_path: Path) -> None:
+    text = FILE.replace("--annotations a", "--annotations {world}").replace(
+        "[prepare.curated]", '[prepare.world]\nrun = "world make {out}"\n[prepare.curated]'
+    )
+    file = make_study(tmp_path, text)[0]
+    made = {cell.name: cell for cell in make_plan(file, tmp_path)}
+    given = {cell.name: cell for cell in make_plan(file, tmp_path, {"curated": "hash of what lies there"})}
+    assert made.keys() - given.keys() == {"world"}
+    assert given["curated"].arguments == ()
+    assert given["grpo-s1"].identity != made["grpo-s1"].identity
+    assert given["grpo-s1"].arguments == made["grpo-s1"].arguments

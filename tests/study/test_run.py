@@ -14,8 +14,18 @@ from study_factory import FILE, make_study
 
 from videothinker import store
 from videothinker.errors import VtError
-from videothinker.study.plan import Cell, cell_folder
-from videothinker.study.records import State, discard, is_complete, outdated, read_records, refuse_outdated, state_of
+from videothinker.study.plan import Cell, cell_folder, make_plan
+from videothinker.study.records import (
+    State,
+    discard,
+    give,
+    given_cells,
+    is_complete,
+    outdated,
+    read_records,
+    refuse_outdated,
+    state_of,
+)
 from videothinker.study.run import Now, Slots, run_study
 
 STUB = (sys.executable, str(Path(__file__).with_name("stub_vt.py")))
@@ -187,7 +197,7 @@ def test_what_makes_a_cell_complete(tmp_path: Path) -> None:
         ("curated", [("manifest.json", {})]),
         ("grpo-s1", [("run.json", {"finished": False}), ("run.json", {"finished": True})]),
         ("bias-s1", [("run.json", {"finished": True}), ("gate.json", {})]),
-        ("greedy.base", [("base/metrics.json", {}), ("report.html", {})]),
+        ("greedy.base", [("base/predictions.jsonl", {}), ("base/metrics.json", {})]),
     ):
         assert not is_complete(cells[name], out / name)
         for file, content in writes:
@@ -195,3 +205,69 @@ def test_what_makes_a_cell_complete(tmp_path: Path) -> None:
             store.write_json(out / name / file, content)
         assert is_complete(cells[name], out / name)
     assert state_of(cells["curated"], None, out) is State.WAITING
+
+
+def test_at_the_limit_nothing_starts_that_would_not_end(tmp_path: Path) -> None:
+    """Askings are expected to take an hour, trainings no time."""
+    _, plan = make_study(tmp_path, SMALL)
+    hours = {cell.name: 3600.0 * (cell.ask is not None) for cell in plan}
+    states = run(plan, tmp_path / "out", max_seconds=600, expect=lambda *_: hours)
+    assert {states[cell.name] for cell in plan if cell.ask is None} == {State.FINISHED}
+    assert {states[cell.name] for cell in plan if cell.ask is not None} == {State.WAITING}
+    assert set(run(plan, tmp_path / "out").values()) == {State.FINISHED}
+
+
+def test_what_runs_at_the_limit_is_interrupted_and_the_next_call_goes_on(tmp_path: Path) -> None:
+    _, plan = make_study(tmp_path, SMALL)
+    folder = tmp_path / "out"
+    order(folder, grpo_s1=60)
+    states = run(plan, folder, max_seconds=2.0)
+    assert states["grpo-s1"] is State.INTERRUPTED
+    assert states["greedy.grpo-s1"] is State.WAITING
+    assert states["curated"] is State.FINISHED
+    assert read_records(plan, folder)["grpo-s1"].state is State.INTERRUPTED
+    order(folder)
+    assert set(run(plan, folder).values()) == {State.FINISHED}
+
+
+def test_cells_start_by_turn_on_one_place(tmp_path: Path) -> None:
+    """Main arms with their diagnoses before the first ablation; of a turn's cells the longest chain first."""
+    _, plan = make_study(tmp_path, SMALL)
+    run(plan, tmp_path / "out", Slots((), 1))
+    turns = {cell.name: cell.turn for cell in plan}
+    started = [name for what, name, _ in diary(tmp_path / "out") if what == "start"]
+    assert [turns[name] for name in started] == sorted(turns[name] for name in started)
+    assert started[:2] == ["curated", "bias-s1"]
+
+
+def test_a_failure_of_what_only_makes_faster_holds_nothing_up(tmp_path: Path) -> None:
+    warm = '\n[prepare.warm]\nrun = "world make {out} --out {out}"\n'  # the stub writes into --out
+    _, plan = make_study(tmp_path, SMALL.replace("seconds_per_step = 1.5", 'after = ["warm"]') + warm)
+    order(tmp_path / "out", warm="fail")
+    states = run(plan, tmp_path / "out")
+    assert states.pop("warm") is State.FAILED
+    assert set(states.values()) == {State.FINISHED}
+    lines = [(what, name) for what, name, _ in diary(tmp_path / "out")]
+    assert lines.index(("start", "warm")) < lines.index(("start", "bias-s1"))
+
+
+def test_a_given_folder_stands_in_for_a_preparation(tmp_path: Path) -> None:
+    study, _ = make_study(tmp_path, SMALL)
+    folder, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    store.write_json(elsewhere / "manifest.json", {"some": "data"})
+    give("curated", folder, elsewhere)
+    plan = make_plan(study, tmp_path, given_cells(folder))
+    assert set(run(plan, folder).values()) == {State.FINISHED}
+    assert "curated" not in {name for _, name, _ in diary(folder)}
+    assert (cell_folder(folder, "curated") / "manifest.json").is_file()
+    assert "elsewhere" in read_records(plan, folder)["curated"].command
+    give("curated", folder, elsewhere)  # the same content again, wherever it lies
+    assert outdated(make_plan(study, tmp_path, given_cells(folder)), read_records(plan, folder), folder) == []
+    store.write_json(elsewhere / "manifest.json", {"other": "data"})
+    give("curated", folder, elsewhere)
+    plan = make_plan(study, tmp_path, given_cells(folder))
+    assert len(outdated(plan, read_records(plan, folder), folder)) == len(plan) - 1
+    with pytest.raises(VtError, match="neither a curated folder nor"):
+        give("curated", folder, tmp_path)
+    with pytest.raises(VtError, match="is there already"):
+        give("grpo-s1", folder, elsewhere)

@@ -38,6 +38,12 @@ Two GPUs of a machine, another start model:
 
   vt study configs/study-world.toml --out runs/study-world --gpus 0,1 --set model=runs/my-base
 
+A machine that is taken away after ten minutes, with data and start model made before; then on with it on the next one:
+
+  vt study configs/study-world.toml --out s --given base=b --given curated=c --max-minutes 8 --no-report --pack away
+
+  vt study configs/study-world.toml --out s --given base=b --given curated=c --unpack away
+
 [bold]What lies in OUT[/bold]
 
   cells/NAME/           what each command wrote: data, checkpoints, answers
@@ -50,6 +56,9 @@ Two GPUs of a machine, another start model:
 
 Kill it anywhere and run it again: finished cells stay, failed ones are tried again.
 """
+
+
+_AWAY = "On a machine that does not last"
 
 
 def study(
@@ -68,20 +77,65 @@ def study(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting of the study. Repeatable.")
     ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FOLDER", help="A preparation that was made elsewhere: data or start model. Repeatable."),
+    ] = None,
+    max_minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="M",
+            help="Start nothing that would not end in M minutes, and interrupt what still runs then.",
+            rich_help_panel=_AWAY,
+        ),
+    ] = None,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Draw the report at the end.", rich_help_panel=_AWAY)
+    ] = True,
+    pack: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="At the end, all that another machine needs to go on, in a few files.", rich_help_panel=_AWAY
+        ),
+    ] = None,
+    unpack: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Begin with what --pack wrote elsewhere.", rich_help_panel=_AWAY)
+    ] = None,
 ) -> None:
     """Train and diagnose a whole [bold]grid[/bold] over seeds, as many runs at once as fit, and draw one report.
 
     Every cell of the grid is one vt command in a folder of its own. A cell that fails is a row of the report and stops only the
     cells that need it; the exit code is then 1.
     """
+    from videothinker.study import pack as packs
     from videothinker.study import run
     from videothinker.study.config import load_study
     from videothinker.study.plan import heights, make_plan
-    from videothinker.study.records import State, discard, outdated, read_records, refuse_outdated, states_of
+    from videothinker.study.records import (
+        State,
+        content,
+        discard,
+        give,
+        given_cells,
+        outdated,
+        read_records,
+        refuse_outdated,
+        states_of,
+    )
 
     here = config.parent
     wanted = load_study(config, set_ or [])
-    plan = make_plan(wanted, here)
+    folders = _given_folders(given or [], wanted)
+    if not dry_run:
+        with run.alone(out):
+            if unpack is not None:
+                packs.unpack(out, unpack)
+            for name, folder in folders.items():
+                give(name, out, folder)
+    plan = make_plan(wanted, here, given_cells(out) | {name: content(folder) for name, folder in folders.items()})
+    if not dry_run and (waiting := packs.restore_weights(wanted, plan, out)):
+        warn(f"{len(waiting)} trained checkpoints came without their start model: give it (--given NAME=FOLDER), or leave them")
     _check_commands(plan, out, here)
     ids = run.find_gpus() if gpus is None else [gpu.strip() for gpu in gpus.split(",") if gpu.strip()]
     slots = run.Slots(tuple(gpu for gpu in ids for _ in range(wanted.schedule.jobs_per_gpu)), wanted.schedule.cpu_jobs)
@@ -102,18 +156,70 @@ def study(
     if not report_only:
         records = read_records(plan, out)
         expected = _forecast(plan, states_of(plan, records, out), records, out, slots).seconds
-        priorities = heights(plan, expected)
+        limit: dict[str, Any] = {}
+        if max_minutes is not None:
+            limit["max_seconds"] = 60 * max_minutes
+            limit["expect"] = lambda states, records: _forecast(plan, states, records, out, slots).seconds
         try:
             with _display(plan, out, slots) as watch:
-                run.run_study(plan, out, here, slots, priorities=priorities, watch=watch, program=run.VT)
+                run.run_study(plan, out, here, slots, priorities=heights(plan, expected), watch=watch, program=run.VT, **limit)
         except KeyboardInterrupt:
             err.print("interrupted; all processes have ended, and the same command goes on where they stopped")
+            if pack is not None:
+                _pack(wanted, plan, out, pack)
             raise typer.Exit(130) from None
     records = read_records(plan, out)
     states = states_of(plan, records, out)
-    _report(wanted, plan, out, states, records)
+    if max_minutes is not None:
+        _tell_what_is_left(plan, states, records, out, slots)
+    if pack is not None:
+        _pack(wanted, plan, out, pack)
+    if report:
+        _report(wanted, plan, out, states, records)
     if any(state is State.FAILED for state in states.values()):
         raise typer.Exit(1)
+
+
+def _given_folders(given: "Sequence[str]", study: "Study") -> dict[str, Path]:
+    """The folders of `--given NAME=FOLDER`, by name.
+
+    Raises:
+        VtError: not of that form, no such preparation, or no such folder.
+    """
+    found: dict[str, Path] = {}
+    for one in given:
+        name, equals, folder = one.partition("=")
+        if not equals or name not in study.prepare:
+            raise VtError(f"--given {one}: expected NAME=FOLDER with NAME one of {', '.join(study.prepare)}")
+        if not Path(folder).is_dir():
+            raise VtError(f"--given {one}: {folder} is not a folder")
+        found[name] = Path(folder)
+    return found
+
+
+def _tell_what_is_left(
+    plan: "Sequence[Cell]", states: "Mapping[str, State]", records: "Mapping[str, Record]", out: Path, slots: "Slots"
+) -> None:
+    from videothinker.study.records import State
+
+    over = (State.FINISHED, State.FAILED, State.BLOCKED)
+    left = [cell for cell in plan if states[cell.name] not in over]
+    if left:
+        seconds = _forecast(plan, states, records, out, slots).left_seconds
+        time_left = "" if seconds is None else f", about {_duration(seconds)}"
+        names = ", ".join(cell.name for cell in left[:8]) + (f" and {len(left) - 8} more" if len(left) > 8 else "")
+        err.print(f"time is up: {len(left)} cells are left{time_left}; the same command goes on with {names}", soft_wrap=True)
+
+
+def _pack(study: "Study", plan: "Sequence[Cell]", out: Path, folder: Path) -> None:
+    from videothinker.study.pack import pack
+
+    packed = pack(study, plan, out, folder)
+    console.print(
+        f"packed: {len(packed.files)} files, {packed.n_bytes / 2**20:.1f} MiB, in {escape(str(folder))}", soft_wrap=True
+    )
+    if packed.left_out:
+        warn(f"no room for the files of {len(packed.left_out)} cells, which stay here: {', '.join(packed.left_out)}")
 
 
 def _check_commands(plan: "Sequence[Cell]", out: Path, here: Path) -> None:
@@ -127,6 +233,8 @@ def _check_commands(plan: "Sequence[Cell]", out: Path, here: Path) -> None:
 
     problems: dict[str, str] = {}
     for cell in plan:
+        if not cell.arguments:  # given
+            continue
         arguments = command(cell, out, here)
         try:
             options = _parse(arguments)
@@ -177,6 +285,8 @@ def _show_plan(plan: "Sequence[Cell]", states: "Mapping[str, State]", forecast: 
     from rich import box
     from rich.table import Table
 
+    from videothinker.study.plan import Kind
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in ("cell", "vt", "after"):
         table.add_column(column, overflow="fold")
@@ -187,8 +297,8 @@ def _show_plan(plan: "Sequence[Cell]", states: "Mapping[str, State]", forecast: 
         mark = " *" if cell.name in forecast.measured else ""
         minutes = "?" if seconds is None else f"{seconds / 60:.1f}{mark}"
         where = "GPU" if cell.gpu else "CPU"
-        row = (cell.name, " ".join(cell.arguments[: 2 if cell.arguments[0] != "diagnose" else 1]), ", ".join(cell.needs))
-        table.add_row(*row, f"{minutes} {where}", str(states[cell.name]))
+        words = " ".join(cell.arguments[: 1 if cell.kind is Kind.ASK else 2]) or "given"
+        table.add_row(cell.name, words, ", ".join((*cell.needs, *cell.after)), f"{minutes} {where}", str(states[cell.name]))
     console.print(table)
     counts = Counter(cell.group for cell in plan)
     console.print("; ".join(f"{n} {group}" for group, n in counts.items()), style="dim", soft_wrap=True)

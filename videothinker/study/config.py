@@ -52,7 +52,8 @@ class Prepare(msgspec.Struct, frozen=True, kw_only=True):
     """[prepare.NAME]: any `vt` command that makes what the trainings need."""
 
     run: Annotated[str, msgspec.Meta(min_length=1)]
-    """The command without "vt". {out} is this cell's folder, {NAME} that of another one, {here} that of the study's file."""
+    """The command without "vt". {out} is this cell's folder, {NAME} that of another one, {here} that of the study's file. One
+    that only fills a cache has no {out}, and stands in `after`."""
     gpu: bool = False
     """Does it want a GPU?"""
     minutes: AboveZero | None = None
@@ -72,6 +73,9 @@ class Train(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of every arm, as `vt train --set` takes them."""
     seconds_per_step: AboveZero | None = None
     """Expected, with as many cells sharing a GPU as the schedule says; None: not known. Measured ones take its place."""
+    after: tuple[str, ...] = ()
+    """[prepare] cells that trainings wait for although no command names them, such as one that fills the clip cache. They
+    change no result: if one fails, trainings run all the same."""
 
 
 class Arm(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +86,8 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
     """What it is, in a few words, for the report."""
     seeds: Positive | None = None
     """How many of the study's seeds, the first ones, for an ablation; None: all of them, and a bar of its own in the figure."""
+    early_seeds: Positive | None = None
+    """How many of them have their turn where the arm stands in the file; the others come after all arms. None: all."""
     set: dict[str, Scalar] = {}
     """What differs from [train] set; objective.reference = "start" needs no bias model."""
     data: str | None = None
@@ -109,6 +115,15 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
     options: str = ""
     """Further options of `vt diagnose`, such as "--split heldout --temperature 1"."""
+    arms: tuple[str, ...] | None = None
+    """Arms, or "base", that are asked in this way; None: all."""
+    after: tuple[str, ...] = ()
+    """As [train] after."""
+
+    def asks(self, arm: str) -> bool:
+        """Is the arm asked in this way?"""
+        return self.arms is None or arm in self.arms
+
     minutes: AboveZero | None = None
     """Expected for one checkpoint on one GPU, for the plan; None: not known."""
 
@@ -233,12 +248,18 @@ def _contradictions(study: Study, here: Path) -> Iterator[str]:
     yield from _bad_preparation(study)
     data = [("train.data", study.train.data), *((f"ask.{name}.data", ask.data) for name, ask in study.ask.items())]
     data += [(f"arms.{name}.data", arm.data) for name, arm in study.arms.items() if arm.data is not None]
+    data += [("train.after", name) for name in study.train.after]
+    data += [(f"ask.{ask}.after", name) for ask, one in study.ask.items() for name in one.after]
     for where, name in data:
         if name not in study.prepare:
             yield f"{where} = '{name}': there is no [prepare.{name}]"
     for stage, config in study.train.configs.items():
         if not (here / config).is_file():
             yield f"train.configs.{stage} = '{config}': no such file beside the study's"
+    for ask, one in study.ask.items():
+        for named in one.arms or ():
+            if named != BASE and named not in study.arms:
+                yield f"ask.{ask}.arms: '{named}' is no arm, nor '{BASE}'"
     yield from _bad_settings("train.set", study.train.set)
     for name, arm in study.arms.items():
         yield from _bad_arm(study, name, arm)
@@ -259,9 +280,10 @@ def _bad_names(study: Study) -> Iterator[str]:
 
 
 def _bad_preparation(study: Study) -> Iterator[str]:
+    awaited = {*study.train.after, *(name for ask in study.ask.values() for name in ask.after)}
     for name, cell in study.prepare.items():
-        if "out" not in (places := placeholders(cell.run)):
-            yield f"prepare.{name}.run: writes nowhere; it needs {{out}}"
+        if "out" not in (places := placeholders(cell.run)) and name not in awaited:
+            yield f"prepare.{name}.run: writes nowhere; it needs {{out}}, or nothing but `after` may name it"
         earlier = list(study.prepare)[: list(study.prepare).index(name)]
         for place in places:
             if place not in ("out", "here", *earlier):
@@ -280,6 +302,8 @@ def _bad_arm(study: Study, name: str, arm: Arm) -> Iterator[str]:
         yield f"{where}.stage = '{arm.stage}': train.configs has no file for it"
     if arm.seeds is not None and arm.seeds > len(study.seeds):
         yield f"{where}.seeds = {arm.seeds}: the study has {len(study.seeds)}"
+    if arm.early_seeds is not None and arm.early_seeds > len(study.seeds_of(name)):
+        yield f"{where}.early_seeds = {arm.early_seeds}: the arm has {len(study.seeds_of(name))} seeds"
     if arm.needs_bias:
         model = study.arms.get(arm.bias)
         if model is None or model.stage is not Stage.BIAS:

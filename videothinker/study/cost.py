@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from videothinker import store
-from videothinker.study.plan import Cell, cell_folder, heights
+from videothinker.study.plan import Cell, Kind, cell_folder, heights
 from videothinker.study.records import Record, State
 
 CURVES = "metrics.jsonl"
@@ -54,7 +54,8 @@ def forecast(
     done = [cell for cell in plan if states[cell.name] is State.FINISHED and cell.name in records]
     groups: dict[str, list[float]] = {}
     for cell in done:
-        groups.setdefault(cell.group, []).append(records[cell.name].seconds / (cell.steps or 1))
+        for group in (cell.group, cell.kind):  # another stage's training, or way of asking, is a better guess than the file's
+            groups.setdefault(group, []).append(records[cell.name].seconds / (cell.steps or 1))
     seconds: dict[str, float | None] = {}
     measured = set()
     for cell in plan:
@@ -64,8 +65,10 @@ def forecast(
         elif cell.group in groups:
             seconds[cell.name] = median(groups[cell.group]) * (cell.steps or 1)
             measured.add(cell.name)
+        elif (seconds_so_far := _running_rate(cell, folder)) is None and cell.kind in groups and cell.kind is not Kind.PREPARE:
+            seconds[cell.name] = median(groups[cell.kind]) * (cell.steps or 1)
         else:
-            seconds[cell.name] = _running_rate(cell, folder) or cell.expected
+            seconds[cell.name] = seconds_so_far or cell.expected
     gpu = _sum([seconds[cell.name] for cell in plan if cell.gpu])
     return Forecast(seconds, frozenset(measured), gpu, _left(plan, states, seconds, n_gpu, n_cpu))
 

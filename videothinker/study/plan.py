@@ -37,7 +37,9 @@ class Cell(NamedTuple):
     group: str
     """Cells of one group cost about the same: "train cdpo", "ask greedy", or the cell's own name."""
     needs: tuple[str, ...] = ()
-    """Cells that have to be finished before."""
+    """Cells that have to be finished before: this one reads what they write."""
+    after: tuple[str, ...] = ()
+    """Cells that have to be over before, finished or not: they make this one faster, and its result no other."""
     identity: str = ""
     """Hash of the command, of the files beside the study's that it names, and of the cells that it needs."""
     steps: int | None = None
@@ -48,13 +50,25 @@ class Cell(NamedTuple):
     seed: int | None = None
     """None for "base" and for what is prepared."""
     ask: str | None = None
+    turn: int = 0
+    """Cells of an earlier turn start before those of a later one: all of the arms without `seeds` first, then the others as
+    they stand in the file, then the seeds that `early_seeds` leaves for later."""
+
+    @property
+    def leaves_nothing(self) -> bool:
+        """Does its command write no folder of its own, such as one that fills a cache?"""
+        return bool(self.arguments) and not any("{out}" in argument for argument in self.arguments)
 
 
-def make_plan(study: Study, here: Path) -> tuple[Cell, ...]:
-    """Every cell, each after those that it needs. `here`: folder of the study's file."""
+def make_plan(study: Study, here: Path, given: Mapping[str, str] = {}) -> tuple[Cell, ...]:
+    """Every cell, each after those that it needs. `here`: folder of the study's file. `given`: preparations whose folder was
+    made elsewhere, with the hash of its content; such a cell has no command."""
     found: dict[str, Cell] = {}
 
     def add(cell: Cell) -> None:
+        if cell.name in given:
+            found[cell.name] = cell._replace(arguments=(), gpu=False, identity=given[cell.name])
+            return
         places = [place for argument in cell.arguments for place in placeholders(argument)]
         needs = tuple(place for place in dict.fromkeys(places) if place in found)
         files = [here / argument.removeprefix(_HERE) for argument in cell.arguments if argument.startswith(_HERE)]
@@ -65,21 +79,26 @@ def make_plan(study: Study, here: Path) -> tuple[Cell, ...]:
     for name, preparation in study.prepare.items():
         expected = None if preparation.minutes is None else 60 * preparation.minutes
         arguments = tuple(shlex.split(preparation.run))
-        add(Cell(name, Kind.PREPARE, arguments, gpu=preparation.gpu, group=name, expected=expected))
+        cell = Cell(name, Kind.PREPARE, arguments, gpu=preparation.gpu, group=name, expected=expected)
+        add(cell._replace(turn=len(study.arms) + 1))  # that of the first cell that waits for it
+    turns = _turns(study)
     for name, seed in _trainings(study):
         arm, steps, rate = study.arms[name], study.train.steps, study.train.seconds_per_step
         cell = Cell(f"{name}-s{seed}", Kind.TRAIN, _train(study, arm, seed), gpu=True, group=f"train {arm.stage}")
         expected = None if rate is None else rate * steps
-        add(cell._replace(steps=steps, expected=expected, arm=name, seed=seed))
+        add(cell._replace(steps=steps, expected=expected, arm=name, seed=seed, after=study.train.after, turn=turns[name, seed]))
     trained = [cell for cell in found.values() if cell.kind is Kind.TRAIN]
     for name, ask in study.ask.items():
         expected = None if ask.minutes is None else 60 * ask.minutes
-        asked = Cell("", Kind.ASK, (), gpu=True, group=f"ask {name}", expected=expected, ask=name)
-        add(asked._replace(name=f"{name}.{BASE}", arguments=_ask(ask, f"{BASE}={study.model}"), arm=BASE))
+        asked = Cell("", Kind.ASK, (), gpu=True, group=f"ask {name}", expected=expected, ask=name, after=ask.after)
+        if ask.asks(BASE):
+            add(asked._replace(name=f"{name}.{BASE}", arguments=_ask(ask, f"{BASE}={study.model}"), arm=BASE))
         for cell in trained:
-            arguments = _ask(ask, f"{cell.name}={{{cell.name}}}")
-            add(asked._replace(name=f"{name}.{cell.name}", arguments=arguments, arm=cell.arm, seed=cell.seed))
-    return _needed(list(found.values()))
+            if ask.asks(cell.arm or ""):
+                arguments = _ask(ask, f"{cell.name}={{{cell.name}}}")
+                own = asked._replace(name=f"{name}.{cell.name}", arguments=arguments, arm=cell.arm, seed=cell.seed)
+                add(own._replace(turn=cell.turn))
+    return _in_time(_needed(list(found.values())))
 
 
 def _needed(cells: Sequence[Cell]) -> tuple[Cell, ...]:
@@ -87,8 +106,27 @@ def _needed(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     wanted: set[str] = set()
     for cell in reversed(cells):
         if cell.kind is not Kind.PREPARE or cell.name in wanted:
-            wanted.update((cell.name, *cell.needs))
+            wanted.update((cell.name, *cell.needs, *cell.after))
     return tuple(cell for cell in cells if cell.name in wanted)
+
+
+def _turns(study: Study) -> dict[tuple[str, int], int]:
+    """The turn of each training, by arm and seed, as `Cell.turn` says."""
+    found = {}
+    for place, (name, arm) in enumerate(study.arms.items(), start=1):
+        for index, seed in enumerate(study.seeds_of(name)):
+            late = arm.early_seeds is not None and index >= arm.early_seeds
+            found[name, seed] = len(study.arms) + 1 if late else 0 if arm.seeds is None else place
+    return found
+
+
+def _in_time(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The cells with their turns no later than those of the cells that wait for them."""
+    turns = {cell.name: cell.turn for cell in cells}
+    for cell in reversed(cells):
+        for need in (*cell.needs, *cell.after):
+            turns[need] = min(turns[need], turns[cell.name])
+    return tuple(cell._replace(turn=turns[cell.name]) for cell in cells)
 
 
 def _trainings(study: Study) -> list[tuple[str, int]]:
@@ -134,6 +172,6 @@ def heights(plan: Sequence[Cell], seconds: Mapping[str, float | None]) -> dict[s
     found = {}
     for cell in reversed(plan):
         found[cell.name] = after.get(cell.name, 0.0) + (seconds[cell.name] or 1.0)
-        for need in cell.needs:
+        for need in (*cell.needs, *cell.after):
             after[need] = max(after.get(need, 0.0), found[cell.name])
     return found

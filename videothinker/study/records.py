@@ -45,6 +45,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     returncode: int | None = None
     tail: tuple[str, ...] = ()
     """Last lines of stderr, where it failed."""
+    given: bool = False
+    """Its folder was made elsewhere and linked here, `vt study --given`; `command` says where it was."""
+    packed: bool = False
+    """It ran on another machine and came in a pack, without what the report does not need."""
 
 
 def record_file(folder: Path, name: str) -> Path:
@@ -62,13 +66,83 @@ def outdated(plan: Sequence[Cell], records: Mapping[str, Record], folder: Path) 
     """Cells that were run with another command, configuration file or input, or whose input has been deleted since."""
     found: list[str] = []
     states = {cell.name: state_of(cell, records.get(cell.name), folder) for cell in plan}
+    lost = {cell.name for cell in left_behind(plan, states, records, folder) if cell.kind is Kind.TRAIN}
     for cell in plan:
-        gone = any(need in found or states[need] is not State.FINISHED for need in cell.needs)
+        gone = cell.name in lost or any(need in found or states[need] is not State.FINISHED for need in cell.needs)
         if (record := records.get(cell.name)) is None:
             continue
         if record.identity != cell.identity or (gone and states[cell.name] is State.FINISHED):
             found.append(cell.name)
     return found
+
+
+def left_behind(plan: Sequence[Cell], states: Mapping[str, State], records: Mapping[str, Record], folder: Path) -> list[Cell]:
+    """Finished cells whose files did not travel here, though a cell that is not finished needs them."""
+    wanted: set[str] = set()
+    found = []
+    for cell in reversed(plan):
+        if states[cell.name] is State.FINISHED:
+            if (
+                cell.name not in wanted
+                or not _travelled(records.get(cell.name))
+                or has_output(cell, cell_folder(folder, cell.name))
+            ):
+                continue
+            found.append(cell)
+        wanted.update((*cell.needs, *cell.after))
+    return found[::-1]
+
+
+def _travelled(record: Record | None) -> bool:
+    return record is not None and (record.packed or record.given)
+
+
+def has_output(cell: Cell, out: Path) -> bool:
+    """Is there what other cells need of this one? A training that came in a pack may lack its weights."""
+    if cell.kind is Kind.TRAIN:
+        return any(out.glob("*.safetensors"))
+    return not cell.leaves_nothing and out.is_dir() and any(out.iterdir())
+
+
+def give(name: str, folder: Path, elsewhere: Path) -> None:
+    """Put a folder that was made elsewhere in the place of a preparation: a link to it, and a record with its hash.
+
+    Raises:
+        VtError: it is no finished folder, or the study has made that cell itself.
+    """
+    identity, out = content(elsewhere), cell_folder(folder, name)
+    if out.is_symlink():
+        out.unlink()
+    elif out.exists():
+        raise VtError(
+            f"--given {name}={elsewhere}: {out} is there already, made by the study; delete it to have another in place"
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.symlink_to(elsewhere.resolve(), target_is_directory=True)
+    record = Record(identity=identity, state=State.FINISHED, command=f"given: {elsewhere}", attempts=0, given=True)
+    store.write_json(record_file(folder, name), record)
+
+
+def given_cells(folder: Path) -> dict[str, str]:
+    """The hash of each preparation that was given, by name."""
+    found = {path.stem: store.read_json(path, Record) for path in sorted((folder / "records").glob("*.json"))}
+    return {name: record.identity for name, record in found.items() if record.given}
+
+
+_CONTENT = ("manifest.json", "world.json", "model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
+"""What tells one given folder from another: a curated one, a world, a checkpoint."""
+
+
+def content(folder: Path) -> str:
+    """A hash of what a folder holds, wherever it lies.
+
+    Raises:
+        VtError: it is neither a curated folder nor a world nor a checkpoint.
+    """
+    for name in _CONTENT:
+        if (folder / name).is_file():
+            return store.sha256_json([name, store.sha256_file(folder / name)])
+    raise VtError(f"{folder}: is neither a curated folder nor a world nor a checkpoint; it has none of {', '.join(_CONTENT)}")
 
 
 def refuse_outdated(names: Sequence[str], folder: Path) -> None:
@@ -95,6 +169,10 @@ def state_of(cell: Cell, record: Record | None, folder: Path) -> State:
     """Where a cell stands while nothing runs."""
     if record is None:
         return State.WAITING
+    if record.state is State.FINISHED and _travelled(record):
+        return State.FINISHED
+    if cell.leaves_nothing:
+        return record.state
     if is_complete(cell, cell_folder(folder, cell.name)) and record.state is not State.FAILED:
         return State.FINISHED  # also where the study was killed between the command's last file and the record
     return State.WAITING if record.state is State.FINISHED else record.state
@@ -117,11 +195,15 @@ def block(plan: Sequence[Cell], states: dict[str, State]) -> None:
 def is_complete(cell: Cell, out: Path) -> bool:
     """Has the cell's command written what it writes last?"""
     if cell.kind is Kind.ASK:
-        return (out / "report.html").is_file() and any(out.glob("*/metrics.json"))
+        return any(out.glob("*/metrics.json"))
+    if cell.leaves_nothing:
+        return True
+    if not cell.arguments:  # given
+        return has_output(cell, out)
     if cell.arguments[0] == "train":
         run = out / "run.json"
         if not run.is_file() or not store.read_json(run, dict[str, Any]).get("finished"):
             return False
         return cell.arguments[1] != "bias" or (out / "gate.json").is_file()
     last = {"world": "world.json", "curate": "manifest.json"}.get(cell.arguments[0])
-    return out.is_dir() and any(out.iterdir()) if last is None else (out / last).is_file()
+    return has_output(cell, out) if last is None else (out / last).is_file()

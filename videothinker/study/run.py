@@ -5,8 +5,10 @@ started, with its own children; the records then say which cells were cut short,
 """
 
 import fcntl
+import math
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,8 +25,8 @@ import msgspec
 
 from videothinker import store
 from videothinker.errors import VtError
-from videothinker.study.plan import Cell, cell_folder, command, heights
-from videothinker.study.records import Record, State, block, is_complete, read_records, record_file, states_of
+from videothinker.study.plan import Cell, Kind, cell_folder, command, heights
+from videothinker.study.records import Record, State, block, is_complete, left_behind, read_records, record_file, states_of
 
 VT = (sys.executable, "-m", "videothinker")
 _TAIL = 12
@@ -84,23 +86,31 @@ def run_study(
     priorities: Mapping[str, float] | None = None,
     watch: Callable[[Now], None] = lambda _: None,
     program: Sequence[str] = VT,
+    max_seconds: float = math.inf,
+    expect: Callable[[Mapping[str, State], Mapping[str, Record]], Mapping[str, float | None]] = lambda *_: {},
 ) -> dict[str, State]:
     """Run every cell that is not finished, and return where each stands then.
 
-    here: folder of the study's file. priorities: cells with larger values start first; None: those that the longest chain of
-    others waits for. program: what runs a cell's arguments.
+    here: folder of the study's file. priorities: within a turn, cells with larger values start first; None: those that the
+    longest chain of others waits for. program: what runs a cell's arguments. max_seconds: no cell starts that `expect` (states
+    and records -> seconds by cell; None: not known, so it starts) does not see ended by then, and what still runs then is
+    interrupted.
 
     Raises:
-        VtError: another `vt study`, or a cell of one that was killed, is still at work in `folder`.
+        VtError: another `vt study`, or a cell of one that was killed, is still at work in `folder`; or a given folder that is
+            needed has not come along.
         KeyboardInterrupt: after an interruption, once all processes have ended.
     """
+    deadline = time.monotonic() + max_seconds
     with alone(folder) as lock, _interruption() as interrupted:
         records = read_records(plan, folder)
         states = {
             name: State.FINISHED if state is State.FINISHED else State.WAITING  # what failed or was cut short is tried again
             for name, state in states_of(plan, records, folder).items()
         }
-        order = priorities or heights(plan, dict.fromkeys(states))
+        _prepare_again(plan, states, records, folder)
+        tall = priorities or heights(plan, dict.fromkeys(states))
+        order = {cell.name: (cell.turn, -tall[cell.name]) for cell in plan}
         jobs: dict[str, _Job] = {}
 
         def end(job: _Job) -> None:
@@ -115,9 +125,14 @@ def run_study(
                 for job in [job for job in jobs.values() if job.process.poll() is not None]:
                     end(job)
                 block(plan, states)
-                for cell in sorted(_ready(plan, states), key=lambda cell: -order[cell.name]):
+                seconds: Mapping[str, float | None] | None = None
+                for cell in sorted(_ready(plan, states), key=lambda cell: order[cell.name]):
                     if (place := _free(cell, slots, [(job.cell, records[name].gpu) for name, job in jobs.items()])) is None:
                         continue
+                    if max_seconds < math.inf:
+                        seconds = expect(states, records) if seconds is None else seconds
+                        if time.monotonic() + (seconds.get(cell.name) or 0.0) > deadline:
+                            continue
                     name, arguments = cell.name, command(cell, folder, here)
                     records[name] = _begun(cell, arguments, place, records.get(name))
                     store.write_json(record_file(folder, name), records[name])
@@ -127,6 +142,8 @@ def run_study(
                 watch(Now(states, {name: job.began for name, job in jobs.items()}, records))
                 if not jobs:
                     return states
+                if time.monotonic() > deadline:
+                    break
                 if interrupted.wait(_TICK):
                     raise KeyboardInterrupt
         finally:
@@ -134,13 +151,29 @@ def run_study(
             _stop([job.process for job in jobs.values()])
             for job in list(jobs.values()):
                 end(job)
+        return states
+
+
+def _prepare_again(plan: Sequence[Cell], states: dict[str, State], records: Mapping[str, Record], folder: Path) -> None:
+    """Let preparations run again whose files have stayed on another machine and are needed here."""
+    while missing := [cell for cell in left_behind(plan, states, records, folder) if cell.kind is Kind.PREPARE]:
+        for cell in missing:
+            if not cell.arguments:
+                raise VtError(
+                    f"'{cell.name}' was given as a folder that is not here; say where it is: --given {cell.name}=FOLDER"
+                )
+            shutil.rmtree(cell_folder(folder, cell.name), ignore_errors=True)
+            states[cell.name] = State.WAITING
 
 
 def _ready(plan: Sequence[Cell], states: Mapping[str, State]) -> list[Cell]:
+    over = (State.FINISHED, State.FAILED, State.BLOCKED)
     return [
         cell
         for cell in plan
-        if states[cell.name] is State.WAITING and all(states[need] is State.FINISHED for need in cell.needs)
+        if states[cell.name] is State.WAITING
+        and all(states[need] is State.FINISHED for need in cell.needs)
+        and all(states[earlier] in over for earlier in cell.after)
     ]
 
 
@@ -166,7 +199,7 @@ def _begun(cell: Cell, arguments: Sequence[str], place: _Place, earlier: Record 
 
 def _environment(place: _Place, n_places: int) -> dict[str, str]:
     """The study's own, with the cell's GPU alone to be seen, and its share of the cores."""
-    threads = max(1, (os.cpu_count() or 1) // n_places)
+    threads = max(1, len(os.sched_getaffinity(0)) // n_places)
     return {"OMP_NUM_THREADS": str(threads), **os.environ, "CUDA_VISIBLE_DEVICES": place.gpu or "", "PYTHONUNBUFFERED": "1"}
 
 

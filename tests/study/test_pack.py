@@ -1,0 +1,185 @@
+"""A study that moves: what a pack holds, what stays behind, and that both ends come to the same report and the same cells."""
+
+import sys
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from report_factory import make
+from safetensors.torch import load_file, save_file
+from study_factory import FILE, finish, make_study
+
+from videothinker import store
+from videothinker.errors import VtError
+from videothinker.study import pack as packs
+from videothinker.study.collect import collect
+from videothinker.study.config import Study
+from videothinker.study.pack import pack, restore_weights, unpack
+from videothinker.study.plan import Cell, Kind, cell_folder, make_plan
+from videothinker.study.records import State, discard, given_cells, left_behind, outdated, read_records, states_of
+from videothinker.study.run import Slots, run_study
+
+STUB = (sys.executable, str(Path(__file__).with_name("stub_vt.py")))
+SMALL = FILE.replace("seeds = [1, 2, 3, 4]", "seeds = [1, 2]")
+
+
+def weights(number: float) -> dict[str, torch.Tensor]:
+    return {"a.weight": torch.full((8, 4), number, dtype=torch.bfloat16), "b.weight": torch.ones(3, dtype=torch.bfloat16)}
+
+
+def checkpoint(folder: Path, number: float) -> None:
+    store.write_json(folder / "config.json", {"model_type": "made-up"})
+    save_file(weights(number), folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def made_study(folder: Path, unfinished: Sequence[str] = ()) -> tuple[Study, tuple[Cell, ...]]:
+    """All cells finished but some, trainings with weights, in folder/out; the start model in folder/base."""
+    study, plan = make_study(folder, SMALL.replace('model = "tiny"', f'model = "{folder}/base"'))
+    checkpoint(folder / "base", 0.5)
+    questions = make(60, 3).questions["train"]
+    for number, cell in enumerate(plan):
+        if cell.name not in unfinished:
+            finish(cell, folder / "out", questions)
+            if cell.kind is Kind.TRAIN:
+                checkpoint(cell_folder(folder / "out", cell.name), 0.5 + number / 64)
+    return study, plan
+
+
+def look(plan: tuple[Cell, ...], folder: Path) -> dict[str, State]:
+    return states_of(plan, read_records(plan, folder), folder)
+
+
+def numbers(study: Study, plan: tuple[Cell, ...], folder: Path) -> Any:
+    found = collect(study, plan, folder, look(plan, folder), read_records(plan, folder))
+    return found.levels, found.differences, found.verdicts, found.trainings, found.seconds
+
+
+def test_the_report_of_a_pack_is_that_of_the_study(tmp_path: Path) -> None:
+    study, plan = made_study(tmp_path)
+    packed = pack(study, plan, tmp_path / "out", tmp_path / "away")
+    assert packed.left_out == []
+    assert [file.name for file in packed.files] == ["study-1.tar"]
+    there = tmp_path / "there"
+    unpack(there, tmp_path / "away")
+    assert look(plan, there) == look(plan, tmp_path / "out")
+    assert set(look(plan, there).values()) == {State.FINISHED}
+    assert outdated(plan, read_records(plan, there), there) == []
+    (there / "cells" / "curated").symlink_to(tmp_path / "out" / "cells" / "curated")  # data do not travel
+    assert numbers(study, plan, there) == numbers(study, plan, tmp_path / "out")
+
+
+def test_weights_of_the_first_seed_and_of_what_is_owed_travel_exactly(tmp_path: Path) -> None:
+    study, plan = made_study(tmp_path, unfinished=["cdpo-s2", "greedy.cdpo-s2", "sampled.cdpo-s2", "sampled.grpo-s2"])
+    pack(study, plan, tmp_path / "out", tmp_path / "away")
+    there = tmp_path / "there"
+    unpack(there, tmp_path / "away")
+    assert restore_weights(study, plan, there) == []
+    have = {cell.name for cell in plan if any(cell_folder(there, cell.name).glob("*.safetensors"))}
+    assert have == {cell.name for cell in plan if cell.kind is Kind.TRAIN and cell.seed == 1} | {"bias-s2", "grpo-s2"}
+    assert not (cell_folder(there, "attract-s2") / "model.safetensors").exists()
+    for name in have:
+        ours, theirs = (load_file(cell_folder(folder, name) / "model.safetensors") for folder in (tmp_path / "out", there))
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+        assert (cell_folder(there, name) / "config.json").is_file()
+        assert store.read_json(cell_folder(there, name) / "run.json", dict[str, Any])["finished"]
+    assert left_behind(plan, look(plan, there), read_records(plan, there), there) == [plan[0]]  # the data, to be made again
+
+
+def test_a_pack_goes_on_on_another_machine_and_can_move_again(tmp_path: Path) -> None:
+    owed = ["cdpo-s2", "greedy.cdpo-s2", "sampled.cdpo-s2"]
+    study, plan = made_study(tmp_path, unfinished=owed)
+    pack(study, plan, tmp_path / "out", tmp_path / "away")
+    there = tmp_path / "there"
+    unpack(there, tmp_path / "away")
+    restore_weights(study, plan, there)
+    states = run_study(plan, there, tmp_path, Slots((), 4), program=STUB)
+    assert set(states.values()) == {State.FINISHED}
+    started = {line.split('"')[3] for line in (there / "diary").read_text().splitlines()}
+    assert started == {"curated", *owed}  # the data stayed behind and are made again, nothing else
+    checkpoint(cell_folder(there, "cdpo-s2"), 0.75)
+    pack(study, plan, there, tmp_path / "further")
+    third = tmp_path / "third"
+    unpack(third, tmp_path / "further")
+    assert set(look(plan, third).values()) == {State.FINISHED}
+    assert (cell_folder(third, "greedy.grpo-s1") / "grpo-s1" / "predictions.jsonl").is_file()
+
+
+def test_weights_that_stayed_behind_and_are_needed_mean_training_again(tmp_path: Path) -> None:
+    """All asked once and packed; later a second way of asking is wanted of cdpo-s2."""
+    study, plan = made_study(tmp_path)
+    pack(study, plan, tmp_path / "out", tmp_path / "away")
+    there = tmp_path / "there"
+    unpack(there, tmp_path / "away")
+    restore_weights(study, plan, there)
+    discard(["sampled.cdpo-s2"], there)
+    stale = outdated(plan, read_records(plan, there), there)
+    assert stale == ["cdpo-s2", "greedy.cdpo-s2"]
+
+
+def test_without_the_start_model_weights_wait(tmp_path: Path) -> None:
+    study, plan = made_study(tmp_path)
+    pack(study, plan, tmp_path / "out", tmp_path / "away")
+    (tmp_path / "base").rename(tmp_path / "elsewhere")
+    there = tmp_path / "there"
+    unpack(there, tmp_path / "away")
+    assert len(restore_weights(study, plan, there)) == 7  # six arms of the first seed, and the other bias model
+    (tmp_path / "elsewhere").rename(tmp_path / "base")
+    assert restore_weights(study, plan, there) == []
+
+
+def test_a_given_folder_has_to_be_given_again_where_it_is_needed(tmp_path: Path) -> None:
+    study, _ = made_study(tmp_path, unfinished=["grpo-s1", "greedy.grpo-s1", "sampled.grpo-s1"])
+    path = tmp_path / "out" / "records" / "curated.json"
+    store.write_json(path, {**store.read_json(path, dict[str, Any]), "given": True})
+    plan = make_plan(study, tmp_path, given_cells(tmp_path / "out"))
+    pack(study, plan, tmp_path / "out", tmp_path / "away")
+    there = tmp_path / "there"
+    unpack(there, tmp_path / "away")
+    plan = make_plan(study, tmp_path, given_cells(there))
+    with pytest.raises(VtError, match="--given curated=FOLDER"):
+        run_study(plan, there, tmp_path, Slots((), 4), program=STUB)
+
+
+def test_files_stay_small_and_what_has_no_room_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, plan = made_study(tmp_path)
+    monkeypatch.setattr(packs, "_BATCH", 40_000)
+    monkeypatch.setattr(packs, "PART_BYTES", 24_000)
+    packed = pack(study, plan, tmp_path / "out", tmp_path / "away", n_parts=2)
+    assert all(file.stat().st_size <= 24_000 for file in packed.files)
+    assert len(packed.files) == 2
+    assert packed.left_out
+    assert {cell.ask for cell in plan if cell.name in packed.left_out} <= {"greedy", "sampled"}  # the least important ones
+    assert tarfile.is_tarfile(packed.files[0])
+    there = tmp_path / "there"
+    unpack(there, tmp_path / "away")
+    assert read_records(plan, there).keys() == read_records(plan, tmp_path / "out").keys()
+    with pytest.raises(VtError, match="holds no study"):
+        unpack(there, tmp_path)
+
+
+def test_a_cache_is_filled_once_on_each_machine(tmp_path: Path) -> None:
+    warm = '\n[prepare.warm]\nrun = "clips warm --data {curated} --frames 16"\n'
+    study, plan = make_study(tmp_path, SMALL.replace("seconds_per_step = 1.5", 'after = ["warm"]') + warm)
+
+    def n_filled(folder: Path) -> int:
+        return (folder / "diary").read_text().count('"warm"')
+
+    out, there = tmp_path / "out", tmp_path / "there"
+    run_study(plan, out, tmp_path, Slots((), 4), program=STUB)
+    discard(["grpo-s1", "greedy.grpo-s1", "sampled.grpo-s1"], out)
+    run_study(plan, out, tmp_path, Slots((), 4), program=STUB)
+    assert n_filled(out) == 1
+    discard(["grpo-s1", "greedy.grpo-s1", "sampled.grpo-s1"], out)
+    pack(study, plan, out, tmp_path / "away")
+    unpack(there, tmp_path / "away")
+    assert outdated(plan, read_records(plan, there), there) == []
+    run_study(plan, there, tmp_path, Slots((), 4), program=STUB)
+    assert n_filled(there) == 1
+
+
+def test_only_what_fills_a_cache_may_write_nowhere(tmp_path: Path) -> None:
+    with pytest.raises(VtError, match=r"prepare.lone.run: writes nowhere"):
+        make_study(tmp_path, SMALL + '\n[prepare.lone]\nrun = "clips warm --data {curated} --frames 16"\n')

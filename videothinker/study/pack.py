@@ -1,0 +1,241 @@
+"""Take a study to another machine: what is needed to go on with it and to draw its report, in a few files of bounded size.
+
+A pack holds records, the ends of the logs, and of every finished cell what it says about itself and what it answered. Weights
+travel as lossless differences to the start model: of bias models, of the first seed, and of whatever an owed cell needs.
+Data, clips, optimiser states and weights that nobody will ask again stay behind: their cells count as finished by their record.
+
+    pack(study, plan, folder, Path("away"))      # away/study-1.tar, away/study-2.tar, ...
+    unpack(folder, Path("away"))                 # on the other machine
+    restore_weights(study, plan, folder)         # once the start model is there
+"""
+
+import io
+import lzma
+import os
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import msgspec
+
+from videothinker import store
+from videothinker.errors import VtError
+from videothinker.study.config import Stage, Study, fill, placeholders
+from videothinker.study.plan import Cell, Kind, cell_folder
+from videothinker.study.records import State, has_output, read_records, states_of
+
+PART_BYTES = 15 * 2**20
+"""Of one file of a pack, at most."""
+MOST_PARTS = 4
+_BATCH = 24 * 2**20
+"""Bytes that are compressed together: replies of several checkpoints to the same questions are much alike."""
+_LOG_LINES = 200
+_DELTA = "weights.delta"
+_WEIGHTS = ".safetensors"
+_NOT_SAID = (_WEIGHTS, ".html", ".svg", ".png", ".pt", ".pth", ".bin", ".parquet")
+"""What a cell's folder holds beyond what it says about itself and what it answered."""
+
+
+class Packed(NamedTuple):
+    """What came of packing."""
+
+    files: list[Path]
+    n_bytes: int
+    left_out: list[str]
+    """Cells for whose files there was no room, the least important ones; their records travel."""
+
+
+class _Item(NamedTuple):
+    name: str
+    content: bytes
+
+
+def pack(study: Study, plan: Sequence[Cell], folder: Path, out: Path, *, n_parts: int = MOST_PARTS) -> Packed:
+    """Write the study in `folder` into `out`, at most `n_parts` files of `PART_BYTES`; an older pack there is replaced.
+
+    Raises:
+        VtError: the records alone do not fit.
+    """
+    records = read_records(plan, folder)
+    states = states_of(plan, records, folder)
+    notes = [
+        _Item(f"records/{name}.json", msgspec.json.encode(msgspec.structs.replace(record, packed=True)))
+        for name, record in records.items()
+    ]
+    notes += _logs(folder)
+    base = base_folder(study, folder)
+    weighty = _with_weights(study, plan, states)
+
+    def said(cell: Cell, *, weights: bool = False) -> list[_Item]:
+        files = _said(cell_folder(folder, cell.name), weights=weights)
+        return [_Item(f"cells/{cell.name}/{name}", content) for name, content in files]
+
+    def weights(cell: Cell) -> list[_Item]:
+        found = _weights(cell_folder(folder, cell.name), base)
+        return [] if found is None else [_Item(f"cells/{cell.name}/{_DELTA}", found)]
+
+    done = [cell for cell in plan if states[cell.name] is State.FINISHED]
+    trained = [cell for cell in done if cell.kind is Kind.TRAIN]
+    own_base = [
+        cell for cell in done if cell.kind is Kind.PREPARE and cell.name in placeholders(study.model) and cell.arguments
+    ]
+    asked = sorted((cell for cell in done if cell.kind is Kind.ASK), key=lambda cell: (cell.turn, cell.ask != study.first_ask))
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        batches = [("records", notes), *((cell.name, said(cell, weights=True)) for cell in own_base)]
+        batches += [(cell.name, items) for cell, items in zip(trained, pool.map(said, trained), strict=True)]
+        carried = [cell for cell in trained if cell.name in weighty]
+        batches += [(cell.name, items) for cell, items in zip(carried, pool.map(weights, carried), strict=True)]
+        batches += [(cell.name, items) for cell, items in zip(asked, pool.map(said, asked), strict=True)]
+        joined = list(_joined(batches))
+        blobs = list(pool.map(_compressed, [items for _, items in joined]))
+    parts, left_out = _parts([(names, blob) for (names, _), blob in zip(joined, blobs, strict=True)], n_parts)
+    if "records" in left_out:
+        raise VtError(f"the records alone take more than {n_parts} files of {PART_BYTES / 2**20:.0f} MiB")
+    out.mkdir(parents=True, exist_ok=True)
+    for stale in out.glob("study-*.tar"):
+        stale.unlink()
+    files = [out / f"study-{index}.tar" for index in range(1, len(parts) + 1)]
+    for file, members in zip(files, parts, strict=True):
+        store.write_bytes(file, _tar(members), durable=False)
+    return Packed(files, sum(file.stat().st_size for file in files), sorted(left_out))
+
+
+def unpack(folder: Path, away: Path) -> None:
+    """Put the pack in `away` into `folder`; weights come as differences, which `restore_weights` makes whole.
+
+    Raises:
+        VtError: `away` holds no pack, or one that is damaged.
+    """
+    files = sorted(away.glob("study-*.tar"))
+    if not files:
+        raise VtError(f"{away}: holds no study-1.tar, as `vt study --pack` writes")
+    for file in files:
+        try:
+            with tarfile.open(file) as outer:
+                for member in outer.getmembers():
+                    blob = outer.extractfile(member)
+                    assert blob is not None
+                    with tarfile.open(fileobj=io.BytesIO(lzma.decompress(blob.read()))) as inner:
+                        inner.extractall(folder, filter="data")
+        except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
+            raise VtError(f"{file}: is damaged ({error}); copy it again") from error
+
+
+def restore_weights(study: Study, plan: Sequence[Cell], folder: Path) -> list[str]:
+    """Make whole the weights that came as differences; returns the trainings for which the start model is not there."""
+    base = base_folder(study, folder)
+    waiting = []
+    for cell in plan:
+        out = cell_folder(folder, cell.name)
+        if cell.kind is not Kind.TRAIN or not (out / _DELTA).is_file() or has_output(cell, out):
+            continue
+        if base is None:
+            waiting.append(cell.name)
+            continue
+        from videothinker.train import delta
+
+        with TemporaryDirectory(dir=out) as made:  # `unpack` makes whole folders; records and curves lie in this one
+            delta.unpack(base, out / _DELTA, Path(made) / "checkpoint")
+            for path in (Path(made) / "checkpoint").iterdir():
+                path.replace(out / path.name)
+    return waiting
+
+
+def base_folder(study: Study, folder: Path) -> Path | None:
+    """Where the start model lies; None: not here, or on a hub."""
+    path = Path(fill(study.model, {name: str(cell_folder(folder, name)) for name in placeholders(study.model)}))
+    return path if any(path.glob(f"*{_WEIGHTS}")) else None
+
+
+def _with_weights(study: Study, plan: Sequence[Cell], states: Mapping[str, State]) -> set[str]:
+    """Trainings whose weights travel."""
+    repelled_from = {cell.name for cell in plan if cell.kind is Kind.TRAIN and study.arms[cell.arm or ""].stage is Stage.BIAS}
+    needed = {need for cell in plan if states[cell.name] is not State.FINISHED for need in cell.needs}
+    first = {cell.name for cell in plan if cell.kind is Kind.TRAIN and cell.seed == study.seeds[0]}
+    return needed | first | repelled_from
+
+
+def _said(out: Path, *, weights: bool) -> Iterator[tuple[str, bytes]]:
+    """A finished cell's files without pictures and checkpoints to resume from, and without weights unless they are wanted."""
+    for path in sorted(out.rglob("*")):
+        name = path.relative_to(out)
+        wanted = not path.name.endswith(_NOT_SAID) or (weights and path.name.endswith(_WEIGHTS))
+        if path.is_file() and wanted and path.name != _DELTA and not name.parts[0].startswith("checkpoint-"):
+            yield name.as_posix(), path.read_bytes()
+
+
+def _weights(out: Path, base: Path | None) -> bytes | None:
+    """The difference to the start model, or the one that came in an earlier pack."""
+    if (out / _DELTA).is_file():
+        return (out / _DELTA).read_bytes()
+    if base is None or not any(out.glob(f"*{_WEIGHTS}")):
+        return None
+    from videothinker.train import delta
+
+    delta.pack(base, out, out / _DELTA)
+    return (out / _DELTA).read_bytes()
+
+
+def _logs(folder: Path) -> list[_Item]:
+    found = []
+    for path in sorted((folder / "logs").glob("*.std*")):
+        lines = path.read_bytes().splitlines(keepends=True)[-_LOG_LINES:]
+        found.append(_Item(f"logs/{path.name}", b"".join(lines)))
+    return found
+
+
+def _joined(batches: Sequence[tuple[str, list[_Item]]]) -> Iterator[tuple[list[str], list[_Item]]]:
+    """Neighbours together up to `_BATCH` bytes: (cells, their files)."""
+    names: list[str] = []
+    items: list[_Item] = []
+    size = 0
+    for name, more in batches:
+        n_bytes = sum(len(item.content) for item in more)
+        if items and size + n_bytes > _BATCH:
+            yield names, items
+            names, items, size = [], [], 0
+        names, items, size = [*names, name], [*items, *more], size + n_bytes
+    if items:
+        yield names, items
+
+
+def _compressed(items: Sequence[_Item]) -> bytes:
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 4, "dict_size": 2 * _BATCH}]
+    return lzma.compress(_tar(items), filters=filters)
+
+
+def _tar(items: Sequence[_Item]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for item in items:
+            info = tarfile.TarInfo(item.name)
+            info.size = len(item.content)
+            archive.addfile(info, io.BytesIO(item.content))
+    return buffer.getvalue()
+
+
+_MEMBER = 2 * tarfile.BLOCKSIZE
+"""Bytes that a tar adds to a member, at most."""
+
+
+def _parts(blobs: Sequence[tuple[list[str], bytes]], n_parts: int) -> tuple[list[list[_Item]], list[str]]:
+    """The blobs, most important first, each in the first file that it fits in; and the cells of those that fit nowhere."""
+    parts: list[list[_Item]] = []
+    room: list[int] = []
+    left_out: list[str] = []
+    for index, (names, blob) in enumerate(blobs):
+        size = len(blob) + _MEMBER
+        place = next((place for place, free in enumerate(room) if size <= free), None)
+        if place is None and len(parts) < n_parts and size <= PART_BYTES - tarfile.RECORDSIZE:
+            place = len(parts)
+            parts.append([])
+            room.append(PART_BYTES - tarfile.RECORDSIZE)
+        if place is None:
+            left_out += names
+            continue
+        parts[place].append(_Item(f"{index:04}.tar.xz", blob))
+        room[place] -= size
+    return parts, left_out
