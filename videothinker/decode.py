@@ -16,13 +16,15 @@ calls, but only in place (a graph remembers addresses); if they move, call `forg
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 from transformers import DynamicCache
 from transformers.vision_utils import get_vision_position_ids, get_vision_window_index
+
+from videothinker.vision import batch_windows
 
 _BUCKET = 32
 """Prompts are padded to a multiple of this many tokens."""
@@ -65,6 +67,18 @@ def can_decode(model: Any) -> bool:
     if model.config.model_type != "qwen2_5_vl":
         return False
     return set(model.config.get_text_config().layer_types) == {"full_attention"}
+
+
+def quicken_vision(model: Any) -> None:
+    """Let the vision tower attend in few calls and embed patches by one matrix product: the same numbers up to rounding."""
+    batch_windows(model)
+    embed = model.model.visual.patch_embed
+    embed.forward = partial(_embed_patches, embed)
+
+
+def _embed_patches(module: Any, patches: torch.Tensor) -> torch.Tensor:
+    """What the module's convolution computes, whose kernel is as large as a patch."""
+    return F.linear(patches.to(module.proj.weight.dtype), module.proj.weight.flatten(1))
 
 
 def see(
@@ -271,8 +285,7 @@ class _State:
     def run(self, logits: torch.Tensor, position: torch.Tensor, seeds: Sequence[int] | None) -> torch.Tensor:
         """Replies, (n_rows, at most max_new_tokens), padded after their end."""
         if self._seeds is not None and seeds is not None:
-            words = [[_signed(seed >> 32), _signed(seed)] for seed in seeds]
-            self._seeds.copy_(torch.tensor(words, dtype=torch.int32).T[..., None])
+            self._seeds.copy_(seed_words(seeds))
         if self._graphs and self._graph is None:
             self._start(logits, position)
             self._capture()
@@ -313,11 +326,7 @@ class _State:
         """Exponential noise, (n_rows, V); with seeds a hash of seed, step and token."""
         if self._seeds is None:
             return torch.empty_like(like).exponential_()
-        n_tokens = like.size(1)
-        number = torch.arange(n_tokens, dtype=torch.int32, device=self.device) + self._count.int() * n_tokens
-        bits = _mixed(_mixed(number * _GOLDEN ^ self._seeds[0]) ^ self._seeds[1])
-        uniform = ((bits >> 9 & 0x7FFFFF) * 2 + 1).float() * 2.0**-24  # odd multiples of 2**-24: neither 0 nor 1
-        return -uniform.log()
+        return hashed_noise(self._seeds, self._count, like.size(1))
 
     def _step(self) -> None:
         """Feed the last token of every row and choose the next; everything in place, so that a graph can replay it."""
@@ -366,6 +375,19 @@ class _State:
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may go on
             self._step()
         self._graph = graph
+
+
+def seed_words(seeds: Sequence[int]) -> torch.Tensor:
+    """Seeds, 0 to 2**64 - 1, as `hashed_noise` takes them: (2, n_rows, 1) int32."""
+    return torch.tensor([[_signed(seed >> 32), _signed(seed)] for seed in seeds], dtype=torch.int32).T[..., None]
+
+
+def hashed_noise(words: torch.Tensor, step: torch.Tensor, n_tokens: int) -> torch.Tensor:
+    """Exponential noise, (n_rows, n_tokens), for token `step` (1,) of each reply: a hash of seed, step and token."""
+    number = torch.arange(n_tokens, dtype=torch.int32, device=words.device) + step.int() * n_tokens
+    bits = _mixed(_mixed(number * _GOLDEN ^ words[0]) ^ words[1])
+    uniform = ((bits >> 9 & 0x7FFFFF) * 2 + 1).float() * 2.0**-24  # odd multiples of 2**-24: neither 0 nor 1
+    return -uniform.log()
 
 
 def _normed(module: Any, states: torch.Tensor) -> torch.Tensor:

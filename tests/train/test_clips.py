@@ -1,6 +1,5 @@
 """A prompt's clip reaches the model whole, once, and at its place in time; what cannot be seen is refused."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,9 @@ from train.trainers import write_clip
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from videothinker.errors import VtError
+from videothinker.frames import read_clip
 from videothinker.train import clips
-from videothinker.train.clips import PromptEncoder, batch_inputs, share_vision
+from videothinker.train.clips import PromptEncoder, scoring_inputs, share_vision, showing
 
 
 @pytest.fixture
@@ -31,20 +31,55 @@ def test_a_clip_shared_by_many_prompts_is_decoded_once(
 ) -> None:
     reads = []
     monkeypatch.setattr(
-        clips, "read_clip", lambda path, read=clips.read_clip, **kwargs: reads.append(path) or read(path, **kwargs)
+        clips, "cached_clip", lambda path, read=clips.cached_clip, **kwargs: reads.append(path) or read(path, **kwargs)
     )
     a, b = str(assets / "clip0.mp4"), str(assets / "clip1.mp4")
-    encoded = encode([(a, "one"), (b, "one"), (a, "one"), (a, "one")])
-    assert [path.name for path in reads] == ["clip0.mp4", "clip1.mp4"]
+    encode.expect([b], 8)
+    encoded = encode([(a, "one"), (b, "one"), (a, "two"), (a, "one")])
+    assert sorted(path.name for path in reads) == ["clip0.mp4", "clip1.mp4"]
+    assert len(encoded.clips) == 2
     assert encoded.rows == [0, 1, 0, 0]
-    assert encoded.prompt_ids[0] == encoded.prompt_ids[2] != encoded.prompt_ids[1]
+    assert encoded.prompt_ids[0] == encoded.prompt_ids[3] != encoded.prompt_ids[1]
+    assert encoded.prompt_ids[0] != encoded.prompt_ids[2]
+
+
+def test_clips_expected_and_never_asked_for_do_not_pile_up(encode: PromptEncoder, assets: Path, tmp_path: Path) -> None:
+    encode.expect([str(tmp_path / f"none{i}.mp4") for i in range(5)], 2)
+    assert list(encode._coming) == [str(tmp_path / "none3.mp4"), str(tmp_path / "none4.mp4")]
+    assert len(encode([(str(assets / "clip0.mp4"), "?")]).clips) == 1
+
+
+def test_tokens_and_patches_are_the_processors_own(encode: PromptEncoder, assets: Path) -> None:
+    """Clips of different sizes in one batch against the processor, called for one prompt at a time."""
+    prompts = [(str(assets / f"clip{i}.mp4"), "what happens?" * i) for i in (2, 0, 1)]
+    encoded = encode(prompts)
+    for (path, text), ids, row in zip(prompts, encoded.prompt_ids, encoded.rows, strict=True):
+        clip = read_clip(path, n_frames=4, max_pixels=12 * 784)
+        chat = encode.processor.apply_chat_template(
+            [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": text}]}],
+            tokenize=False,
+            add_generation_prompt=True,
+        )
+        theirs = encode.processor(
+            text=[chat],
+            videos=[clip.frames],
+            video_metadata=[clip.metadata()],
+            do_sample_frames=False,
+            size={"shortest_edge": 4 * 784, "longest_edge": 12 * 784},
+            return_tensors="pt",
+        )
+        ours = encoded.clips[row]
+        assert ids == theirs["input_ids"][0].tolist()
+        assert torch.equal(ours.patches, theirs["pixel_values_videos"])
+        assert list(ours.grid) == theirs["video_grid_thw"][0].tolist()
+        assert ours.seconds_per_pair == pytest.approx(float(theirs["second_per_grid_ts"][0]))
 
 
 def test_a_clip_keeps_its_time_and_its_pixels(encode: PromptEncoder, assets: Path) -> None:
     """8 frames at 5 a second, 4 of them fed: a pair of frames spans 2 * (8 / 5) / 4 = 0.8 s."""
     clip = encode([(str(assets / "clip0.mp4"), "?")]).clips[0]
     assert clip.seconds_per_pair == pytest.approx(0.8)
-    assert clip.grid.tolist() == [2, 4, 6]
+    assert clip.grid == (2, 4, 6)
     assert clip.n_tokens(merge=2) == 12
     plain = plain_scores.video_inputs(encode.processor, assets / "clip0.mp4")
     assert torch.equal(clip.patches, plain["pixel_values_videos"])
@@ -66,49 +101,53 @@ def test_a_template_that_leaves_the_clip_out_is_refused(encode: PromptEncoder, a
         encode([(str(assets / "clip0.mp4"), "?")])
 
 
-def test_a_row_without_its_video_tokens_is_not_scored(encode: PromptEncoder, assets: Path) -> None:
+def test_a_row_without_its_video_tokens_is_not_scored(encode: PromptEncoder, model: Any, assets: Path) -> None:
     encoded = encode([(str(assets / "clip0.mp4"), "?")])
     ids = torch.tensor(encoded.prompt_ids)
+    mask = torch.ones_like(ids)
     with pytest.raises(VtError, match=r"hold \[0\] video tokens, their clips make \[12\]"):
-        batch_inputs(encoded.clips, torch.zeros_like(ids), encode.video_token, encode.merge)
-    assert batch_inputs(encoded.clips, ids, encode.video_token, encode.merge)["mm_token_type_ids"].sum() == 2 * 12
+        scoring_inputs(model.config, encoded.clips, [0], torch.zeros_like(ids), mask)
+    positions = scoring_inputs(model.config, encoded.clips, [0], ids, mask)["position_ids"]
+    assert (positions[0] != positions[1]).sum() > 0, "a clip's rows are not its time"
 
 
-def forward(model: Any, encode: PromptEncoder, paths: list[str]) -> torch.Tensor:
+def forward(model: Any, encode: PromptEncoder, paths: list[str], *, shared: bool) -> torch.Tensor:
     encoded = encode([(path, "?") for path in paths])
     width = max(map(len, encoded.prompt_ids))
     pad = encode.processor.tokenizer.pad_token_id
     ids = torch.tensor([[pad] * (width - len(row)) + row for row in encoded.prompt_ids])
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in encoded.prompt_ids])
-    inputs = batch_inputs([encoded.clips[row] for row in encoded.rows], ids, encode.video_token, encode.merge)
-    logits: torch.Tensor = model(input_ids=ids, attention_mask=mask, **inputs).logits
+    if shared:
+        inputs = scoring_inputs(model.config, encoded.clips, encoded.rows, ids, mask)
+        with showing(encoded.clips, encoded.rows):
+            logits: torch.Tensor = model(input_ids=ids, attention_mask=mask, **inputs).logits
+    else:
+        clips = [encoded.clips[row] for row in encoded.rows]
+        logits = model(
+            input_ids=ids,
+            attention_mask=mask,
+            pixel_values_videos=torch.cat([clip.patches for clip in clips]),
+            video_grid_thw=torch.tensor([clip.grid for clip in clips]),
+            second_per_grid_ts=torch.tensor([clip.seconds_per_pair for clip in clips]),
+            mm_token_type_ids=2 * (ids == model.config.video_token_id).int(),
+        ).logits
     return logits.masked_fill(mask[..., None] == 0, 0.0)
 
 
 def test_sharing_the_vision_tower_changes_neither_values_nor_gradients(model: Any, encode: PromptEncoder, assets: Path) -> None:
     a, b = str(assets / "clip0.mp4"), str(assets / "clip2.mp4")
     batch = [a, b, a, a, b]
-    encoded_clips = []
+    n_patches = []
     visual = model.model.visual
-    visual.register_forward_pre_hook(lambda _m, args, kwargs: encoded_clips.append(len(kwargs["grid_thw"])), with_kwargs=True)
+    visual.register_forward_pre_hook(lambda _m, args, kwargs: n_patches.append(len(args[0])), with_kwargs=True)
+    share_vision(model)
     results = []
     for shared in (False, True):
-        if shared:
-            share_vision(model)
         model.zero_grad()
-        logits = forward(model, encode, batch)
+        logits = forward(model, encode, batch, shared=shared)
         logits.square().mean().backward()
         results.append((logits.detach(), visual.patch_embed.proj.weight.grad.clone()))
-    assert encoded_clips == [5, 2]
+    small, large = 2 * 4 * 6, 2 * 6 * 8
+    assert n_patches == [3 * small + 2 * large, small + large]
     assert torch.allclose(results[0][0], results[1][0], atol=1e-5)
     assert torch.allclose(results[0][1], results[1][1], rtol=1e-3, atol=1e-7)
-
-
-def test_two_clips_of_one_size_are_told_apart(model: Any, encode: PromptEncoder, assets: Path, tmp_path: Path) -> None:
-    other = write_clip(tmp_path / "other.mp4", 56, 84, 200)
-    twin = Path(shutil.copy(assets / "clip0.mp4", tmp_path / "twin.mp4"))
-    share_vision(model)
-    with torch.no_grad():
-        logits = forward(model, encode, [str(assets / "clip0.mp4"), str(other), str(twin)])
-    assert torch.allclose(logits[0], logits[2], atol=1e-5)
-    assert not torch.allclose(logits[0], logits[1], atol=1e-3)

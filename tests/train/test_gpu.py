@@ -7,14 +7,15 @@ import pytest
 import torch
 from train.trainers import make_trainer, rows, stage
 
-from videothinker.train.sampling import Sampler, _Decoder
+from videothinker.decode import _State
+from videothinker.train.sampling import Sampler
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
 def replies(trainer: Any, sampler: Sampler, assets: Path) -> list[list[int]]:
-    ids, _, fields = trainer._tokenize_prompts([row["prompt"] for row in rows(assets, 5)])
-    return sampler.sample(trainer.model, ids, fields)
+    ids, _, _ = trainer._tokenize_prompts([row["prompt"] for row in rows(assets, 5)])
+    return sampler.sample(trainer.model, ids, trainer._clips["train"], trainer._rows.squeeze(1).tolist())
 
 
 def nearly_greedy(trainer: Any) -> Sampler:
@@ -29,9 +30,7 @@ def test_the_graph_writes_what_plain_steps_write_before_and_after_an_update(
 ) -> None:
     captured = []
     monkeypatch.setattr(torch.Tensor, "exponential_", lambda noise: noise.fill_(1.0))  # bfloat16 ties: the first one wins
-    monkeypatch.setattr(
-        _Decoder, "_capture", lambda self, capture=_Decoder._capture: (capture(self), captured.append(self._graph))
-    )
+    monkeypatch.setattr(_State, "_capture", lambda self, capture=_State._capture: (capture(self), captured.append(self._graph)))
     trainer = make_trainer(assets, tmp_path, stage("grpo", "model.precision=bf16", *overrides))
     graph = nearly_greedy(trainer)
     before = replies(trainer, graph, assets)
@@ -43,7 +42,8 @@ def test_the_graph_writes_what_plain_steps_write_before_and_after_an_update(
                 parameter.add_(0.2 * torch.randn_like(parameter))
     after = replies(trainer, graph, assets)
     assert before != after
-    monkeypatch.setattr(_Decoder, "_capture", lambda self: None)
+    assert len(captured) == 1, "a second batch of the same shape uses the first's graph"
+    monkeypatch.setattr(_State, "_capture", lambda self: None)
     plain = nearly_greedy(trainer)
     assert replies(trainer, plain, assets) == after
 

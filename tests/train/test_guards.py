@@ -15,6 +15,7 @@ from videothinker.errors import VtError
 from videothinker.train import tiny
 from videothinker.train.cdpo import CLIP_SLOT, CDPOTrainer
 from videothinker.train.checkpoint import check_reference, find_checkpoint, load_full, weights_hash
+from videothinker.train.clips import share_vision
 from videothinker.train.stages import Objective
 
 
@@ -30,6 +31,7 @@ def rescored(trainer: Any, batch: dict[str, Any], model: Any) -> torch.Tensor:
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
     mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
     add_fused_lm_head(model, temperature=trainer.temperature)
+    share_vision(model)
     with torch.no_grad():
         clips = {CLIP_SLOT: batch[CLIP_SLOT]}
         found = trainer._get_per_token_logps_and_entropies(model, ids, mask, batch["completion_ids"].size(1), **clips)

@@ -17,10 +17,19 @@ from trl import GRPOTrainer
 from trl.models.utils import prepare_deepspeed, prepare_fsdp
 from trl.trainer.utils import add_fused_lm_head, use_adapter
 
+from videothinker.decode import quicken_vision
 from videothinker.errors import VtError
 from videothinker.train import rewards
 from videothinker.train.checkpoint import ADAPTER
-from videothinker.train.clips import VIDEO, ClipTensors, PromptEncoder, bare, batch_inputs, share_vision
+from videothinker.train.clips import (
+    ClipTensors,
+    PromptEncoder,
+    bare,
+    generation_inputs,
+    scoring_inputs,
+    share_vision,
+    showing,
+)
 from videothinker.train.loss import SIGN, exact_kl, k3, mean_over_replies, rows_to_repel, sampled_divergence
 from videothinker.train.sampling import Sampler
 from videothinker.train.stages import KL, Objective, Reference, RepelOn
@@ -77,7 +86,7 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._policy_logps: torch.Tensor | None = None
         self._hidden: torch.Tensor | None = None
         self._compared = objective.reference is Reference.START
-        share_vision(bare(self.model))
+        _prepare_vision(bare(self.model))
         if isinstance(reference, Path):
             self._load_reference_adapter(reference)
         elif reference is not None:
@@ -92,7 +101,7 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _prepare_reference(self, reference: Any) -> Any:
         """The reference, frozen and placed as TRL places its own: sharded where the policy is, on this device elsewhere."""
         reference.requires_grad_(False).eval()
-        share_vision(reference)
+        _prepare_vision(reference)
         add_fused_lm_head(reference, temperature=self.temperature)
         if self.is_deepspeed_enabled:
             return prepare_deepspeed(reference, self.accelerator)
@@ -126,7 +135,7 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def fed(self) -> dict[str, Any]:
         """What the last prompts really held: frames, their size in pixels, video tokens, seconds between pairs of frames."""
         clip = self._clips["train"][0]
-        pairs, height, width = clip.grid.tolist()
+        pairs, height, width = clip.grid
         sizes = self._encode.processor.video_processor
         return {
             "n_frames": pairs * sizes.temporal_patch_size,
@@ -137,35 +146,33 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
         }
 
     def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
-        encoded = self._encode([_clip_and_text(prompt) for prompt in prompts])
-        device = self.accelerator.device
-        clips = [clip._replace(patches=clip.patches.to(device), grid=clip.grid.to(device)) for clip in encoded.clips]
-        self._clips[self._mode] = clips
+        encoded = self._encode([_clip_and_text(prompt) for prompt in prompts], self.accelerator.device)
+        self._clips[self._mode] = encoded.clips
         self._rows = torch.tensor(encoded.rows).unsqueeze(1)
-        fields = {
-            "pixel_values_videos": torch.cat([clips[row].patches for row in encoded.rows]),
-            "video_grid_thw": torch.stack([clips[row].grid for row in encoded.rows]),
-            "second_per_grid_ts": torch.tensor([clips[row].seconds_per_pair for row in encoded.rows]),
-            "mm_token_type_ids": [[VIDEO * (token == self._encode.video_token) for token in ids] for ids in encoded.prompt_ids],
-        }
-        return encoded.prompt_ids, None, fields
+        return encoded.prompt_ids, None, {}
 
     def _generate_single_turn(self, prompt_ids: Any, images: Any, multimodal_fields: Any, *args: Any, **kwargs: Any) -> Any:
-        if self.sampler is None:
-            return super()._generate_single_turn(prompt_ids, images, multimodal_fields, *args, **kwargs)
-        return self.sampler.sample(self.accelerator.unwrap_model(self.model), prompt_ids, multimodal_fields), None
+        clips, rows = self._clips[self._mode], self._rows.squeeze(1).tolist()
+        if self.sampler is not None:
+            return self.sampler.sample(self.accelerator.unwrap_model(self.model), prompt_ids, clips, rows), None
+        fields = generation_inputs(clips, rows, prompt_ids, self._encode.video_token)
+        with showing(clips, rows):
+            return super()._generate_single_turn(prompt_ids, images, fields, *args, **kwargs)
 
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, logits_to_keep: int, *args: Any, **kwargs: Any
     ) -> Any:
         if kwargs.get(CLIP_SLOT) is None:  # the old log-probabilities, asked for before the batch is put together
             kwargs[CLIP_SLOT] = self._rows
-        clips = self._clips[self._mode]
+        every, config = self._clips[self._mode], bare(self.accelerator.unwrap_model(model)).config
 
         def with_clips(**inputs: Any) -> Any:
-            rows = inputs.pop(CLIP_SLOT).squeeze(1).tolist()
-            seen = batch_inputs([clips[row] for row in rows], inputs["input_ids"], self._encode.video_token, self._encode.merge)
-            return model(**inputs, **seen)
+            numbers = inputs.pop(CLIP_SLOT).squeeze(1).tolist()
+            place = {number: i for i, number in enumerate(sorted(set(numbers)))}
+            clips, rows = [every[number] for number in place], [place[number] for number in numbers]
+            seen = scoring_inputs(config, clips, rows, inputs["input_ids"], inputs["attention_mask"])
+            with showing(clips, rows):
+                return model(**inputs, **seen)
 
         with self._catching_hidden_states(model, logits_to_keep):
             scored = super()._get_per_token_logps_and_entropies(
@@ -313,6 +320,11 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
         model = model or self.model
         saved = AutoModelForImageTextToText.from_pretrained(resume_from_checkpoint, dtype=model.dtype)
         model.load_state_dict(saved.state_dict())
+
+
+def _prepare_vision(model: Any) -> None:
+    share_vision(model)
+    quicken_vision(model)
 
 
 def _clip_and_text(prompt: list[dict[str, Any]]) -> tuple[str, str]:

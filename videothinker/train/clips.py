@@ -1,17 +1,26 @@
 """Prompts with a clip as the model takes them: token ids, and each distinct clip's patches once.
 
-All replies to a question share its clip. Stock TRL decodes, sizes and encodes it once a reply; here a clip is read once, and
-the vision tower sees it once a forward pass (`share_vision`), with the same numbers and the same gradient.
+All replies to a question share its clip. Stock TRL decodes, sizes and encodes it once a reply; here a clip is read once, in
+threads and before its step where the order of questions is known, and the vision tower sees it once a forward pass
+(`share_vision`), with the same numbers and the same gradient.
 """
 
-from collections.abc import Callable, Sequence
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from videothinker.clips import ClipCache, cached_clip
+from videothinker.decode import see, token_positions
 from videothinker.errors import VtError
-from videothinker.frames import Clip, ClipError, read_clip
+from videothinker.frames import Clip, ClipError
 
 VIDEO = 2
 """How `mm_token_type_ids` marks a video token; text is 0."""
@@ -22,14 +31,14 @@ class ClipTensors(NamedTuple):
 
     patches: torch.Tensor
     """(t * h * w, channels * 2 * 14 * 14) float32."""
-    grid: torch.Tensor
-    """(3,) int64: t pairs of frames, h and w in patches."""
+    grid: tuple[int, int, int]
+    """t pairs of frames, h and w in patches."""
     seconds_per_pair: float
     """Time between two pairs of frames; places them on the model's temporal axis."""
 
     def n_tokens(self, merge: int) -> int:
         """Video tokens in the prompt: 2x2 patches make one at `merge` 2."""
-        return int(self.grid.prod()) // merge**2
+        return math.prod(self.grid) // merge**2
 
 
 class Encoded(NamedTuple):
@@ -43,85 +52,129 @@ class Encoded(NamedTuple):
 
 
 class PromptEncoder:
-    """Turns prompts into `Encoded`: `n_frames` evenly spread frames of at most `max_pixels` pixels each."""
+    """Turns prompts into `Encoded`: `n_frames` evenly spread frames of at most `max_pixels` pixels each.
 
-    def __init__(self, processor: Any, *, n_frames: int, max_pixels: int, video_token: int) -> None:
+    cache: where decoded frames are kept, as `vt diagnose` keeps them; None: nowhere.
+    """
+
+    def __init__(
+        self, processor: Any, *, n_frames: int, max_pixels: int, video_token: int, cache: ClipCache | None = None
+    ) -> None:
         self.processor = processor
         self.video_token = video_token
         self.merge = int(processor.video_processor.merge_size)
-        self._n_frames = n_frames
+        self._n_frames, self._max_pixels, self._cache = n_frames, max_pixels, cache
         shortest = processor.video_processor.size["shortest_edge"]
         self._size = {"shortest_edge": min(shortest, max_pixels), "longest_edge": max_pixels}
+        n_local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        self._threads = ThreadPoolExecutor(max(1, min(8, (os.cpu_count() or 1) // n_local)), thread_name_prefix="clips")
+        self._coming: dict[str, Future[Clip]] = {}
 
-    def __call__(self, prompts: Sequence[tuple[str, str]]) -> Encoded:
-        """Encode (clip path, text) pairs; a pair that recurs is decoded once.
+    def expect(self, paths: Iterable[str], at_most: int) -> None:
+        """Begin to read clips that will be asked for; of those that were not, only the last `at_most` are kept."""
+        for path in paths:
+            if path not in self._coming:
+                self._coming[path] = self._threads.submit(self._read, Path(path))
+        while len(self._coming) > at_most:
+            self._coming.pop(next(iter(self._coming))).cancel()
+
+    def __call__(self, prompts: Sequence[tuple[str, str]], device: torch.device | str = "cpu") -> Encoded:
+        """Encode (clip path, text) pairs; a clip that recurs is read once, a pair that recurs is tokenised once.
+
+        The patches are made and left on `device`.
 
         Raises:
             VtError: a clip cannot be read, or the checkpoint's chat template leaves it out.
         """
+        paths = list(dict.fromkeys(path for path, _ in prompts))
+        self.expect(paths, len(self._coming) + len(paths))
+        reading = [self._coming.pop(path) for path in paths]
+        clips = self._cut([future.result() for future in reading], device)
+        clip_of = {path: i for i, path in enumerate(paths)}
         distinct = list(dict.fromkeys(prompts))
-        encoded = {prompt: self._encode(*prompt) for prompt in distinct}
-        return Encoded(
-            [encoded[prompt][0] for prompt in prompts],
-            [encoded[prompt][1] for prompt in distinct],
-            [distinct.index(prompt) for prompt in prompts],
-        )
-
-    def _encode(self, path: str, text: str) -> tuple[list[int], ClipTensors]:
-        clip = self._read(Path(path))
-        content = [{"type": "video"}, {"type": "text", "text": text}]
-        chat = self.processor.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )
-        inputs = self.processor(
-            text=[chat],
-            videos=[clip.frames],
-            video_metadata=[clip.metadata()],
-            do_sample_frames=False,
-            size=self._size,
-            cap_pixels_per_frame=False,
-            return_tensors="pt",
-        )
-        tensors = ClipTensors(
-            inputs["pixel_values_videos"], inputs["video_grid_thw"][0], float(inputs["second_per_grid_ts"][0])
-        )
-        ids: list[int] = inputs["input_ids"][0].tolist()
-        if ids.count(self.video_token) != tensors.n_tokens(self.merge):
-            raise VtError(
-                f"{path}: the prompt has {ids.count(self.video_token)} video tokens, its clip makes"
-                f" {tensors.n_tokens(self.merge)}; the checkpoint's chat template does not place the clip as Qwen2.5-VL's does"
-            )
-        return ids, tensors
+        ids = dict(zip(distinct, self._tokenise([(path, text, clips[clip_of[path]]) for path, text in distinct]), strict=True))
+        return Encoded([ids[prompt] for prompt in prompts], clips, [clip_of[path] for path, _ in prompts])
 
     def _read(self, path: Path) -> Clip:
         try:
-            clip = read_clip(path, n_frames=self._n_frames)
+            clip = cached_clip(path, n_frames=self._n_frames, max_pixels=self._max_pixels, cache=self._cache)
         except ClipError as error:
             raise VtError(f"{error}; training needs every clip, see the manifest's missing_videos") from error
         if len(clip.indices) < self._n_frames:
             raise VtError(f"{path}: has {clip.n_total} frames, data.n_frames asks for {self._n_frames}")
         return clip
 
+    def _cut(self, clips: Sequence[Clip], device: torch.device | str) -> list[ClipTensors]:
+        """Size the clips and cut them into patches, all of one size at once."""
+        video = self.processor.video_processor
+        inputs = video(
+            videos=[torch.from_numpy(clip.frames).to(device).permute(0, 3, 1, 2) for clip in clips],
+            video_metadata=[clip.metadata() for clip in clips],
+            do_sample_frames=False,
+            size=self._size,
+            cap_pixels_per_frame=False,
+            return_tensors="pt",
+        )
+        grids = inputs["video_grid_thw"].tolist()
+        parts = inputs["pixel_values_videos"].split([math.prod(grid) for grid in grids])
+        pair = video.temporal_patch_size
+        return [
+            ClipTensors(patches, tuple(grid), pair * clip.n_total / (len(clip.indices) * clip.fps))
+            for patches, grid, clip in zip(parts, grids, clips, strict=True)
+        ]
 
-def batch_inputs(
-    clips: Sequence[ClipTensors], input_ids: torch.Tensor, video_token: int, merge: int
+    def _tokenise(self, prompts: Sequence[tuple[str, str, ClipTensors]]) -> list[list[int]]:
+        place = self.processor.video_token
+        texts = []
+        for _, text, clip in prompts:
+            content = [{"type": "video"}, {"type": "text", "text": text}]
+            chat = self.processor.apply_chat_template(
+                [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+            )
+            texts.append(chat.replace(place, place * clip.n_tokens(self.merge)))
+        found: list[list[int]] = self.processor.tokenizer(texts)["input_ids"]
+        for ids, (path, _, clip) in zip(found, prompts, strict=True):
+            if (n := ids.count(self.video_token)) != (wanted := clip.n_tokens(self.merge)):
+                raise VtError(
+                    f"{path}: the prompt has {n} video tokens, its clip makes {wanted}; the checkpoint's chat template does not"
+                    " place the clip as Qwen2.5-VL's does"
+                )
+        return found
+
+
+def generation_inputs(
+    clips: Sequence[ClipTensors], rows: Sequence[int], prompt_ids: Sequence[Sequence[int]], video_token: int
+) -> dict[str, Any]:
+    """What `generate` is given beside token ids, inside `showing`: a row a prompt, but each clip's patches once."""
+    return {
+        "pixel_values_videos": torch.cat([clip.patches for clip in clips]),
+        "video_grid_thw": torch.tensor([clips[row].grid for row in rows]),
+        "second_per_grid_ts": torch.tensor([clips[row].seconds_per_pair for row in rows]),
+        "mm_token_type_ids": [[VIDEO * (token == video_token) for token in ids] for ids in prompt_ids],
+    }
+
+
+def scoring_inputs(
+    config: Any, clips: Sequence[ClipTensors], rows: Sequence[int], input_ids: torch.Tensor, attention_mask: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """What Qwen2.5-VL's forward needs beside `input_ids` (B, T), one clip a row, on the same device.
+    """What the model's forward needs beside ids and mask (B, T) to score rows about `clips[row]`, each clip's patches once.
 
-    `mm_token_type_ids` is rebuilt from the ids, whatever padding they got: without it positions fall back to plain text's.
+    The model must share its vision, and run inside `showing(clips, rows)`. Positions are worked out from the ids, whatever
+    padding they got: without them they fall back to plain text's.
 
     Raises:
         VtError: a row does not hold exactly its clip's video tokens; scored so, it would be scored unseen.
     """
-    is_video = input_ids == video_token
-    found, expected = is_video.sum(1).tolist(), [clip.n_tokens(merge) for clip in clips]
+    found = (input_ids == config.video_token_id).sum(1).tolist()
+    expected = [clips[row].n_tokens(config.vision_config.spatial_merge_size) for row in rows]
     if found != expected:
         raise VtError(f"the scored rows hold {found} video tokens, their clips make {expected}: they would be scored unseen")
+    device = input_ids.device
+    grids = torch.tensor([clips[row].grid for row in rows]).to(device)
+    seconds = torch.tensor([clips[row].seconds_per_pair for row in rows]).to(device)
     return {
         "pixel_values_videos": torch.cat([clip.patches for clip in clips]),
-        "video_grid_thw": torch.stack([clip.grid for clip in clips]),
-        "second_per_grid_ts": torch.tensor([clip.seconds_per_pair for clip in clips], device=input_ids.device),
-        "mm_token_type_ids": VIDEO * is_video.int(),
+        "position_ids": token_positions(config, input_ids, attention_mask, grids, seconds)[0],
     }
 
 
@@ -130,33 +183,35 @@ def bare(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def share_vision(model: Any) -> None:
-    """Let the model's vision tower encode each distinct clip of a batch once.
+_Shown = tuple[Sequence[ClipTensors], Sequence[int]]
+_shown: ContextVar[_Shown | None] = ContextVar("shown", default=None)
 
-    `model` is a Qwen2.5-VL for generation, before PEFT or a parallel wrapper goes around it. Clips are told apart by content,
-    so nothing has to be passed along, and it holds in generation, scoring and training alike.
+
+@contextmanager
+def showing(clips: Sequence[ClipTensors], rows: Sequence[int]) -> Iterator[None]:
+    """Tell models that share their vision which clips they are given, and of which of them each row of the batch is."""
+    token = _shown.set((clips, rows))
+    try:
+        yield
+    finally:
+        _shown.reset(token)
+
+
+def share_vision(model: Any) -> None:
+    """Let the model's vision tower encode each clip of a batch once, inside `showing`; elsewhere nothing changes.
+
+    `model` is a Qwen2.5-VL for generation, before PEFT or a parallel wrapper goes around it.
     """
     inner = model.model
-    encode: Callable[..., Any] = inner.get_video_features
+    encode = inner.get_video_features
 
-    def shared(pixel_values_videos: torch.Tensor, video_grid_thw: torch.Tensor, **kwargs: Any) -> Any:
-        clips = torch.split(pixel_values_videos, video_grid_thw.prod(-1).tolist())
-        firsts, rows = _distinct(clips, video_grid_thw)
-        output = encode(torch.cat([clips[i] for i in firsts]), video_grid_thw[firsts], **kwargs)
-        output.pooler_output = tuple(output.pooler_output[row] for row in rows)
-        return output
+    def shared(pixel_values_videos: torch.Tensor, video_grid_thw: torch.Tensor | None = None, **kwargs: Any) -> Any:
+        shown = _shown.get()
+        if shown is None:
+            return encode(pixel_values_videos, video_grid_thw, **kwargs)
+        clips, rows = shown
+        patches = torch.split(pixel_values_videos, [len(clip.patches) for clip in clips])
+        seen = see(model, patches, [clip.grid for clip in clips], [clip.seconds_per_pair for clip in clips])
+        return BaseModelOutputWithPooling(pooler_output=tuple(seen[row].features for row in rows))
 
     inner.get_video_features = shared
-
-
-def _distinct(clips: Sequence[torch.Tensor], grids: torch.Tensor) -> tuple[list[int], list[int]]:
-    """Index of each distinct clip's first copy, and for every clip which of these it is."""
-    firsts: list[int] = []
-    rows = []
-    for i, clip in enumerate(clips):
-        same = (n for n, j in enumerate(firsts) if torch.equal(grids[i], grids[j]) and torch.equal(clip, clips[j]))
-        row = next(same, len(firsts))
-        if row == len(firsts):
-            firsts.append(i)
-        rows.append(row)
-    return firsts, rows
