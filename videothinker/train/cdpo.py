@@ -30,6 +30,7 @@ from videothinker.train.clips import (
     share_vision,
     showing,
 )
+from videothinker.train.hold import Hold
 from videothinker.train.loss import SIGN, exact_kl, k3, mean_over_replies, rows_to_repel, sampled_divergence
 from videothinker.train.sampling import Sampler
 from videothinker.train.stages import KL, Objective, Reference, RepelOn
@@ -54,7 +55,7 @@ class Completion(NamedTuple):
 
 
 class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
-    """GRPO whose loss gains one term: sign * repulsion * divergence(policy, frozen reference).
+    """GRPO whose loss gains one term: sign * repulsion * divergence(policy, frozen reference), the repulsion given or held.
 
     That term, added in `_compute_loss`, is the only change of the objective; TRL's own KL stays off (beta 0). Every other
     override lets each reply be scored with its clip. Every prompt has exactly one clip.
@@ -77,6 +78,8 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
             raise VtError(f"objective.repulsion = {objective.repulsion} {want} reference")
         super().__init__(*args, **kwargs)
         self.objective = objective
+        self.hold = Hold(objective.repulsion, objective.hold_at)
+        self.add_callback(self.hold)
         self.completions: list[Completion] = []
         self.sampler: Sampler | None = None
         self._encode = encode
@@ -272,7 +275,7 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._compare_once(log_ratio.detach(), mask)
         self._log_divergence(log_ratio.detach(), tokens.detach(), mask)
         share = self.current_gradient_accumulation_steps if mode == "train" else 1.0
-        return loss + SIGN[self.objective.direction] * self.objective.repulsion * distance / share
+        return loss + SIGN[self.objective.direction] * self.hold.weight * distance / share
 
     def _divergence(self, log_ratio: torch.Tensor, mask: torch.Tensor, inputs: dict[str, Any]) -> torch.Tensor:
         """The chosen form at every token, (B, T)."""
@@ -302,7 +305,10 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
         clamped = torch.zeros_like(nats) if exact else (log_ratio.abs() >= clamp).float()
         everyone = torch.ones(len(mask), device=mask.device)
         means = torch.stack([mean_over_replies(values, mask, everyone) for values in (nats, clamped)])
-        for name, value in zip(("kl", "clamped_share"), self.accelerator.reduce(means, reduction="mean").tolist(), strict=True):
+        divergence, share = self.accelerator.reduce(means, reduction="mean").tolist()
+        if self._mode == "train":
+            self.hold.measure(divergence)
+        for name, value in (("kl", divergence), ("clamped_share", share), ("repulsion", self.hold.weight)):
             self._metrics[self._mode][name].append(value)
 
     # Resuming

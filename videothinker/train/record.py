@@ -32,6 +32,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     kl: float | None
     """Divergence between policy and reference, nats: k3 (also where the loss takes the bounded form), or exact; averaged as in
     the loss, over each reply's tokens and then over replies."""
+    repulsion: float | None = None
+    """Weight of the divergence in the loss: constant, or what `objective.hold_at` has made of it."""
     clamped_share: float | None
     """Share of tokens whose log-ratio reached kl_clamp; there the divergence has no gradient."""
     zero_advantage_share: float | None
@@ -55,6 +57,7 @@ _SOURCES = {
     "accuracy": "rewards/accuracy/mean",
     "format": "rewards/format/mean",
     "kl": "kl",
+    "repulsion": "repulsion",
     "clamped_share": "clamped_share",
     "zero_advantage_share": "frac_reward_zero_std",
     "entropy": "entropy",

@@ -106,6 +106,9 @@ class Objective(msgspec.Struct, frozen=True, kw_only=True):
 
     repulsion: NotNegative = 0.0
     """|beta|; paper: 0.01 for CDPO, 0 otherwise. 0.003 to 0.03 was stable, from 0.1 on k3 collapses (docs/training.md)."""
+    hold_at: AboveZero | None = None
+    """Adapt the repulsion so that the divergence stays at this multiple of the start model's, `repulsion` being where it begins
+    (`hold.py`); None: constant, as in the paper."""
     direction: Direction = Direction.REPEL
     reference: Reference = Reference.BIAS
     kl: KL = KL.K3
@@ -283,6 +286,11 @@ def _contradictions(config: StageConfig, command: Stage) -> Iterator[str]:
         yield "objective.repulsion = 0: then this is the baseline, `vt train grpo`; the paper's value is 0.01"
     if config.stage is not Stage.CDPO and config.objective.repulsion != 0:
         yield f"objective.repulsion = {config.objective.repulsion}: only `vt train cdpo` has a reference to repel from"
+    if config.objective.hold_at is not None:
+        if not config.needs_reference or config.objective.direction is not Direction.REPEL:
+            yield "objective.hold_at: only a repulsion is adapted; choose stage cdpo and direction repel, or leave it out"
+        elif config.objective.reference is Reference.START:
+            yield "objective.hold_at: the start model does not diverge from itself, so there is nothing to take a multiple of"
     rows, group = config.rollouts.rows_per_forward, config.rollouts.n_replies
     if rows is not None and group % rows:
         yield f"rollouts.rows_per_forward = {rows}: does not divide rollouts.n_replies = {group}"

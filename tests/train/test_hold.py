@@ -1,0 +1,94 @@
+"""The held repulsion: its steps by hand, and a trainer that keeps its state."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from train.trainers import make_trainer, stage
+
+from videothinker import store
+from videothinker.errors import VtError
+from videothinker.train.hold import FILE, State
+from videothinker.train.record import Recorder, Row
+from videothinker.train.stages import Alarms
+
+
+def test_the_first_step_sets_the_target_and_the_weight_follows_the_error() -> None:
+    """Start 0.02 nats, target 0.04: first error log 2; then 0.08 nats, error -log 2; then on target."""
+    held = State(0.01)
+    held.move(0.02, 2.0)
+    assert held.target == 0.04
+    assert held.weight == pytest.approx(0.01 * 2**0.1)
+    held.move(0.08, 2.0)
+    assert held.weight == pytest.approx(0.01)
+    held.move(0.04, 2.0)
+    assert held.weight == pytest.approx(0.01)
+    assert held.target == 0.04
+
+
+def test_errors_are_clipped_and_the_weight_stays_within_its_bounds() -> None:
+    """A hundred times too little moves it by e^0.1 a step and no more; 0.05 and 0.0001 are the ends."""
+    held = State(0.01, target=1.0)
+    held.move(0.01, 2.0)
+    assert held.weight == pytest.approx(0.01 * math.exp(0.1))
+    for _ in range(100):
+        held.move(0.01, 2.0)
+    assert held.weight == 0.05
+    for _ in range(100):
+        held.move(100.0, 2.0)
+    assert held.weight == 0.0001
+
+
+@pytest.mark.parametrize("measured", [0.0, float("nan"), float("inf")])
+def test_what_is_no_divergence_moves_nothing(measured: float) -> None:
+    held = State(0.01)
+    held.move(measured, 2.0)
+    assert held == State(0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "said"),
+    [
+        ("grpo", ["objective.hold_at=2.0"], "only a repulsion is adapted"),
+        ("cdpo", ["objective.hold_at=2.0", "objective.direction=attract"], "only a repulsion is adapted"),
+        ("cdpo", ["objective.hold_at=2.0", "objective.reference=start"], "does not diverge from itself"),
+        ("cdpo", ["objective.hold_at=0"], "objective.hold_at"),
+    ],
+)
+def test_it_is_refused_where_it_means_nothing(name: str, overrides: list[str], said: str) -> None:
+    with pytest.raises(VtError, match=said):
+        stage(name, *overrides)
+
+
+def train(assets: Path, out: Path, *overrides: str, **arguments: Any) -> list[Row]:
+    recorder = Recorder(out, Alarms(), lambda _: None, lambda _: None)
+    config = stage("cdpo", "objective.repulsion=0.01", "optimizer.steps=4", *overrides)
+    trainer = make_trainer(assets, out, config, callbacks=[recorder], **arguments)
+    recorder.trainer = trainer
+    trainer.train(resume_from_checkpoint=str(out / "checkpoint-2") if (out / "checkpoint-2").is_dir() else None)
+    return store.read_jsonl(out / "metrics.jsonl", Row)
+
+
+def test_the_trainer_uses_logs_and_resumes_the_weight(assets: Path, tmp_path: Path) -> None:
+    """Each step's weight follows from the divergences logged before it; a run that was killed after step 2 goes on with it."""
+    rows = train(assets, tmp_path / "run", "objective.hold_at=2.0")
+    held = State(0.01)
+    for row in rows:
+        assert row.repulsion == pytest.approx(held.weight, rel=1e-9)
+        assert row.kl is not None
+        held.move(row.kl, 2.0)
+    assert rows[1].repulsion == pytest.approx(0.01 * 2**0.1)
+    saved = store.read_json(tmp_path / "run" / "checkpoint-4" / FILE, State)
+    assert saved.weight == pytest.approx(held.weight)
+
+    (tmp_path / "run" / "checkpoint-4").rename(tmp_path / "gone")
+    again = train(assets, tmp_path / "run", "objective.hold_at=2.0")
+    assert [row.repulsion for row in again] == [row.repulsion for row in rows]
+    assert [row.loss for row in again] == [row.loss for row in rows]
+
+
+def test_without_a_target_the_weight_is_the_setting(assets: Path, tmp_path: Path) -> None:
+    rows = train(assets, tmp_path / "run")
+    assert {row.repulsion for row in rows} == {0.01}
+    assert not (tmp_path / "run" / "checkpoint-4" / FILE).exists()

@@ -1,0 +1,79 @@
+"""A repulsion that nobody has to find: its weight follows the divergence that it causes.
+
+Which weight is right differs from one start model, reward and form of the divergence to the next, and ten times too much of it
+ends in junk (docs/training.md). So the divergence is held instead: on the first step, where the policy still is its start, the
+divergence to the bias model is measured, and its multiple `hold_at` is the target. After every step the weight moves towards
+it in log space, log weight += GAIN * clip(log(target / measured), -1, 1), and stays within `WEIGHTS`.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from transformers import TrainerCallback
+
+from videothinker import store
+
+GAIN = 0.1
+"""Ten steps far from the target change the weight by a factor e."""
+WEIGHTS = (1e-4, 0.05)
+"""Least and most repulsion; k3 collapsed from 0.1 on, with every start model that was tried."""
+FILE = "repulsion.json"
+
+
+class State(msgspec.Struct):
+    """What a resumed run has to know, repulsion.json of a trainer's checkpoint."""
+
+    weight: float
+    """|beta| of the next step."""
+    target: float | None = None
+    """Nats a token; None: the first step has not been measured."""
+
+    def move(self, measured: float, hold_at: float) -> None:
+        """Take in a step's divergence, nats a token; one that is no positive number changes nothing."""
+        if not (math.isfinite(measured) and measured > 0):
+            return
+        if self.target is None:
+            self.target = hold_at * measured
+        error = min(max(math.log(self.target / measured), -1.0), 1.0)
+        low, high = WEIGHTS
+        self.weight = min(max(self.weight * math.exp(GAIN * error), low), high)
+
+
+class Hold(TrainerCallback):  # type: ignore[misc]
+    """The weight of the divergence in the loss: constant, or held by a target; part of the trainer's checkpoints.
+
+    repulsion: |beta| to begin with. hold_at: target as a multiple of the start's divergence; None: constant.
+    """
+
+    def __init__(self, repulsion: float, hold_at: float | None) -> None:
+        self.state = State(repulsion)
+        self._hold_at = hold_at
+        self._measured: list[float] = []
+
+    @property
+    def weight(self) -> float:
+        """|beta| of this step."""
+        return self.state.weight
+
+    def measure(self, divergence: float) -> None:
+        """Of a part of this step's replies: nats a token, mean over the replies of all processes."""
+        self._measured.append(divergence)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._hold_at is not None and self._measured:
+            self.state.move(sum(self._measured) / len(self._measured), self._hold_at)
+        self._measured.clear()
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._hold_at is not None and state.is_world_process_zero:
+            store.write_json(_file(args, state), self.state)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._hold_at is not None and state.global_step > 0:
+            self.state = store.read_json(_file(args, state), State)
+
+
+def _file(args: Any, state: Any) -> Path:
+    return Path(args.output_dir) / f"checkpoint-{state.global_step}" / FILE
