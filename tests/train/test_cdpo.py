@@ -11,6 +11,7 @@ import pytest
 import torch
 from train import plain_scores
 from train.trainers import make_trainer, stage
+from train.two_processes import injected
 from transformers import AutoModelForImageTextToText, AutoProcessor, TrainerCallback
 from trl import GRPOTrainer
 
@@ -134,6 +135,25 @@ def test_the_gradient_equals_an_independent_objective_with_accumulation_and_mixe
     assert len({round(row["advantage"].item(), 3) for row in rows}) > 3
     plain_scores.objective(rows, repulsion=0.5).backward()
     assert_step_follows(policy, snapshots[0], snapshots[1])
+
+
+@pytest.mark.parametrize("name", ["grpo", "cdpo"])
+def test_rows_at_a_time_change_no_gradient(assets: Path, tmp_path: Path, name: str) -> None:
+    """32 replies by fours, whole groups at a time, and all in one pass; replies injected, so that they are the same."""
+    ends = []
+    for rows in (4, 8, 16, 32):
+        config = stage(name, "rollouts.questions_per_step=8", f"rollouts.rows_per_forward={rows}", "optimizer.steps=1")
+        trainer = sgd(
+            make_trainer(assets, tmp_path / str(rows), config, n_rows=8, max_grad_norm=1e9, save_strategy="no", logging_steps=1)
+        )
+        trainer._generate_single_turn = injected
+        start = weights(trainer.model)
+        trainer.train()
+        end = weights(trainer.model)
+        ends.append(torch.cat([(end[name] - start[name]).flatten() for name in end]).double())
+    assert ends[0].norm() > 0.1
+    for other in ends[1:]:
+        assert ((other - ends[0]).norm() / ends[0].norm()).item() < 1e-5
 
 
 def test_the_gradient_is_right_off_policy_too(assets: Path, train: Callable[..., Any]) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from curated_factory import a_question
 from train.trainers import TINY, stage, write_clip
+from transformers import AutoConfig, Qwen2_5_VLConfig
 from typer.testing import CliRunner
 
 from videothinker import store
@@ -222,3 +223,18 @@ def test_the_commands_from_bias_through_its_gate_to_cdpo(curated: Curated, asset
 def test_the_function_for_other_commands_returns_what_the_run_came_to(curated: Curated, assets: Path, tmp_path: Path) -> None:
     summary = train_stage(stage("grpo", "optimizer.steps=1"), curated, start=str(assets / "start"), folder=tmp_path / "out")
     assert (summary.steps, summary.trainable) == (1, summary.parameters)
+
+
+def test_a_small_model_is_scored_in_a_pass_or_two_and_a_large_one_question_by_question(
+    assets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = stage("grpo", "rollouts.questions_per_step=64", "rollouts.n_replies=8", "data.max_pixels=18816")
+    small = AutoConfig.from_pretrained(assets / "start")
+    large = Qwen2_5_VLConfig(text_config={"hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36})
+    rows = run.rows_at_once(config, small)
+    assert rows % 8 == 0
+    assert 512 % rows == 0
+    assert rows >= 128
+    assert run.rows_at_once(config, large) == 8
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert 128 % run.rows_at_once(config, small) == 0

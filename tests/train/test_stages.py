@@ -93,7 +93,7 @@ def test_all_violations_are_told_at_once() -> None:
         (Stage.GRPO, ["stage=bias"], "vt train bias"),
         (Stage.CDPO, [], "repulsion = 0"),
         (Stage.BIAS, ["objective.repulsion=0.1"], "only `vt train cdpo`"),
-        (Stage.GRPO, ["rollouts.rows_per_forward=3"], "does not divide"),
+        (Stage.GRPO, ["rollouts.rows_per_forward=3"], "does not divide the 16 replies"),
         (Stage.GRPO, ["rollouts.engine=vllm"], "passes it no clips"),
         (Stage.GRPO, ["rollouts.updates_per_batch=3", "saving.save_every=4"], "a resumed run would differ"),
         (Stage.GRPO, ['saving.report_to=["paper"]'], "known are tensorboard"),

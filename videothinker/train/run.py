@@ -249,8 +249,35 @@ def _is_main() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def grpo_arguments(config: StageConfig, out: Path) -> Any:
+_ACTIVATIONS = 12 * 2**30
+"""Bytes of activations that a forward pass may keep for its backward pass before it is cut into smaller ones."""
+
+
+def rows_at_once(config: StageConfig, model: Any) -> int:
+    """Replies to score at a time on a GPU where the settings leave it open: as many whole questions as keep activations small.
+
+    model: the checkpoint's configuration. A small model's GPU waits for Python, so it is given all replies in a pass or two;
+    with billions of parameters one question is the least, and what it is.
+    """
+    group, world = config.rollouts.n_replies, int(os.environ.get("WORLD_SIZE", "1"))
+    questions = max(1, config.rollouts.questions_per_step // world)
+    text, vision = model.get_text_config(), model.vision_config
+    patch = (vision.patch_size * vision.spatial_merge_size) ** 2
+    n_video = config.data.n_frames // vision.temporal_patch_size * config.data.max_pixels // patch
+    n_tokens = n_video + _PROMPT_TOKENS + config.rollouts.max_new_tokens
+    layer = 2 * (16 * text.hidden_size + 5 * text.intermediate_size)  # bytes a token, bf16, nothing recomputed
+    fit = _ACTIVATIONS // (text.num_hidden_layers * layer * n_tokens * group)
+    return group * max((n for n in range(1, questions + 1) if questions % n == 0 and n <= fit), default=1)
+
+
+_PROMPT_TOKENS = 128
+"""Roughly, of a question beside its clip."""
+
+
+def grpo_arguments(config: StageConfig, out: Path, rows: int | None = None) -> Any:
     """TRL's arguments for the stage on the processes that were launched.
+
+    rows: replies scored at a time where the settings leave it open; None: rollouts.n_replies.
 
     Raises:
         VtError: the questions of a step cannot be shared evenly among the processes.
@@ -258,7 +285,8 @@ def grpo_arguments(config: StageConfig, out: Path) -> Any:
     from trl import GRPOConfig
 
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    group, rows = config.rollouts.n_replies, config.rollouts.rows_per_forward or config.rollouts.n_replies
+    group = config.rollouts.n_replies
+    rows = config.rollouts.rows_per_forward or rows or group
     n_replies = config.rollouts.questions_per_step * group
     if n_replies % (rows * world):
         raise VtError(
@@ -407,6 +435,7 @@ def _run(
     *,
     keep: bool,
 ) -> tuple[Summary, dict[str, Any]]:
+    from transformers import AutoConfig
     from transformers.trainer_utils import get_last_checkpoint
     from transformers.utils import logging
 
@@ -414,7 +443,8 @@ def _run(
 
     logging.disable_progress_bar()
     warnings.filterwarnings("ignore", r".*checkpointing.* is deprecated", FutureWarning)  # TRL 1.16 reads the old names
-    args = grpo_arguments(config, out)
+    on_gpu = torch.cuda.is_available() and not config.model.gradient_checkpointing
+    args = grpo_arguments(config, out, rows_at_once(config, AutoConfig.from_pretrained(start.full)) if on_gpu else None)
     if not keep:
         args.save_strategy = "no"
     recorder = Recorder(out, config.alarms, report, warn)

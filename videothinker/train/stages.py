@@ -81,7 +81,7 @@ class Engine(StrEnum):
     AUTO = "auto"
     """graphs on a GPU that holds the whole model, else transformers."""
     GRAPHS = "graphs"
-    """`sampling.py`: static cache and one CUDA graph a token."""
+    """`decode.py`: fixed cache and one CUDA graph a token."""
     TRANSFORMERS = "transformers"
     """`generate`, also where parameters are sharded (FSDP, ZeRO-3)."""
     VLLM = "vllm"
@@ -128,7 +128,8 @@ class Rollouts(msgspec.Struct, frozen=True, kw_only=True):
     questions_per_step: Positive = 2
     """Questions an optimiser step, over all GPUs together; official code: 1 on each of 2 GPUs."""
     rows_per_forward: Positive | None = None
-    """Replies scored at a time on one GPU; None: n_replies. Fewer cost less memory and change nothing else."""
+    """Replies scored at a time on one GPU; any number that divides its replies of a step. Fewer cost less memory and change
+    nothing else. None: n_replies, or on a GPU with a small model as many whole questions as fit (`run.rows_at_once`)."""
     updates_per_batch: Positive = 1
     """Optimiser steps taken on the same replies (TRL's num_iterations). Above 1 the divergence has no clip: keep it at 1."""
     max_new_tokens: Positive = 768
@@ -291,9 +292,12 @@ def _contradictions(config: StageConfig, command: Stage) -> Iterator[str]:
             yield "objective.hold_at: only a repulsion is adapted; choose stage cdpo and direction repel, or leave it out"
         elif config.objective.reference is Reference.START:
             yield "objective.hold_at: the start model does not diverge from itself, so there is nothing to take a multiple of"
-    rows, group = config.rollouts.rows_per_forward, config.rollouts.n_replies
-    if rows is not None and group % rows:
-        yield f"rollouts.rows_per_forward = {rows}: does not divide rollouts.n_replies = {group}"
+    rows, n_replies = config.rollouts.rows_per_forward, config.rollouts.n_replies * config.rollouts.questions_per_step
+    if rows is not None and n_replies % rows:
+        yield (
+            f"rollouts.rows_per_forward = {rows}: does not divide the {n_replies} replies of a step (rollouts.n_replies x"
+            " questions_per_step)"
+        )
     if config.rollouts.engine is Engine.VLLM:
         yield "rollouts.engine = 'vllm': TRL 1.16 passes it no clips, so it would answer unseen; choose auto or transformers"
     if config.saving.save_every % config.rollouts.updates_per_batch:
