@@ -159,3 +159,10 @@ def test_nothing_is_asked_of_a_model_when_a_later_one_has_a_mistake(curated: Cur
     with pytest.raises(VtError, match="not a built-in solver"):
         vt("diagnose", "--data", curated.folder, "--out", tmp_path, "--model", "solver:gold", "--model", "solver:golden")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_may_be_left_to_others(curated: Curated, tmp_path: Path) -> None:
+    vt("diagnose", "--data", curated.folder, "--model", "solver:gold", "--out", tmp_path, "--no-report")
+    assert {path.name for path in tmp_path.rglob("*")} == {"gold", "predictions.jsonl", "run.json", "metrics.json"}
+    vt("diagnose", "--data", curated.folder, "--model", "solver:gold", "--out", tmp_path)
+    assert (tmp_path / "report.html").is_file()

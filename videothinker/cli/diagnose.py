@@ -77,8 +77,20 @@ def diagnose(
         typer.Option(metavar="N", help="Pixels a frame; default the checkpoint's own, else 200704.", rich_help_panel=_ASKING),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option(metavar="N", help="Questions at once; halved when memory runs out.", rich_help_panel=_ASKING)
-    ] = 32,
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Questions at once, halved when memory runs out; default 32, with graphs what memory allows.",
+            rich_help_panel=_ASKING,
+        ),
+    ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="What writes replies: graphs (CUDA graphs, Qwen2.5-VL), transformers, or auto: graphs where a GPU can.",
+            rich_help_panel=_ASKING,
+        ),
+    ] = "auto",
     temperature: Annotated[float, typer.Option(help="0 is greedy.", rich_help_panel=_ASKING)] = 0.0,
     max_new_tokens: Annotated[int, typer.Option(metavar="N", help="Longest reply.", rich_help_panel=_ASKING)] = 1024,
     seed: Annotated[int, typer.Option(help="Of sampling, and of solver:random.", rich_help_panel=_ASKING)] = 42,
@@ -93,13 +105,16 @@ def diagnose(
         bool,
         typer.Option(
             "--clip-cache/--no-clip-cache",
-            help="Keep decoded frames for the next checkpoint, 8 GiB at most, in $VIDEOTHINKER_CACHE or ~/.cache/videothinker.",
+            help="Keep decoded frames for the next checkpoint, as vt clips warm does.",
             rich_help_panel=_ASKING,
         ),
     ] = True,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run Python that comes with a checkpoint.", rich_help_panel=_ASKING)
     ] = False,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Draw report.html, or leave that to vt report or vt study.")
+    ] = True,
     endpoint: Annotated[
         str | None,
         typer.Option(
@@ -126,6 +141,7 @@ def diagnose(
         n_frames=frames,
         max_pixels=max_pixels,
         batch_size=batch_size,
+        engine=engine,
         temperature=temperature,
         max_new_tokens=max_new_tokens,
         seed=seed,
@@ -149,7 +165,7 @@ def diagnose(
                 barrier=barrier,
                 progress=progress,
             )
-    if rank == 0:
+    if rank == 0 and report:
         show_report(runs.load_runs(runs.folders_beside(jobs, out), curated), curated, out)
 
 
