@@ -172,9 +172,9 @@ def vision_seconds(loaded: Loaded, curated: Curated, question: CuratedQuestion, 
     assert path is not None
     clip = read_clip(path, n_frames=settings.n_frames)
     checkpoint = Checkpoint(loaded, curated=curated, settings=settings)
-    inputs = checkpoint._process(checkpoint._chat(question), clip)
-    pixels = torch.cat([inputs["pixel_values_videos"]] * n_at_once)
-    grid = torch.cat([inputs["video_grid_thw"]] * n_at_once)
+    inputs = checkpoint._process(checkpoint._chats([question])[0], checkpoint._show(clip))
+    pixels = torch.cat([inputs["pixel_values_videos"].to(loaded.model.device)] * n_at_once)
+    grid = torch.cat([inputs["video_grid_thw"].to(loaded.model.device)] * n_at_once)
     seconds = []
     for _ in range(5):
         synchronize()
@@ -195,7 +195,8 @@ def stages(loaded: Loaded, curated: Curated, questions: list[CuratedQuestion], s
     for question in questions[: settings.batch_size]:
         path = curated.clip(question)
         assert path is not None
-        rows += checkpoint._rows(read_clip(path, n_frames=settings.n_frames), [question])
+        shown = checkpoint._show(read_clip(path, n_frames=settings.n_frames))
+        rows += checkpoint._rows([(shown, [question])], checkpoint._words([question]))
 
     def generate(n: int) -> float:
         loaded.model.generation_config.min_new_tokens = n
@@ -254,6 +255,7 @@ def main() -> None:
         curated = open_curated(data) if (data / "manifest.json").exists() else write_data(data, n_clips)
         questions = curated.questions("dev")[: args.questions]
         settings = Settings(
+            engine="transformers",  # random weights never end a reply by themselves; only this engine can be made to go on
             split="dev",
             n_frames=args.frames,
             max_pixels=args.max_pixels or (256 if args.shape == "3b" else 25) * 28 * 28,

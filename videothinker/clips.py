@@ -295,6 +295,15 @@ class ClipReader:
         """Every path with its clip, or why it has none, in the order given."""
         return self._in_order(self._read, paths)
 
+    def map(self, function: Callable[[Clip], R], paths: Iterable[Path]) -> Iterator[tuple[Path, R | ClipError]]:
+        """The same with what `function`, called in several threads, makes of the clips."""
+
+        def read(path: Path) -> R | ClipError:
+            clip = self._read(path)
+            return clip if isinstance(clip, ClipError) else function(clip)
+
+        return self._in_order(read, paths)
+
     def keep(self, paths: Iterable[Path]) -> Iterator[tuple[Path, int | ClipError]]:
         """See to it that the cache has every clip: each path with the bytes that its frames take, or why it has none."""
         return self._in_order(self._keep, paths)

@@ -31,6 +31,7 @@ from transformers import (
 from videothinker import mcq
 from videothinker.clips import ClipCache
 from videothinker.curated import Curated
+from videothinker.decode import Decoder
 from videothinker.diagnose import generate
 from videothinker.diagnose.answerer import Answer
 from videothinker.diagnose.generate import Checkpoint, open_checkpoint
@@ -61,9 +62,12 @@ def right_replies(curated: Curated) -> dict[str, str]:
     return {question.question_id: THOUGHT + question.solution for question in curated.questions("dev")}
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 64])
-def test_a_taught_checkpoint_is_right_in_batches_of_any_size(taught: Path, colours: Curated, batch_size: int) -> None:
-    assert replies(taught, colours, batch_size=batch_size) == right_replies(colours)
+@pytest.mark.parametrize("engine", ["transformers", "graphs"])
+@pytest.mark.parametrize("batch_size", [1, 4, 64, None])
+def test_a_taught_checkpoint_is_right_in_batches_of_any_size(
+    taught: Path, colours: Curated, batch_size: int | None, engine: str
+) -> None:
+    assert replies(taught, colours, batch_size=batch_size, engine=engine) == right_replies(colours)
 
 
 def test_what_was_fed_is_said(taught: Path, colours: Curated) -> None:
@@ -75,6 +79,19 @@ def test_what_was_fed_is_said(taught: Path, colours: Curated) -> None:
     assert (facts["decoder"], facts["dtype"], facts["attention"], facts["device"]) == ("pyav", "float32", "sdpa", "cpu")
     assert (facts["architecture"], facts["adapter"]) == ("Qwen2_5_VLForConditionalGeneration", False)
     msgspec.json.encode(facts)
+
+
+def test_the_engine_is_said(taught: Path, colours: Curated) -> None:
+    for asked, used in {"auto": "transformers", "transformers": "transformers", "graphs": "eager"}.items():
+        checkpoint = open_checkpoint(str(taught), curated=colours, settings=settings(engine=asked))
+        assert checkpoint.describe()["engine"] == used
+
+
+def test_graphs_that_cannot_be_had_are_refused(taught: Path, colours: Curated, tmp_path: Path) -> None:
+    with pytest.raises(VtError, match="--engine graphs"):
+        open_checkpoint(str(taught), curated=colours, settings=settings(engine="graphs", attention="eager"))
+    with pytest.raises(VtError, match="Qwen3VL"):
+        open_checkpoint(str(write_qwen3(tmp_path / "qwen3")), curated=colours, settings=settings(engine="graphs"))
 
 
 def test_frames_and_pixels_by_option(taught: Path, colours: Curated) -> None:
@@ -130,7 +147,8 @@ def test_a_clevrer_clip_keeps_its_time(taught: Path, colours: Curated, monkeypat
     assert (time - time[0]).tolist() == [0, 1, 2, 3, 5, 6, 7, 8]  # floor(0.64 s * 2 * step)
 
 
-def test_the_replies_are_the_plain_loops(taught: Path, colours: Curated) -> None:
+@pytest.mark.parametrize("engine", ["transformers", "graphs"])
+def test_the_replies_are_the_plain_loops(taught: Path, colours: Curated, engine: str) -> None:
     """One question at a time through processor and generate, nothing shared: the same text, right or wrong."""
     model, processor = AutoModelForImageTextToText.from_pretrained(taught), AutoProcessor.from_pretrained(taught)
     expected = {}
@@ -147,28 +165,33 @@ def test_the_replies_are_the_plain_loops(taught: Path, colours: Curated) -> None
         )
         ids = model.generate(**inputs, do_sample=False, max_new_tokens=40)
         expected[question.question_id] = processor.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-    assert replies(taught, colours, n_frames=10, prompt=mcq.Prompt.DIRECT) == expected
+    assert replies(taught, colours, n_frames=10, prompt=mcq.Prompt.DIRECT, engine=engine) == expected
 
 
-def test_sampling_depends_on_seed_and_question_and_not_on_the_batch(taught: Path, colours: Curated) -> None:
-    warm = [replies(taught, colours, temperature=2.0, seed=seed, batch_size=size) for seed, size in ((1, 1), (1, 4), (2, 4))]
-    assert warm[0] == warm[1]
-    assert warm[0] != warm[2]
+def test_sampling_depends_on_seed_and_question_and_not_on_batch_or_engine(taught: Path, colours: Curated) -> None:
+    asked = [(1, 1, "transformers"), (1, 4, "transformers"), (1, 1, "graphs"), (1, 4, "graphs"), (2, 4, "graphs")]
+    warm = [
+        replies(taught, colours, temperature=2.0, seed=seed, batch_size=size, engine=engine) for seed, size, engine in asked
+    ]
+    assert warm[0] == warm[1] == warm[2] == warm[3]
+    assert warm[0] != warm[4]
     assert warm[0] != right_replies(colours)
 
 
-def test_the_gumbel_trick_samples_the_softmax() -> None:
+def test_the_race_samples_the_softmax() -> None:
     logits = torch.tensor([[0.0, 1.0, 2.0, -1.0]])
     n = 4000
-    sampler = generate._Gumbel(2.0, 0, [f"question {i}" for i in range(n)])
-    counts = sampler(torch.empty(0), logits.expand(n, 4)).argmax(1).bincount(minlength=4)
+    sampler = generate._Race(2.0, [generate.reply_seed(0, f"question {i}") for i in range(n)])
     expected = (logits[0] / 2).softmax(0)
-    # five standard errors of a share
-    assert ((counts / n - expected).abs() < 5 * (expected * (1 - expected) / n).sqrt()).all()
+    for _ in range(2):  # the first token and the second
+        counts = sampler(torch.empty(0), logits.expand(n, 4)).argmax(1).bincount(minlength=4)
+        # five standard errors of a share
+        assert ((counts / n - expected).abs() < 5 * (expected * (1 - expected) / n).sqrt()).all()
 
 
-def test_a_reply_at_the_token_limit_is_truncated(taught: Path, colours: Curated) -> None:
-    checkpoint = open_checkpoint(str(taught), curated=colours, settings=settings(max_new_tokens=3))
+@pytest.mark.parametrize("engine", ["transformers", "graphs"])
+def test_a_reply_at_the_token_limit_is_truncated(taught: Path, colours: Curated, engine: str) -> None:
+    checkpoint = open_checkpoint(str(taught), curated=colours, settings=settings(max_new_tokens=3, engine=engine))
     found = answers(checkpoint, colours)
     assert all(answer.truncated for answer in found.values())
     assert {answer.reply for answer in found.values()} != {""}
@@ -204,6 +227,88 @@ def test_out_of_memory_halves_the_batch_and_goes_on(taught: Path, colours: Curat
     assert checkpoint.describe()["batch_size"] == 1
 
 
+def test_out_of_memory_with_graphs_halves_the_batch_too(
+    taught: Path, colours: Curated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = open_checkpoint(str(taught), curated=colours, settings=settings(batch_size=4, engine="graphs"))
+    sizes, inner = [], Decoder.reply
+
+    def scarce(decoder: Decoder, prompts: Any, clips: Any, *, rows: list[int], **others: Any) -> list[list[int]]:
+        sizes.append((len(prompts), len(rows)))
+        if len(rows) > 2:
+            raise torch.OutOfMemoryError
+        return inner(decoder, prompts, clips, rows=rows, **others)
+
+    monkeypatch.setattr(Decoder, "reply", scarce)
+    assert {key: answer.reply for key, answer in answers(checkpoint, colours).items()} == right_replies(colours)
+    assert sizes == [(4, 4), (2, 2), (2, 2), (2, 2)]
+
+
+def test_the_last_batch_is_filled_up_to_the_size_of_the_graph(
+    taught: Path, colours: Curated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = open_checkpoint(
+        str(taught), curated=colours, settings=settings(batch_size=4, engine="graphs", temperature=1.0)
+    )
+    sizes, inner = [], Decoder.reply
+
+    def watched(decoder: Decoder, prompts: Any, clips: Any, *, rows: list[int], **others: Any) -> list[list[int]]:
+        sizes.append((len(prompts), len(rows)))
+        return inner(decoder, prompts, clips, rows=rows, **others)
+
+    monkeypatch.setattr(Decoder, "reply", watched)
+    found = {key: answer.reply for key, answer in answers(checkpoint, colours).items()}
+    assert sizes == [(4, 4), (2, 4)]
+    assert found == replies(taught, colours, batch_size=1, engine="graphs", temperature=1.0)
+
+
+def test_a_vision_tower_short_of_memory_sees_fewer_clips_at_once(
+    taught: Path, colours: Curated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = open_checkpoint(str(taught), curated=colours, settings=settings())
+    sizes, inner = [], generate.see
+
+    def scarce(model: Any, patches: Any, grids: Any, seconds: Any) -> Any:
+        sizes.append(len(patches))
+        if len(patches) > 1:
+            raise torch.OutOfMemoryError
+        return inner(model, patches, grids, seconds)
+
+    monkeypatch.setattr(generate, "see", scarce)
+    assert {key: answer.reply for key, answer in answers(checkpoint, colours).items()} == right_replies(colours)
+    assert sizes == [3, 1, 1, 1]
+
+
+def test_clips_sized_together_are_those_sized_alone(taught: Path, colours: Curated) -> None:
+    checkpoint = open_checkpoint(str(taught), curated=colours, settings=settings(max_pixels=4 * 28 * 28))
+    questions = colours.questions("dev")
+    shown = []
+    for question in questions[::2]:
+        path = colours.clip(question)
+        assert path is not None
+        shown.append(checkpoint._show(read_clip(path, n_frames=16)))
+    text = checkpoint._chats(questions[:1])[0]
+    for together, each in zip(checkpoint._patches(shown), shown, strict=True):
+        assert torch.equal(together, checkpoint._process(text, each)["pixel_values_videos"])
+
+
+def test_every_question_is_rendered_as_by_the_template_itself(taught: Path, colours: Curated) -> None:
+    checkpoint = open_checkpoint(str(taught), curated=colours, settings=settings())
+    questions = colours.questions("dev")
+    alone = [checkpoint._chats([question])[0] for question in questions]
+    assert checkpoint._chats(questions) == alone
+    words = checkpoint._words(questions)
+    assert words is not None
+    for question, text in zip(questions, alone, strict=True):
+        whole = checkpoint.processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+        end = words.ends[question.question_id]
+        assert whole[len(whole) - len(end) :] == end
+    template = checkpoint.processor.chat_template
+    # a template that changes the text itself is filled in for every question
+    checkpoint.processor.chat_template = template.replace("part['text']", "part['text'] | upper")
+    assert checkpoint._chats(questions)[3] == checkpoint._chats([questions[3]])[0] != alone[3]
+
+
 def test_out_of_memory_with_one_question_is_the_users_to_solve(
     taught: Path, colours: Curated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,14 +339,14 @@ def test_a_clip_is_decoded_and_seen_once(
     cache = ClipCache(tmp_path / "cache", 10**8)
     checkpoint = open_checkpoint(str(taught), curated=colours, settings=settings(batch_size=1), cache=cache)
     seen: list[int] = []
-    checkpoint.model.model.visual.register_forward_hook(lambda *_: seen.append(1))
+    checkpoint.model.model.visual.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     answers(checkpoint, colours)
-    assert len(seen) == 3
-    kept = sorted(cache.folder.iterdir())
+    assert seen == [3 * 8 * 4 * 6]  # 8 pairs of frames of 4 x 6 patches
+    kept = sorted(cache.folder.glob("*.frames"))
     assert len(kept) == 3
     written = [path.stat().st_ino for path in kept]
     answers(checkpoint, colours)
-    assert [path.stat().st_ino for path in sorted(cache.folder.iterdir())] == written
+    assert [path.stat().st_ino for path in sorted(cache.folder.glob("*.frames"))] == written
 
 
 def test_a_lora_folder_is_loaded_on_its_base(taught: Path, colours: Curated, tmp_path: Path) -> None:
@@ -328,7 +433,7 @@ def test_qwen3_in_batches_says_what_it_says_alone(colours: Curated, tmp_path: Pa
     # 84 x 56 scaled into 4,096 pixels a frame is 78.4 x 52.3; multiples of 32 below: 64 x 32, two tokens a pair of frames
     assert checkpoint.describe()["fed"] == [{"n_clips": 3, "frames": 8, "height": 32, "width": 64, "video_tokens": 8}]
     monkeypatch.setattr(generate, "_TESTED", ())  # pixels for every row, one row at a time: the plain way
-    monkeypatch.setattr(Checkpoint, "_swap", lambda *_: None)
+    monkeypatch.setattr(Checkpoint, "_words", lambda *_: None)
     assert replies(folder, colours, n_frames=8, max_pixels=4 * 32 * 32, max_new_tokens=8, batch_size=1) == batched
     assert len(set(batched.values())) > 1
 
@@ -455,4 +560,4 @@ def test_many_questions_of_a_scene_share_its_clip(taught: Path, colours: Curated
 
 def test_the_seed_of_a_question_is_documented() -> None:
     expected = int.from_bytes(hashlib.sha256(b"42:10000:3").digest()[:8]) >> 1
-    assert generate._Gumbel(1.0, 42, ["10000:3"])._seeds == [expected]
+    assert generate.reply_seed(42, "10000:3") == expected

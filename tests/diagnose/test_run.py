@@ -74,7 +74,7 @@ def test_a_whole_run(curated: Curated, tmp_path: Path) -> None:
     record = store.read_json(out / "fake" / run.RUN, dict[str, Any])
     assert (record["name"], record["model"], record["fed"], record["partial"]) == ("fake", "model", {"frames": 16}, None)
     assert record["settings"]["prompt"] == "cot"
-    assert record["settings"]["batch_size"] == 32
+    assert (record["settings"]["batch_size"], record["settings"]["engine"]) == (None, "auto")
     assert "created" in record["provenance"]
     found = store.read_json(out / "fake" / run.METRICS, Metrics)
     assert found.all.per_question.value == 1.0

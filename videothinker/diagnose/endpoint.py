@@ -36,6 +36,9 @@ from videothinker.records import CuratedQuestion
 API_KEY = ("VIDEOTHINKER_API_KEY", "OPENAI_API_KEY")
 """Environment variables that may hold the server's key, the first that is set counts."""
 
+N_AT_ONCE = 32
+"""Requests at a time where no batch size is set."""
+
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})  # HTTP codes that may pass by themselves
 
 
@@ -50,10 +53,10 @@ def open_endpoint(
     request_time_limit_s: float = 600.0,
     n_tries: int = 6,
 ) -> "Endpoint":
-    """The model that the server at `url` ("http://host:8000/v1") serves as `ref`; `settings.batch_size` requests at a time.
+    """The model that the server at `url` ("http://host:8000/v1") serves as `ref`.
 
-    A request that fails in a way that may pass is sent up to `n_tries` times, with pauses of 1, 2, 4, ... seconds, or what the
-    server's Retry-After says.
+    `settings.batch_size` requests, else 32, are open at a time. One that fails in a way that may pass is sent up to `n_tries`
+    times, with pauses of 1, 2, 4, ... seconds, or what the server's Retry-After says.
 
     Raises:
         VtError: nothing answers there, the data has no clips, or a setting cannot be had from a server.
@@ -98,7 +101,7 @@ class Endpoint:
             path = self._curated.clip(question)
             assert path is not None  # open_endpoint has refused a folder without clips
             by_clip.setdefault(path, []).append(question)
-        n_at_once = self._settings.batch_size
+        n_at_once = self._settings.batch_size or N_AT_ONCE
         self._server.stopped.clear()
         waiting: set[Future[Answer]] = set()
         threads = ThreadPoolExecutor(n_at_once, thread_name_prefix="endpoint")

@@ -22,8 +22,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Frames of each clip; None: what the checkpoint's own processor says, else 32 (paper, evaluation set-up)."""
     max_pixels: int | None = None
     """Largest number of pixels of one frame; None: what the checkpoint's own processor says, else 256*28*28 (paper)."""
-    batch_size: int = 32
-    """Questions that are answered at once. May differ when a run is resumed: a smaller one cures running out of memory."""
+    batch_size: int | None = None
+    """Questions that are answered at once; None: what memory allows with graphs, else 32. May differ when a run is resumed: a
+    smaller one cures running out of memory."""
     temperature: float = 0.0
     """0 is greedy decoding."""
     seed: int = 42
@@ -34,6 +35,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     attention: str = "auto"
     """transformers' attention implementation: "flash_attention_2", "sdpa", "eager", or "auto": the first where it is installed
     and fits the weights, else "sdpa"."""
+    engine: str = "auto"
+    """What writes the replies: "graphs" (`decode.Decoder`), "transformers", or "auto": graphs for a Qwen2.5-VL on a GPU.
+    Replies are the same up to the rounding of logits, so it may differ when a run is resumed."""
     decoder: str = "auto"
     """Backend that reads the clips, see `frames.read_clip`."""
 
@@ -43,7 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             for name, value, good, expected in (
                 ("n_frames", self.n_frames, self.n_frames is None or 1 <= self.n_frames <= 768, "1 to 768"),
                 ("max_pixels", self.max_pixels, self.max_pixels is None or self.max_pixels >= 28 * 28, "784 (28*28) or more"),
-                ("batch_size", self.batch_size, self.batch_size >= 1, "1 or more"),
+                ("batch_size", self.batch_size, self.batch_size is None or self.batch_size >= 1, "1 or more"),
                 ("temperature", self.temperature, 0 <= self.temperature <= 2, "0 to 2"),
                 ("max_new_tokens", self.max_new_tokens, self.max_new_tokens >= 1, "1 or more"),
                 (
@@ -59,6 +63,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                     "auto, flash_attention_2, sdpa or eager",
                 ),
                 (
+                    "engine",
+                    self.engine,
+                    self.engine in ("auto", "graphs", "transformers"),
+                    "auto, graphs or transformers",
+                ),
+                (
                     "decoder",
                     self.decoder,
                     self.decoder in ("auto", "decord", "torchcodec", "pyav"),
@@ -71,7 +81,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise VtError("; ".join(wrong))
 
     def identity(self) -> dict[str, Any]:
-        """What has to be the same for a run to be resumed: everything but the batch size."""
+        """What has to be the same for a run to be resumed: everything but batch size and engine."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
-        del fields["batch_size"]
+        del fields["batch_size"], fields["engine"]
         return fields
