@@ -34,6 +34,7 @@ def open_school(folder: Path) -> School:
         rows=2,
         n_questions=4,
         n_tracks=2,
+        without_share=0.5,
         counterfactual_share=0.7,
         length=768,
         beginning=layout.beginning,

@@ -2,10 +2,12 @@
 other inputs than it is asked with."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.nn.attention.flex_attention import create_block_mask, create_mask
 from train.school import School
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -151,6 +153,47 @@ def test_flex_attention_is_sdpa_with_the_same_mask() -> None:
         query, key, value, attn_mask=packed.dense_mask(lesson), scale=0.25, enable_gqa=True
     )
     torch.testing.assert_close(ours.transpose(1, 2), theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_the_mask_of_blocks_is_the_mask_of_tokens() -> None:
+    """Against PyTorch's own, which asks about every pair of tokens: the same blocks are computed, and the same pairs within."""
+    rng = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        lesson = torch.zeros(2, 1024, dtype=torch.int32)
+        for row in lesson:
+            for number, start in enumerate(torch.randint(100, 1024, (8,), generator=rng).sort().values.tolist()):
+                row[start:] = number + 1
+            row[1024 - int(torch.randint(0, 300, (), generator=rng)) :] = -1
+
+        def may_see(b: Any, _: Any, query: Any, key: Any, lesson: Any = lesson) -> Any:
+            return (query >= key) & ((lesson[b, key] == 0) | (lesson[b, key] == lesson[b, query]))
+
+        ours, theirs = packed.block_mask(lesson), create_block_mask(may_see, 2, None, 1024, 1024, device="cpu")
+        assert torch.equal(ours.to_dense(), theirs.to_dense())
+        assert torch.equal(create_mask(ours.mask_mod, 2, None, 1024, 1024, device="cpu"), packed.dense_mask(lesson))
+        tokens = packed.dense_mask(lesson).unflatten(-1, (8, 128)).unflatten(-3, (8, 128)).all(-1).all(-2)[:, 0]
+        for b, i in np.ndindex(2, 8):  # blocks of which no token is asked about
+            whole = ours.full_kv_indices[b, 0, i, : ours.full_kv_num_blocks[b, 0, i]].long()
+            assert tokens[b, i, whole].all()
+
+
+def test_padding_does_not_count(school: School) -> None:
+    draws = lessons.as_they_are(school.scenes.take([0, 1]))
+    parts = lessons._lessons(draws, school.words, np.random.default_rng(1), school.course._replace(n_questions=2))
+    rows = lessons.pack(parts, school.layout.beginning, 640, school.course.pad)
+    n = int(rows.is_reply.sum())
+    packed.prepare(school.model, school.layout, flex=False, compiled=False)
+    found = []
+    with torch.inference_mode():
+        seen = packed.see(school.model, packed.patches(pictures(school)[:2], school.processor), school.layout)
+        for room in (None, n + 50):
+            loaded = packed.load(rows, school.layout, "cpu", room)
+            assert len(loaded.before) == len(loaded.targets) == (room or n)
+            found.append(packed.loss(school.model, seen, loaded, school.layout, flex=False))
+            found.append(packed.loss(school.model, seen, loaded, school.layout, flex=False, reduction="sum") / n)
+    torch.testing.assert_close(found, found[:1] * 4)
+    with pytest.raises(ValueError, match=f"{n} tokens of replies where {n - 1} have room"):
+        packed.load(rows, school.layout, "cpu", n - 1)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="FlexAttention's gradient needs a GPU")

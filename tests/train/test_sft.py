@@ -13,8 +13,10 @@ from typer.testing import CliRunner
 
 from videothinker import store
 from videothinker.cli import app
+from videothinker.decode import SeenClip
 from videothinker.errors import VtError
 from videothinker.train import examine, sft
+from videothinker.train.ranks import Ranks
 from videothinker.train.sft_settings import Optimizer, SftConfig, load_sft
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -32,14 +34,16 @@ n_questions = 2
 n_tracks = 1
 length = 448
 backlog = 32
+noise = 0
 [optimizer]
 steps = 6
 rows = 4
 learning_rate = 3e-3
 warmup_steps = 0
 [evaluation]
-every = 100
+times = 1
 n_questions = 1
+n_late_questions = 1
 max_new_tokens = 8
 [compute]
 workers = 1
@@ -68,7 +72,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, config: SftConfig) -> Path:
 def test_the_shipped_configs_load(file: str) -> None:
     config = load_sft(CONFIGS / file)
     assert config.lessons.counterfactual_share == 0.7
-    assert config.optimizer.steps % config.evaluation.every == 0
+    assert config.evaluation.times >= 1
 
 
 def test_a_run_learns_and_says_what_it_saw(run: Path, config: SftConfig) -> None:
@@ -79,7 +83,8 @@ def test_a_run_learns_and_says_what_it_saw(run: Path, config: SftConfig) -> None
     assert last.unseen is not None
     assert last.trained is not None
     assert last.unseen.n_questions == last.trained.n_questions == 4
-    assert last.scenes == 48  # 32 in the backlog, 16 in place of those of the first round
+    assert last.scenes == 48  # 16 to begin with, 16 in their place, 16 by which the backlog grows
+    assert 0 <= last.named <= 1
     assert 6 * 4 <= last.questions <= 6 * 4 * 2
     assert last.tokens > 6 * 4 * 198  # the clip's own, and more
     record = store.read_json(run / sft.RUN, dict)
@@ -94,14 +99,15 @@ def test_a_stopped_run_goes_on_with_new_scenes(run: Path, tmp_path: Path, config
     first = sft.pretrain(config, out=out, max_minutes=1e-9, report=reports.append)
     assert (first.steps, first.finished) == (0, False)
     assert not store.read_json(out / sft.RUN, dict)["finished"]
-    trainer = sft._Trainer(config, out, None)
-    for row in trainer.rows(math.inf):
+    trainer = sft._Trainer(config, out, None, Ranks(0, 1, "cpu"))
+    for row in trainer.rows(0.0, None):
         if row.step == 4:
             break
-    resumed = sft._Trainer(config, out, None)  # killed in the interval after step 4 was reported and before it was saved
+    # It was killed after step 4 was reported and before it was saved.
+    resumed = sft._Trainer(config, out, None, Ranks(0, 1, "cpu"))
     assert (resumed.step, resumed.next_scene) == (2, trainer.next_scene)
     saved = AutoModelForImageTextToText.from_pretrained(out, dtype=torch.float32).state_dict()
-    assert saved.keys() == resumed.model.state_dict().keys()
+    assert saved.keys() == resumed.model.state_dict().keys()  # no heads in the checkpoint
     for name, weight in resumed.model.state_dict().items():
         assert torch.equal(saved[name], weight.bfloat16().float()), name
     store.write_jsonl(out / sft.METRICS, [row])  # of the killed run
@@ -109,7 +115,7 @@ def test_a_stopped_run_goes_on_with_new_scenes(run: Path, tmp_path: Path, config
     assert [row.step for row in store.read_jsonl(out / sft.METRICS, sft.Row)] == [4, 6]
     assert (second.steps, second.finished) == (6, True)
     assert [row.step for row in reports] == [4, 6]
-    assert reports[-1].scenes > store.read_jsonl(run / sft.METRICS, sft.Row)[-1].scenes
+    assert reports[-1].scenes == 32  # 16 before it was stopped, and 16 others
     assert not (out / sft.STATE).exists()
     with pytest.raises(VtError, match="finished"):
         sft.pretrain(config, out=out)
@@ -130,7 +136,7 @@ def test_a_run_can_begin_with_a_checkpoint_where_its_scenes_ended(run: Path, tmp
     assert all(torch.equal(weight, end[name]) for name, weight in start.items())
     before = store.read_jsonl(run / sft.METRICS, sft.Row)[-1]
     assert reports[-1].unseen == before.unseen  # the same weights on the same scenes
-    assert reports[-1].scenes == 32
+    assert reports[-1].scenes == 16
 
 
 def test_a_checkpoint_without_the_words_cannot_be_gone_on_from(tmp_path: Path, assets: Path, config: SftConfig) -> None:
@@ -158,12 +164,33 @@ def test_the_command_trains_and_tells(tmp_path: Path, config: SftConfig) -> None
 
 
 def test_the_rate_rises_stays_and_falls_to_nothing() -> None:
-    plan = Optimizer(steps=100, learning_rate=1.0, warmup_steps=4, decay_share=0.2)
-    rates = [plan.rate(step) for step in range(100)]
+    plan = Optimizer(learning_rate=1.0, warmup_steps=4, decay_share=0.2)
+    rates = [plan.rate(step, step / 100) for step in range(100)]
     assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
-    assert rates[80] == 1.0
+    assert rates[80] == pytest.approx(1.0)
     assert rates[90] == pytest.approx(0.5)
     assert rates[99] == pytest.approx(0.05)
+    assert plan.rate(1000, 1.5) == 0
+
+
+def test_a_run_by_minutes_ends_decayed_and_finished(tmp_path: Path, config: SftConfig) -> None:
+    plan = Optimizer(steps=100_000, rows=4, learning_rate=1e-3, warmup_steps=0, decay_share=0.5, schedule="minutes")
+    timed = msgspec.structs.replace(config, optimizer=plan, compute=msgspec.structs.replace(config.compute, log_every=1))
+    with pytest.raises(VtError, match="--max-minutes"):
+        sft.pretrain(timed, out=tmp_path / "run")
+    summary = sft.pretrain(timed, out=tmp_path / "run", max_minutes=0.4)
+    rows = store.read_jsonl(tmp_path / "run" / sft.METRICS, sft.Row)
+    assert summary.finished
+    assert summary.steps == rows[-1].step < 100_000
+    assert [row.gone for row in rows] == sorted(row.gone for row in rows)
+    assert rows[-1].gone == 1.0
+    assert rows[-1].unseen is not None
+    for row in rows[1:]:
+        assert row.learning_rate <= 1e-3
+    assert rows[-1].learning_rate < 3e-4
+    record = store.read_json(tmp_path / "run" / sft.RUN, dict)
+    assert record["max_minutes"] == 0.4
+    assert record["result"]["minutes"] >= 0.4
 
 
 def test_every_violation_is_named(tmp_path: Path) -> None:
@@ -192,12 +219,18 @@ def test_scores_count_what_was_answered(school: School, monkeypatch: pytest.Monk
 
     said = {words.modes[1]: letters(gold), words.modes[0]: ["none"] * len(gold), 0: letters(observer)}
 
-    def reply(_: object, __: object, ___: object, prompts: list[list[int]], begun: list[int], *____: object) -> list[str]:
-        start = "<think>obs" if not begun else ""
-        return [f"{start} x</think><answer>{a}</answer>" for a in said[begun[1] if begun else 0]]
+    def reply(_: object, __: object, prompts: object, begun: list[list[int]], *___: object) -> list[str]:
+        found = []
+        for i, start in enumerate(begun):
+            answer = said[start[1] if start else 0][i % len(gold)]
+            found.append(f"<think>obs x</think><answer>{answer}</answer>")
+        return found
 
     monkeypatch.setattr(examine, "_replies", reply)
-    scores = examine.examine(school.model, school.processor, scenes, school.layout, words, n_questions=2, max_new_tokens=4)
+    parts = [scenes.take([0, 1, 2]), scenes.take([3, 4, 5, 6, 7])]
+    found = examine.examine(school.model, school.processor, parts, school.layout, words, n_questions=2, max_new_tokens=4)
+    assert [len(marks.inferential) for marks in found] == [6, 10]
+    scores = examine.Scores.of(found)
     is_inferential = (gold != observer).any(-1)
     assert scores.n_questions == len(gold)
     assert (scores.counterfactual, scores.counterfactual_inferential) == (1.0, 1.0)
@@ -212,13 +245,16 @@ def test_replies_are_those_that_diagnose_gets(school: School) -> None:
     from videothinker.train import lessons, packed
     from videothinker.world import draw
 
-    clips = lessons.as_they_are(school.scenes.take([0, 1])).clips()
-    frames = draw.frames(clips.rollouts(), width=168, height=112, device="cpu")
+    shown = lessons.as_they_are(school.scenes.take([0, 1])).clips()
+    frames = draw.frames(shown.rollouts(), width=168, height=112, device="cpu")
     patches = packed.patches(frames, school.processor)
     with torch.inference_mode():
         seen = packed.see(school.model, patches, school.layout)
         prompts = [school.scenes.prompts[i, 0, : school.scenes.lengths[i, 0]].tolist() for i in (0, 1)]
-        ours = examine._replies(school.model, school.processor, seen, prompts, [], school.layout, 6)
+        clips = [SeenClip(features, school.layout.grid, school.layout.seconds_per_grid) for features in seen]
+        beginning = school.layout.beginning.tolist()
+        asked = [beginning + prompt for prompt in prompts]
+        ours = examine._replies(school.model, school.processor, asked, [[], []], clips, 6)
         for i in (0, 1):
             ids = torch.tensor([[*school.layout.beginning.tolist(), *prompts[i]]])
             new = school.model.generate(

@@ -250,10 +250,10 @@ def questions(draws: Draws, chosen: Ints, counterfactual: Bools, words: Words) -
 
 def _thought(events: Ints, looks: Ints, words: Words) -> tuple[Ints, Bools]:
     """`world.stream.trace_text` of (B, K, 15, 3) events, in tokens (B, K, W) and where there are any."""
-    place = _place(looks)
+    place = place_of(looks)
     row = np.arange(len(looks))[:, None, None, None]
     pair = np.sort(place[row, np.maximum(events[..., 1:], 0)], axis=-1)
-    key = (events[..., 0].astype(np.int64) * _N_LOOKS + pair[..., 0]) * _N_LOOKS + pair[..., 1]
+    key = (events[..., 0].astype(np.int64) * N_LOOKS + pair[..., 0]) * N_LOOKS + pair[..., 1]
     happens = events[..., 0] >= 0
     order = np.argsort(np.where(happens, key, np.iinfo(np.int64).max), axis=-1)
     pair = np.take_along_axis(pair, order[..., None], axis=-2)
@@ -268,10 +268,10 @@ def _thought(events: Ints, looks: Ints, words: Words) -> tuple[Ints, Bools]:
     return np.concatenate([nothing, tokens.reshape(flat)], axis=-1), np.concatenate([n == 0, there.reshape(flat)], axis=-1)
 
 
-_N_LOOKS = len(COLORS) * len(MATERIALS) * len(SHAPES)
+N_LOOKS = len(COLORS) * len(MATERIALS) * len(SHAPES)
 
 
-def _place(looks: Ints) -> Ints:
+def place_of(looks: Ints) -> Ints:
     """(..., 3) looks as (...) numbers in the order in which objects are named."""
     color, material, shape = np.moveaxis(looks.astype(np.int64), -1, 0)
     place: Ints = (color * len(MATERIALS) + material) * len(SHAPES) + shape
@@ -279,7 +279,7 @@ def _place(looks: Ints) -> Ints:
 
 
 def _named(place: Ints, words: Words) -> Ints:
-    """(..., 3) tokens of `_place`'s (...) numbers: "red metal cube"."""
+    """(..., 3) tokens of `place_of`'s (...) numbers: "red metal cube"."""
     color, material = place // (len(MATERIALS) * len(SHAPES)), place // len(SHAPES) % len(MATERIALS)
     return np.stack([words.colors[color], words.materials[material], words.shapes[place % len(SHAPES)]], axis=-1)
 
@@ -302,7 +302,7 @@ def tracks(draws: Draws, thing: Ints, without: Ints, words: Words) -> Lessons:
         without: (B, K) the object taken away; -1: none.
     """
     row = np.arange(len(thing))[:, None]
-    place = _place(draws.looks())
+    place = place_of(draws.looks())
 
     def named(objects: Ints) -> Ints:
         return _named(place[row, np.maximum(objects, 0)], words)
@@ -339,9 +339,9 @@ def lists(draws: Draws, words: Words) -> Lessons:
     """What is in view at any moment of a track, (B, 1) lessons, in the order of `world.table`'s colours."""
     n = len(draws.colors)
     seen = (draws.scenes.tracks[:, 0, :, :, 0] >= 0).any(-1)  # (B, 6)
-    place = np.sort(np.where(seen, _place(draws.looks()), _N_LOOKS), axis=1)
-    there = place < _N_LOOKS
-    things = np.concatenate([_named(place % _N_LOOKS, words), np.full((n, MOST_OBJECTS, 1), words.then)], axis=-1)
+    place = np.sort(np.where(seen, place_of(draws.looks()), N_LOOKS), axis=1)
+    there = place < N_LOOKS
+    things = np.concatenate([_named(place % N_LOOKS, words), np.full((n, MOST_OBJECTS, 1), words.then)], axis=-1)
     things_there = np.repeat(there[..., None], 4, axis=-1)
     things_there[:, :-1, 3] = there[:, 1:]
     things_there[:, -1, 3] = False
@@ -411,7 +411,9 @@ class Course(NamedTuple):
     n_questions: int
     """Questions a sequence at most."""
     n_tracks: int
-    """Tracks a sequence, half of them without another object; with any, there is a list too."""
+    """Tracks a sequence; with any, there is a list too."""
+    without_share: float
+    """How often a track is one without another object."""
     counterfactual_share: float
     """How often a thought is about what would happen."""
     length: int
@@ -445,13 +447,15 @@ def join(parts: Sequence[Material]) -> Material:
 
 
 def material(
-    source: Source, course: Course, words: Words, *, first_scene: int, workers: int
+    source: Source, course: Course, words: Words, *, first_scene: int, workers: int, rank: int = 0, size: int = 1
 ) -> Generator[Material, None, None]:
-    """Lessons about the scenes first_scene, first_scene + 1, ..., some scenes at a time, without end.
+    """Lessons about the scenes first_scene, first_scene + 1, ..., `CHUNK` scenes at a time, without end.
+
+    rank, size: of `size` processes that train together each takes every `size`-th chunk.
 
     Close the generator to end the worker processes.
     """
-    chunks = (range(start, start + CHUNK) for start in count(first_scene, CHUNK))
+    chunks = (range(start, start + CHUNK) for start in count(first_scene + CHUNK * rank, CHUNK * size))
     yield from map_in_order(partial(_teach, source=source, course=course, words=words), chunks, workers)
 
 
@@ -464,7 +468,7 @@ def _teach(indices: range, source: Source, course: Course, words: Words) -> Mate
 
 
 def _lessons(draws: Draws, words: Words, rng: np.random.Generator, course: Course) -> list[Lessons]:
-    """A list, tracks of random objects, half of them without another, and random questions."""
+    """A list, tracks of random objects, some without another, and random questions."""
     n_rows = len(draws.colors)
     last = np.where(draws.scenes.lengths > 0, rng.random(draws.scenes.lengths.shape), 2)
     chosen = np.argsort(last, axis=1)[:, : course.n_questions]
@@ -473,6 +477,6 @@ def _lessons(draws: Draws, words: Words, rng: np.random.Generator, course: Cours
         n = draws.scenes.n_objects[:, None]
         thing = rng.integers(0, n, (n_rows, course.n_tracks))
         other = (thing + rng.integers(1, n, thing.shape)) % n
-        found.insert(0, tracks(draws, thing, np.where(rng.random(other.shape) < 0.5, other, -1), words))
+        found.insert(0, tracks(draws, thing, np.where(rng.random(other.shape) < course.without_share, other, -1), words))
         found.insert(0, lists(draws, words))
     return found

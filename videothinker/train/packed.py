@@ -10,12 +10,12 @@ only that what lessons share is computed once, and that all clips have one size:
 """
 
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 (its usual name)
-from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from transformers import AttentionInterface
 from transformers.vision_utils import get_vision_position_ids, get_vision_window_index
 
@@ -172,21 +172,37 @@ class Rows(NamedTuple):
     before: torch.Tensor
     """(n,): flat places, each before a token of a reply."""
     targets: torch.Tensor
-    """(n,): these tokens."""
+    """(n,): these tokens; `PADDING` behind the last."""
 
 
-def load(packed: Packed, layout: Layout, device: str) -> Rows:
-    """Bring sequences to the model."""
+PADDING = -100
+"""A target that does not count."""
+
+
+def n_targets(n_rows: int, length: int) -> int:
+    """To how many targets a training step is padded: half of all tokens, where a fifth is usual."""
+    return n_rows * length // 2
+
+
+def load(packed: Packed, layout: Layout, device: str, n_targets: int | None = None) -> Rows:
+    """Bring sequences to the model.
+
+    n_targets: as many targets, the last ones padding.
+
+    Raises:
+        ValueError: there are more.
+    """
     n = len(layout.beginning)
     behind = layout.next_position + torch.from_numpy(packed.offset[:, n:].astype(np.int64))
     positions = torch.cat([layout.positions[:, None].expand(-1, len(behind), -1), behind.expand(3, -1, -1)], dim=2)
-    arrays = (
-        packed.ids.astype(np.int64),
-        packed.lesson.astype(np.int32),
-        positions.numpy(),
-        np.flatnonzero(packed.is_reply) - 1,
-        packed.ids[packed.is_reply].astype(np.int64),
-    )
+    before, targets = np.flatnonzero(packed.is_reply) - 1, packed.ids[packed.is_reply].astype(np.int64)
+    if n_targets is not None:
+        if (missing := n_targets - len(targets)) < 0:
+            raise ValueError(f"{len(targets)} tokens of replies where {n_targets} have room")
+        # Different places: the gradient of many reads of one place is summed one by one.
+        before = np.concatenate([before, np.arange(missing)])
+        targets = np.concatenate([targets, np.full(missing, PADDING)])
+    arrays = (packed.ids.astype(np.int64), packed.lesson.astype(np.int32), positions.numpy(), before, targets)
     return Rows(*(torch.from_numpy(array).to(device) for array in arrays))
 
 
@@ -196,23 +212,48 @@ def dense_mask(lesson: torch.Tensor) -> torch.Tensor:
     return (mask & torch.ones_like(mask[0]).tril())[:, None]
 
 
-def block_mask(lesson: torch.Tensor) -> Any:
-    """`dense_mask` for FlexAttention, which skips the blocks that are empty."""
+def block_mask(lesson: torch.Tensor) -> BlockMask:
+    """`dense_mask` for FlexAttention, which skips the blocks that are empty.
+
+    A sequence's lessons stand one behind the other, so a block's first and last lesson say which blocks it sees, wholly or in
+    part. What `create_block_mask` finds by asking about all pairs of tokens takes longer than a layer.
+    """
 
     def may_see(b: Any, _h: Any, query: Any, key: Any) -> Any:
         return (query >= key) & ((lesson[b, key] == 0) | (lesson[b, key] == lesson[b, query]))
 
     n, length = lesson.shape
-    make = _compiled_block_mask if lesson.is_cuda else create_block_mask
-    return make(may_see, n, None, length, length, device=lesson.device)
+    size = next(size for size in (_BLOCK, length) if length % size == 0)
+    ordered = lesson.masked_fill(lesson < 0, _LAST).view(n, -1, size)
+    first, last = ordered.amin(-1), ordered.amax(-1)
+    q_first, q_last, k_first, k_last = first[..., None], last[..., None], first[:, None], last[:, None]
+    earlier = torch.ones(first.shape[1], first.shape[1], dtype=torch.bool, device=lesson.device).tril(-1)
+    same = (q_first == q_last) & (k_first == k_last) & (q_first == k_first)
+    whole = earlier & ((k_last == 0) | same)
+    some = torch.eye(first.shape[1], dtype=torch.bool, device=lesson.device) | (
+        earlier & ((k_first == 0) | (k_last >= q_first))
+    )
+    return BlockMask.from_kv_blocks(*_listed(some & ~whole), *_listed(whole), BLOCK_SIZE=size, mask_mod=may_see)
 
 
-_compiled_block_mask = torch.compile(create_block_mask)
+_BLOCK = 128
+"""Tokens a side of FlexAttention's blocks."""
+_LAST = 1 << 14
+"""More than any lesson's number: what is behind the last lesson."""
 
 
-def loss(model: Any, seen: torch.Tensor, rows: Rows, layout: Layout, *, flex: bool) -> torch.Tensor:
-    """Mean over all reply tokens of their negative log-probability, nats."""
-    return F.cross_entropy(reply_logits(model, seen, rows, layout, flex=flex).float(), rows.targets)
+def _listed(chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, n, n) blocks chosen or not as FlexAttention wants them: how many in a row, and their columns first of all."""
+    rows = chosen[:, None].int()
+    return rows.sum(-1, dtype=torch.int32), rows.argsort(dim=-1, descending=True, stable=True).int()
+
+
+def loss(
+    model: Any, seen: torch.Tensor, rows: Rows, layout: Layout, *, flex: bool, reduction: Literal["mean", "sum"] = "mean"
+) -> torch.Tensor:
+    """Mean, or sum, over all reply tokens of their negative log-probability, nats."""
+    logits = reply_logits(model, seen, rows, layout, flex=flex).float()
+    return F.cross_entropy(logits, rows.targets, ignore_index=PADDING, reduction=reduction)
 
 
 def reply_logits(model: Any, seen: torch.Tensor, rows: Rows, layout: Layout, *, flex: bool) -> torch.Tensor:
@@ -242,6 +283,7 @@ def prepare(model: Any, layout: Layout, *, flex: bool, compiled: bool) -> None:
     if max(h, w) * config.patch_size <= config.window_size:  # a window is a whole picture
         AttentionInterface.register(_WINDOWS, _equal_windows)
         config._attn_implementation = _WINDOWS
+        tower.permute_input_for_window_attn = _in_order
     else:
         batch_windows(model)
     if flex:
@@ -250,6 +292,11 @@ def prepare(model: Any, layout: Layout, *, flex: bool, compiled: bool) -> None:
     if compiled:
         for layer in (*tower.blocks, *model.model.language_model.layers):
             layer.compile()
+
+
+def _in_order(tokens: torch.Tensor, _: torch.Tensor, seq_len: int) -> torch.Tensor:
+    """What sorting into windows comes to where a window is a whole picture."""
+    return tokens
 
 
 def _embed_patches(module: Any, patches: torch.Tensor) -> torch.Tensor:

@@ -10,13 +10,15 @@ and is followed by the answer that it leads to; how often it is "cf" is the mode
 The same settings resume at the last saved step; the scenes go on where they stopped, so none comes again.
 """
 
+import math
 import os
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 import msgspec
@@ -26,11 +28,14 @@ from transformers.utils import logging
 
 from videothinker import mcq, store
 from videothinker.errors import VtError
-from videothinker.train import lessons, packed, tiny
+from videothinker.pool import map_in_order
+from videothinker.train import lessons, packed, perception, tiny
 from videothinker.train.checkpoint import Checkpoint, find_checkpoint, load_full, load_processor, weights_hash
 from videothinker.train.examine import Scores, examine, plain_copy
+from videothinker.train.ranks import Ranks
 from videothinker.train.scenes import N_CLIP_FRAMES, Scenes, Source
-from videothinker.train.sft_settings import SftConfig
+from videothinker.train.sft_settings import LATE, SftConfig
+from videothinker.train.step import Inputs, Step
 from videothinker.world import draw
 from videothinker.world.stream import make_scene
 
@@ -46,11 +51,17 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     step: int
     loss: float
     """Nats a reply token."""
+    perception: float
+    """The perception heads' loss an object in sight."""
+    named: float
+    """Share of visual tokens with an object's centre that the heads name right, in [0, 1]."""
+    gone: float
+    """Share of the run that is over, by steps or by minutes as `optimizer.schedule` says."""
     grad_norm: float
     """Before clipping."""
     learning_rate: float
     seconds: float
-    """Of one step, without evaluation."""
+    """Of one step, without evaluation; the first row's with compiling."""
     waiting: float
     """Share of that spent waiting for lessons."""
     scenes: int
@@ -88,36 +99,51 @@ def pretrain(
     """Train to the last step, or for `max_minutes`, from a fresh checkpoint or from `start` (weights alone).
 
     max_minutes: since the call, after which the step in hand is the last; examining and saving it takes some seconds more.
-    report: called with every row of metrics.jsonl.
+        With schedule "minutes" it is the length of the whole run, what was spent before it was resumed included.
+    report: called with every row of metrics.jsonl, in the main process.
 
     Raises:
-        VtError: `out` holds something else, or this very run finished; `start` cannot be taught these lessons.
+        VtError: `out` holds something else, or this very run finished; `start` cannot be taught these lessons; the loss is no
+            longer a number.
     """
-    ends = time.monotonic() + (float("inf") if max_minutes is None else max_minutes * 60)
+    called = time.monotonic()
+    by_minutes = config.optimizer.schedule == "minutes"
+    if by_minutes and not max_minutes:
+        raise VtError('optimizer.schedule = "minutes": give the length of the run with --max-minutes')
+    ranks = Ranks.join()
     logging.disable_progress_bar()
     begun = find_checkpoint(start) if start else None
     record = {"stage": "sft", "settings": msgspec.to_builtins(config), "start": {"ref": start, "sha256": _hash(begun)}}
     decides = {name: value for name, value in record["settings"].items() if name != "compute"}
     identity = store.sha256_json([record["start"]["sha256"], decides])
-    earlier = _earlier(out, identity)
-    record |= {"identity": identity, "finished": False, "provenance": store.provenance()}
-    record["sessions"] = [*earlier.get("sessions", []), record["provenance"]["created"]]
-    store.write_json(out / RUN, record)
-    trainer = _Trainer(config, out, begun)
-    if (out / METRICS).is_file():  # what a killed run reported after its last saved step will be said again
+    record |= {"identity": identity, "max_minutes": max_minutes, "finished": False, "provenance": store.provenance()}
+    if ranks.is_main:
+        earlier = _earlier(out, identity)
+        record["sessions"] = [*earlier.get("sessions", []), record["provenance"]["created"]]
+        store.write_json(out / RUN, record)
+        if not begun and not (out / "model.safetensors").is_file():
+            build(out, config)
+    ranks.wait()
+    trainer = _Trainer(config, out, begun, ranks)
+    if ranks.is_main and (out / METRICS).is_file():  # what a killed run reported after its last saved step will be said again
         store.write_jsonl(out / METRICS, [row for row in store.read_jsonl(out / METRICS, Row) if row.step <= trainer.step])
+    begins = called - 60 * trainer.minutes if by_minutes else called
     last = None
-    with closing(trainer.rows(ends)) as rows, store.JsonlAppender(out / METRICS) as file:
+    writer = store.JsonlAppender(out / METRICS) if ranks.is_main else nullcontext()
+    with closing(trainer.rows(begins, max_minutes)) as rows, writer as file:
         for row in rows:
-            file.append(row)
-            report(row)
             last = row
-    finished = trainer.step == config.optimizer.steps
-    record |= {"finished": finished, "result": trainer.describe() | {"last": last}}
-    store.write_json(out / RUN, record)
-    store.write_text(out / "README.md", _card(record))
-    if finished:
-        (out / STATE).unlink()
+            if file is not None:
+                file.append(row)
+                report(row)
+    finished = trainer.step == config.optimizer.steps or (by_minutes and trainer.is_over)
+    if ranks.is_main:
+        record |= {"finished": finished, "result": trainer.describe() | {"last": last}}
+        store.write_json(out / RUN, record)
+        store.write_text(out / "README.md", _card(record))
+        if finished:
+            (out / STATE).unlink()
+    ranks.leave()
     return Summary(out, trainer.step, finished, last)
 
 
@@ -145,8 +171,6 @@ class _Batch(NamedTuple):
     rows: packed.Rows
     clip: torch.Tensor
     """(B,): each sequence's clip among those of the round."""
-    n_questions: int
-    n_tokens: int
 
 
 class _Round(NamedTuple):
@@ -154,198 +178,256 @@ class _Round(NamedTuple):
 
     frames: torch.Tensor
     """(C, T, 3, H, W) uint8."""
+    targets: perception.Targets
     batches: list[_Batch]
+    counts: torch.Tensor
+    """(n, 4): in each batch reply tokens, cells with an object, questions and tokens. Here of this process."""
     next_scene: int
     """Where the stream of scenes stands."""
 
 
 class _Trainer:
-    """Model, optimiser and stream of lessons. `step` is the number of steps taken."""
+    """Model, optimisers and stream of lessons of one process. `step` is the number of steps taken."""
 
-    def __init__(self, config: SftConfig, out: Path, begun: Checkpoint | None) -> None:
-        self.config, self.out, self.step = config, out, 0
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        on_gpu = self.device == "cuda"
-        if not begun and not (out / "model.safetensors").is_file():
-            build(out, config)
+    def __init__(self, config: SftConfig, out: Path, begun: Checkpoint | None, ranks: Ranks) -> None:
+        self.config, self.out, self.ranks, self.step = config, out, ranks, 0
         checkpoint = begun or Checkpoint(out, None)
         torch.manual_seed(config.seed)
         self.model = load_full(checkpoint, torch.float32, "sdpa")
         self.processor = load_processor(checkpoint)
-        if begun:
+        if begun and ranks.is_main:
             self.processor.save_pretrained(out)
+        ranks.wait()
+        on_gpu = ranks.device != "cpu"
+        flex, compiled, self._records = (
+            on_gpu if chosen is None else chosen
+            for chosen in (config.compute.flex, config.compute.compile, config.compute.graph)
+        )
         try:
             self.layout = packed.Layout.of(self.model, self.processor, config.model.width, config.model.height)
             wording = packed.wording(self.processor, out / "tokenizer.json")
             self.words = lessons.words(self.processor.tokenizer, wording)
-            self.flex = on_gpu if config.compute.flex is None else config.compute.flex
-            compiled = on_gpu if config.compute.compile is None else config.compute.compile
-            packed.prepare(self.model, self.layout, flex=self.flex, compiled=compiled)
+            packed.prepare(self.model, self.layout, flex=flex, compiled=compiled)
         except ValueError as error:
             raise VtError(f"{checkpoint.folder}: {error}; leave out --model to begin with a fresh one") from error
-        self.model.to(self.device).train()
+        self.model.to(ranks.device).train()
         self.source = Source(wording, config.world.seed, config.world.preset, config.world.n_questions)
         self.course = lessons.Course(
             draws=config.lessons.draws,
             rows=config.lessons.rows,
             n_questions=config.lessons.n_questions,
             n_tracks=config.lessons.n_tracks,
+            without_share=config.lessons.without_share,
             counterfactual_share=config.lessons.counterfactual_share,
             length=config.lessons.length,
             beginning=self.layout.beginning,
             pad=self.processor.tokenizer.pad_token_id,
         )
-        decayed = [p for p in self.model.parameters() if p.ndim > 1]
-        others = [p for p in self.model.parameters() if p.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": config.optimizer.weight_decay}, {"params": others, "weight_decay": 0.0}],
-            lr=config.optimizer.learning_rate,
-            betas=(0.9, 0.98),
-            fused=on_gpu,
-        )
-        self.vision_inputs = packed.vision_inputs(self.model, self.layout, config.optimizer.rows)
+        self._n_rows = _share_of_rows(config, ranks.size)
+        self.stepper = Step(self.model, self.processor, self.layout, config, ranks, flex=flex)
         self.first_scene = self.next_scene = config.world.n_unseen + config.world.first_scene
         self.n_questions = self.n_tokens = 0
+        self.minutes, self.is_over = 0.0, False
+        self._gone, self._pace, self._looked = 0.0, 0.0, 0
         if (out / STATE).is_file():
             self._resume()
+        torch.manual_seed(config.seed + 1 + ranks.rank)  # of the pictures' noise
+        self._recording = Lock()
 
-    def rows(self, ends: float) -> Generator[Row, None, None]:
-        """Train until the last step or the time `ends` (time.monotonic), yielding a row every `log_every` steps."""
-        config, compute = self.config, self.config.compute
-        unseen = self.source.read(range(config.world.n_unseen))
-        trained = self.source.read(range(self.first_scene, self.first_scene + config.world.n_unseen))
-        sums, since, waited, n_steps = torch.zeros(2, device=self.device), time.perf_counter(), 0.0, 0
-        saved = self.step
-        with closing(self._batches()) as batches:
-            while self.step < config.optimizer.steps and time.monotonic() < ends:
+    def rows(self, begins: float, max_minutes: float | None) -> Generator[Row, None, None]:
+        """Train to the last step or `max_minutes` after `begins` (time.monotonic), yielding a row every `log_every` steps."""
+        config, compute, by_minutes = self.config, self.config.compute, self.config.optimizer.schedule == "minutes"
+        length = math.inf if max_minutes is None else max_minutes * 60
+
+        def look(seconds_a_step: float) -> None:
+            """See with all others what time it is."""
+            passed = time.monotonic() - begins
+            gone = passed / length if by_minutes else 0.0
+            pace = seconds_a_step / length if by_minutes else 0.0
+            self.minutes, over, self._gone, self._pace = self.ranks.agree(passed / 60, passed >= length, gone, pace)
+            self.is_over, self._looked = bool(over), self.step
+
+        look(0.0)
+        n_examined = int(self.gone() * config.evaluation.times)
+        saved, since, waited, n_steps = self.step, time.perf_counter(), 0.0, 0
+        with ThreadPoolExecutor(1) as reader, closing(self._batches()) as batches:
+            asked = reader.submit(self._exam_scenes)
+            while self.step < config.optimizer.steps and not self.is_over:
                 before = time.perf_counter()
                 batch = next(batches)
                 waited += time.perf_counter() - before
-                sums += self._train(*batch)
+                self.stepper.take(batch, config.optimizer.rate(self.step, self.gone()))
+                self.step += 1
                 n_steps += 1
-                is_last = self.step == config.optimizer.steps or time.monotonic() >= ends
-                examines = self.step % config.evaluation.every == 0 or is_last
-                if self.step % compute.log_every and not examines:
+                logs = self.step % compute.log_every == 0
+                if logs or self.ranks.size == 1:  # several ask one another, which makes their GPUs wait
+                    seconds = (time.perf_counter() - since) / n_steps
+                    look(seconds)
+                is_last = self.step == config.optimizer.steps or self.is_over
+                due = int(self.gone() * config.evaluation.times + 1e-9)
+                examines = is_last or due > n_examined
+                if not logs and not examines:
                     continue
-                loss, norm = (sums / n_steps).tolist()
+                stats = self.stepper.stats(n_steps)
+                if not math.isfinite(stats.loss):
+                    raise VtError(
+                        f"{self.out}: the loss of steps up to {self.step} is {stats.loss}; lower optimizer.learning_rate"
+                    )
                 seconds = time.perf_counter() - since
+                unseen, trained = self._examine(asked.result(), is_last) if examines else (None, None)
+                n_examined = due
                 yield Row(
                     step=self.step,
-                    loss=loss,
-                    grad_norm=norm,
-                    learning_rate=config.optimizer.rate(self.step - 1),
+                    loss=stats.loss,
+                    perception=stats.perception,
+                    named=stats.named,
+                    gone=self.gone(),
+                    grad_norm=stats.grad_norm,
+                    learning_rate=config.optimizer.rate(self.step - 1, self.gone(self.step - 1)),
                     seconds=seconds / n_steps,
                     waiting=waited / seconds,
                     scenes=self.next_scene - self.first_scene,
                     questions=self.n_questions,
                     tokens=self.n_tokens,
-                    unseen=self._examine(unseen) if examines else None,
-                    trained=self._examine(trained) if examines else None,
+                    unseen=unseen,
+                    trained=trained,
                 )
                 if is_last or self.step - saved >= compute.save_every:
                     self._save()
                     saved = self.step
-                sums.zero_()
                 since, waited, n_steps = time.perf_counter(), 0.0, 0
 
-    def _train(self, frames: torch.Tensor, batch: _Batch) -> torch.Tensor:
-        """One step. Returns (2,): loss and gradient norm."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.optimizer.rate(self.step)
-        patches = packed.patches(frames[batch.clip], self.processor, self.config.lessons.noise)
-        with self._half():
-            seen = packed.see(self.model, patches, self.layout, self.vision_inputs)
-            loss = packed.loss(self.model, seen, batch.rows, self.layout, flex=self.flex)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.max_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.step += 1
-        self.n_tokens += batch.n_tokens
-        self.n_questions += batch.n_questions
-        return torch.stack([loss.detach(), norm])
+    def gone(self, step: int | None = None) -> float:
+        """Share of the run that is over at a step since the last look at the clock; the same in all processes."""
+        step = self.step if step is None else step
+        by_steps = step / self.config.optimizer.steps
+        if self.config.optimizer.schedule == "steps":
+            return by_steps
+        return min(1.0, max(by_steps, self._gone + (step - self._looked) * self._pace))
 
-    def _half(self) -> Any:
-        return torch.autocast("cuda", torch.bfloat16) if self.device == "cuda" else nullcontext()
-
-    def _batches(self) -> Generator[tuple[torch.Tensor, _Batch], None, None]:
-        """(clips, sequences) of one step after the other; a thread prepares the next round meanwhile."""
+    def _batches(self) -> Generator[Inputs, None, None]:
+        """What `Step.take` wants, one step after the other; a thread prepares the next round meanwhile."""
         with closing(self._rounds()) as rounds, ThreadPoolExecutor(1) as thread:
             coming = thread.submit(next, rounds)
+            if self._records:
+                with self._recording:  # while the simulating processes start
+                    self.stepper.record()
             while True:
                 now: _Round = coming.result()
                 coming = thread.submit(next, rounds)
                 self.next_scene = now.next_scene
-                for batch in now.batches:
-                    yield now.frames, batch
+                self.ranks.add(now.counts)
+                for batch, counts, (_, _, n_questions, n_tokens) in zip(
+                    now.batches, now.counts, now.counts.tolist(), strict=True
+                ):
+                    self.n_questions += n_questions
+                    self.n_tokens += n_tokens
+                    yield Inputs(now.frames, now.targets, batch.clip, batch.rows, counts[:2])
                 if now.frames.is_cuda:  # the memory is the other stream's: it may be used again as soon as `now` is gone
                     torch.cuda.current_stream().synchronize()
 
     def _rounds(self) -> Generator[_Round, None, None]:
-        """Clips taken at random from a backlog, new ones put in their place, and their sequences shuffled."""
-        n_clips, n_backlog, course = self.config.compute.clips_a_round, self.config.lessons.backlog, self.course
-        rng = np.random.default_rng((self.config.seed, self.step))
-        side: Any = torch.cuda.Stream() if self.device == "cuda" else None  # type: ignore[no-untyped-call]
-        workers = self.config.compute.workers or max(1, (os.cpu_count() or 1) - 2)
+        """Clips taken at random from a backlog, new ones put in their place, and their sequences shuffled.
+
+        The backlog begins as one round and grows by a quarter of a round each time, so that the first step need not wait.
+        """
+        n_clips, course, ranks, device = self.config.compute.clips_a_round, self.course, self.ranks, self.ranks.device
+        chunk = lessons.CHUNK * course.draws
+        rng = np.random.default_rng((self.config.seed, self.step, ranks.rank))
+        side: Any = torch.cuda.Stream(device) if device != "cpu" else None  # type: ignore[no-untyped-call]
+        workers = self.config.compute.workers or max(1, ((os.cpu_count() or 1) - 2) // ranks.size)
         next_scene = self.next_scene
-        with closing(lessons.material(self.source, course, self.words, first_scene=next_scene, workers=workers)) as stream:
+        with closing(
+            lessons.material(
+                self.source,
+                course,
+                self.words,
+                first_scene=next_scene,
+                workers=workers,
+                rank=ranks.rank,
+                size=ranks.size,
+            )
+        ) as stream:
 
             def read(n: int) -> lessons.Material:
                 nonlocal next_scene
-                next_scene += n // course.draws
-                return lessons.join(list(islice(stream, n // (lessons.CHUNK * course.draws))))
+                next_scene += n // course.draws * ranks.size
+                return lessons.join(list(islice(stream, n // chunk)))
 
-            backlog = read(n_backlog)
+            backlog = read(n_clips)
             while True:
-                picked = rng.permutation(n_backlog)[:n_clips]
+                picked = rng.permutation(len(backlog.clips.looks))[:n_clips]
                 taken = backlog.take(picked)
-                order = rng.permutation(n_clips * course.rows).reshape(-1, self.config.optimizer.rows)
-                rollouts = taken.clips.rollouts()
-                with torch.cuda.stream(side) if side else nullcontext():
-                    frames = draw.frames(rollouts, width=self.layout.width, height=self.layout.height, device=self.device)
-                    batches = [self._batch(taken.packed.reshape(-1), rows) for rows in order]
+                order = rng.permutation(n_clips * course.rows).reshape(-1, self._n_rows)
+                rollouts, shown = taken.clips.rollouts(), perception.targets(taken.clips, self.layout.grid)
+                with self._recording, torch.cuda.stream(side) if side else nullcontext():
+                    frames = draw.frames(rollouts, width=self.layout.width, height=self.layout.height, device=device)
+                    targets = perception.Targets(*(torch.from_numpy(values).to(device) for values in shown))
+                    flat = taken.packed.reshape(-1)
+                    batches = [self._batch(flat, rows) for rows in order]
+                    counts = torch.tensor([self._count(flat, rows, shown) for rows in order]).to(device)
                 if side:
                     side.synchronize()
-                yield _Round(frames, batches, next_scene)
+                yield _Round(frames, targets, batches, counts, next_scene)
                 backlog.put(picked, read(n_clips))
+                missing = self.config.lessons.backlog - len(backlog.clips.looks)
+                if missing > 0:
+                    backlog = lessons.join([backlog, read(min(missing, -(-n_clips // 4 // chunk) * chunk))])
 
-    def _batch(self, packed_rows: lessons.Packed, rows: Any) -> _Batch:
-        some = packed_rows.take(rows)
-        clip = torch.from_numpy(rows // self.course.rows).to(self.device)
-        n_questions = int(((some.ids == self.words.think[0]) & some.is_reply).sum())
-        return _Batch(packed.load(some, self.layout, self.device), clip, n_questions, int((some.lesson >= 0).sum()))
+    def _batch(self, sequences: lessons.Packed, rows: Any) -> _Batch:
+        clip = torch.from_numpy(rows // self.course.rows).to(self.ranks.device)
+        n_targets = packed.n_targets(len(rows), self.course.length)
+        try:
+            return _Batch(packed.load(sequences.take(rows), self.layout, self.ranks.device, n_targets), clip)
+        except ValueError as error:
+            raise VtError(f"lessons: {error}; give fewer lessons.n_tracks or more lessons.length") from error
 
-    def _examine(self, scenes: Scenes) -> Scores:
+    def _count(self, sequences: lessons.Packed, rows: Any, shown: perception.Targets) -> tuple[int, ...]:
+        """A row of `_Round.counts`."""
+        ids, is_reply = sequences.ids[rows], sequences.is_reply[rows]
+        return (
+            int(is_reply.sum()),
+            int((shown.look[rows // self.course.rows] != perception.NONE).sum()),
+            int(((ids == self.words.think[0]) & is_reply).sum()),
+            int((sequences.lesson[rows] >= 0).sum()),
+        )
+
+    def _exam_scenes(self) -> list[Scenes]:
+        """This process's part of the unseen scenes, and of the first ones that are trained on."""
+        n, ranks = self.config.world.n_unseen, self.ranks
+        wanted = [[*range(start, start + n)][ranks.rank :: ranks.size] for start in (0, self.first_scene)]
+        chunks = [part[i : i + lessons.CHUNK] for part in wanted for i in range(0, len(part), lessons.CHUNK)]
+        workers = min(len(chunks), self.config.compute.workers or max(1, ((os.cpu_count() or 1) - 2) // ranks.size))
+        read = list(map_in_order(self.source.read, chunks, workers))
+        return [_joined(read[: len(read) // 2]), _joined(read[len(read) // 2 :])]
+
+    def _examine(self, scenes: Sequence[Scenes], is_last: bool) -> list[Scores]:
         config = self.config.evaluation
-        return examine(
+        late = is_last or self.gone() >= LATE
+        found = examine(
             self.model,
             self.processor,
             scenes,
             self.layout,
             self.words,
-            n_questions=config.n_questions,
+            n_questions=config.n_late_questions if late else config.n_questions,
             max_new_tokens=config.max_new_tokens,
         )
+        return [Scores.of(parts) for parts in zip(*self.ranks.gather(found), strict=True)]
 
     def _save(self) -> None:
         """The checkpoint, and beside it what resuming needs."""
-        state = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "next_scene": self.next_scene,
-            "n_questions": self.n_questions,
-            "n_tokens": self.n_tokens,
-        }
+        if not self.ranks.is_main:
+            return
+        state = {"trained": self.stepper.state_dict()} | {name: getattr(self, name) for name in _COUNTERS}
         torch.save(state, self.out / f".{STATE}")
         (self.out / f".{STATE}").replace(self.out / STATE)
         plain_copy(self.model).save_pretrained(self.out)
 
     def _resume(self) -> None:
-        state = torch.load(self.out / STATE, map_location=self.device, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for name in ("step", "next_scene", "n_questions", "n_tokens"):
+        state = torch.load(self.out / STATE, map_location=self.ranks.device, weights_only=True)
+        self.stepper.load_state_dict(state["trained"])
+        for name in _COUNTERS:
             setattr(self, name, state[name])
 
     def describe(self) -> dict[str, Any]:
@@ -355,11 +437,34 @@ class _Trainer:
             "scenes": self.next_scene - self.first_scene,
             "questions": self.n_questions,
             "tokens": self.n_tokens,
+            "minutes": round(self.minutes, 2),
+            "processes": self.ranks.size,
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "vocabulary": self.words.n_tokens,
             "fed": {"frames": N_CLIP_FRAMES, "width": self.layout.width, "height": self.layout.height},
-            "device": "cpu" if self.device == "cpu" else torch.cuda.get_device_name(),
+            "device": "cpu" if self.ranks.device == "cpu" else torch.cuda.get_device_name(),
         }
+
+
+_COUNTERS = ("step", "next_scene", "n_questions", "n_tokens", "minutes")
+
+
+def _share_of_rows(config: SftConfig, n_ranks: int) -> int:
+    """Sequences a step of each process."""
+    rows, left = divmod(config.optimizer.rows, n_ranks)
+    drawn = config.compute.clips_a_round * config.lessons.rows
+    if left or drawn % rows:
+        raise VtError(
+            f"optimizer.rows = {config.optimizer.rows}: cannot be shared by {n_ranks} processes that have {drawn} each"
+            " (compute.clips_a_round x lessons.rows)"
+        )
+    if config.world.n_unseen < n_ranks:
+        raise VtError(f"world.n_unseen = {config.world.n_unseen}: is less than one for each of {n_ranks} processes")
+    return rows
+
+
+def _joined(parts: Sequence[Scenes]) -> Scenes:
+    return Scenes(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
 
 
 def build(out: Path, config: SftConfig) -> None:

@@ -33,8 +33,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     preset: str = "balanced"
     n_questions: Annotated[int, msgspec.Meta(ge=1, le=64)] = 16
     """Questions asked about a scene."""
-    n_unseen: Positive = 256
-    """Scenes that are never trained on: the first of the world."""
+    n_unseen: Positive = 512
+    """Scenes that are never trained on: the first of the world. Examined beside as many that were."""
     first_scene: Index = 0
     """Scenes after those to leave out: when going on from the weights of an earlier piece, the `scenes` of its last row."""
 
@@ -46,41 +46,56 @@ class Lessons(msgspec.Struct, frozen=True, kw_only=True):
     rows: Positive = 2
     n_questions: Positive = 16
     n_tracks: Index = 8
+    without_share: Share = 0.5
+    """How many of the tracks are of a world without another object."""
     counterfactual_share: Share = 0.7
     """How often a thought is about what would happen, and with it the trained model's own habit at temperature 1."""
     length: Annotated[int, msgspec.Meta(ge=256)] = 2048
     noise: NotNegative = 3.0
     """Standard deviation, in steps of a pixel's 255, of the noise on pictures: about what a film's compression does."""
-    backlog: Positive = 8192
-    """Drawn clips from which batches are mixed."""
+    perception: NotNegative = 1.0
+    """Weight of `perception.Heads`' loss, per object in sight, beside the loss per reply token; 0: without."""
+    backlog: Positive = 2048
+    """Clips, a process, from which batches are mixed; a run begins with fewer."""
 
 
 class Optimizer(msgspec.Struct, frozen=True, kw_only=True):
-    """[optimizer]: AdamW; the rate rises over `warmup_steps`, stays, and falls linearly to 0 over the last `decay_share`."""
+    """[optimizer]: the rate rises over `warmup_steps`, stays, and falls linearly to 0 over the run's last `decay_share`."""
 
+    name: Literal["muon", "adamw"] = "muon"
+    """muon: for the layers' matrices, with AdamW for all else."""
+    schedule: Literal["steps", "minutes"] = "steps"
+    """What the run is measured by: `steps`, or --max-minutes, at whose end it is finished whatever its speed."""
     steps: Positive = 10_000
+    """With schedule "minutes": at most."""
     rows: Positive = 64
-    """Sequences a step."""
+    """Sequences a step, of all processes together."""
     learning_rate: AboveZero = 1e-3
     warmup_steps: Index = 200
     decay_share: Share = 0.2
     weight_decay: NotNegative = 0.05
     max_grad_norm: AboveZero = 1.0
 
-    def rate(self, step: int) -> float:
-        """The learning rate of step 0, 1, ..., `steps` - 1."""
+    def rate(self, step: int, gone: float) -> float:
+        """The learning rate of step 0, 1, ..., when the share `gone` of the run is over."""
         rise = (step + 1) / self.warmup_steps if self.warmup_steps else 1.0
-        fall = (self.steps - step) / (self.decay_share * self.steps) if self.decay_share else 1.0
-        return self.learning_rate * min(1.0, rise, fall)
+        fall = (1 - gone) / self.decay_share if self.decay_share else 1.0
+        return self.learning_rate * max(0.0, min(1.0, rise, fall))
+
+
+LATE = 0.75
+"""From this share of a run on its evaluations are large enough to see a plateau."""
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """[evaluation]: on unseen scenes and, side by side, on the first ones that were trained on."""
 
-    every: Positive = 1000
-    """Steps."""
-    n_questions: Positive = 2
+    times: Positive = 10
+    """Evaluations in a run, evenly spread; the last one is at its end."""
+    n_questions: Positive = 1
     """Questions a scene."""
+    n_late_questions: Positive = 4
+    """The same in the last quarter of the run."""
     max_new_tokens: Positive = 96
 
 
@@ -88,13 +103,15 @@ class Compute(msgspec.Struct, frozen=True, kw_only=True):
     """[compute]: where and how; a run may go on with other values."""
 
     workers: Index = 0
-    """Processes that simulate; 0: one a core, but for two."""
+    """Processes that simulate, for each process that trains; 0: one a core, but for two."""
     clips_a_round: Positive = 512
-    """Clips drawn at a time."""
+    """Clips drawn at a time by each process that trains."""
     flex: bool | None = None
     """FlexAttention, which skips what lessons do not see; None: on a GPU."""
     compile: bool | None = None
     """None: on a GPU."""
+    graph: bool | None = None
+    """Record a step as CUDA graphs; None: on a GPU."""
     log_every: Positive = 50
     save_every: Positive = 1000
     """Steps between two points to resume from."""
