@@ -69,7 +69,7 @@ def test_tensors_equal_those_that_diagnose_feeds(school: School, tmp_path: Path)
     positions = packed.load(rows, school.layout, "cpu").positions
     for i, (frames, question) in enumerate(zip(pictures(school), as_questions(school), strict=True)):
         clip = Clip(frames.permute(0, 2, 3, 1).numpy(), clip_indices(128, 16), 25.0, 128)
-        fed = checkpoint._process(checkpoint._chat(question), clip)
+        fed = checkpoint._process(checkpoint._chats([question])[0], checkpoint._show(clip))
         n = fed["input_ids"].shape[1]
         asked = (rows.lesson[i] >= 0) & ~rows.is_reply[i]
         assert np.flatnonzero(asked).tolist() == list(range(n))

@@ -1,24 +1,32 @@
 """`vt train sft`: pretrain a tiny model on the generated world."""
 
+import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from videothinker.cli.console import err, out, progress_bar
+from videothinker.records import no_progress
 
 if TYPE_CHECKING:
     from videothinker.curated import Curated
 
 EPILOG = """[bold]Examples[/bold]
 
-  vt train sft --config configs/tiny-sft.toml --out runs/base
+  vt train sft --config configs/tiny-sft.toml --out runs/base --max-minutes 36
 
   vt train sft --config configs/tiny-sft-cpu.toml --out try
 
-[bold]In pieces[/bold]: the same command goes on
+[bold]Several GPUs[/bold]
 
-  vt train sft --config configs/tiny-sft.toml --out runs/base --max-minutes 9
+  torchrun --nproc-per-node 4 -m videothinker train sft --config configs/tiny-sft.toml --out runs/base --max-minutes 9
+
+[bold]By steps, in pieces[/bold]: the same command goes on
+
+  vt train sft --config configs/tiny-sft.toml --out runs/base --set optimizer.schedule=steps --set optimizer.steps=60000
+  --max-minutes 9
 
 [bold]From the weights of an earlier run[/bold], with the scenes that come next
 
@@ -40,7 +48,8 @@ def sft(
         str | None, typer.Option("--model", metavar="REF", help="Earlier OUT to begin with. Default: a fresh model.")
     ] = None,
     max_minutes: Annotated[
-        float | None, typer.Option("--max-minutes", min=0.0, help="Save and stop after this long; the same command goes on.")
+        float | None,
+        typer.Option("--max-minutes", min=0.0, help="Save and stop after this long; with schedule minutes: the whole run."),
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -57,7 +66,9 @@ def sft(
 
     settings = load_sft(config, set_ or [])
     curated = open_curated(data) if data else None
-    with progress_bar("pretraining", settings.optimizer.steps, "steps") as progress:
+    is_main = os.environ.get("RANK", "0") == "0"
+    bar = progress_bar("pretraining", settings.optimizer.steps, "steps") if is_main else nullcontext(no_progress)
+    with bar as progress:
         from videothinker.train.sft import pretrain
 
         done = 0
@@ -70,6 +81,8 @@ def sft(
                 err.print(_line(row), soft_wrap=True)
 
         summary = pretrain(settings, out=folder, start=model, max_minutes=max_minutes, report=report)
+    if not is_main:
+        return
     if not summary.finished:
         out.print(
             f"stopped at step {summary.steps:,} of {settings.optimizer.steps:,}; the same command goes on from {folder}",
@@ -88,7 +101,10 @@ def _line(row: Any) -> str:
         return f"{name} cf {found.counterfactual:.1%} obs {found.observed:.1%} as it comes {found.greedy:.1%}"
 
     both = "; ".join(scores(name, found) for name, found in (("unseen", row.unseen), ("trained on", row.trained)) if found)
-    return f"step {row.step:,}: loss {row.loss:.3f}, {row.seconds * 1000:.0f} ms; whole answers right: {both}"
+    return (
+        f"step {row.step:,}: loss {row.loss:.3f}, objects named {row.named:.1%}, {row.seconds * 1000:.1f} ms;"
+        f" whole answers right: {both}"
+    )
 
 
 def _diagnose(folder: Path, curated: "Curated", max_new_tokens: int) -> None:
