@@ -279,7 +279,7 @@ class ClipReader:
         self._sample = sample
         self._time_limit_s = time_limit_s
         self._ahead = ahead
-        self._threads = ThreadPoolExecutor(n_workers or _default_workers(), thread_name_prefix="clips")
+        self._threads = ThreadPoolExecutor(n_workers or default_workers(), thread_name_prefix="clips")
         self._local = threading.local()
         self._workers: list[_Worker] = []
 
@@ -418,7 +418,7 @@ def warm(
     return Warmed(len(distinct), n_bytes, lost)
 
 
-def _default_workers() -> int:
+def default_workers() -> int:
     """Half of this process's share of the machine's cores, 1 to 8."""
     n_local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(1, min(8, (os.cpu_count() or 1) // (2 * n_local)))

@@ -9,6 +9,7 @@ and process 0 puts them together at the end; whatever a killed run of any number
 import hashlib
 import os
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -136,11 +137,21 @@ def open_answerer(
         from videothinker.diagnose.endpoint import open_endpoint
 
         return open_endpoint(endpoint, job.ref, curated=job.curated, settings=job.settings, cache=cache)
+    _wake_gpu()
     from videothinker.diagnose.generate import open_checkpoint
 
     return open_checkpoint(
         job.ref, curated=job.curated, settings=job.settings, cache=cache, trust_remote_code=trust_remote_code
     )
+
+
+def _wake_gpu() -> None:
+    """Let the GPU's driver set itself up, about a second, while transformers is imported."""
+    import torch
+
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        threading.Thread(target=lambda: torch.zeros(1, device=device), daemon=True).start()
 
 
 def read_predictions(folder: Path) -> dict[str, Prediction]:
