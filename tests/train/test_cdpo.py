@@ -3,7 +3,9 @@
 Rewards are injected so that advantages differ; clips differ in size and replies in length, so padding and slicing count.
 """
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from train.two_processes import injected
 from transformers import AutoModelForImageTextToText, AutoProcessor, TrainerCallback
 from trl import GRPOTrainer
 
+from videothinker.train.clips import Encoded, PromptEncoder
 from videothinker.train.stages import StageConfig
 
 Batches = list[dict[str, Any]]
@@ -257,3 +260,33 @@ def test_thirty_steps_without_reward_move_the_divergence_as_promised(
     assert len(divergences) == 30
     assert late > 1.5 * early if direction == "repel" else late < 0.95 * early
     assert trainer.state.log_history[0]["frac_reward_zero_std"] == 1.0
+
+
+class Recording(PromptEncoder):
+    """The encoder that it takes the place of, with a record of what it was told and asked."""
+
+    def __init__(self, encode: PromptEncoder) -> None:
+        vars(self).update(vars(encode))
+        self.announced: list[str] = []
+        self.asked: list[tuple[set[str], set[str]]] = []
+
+    def expect(self, paths: Iterable[str], at_most: int) -> None:
+        paths = list(paths)
+        self.announced += paths
+        super().expect(paths, at_most)
+
+    def __call__(self, prompts: Sequence[tuple[str, str]], device: Any = "cpu") -> Encoded:
+        self.asked.append(({path for path, _ in prompts}, set(self.announced)))
+        return super().__call__(prompts, device)
+
+
+def test_the_next_steps_clips_are_announced_before_a_step_asks_for_its_own(assets: Path, tmp_path: Path) -> None:
+    trainer = make_trainer(assets, tmp_path, stage("grpo", "optimizer.steps=3"), n_rows=6, save_strategy="no")
+    for i, row in enumerate(trainer.train_dataset):  # six names for three clips, so that questions can be told apart
+        part = row["prompt"][0]["content"][0]
+        part["video"] = shutil.copy(part["video"], str(tmp_path / f"clip{i}.mp4"))
+    encode = trainer._encode = Recording(trainer._encode)
+    trainer.train()
+    for (_, announced), (following, _) in pairwise(encode.asked):
+        assert following <= announced
+    assert set().union(*(paths for paths, _ in encode.asked)) == {str(tmp_path / f"clip{i}.mp4") for i in range(6)}

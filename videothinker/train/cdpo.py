@@ -4,7 +4,7 @@ TRL 1.16 feeds a clip to generation and then scores the replies without it (its 
 private methods of GRPOTrainer are overridden; tests/train/test_trl.py holds the signatures and habits relied on.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from accelerate.utils import gather_object
 from torch import nn
+from torch.utils.data import Sampler
 from transformers import AutoModelForImageTextToText
 from trl import GRPOTrainer
 from trl.models.utils import prepare_deepspeed, prepare_fsdp
@@ -32,7 +33,7 @@ from videothinker.train.clips import (
 )
 from videothinker.train.hold import Hold
 from videothinker.train.loss import SIGN, exact_kl, k3, mean_over_replies, rows_to_repel, sampled_divergence
-from videothinker.train.sampling import Sampler
+from videothinker.train.sampling import Sampler as ReplySampler
 from videothinker.train.stages import KL, Objective, Reference, RepelOn
 
 REFERENCE = "reference"
@@ -77,11 +78,15 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
             want = "needs a" if reference is None else "has no use for a"
             raise VtError(f"objective.repulsion = {objective.repulsion} {want} reference")
         super().__init__(*args, **kwargs)
+        self.train_dataset: Any = kwargs[
+            "train_dataset"
+        ].to_list()  # Arrow would build its rows anew, once a reply and forward pass
+        self.data_collator = _Rows
         self.objective = objective
         self.hold = Hold(objective.repulsion, objective.hold_at)
         self.add_callback(self.hold)
         self.completions: list[Completion] = []
-        self.sampler: Sampler | None = None
+        self.sampler: ReplySampler | None = None
         self._encode = encode
         self._clips: dict[str, list[ClipTensors]] = {}
         self._rows = torch.empty(0)
@@ -134,6 +139,19 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.ref_model = None
 
     # Clips on their way through TRL
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        """TRL's order, of which the encoder is told ahead: it reads the next step's clips while this one is computed."""
+        sampler = super()._get_train_sampler(dataset)
+        if self.accelerator.num_processes > 1:  # each takes a part of the order, and reads its own when it gets there
+            return sampler
+        paths = [_clip_and_text(row["prompt"])[0] for row in self.train_dataset]
+        n_rows = sampler.mini_repeat_count * sampler.batch_size * sampler.repeat_count
+
+        def announce(indices: list[int]) -> None:
+            self._encode.expect((paths[i] for i in dict.fromkeys(indices)), at_most=3 * sampler.batch_size)
+
+        return _Announced(sampler, announce, n_rows)
 
     def fed(self) -> dict[str, Any]:
         """What the last prompts really held: frames, their size in pixels, video tokens, seconds between pairs of frames."""
@@ -326,6 +344,35 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
         model = model or self.model
         saved = AutoModelForImageTextToText.from_pretrained(resume_from_checkpoint, dtype=model.dtype)
         model.load_state_dict(saved.state_dict())
+
+
+class _Rows(Sequence[dict[str, Any]]):
+    """A batch that nobody walks through for tensors to move: there are none."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self._rows = rows
+
+    def __getitem__(self, i: Any) -> Any:
+        return self._rows[i]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+class _Announced(Sampler[int]):
+    """A sampler's indices, two batches of `n_rows` told to `announce` when the first of them begins."""
+
+    def __init__(self, sampler: Any, announce: Callable[[list[int]], None], n_rows: int) -> None:
+        self._sampler, self._announce, self._n_rows = sampler, announce, n_rows
+
+    def __iter__(self) -> Iterator[int]:
+        order = list(self._sampler)
+        for start in range(0, len(order), self._n_rows):
+            self._announce(order[start : start + 2 * self._n_rows])
+            yield from order[start : start + self._n_rows]
+
+    def __len__(self) -> int:
+        return len(self._sampler)
 
 
 def _prepare_vision(model: Any) -> None:

@@ -22,6 +22,7 @@ import msgspec
 import torch
 
 from videothinker import mcq, store
+from videothinker.clips import default_cache
 from videothinker.curated import Curated
 from videothinker.errors import VtError
 from videothinker.records import Category, CuratedQuestion, Rule
@@ -324,7 +325,7 @@ def grpo_arguments(config: StageConfig, out: Path, rows: int | None = None) -> A
         ddp_find_unused_parameters=False,
         remove_unused_columns=False,
         dataloader_num_workers=0,
-        dataloader_pin_memory=on_gpu,
+        dataloader_pin_memory=False,  # rows hold no tensors
         logging_steps=config.saving.log_every,
         save_strategy="steps",
         save_steps=config.saving.save_every,
@@ -388,6 +389,7 @@ def build_trainer(
         n_frames=config.data.n_frames,
         max_pixels=config.data.max_pixels,
         video_token=model.config.video_token_id,
+        cache=default_cache(),
     )
     trainer = CDPOTrainer(
         model=model,
