@@ -132,7 +132,7 @@ def _train(cell: Cell, out: Path) -> None:
             row["alarms"] = ["replies have grown from 24 to 41 tokens"]
         with store.JsonlAppender(out / "metrics.jsonl") as file:
             file.append(row)
-    if arm == "bias":
+    if cell.arguments[1] == "bias":
         store.write_json(out / "gate.json", {"passed": True, "reasons": []})
     store.write_json(out / "run.json", {"finished": True})
 

@@ -12,11 +12,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from videothinker import store
-from videothinker.curated import open_curated
-from videothinker.diagnose import metrics, runs
+from videothinker import mcq, store
+from videothinker.curated import Curated, open_curated
+from videothinker.diagnose import metrics, run, runs
 from videothinker.diagnose.runs import Run
-from videothinker.records import Category, Estimate, Progress, Rule, no_progress
+from videothinker.errors import VtError
+from videothinker.records import Category, CuratedQuestion, Estimate, Prediction, Progress, Rule, Status, no_progress
 from videothinker.study.config import BASE, NO_SEED, Claim, Stage, Study, parse_claim
 from videothinker.study.cost import Step, read_steps
 from videothinker.study.plan import Cell, Kind, cell_folder
@@ -134,20 +135,56 @@ class Scored(NamedTuple):
         return Scored(*arrays, {rule: mask[rows] for rule, mask in self.observational.items()})
 
 
-def score(run: Run) -> Scored:
-    """The columns that a study needs of a run."""
-    graded = metrics.grade(run.questions, run.predictions)
+def score(questions: Sequence[CuratedQuestion], predictions: Iterable[Prediction]) -> Scored:
+    """The columns that a study needs of a run; `predictions` answer `questions`, one each. A study has a hundred runs of ten
+    thousand questions, so all else that a diagnosis computes is left out."""
+    pairs = list(zip(questions, predictions, strict=True))
+    categories = {rule: rule.column for rule in Rule}
     return Scored(
-        ids=np.array([question.question_id for question in run.questions]),
-        scene=np.array([question.scene_index for question in run.questions], dtype=np.int64),
-        exact=graded.exact,
-        like_observer=graded.like_observer,
-        asked=graded.asked,
+        ids=np.array([question.question_id for question in questions]),
+        scene=np.array([question.scene_index for question in questions], dtype=np.int64),
+        exact=np.array([mcq.is_exact(row.chosen, question.gold) for question, row in pairs], dtype=np.float64),
+        like_observer=np.array([mcq.is_exact(row.chosen, question.observer) for question, row in pairs], dtype=np.float64),
+        asked=np.array([row.status is not Status.DECODE_ERROR for _, row in pairs], dtype=np.bool_),
         observational={
-            rule: np.array([getattr(question, rule.column) is Category.OBSERVATIONAL for question in run.questions], np.bool_)
-            for rule in Rule
+            rule: np.array([getattr(question, column) is Category.OBSERVATIONAL for question in questions], dtype=np.bool_)
+            for rule, column in categories.items()
         },
     )
+
+
+class _Asked(msgspec.Struct):
+    hash: str
+    split: str
+
+
+class _Run(msgspec.Struct):
+    data: _Asked
+
+
+class _Questions:
+    """The questions of a curated folder's splits, read and hashed once for all runs that were asked them."""
+
+    def __init__(self, curated: Curated) -> None:
+        self._curated = curated
+        self._splits: dict[str, tuple[list[CuratedQuestion], str]] = {}
+
+    def scored(self, folder: Path) -> Scored:
+        """The answers of the run in a diagnosis' folder.
+
+        Raises:
+            VtError: it was asked other questions.
+        """
+        (path,) = runs.run_folders([folder])
+        asked = store.read_json(path / run.RUN, _Run).data
+        if asked.split not in self._splits:
+            questions = self._curated.questions(asked.split)
+            self._splits[asked.split] = (questions, run.data_hash(questions))
+        questions, digest = self._splits[asked.split]
+        if asked.hash != digest:
+            raise VtError(f"{path / run.RUN}: was asked other questions than {self._curated.split_file(asked.split)} holds")
+        found = run.match(questions, run.read_predictions(path), path)
+        return score([question for question in questions if question.question_id in found], found.values())
 
 
 def collect(
@@ -167,18 +204,20 @@ def collect(
         if not done:
             continue
         curated = open_curated(cell_folder(folder, ask.data))
+        questions = _Questions(curated)
         by_arm: dict[str, dict[int, Scored]] = {}
         for cell in done:
-            (run,) = runs.load_runs([cell_folder(folder, cell.name)], curated, study.rule)  # one at a time: replies are large
-            by_arm.setdefault(cell.arm or BASE, {})[NO_SEED if cell.seed is None else cell.seed] = score(run)
+            out = cell_folder(folder, cell.name)  # one at a time: replies are large
+            by_arm.setdefault(cell.arm or BASE, {})[NO_SEED if cell.seed is None else cell.seed] = questions.scored(out)
             if name == study.first_ask and not references:
-                references = {one.name: _reference(one) for one in runs.references([run], curated, study.rule)}
+                loaded = runs.load_runs([out], curated, study.rule)
+                references = {one.name: _reference(one) for one in runs.references(loaded, curated, study.rule)}
             progress(1)
         by_arm = {arm: by_arm[arm] for arm in (BASE, *study.arms) if arm in by_arm}
         levels += [_level(name, arm, rule, scored) for arm, scored in by_arm.items() for rule in Rule]
         for after, before in study.pairs():
             if after in by_arm and before in by_arm:
-                differences += [_difference(name, after, before, rule, by_arm) for rule in Rule]
+                differences += _differences(name, after, before, by_arm)
     trainings = [_training(cell, folder, states[cell.name], records.get(cell.name)) for cell in plan if cell.kind is Kind.TRAIN]
     return Results(
         study=study,
@@ -204,22 +243,29 @@ def _level(ask: str, arm: str, rule: Rule, scored: Mapping[int, Scored]) -> Leve
     return Level(ask=ask, arm=arm, rule=rule, n_questions=n, measures={name: value(name) for name in MEASURES})
 
 
-def _difference(ask: str, after: str, before: str, rule: Rule, by_arm: Mapping[str, Mapping[int, Scored]]) -> Difference:
+def _differences(ask: str, after: str, before: str, by_arm: Mapping[str, Mapping[int, Scored]]) -> list[Difference]:
+    """Under every rule."""
     pairs = {}
     for seed, new in by_arm[after].items():
         old = by_arm[before].get(NO_SEED if before == BASE else seed)
         if old is not None:
+            if np.array_equal(new.ids, old.ids):
+                pairs[seed] = (new, old)
+                continue
             _, rows, others = np.intersect1d(new.ids, old.ids, assume_unique=True, return_indices=True)
             pairs[seed] = (new.take(rows), old.take(others))
 
-    def value(measure: str) -> Value:
+    def value(measure: str, rule: Rule) -> Value:
         columns = {
             seed: (_column(measure, new) - _column(measure, old), _where(measure, rule, new) & old.asked, new.scene)
             for seed, (new, old) in pairs.items()
         }
         return _pooled(columns)
 
-    return Difference(ask=ask, after=after, before=before, rule=rule, measures={name: value(name) for name in MEASURES})
+    return [
+        Difference(ask=ask, after=after, before=before, rule=rule, measures={name: value(name, rule) for name in MEASURES})
+        for rule in Rule
+    ]
 
 
 def _column(measure: str, scored: Scored) -> Floats:
@@ -251,8 +297,8 @@ def _pooled(columns: Mapping[int, tuple[Floats, NDArray[np.bool_], NDArray[np.in
 _NOTHING = (np.zeros(0), np.zeros(0, np.bool_), np.zeros(0, np.int64))
 
 
-def _reference(run: Run) -> dict[str, Estimate]:
-    by = run.metrics
+def _reference(reference: Run) -> dict[str, Estimate]:
+    by = reference.metrics
     pools = {"all": by.all, "observational": by.observational, "inferential": by.inferential}
     reliance = by.shortcut_reliance
     return {
