@@ -122,6 +122,7 @@ def test_a_recorded_step_is_the_step(tmp_path: Path, name: str) -> None:
     sft.build(out, config)
     found = []
     for graph in (False, True):
+        torch.compiler.reset()
         compute = msgspec.structs.replace(config.compute, graph=graph)
         trainer = sft._Trainer(msgspec.structs.replace(config, compute=compute), out, None, Ranks(0, 1, "cuda:0"))
         batches = trainer._batches()
