@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 from transformers import DynamicCache
@@ -226,7 +227,7 @@ class Decoder:
             ids = torch.full((len(part), state.width), self.pad)
             mask = torch.zeros_like(ids)
             for row, prompt in enumerate(part):
-                ids[row, state.width - len(prompt) :] = torch.tensor(prompt)
+                ids[row, state.width - len(prompt) :] = torch.from_numpy(np.array(prompt))  # a tenth of torch.tensor's time
                 mask[row, state.width - len(prompt) :] = 1
             grids, seconds = torch.tensor([c.grid for c in seen]), torch.tensor([c.seconds_per_pair for c in seen])
             positions, after = token_positions(model.config, ids, mask, grids, seconds)
