@@ -5,6 +5,7 @@ token (28 x 28 pixels of a pair of frames) names the object whose centre lies in
 say so exist only while training; the checkpoint is the plain model.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ from videothinker.world.table import HALF_SIZE
 NONE = N_LOOKS
 """Class of a cell in which no object's centre lies."""
 _N_OFFSETS = 4
+_EMPTY = 6
+"""Empty cells for each one with an object, about."""
 _BEND = 0.1
 """Error, in cells, from which on the offsets' smooth L1 loss is linear."""
 
@@ -67,6 +70,9 @@ class Heads(torch.nn.Linear):
 
     def __init__(self, hidden: int) -> None:
         super().__init__(hidden, N_LOOKS + 1 + _N_OFFSETS)
+        with torch.no_grad():  # begin with how often cells are empty, or learning that comes first
+            self.bias.zero_()
+            self.bias[NONE] = math.log(_EMPTY * N_LOOKS)
 
     def loss(self, seen: torch.Tensor, targets: Targets) -> tuple[torch.Tensor, torch.Tensor]:
         """Over (B, n, hidden) tokens the sum of losses, and how many of the cells with an object are named right.
