@@ -234,10 +234,10 @@ def diagnosis_table(rows: "Sequence[Run]") -> "Table":
         pool = each.metrics.all
         table.add_row(
             escape(each.name),
-            _percent(each.metrics.observational.per_question),
-            _percent(each.metrics.inferential.per_question),
-            _percent(each.metrics.gap, signed=True),
-            _percent(each.metrics.shortcut_reliance),
+            percent(each.metrics.observational.per_question),
+            percent(each.metrics.inferential.per_question),
+            percent(each.metrics.gap, signed=True),
+            percent(each.metrics.shortcut_reliance),
             "" if each.reference else f"{pool.n_unparsed}/{pool.n_truncated}/{pool.n_decode_error}",
             f"{pool.n_questions:,}",
             style="dim" if each.reference else None,
@@ -246,7 +246,8 @@ def diagnosis_table(rows: "Sequence[Run]") -> "Table":
     return table
 
 
-def _percent(value: "Estimate", *, signed: bool = False) -> str:
+def percent(value: "Estimate", *, signed: bool = False) -> str:
+    """ "84.1 ±5.8": in percent, with half of the 95 % interval."""
     if value.value is None:
         return _DASH
     middle = f"{100 * value.value:{'+' if signed else ''}.1f}"

@@ -56,7 +56,7 @@ def diagnosis_pages(
     films = Films(None if curated is None else curated.videos_root, out)
     known = [question for _, question in asked if question.scene_index in scenes]
     films.embed(_by_interest(known, answers), scenes, progress)
-    drawings = [_accuracy_figure(checkpoints, runs), _shortcut_figure(checkpoints)]
+    drawings = [accuracy_figure(checkpoints, runs), _shortcut_figure(checkpoints)]
     changes = comparisons(checkpoints)
     context: dict[str, Any] = {
         "rule": rule,
@@ -125,7 +125,8 @@ def _by_interest(
 # ---- figures -----------------------------------------------------------------------------------------------------------
 
 
-def _accuracy_figure(checkpoints: Sequence[Run], runs: Sequence[Run]) -> Drawing:
+def accuracy_figure(checkpoints: Sequence[Run], runs: Sequence[Run]) -> Drawing:
+    """The main figure: accuracy of the checkpoints by category, with chance, and the observer if it is among the runs."""
     watched = next((run.metrics for run in runs if run.settings.get("model") == OBSERVER), None)
 
     def series(kind: Category, colour: str) -> Series:

@@ -1,0 +1,166 @@
+"""Keep a finished study's checkpoints of one seed where `vt demo` finds them: small, and each with a card.
+
+    python benchmarks/study_checkpoints.py runs/study-world data/study
+    python benchmarks/study_checkpoints.py runs/study-world data/study --base runs/base --seed 2
+
+OUT gets base/, and NAME.delta with NAME.md for each of bias, grpo and cdpo, which `vt checkpoint unpack` makes checkpoints of
+again; every one is unpacked once before it is written. The cards' numbers are those of the study's own diagnoses.
+"""
+
+import argparse
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+
+from videothinker import store
+from videothinker.diagnose.metrics import Metrics
+from videothinker.errors import VtError
+from videothinker.reports.page import Table, count, estimate
+from videothinker.train import delta
+from videothinker.train.checkpoint import Checkpoint, weights_hash
+
+ARMS = ("bias", "grpo", "cdpo")
+WHAT = {
+    "base": "It was pretrained to imagine and to watch, and is what the others were trained from.",
+    "bias": "A **bias model**: trained by GRPO on observational questions alone, to answer from what is seen; it exists to be "
+    "repelled from.",
+    "grpo": "The GRPO baseline: trained on all questions, 74 % of them observational.",
+    "cdpo": "Trained by CDPO: GRPO on all questions, repelled from the bias model.",
+}
+MODEL_FILES = ("*.safetensors", "*config.json", "tokenizer*.json", "*.jinja")
+PACKED = "weights.delta"
+"""Of a study that came from another machine."""
+
+console = Console()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path, help="folder that `vt study` wrote")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--base", type=Path, help="the start model, if not the study's cell base")
+    parser.add_argument("--seed", type=int, default=1, help="of the trainings; the first of the study")
+    options = parser.parse_args()
+    keep(options.study, options.out, options.base or options.study / "cells" / "base", options.seed)
+
+
+def keep(study: Path, out: Path, base: Path, seed: int) -> None:
+    """Fill `out`.
+
+    Raises:
+        VtError: a run is missing, unfinished, or was not trained from `base`.
+    """
+    start = weights_hash(Checkpoint(base, None))
+    store.write_folder(out / "base", lambda folder: _copy(base, folder))
+    record = store.read_json(base / "run.json", dict[str, Any])
+    store.write_text(out / "base" / "README.md", card("base", "base", record, start, scores(study, "base")))
+    for arm in ARMS:
+        name = f"{arm}-s{seed}"
+        cell = study / "cells" / name
+        record = store.read_json(cell / "run.json", dict[str, Any])
+        if not record["finished"] or record["model"]["sha256"] != start:
+            raise VtError(f"{cell}: is unfinished or was not trained from {base}")
+        if (cell / PACKED).is_file():
+            store.write_bytes(out / f"{arm}.delta", (cell / PACKED).read_bytes())
+        else:
+            delta.pack(base, cell, out / f"{arm}.delta")
+        with tempfile.TemporaryDirectory() as scratch:
+            sha256 = delta.unpack(out / "base", out / f"{arm}.delta", Path(scratch) / arm)
+        gate = cell / "gate.json"
+        reasons = store.read_json(gate, dict[str, Any])["reasons"] if gate.is_file() else []
+        store.write_text(out / f"{arm}.md", card(arm, name, record, sha256, scores(study, name), reasons))
+        console.print(f"{arm}.delta: {(out / f'{arm}.delta').stat().st_size:,} bytes")
+    console.print(f"{out}: {sum(path.stat().st_size for path in out.rglob('*') if path.is_file()) / 1e6:.1f} MB in all")
+
+
+def _copy(base: Path, folder: Path) -> None:
+    for path in (path for pattern in MODEL_FILES for path in base.glob(pattern)):
+        shutil.copyfile(path, folder / path.name)
+
+
+def scores(study: Path, name: str) -> dict[str, Metrics]:
+    """The run's metrics by way of asking."""
+    found = sorted(study.glob(f"cells/*.{name}/{name}/metrics.json"))
+    if not found:
+        raise VtError(f"{study}: has no answers of {name}; finish the study")
+    return {path.parents[1].name.partition(".")[0]: store.read_json(path, Metrics) for path in found}
+
+
+def card(
+    arm: str, name: str, record: dict[str, Any], sha256: str, by_ask: dict[str, Metrics], reasons: Sequence[str] = ()
+) -> str:
+    """Markdown with the front matter that model hubs read. `reasons`: why a bias model has not passed its gate."""
+    settings, result = record["settings"], record["result"]
+    about = {
+        "Stage": record["stage"],
+        "Seed": settings["seed"],
+        "Steps": result["steps"],
+        "Parameters": f"{result['parameters']:,}",
+        "Weights": f"`{sha256[:12]}`, bfloat16",
+    }
+    if arm == "base":
+        about["Pretrained on"] = f"{result['scenes']:,} generated scenes, {result['questions']:,} questions"
+    else:
+        about["Trained on"] = f"{record['data']['n_questions']:,} questions, categories by the rule {record['data']['rule']}"
+        about["Start"] = f"base, weights `{record['model']['sha256'][:12]}`"
+    if record.get("bias_model"):
+        about["Repelled from"] = f"bias, weights `{record['bias_model']['sha256'][:12]}`"
+    if reasons:
+        about["Gate"] = f"not passed: {'; '.join(reasons)}"
+    rule = next(iter(by_ask.values())).rule
+    table = Table(
+        "accuracy",
+        f"Questions answered exactly right, of scenes that no training saw, with 95 % intervals by scene, rule "
+        f"{rule}. Shortcut reliance: inferential answers that are those of an observer who only watches.",
+        ("Asked", "Questions", "Observational", "Questions", "Inferential", "Shortcut reliance"),
+        [
+            (
+                ask,
+                count(one.observational.n_questions),
+                estimate(one.observational.per_question),
+                count(one.inferential.n_questions),
+                estimate(one.inferential.per_question),
+                estimate(one.shortcut_reliance),
+            )
+            for ask, one in by_ask.items()
+        ],
+    )
+    again = f"\nMake it, beside `base`: `vt checkpoint unpack {arm}.delta --base base --out {arm}`\n" if arm != "base" else ""
+    rows = "\n".join(f"| {key} | {value} |" for key, value in about.items())
+    return f"""---
+library_name: transformers
+pipeline_tag: video-text-to-text
+tags: [videothinker, {record["stage"]}]
+---
+# {name}
+
+A tiny Qwen2.5-VL that **knows nothing but this world**: generated clips of coloured solids that collide, and counterfactual
+questions about them in CLEVRER's words. {WHAT[arm]} One run of one seed; the study that it is from, with all seeds, is in
+`reports/study-world`.
+
+| | |
+| --- | --- |
+{rows}
+
+{table.markdown()}
+{again}
+<details><summary>Settings</summary>
+
+```json
+{msgspec.json.format(msgspec.json.encode(settings), indent=2).decode()}
+```
+
+</details>
+"""
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except VtError as error:
+        raise SystemExit(f"error: {error}") from None
