@@ -318,7 +318,7 @@ def grpo_arguments(config: StageConfig, out: Path, rows: int | None = None) -> A
         epsilon_high=config.objective.clip_high,
         beta=0.0,  # the divergence term is ours, signed and clamped
         use_bias_correction_kl=False,  # TRL's default changes the gradient of k3 to another divergence's
-        bf16=config.model.precision is Precision.BF16,
+        bf16=_in_bf16(config),
         use_cpu=not on_gpu,
         gradient_checkpointing=config.model.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False},
@@ -333,6 +333,10 @@ def grpo_arguments(config: StageConfig, out: Path, rows: int | None = None) -> A
         report_to=list(config.saving.report_to) or "none",
         disable_tqdm=True,
     )
+
+
+def _in_bf16(config: StageConfig) -> bool:
+    return config.model.precision is Precision.BF16 or (config.model.precision is Precision.AUTO and torch.cuda.is_available())
 
 
 def build_trainer(
@@ -353,7 +357,7 @@ def build_trainer(
     from videothinker.train.cdpo import CDPOTrainer
     from videothinker.train.sampling import Sampler
 
-    half = torch.bfloat16 if config.model.precision is Precision.BF16 else torch.float32
+    half = torch.bfloat16 if _in_bf16(config) else torch.float32
     sharded = _is_sharded(args)
     if sharded and config.objective.kl is KL.EXACT and config.needs_reference:
         raise VtError(

@@ -73,6 +73,8 @@ class Precision(StrEnum):
 
     BF16 = "bf16"
     FP32 = "fp32"
+    AUTO = "auto"
+    """bf16 on a GPU, fp32 elsewhere."""
 
 
 class Engine(StrEnum):
@@ -270,7 +272,7 @@ def tiny_stage(stage: Stage, n_steps: int = 6) -> StageConfig:
         "data": {"n_questions": 200, "n_frames": 16, "max_pixels": 24 * 28 * 28},
         "rollouts": {"n_replies": 4, "questions_per_step": 2, "max_new_tokens": 48},
         "optimizer": {"steps": n_steps, "learning_rate": 1e-4, "max_grad_norm": 1.0},
-        "model": {"precision": "fp32", "gradient_checkpointing": False},
+        "model": {"precision": "auto", "gradient_checkpointing": False},
         "alarms": {"window": 3},
         "saving": {"save_every": 3},
     }
