@@ -50,7 +50,7 @@ def test_every_run_and_every_claim_has_its_place(results: Results) -> None:
     assert "gate not passed" in by_run["bias-s3"]
     assert "Gate of **bias-s3** not passed: it reasons" in markdown
     assert "replies have grown from 24 to 41 tokens" in markdown
-    assert "attract-s2 (failed)" in markdown
+    assert "attract (seed 2) was not trained: failed" in markdown
     assert {f"figure-{name}.svg" for name in ("accuracy", "differences", "shortcut", "curves")} <= pages.keys()
 
 

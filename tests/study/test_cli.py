@@ -69,7 +69,11 @@ def test_a_report_of_what_is_finished(tmp_path: Path) -> None:
     written = store.read_json(tmp_path / "out" / "results.json", dict[str, object])
     assert written["states"]["sampled.cdpo-s2"] == "waiting"  # type: ignore[index]
     assert (tmp_path / "out" / "figure-differences.png").is_file()
-    assert "sampled.cdpo-s2 (waiting)" in (tmp_path / "out" / "report.md").read_text()
+    assert "cdpo (seed 2) was not asked sampled: waiting." in (tmp_path / "out" / "report.md").read_text()
+    summary = (tmp_path / "out" / "summary.md").read_text().splitlines()
+    assert len(summary) == 3
+    assert summary[1].startswith("- **CDPO beats GRPO: ")
+    assert "over 2 seeds [" in summary[1]
 
 
 def test_failed_cells_end_with_exit_code_1_and_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -387,6 +387,8 @@ def _report(
     study: "Study", plan: "Sequence[Cell]", out: Path, states: "Mapping[str, State]", records: "Mapping[str, Record]"
 ) -> None:
     """Gather what is finished, write report and results, and print the verdicts."""
+    import msgspec
+
     from videothinker import store
     from videothinker.reports.study import study_pages
     from videothinker.study.collect import collect
@@ -397,7 +399,7 @@ def _report(
         results = collect(study, plan, out, states, records, progress)
     for name, content in study_pages(results).items():
         store.write_bytes(out / name, content)
-    store.write_json(out / "results.json", _plain(results))
+    store.write_bytes(out / "results.json", msgspec.json.encode(_plain(results)) + b"\n")
     colours = {"confirmed": "green", "refuted": "red", "undecided": "yellow"}
     for one in results.verdicts:
         console.print(f"[{colours[one.decision]}]{one.decision:<10}[/] {escape(one.claim.text)}", soft_wrap=True)

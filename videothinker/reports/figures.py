@@ -174,7 +174,7 @@ def _draw(
     axes = figure.add_axes((0.02, bottom / height, 0.96, 1 - (top + bottom) / height), facecolor=colours["ground"])
     for row, group in enumerate(groups):
         y = row * pitch + 0.5
-        axes.text(0, y, group, va="center", fontsize=7, fontweight="bold", color=colours["ink"], path_effects=_halo(colours))
+        axes.text(0, y, group, va="center", fontsize=7, fontweight="bold", color=colours["ink"], bbox=_ground(colours))
         for place, one in enumerate(series):
             _bar(axes, y + 0.95 + place, one, row, colours)
     axes.set(ylim=(rows, 0), xlim=(0, 114), yticks=[], xticks=range(0, 101, 20))
@@ -220,8 +220,13 @@ def _legend(figure: Figure, key: Sequence[Any], colours: dict[str, str]) -> None
 
 
 def _halo(colours: dict[str, str]) -> list[Any]:
-    """Keeps lines and letters readable where they cross a bar or the grid."""
+    """Keeps lines readable where they cross a bar or the grid."""
     return [withStroke(linewidth=2, foreground=colours["ground"])]
+
+
+def _ground(colours: dict[str, str]) -> dict[str, Any]:
+    """Keeps letters readable before lines and grid; a halo would make an SVG of much text five times as large."""
+    return {"facecolor": colours["ground"], "linewidth": 0, "pad": 0.6}
 
 
 def _bar(axes: Axes, y: float, series: Series, row: int, colours: dict[str, str]) -> None:
@@ -250,8 +255,7 @@ def _bar(axes: Axes, y: float, series: Series, row: int, colours: dict[str, str]
     for mark in sorted(mark for mark in (chance, observer) if mark is not None):
         if end - 0.02 < mark < end + 0.12:  # the number steps aside
             end = mark + 0.01
-    ground = {"facecolor": colours["ground"], "linewidth": 0, "pad": 0.6}  # the number stands before lines and grid
-    axes.text(100 * end + 1.5, y, f"{100 * value:.1f}", va="center", fontsize=7, color=colours["ink"], bbox=ground)
+    axes.text(100 * end + 1.5, y, f"{100 * value:.1f}", va="center", fontsize=7, color=colours["ink"], bbox=_ground(colours))
 
 
 def _chance(axes: Axes, x: float, y: float, colours: dict[str, str]) -> None:
@@ -299,13 +303,11 @@ def _draw_effects(rows: Sequence[Effect], x_label: str, colours: dict[str, str])
     axes.spines[:].set_visible(False)
     axes.axvline(0, color=colours["ink"], linewidth=0.8)
     for index, row in enumerate(rows):
-        name = axes.text(low, 2 * index + 0.5, row.label, va="center", fontsize=7, fontweight="bold", color=colours["ink"])
-        name.set_path_effects(_halo(colours))
+        y = 2 * index + 0.5
+        words: dict[str, Any] = {"va": "center", "fontsize": 7, "color": colours["ink"], "bbox": _ground(colours)}
+        axes.text(low, y, row.label, fontweight="bold", **words)
         if row.scenes.value is not None:
-            said = axes.text(
-                high, 2 * index + 0.5, _in_points(row.scenes), va="center", ha="right", fontsize=7, color=colours["ink"]
-            )
-            said.set_path_effects(_halo(colours))
+            axes.text(high, y, _in_points(row.scenes), ha="right", **words)
         _effect(axes, 2 * index + 1.35, row, (low, high), colours)
     key = [
         Line2D([], [], color=colours["blue"], lw=3, label="over scenes"),

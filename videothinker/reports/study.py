@@ -1,6 +1,7 @@
 """The page of a study: claims and their verdicts, accuracy by category, differences, ablations, curves, every run and cost."""
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 import msgspec
@@ -10,35 +11,38 @@ from videothinker.reports import page
 from videothinker.reports.figures import Curves, Drawing, Effect, Series, bars, curves, effects
 from videothinker.reports.page import DASH, MINUS, Table, count, estimate, percent, points
 from videothinker.study.collect import Difference, Level, Results, Training, Value
-from videothinker.study.config import BASE, Arm, Stage
+from videothinker.study.config import BASE, Arm, Stage, Study, parse_claim
 from videothinker.study.records import State
 from videothinker.study.seeds import RULE
 
 _PANELS = {"accuracy": "accuracy reward", "kl": "divergence (nats)", "length": "length (tokens)"}
 _COLOURS = {Stage.BIAS: "purple", Stage.GRPO: "orange", Stage.CDPO: "blue"}
 _SHOWN = ("observational", "inferential", "shortcut_reliance")
-_MOST_POINTS = 60
+_NOTES = {BASE: "the start model"}
+_MOST_POINTS = 40
 """Points of one curve: longer runs are averaged over neighbouring steps."""
 
 
 def study_pages(results: Results) -> dict[str, bytes]:
-    """report.html, report.md and the figures (PNG and SVG, light and dark) of a study, by file name."""
+    """report.html, report.md, summary.md (a line a claim) and the figures (PNG and SVG, light and dark), by file name."""
     study = results.study
     mine = {level.arm: level for level in results.levels if level.ask == study.first_ask and level.rule is study.rule}
     pairs = [one for one in results.differences if one.ask == study.first_ask and one.rule is study.rule]
     main = [arm for arm in (BASE, *study.arms) if arm == BASE or study.arms[arm].seeds is None]
+    others = [arm for arm in study.arms if arm not in main]
     drawings = [
-        *_level_figures([mine[arm] for arm in main if arm in mine]),
-        _effects_figure(pairs, study.arms),
-        _curves_figure(results),
+        *_level_figures([mine[arm] for arm in main if arm in mine], {arm: study.arms[arm].note for arm in study.arms}),
+        _effects_figure(_chief(pairs, study), study.arms),
+        _curves_figure(results, "curves", [arm for arm in main if arm != BASE]),
+        *([_curves_figure(results, "curves-others", others)] if _trained(results, others) else []),
     ]
     states = list(results.states.values())
     context: dict[str, Any] = {
         "study": study,
         "n_cells": len(states),
         "n_finished": states.count(State.FINISHED),
-        "unfinished": [(name, state) for name, state in results.states.items() if state is not State.FINISHED],
-        "time": _time(sum(results.seconds.values())),
+        "unfinished": _unfinished(results),
+        "time": _time(sum(results.seconds.values()) / study.schedule.jobs_per_gpu),
         "n_questions": {arm: level.n_questions for arm, level in mine.items()}.get(BASE),
         "verdicts": [
             (one.claim.text, one.decision, [(name, _both(value)) for name, value in one.parts]) for one in results.verdicts
@@ -62,8 +66,46 @@ def study_pages(results: Results) -> dict[str, bytes]:
     return {
         "report.html": page.render("study.html", **context),
         "report.md": page.render("study.md", **context),
+        "summary.md": _summary(results, mine).encode(),
         **{name: content for drawing in drawings for name, content in drawing.files.items()},
     }
+
+
+def _chief(pairs: Sequence[Difference], study: Study) -> list[Difference]:
+    """The differences for the figure: each arm's first one, and those that a claim rests on."""
+    claimed = {part.pair for claim in study.claims for part in parse_claim(claim)}
+    first = {(name, arm.against[0]) for name, arm in study.arms.items() if arm.against}
+    return [
+        one for one in pairs if (one.after, one.before) in first or {(one.after, one.before), (one.before, one.after)} & claimed
+    ]
+
+
+def _unfinished(results: Results) -> list[str]:
+    """ "attract (seeds 3, 4) was not trained: waiting": what is missing, a line for cells that are alike."""
+    study = results.study
+    found: list[str] = []
+    for what, ask in (("trained", None), *((f"asked {ask}", ask) for ask in study.ask)):
+        for arm in (BASE, *study.arms):
+            prefix = "" if ask is None else f"{ask}."
+            names = {f"{prefix}{arm}-s{seed}": str(seed) for seed in study.seeds_of(arm)} | {f"{prefix}{arm}": ""}
+            missing = {name: state for name, state in results.states.items() if name in names and state is not State.FINISHED}
+            for state in dict.fromkeys(missing.values()):
+                seeds = [names[name] for name, one in missing.items() if one is state and names[name]]
+                which = f" (seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)})" if seeds else ""
+                found.append(f"{arm}{which} was not {what}: {state}")
+    prepared = [name for name in study.prepare if results.states.get(name, State.FINISHED) is not State.FINISHED]
+    return [*(f"{name} was not prepared: {results.states[name]}" for name in prepared), *found]
+
+
+def _summary(results: Results, levels: Mapping[str, Level]) -> str:
+    """A line a claim, to be copied where it is told."""
+    lines = []
+    for one in results.verdicts:
+        names = dict.fromkeys(name for part in parse_claim(one.claim) for name in part.pair if name in levels)
+        ends = ", ".join(f"{name} {percent(levels[name].measures['inferential'].scenes.value)}" for name in names)
+        parts = "; ".join(f"{name}: {_both(value)}" for name, value in one.parts)
+        lines.append(f"- **{one.claim.text}: {one.decision}.** {parts}{f' ({ends})' if ends else ''}.")
+    return "\n".join(lines) + "\n"
 
 
 def _elsewhere(results: Results) -> list[tuple[str, Rule]]:
@@ -101,23 +143,30 @@ def _known(value: Value) -> list[float]:
 # ---- figures -----------------------------------------------------------------------------------------------------------
 
 
-def _level_figures(levels: Sequence[Level]) -> tuple[Drawing, Drawing]:
+def _level_figures(levels: Sequence[Level], notes: Mapping[str, str]) -> tuple[Drawing, Drawing]:
+    def over(value: Value) -> Estimate:
+        return value.seeds if value.n_seeds > 1 else value.scenes
+
     def series(measure: str, name: str, colour: str) -> Series:
         values = [level.measures[measure] for level in levels]
-        return Series(name, colour, [value.scenes for value in values], points=[_known(value) for value in values])
+        return Series(name, colour, [over(value) for value in values], points=[_known(value) for value in values])
 
-    names = [level.arm for level in levels]
+    names = [
+        f"{level.arm}: {note}" if (note := _NOTES.get(level.arm) or notes.get(level.arm)) else level.arm for level in levels
+    ]
     accuracy = bars(
         "accuracy",
-        "Questions answered exactly right, by category: mean over seeds with 95 % intervals over scenes; each dot is one seed.",
+        "Questions answered exactly right, by category. Observational ones can be answered by watching, inferential ones need "
+        "the counterfactual. Mean over seeds with 95 % t-intervals over seeds (where there is one run: over scenes); each dot "
+        "is one seed.",
         names,
         [series("observational", "observational", "blue"), series("inferential", "inferential", "orange")],
         x_label="questions answered exactly right (%)",
     )
     shortcut = bars(
         "shortcut",
-        "Shortcut reliance: inferential answers that are the observer's. Mean over seeds with 95 % intervals over scenes; each "
-        "dot is one seed.",
+        "Shortcut reliance: inferential answers that are those of an observer, who only watches. Mean over seeds with 95 % "
+        "t-intervals over seeds (where there is one run: over scenes); each dot is one seed.",
         names,
         [series("shortcut_reliance", "", "green")],
         x_label="answers that are the observer's (%)",
@@ -129,7 +178,7 @@ def _effects_figure(pairs: Sequence[Difference], arms: Mapping[str, Arm]) -> Dra
     return effects(
         "differences",
         "Differences in inferential accuracy, paired by question and by seed, with 95 % intervals: thick over scenes, thin "
-        "over seeds; each dot is one seed, an arrow says that a row goes on. Bias models are in the table.",
+        "over seeds; each dot is one seed, an arrow says that a row goes on. Bias models, and further pairs, are in the table.",
         [
             Effect(_pair(one), value.scenes, value.seeds, _known(value))
             for one in pairs
@@ -140,13 +189,18 @@ def _effects_figure(pairs: Sequence[Difference], arms: Mapping[str, Arm]) -> Dra
     )
 
 
-def _curves_figure(results: Results) -> Drawing:
-    arms = results.study.arms
-    by_arm = {arm: [one for one in results.trainings if one.arm == arm and one.steps] for arm in arms}
-    order = sorted((arm for arm in arms if by_arm[arm]), key=lambda arm: arms[arm].stage is not Stage.GRPO)
+def _trained(results: Results, arms: Sequence[str]) -> dict[str, list[Training]]:
+    """The runs of each arm that have taken a step."""
+    runs = {arm: [one for one in results.trainings if one.arm == arm and one.steps] for arm in arms}
+    return {arm: found for arm, found in runs.items() if found}
+
+
+def _curves_figure(results: Results, name: str, shown: Sequence[str]) -> Drawing:
+    arms, by_arm = results.study.arms, _trained(results, shown)
+    order = sorted(by_arm, key=lambda arm: arms[arm].stage is not Stage.GRPO)
     rows = [Curves(arm, _COLOURS[arms[arm].stage], [_lines(one) for one in by_arm[arm]]) for arm in order]
     return curves(
-        "curves",
+        name,
         "Training by step, one line a run: soft accuracy of the sampled replies, divergence from the reference where there is "
         f"one, tokens a reply. Grey: {order[0] if order else 'the first arm'}.",
         _PANELS,
@@ -331,13 +385,33 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _cost_table(results: Results) -> Table:
-    total = sum(results.seconds.values())
-    rows = [(group, f"{seconds / 60:.1f}", percent(seconds / total)) for group, seconds in results.seconds.items() if total]
+    total, sharing = sum(results.seconds.values()), results.study.schedule.jobs_per_gpu
+    stages = {f"train {stage}": [one for one in results.trainings if one.stage == stage and one.steps] for stage in Stage}
+
+    def row(group: str, seconds: float) -> tuple[str, ...]:
+        steps = [step for one in stages.get(group, []) for step in one.steps]
+        within = sum(step.seconds or 0.0 for step in steps)
+        replies = [one.replies for one in stages.get(group, []) if one.replies]
+        timed = [step.seconds for step in steps if step.seconds]
+        speed = f"{replies[0] / median(timed):,.0f}" if replies and timed else DASH
+        return (
+            group,
+            f"{seconds / 60 / sharing:.1f}",
+            percent(seconds / total),
+            percent(within / seconds) if within and seconds else DASH,
+            speed,
+        )
+
+    alone = f"{sharing} cells share a GPU, so each counts 1/{sharing} of its minutes." if sharing > 1 else ""
     return Table(
         "cost",
-        "Minutes of the cells that want a GPU, all attempts, start-up and gates included. Cells that share a GPU count each.",
-        ("What", "Minutes", "Share"),
-        [*rows, ("all", f"{total / 60:.1f}", percent(1.0 if total else None))],
+        f"GPU minutes, all attempts, start-up and gates included. {alone} Share of the steps: of a stage's time, what its "
+        "steps took; the rest is loading, compiling and the gate. Roll-outs a second: of one run while others share its GPU.",
+        ("What", "GPU minutes", "Share", "Share of the steps", "Roll-outs a second"),
+        [
+            *(row(group, seconds) for group, seconds in results.seconds.items() if total),
+            ("all", f"{total / 60 / sharing:.1f}", percent(1.0 if total else None), DASH, DASH),
+        ],
     )
 
 

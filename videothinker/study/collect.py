@@ -89,6 +89,8 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     gate: tuple[str, ...] | None
     """For bias: why it is no shortcut model, () if it is one; None: not judged."""
     seconds: float
+    replies: int | None = None
+    """Sampled a step, as run.json says."""
 
     @property
     def alarms(self) -> list[tuple[int, str]]:
@@ -344,10 +346,24 @@ class _Gate(msgspec.Struct):
     reasons: tuple[str, ...]
 
 
+class _Rollouts(msgspec.Struct):
+    n_replies: int
+    questions_per_step: int
+
+
+class _Settings(msgspec.Struct):
+    rollouts: _Rollouts
+
+
+class _TrainRun(msgspec.Struct):
+    settings: _Settings | None = None
+
+
 def _training(cell: Cell, folder: Path, state: State, record: Record | None) -> Training:
     out = cell_folder(folder, cell.name)
     steps = read_steps(out)
-    gate = out / "gate.json"
+    gate, record_of_run = out / "gate.json", out / "run.json"
+    settings = store.read_json(record_of_run, _TrainRun).settings if record_of_run.is_file() else None
     return Training(
         name=cell.name,
         arm=cell.arm or "",
@@ -358,6 +374,7 @@ def _training(cell: Cell, folder: Path, state: State, record: Record | None) -> 
         steps=steps,
         gate=store.read_json(gate, _Gate).reasons if gate.is_file() else None,
         seconds=record.seconds if record else 0.0,
+        replies=settings.rollouts.n_replies * settings.rollouts.questions_per_step if settings else None,
     )
 
 
