@@ -1,7 +1,6 @@
 """A study that moves: what a pack holds, what stays behind, and that both ends come to the same report and the same cells."""
 
 import sys
-import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -147,17 +146,33 @@ def test_files_stay_small_and_what_has_no_room_is_named(tmp_path: Path, monkeypa
     study, plan = made_study(tmp_path)
     monkeypatch.setattr(packs, "_BATCH", 40_000)
     monkeypatch.setattr(packs, "PART_BYTES", 24_000)
-    packed = pack(study, plan, tmp_path / "out", tmp_path / "away", n_parts=2)
+    store.write_text(tmp_path / "away" / "study-99.tar", "of an older pack")
+    packed = pack(study, plan, tmp_path / "out", tmp_path / "away", n_parts=40)
+    assert packed.left_out == []
+    assert len(packed.files) > 1
+    assert sorted((tmp_path / "away").iterdir()) == sorted(packed.files)
     assert all(file.stat().st_size <= 24_000 for file in packed.files)
-    assert len(packed.files) == 2
-    assert packed.left_out
-    assert {cell.ask for cell in plan if cell.name in packed.left_out} <= {"greedy", "sampled"}  # the least important ones
-    assert tarfile.is_tarfile(packed.files[0])
-    there = tmp_path / "there"
-    unpack(there, tmp_path / "away")
-    assert read_records(plan, there).keys() == read_records(plan, tmp_path / "out").keys()
+    unpack(tmp_path / "there", tmp_path / "away")
+    assert look(plan, tmp_path / "there") == look(plan, tmp_path / "out")
+    few = pack(study, plan, tmp_path / "out", tmp_path / "away", n_parts=2)
+    assert len(few.files) == 2
+    assert few.left_out
+    unpack(tmp_path / "third", tmp_path / "away")
+    assert look(plan, tmp_path / "third") == look(plan, tmp_path / "out")  # records always travel
+    (tmp_path / "third" / "cells" / "curated").symlink_to(tmp_path / "out" / "cells" / "curated")
+    levels, *_ = numbers(study, plan, tmp_path / "third")
+    assert {level.arm for level in levels} < {level.arm for level in numbers(study, plan, tmp_path / "out")[0]}
     with pytest.raises(VtError, match="holds no study"):
-        unpack(there, tmp_path)
+        unpack(tmp_path / "third", tmp_path)
+
+
+def test_parts_are_filled_in_order_of_importance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two parts with room for 13,760 bytes each: c finds room beside a, d nowhere."""
+    monkeypatch.setattr(packs, "PART_BYTES", 24_000)
+    blobs = [(["a"], b"a" * 9_000), (["b"], b"b" * 9_000), (["c"], b"c" * 2_000), (["d", "e"], b"d" * 9_000)]
+    parts, left_out = packs._parts(blobs, 2)
+    assert [[item.content[:1] for item in part] for part in parts] == [[b"a", b"c"], [b"b"]]
+    assert left_out == ["d", "e"]
 
 
 def test_a_cache_is_filled_once_on_each_machine(tmp_path: Path) -> None:

@@ -202,7 +202,13 @@ def collect(
     differences: list[Difference] = []
     references: dict[str, dict[str, Estimate]] = {}
     for name, ask in study.ask.items():
-        done = [cell for cell in plan if cell.ask == name and states[cell.name] is State.FINISHED]
+        done = [
+            cell
+            for cell in plan
+            if cell.ask == name
+            and states[cell.name] is State.FINISHED
+            and any(cell_folder(folder, cell.name).glob(f"*/{run.PREDICTIONS}"))  # else there was no room for it in a pack
+        ]
         if not done:
             continue
         curated = open_curated(cell_folder(folder, ask.data))

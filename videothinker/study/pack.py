@@ -45,7 +45,7 @@ class Packed(NamedTuple):
     files: list[Path]
     n_bytes: int
     left_out: list[str]
-    """Cells for whose files there was no room, the least important ones; their records travel."""
+    """Cells for whose files there was no room, first of all weights; their records travel."""
 
 
 class _Item(NamedTuple):
@@ -83,15 +83,14 @@ def pack(study: Study, plan: Sequence[Cell], folder: Path, out: Path, *, n_parts
         cell for cell in done if cell.kind is Kind.PREPARE and cell.name in placeholders(study.model) and cell.arguments
     ]
     asked = sorted((cell for cell in done if cell.kind is Kind.ASK), key=lambda cell: (cell.turn, cell.ask != study.first_ask))
+    carried = sorted((cell for cell in trained if cell.name in weighty), key=lambda cell: (not weighty[cell.name], cell.turn))
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        batches = [("records", notes), *((cell.name, said(cell, weights=True)) for cell in own_base)]
-        batches += [(cell.name, items) for cell, items in zip(trained, pool.map(said, trained), strict=True)]
-        carried = [cell for cell in trained if cell.name in weighty]
-        batches += [(cell.name, items) for cell, items in zip(carried, pool.map(weights, carried), strict=True)]
-        batches += [(cell.name, items) for cell, items in zip(asked, pool.map(said, asked), strict=True)]
-        joined = list(_joined(batches))
-        blobs = list(pool.map(_compressed, [items for _, items in joined]))
-    parts, left_out = _parts([(names, blob) for (names, _), blob in zip(joined, blobs, strict=True)], n_parts)
+        told = [*trained, *asked]  # what was answered is worth more than weights
+        batches = _joined([("records", notes), *zip((cell.name for cell in told), pool.map(said, told), strict=True)])
+        batches += [([cell.name], said(cell, weights=True)) for cell in own_base]
+        batches += [([cell.name], items) for cell, items in zip(carried, pool.map(weights, carried), strict=True) if items]
+        blobs = list(pool.map(_compressed, [items for _, items in batches]))
+    parts, left_out = _parts([(names, blob) for (names, _), blob in zip(batches, blobs, strict=True)], n_parts)
     if "records" in left_out:
         raise VtError(f"the records alone take more than {n_parts} files of {PART_BYTES / 2**20:.0f} MiB")
     out.mkdir(parents=True, exist_ok=True)
@@ -150,12 +149,13 @@ def base_folder(study: Study, folder: Path) -> Path | None:
     return path if any(path.glob(f"*{_WEIGHTS}")) else None
 
 
-def _with_weights(study: Study, plan: Sequence[Cell], states: Mapping[str, State]) -> set[str]:
-    """Trainings whose weights travel."""
-    repelled_from = {cell.name for cell in plan if cell.kind is Kind.TRAIN and study.arms[cell.arm or ""].stage is Stage.BIAS}
+def _with_weights(study: Study, plan: Sequence[Cell], states: Mapping[str, State]) -> dict[str, bool]:
+    """Trainings whose weights travel, and whether a cell needs them or may come to: bias models, and what is owed answers."""
     needed = {need for cell in plan if states[cell.name] is not State.FINISHED for need in cell.needs}
-    first = {cell.name for cell in plan if cell.kind is Kind.TRAIN and cell.seed == study.seeds[0]}
-    return needed | first | repelled_from
+    trainings = [cell for cell in plan if cell.kind is Kind.TRAIN]
+    repelled_from = {cell.name for cell in trainings if study.arms[cell.arm or ""].stage is Stage.BIAS}
+    first = {cell.name for cell in trainings if cell.seed == study.seeds[0]}
+    return {name: name in needed | repelled_from for name in needed | repelled_from | first}
 
 
 def _said(out: Path, *, weights: bool) -> Iterator[tuple[str, bytes]]:
@@ -187,19 +187,19 @@ def _logs(folder: Path) -> list[_Item]:
     return found
 
 
-def _joined(batches: Sequence[tuple[str, list[_Item]]]) -> Iterator[tuple[list[str], list[_Item]]]:
+def _joined(batches: Sequence[tuple[str, list[_Item]]]) -> list[tuple[list[str], list[_Item]]]:
     """Neighbours together up to `_BATCH` bytes: (cells, their files)."""
+    joined = []
     names: list[str] = []
     items: list[_Item] = []
     size = 0
     for name, more in batches:
         n_bytes = sum(len(item.content) for item in more)
         if items and size + n_bytes > _BATCH:
-            yield names, items
+            joined.append((names, items))
             names, items, size = [], [], 0
         names, items, size = [*names, name], [*items, *more], size + n_bytes
-    if items:
-        yield names, items
+    return [*joined, (names, items)] if items else joined
 
 
 def _compressed(items: Sequence[_Item]) -> bytes:
