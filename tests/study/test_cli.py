@@ -112,3 +112,28 @@ def test_redo_runs_what_has_changed_and_keeps_the_rest(tmp_path: Path, monkeypat
     assert vt("study", tmp_path / "study.toml", "--out", out, "--set", "schedule.cpu_jobs=8", "--redo").exit_code == 1
     ended = [json.loads(line)[1] for line in (out / "diary").read_text().splitlines() if json.loads(line)[0] == "end"]
     assert sorted(ended) == ["repulsion-03-s1", "repulsion-03-s2"]
+
+
+def test_a_study_moves_by_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing starts in no time; the rest runs elsewhere with given data, and packs what came of it."""
+    monkeypatch.setattr(run, "VT", (sys.executable, str(Path(__file__).with_name("stub_vt.py"))))
+    file, out, there, away = write_study(tmp_path, SMALL), tmp_path / "out", tmp_path / "there", tmp_path / "away"
+    result = vt("study", file, "--out", out, "--max-minutes", "0", "--no-report", "--pack", away)
+    assert result.exit_code == 0
+    assert "time is up: 39 cells are left" in result.output
+    assert not (out / "diary").exists()
+    store.write_json(tmp_path / "data" / "manifest.json", {})
+    given = ("--given", f"curated={tmp_path / 'data'}")
+    result = vt(
+        "study", file, "--out", there, "--unpack", away, *given, "--no-report", "--pack", away, "--set", "schedule.cpu_jobs=8"
+    )
+    assert result.exit_code == 0
+    assert "packed: 1 files" in result.output
+    assert not (there / "report.html").exists()
+    started = [json.loads(line)[1] for line in (there / "diary").read_text().splitlines() if json.loads(line)[0] == "start"]
+    assert len(started) == 38
+    result = vt("study", file, "--out", tmp_path / "third", "--unpack", away, *given, "--dry-run")
+    assert "38 waiting" not in result.output
+    for wrong, said in (("other=x", "expected NAME=FOLDER"), (f"curated={tmp_path / 'none'}", "is not a folder")):
+        with pytest.raises(VtError, match=said):
+            vt("study", file, "--out", there, "--given", wrong)

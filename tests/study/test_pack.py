@@ -18,7 +18,7 @@ from videothinker.study.collect import collect
 from videothinker.study.config import Study
 from videothinker.study.pack import pack, restore_weights, unpack
 from videothinker.study.plan import Cell, Kind, cell_folder, make_plan
-from videothinker.study.records import State, discard, given_cells, left_behind, outdated, read_records, states_of
+from videothinker.study.records import State, discard, give, given_cells, left_behind, outdated, read_records, states_of
 from videothinker.study.run import Slots, run_study
 
 STUB = (sys.executable, str(Path(__file__).with_name("stub_vt.py")))
@@ -198,3 +198,15 @@ def test_a_cache_is_filled_once_on_each_machine(tmp_path: Path) -> None:
 def test_only_what_fills_a_cache_may_write_nowhere(tmp_path: Path) -> None:
     with pytest.raises(VtError, match=r"prepare.lone.run: writes nowhere"):
         make_study(tmp_path, SMALL + '\n[prepare.lone]\nrun = "clips warm --data {curated} --frames 16"\n')
+
+
+def test_data_that_the_study_made_elsewhere_are_given_as_they_are(tmp_path: Path) -> None:
+    study, plan = made_study(tmp_path)
+    pack(study, plan, tmp_path / "out", tmp_path / "away")
+    there = tmp_path / "there"
+    unpack(there, tmp_path / "away")
+    for _ in range(2):
+        give("curated", there, tmp_path / "out" / "cells" / "curated")
+        moved = make_plan(study, tmp_path, given_cells(there))
+        assert outdated(moved, read_records(moved, there), there) == []
+    assert numbers(study, moved, there) == numbers(study, plan, tmp_path / "out")

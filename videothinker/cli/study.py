@@ -133,7 +133,8 @@ def study(
                 packs.unpack(out, unpack)
             for name, folder in folders.items():
                 give(name, out, folder)
-    plan = make_plan(wanted, here, given_cells(out) | {name: content(folder) for name, folder in folders.items()})
+    would_be = {name: content(folder) for name, folder in folders.items()} if dry_run else {}
+    plan = make_plan(wanted, here, given_cells(out) | would_be)
     if not dry_run and (waiting := packs.restore_weights(wanted, plan, out)):
         warn(f"{len(waiting)} trained checkpoints came without their start model: give it (--given NAME=FOLDER), or leave them")
     _check_commands(plan, out, here)

@@ -402,10 +402,10 @@ def _cost_table(results: Results) -> Table:
             speed,
         )
 
-    alone = f"{sharing} cells share a GPU, so each counts 1/{sharing} of its minutes." if sharing > 1 else ""
+    alone = f" {sharing} cells share a GPU, so each counts 1/{sharing} of its minutes." if sharing > 1 else ""
     return Table(
         "cost",
-        f"GPU minutes, all attempts, start-up and gates included. {alone} Share of the steps: of a stage's time, what its "
+        f"GPU minutes, all attempts, start-up and gates included.{alone} Share of the steps: of a stage's time, what its "
         "steps took; the rest is loading, compiling and the gate. Roll-outs a second: of one run while others share its GPU.",
         ("What", "GPU minutes", "Share", "Share of the steps", "Roll-outs a second"),
         [

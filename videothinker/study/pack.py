@@ -199,7 +199,7 @@ def _joined(batches: Sequence[tuple[str, list[_Item]]]) -> list[tuple[list[str],
             joined.append((names, items))
             names, items, size = [], [], 0
         names, items, size = [*names, name], [*items, *more], size + n_bytes
-    return [*joined, (names, items)] if items else joined
+    return [*joined, (names, items)]
 
 
 def _compressed(items: Sequence[_Item]) -> bytes:

@@ -107,6 +107,8 @@ def has_output(cell: Cell, out: Path) -> bool:
 def give(name: str, folder: Path, elsewhere: Path) -> None:
     """Put a folder that was made elsewhere in the place of a preparation: a link to it, and a record with its hash.
 
+    What the study has made itself on another machine keeps the identity that came in the pack.
+
     Raises:
         VtError: it is no finished folder, or the study has made that cell itself.
     """
@@ -119,8 +121,12 @@ def give(name: str, folder: Path, elsewhere: Path) -> None:
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.symlink_to(elsewhere.resolve(), target_is_directory=True)
-    record = Record(identity=identity, state=State.FINISHED, command=f"given: {elsewhere}", attempts=0, given=True)
-    store.write_json(record_file(folder, name), record)
+    record = Record(identity=identity, state=State.FINISHED, command=f"{_GIVEN}{elsewhere}", attempts=0, given=True)
+    if (path := record_file(folder, name)).is_file():
+        earlier = store.read_json(path, Record)
+        if earlier.packed and not earlier.command.startswith(_GIVEN):
+            record = msgspec.structs.replace(earlier, given=True)
+    store.write_json(path, record)
 
 
 def given_cells(folder: Path) -> dict[str, str]:
@@ -129,6 +135,7 @@ def given_cells(folder: Path) -> dict[str, str]:
     return {name: record.identity for name, record in found.items() if record.given}
 
 
+_GIVEN = "given: "
 _CONTENT = ("manifest.json", "world.json", "model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
 """What tells one given folder from another: a curated one, a world, a checkpoint."""
 
