@@ -44,6 +44,9 @@ DEV_SHARE = 0.8
 MAX_NEW_TOKENS = 96
 """The study's own limit; its models' longest thoughts have some seventy."""
 
+BATCH_SIZE = 128
+"""A model of 6 million parameters answers that many at once a fifth faster than 32, on two cores."""
+
 ORDER = ("base", "grpo", "bias", "cdpo")
 """As in the study's figure; other checkpoints come after, by name."""
 
@@ -102,8 +105,9 @@ def demo(
     refs = refs or [*_SOLVERS, *(f"{name}={_shown(path)}" for name, path in checkpoints.items())]
     _step("What do they answer? Beside them the observer, who sees everything and thinks nothing")
     asked = " ".join(f"--model {ref}" for ref in refs)
-    _command(f"vt diagnose {asked} --data {curated} --max-new-tokens {MAX_NEW_TOKENS} --out {runs}")
-    diagnose.diagnose(refs, curated, runs, max_new_tokens=MAX_NEW_TOKENS)
+    options = f"--max-new-tokens {MAX_NEW_TOKENS} --batch-size {BATCH_SIZE}"
+    _command(f"vt diagnose {asked} --data {curated} {options} --out {runs}")
+    diagnose.diagnose(refs, curated, runs, max_new_tokens=MAX_NEW_TOKENS, batch_size=BATCH_SIZE)
     _look(folder, curated, runs, [ref.partition("=")[0].removeprefix("solver:") for ref in refs], models)
 
 
