@@ -20,6 +20,7 @@ from videothinker.study.pack import pack, restore_weights, unpack
 from videothinker.study.plan import Cell, Kind, cell_folder, make_plan
 from videothinker.study.records import State, discard, give, given_cells, left_behind, outdated, read_records, states_of
 from videothinker.study.run import Slots, run_study
+from videothinker.train import delta
 
 STUB = (sys.executable, str(Path(__file__).with_name("stub_vt.py")))
 SMALL = FILE.replace("seeds = [1, 2, 3, 4]", "seeds = [1, 2]")
@@ -58,7 +59,7 @@ def numbers(study: Study, plan: tuple[Cell, ...], folder: Path) -> Any:
 
 def test_the_report_of_a_pack_is_that_of_the_study(tmp_path: Path) -> None:
     study, plan = made_study(tmp_path)
-    packed = pack(study, plan, tmp_path / "out", tmp_path / "away")
+    packed = pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack)
     assert packed.left_out == []
     assert [file.name for file in packed.files] == ["study-1.tar"]
     there = tmp_path / "there"
@@ -72,10 +73,10 @@ def test_the_report_of_a_pack_is_that_of_the_study(tmp_path: Path) -> None:
 
 def test_weights_of_the_first_seed_and_of_what_is_owed_travel_exactly(tmp_path: Path) -> None:
     study, plan = made_study(tmp_path, unfinished=["cdpo-s2", "greedy.cdpo-s2", "sampled.cdpo-s2", "sampled.grpo-s2"])
-    pack(study, plan, tmp_path / "out", tmp_path / "away")
+    pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack)
     there = tmp_path / "there"
     unpack(there, tmp_path / "away")
-    assert restore_weights(study, plan, there) == []
+    assert restore_weights(study, plan, there, delta.unpack) == []
     have = {cell.name for cell in plan if any(cell_folder(there, cell.name).glob("*.safetensors"))}
     assert have == {cell.name for cell in plan if cell.kind is Kind.TRAIN and cell.seed == 1} | {"bias-s2", "grpo-s2"}
     assert not (cell_folder(there, "attract-s2") / "model.safetensors").exists()
@@ -90,16 +91,16 @@ def test_weights_of_the_first_seed_and_of_what_is_owed_travel_exactly(tmp_path: 
 def test_a_pack_goes_on_on_another_machine_and_can_move_again(tmp_path: Path) -> None:
     owed = ["cdpo-s2", "greedy.cdpo-s2", "sampled.cdpo-s2"]
     study, plan = made_study(tmp_path, unfinished=owed)
-    pack(study, plan, tmp_path / "out", tmp_path / "away")
+    pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack)
     there = tmp_path / "there"
     unpack(there, tmp_path / "away")
-    restore_weights(study, plan, there)
+    restore_weights(study, plan, there, delta.unpack)
     states = run_study(plan, there, tmp_path, Slots((), 4), program=STUB)
     assert set(states.values()) == {State.FINISHED}
     started = {line.split('"')[3] for line in (there / "diary").read_text().splitlines()}
     assert started == {"curated", *owed}  # the data stayed behind and are made again, nothing else
     checkpoint(cell_folder(there, "cdpo-s2"), 0.75)
-    pack(study, plan, there, tmp_path / "further")
+    pack(study, plan, there, tmp_path / "further", delta.pack)
     third = tmp_path / "third"
     unpack(third, tmp_path / "further")
     assert set(look(plan, third).values()) == {State.FINISHED}
@@ -109,10 +110,10 @@ def test_a_pack_goes_on_on_another_machine_and_can_move_again(tmp_path: Path) ->
 def test_weights_that_stayed_behind_and_are_needed_mean_training_again(tmp_path: Path) -> None:
     """All asked once and packed; later a second way of asking is wanted of cdpo-s2."""
     study, plan = made_study(tmp_path)
-    pack(study, plan, tmp_path / "out", tmp_path / "away")
+    pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack)
     there = tmp_path / "there"
     unpack(there, tmp_path / "away")
-    restore_weights(study, plan, there)
+    restore_weights(study, plan, there, delta.unpack)
     discard(["sampled.cdpo-s2"], there)
     stale = outdated(plan, read_records(plan, there), there)
     assert stale == ["cdpo-s2", "greedy.cdpo-s2"]
@@ -120,13 +121,13 @@ def test_weights_that_stayed_behind_and_are_needed_mean_training_again(tmp_path:
 
 def test_without_the_start_model_weights_wait(tmp_path: Path) -> None:
     study, plan = made_study(tmp_path)
-    pack(study, plan, tmp_path / "out", tmp_path / "away")
+    pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack)
     (tmp_path / "base").rename(tmp_path / "elsewhere")
     there = tmp_path / "there"
     unpack(there, tmp_path / "away")
-    assert len(restore_weights(study, plan, there)) == 7  # six arms of the first seed, and the other bias model
+    assert len(restore_weights(study, plan, there, delta.unpack)) == 7  # six arms of the first seed, and the other bias model
     (tmp_path / "elsewhere").rename(tmp_path / "base")
-    assert restore_weights(study, plan, there) == []
+    assert restore_weights(study, plan, there, delta.unpack) == []
 
 
 def test_a_given_folder_has_to_be_given_again_where_it_is_needed(tmp_path: Path) -> None:
@@ -134,7 +135,7 @@ def test_a_given_folder_has_to_be_given_again_where_it_is_needed(tmp_path: Path)
     path = tmp_path / "out" / "records" / "curated.json"
     store.write_json(path, {**store.read_json(path, dict[str, Any]), "given": True})
     plan = make_plan(study, tmp_path, given_cells(tmp_path / "out"))
-    pack(study, plan, tmp_path / "out", tmp_path / "away")
+    pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack)
     there = tmp_path / "there"
     unpack(there, tmp_path / "away")
     plan = make_plan(study, tmp_path, given_cells(there))
@@ -147,14 +148,14 @@ def test_files_stay_small_and_what_has_no_room_is_named(tmp_path: Path, monkeypa
     monkeypatch.setattr(packs, "_BATCH", 40_000)
     monkeypatch.setattr(packs, "PART_BYTES", 24_000)
     store.write_text(tmp_path / "away" / "study-99.tar", "of an older pack")
-    packed = pack(study, plan, tmp_path / "out", tmp_path / "away", n_parts=40)
+    packed = pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack, n_parts=40)
     assert packed.left_out == []
     assert len(packed.files) > 1
     assert sorted((tmp_path / "away").iterdir()) == sorted(packed.files)
     assert all(file.stat().st_size <= 24_000 for file in packed.files)
     unpack(tmp_path / "there", tmp_path / "away")
     assert look(plan, tmp_path / "there") == look(plan, tmp_path / "out")
-    few = pack(study, plan, tmp_path / "out", tmp_path / "away", n_parts=2)
+    few = pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack, n_parts=2)
     assert len(few.files) == 2
     assert few.left_out
     unpack(tmp_path / "third", tmp_path / "away")
@@ -188,7 +189,7 @@ def test_a_cache_is_filled_once_on_each_machine(tmp_path: Path) -> None:
     run_study(plan, out, tmp_path, Slots((), 4), program=STUB)
     assert n_filled(out) == 1
     discard(["grpo-s1", "greedy.grpo-s1", "sampled.grpo-s1"], out)
-    pack(study, plan, out, tmp_path / "away")
+    pack(study, plan, out, tmp_path / "away", delta.pack)
     unpack(there, tmp_path / "away")
     assert outdated(plan, read_records(plan, there), there) == []
     run_study(plan, there, tmp_path, Slots((), 4), program=STUB)
@@ -202,7 +203,7 @@ def test_only_what_fills_a_cache_may_write_nowhere(tmp_path: Path) -> None:
 
 def test_data_that_the_study_made_elsewhere_are_given_as_they_are(tmp_path: Path) -> None:
     study, plan = made_study(tmp_path)
-    pack(study, plan, tmp_path / "out", tmp_path / "away")
+    pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack)
     there = tmp_path / "there"
     unpack(there, tmp_path / "away")
     for _ in range(2):

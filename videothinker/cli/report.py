@@ -47,7 +47,7 @@ def report(
     and NAME/metrics.json for each run.
     """
     from videothinker import store
-    from videothinker.diagnose import run, runs
+    from videothinker.diagnose import files, run, runs
     from videothinker.diagnose.imports import import_results
     from videothinker.errors import VtError
 
@@ -67,5 +67,5 @@ def report(
     elif n_changed := runs.n_read_otherwise(loaded):
         warn(f"{n_changed:,} replies are read differently by this version of vt; --reread scores them as read now")
     for each in loaded:
-        store.write_json(out / each.name / run.METRICS, each.metrics)
+        store.write_json(out / each.name / files.METRICS, each.metrics)
     show_report(loaded, curated, out)

@@ -135,7 +135,7 @@ def study(
                 give(name, out, folder)
     would_be = {name: content(folder) for name, folder in folders.items()} if dry_run else {}
     plan = make_plan(wanted, here, given_cells(out) | would_be)
-    if not dry_run and (waiting := packs.restore_weights(wanted, plan, out)):
+    if not dry_run and (waiting := packs.restore_weights(wanted, plan, out, _grow)):
         warn(f"{len(waiting)} trained checkpoints came without their start model: give it (--given NAME=FOLDER), or leave them")
     _check_commands(plan, out, here)
     ids = run.find_gpus() if gpus is None else [gpu.strip() for gpu in gpus.split(",") if gpu.strip()]
@@ -215,7 +215,7 @@ def _tell_what_is_left(
 def _pack(study: "Study", plan: "Sequence[Cell]", out: Path, folder: Path) -> None:
     from videothinker.study.pack import pack
 
-    packed = pack(study, plan, out, folder)
+    packed = pack(study, plan, out, folder, _shrink)
     console.print(
         f"packed: {len(packed.files)} files, {packed.n_bytes / 2**20:.1f} MiB, in {escape(str(folder))}", soft_wrap=True
     )
@@ -417,3 +417,15 @@ def _plain(results: "Results") -> dict[str, Any]:
         del training["steps"]  # metrics.jsonl of the cell has them
         training["alarms"] = run.alarms
     return plain
+
+
+def _shrink(base: Path, checkpoint: Path, file: Path) -> None:
+    from videothinker.train import delta
+
+    delta.pack(base, checkpoint, file)
+
+
+def _grow(base: Path, file: Path, checkpoint: Path) -> None:
+    from videothinker.train import delta
+
+    delta.unpack(base, file, checkpoint)

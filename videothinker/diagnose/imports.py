@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from videothinker.curated import Curated
-from videothinker.diagnose import run
+from videothinker.diagnose import files, run
 from videothinker.diagnose.answerer import Answer
 from videothinker.diagnose.runs import Run, scored
 from videothinker.errors import VtError
@@ -47,7 +47,7 @@ def import_results(name: str, path: Path, curated: Curated, rule: Rule | None = 
         "model": path.name,
         "kind": "import",
         "settings": {"split": split},
-        "data": {"hash": run.data_hash(questions), "split": split, "n_questions": len(questions)},
+        "data": {"hash": files.data_hash(questions), "split": split, "n_questions": len(questions)},
         "partial": run.partial(len(found), len(questions)),
         "fed": None,
     }

@@ -13,7 +13,7 @@ import msgspec
 
 from videothinker import mcq, store
 from videothinker.curated import Curated, open_curated
-from videothinker.diagnose import metrics, run, solvers
+from videothinker.diagnose import files, metrics, run, solvers
 from videothinker.diagnose.metrics import Comparison, Metrics
 from videothinker.errors import VtError
 from videothinker.records import CuratedQuestion, Prediction, Rule, Status
@@ -65,9 +65,11 @@ def find_curated(folders: Sequence[Path], data: Path | None = None, videos: Path
     if data is not None:
         return open_curated(data, videos)
     first = run_folders(folders)[0]
-    recorded = Path(store.read_json(first / run.RUN, _Record).provenance.data)
+    recorded = Path(store.read_json(first / files.RUN, _Record).provenance.data)
     if not recorded.is_dir():
-        raise VtError(f"{first / run.RUN}: was asked from {recorded}, which is not there any more; say where it is with --data")
+        raise VtError(
+            f"{first / files.RUN}: was asked from {recorded}, which is not there any more; say where it is with --data"
+        )
     return open_curated(recorded, videos)
 
 
@@ -80,7 +82,9 @@ def run_folders(folders: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for folder in folders:
         here = [
-            path for path in (folder, *sorted(folder.glob("*/"))) if (path / run.RUN).is_file() and run.prediction_files(path)
+            path
+            for path in (folder, *sorted(folder.glob("*/")))
+            if (path / files.RUN).is_file() and files.prediction_files(path)
         ]
         if not here:
             raise VtError(
@@ -95,7 +99,7 @@ def folders_beside(jobs: Sequence[run.Job], out: Path) -> list[Path]:
     ours = [job.folder for job in jobs]
     asked = jobs[0].identity["data"]["hash"]
     others = [path for path in run_folders([out]) if path not in ours]
-    return [*(path for path in others if store.read_json(path / run.RUN, _Record).data.hash == asked), *ours]
+    return [*(path for path in others if store.read_json(path / files.RUN, _Record).data.hash == asked), *ours]
 
 
 def load_runs(folders: Iterable[Path], curated: Curated, rule: Rule | None = None) -> list[Run]:
@@ -108,7 +112,7 @@ def load_runs(folders: Iterable[Path], curated: Curated, rule: Rule | None = Non
     """
     paths = run_folders(folders)
     rule = rule or curated.manifest.rule
-    named = [(path, store.read_json(path / run.RUN, _Record)) for path in paths]
+    named = [(path, store.read_json(path / files.RUN, _Record)) for path in paths]
     names = [record.name for _, record in named]
     splits: dict[str, list[CuratedQuestion]] = {}
     runs = []
@@ -116,13 +120,13 @@ def load_runs(folders: Iterable[Path], curated: Curated, rule: Rule | None = Non
         split = record.data.split
         if split not in splits:
             splits[split] = curated.questions(split)
-        if run.data_hash(splits[split]) != record.data.hash:
+        if files.data_hash(splits[split]) != record.data.hash:
             raise VtError(
-                f"{path / run.RUN}: was asked from other questions than {curated.split_file(split)} holds; "
+                f"{path / files.RUN}: was asked from other questions than {curated.split_file(split)} holds; "
                 f"give the folder that it was asked from with --data"
             )
-        predictions = run.match(splits[split], run.read_predictions(path), path)
-        settings = store.read_json(path / run.RUN, dict[str, Any])
+        predictions = files.match(splits[split], files.read_predictions(path), path)
+        settings = store.read_json(path / files.RUN, dict[str, Any])
         settings["partial"] = run.partial(len(predictions), len(splits[split]))
         name = record.name if names.count(record.name) == 1 else f"{path.resolve().parent.name}/{record.name}"
         runs.append(scored(name, settings, splits[split], predictions.values(), rule, path))
@@ -218,4 +222,4 @@ def check_names(runs: Sequence[Run]) -> None:
     names = [each.name for each in runs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise VtError(f"two runs are named '{twice}'; rename one of their folders and its `name` in {run.RUN}")
+        raise VtError(f"two runs are named '{twice}'; rename one of their folders and its `name` in {files.RUN}")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from videothinker import mcq, store
 from videothinker.curated import Curated, open_curated
-from videothinker.diagnose import metrics, run, runs
+from videothinker.diagnose import files, metrics, runs
 from videothinker.diagnose.runs import Run
 from videothinker.errors import VtError
 from videothinker.records import Category, CuratedQuestion, Estimate, Prediction, Progress, Rule, Status, no_progress
@@ -178,14 +178,14 @@ class _Questions:
             VtError: it was asked other questions.
         """
         (path,) = runs.run_folders([folder])
-        asked = store.read_json(path / run.RUN, _Run).data
+        asked = store.read_json(path / files.RUN, _Run).data
         if asked.split not in self._splits:
             questions = self._curated.questions(asked.split)
-            self._splits[asked.split] = (questions, run.data_hash(questions))
+            self._splits[asked.split] = (questions, files.data_hash(questions))
         questions, digest = self._splits[asked.split]
         if asked.hash != digest:
-            raise VtError(f"{path / run.RUN}: was asked other questions than {self._curated.split_file(asked.split)} holds")
-        found = run.match(questions, run.read_predictions(path), path)
+            raise VtError(f"{path / files.RUN}: was asked other questions than {self._curated.split_file(asked.split)} holds")
+        found = files.match(questions, files.read_predictions(path), path)
         return score([question for question in questions if question.question_id in found], found.values())
 
 
@@ -207,7 +207,7 @@ def collect(
             for cell in plan
             if cell.ask == name
             and states[cell.name] is State.FINISHED
-            and any(cell_folder(folder, cell.name).glob(f"*/{run.PREDICTIONS}"))  # else there was no room for it in a pack
+            and any(cell_folder(folder, cell.name).glob(f"*/{files.PREDICTIONS}"))  # else there was no room for it in a pack
         ]
         if not done:
             continue

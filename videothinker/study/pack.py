@@ -4,16 +4,16 @@ A pack holds records, the ends of the logs, and of every finished cell what it s
 travel as lossless differences to the start model: of bias models, of the first seed, and of whatever an owed cell needs.
 Data, clips, optimiser states and weights that nobody will ask again stay behind: their cells count as finished by their record.
 
-    pack(study, plan, folder, Path("away"))      # away/study-1.tar, away/study-2.tar, ...
-    unpack(folder, Path("away"))                 # on the other machine
-    restore_weights(study, plan, folder)         # once the start model is there
+    pack(study, plan, folder, Path("away"), shrink)   # away/study-1.tar, away/study-2.tar, ...
+    unpack(folder, Path("away"))                      # on the other machine
+    restore_weights(study, plan, folder, grow)        # once the start model is there
 """
 
 import io
 import lzma
 import os
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +26,9 @@ from videothinker.errors import VtError
 from videothinker.study.config import Stage, Study, fill, placeholders
 from videothinker.study.plan import Cell, Kind, cell_folder
 from videothinker.study.records import State, has_output, read_records, states_of
+
+Rewrite = Callable[[Path, Path, Path], object]
+"""A checkpoint becomes its difference to another, or the other way: this room knows neither."""
 
 PART_BYTES = 15 * 2**20
 """Of one file of a pack, at most."""
@@ -53,8 +56,10 @@ class _Item(NamedTuple):
     content: bytes
 
 
-def pack(study: Study, plan: Sequence[Cell], folder: Path, out: Path, *, n_parts: int = MOST_PARTS) -> Packed:
+def pack(study: Study, plan: Sequence[Cell], folder: Path, out: Path, shrink: Rewrite, *, n_parts: int = MOST_PARTS) -> Packed:
     """Write the study in `folder` into `out`, at most `n_parts` files of `PART_BYTES`; an older pack there is replaced.
+
+    shrink: (start model, checkpoint, file to write), `vt checkpoint pack`.
 
     Raises:
         VtError: the records alone do not fit.
@@ -74,7 +79,7 @@ def pack(study: Study, plan: Sequence[Cell], folder: Path, out: Path, *, n_parts
         return [_Item(f"cells/{cell.name}/{name}", content) for name, content in files]
 
     def weights(cell: Cell) -> list[_Item]:
-        found = _weights(cell_folder(folder, cell.name), base)
+        found = _weights(cell_folder(folder, cell.name), base, shrink)
         return [] if found is None else [_Item(f"cells/{cell.name}/{_DELTA}", found)]
 
     done = [cell for cell in plan if states[cell.name] is State.FINISHED]
@@ -123,8 +128,11 @@ def unpack(folder: Path, away: Path) -> None:
             raise VtError(f"{file}: is damaged ({error}); copy it again") from error
 
 
-def restore_weights(study: Study, plan: Sequence[Cell], folder: Path) -> list[str]:
-    """Make whole the weights that came as differences; returns the trainings for which the start model is not there."""
+def restore_weights(study: Study, plan: Sequence[Cell], folder: Path, grow: Rewrite) -> list[str]:
+    """Make whole the weights that came as differences; returns the trainings for which the start model is not there.
+
+    grow: (start model, file, checkpoint folder to make), `vt checkpoint unpack`.
+    """
     base = base_folder(study, folder)
     waiting = []
     for cell in plan:
@@ -134,10 +142,8 @@ def restore_weights(study: Study, plan: Sequence[Cell], folder: Path) -> list[st
         if base is None:
             waiting.append(cell.name)
             continue
-        from videothinker.train import delta
-
         with TemporaryDirectory(dir=out) as made:  # `unpack` makes whole folders; records and curves lie in this one
-            delta.unpack(base, out / _DELTA, Path(made) / "checkpoint")
+            grow(base, out / _DELTA, Path(made) / "checkpoint")
             for path in (Path(made) / "checkpoint").iterdir():
                 path.replace(out / path.name)
     return waiting
@@ -167,15 +173,13 @@ def _said(out: Path, *, weights: bool) -> Iterator[tuple[str, bytes]]:
             yield name.as_posix(), path.read_bytes()
 
 
-def _weights(out: Path, base: Path | None) -> bytes | None:
+def _weights(out: Path, base: Path | None, shrink: Rewrite) -> bytes | None:
     """The difference to the start model, or the one that came in an earlier pack."""
     if (out / _DELTA).is_file():
         return (out / _DELTA).read_bytes()
     if base is None or not any(out.glob(f"*{_WEIGHTS}")):
         return None
-    from videothinker.train import delta
-
-    delta.pack(base, out, out / _DELTA)
+    shrink(base, out, out / _DELTA)
     return (out / _DELTA).read_bytes()
 
 
