@@ -236,5 +236,11 @@ def test_a_small_model_is_scored_in_a_pass_or_two_and_a_large_one_question_by_qu
     assert 512 % rows == 0
     assert rows >= 128
     assert run.rows_at_once(config, large) == 8
+    long = stage("grpo", "rollouts.questions_per_step=64", "rollouts.n_replies=8", "rollouts.max_new_tokens=96")
+    text = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 8}
+    middling = Qwen2_5_VLConfig(text_config=text)
+    plain = msgspec.structs.replace(long, rollouts=msgspec.structs.replace(long.rollouts, shared_prompts=False))
+    assert run.rows_at_once(long, middling) == 512, "a step of which every prompt is computed once fits"
+    assert run.rows_at_once(plain, middling) < 512
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert 128 % run.rows_at_once(config, small) == 0

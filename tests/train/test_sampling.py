@@ -30,7 +30,7 @@ def sampler(trainer: Any, **changes: Any) -> Sampler:
 
 def write(trainer: Any, one: Sampler, assets: Path, which: slice) -> list[list[int]]:
     ids, _, _ = trainer._tokenize_prompts([row["prompt"] for row in rows(assets, 6)[which]])
-    return one.sample(trainer.model, ids, trainer._clips["train"], trainer._rows.squeeze(1).tolist())
+    return one.sample(trainer.model, ids, trainer._clips["train"], trainer._rows[:, 0].tolist())
 
 
 def test_nearly_greedy_it_writes_what_generate_writes(trainer: Any, assets: Path) -> None:

@@ -34,6 +34,7 @@ from videothinker.train.clips import (
 from videothinker.train.hold import Hold
 from videothinker.train.loss import SIGN, exact_kl, k3, mean_over_replies, rows_to_repel, sampled_divergence
 from videothinker.train.sampling import Sampler as ReplySampler
+from videothinker.train.shared import share_prompts
 from videothinker.train.stages import KL, Objective, Reference, RepelOn
 
 REFERENCE = "reference"
@@ -41,7 +42,7 @@ REFERENCE = "reference"
 
 CLIP_SLOT = "token_type_ids"
 """TRL carries this field, one row a reply, through its shuffling, splitting and slicing, and Qwen2.5-VL has no use for it: so a
-reply carries in it the number of its clip."""
+reply carries in it the numbers of its clip and of its prompt."""
 
 
 class Completion(NamedTuple):
@@ -55,6 +56,13 @@ class Completion(NamedTuple):
     advantage: float
 
 
+class _Scored(NamedTuple):
+    """What TRL reads of a scoring pass, (B, T) each."""
+
+    log_probs: torch.Tensor
+    entropy: torch.Tensor | None
+
+
 class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
     """GRPO whose loss gains one term: sign * repulsion * divergence(policy, frozen reference), the repulsion given or held.
 
@@ -62,8 +70,9 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
     override lets each reply be scored with its clip. Every prompt has exactly one clip.
 
     objective: of the stage. encode: turns prompts into tensors. reference: frozen model (or the path of a LoRA adapter on the
-    policy's base) to measure the divergence to, required exactly when `objective.repulsion` > 0. All else: GRPOTrainer's. The
-    attribute `sampler`, if set, writes the replies in place of transformers' `generate`.
+    policy's base) to measure the divergence to, required exactly when `objective.repulsion` > 0. shared_prompts: score all
+    replies to a question behind one copy of its prompt (`shared.py`); needs SDPA. All else: GRPOTrainer's. The attribute
+    `sampler`, if set, writes the replies in place of transformers' `generate`.
     """
 
     def __init__(
@@ -72,6 +81,7 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
         objective: Objective,
         encode: PromptEncoder,
         reference: nn.Module | Path | None = None,
+        shared_prompts: bool = True,
         **kwargs: Any,
     ) -> None:
         if (objective.repulsion > 0) != (reference is not None):
@@ -87,12 +97,12 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.add_callback(self.hold)
         self.completions: list[Completion] = []
         self.sampler: ReplySampler | None = None
-        self._encode = encode
+        self._encode, self._shared_prompts = encode, shared_prompts
         self._clips: dict[str, list[ClipTensors]] = {}
-        self._rows = torch.empty(0)
+        self._rows = torch.empty(0)  # (B, 2): CLIP_SLOT
         self._rewards = torch.empty(0)
         self._policy_logps: torch.Tensor | None = None
-        self._hidden: torch.Tensor | None = None
+        self._hidden: torch.Tensor | None = None  # (B, T, H): what predicts the scored tokens, for the exact divergence
         self._compared = objective.reference is Reference.START
         _prepare_vision(bare(self.model))
         if isinstance(reference, Path):
@@ -169,11 +179,13 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
         encoded = self._encode([_clip_and_text(prompt) for prompt in prompts], self.accelerator.device)
         self._clips[self._mode] = encoded.clips
-        self._rows = torch.tensor(encoded.rows).unsqueeze(1)
+        asked = [(row, tuple(ids)) for row, ids in zip(encoded.rows, encoded.prompt_ids, strict=True)]
+        number = {prompt: i for i, prompt in enumerate(dict.fromkeys(asked))}
+        self._rows = torch.tensor([(prompt[0], number[prompt]) for prompt in asked])
         return encoded.prompt_ids, None, {}
 
     def _generate_single_turn(self, prompt_ids: Any, images: Any, multimodal_fields: Any, *args: Any, **kwargs: Any) -> Any:
-        clips, rows = self._clips[self._mode], self._rows.squeeze(1).tolist()
+        clips, rows = self._clips[self._mode], self._rows[:, 0].tolist()
         if self.sampler is not None:
             return self.sampler.sample(self.accelerator.unwrap_model(self.model), prompt_ids, clips, rows), None
         fields = generation_inputs(clips, rows, prompt_ids, self._encode.video_token)
@@ -186,38 +198,50 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
         if kwargs.get(CLIP_SLOT) is None:  # the old log-probabilities, asked for before the batch is put together
             kwargs[CLIP_SLOT] = self._rows
         every, config = self._clips[self._mode], bare(self.accelerator.unwrap_model(model)).config
+        hidden: list[torch.Tensor] = []
 
         def with_clips(**inputs: Any) -> Any:
-            numbers = inputs.pop(CLIP_SLOT).squeeze(1).tolist()
-            place = {number: i for i, number in enumerate(sorted(set(numbers)))}
-            clips, rows = [every[number] for number in place], [place[number] for number in numbers]
-            seen = scoring_inputs(config, clips, rows, inputs["input_ids"], inputs["attention_mask"])
-            with showing(clips, rows):
-                return model(**inputs, **seen)
+            clip_of, prompts = inputs.pop(CLIP_SLOT).T.tolist()
+            place = {number: i for i, number in enumerate(sorted(set(clip_of)))}
+            clips, rows = [every[number] for number in place], [place[number] for number in clip_of]
+            ids, mask = inputs["input_ids"], inputs["attention_mask"]
+            seen = scoring_inputs(config, clips, rows, ids, mask)
+            shared = None
+            if self._shared_prompts:
+                shared = share_prompts(ids, mask, seen["position_ids"], logits_to_keep, prompts)
+            if shared is None:
+                with showing(clips, rows):
+                    found = model(**inputs, **seen)
+                hidden[-1:] = [states[:, -logits_to_keep - 1 : -1] for states in hidden[-1:]]
+                return found
+            with showing(clips, [rows[reply] for reply in shared.first]):
+                found = model(**{**seen, **shared.inputs}, fused_lm_head=True)
+            hidden[-1:] = [shared.unpacked(states) for states in hidden[-1:]]
+            entropy = None if found.entropy is None else shared.unpacked(found.entropy)
+            return _Scored(shared.unpacked(found.log_probs), entropy)
 
-        with self._catching_hidden_states(model, logits_to_keep):
+        with self._catching_hidden_states(model, hidden):
             scored = super()._get_per_token_logps_and_entropies(
                 with_clips, input_ids, attention_mask, logits_to_keep, *args, **kwargs
             )
+        self._hidden = torch.cat(hidden) if hidden else None
         if self.objective.repulsion:
             self._policy_logps = scored[0]
         return scored
 
     @contextmanager
-    def _catching_hidden_states(self, model: Any, n_scored: int) -> Iterator[None]:
-        """Keeps, for the exact divergence, the states that predict the scored tokens: `self._hidden` (B, n_scored, H)."""
+    def _catching_hidden_states(self, model: Any, into: list[torch.Tensor]) -> Iterator[None]:
+        """Appends, for the exact divergence, the last hidden states of every forward pass."""
         if self.objective.kl is not KL.EXACT or not self.objective.repulsion:
             yield
             return
-        caught: list[torch.Tensor] = []
         hook = bare(self.accelerator.unwrap_model(model)).model.register_forward_hook(
-            lambda _module, _args, output: caught.append(output.last_hidden_state[:, -n_scored - 1 : -1])
+            lambda _module, _args, output: into.append(output.last_hidden_state)
         )
         try:
             yield
         finally:
             hook.remove()
-        self._hidden = torch.cat(caught)
 
     # Replies and rewards
 

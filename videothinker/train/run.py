@@ -263,12 +263,21 @@ def rows_at_once(config: StageConfig, model: Any) -> int:
     group, world = config.rollouts.n_replies, int(os.environ.get("WORLD_SIZE", "1"))
     questions = max(1, config.rollouts.questions_per_step // world)
     text, vision = model.get_text_config(), model.vision_config
+    layer = 2 * (16 * text.hidden_size + 5 * text.intermediate_size)  # bytes a token, bf16, nothing recomputed
+    fit = _ACTIVATIONS // (text.num_hidden_layers * layer)  # tokens
     patch = (vision.patch_size * vision.spatial_merge_size) ** 2
     n_video = config.data.n_frames // vision.temporal_patch_size * config.data.max_pixels // patch
-    n_tokens = n_video + _PROMPT_TOKENS + config.rollouts.max_new_tokens
-    layer = 2 * (16 * text.hidden_size + 5 * text.intermediate_size)  # bytes a token, bf16, nothing recomputed
-    fit = _ACTIVATIONS // (text.num_hidden_layers * layer * n_tokens * group)
-    return group * max((n for n in range(1, questions + 1) if questions % n == 0 and n <= fit), default=1)
+    n_prompt, n_replies = n_video + _PROMPT_TOKENS, group * config.rollouts.max_new_tokens
+    if shares_prompts(config) and questions * (n_prompt + n_replies) <= fit:
+        return group * questions  # of less than all, TRL shuffles the rows, and questions come apart
+    each = group * n_prompt + n_replies
+    return group * max((n for n in range(1, questions + 1) if questions % n == 0 and n * each <= fit), default=1)
+
+
+def shares_prompts(config: StageConfig) -> bool:
+    """Are replies scored behind one copy of their prompt, as far as the settings go?"""
+    model = config.model
+    return config.rollouts.shared_prompts and model.attention == "sdpa" and not model.gradient_checkpointing
 
 
 _PROMPT_TOKENS = 128
@@ -354,6 +363,7 @@ def build_trainer(
     from peft import LoraConfig, PeftModel
     from transformers import PrinterCallback
 
+    from videothinker.decode import can_decode
     from videothinker.train.cdpo import CDPOTrainer
     from videothinker.train.sampling import Sampler
 
@@ -406,6 +416,7 @@ def build_trainer(
         objective=config.objective,
         encode=encode,
         reference=frozen,
+        shared_prompts=shares_prompts(config) and not sharded and can_decode(bare(model)),
     )
     trainer.remove_callback(PrinterCallback)  # `report` shows the rows
     engine = config.rollouts.engine

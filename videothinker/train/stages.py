@@ -137,6 +137,9 @@ class Rollouts(msgspec.Struct, frozen=True, kw_only=True):
     max_new_tokens: Positive = 768
     temperature: AboveZero = 1.0
     engine: Engine = Engine.AUTO
+    shared_prompts: bool = True
+    """Score all replies to a question behind one copy of its prompt, where several are in one forward pass: the same numbers
+    for a fraction of the work. Only with SDPA, and neither with FSDP or ZeRO-3 nor with gradient checkpointing."""
 
 
 class Optimizer(msgspec.Struct, frozen=True, kw_only=True):
