@@ -18,7 +18,7 @@ from trl import GRPOTrainer
 from trl.models.utils import prepare_deepspeed, prepare_fsdp
 from trl.trainer.utils import add_fused_lm_head, use_adapter
 
-from videothinker.decode import quicken_vision
+from videothinker.decode import quicken_norms, quicken_vision
 from videothinker.errors import VtError
 from videothinker.train import rewards
 from videothinker.train.checkpoint import ADAPTER
@@ -104,7 +104,7 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._policy_logps: torch.Tensor | None = None
         self._hidden: torch.Tensor | None = None  # (B, T, H): what predicts the scored tokens, for the exact divergence
         self._compared = objective.reference is Reference.START
-        _prepare_vision(bare(self.model))
+        _quicken(bare(self.model))
         if isinstance(reference, Path):
             self._load_reference_adapter(reference)
         elif reference is not None:
@@ -119,7 +119,7 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _prepare_reference(self, reference: Any) -> Any:
         """The reference, frozen and placed as TRL places its own: sharded where the policy is, on this device elsewhere."""
         reference.requires_grad_(False).eval()
-        _prepare_vision(reference)
+        _quicken(reference)
         add_fused_lm_head(reference, temperature=self.temperature)
         if self.is_deepspeed_enabled:
             return prepare_deepspeed(reference, self.accelerator)
@@ -282,10 +282,9 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
         return rows.view(self.accelerator.num_processes, -1)[self.accelerator.process_index]
 
     def _keep_completions(self, inputs: list[dict[str, Any]], batch: dict[str, Any]) -> None:
-        replies = self.processing_class.batch_decode(
-            [ids[mask.bool()] for ids, mask in zip(batch["completion_ids"], batch["completion_mask"], strict=True)],
-            skip_special_tokens=True,
-        )
+        lengths = batch["completion_mask"].sum(1).tolist()
+        kept = [ids[:n] for ids, n in zip(batch["completion_ids"].tolist(), lengths, strict=True)]
+        replies = self.processing_class.batch_decode(kept, skip_special_tokens=True)
         scores = {name: self._local(self._rewards[:, i]).tolist() for i, name in enumerate(self.reward_func_names)}
         blank = [0.0] * len(replies)
         rows = [
@@ -399,9 +398,10 @@ class _Announced(Sampler[int]):
         return len(self._sampler)
 
 
-def _prepare_vision(model: Any) -> None:
+def _quicken(model: Any) -> None:
     share_vision(model)
     quicken_vision(model)
+    quicken_norms(model)
 
 
 def _clip_and_text(prompt: list[dict[str, Any]]) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from videothinker.decode import Choice, Decoder, quicken_vision, see
+from videothinker.decode import Choice, Decoder, quicken_norms, quicken_vision, see
 from videothinker.train.clips import ClipTensors, bare
 
 _KEPT_BYTES = 4 * 2**30
@@ -68,6 +68,7 @@ class Sampler:
                 config = deepcopy(base.config)
                 self._copy = type(base)._from_config(config, dtype=torch.bfloat16, attn_implementation="sdpa").eval()
             quicken_vision(self._copy)
+            quicken_norms(self._copy)
         modules = dict(base.named_modules())
         for name, parameter in self._copy.named_parameters():
             parent, _, leaf = name.rpartition(".")
