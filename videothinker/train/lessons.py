@@ -459,6 +459,11 @@ def material(
     yield from map_in_order(partial(_teach, source=source, course=course, words=words), chunks, workers)
 
 
+def kinds(n_tracks: int) -> tuple[int, int]:
+    """Numbers in `Packed.lesson` of the first track and of the first question, where `Course.n_tracks` are taught."""
+    return (2, 2 + n_tracks) if n_tracks else (1, 1)
+
+
 def _teach(indices: range, source: Source, course: Course, words: Words) -> Material:
     rng = np.random.default_rng((source.seed, indices.start))
     draws = draw(source.read(indices).take(np.repeat(np.arange(len(indices)), course.draws)), rng)
@@ -468,7 +473,7 @@ def _teach(indices: range, source: Source, course: Course, words: Words) -> Mate
 
 
 def _lessons(draws: Draws, words: Words, rng: np.random.Generator, course: Course) -> list[Lessons]:
-    """A list, tracks of random objects, some without another, and random questions."""
+    """A list, tracks of random objects, some without another, and random questions; in the order that `kinds` tells."""
     n_rows = len(draws.colors)
     last = np.where(draws.scenes.lengths > 0, rng.random(draws.scenes.lengths.shape), 2)
     chosen = np.argsort(last, axis=1)[:, : course.n_questions]

@@ -185,25 +185,44 @@ def n_targets(n_rows: int, length: int) -> int:
 
 
 def load(packed: Packed, layout: Layout, device: str, n_targets: int | None = None) -> Rows:
-    """Bring sequences to the model.
+    """Bring B sequences of L tokens to the model.
 
     n_targets: as many targets, the last ones padding.
 
     Raises:
         ValueError: there are more.
     """
+    return Rows(*(values[0] for values in load_steps(packed.reshape(1, -1), layout, device, n_targets)))
+
+
+def load_steps(packed: Packed, layout: Layout, device: str, n_targets: int | None = None) -> Rows:
+    """`load` of S steps at once: (S, B, L) sequences. Every tensor has the steps before its own axes.
+
+    What crosses to a GPU are the six bytes a token that `packed` has, on the current stream; all else is computed there.
+    """
+    n_replies = [int(np.count_nonzero(replies)) for replies in packed.is_reply]
+    room = max(n_replies) if n_targets is None else n_targets
+    if max(n_replies) > room:
+        raise ValueError(f"{max(n_replies)} tokens of replies where {room} have room")
+    # torch computes little with uint16
+    ids, offset = (upload(array.view(np.int16), device).long() & 0xFFFF for array in (packed.ids, packed.offset))
+    is_reply = upload(packed.is_reply, device).flatten(1)
     n = len(layout.beginning)
-    behind = layout.next_position + torch.from_numpy(packed.offset[:, n:].astype(np.int64))
-    positions = torch.cat([layout.positions[:, None].expand(-1, len(behind), -1), behind.expand(3, -1, -1)], dim=2)
-    before, targets = np.flatnonzero(packed.is_reply) - 1, packed.ids[packed.is_reply].astype(np.int64)
-    if n_targets is not None:
-        if (missing := n_targets - len(targets)) < 0:
-            raise ValueError(f"{len(targets)} tokens of replies where {n_targets} have room")
-        # Different places: the gradient of many reads of one place is summed one by one.
-        before = np.concatenate([before, np.arange(missing)])
-        targets = np.concatenate([targets, np.full(missing, PADDING)])
-    arrays = (packed.ids.astype(np.int64), packed.lesson.astype(np.int32), positions.numpy(), before, targets)
-    return Rows(*(torch.from_numpy(array).to(device) for array in arrays))
+    positions = (layout.next_position + offset)[:, None].repeat(1, 3, 1, 1)
+    positions[..., :n] = layout.positions.to(device)[:, None]
+    nth = is_reply.cumsum(1)
+    into = torch.where(is_reply, nth - 1, room)  # what is no reply goes behind the last target, which is cut off
+    # Different places before padding: the gradient of many reads of one place is summed one by one.
+    before = (torch.arange(room + 1, device=device) - nth[:, -1:]).clamp(min=0)
+    before.scatter_(1, into, (torch.arange(into.shape[1], device=device) - 1).expand_as(into))
+    targets = torch.full_like(before, PADDING).scatter_(1, into, ids.flatten(1))
+    return Rows(ids, upload(packed.lesson, device).int(), positions, before[:, :room], targets[:, :room])
+
+
+def upload(array: Any, device: str) -> torch.Tensor:
+    """An array on the device; to a GPU through pinned memory, so that no one waits for the copy but the current stream."""
+    values = torch.from_numpy(np.ascontiguousarray(array))
+    return values if device == "cpu" else values.pin_memory().to(device, non_blocking=True)
 
 
 def dense_mask(lesson: torch.Tensor) -> torch.Tensor:
@@ -249,9 +268,15 @@ def _listed(chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def loss(
-    model: Any, seen: torch.Tensor, rows: Rows, layout: Layout, *, flex: bool, reduction: Literal["mean", "sum"] = "mean"
+    model: Any,
+    seen: torch.Tensor,
+    rows: Rows,
+    layout: Layout,
+    *,
+    flex: bool,
+    reduction: Literal["mean", "sum", "none"] = "mean",
 ) -> torch.Tensor:
-    """Mean, or sum, over all reply tokens of their negative log-probability, nats."""
+    """Mean, or sum, over all reply tokens of their negative log-probability, nats; "none": (n,), 0 for padding."""
     logits = reply_logits(model, seen, rows, layout, flex=flex).float()
     return F.cross_entropy(logits, rows.targets, ignore_index=PADDING, reduction=reduction)
 

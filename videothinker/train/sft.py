@@ -12,10 +12,12 @@ The same settings resume at the last saved step; the scenes go on where they sto
 
 import math
 import os
+import sys
 import time
+import traceback
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -51,6 +53,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     step: int
     loss: float
     """Nats a reply token."""
+    loss_questions: float
+    """The same of questions' thoughts and answers alone; 0 where there are none. The next one, of tracks."""
+    loss_tracks: float
     perception: float
     """The perception heads' loss an object in sight."""
     named: float
@@ -107,10 +112,37 @@ def pretrain(
             longer a number.
     """
     called = time.monotonic()
-    by_minutes = config.optimizer.schedule == "minutes"
-    if by_minutes and not max_minutes:
+    if config.optimizer.schedule == "minutes" and not max_minutes:
         raise VtError('optimizer.schedule = "minutes": give the length of the run with --max-minutes')
     ranks = Ranks.join()
+    with _ending_together(ranks):
+        return _pretrain(config, out, start, max_minutes, report, ranks, called)
+
+
+@contextmanager
+def _ending_together(ranks: Ranks) -> Generator[None, None, None]:
+    """What ends one process of several ends it at once: the others wait for it on their GPUs until their launcher sees that."""
+    try:
+        yield
+    except BaseException as error:
+        if ranks.size == 1:
+            raise
+        text = str(error) if isinstance(error, VtError) else traceback.format_exc()
+        sys.stderr.write(f"error: process {ranks.rank} of {ranks.size}: {text}\n")
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def _pretrain(
+    config: SftConfig,
+    out: Path,
+    start: str | None,
+    max_minutes: float | None,
+    report: Callable[[Row], None],
+    ranks: Ranks,
+    called: float,
+) -> Summary:
+    by_minutes = config.optimizer.schedule == "minutes"
     logging.disable_progress_bar()
     begun = find_checkpoint(start) if start else None
     record = {"stage": "sft", "settings": msgspec.to_builtins(config), "start": {"ref": start, "sha256": _hash(begun)}}
@@ -165,23 +197,18 @@ def _earlier(out: Path, identity: str) -> dict[str, Any]:
     return earlier
 
 
-class _Batch(NamedTuple):
-    """The sequences of one step."""
-
-    rows: packed.Rows
-    clip: torch.Tensor
-    """(B,): each sequence's clip among those of the round."""
-
-
 class _Round(NamedTuple):
     """Drawn clips and sequences about them, all on the model's device: what is copied there during a step makes a GPU wait."""
 
     frames: torch.Tensor
     """(C, T, 3, H, W) uint8."""
     targets: perception.Targets
-    batches: list[_Batch]
+    clip: torch.Tensor
+    """(S, B): the clip of each sequence of each step."""
+    rows: packed.Rows
+    """`packed.load_steps`."""
     counts: torch.Tensor
-    """(n, 4): in each batch reply tokens, cells with an object, questions and tokens. Here of this process."""
+    """(S, 4): in each step reply tokens, cells with an object, questions and tokens. Here of this process."""
     next_scene: int
     """Where the stream of scenes stands."""
 
@@ -231,6 +258,7 @@ class _Trainer:
         self._gone, self._pace, self._looked = 0.0, 0.0, 0
         if (out / STATE).is_file():
             self._resume()
+        self._read = torch.tensor([self.n_questions, self.n_tokens], device=ranks.device)
         torch.manual_seed(config.seed + 1 + ranks.rank)  # of the pictures' noise
         self._recording = Lock()
 
@@ -273,12 +301,15 @@ class _Trainer:
                     raise VtError(
                         f"{self.out}: the loss of steps up to {self.step} is {stats.loss}; lower optimizer.learning_rate"
                     )
+                self.n_questions, self.n_tokens = self._read.tolist()
                 seconds = time.perf_counter() - since
                 unseen, trained = self._examine(asked.result(), is_last) if examines else (None, None)
                 n_examined = due
                 yield Row(
                     step=self.step,
                     loss=stats.loss,
+                    loss_questions=stats.loss_questions,
+                    loss_tracks=stats.loss_tracks,
                     perception=stats.perception,
                     named=stats.named,
                     gone=self.gone(),
@@ -317,14 +348,12 @@ class _Trainer:
                 coming = thread.submit(next, rounds)
                 self.next_scene = now.next_scene
                 self.ranks.add(now.counts)
-                for batch, counts, (_, _, n_questions, n_tokens) in zip(
-                    now.batches, now.counts, now.counts.tolist(), strict=True
-                ):
-                    self.n_questions += n_questions
-                    self.n_tokens += n_tokens
-                    yield Inputs(now.frames, now.targets, batch.clip, batch.rows, counts[:2])
-                if now.frames.is_cuda:  # the memory is the other stream's: it may be used again as soon as `now` is gone
-                    torch.cuda.current_stream().synchronize()
+                for clip, counts, *rows in zip(now.clip, now.counts, *now.rows, strict=True):
+                    self._read.add_(counts[2:])
+                    yield Inputs(now.frames, now.targets, clip, packed.Rows(*rows), counts[:2])
+                if now.frames.is_cuda:  # the memory is the other stream's, which has to know that it was in use here
+                    for values in (now.frames, *now.targets, now.clip, *now.rows, now.counts):
+                        values.record_stream(torch.cuda.current_stream())
 
     def _rounds(self) -> Generator[_Round, None, None]:
         """Clips taken at random from a backlog, new ones put in their place, and their sequences shuffled.
@@ -334,7 +363,8 @@ class _Trainer:
         n_clips, course, ranks, device = self.config.compute.clips_a_round, self.course, self.ranks, self.ranks.device
         chunk = lessons.CHUNK * course.draws
         rng = np.random.default_rng((self.config.seed, self.step, ranks.rank))
-        side: Any = torch.cuda.Stream(device) if device != "cpu" else None  # type: ignore[no-untyped-call]
+        # Of high priority: its kernels are small, and a round waits for one after the other.
+        side: Any = torch.cuda.Stream(device, priority=-1) if device != "cpu" else None  # type: ignore[no-untyped-call]
         workers = self.config.compute.workers or max(1, ((os.cpu_count() or 1) - 2) // ranks.size)
         next_scene = self.next_scene
         with closing(
@@ -357,40 +387,39 @@ class _Trainer:
             backlog = read(n_clips)
             while True:
                 picked = rng.permutation(len(backlog.clips.looks))[:n_clips]
-                taken = backlog.take(picked)
-                order = rng.permutation(n_clips * course.rows).reshape(-1, self._n_rows)
-                rollouts, shown = taken.clips.rollouts(), perception.targets(taken.clips, self.layout.grid)
+                clips = backlog.clips.take(picked)
+                clip, row = np.divmod(rng.permutation(n_clips * course.rows).reshape(-1, self._n_rows), course.rows)
+                sequences = backlog.packed.take((picked[clip], row))
+                rollouts, shown = clips.rollouts(), perception.targets(clips, self.layout.grid)
                 with self._recording, torch.cuda.stream(side) if side else nullcontext():
                     frames = draw.frames(rollouts, width=self.layout.width, height=self.layout.height, device=device)
-                    targets = perception.Targets(*(torch.from_numpy(values).to(device) for values in shown))
-                    flat = taken.packed.reshape(-1)
-                    batches = [self._batch(flat, rows) for rows in order]
-                    counts = torch.tensor([self._count(flat, rows, shown) for rows in order]).to(device)
+                    targets = perception.Targets(*(packed.upload(values, device) for values in shown))
+                    of_clip, rows = packed.upload(clip, device), self._load(sequences)
+                    counts = self._count(rows, targets.look[of_clip])
                 if side:
                     side.synchronize()
-                yield _Round(frames, targets, batches, counts, next_scene)
+                yield _Round(frames, targets, of_clip, rows, counts, next_scene)
                 backlog.put(picked, read(n_clips))
                 missing = self.config.lessons.backlog - len(backlog.clips.looks)
                 if missing > 0:
                     backlog = lessons.join([backlog, read(min(missing, -(-n_clips // 4 // chunk) * chunk))])
 
-    def _batch(self, sequences: lessons.Packed, rows: Any) -> _Batch:
-        clip = torch.from_numpy(rows // self.course.rows).to(self.ranks.device)
-        n_targets = packed.n_targets(len(rows), self.course.length)
+    def _load(self, sequences: lessons.Packed) -> packed.Rows:
+        n_targets = packed.n_targets(self._n_rows, self.course.length)
         try:
-            return _Batch(packed.load(sequences.take(rows), self.layout, self.ranks.device, n_targets), clip)
+            return packed.load_steps(sequences, self.layout, self.ranks.device, n_targets)
         except ValueError as error:
             raise VtError(f"lessons: {error}; give fewer lessons.n_tracks or more lessons.length") from error
 
-    def _count(self, sequences: lessons.Packed, rows: Any, shown: perception.Targets) -> tuple[int, ...]:
-        """A row of `_Round.counts`."""
-        ids, is_reply = sequences.ids[rows], sequences.is_reply[rows]
-        return (
-            int(is_reply.sum()),
-            int((shown.look[rows // self.course.rows] != perception.NONE).sum()),
-            int(((ids == self.words.think[0]) & is_reply).sum()),
-            int((sequences.lesson[rows] >= 0).sum()),
+    def _count(self, rows: packed.Rows, look: torch.Tensor) -> torch.Tensor:
+        """`_Round.counts` of steps whose clips show (S, B, n) looks."""
+        counts = (
+            (rows.targets != packed.PADDING).sum(-1),
+            (look != perception.NONE).sum((-2, -1)),
+            (rows.targets == self.words.think[0]).sum(-1),
+            (rows.lesson >= 0).sum((-2, -1)),
         )
+        return torch.stack(counts, dim=1)
 
     def _exam_scenes(self) -> list[Scenes]:
         """This process's part of the unseen scenes, and of the first ones that are trained on."""

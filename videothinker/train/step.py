@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from videothinker.train import packed
+from videothinker.train import lessons, packed
 from videothinker.train.muon import Muon
 from videothinker.train.perception import Heads, Targets
 from videothinker.train.ranks import Ranks
@@ -20,6 +20,9 @@ from videothinker.train.sft_settings import SftConfig
 _WARM_UPS = 3
 """Runs before recording, in which kernels are compiled and chosen."""
 _BETAS = (0.9, 0.98)
+_AHEAD = 4
+"""Steps by which the host may be ahead of its GPU: a full queue would make other threads' calls wait, too."""
+_N_STATS = 7
 
 
 class Stats(NamedTuple):
@@ -31,6 +34,9 @@ class Stats(NamedTuple):
     """The heads' loss an object in sight."""
     named: float
     """Share of cells with an object that are named right."""
+    loss_questions: float
+    """Nats a token of thoughts and answers; 0 where there are none. The next one, of tracks."""
+    loss_tracks: float
     grad_norm: float
 
 
@@ -76,14 +82,18 @@ class Step:
         if matrices:
             self.optimizers.append(Muon(matrices, lr=self.rate, weight_decay=decay))
         parameters = [*matrices, *others, *plain]
-        self._flat = torch.zeros(sum(p.numel() for p in parameters) + 3, device=device)
-        for parameter, gradient in zip(parameters, torch.split(self._flat[:-3], [p.numel() for p in parameters]), strict=True):
+        self._flat = torch.zeros(sum(p.numel() for p in parameters) + _N_STATS, device=device)
+        sizes = [p.numel() for p in parameters]
+        for parameter, gradient in zip(parameters, torch.split(self._flat[:-_N_STATS], sizes), strict=True):
             parameter.grad = gradient.view_as(parameter)
         for optimizer in self.optimizers:  # at rate 0 this changes no weight, and makes what a graph must find in place
             optimizer.step()
         for state in self.optimizers[0].state.values():
             state["step"].zero_()
-        self.sums = torch.zeros(4, device=device)
+        self.sums = torch.zeros(_N_STATS + 1, device=device)
+        event: Any = torch.cuda.Event
+        self._taken = [event(blocking=True) for _ in range(_AHEAD)] if on_gpu else []
+        self._n_taken = 0
 
         t, h, w = layout.grid
         n_seen = t * h * w // 4
@@ -120,7 +130,10 @@ class Step:
         self.sums.zero_()
 
     def take(self, inputs: Inputs, rate: float) -> None:
-        """One step."""
+        """One step; on a GPU it is queued, and waited for `_AHEAD` steps later."""
+        taken = self._taken[self._n_taken % _AHEAD] if self._taken else None
+        if taken:
+            taken.synchronize()
         torch.index_select(inputs.frames, 0, inputs.clip, out=self._frames)
         for into, values in zip(self._targets, inputs.targets, strict=True):
             torch.index_select(values, 0, inputs.clip, out=into)
@@ -132,12 +145,17 @@ class Step:
         backward()
         self.ranks.add(self._flat)
         update()
+        if taken:
+            taken.record()
+        self._n_taken += 1
 
     def stats(self, n_steps: int) -> Stats:
         """Means over `n_steps` steps since this was last asked."""
         found = (self.sums / n_steps).tolist()
         self.sums.zero_()
-        return Stats(*found)
+        loss, perception, named, questions, n_questions, tracks, n_tracks, norm = found
+        of_questions = questions / n_questions if n_questions else 0.0
+        return Stats(loss, perception, named, of_questions, tracks / n_tracks if n_tracks else 0.0, norm)
 
     def gradients(self) -> list[torch.Tensor]:
         """Of the last step, clipped; in the order of `Step.optimizers`' parameters."""
@@ -168,14 +186,25 @@ class Step:
         with torch.autocast("cuda", torch.bfloat16) if self._flat.is_cuda else nullcontext():
             patches = packed.patches(self._frames, self.processor, self.config.lessons.noise)
             seen = packed.see(self.model, patches, self.layout, self._vision_inputs)
-            loss = packed.loss(self.model, seen, self._rows, self.layout, flex=self._flex, reduction="sum") / n_tokens
+            losses = packed.loss(self.model, seen, self._rows, self.layout, flex=self._flex, reduction="none")
+            loss = losses.sum() / n_tokens
             perception, named = self.heads.loss(seen, self._targets) if self.heads else (torch.zeros_like(loss),) * 2
             perception = perception / n_objects
         (loss + self.config.lessons.perception * perception).backward()
-        self._flat[-3:] = torch.stack([loss.detach(), perception.detach(), named / n_objects])
+        by_kind = self._by_kind(losses.detach()) / n_tokens
+        self._flat[-_N_STATS:] = torch.cat([torch.stack([loss.detach(), perception.detach(), named / n_objects]), by_kind])
+
+    def _by_kind(self, losses: torch.Tensor) -> torch.Tensor:
+        """(4,): of questions their loss and how many tokens it is the sum of; the same of tracks."""
+        lesson = self._rows.lesson.flatten()[self._rows.before]
+        counts = self._rows.targets != packed.PADDING
+        track, question = lessons.kinds(self.config.lessons.n_tracks)
+        of_questions, of_tracks = counts & (lesson >= question), counts & (lesson >= track) & (lesson < question)
+        sums = [values for kind in (of_questions, of_tracks) for values in ((losses * kind).sum(), kind.sum())]
+        return torch.stack([values.to(losses.dtype) for values in sums])
 
     def _update(self) -> None:
-        gradient, stats = self._flat[:-3], self._flat[-3:]
+        gradient, stats = self._flat[:-_N_STATS], self._flat[-_N_STATS:]
         norm = gradient.norm()
         gradient.mul_((self.config.optimizer.max_grad_norm / (norm + 1e-6)).clamp(max=1.0))
         for optimizer in self.optimizers:
