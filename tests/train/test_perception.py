@@ -37,7 +37,7 @@ def test_the_named_look_is_drawn_at_the_named_place(school: School) -> None:
 
 def test_every_object_in_view_is_in_its_cell_and_the_nearer_one_wins() -> None:
     location = np.full((1, 16, MOST_OBJECTS, 2), 100.0, np.float32)
-    location[0, :, 0] = (0.0, 0.0)  # the middle of the picture: column 3 of 6, row 2 of 4
+    location[0, :, 0] = (0.3, 0.05)  # just below the middle of the picture: column 3 of 6, row 2 of 4
     location[0, :, 1] = (0.4, 0.1)  # nearer to the camera, in the same cell
     location[0, ::2, 2], location[0, 1::2, 2] = (0.0, -1.0), (0.0, -1.1)  # it moves to the left
     looks = np.array([[[0, 0, 0], [1, 1, 2], [7, 0, 1]] + [[0, 0, 0]] * 3], np.int8)
