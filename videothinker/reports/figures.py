@@ -17,6 +17,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
 from videothinker.records import Estimate
+from videothinker.reports.page import signed
 
 _WIDTH = 3.4
 """Inches: one column of a two-column paper."""
@@ -336,14 +337,14 @@ def _draw_curves(panels: Mapping[str, str], rows: Sequence[Curves], colours: dic
     top, bottom, pitch = 0.16, 0.36, 0.8
     height = round(pitch * max(len(rows), 1) + top + bottom, 2)
     figure = Figure(figsize=(_WIDTH, height), facecolor=colours["ground"])
-    width, gap = 0.96 / len(panels), 0.085
+    width, gap, air = 0.96 / len(panels), 0.085, 0.02
     last = max((step for row in rows for run in row.runs for line in run.values() for step, _ in line), default=1)
     for column, (key, title) in enumerate(panels.items()):
         lines = [[run[key] for run in row.runs if run.get(key)] for row in rows]
         limits = _padded([value for row_lines in lines for line in row_lines for _, value in line])
         for index, row in enumerate(rows):
             left, low = 0.02 + column * width + gap, bottom + (len(rows) - 1 - index) * pitch
-            axes = figure.add_axes((left, low / height, width - gap, 0.48 / height), facecolor=colours["ground"])
+            axes = figure.add_axes((left, low / height, width - gap - air, 0.48 / height), facecolor=colours["ground"])
             axes.set(xlim=(0, last), ylim=limits)
             axes.locator_params(axis="y", nbins=3)
             axes.locator_params(axis="x", nbins=3, integer=True)
@@ -380,8 +381,8 @@ def _in_points(value: Estimate) -> str:
     """ "+0.9 [+0.5, +1.4]", with true minus signs."""
     if value.value is None:
         return "nothing to compare"
-    interval = "" if value.ci95 is None else f" [{100 * value.ci95[0]:+.1f}, {100 * value.ci95[1]:+.1f}]"
-    return f"{100 * value.value:+.1f}{interval}".replace("-", "\u2212")
+    interval = "" if value.ci95 is None else f" [{signed(value.ci95[0])}, {signed(value.ci95[1])}]"
+    return f"{signed(value.value)}{interval}"
 
 
 def _save(figure: Figure, kind: str, **options: Any) -> bytes:

@@ -30,11 +30,12 @@ def study_pages(results: Results) -> dict[str, bytes]:
     pairs = [one for one in results.differences if one.ask == study.first_ask and one.rule is study.rule]
     main = [arm for arm in (BASE, *study.arms) if arm == BASE or study.arms[arm].seeds is None]
     others = [arm for arm in study.arms if arm not in main]
+    baseline = [arm for arm in main if arm != BASE and study.arms[arm].stage is Stage.GRPO][:1]
     drawings = [
         *_level_figures([mine[arm] for arm in main if arm in mine], {arm: study.arms[arm].note for arm in study.arms}),
         _effects_figure(_chief(pairs, study), study.arms),
         _curves_figure(results, "curves", [arm for arm in main if arm != BASE]),
-        *([_curves_figure(results, "curves-others", others)] if _trained(results, others) else []),
+        *([_curves_figure(results, "curves-others", [*baseline, *others])] if _trained(results, others) else []),
     ]
     states = list(results.states.values())
     context: dict[str, Any] = {

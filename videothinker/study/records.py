@@ -36,7 +36,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     identity: str
     state: State
     command: str
-    """As one would type it."""
+    """As it would be typed in the study's folder, which may lie elsewhere by now."""
     gpu: str | None = None
     """Which one it ran on; None: on the CPU."""
     seconds: float = 0.0

@@ -134,7 +134,7 @@ def run_study(
                         if time.monotonic() + (seconds.get(cell.name) or 0.0) > deadline:
                             continue
                     name, arguments = cell.name, command(cell, folder, here)
-                    records[name] = _begun(cell, arguments, place, records.get(name))
+                    records[name] = _begun(cell, command(cell, Path(), here), place, records.get(name))
                     store.write_json(record_file(folder, name), records[name])
                     environment = _environment(place, max(len(slots.gpus), slots.n_cpu))
                     jobs[name] = _launch(cell, [*program, *arguments], folder, environment, lock)
