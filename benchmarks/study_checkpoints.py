@@ -10,7 +10,6 @@ again; every one is unpacked once before it is written. The cards' numbers are t
 import argparse
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +57,9 @@ def keep(study: Path, out: Path, base: Path, seed: int) -> None:
     start = weights_hash(Checkpoint(base, None))
     store.write_folder(out / "base", lambda folder: _copy(base, folder))
     record = store.read_json(base / "run.json", dict[str, Any])
-    store.write_text(out / "base" / "README.md", card("base", "base", record, start, scores(study, "base")))
+    about = {"Weights": f"`{start[:12]}`, bfloat16", "Pretrained on": _lessons(record["result"])}
+    store.write_text(out / "base" / "README.md", card("base", WHAT["base"], about, record, scores(study, "base")))
+    packed: dict[str, str] = {}
     for arm in ARMS:
         name = f"{arm}-s{seed}"
         cell = study / "cells" / name
@@ -71,9 +72,22 @@ def keep(study: Path, out: Path, base: Path, seed: int) -> None:
             delta.pack(base, cell, out / f"{arm}.delta")
         with tempfile.TemporaryDirectory() as scratch:
             sha256 = delta.unpack(out / "base", out / f"{arm}.delta", Path(scratch) / arm)
-        gate = cell / "gate.json"
-        reasons = store.read_json(gate, dict[str, Any])["reasons"] if gate.is_file() else []
-        store.write_text(out / f"{arm}.md", card(arm, name, record, sha256, scores(study, name), reasons))
+        packed[arm] = sha256
+        about = {"Weights": f"`{sha256[:12]}`, bfloat16, to which the float32 of the training was rounded"}
+        about["Trained on"] = (
+            f"{record['data']['n_questions']:,} questions of the generated world, categories by the rule "
+            f"{record['data']['rule']}"
+        )
+        about["Start"] = f"base, weights `{start[:12]}`"
+        if record["bias_model"]:
+            if Path(record["bias_model"]["ref"]).name != f"bias-s{seed}":
+                raise VtError(f"{cell}: was repelled from {record['bias_model']['ref']}, expected bias-s{seed}")
+            about["Repelled from"] = (
+                f"bias-s{seed} in float32, weights `{record['bias_model']['sha256'][:12]}`; rounded, "
+                f"`{packed['bias'][:12]}`, it is `bias.delta`"
+            )
+        note = f"{WHAT[arm]}{gates(study, seed) if arm in ('bias', 'cdpo') else ''}"
+        store.write_text(out / f"{arm}.md", card(name, note, about, record, scores(study, name)))
         console.print(f"{arm}.delta: {(out / f'{arm}.delta').stat().st_size:,} bytes")
     console.print(f"{out}: {sum(path.stat().st_size for path in out.rglob('*') if path.is_file()) / 1e6:.1f} MB in all")
 
@@ -83,53 +97,71 @@ def _copy(base: Path, folder: Path) -> None:
         shutil.copyfile(path, folder / path.name)
 
 
+def _lessons(result: dict[str, Any]) -> str:
+    return (
+        f"{result['scenes']:,} generated scenes, recoloured again and again; a question was answered "
+        f"{result['questions']:,} times in {result['minutes']} minutes on {result['processes']} {result['device']}"
+    )
+
+
 def scores(study: Path, name: str) -> dict[str, Metrics]:
     """The run's metrics by way of asking."""
     found = sorted(study.glob(f"cells/*.{name}/{name}/metrics.json"))
     if not found:
         raise VtError(f"{study}: has no answers of {name}; finish the study")
-    return {path.parents[1].name.partition(".")[0]: store.read_json(path, Metrics) for path in found}
+    by_ask: dict[str, Metrics] = {}
+    for path in found:
+        temperature = store.read_json(path.with_name("run.json"), dict[str, Any])["settings"]["temperature"]
+        by_ask[f"at temperature {temperature:g}" if temperature else "greedily"] = store.read_json(path, Metrics)
+    return by_ask
 
 
-def card(
-    arm: str, name: str, record: dict[str, Any], sha256: str, by_ask: dict[str, Metrics], reasons: Sequence[str] = ()
-) -> str:
-    """Markdown with the front matter that model hubs read. `reasons`: why a bias model has not passed its gate."""
+def gates(study: Path, seed: int) -> str:
+    """What `vt train bias` found when it looked whether this seed's bias model had learned the shortcut."""
+    found = [store.read_json(path, dict[str, Any]) for path in study.glob("cells/bias-s*/gate.json")]
+    one = store.read_json(study / "cells" / f"bias-s{seed}" / "gate.json", dict[str, Any])
+    if one["passed"]:
+        return ""
+    passed = sum(gate["passed"] for gate in found)
+    return (
+        f"\n\nThe bias model **did not pass the gate** of `vt train bias`: {'; '.join(one['reasons'])}, on the "
+        f"{one['bias']['n_inferential']:,} inferential questions of the {one['split']} split. Of the study's {len(found)} "
+        f"bias models, one a seed, {passed or 'none'} passed; it goes on with them all (`vt train cdpo --force`)."
+    )
+
+
+def card(name: str, note: str, about: dict[str, str], record: dict[str, Any], by_ask: dict[str, Metrics]) -> str:
+    """Markdown with the front matter that model hubs read."""
     settings, result = record["settings"], record["result"]
     about = {
         "Stage": record["stage"],
         "Seed": settings["seed"],
-        "Steps": result["steps"],
+        "Steps": f"{result['steps']:,}",
         "Parameters": f"{result['parameters']:,}",
-        "Weights": f"`{sha256[:12]}`, bfloat16",
+        **about,
     }
-    if arm == "base":
-        about["Pretrained on"] = f"{result['scenes']:,} generated scenes, {result['questions']:,} questions"
-    else:
-        about["Trained on"] = f"{record['data']['n_questions']:,} questions, categories by the rule {record['data']['rule']}"
-        about["Start"] = f"base, weights `{record['model']['sha256'][:12]}`"
-    if record.get("bias_model"):
-        about["Repelled from"] = f"bias, weights `{record['bias_model']['sha256'][:12]}`"
-    if reasons:
-        about["Gate"] = f"not passed: {'; '.join(reasons)}"
-    rule = next(iter(by_ask.values())).rule
+    first = next(iter(by_ask.values()))
     table = Table(
         "accuracy",
         f"Questions answered exactly right, of scenes that no training saw, with 95 % intervals by scene, rule "
-        f"{rule}. Shortcut reliance: inferential answers that are those of an observer who only watches.",
-        ("Asked", "Questions", "Observational", "Questions", "Inferential", "Shortcut reliance"),
+        f"{first.rule}. Shortcut reliance: inferential questions answered as an observer would who only watches.",
+        (
+            "Asked",
+            f"Observational (of {count(first.observational.n_questions)})",
+            f"Inferential (of {count(first.inferential.n_questions)})",
+            "Shortcut reliance",
+        ),
         [
             (
                 ask,
-                count(one.observational.n_questions),
                 estimate(one.observational.per_question),
-                count(one.inferential.n_questions),
                 estimate(one.inferential.per_question),
                 estimate(one.shortcut_reliance),
             )
             for ask, one in by_ask.items()
         ],
     )
+    arm = name.partition("-")[0]
     again = f"\nMake it, beside `base`: `vt checkpoint unpack {arm}.delta --base base --out {arm}`\n" if arm != "base" else ""
     rows = "\n".join(f"| {key} | {value} |" for key, value in about.items())
     return f"""---
@@ -140,8 +172,9 @@ tags: [videothinker, {record["stage"]}]
 # {name}
 
 A tiny Qwen2.5-VL that **knows nothing but this world**: generated clips of coloured solids that collide, and counterfactual
-questions about them in CLEVRER's words. {WHAT[arm]} One run of one seed; the study that it is from, with all seeds, is in
-`reports/study-world`.
+questions about them in CLEVRER's words. {note}
+
+This is one run. What differs beyond chance, over scenes and over seeds, is in the report of its study, `reports/study-world`.
 
 | | |
 | --- | --- |
