@@ -173,6 +173,15 @@ def test_the_rate_rises_stays_and_falls_to_nothing() -> None:
     assert plan.rate(1000, 1.5) == 0
 
 
+def test_a_rate_that_settles_falls_earlier_and_stays() -> None:
+    plan = Optimizer(learning_rate=2.0, warmup_steps=0, decay_share=0.5, settle_share=0.25, settle_rate=0.1)
+    assert plan.rate(0, 0.25) == pytest.approx(2.0)
+    assert plan.rate(0, 0.5) == pytest.approx(1.0)
+    assert [plan.rate(0, gone) for gone in (0.75, 0.9, 1.0)] == pytest.approx([0.2, 0.2, 0.2])
+    at_once = Optimizer(learning_rate=2.0, warmup_steps=0, decay_share=0, settle_share=0.25, settle_rate=0.1)
+    assert [at_once.rate(0, gone) for gone in (0.74, 0.76)] == pytest.approx([2.0, 0.2])
+
+
 def test_a_run_by_minutes_ends_decayed_and_finished(tmp_path: Path, config: SftConfig) -> None:
     plan = Optimizer(steps=100_000, rows=4, learning_rate=1e-3, warmup_steps=0, decay_share=0.5, schedule="minutes")
     timed = msgspec.structs.replace(config, optimizer=plan, compute=msgspec.structs.replace(config.compute, log_every=1))

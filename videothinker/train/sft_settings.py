@@ -60,7 +60,11 @@ class Lessons(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Optimizer(msgspec.Struct, frozen=True, kw_only=True):
-    """[optimizer]: the rate rises over `warmup_steps`, stays, and falls linearly to 0 over the run's last `decay_share`."""
+    """[optimizer]: the rate rises over `warmup_steps`, stays, falls linearly over `decay_share` of the run, to 0 at its end.
+
+    A rate that falls to the end keeps lifting accuracy to the end. Whether a model is at a plateau shows once the rate is small
+    and stays: with `settle_share` it falls earlier, and to `settle_rate`.
+    """
 
     name: Literal["muon", "adamw"] = "muon"
     """muon: for the layers' matrices, with AdamW for all else."""
@@ -73,14 +77,20 @@ class Optimizer(msgspec.Struct, frozen=True, kw_only=True):
     learning_rate: AboveZero = 1e-3
     warmup_steps: Index = 200
     decay_share: Share = 0.2
+    settle_share: Share = 0.0
+    """Last share of the run, after the fall, at `settle_rate`."""
+    settle_rate: Share = 0.05
+    """As a share of `learning_rate`."""
     weight_decay: NotNegative = 0.05
     max_grad_norm: AboveZero = 1.0
 
     def rate(self, step: int, gone: float) -> float:
         """The learning rate of step 0, 1, ..., when the share `gone` of the run is over."""
         rise = (step + 1) / self.warmup_steps if self.warmup_steps else 1.0
-        fall = (1 - gone) / self.decay_share if self.decay_share else 1.0
-        return self.learning_rate * max(0.0, min(1.0, rise, fall))
+        left = 1 - self.settle_share - gone
+        fall = left / self.decay_share if self.decay_share else float(left > 0)
+        lowest = self.settle_rate if self.settle_share else 0.0
+        return self.learning_rate * min(1.0, rise, max(lowest, fall))
 
 
 LATE = 0.75
