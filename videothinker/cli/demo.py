@@ -53,7 +53,6 @@ ORDER = ("base", "grpo", "bias", "cdpo")
 _REPOSITORY = Path(__file__).parents[2]
 """Checkpoints and the study's report lie in the repository alone; an installed package has none."""
 MODELS = _REPOSITORY / "data" / "study"
-TINY = _REPOSITORY / "data" / "tiny"
 STUDY = _REPOSITORY / "reports" / "study-world"
 
 _SOLVERS = tuple(f"solver:{name}" for name in ("observer", "gold", "prior", "random"))
@@ -100,9 +99,8 @@ def demo(
 
     checkpoints = _checkpoints(models, folder / "models")
     if train and checkpoints:
-        checkpoints |= _train(next(iter(checkpoints.values())), curated, folder)
-    refs = [f"{name}={_shown(path)}" for name, path in checkpoints.items()] if "base" in checkpoints else []
-    refs = refs or [*_SOLVERS, *(f"{name}={_shown(path)}" for name, path in checkpoints.items())]
+        checkpoints |= _train(checkpoints["base"], curated, folder)
+    refs = [f"{name}={_shown(path)}" for name, path in checkpoints.items()] or list(_SOLVERS)
     _step("What do they answer? Beside them the observer, who sees everything and thinks nothing")
     asked = " ".join(f"--model {ref}" for ref in refs)
     options = f"--max-new-tokens {MAX_NEW_TOKENS} --batch-size {BATCH_SIZE}"
@@ -120,8 +118,6 @@ def _checkpoints(models: Path | None, unpacked: Path) -> dict[str, Path]:
         return {}
     models = models or MODELS
     if not (models / "base").is_dir():
-        if TINY.is_dir():
-            return {"tiny": TINY}
         warn("the study's checkpoints lie in the repository's data/study, and this is no checkout: only solvers are asked")
         return {}
     from videothinker.train.delta import unpack
