@@ -43,7 +43,11 @@ def main() -> None:
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     run = json.loads((folder / "run.json").read_text())
     settings = run["settings"]
-    begins = next(row["step"] for row in rows if row["gone"] >= 1 - settings["optimizer"]["decay_share"])
+    begins = next(
+        row["step"]
+        for row in rows
+        if row["gone"] >= 1 - settings["optimizer"]["decay_share"] - settings["optimizer"].get("settle_share", 0.0)
+    )
     asked = [
         row for row, before in zip(rows, [None, *rows], strict=False) if row["unseen"] and (not before or before["gone"] < 1)
     ]
