@@ -33,7 +33,7 @@ def pack(
     base: Base,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The file to write.")],
 ) -> None:
-    """Write what training has changed, without loss in [bold]bfloat16[/bold]: some 4 bits a weight after 200 steps of RL.
+    """Write what training has changed, without loss in [bold]bfloat16[/bold]: 2 to 5 bits a weight after 200 steps of RL.
 
     Weights in float32, as vt train saves them, are rounded to bfloat16, which is what a diagnosis on a GPU computes with.
     """
