@@ -1,6 +1,6 @@
-"""The README's picture: the top of a diagnosis report, light and dark.
+"""The README's picture: the demo's checkpoints beside the study's, light and dark.
 
-    make demo && .venv/bin/python docs/img/screenshot.py demo/runs/report.html
+    make demo && .venv/bin/python docs/img/screenshot.py demo/report.html
 
 Writes report.png and report-dark.png beside this file, at one and a half pixels a CSS pixel. Needs Debian's chromium.
 """
@@ -21,7 +21,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
         for scheme, name in (("light", "report.png"), ("dark", "report-dark.png")):
             context = browser.new_context(
-                viewport={"width": 1160, "height": 1040}, color_scheme=scheme, device_scale_factor=1.5, reduced_motion="reduce"
+                viewport={"width": 1160, "height": 1400}, color_scheme=scheme, device_scale_factor=1.5, reduced_motion="reduce"
             )
             page = context.new_page()
             page.goto(page_url)

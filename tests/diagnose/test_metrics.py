@@ -443,6 +443,13 @@ def test_the_verdict_says_what_the_numbers_do(observational: str, inferential: s
     assert metrics.verdict(answered(questions, (inferential + observational) * 20)) == expected
 
 
+def test_who_answers_half_of_the_inferential_questions_does_not_only_look() -> None:
+    questions = [
+        a_question(f"{scene}:{qid}", gold="A", observer="A" if qid else "AB") for scene in range(20) for qid in range(2)
+    ]
+    assert metrics.verdict(answered(questions, "ggog" * 10)) == "reasons in part; where it fails, it looks"
+
+
 def test_there_is_no_verdict_without_both_categories() -> None:
     questions = [a_question(f"{scene}:0") for scene in range(5)]
     assert metrics.verdict(answered(questions, "ggggg")) == "too few questions of both categories to tell"

@@ -462,7 +462,7 @@ def verdict(metrics: Metrics) -> str:
     low, high = metrics.gap.ci95
     share = metrics.shortcut_error_share
     if low > 0 and share.ci95 is not None and share.chance is not None and share.ci95[0] > share.chance:
-        return "looks rather than reasons"
+        return "looks rather than reasons" if _is_guessing(needed) else "reasons in part; where it fails, it looks"
     if low > 0:
         return "worse on inferential questions, but not with the observer's errors"
     if high < 0:
