@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
+from quiet_page import needs_chromium, quiet_page
 from report_factory import make, make_run
 from study_factory import FILE, finish, make_study
 
@@ -17,7 +17,6 @@ from videothinker.reports.study import study_pages
 from videothinker.study.collect import Results, collect
 from videothinker.study.records import read_records, state_of
 
-CHROMIUM = Path("/usr/bin/chromium")
 LINKS = {"The diagnosis": "runs/report.html"}
 
 
@@ -104,20 +103,11 @@ def test_no_study_no_figure_and_a_broken_one_is_said(committed: Path, tmp_path: 
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(not CHROMIUM.exists(), reason="/usr/bin/chromium is absent: apt-get install chromium")
+@needs_chromium
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_is_quiet_and_fits(runs: list[Run], study: Study, tmp_path: Path, width: int) -> None:
     store.write_bytes(tmp_path / "report.html", demo_page(runs, study, source="Made up.", links=LINKS))
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": width, "height": 800})
-        complaints: list[str] = []
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto((tmp_path / "report.html").as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    with quiet_page(tmp_path / "report.html", width) as page:
         figures = page.locator(".beside figure:visible")
         tops = [figures.nth(index).bounding_box()["y"] for index in range(2)]
         assert (tops[0] == tops[1]) is (width == 1280)  # beside one another where there is room
-        assert complaints == []
-        browser.close()

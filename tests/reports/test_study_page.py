@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from playwright.sync_api import sync_playwright
+from quiet_page import needs_chromium, quiet_page
 from report_factory import make
 from study_factory import FILE, finish, make_study
 
@@ -14,7 +14,6 @@ from videothinker.study.collect import Results, collect
 from videothinker.study.plan import cell_folder
 from videothinker.study.records import Record, State, read_records, state_of
 
-CHROMIUM = Path("/usr/bin/chromium")
 ATTACK = "<img src=x onerror='window.hacked = 1'>"
 
 
@@ -89,24 +88,14 @@ def page_file(results: Results, tmp_path: Path) -> Path:
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(not CHROMIUM.exists(), reason="/usr/bin/chromium is absent: apt-get install chromium")
+@needs_chromium
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_is_quiet_and_fits(page_file: Path, width: int) -> None:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": width, "height": 800})
-        complaints: list[str] = []
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: request.url.startswith(("file:", "data:")) or complaints.append(request.url))
-        page.goto(page_file.as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    with quiet_page(page_file, width) as page:
         before = page.evaluate("getComputedStyle(document.body).backgroundColor")
         page.click("#theme")
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
         assert page.evaluate("window.hacked") is None
-        assert complaints == []
-        browser.close()
 
 
 def test_answers_to_another_question_never_stand_under_the_verdicts(results: Results) -> None:

@@ -1,9 +1,12 @@
-"""A repulsion that nobody has to find: its weight follows the divergence that it causes.
+"""A repulsion whose weight follows the divergence that it causes, meant to spare a sweep.
 
 Which weight is right differs from one start model, reward and form of the divergence to the next, and ten times too much of it
 ends in junk (docs/training.md). So the divergence is held instead: on the first step, where the policy still is its start, the
 divergence to the bias model is measured, and its multiple `hold_at` is the target. After every step the weight moves towards
 it in log space, log weight += GAIN * clip(log(target / measured), -1, 1), and stays within `WEIGHTS`.
+
+In the one study so far the target of twice the start's divergence lay out of reach and the weight ended at its upper bound
+(reports/LOG.md).
 """
 
 import math
