@@ -236,7 +236,7 @@ def test_replies_left_out_feel_no_repulsion(assets: Path, tmp_path: Path, repel_
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-@pytest.mark.parametrize("kl", ["k3", "bounded", "exact"])
+@pytest.mark.parametrize("kl", ["k3", "bounded", "reply", "exact"])
 @pytest.mark.parametrize("direction", ["repel", "attract"])
 def test_thirty_steps_without_reward_move_the_divergence_as_promised(
     assets: Path, tmp_path: Path, kl: str, direction: str

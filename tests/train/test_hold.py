@@ -9,32 +9,38 @@ from train.trainers import make_trainer, stage
 
 from videothinker import store
 from videothinker.errors import VtError
+from videothinker.train import hold
 from videothinker.train.hold import FILE, State
 from videothinker.train.record import Recorder, Row
 from videothinker.train.stages import Alarms
 
 
-def test_the_first_step_sets_the_target_and_the_weight_follows_the_error() -> None:
-    """Start 0.02 nats, target 0.04: first error log 2; then 0.08 nats, error -log 2; then on target."""
+def test_the_first_ten_steps_set_the_target_and_then_the_weight_follows_the_error() -> None:
+    """Five steps at 0.01 and five at 0.03 nats: target 0.04. 0.02: error log 2; 0.08: error -log 2; 0.04: on target."""
     held = State(0.01)
+    for _ in range(5):
+        held.move(0.01, 2.0)
+        assert (held.weight, held.target) == (0.01, None)
+        held.move(0.03, 2.0)
+    assert held.weight == 0.01
+    assert held.target == pytest.approx(0.04)
     held.move(0.02, 2.0)
-    assert held.target == 0.04
     assert held.weight == pytest.approx(0.01 * 2**0.1)
     held.move(0.08, 2.0)
     assert held.weight == pytest.approx(0.01)
     held.move(0.04, 2.0)
     assert held.weight == pytest.approx(0.01)
-    assert held.target == 0.04
+    assert held.target == pytest.approx(0.04)
 
 
 def test_errors_are_clipped_and_the_weight_stays_within_its_bounds() -> None:
-    """A hundred times too little moves it by e^0.1 a step and no more; 0.05 and 0.0001 are the ends."""
+    """A hundred times too little moves it by e^0.1 a step and no more; 0.2 and 0.0001 are the ends."""
     held = State(0.01, target=1.0)
     held.move(0.01, 2.0)
     assert held.weight == pytest.approx(0.01 * math.exp(0.1))
     for _ in range(100):
         held.move(0.01, 2.0)
-    assert held.weight == 0.05
+    assert held.weight == 0.2
     for _ in range(100):
         held.move(100.0, 2.0)
     assert held.weight == 0.0001
@@ -70,15 +76,20 @@ def train(assets: Path, out: Path, *overrides: str, **arguments: Any) -> list[Ro
     return store.read_jsonl(out / "metrics.jsonl", Row)
 
 
-def test_the_trainer_uses_logs_and_resumes_the_weight(assets: Path, tmp_path: Path) -> None:
-    """Each step's weight follows from the divergences logged before it; a run that was killed after step 2 goes on with it."""
+@pytest.mark.parametrize("first_steps", [1, 3])
+def test_the_trainer_uses_logs_and_resumes_the_weight(
+    assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first_steps: int
+) -> None:
+    """Each step's weight follows from the divergences logged before it; a run that was killed after step 2 goes on with it,
+    be that before its target was set (3) or after."""
+    monkeypatch.setattr(hold, "FIRST_STEPS", first_steps)
     rows = train(assets, tmp_path / "run", "objective.hold_at=2.0")
     held = State(0.01)
     for row in rows:
         assert row.repulsion == pytest.approx(held.weight, rel=1e-9)
         assert row.kl is not None
         held.move(row.kl, 2.0)
-    assert rows[1].repulsion == pytest.approx(0.01 * 2**0.1)
+    assert [row.repulsion == 0.01 for row in rows] == [True] * (first_steps + 1) + [False] * (3 - first_steps)
     saved = store.read_json(tmp_path / "run" / "checkpoint-4" / FILE, State)
     assert saved.weight == pytest.approx(held.weight)
 

@@ -91,6 +91,22 @@ def test_replies_weigh_the_same_whatever_their_length_and_left_out_ones_stay_in_
     assert mean_over_replies(tokens, torch.zeros(2, 3), torch.ones(2)).item() == 0
 
 
+def test_bounded_by_reply_neither_length_nor_strangeness_earns_more_than_one() -> None:
+    """Sums 0.5 and 0.75: tanh of each; ten times the tokens, or one beyond all measure, get a reply to 1 and leave no push."""
+    tokens = torch.tensor([[0.5, 9.0, 9.0], [0.25, 0.25, 0.25]])
+    mask = torch.tensor([[1, 0, 0], [1, 1, 1]])
+    rows = torch.tensor([1.0, 1.0])
+    by_hand = (math.tanh(0.5) + math.tanh(0.75)) / 2
+    assert mean_over_replies(tokens, mask, rows, KL.REPLY).item() == pytest.approx(by_hand)
+    assert mean_over_replies(tokens, mask, torch.tensor([0.0, 1.0]), KL.REPLY).item() == pytest.approx(math.tanh(0.75) / 2)
+    far = torch.tensor([[0.75] * 30, [60000.0] + [0.0] * 29], requires_grad=True)
+    value = mean_over_replies(far, torch.ones(2, 30), rows, KL.REPLY)
+    value.backward()
+    assert value.item() == pytest.approx(1.0)
+    assert far.grad is not None
+    assert far.grad.abs().max() < 1e-12
+
+
 @pytest.mark.parametrize(
     ("repel_on", "expected"),
     [

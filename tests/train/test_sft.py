@@ -68,7 +68,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, config: SftConfig) -> Path:
     return out
 
 
-@pytest.mark.parametrize("file", ["tiny-sft.toml", "tiny-sft-cpu.toml"])
+@pytest.mark.parametrize("file", ["tiny-sft.toml", "tiny-sft-settle.toml", "tiny-sft-cpu.toml"])
 def test_the_shipped_configs_load(file: str) -> None:
     config = load_sft(CONFIGS / file)
     assert config.lessons.counterfactual_share == 0.7

@@ -311,7 +311,7 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
         mode, mask = self._mode, inputs["completion_mask"]
         log_ratio = inputs["reference_logps"] - self._policy_logps
         tokens = self._divergence(log_ratio, mask, inputs)
-        distance = mean_over_replies(tokens, mask, inputs["repelled"])
+        distance = mean_over_replies(tokens, mask, inputs["repelled"], self.objective.kl)
         self._policy_logps = self._hidden = None
         self._compare_once(log_ratio.detach(), mask)
         self._log_divergence(log_ratio.detach(), tokens.detach(), mask)

@@ -30,8 +30,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     accuracy: float | None = msgspec.field(name="reward/accuracy", default=None)
     format: float | None = msgspec.field(name="reward/format", default=None)
     kl: float | None
-    """Divergence between policy and reference, nats: k3 (also where the loss takes the bounded form), or exact; averaged as in
-    the loss, over each reply's tokens and then over replies."""
+    """Divergence between policy and reference, nats: k3 (also where the loss takes a bounded form), or exact; averaged as in
+    the paper's loss, over each reply's tokens and then over replies."""
     repulsion: float | None = None
     """Weight of the divergence in the loss: constant, or what `objective.hold_at` has made of it."""
     clamped_share: float | None

@@ -371,7 +371,7 @@ def build_trainer(
     sharded = _is_sharded(args)
     if sharded and config.objective.kl is KL.EXACT and config.needs_reference:
         raise VtError(
-            "objective.kl = 'exact' needs the whole output layer on each GPU; under FSDP or ZeRO-3 choose 'k3' or 'bounded'"
+            "objective.kl = 'exact' needs the whole output layer on each GPU; under FSDP or ZeRO-3 choose another form"
         )
     peft_config = None
     if config.lora is None:

@@ -55,6 +55,7 @@ class KL(StrEnum):
 
     K3 = "k3"
     BOUNDED = "bounded"
+    REPLY = "reply"
     EXACT = "exact"
 
 
