@@ -1,9 +1,9 @@
 """A repulsion whose weight follows the divergence that it causes, meant to spare a sweep.
 
 Which weight is right differs from one start model, reward and form of the divergence to the next, and ten times too much of it
-ends in junk (docs/training.md). So the divergence is held: it is measured over the first `FIRST_STEPS` steps, where the policy has
-hardly left its start, and its multiple `hold_at` is the target. After every later step the weight moves towards the target in
-log space, log weight += GAIN * clip(log(target / measured), -1, 1), and stays within `WEIGHTS`.
+ends in junk (docs/training.md). So the divergence is held: it is measured over the first `FIRST_STEPS` steps, where the policy
+has hardly left its start, and its multiple `hold_at` is the target. After every later step the weight moves towards the target
+in log space, log weight += GAIN * clip(log(target / measured), -1, 1), and stays within `WEIGHTS`.
 """
 
 import math
