@@ -1,9 +1,10 @@
-"""The curve of a pretrained base: losses, and whole answers right on unseen and on trained scenes, by step; light and dark.
+"""The curve of a base pretrained in pieces: losses, and whole answers right on unseen and on trained scenes; light and dark.
 
     .venv/bin/python benchmarks/pretraining_curve.py reports/pretraining-world
 
-Reads metrics.jsonl and run.json there and writes docs/img/pretraining.png and pretraining-dark.png. Prints what
-reports/LOG.md says of it: the shares with their intervals, and how the losses fall within a round of clips.
+Reads metrics.jsonl and run.json of each folder there, which follow one another by name, and writes docs/img/pretraining.png and
+pretraining-dark.png. Prints what reports/LOG.md says of it: the shares with their intervals, and for pieces whose rate stays
+high for a while how the losses fall within a round of clips.
 """
 
 import json
@@ -11,7 +12,7 @@ import math
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,9 +21,9 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 PICTURES = Path(__file__).parents[1] / "docs" / "img"
 THEMES = {
-    "": {"ground": "#ffffff", "ink": "#1a1c1f", "faint": "#5c636b", "grid": "#e3e6ea", "band": "#f3f4f6"}
+    "": {"ground": "#ffffff", "ink": "#1a1c1f", "faint": "#5c636b", "grid": "#e3e6ea"}
     | {"blue": "#0072b2", "orange": "#d55e00", "green": "#009e73"},
-    "-dark": {"ground": "#16181c", "ink": "#eceef1", "faint": "#a7aeb7", "grid": "#30343b", "band": "#22252b"}
+    "-dark": {"ground": "#16181c", "ink": "#eceef1", "faint": "#a7aeb7", "grid": "#30343b"}
     | {"blue": "#56b4e9", "orange": "#e69f00", "green": "#2fc497"},
 }
 LOSSES = {
@@ -30,7 +31,7 @@ LOSSES = {
     "loss_questions": ("questions, nats a reply token", "orange"),
     "perception": ("perception, nats a cell with an object", "green"),
 }
-SHARES = {"observed": ("what is seen", "blue"), "counterfactual": ("what would happen", "orange")}
+SHARES = {"counterfactual": ("what would happen", "orange"), "observed": ("what is seen", "blue")}
 SETS = {"unseen": "-", "trained": ":"}
 N_PARTS = 8
 """Of a round, in the printed table."""
@@ -38,37 +39,63 @@ N_PARTS = 8
 Rows = list[dict[str, Any]]
 
 
+class Piece(NamedTuple):
+    """A run of `vt train sft`, with how many steps of others came before it."""
+
+    name: str
+    rows: Rows
+    settings: dict[str, Any]
+    n_processes: int
+    before: int
+
+    @property
+    def asked(self) -> Rows:
+        """Rows with scores; of those at its end the last one's, which has its checkpoint's."""
+        scored = [row for row in self.rows if row["unseen"]]
+        return [row for row, after in zip(scored, [*scored[1:], None], strict=True) if after is None or row["gone"] < 1]
+
+    @property
+    def high_until(self) -> int:
+        """The step at which the rate begins to fall."""
+        optimizer = self.settings["optimizer"]
+        high = 1 - optimizer["decay_share"] - optimizer.get("settle_share", 0.0)
+        return next(row["step"] for row in self.rows if row["gone"] >= high)
+
+
 def main() -> None:
-    folder = Path(sys.argv[1])
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    run = json.loads((folder / "run.json").read_text())
-    settings = run["settings"]
-    begins = next(
-        row["step"]
-        for row in rows
-        if row["gone"] >= 1 - settings["optimizer"]["decay_share"] - settings["optimizer"].get("settle_share", 0.0)
-    )
-    asked = [
-        row for row, before in zip(rows, [None, *rows], strict=False) if row["unseen"] and (not before or before["gone"] < 1)
-    ]
+    pieces = _pieces(Path(sys.argv[1]))
     for suffix, colours in THEMES.items():
-        figure = Figure(figsize=(7.2, 2.7), facecolor=colours["ground"])
-        losses, shares = (figure.add_axes((left, 0.15, 0.43, 0.75)) for left in (0.05, 0.55))
-        _losses(losses, rows, colours)
-        _shares(shares, asked, colours)
+        figure = Figure(figsize=(7.2, 2.9), facecolor=colours["ground"])
+        losses, shares = (figure.add_axes((left, 0.14, 0.43, 0.77)) for left in (0.05, 0.55))
+        _losses(losses, pieces, colours)
+        _shares(shares, pieces, colours)
         for axes, title in ((losses, "loss"), (shares, "whole answers right, %")):
-            _plain(axes, title, rows[-1]["step"], begins, colours)
+            _plain(axes, title, pieces, colours)
         figure.savefig(PICTURES / f"pretraining{suffix}.png", dpi=200, metadata={"Software": None})
-    for row in asked:
-        for scenes in SETS:
-            n = row[scenes]["n_questions"]
-            said = [f"{key} {100 * row[scenes][key]:.1f} +- {100 * _half(row[scenes][key], n):.1f}" for key in reversed(SHARES)]
-            print(f"gone {row['gone']:.2f}, step {row['step']:,}, {scenes}, {n:,} questions:", ", ".join(said))
-    per_step = settings["optimizer"]["rows"] // run["result"]["processes"]
-    length = settings["compute"]["clips_a_round"] * settings["lessons"]["rows"] // per_step
-    for key in LOSSES:
-        parts = _within_a_round([row for row in rows if begins / 2 < row["step"] < begins], key, length)
-        print(f"{key}, eighths of a round of {length} steps:", " ".join(f"{part:.3f}" for part in parts))
+    for piece in pieces:
+        print(piece.name)
+        for row in piece.asked:
+            for scenes in SETS:
+                n = row[scenes]["n_questions"]
+                said = [f"{key} {100 * row[scenes][key]:.1f} +- {100 * _half(row[scenes][key], n):.1f}" for key in SHARES]
+                print(f"gone {row['gone']:.2f}, step {row['step']:,}, {scenes}, {n:,} questions:", ", ".join(said))
+        per_step = piece.settings["optimizer"]["rows"] // piece.n_processes
+        length = piece.settings["compute"]["clips_a_round"] * piece.settings["lessons"]["rows"] // per_step
+        steady = [row for row in piece.rows if piece.high_until / 2 < row["step"] < piece.high_until]
+        if len(steady) > 4 * N_PARTS:
+            for key in LOSSES:
+                parts = _within_a_round(steady, key, length)
+                print(f"{key}, eighths of a round of {length} steps:", " ".join(f"{part:.3f}" for part in parts))
+
+
+def _pieces(folder: Path) -> list[Piece]:
+    pieces: list[Piece] = []
+    for one in sorted(path.parent for path in folder.glob("*/metrics.jsonl")):
+        rows = [json.loads(line) for line in (one / "metrics.jsonl").read_text().splitlines()]
+        run = json.loads((one / "run.json").read_text())
+        before = pieces[-1].before + pieces[-1].rows[-1]["step"] if pieces else 0
+        pieces.append(Piece(one.name, rows, run["settings"], run["result"]["processes"], before))
+    return pieces
 
 
 def _half(share: float, n: int) -> float:
@@ -87,7 +114,8 @@ def _within_a_round(rows: Rows, key: str, length: int) -> list[float]:
     return [float(part) for part in found[:N_PARTS]]
 
 
-def _plain(axes: Axes, title: str, last: int, begins: int, colours: dict[str, str]) -> None:
+def _plain(axes: Axes, title: str, pieces: list[Piece], colours: dict[str, str]) -> None:
+    last = pieces[-1].before + pieces[-1].rows[-1]["step"]
     axes.set(xlim=(0, 1.015 * last), facecolor=colours["ground"])
     axes.set_title(title, loc="left", fontsize=8, fontweight="bold", color=colours["ink"], pad=5)
     axes.set_xlabel("step", loc="right", fontsize=7, color=colours["faint"], labelpad=1)
@@ -96,43 +124,47 @@ def _plain(axes: Axes, title: str, last: int, begins: int, colours: dict[str, st
     axes.grid(color=colours["grid"], linewidth=0.5)
     axes.set_axisbelow(True)
     axes.spines[:].set_visible(False)
-    axes.axvspan(begins, last, color=colours["band"], linewidth=0, zorder=0)
-    place = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "top"}
-    axes.text((begins + last) / 2, 0.98, "the rate falls", fontsize=7, color=colours["faint"], **place)
+    for piece in pieces[1:]:
+        axes.axvline(piece.before, color=colours["faint"], linewidth=0.7, linestyle=(0, (4, 3)), zorder=1)
 
 
-def _losses(axes: Axes, rows: Rows, colours: dict[str, str]) -> None:
-    axes.set(yscale="log", ylim=(0.02, 8), yticks=[0.03, 0.1, 0.3, 1, 3])
+def _losses(axes: Axes, pieces: list[Piece], colours: dict[str, str]) -> None:
+    axes.set(yscale="log", ylim=(0.01, 8), yticks=[0.01, 0.03, 0.1, 0.3, 1, 3])
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.tick_params(which="minor", length=0)
+    steps = [piece.before + row["step"] for piece in pieces for row in piece.rows]
     for line, (key, (name, colour)) in enumerate(LOSSES.items()):
-        axes.plot([row["step"] for row in rows], [row[key] for row in rows], color=colours[colour], lw=0.9)
-        axes.text(0.12, 0.88 - 0.085 * line, name, transform=axes.transAxes, va="top", fontsize=7, color=colours[colour])
+        axes.plot(steps, [row[key] for piece in pieces for row in piece.rows], color=colours[colour], lw=0.7)
+        _say(axes, (0.1, 0.74 - 0.08 * line), name, colours[colour], colours)
+    rates = [row["learning_rate"] for piece in pieces for row in piece.rows]
+    heights = [0.83 + 0.15 * rate / max(rates) for rate in rates]
+    axes.fill_between(steps, 0.83, heights, transform=axes.get_xaxis_transform(), color=colours["grid"], linewidth=0, zorder=0)
+    axes.text(0.05, 0.87, "learning rate", transform=axes.transAxes, fontsize=7, color=colours["faint"])
 
 
-def _shares(axes: Axes, asked: Rows, colours: dict[str, str]) -> None:
+def _say(axes: Axes, place: tuple[float, float], text: str, colour: str, colours: dict[str, str]) -> None:
+    """Text that hides the lines behind it."""
+    ground = {"facecolor": colours["ground"], "edgecolor": "none", "pad": 1.5}
+    axes.text(*place, text, transform=axes.transAxes, va="top", fontsize=7, color=colour, bbox=ground, zorder=5)
+
+
+def _shares(axes: Axes, pieces: list[Piece], colours: dict[str, str]) -> None:
     axes.set(ylim=(0, 100), yticks=range(0, 101, 20))
-    steps = [row["step"] for row in asked]
+    asked = [(piece.before + row["step"], row) for piece in pieces for row in piece.asked]
+    steps = [step for step, _ in asked]
     for key, (name, colour) in SHARES.items():
         for scenes, style in SETS.items():
-            shares = [row[scenes][key] for row in asked]
+            shares = [row[scenes][key] for _, row in asked]
             axes.plot(steps, [100 * p for p in shares], color=colours[colour], lw=1.1, linestyle=style)
             if scenes == "unseen":
-                halves = [100 * _half(p, row[scenes]["n_questions"]) for p, row in zip(shares, asked, strict=True)]
+                halves = [100 * _half(p, row[scenes]["n_questions"]) for p, (_, row) in zip(shares, asked, strict=True)]
                 axes.errorbar(
                     steps, [100 * p for p in shares], halves, color=colours[colour], lw=0, elinewidth=1.1, marker="o", ms=2.5
                 )
-        above = key == "observed"
-        place = {"ha": "left", "va": "bottom" if above else "top", "fontsize": 7}
-        axes.text(0.37 * steps[-1], 79 if above else 54, name, color=colours[colour], **place)
-    axes.text(
-        0.37 * steps[-1],
-        5,
-        "solid: unseen scenes, with 95 % intervals\ndotted: trained scenes",
-        fontsize=7,
-        color=colours["faint"],
-    )
+        _say(axes, (0.16, 0.93 if key == "observed" else 0.52), name, colours[colour], colours)
+    legend = "solid: unseen scenes, with 95 % intervals\ndotted: trained scenes\ndashed: a new piece begins"
+    _say(axes, (0.41, 0.2), legend, colours["faint"], colours)
 
 
 if __name__ == "__main__":

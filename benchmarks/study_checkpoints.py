@@ -58,6 +58,8 @@ def keep(study: Path, out: Path, base: Path, seed: int) -> None:
     store.write_folder(out / "base", lambda folder: _copy(base, folder))
     record = store.read_json(base / "run.json", dict[str, Any])
     about = {"Weights": f"`{start[:12]}`, bfloat16", "Pretrained on": _lessons(record["result"])}
+    if record["start"]["sha256"]:
+        about["Before that"] = f"an earlier piece of pretraining, weights `{record['start']['sha256'][:12]}`"
     store.write_text(out / "base" / "README.md", card("base", WHAT["base"], about, record, scores(study, "base")))
     packed: dict[str, str] = {}
     for arm in ARMS:

@@ -13,7 +13,8 @@ from videothinker.reports.page import Table
     ("value", "text"),
     [
         (Estimate(0.7402, 0.01, (0.7206, 0.7598)), "74.0\u00a0% [72.1, 76.0]"),
-        (Estimate(0.01, 0.02, (-0.0292, 0.0492)), "1.0\u00a0% [\u22122.9, 4.9]"),
+        (Estimate(0.01, 0.02, (-0.0292, 0.0492)), "1.0\u00a0% [0.0, 4.9]"),
+        (Estimate(0.98, 0.02, (0.9408, 1.0192)), "98.0\u00a0% [94.1, 100.0]"),
         (Estimate(0.5, None, None), "50.0\u00a0%"),
         (Estimate(None, None, None), "\u2013"),
     ],

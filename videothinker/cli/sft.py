@@ -30,7 +30,8 @@ EPILOG = """[bold]Examples[/bold]
 
 [bold]From the weights of an earlier run[/bold], with the scenes that come next
 
-  vt train sft --config configs/tiny-sft.toml --model runs/base --out runs/longer --set world.first_scene=200000
+  vt train sft --config configs/tiny-sft-settle.toml --model runs/base --out runs/settled --set world.first_scene=200000
+  --max-minutes 36
 
 [bold]What lies in OUT[/bold]
 

@@ -57,11 +57,11 @@ def percent(share: float | None) -> str:
 
 
 def estimate(value: Estimate) -> str:
-    """ "74.0 % [73.4, 74.6]"; without brackets where there is no interval."""
+    """ "74.0 % [73.4, 74.6]" of a share; without brackets where there is no interval, which ends at 0 and 100 as the share does."""
     if value.value is None or value.ci95 is None:
         return percent(value.value)
-    low, high = (f"{100 * bound:.1f}".replace("-", MINUS) for bound in value.ci95)
-    return f"{percent(value.value)} [{low}, {high}]"
+    low, high = (100 * min(max(bound, 0.0), 1.0) for bound in value.ci95)
+    return f"{percent(value.value)} [{low:.1f}, {high:.1f}]"
 
 
 def points(value: Estimate) -> str:

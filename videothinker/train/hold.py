@@ -4,6 +4,9 @@ Which weight is right differs from one start model, reward and form of the diver
 ends in junk (docs/training.md). So the divergence is held: it is measured over the first `FIRST_STEPS` steps, where the policy
 has hardly left its start, and its multiple `hold_at` is the target. After every later step the weight moves towards the target
 in log space, log weight += GAIN * clip(log(target / measured), -1, 1), and stays within `WEIGHTS`.
+
+The divergence answers late, and does not come back soon: as measured, the weight went to its bound and the divergence far past
+the target (reports/LOG.md).
 """
 
 import math

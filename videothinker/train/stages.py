@@ -108,7 +108,7 @@ class Objective(msgspec.Struct, frozen=True, kw_only=True):
     """[objective]: the loss."""
 
     repulsion: NotNegative = 0.0
-    """|beta|; paper: 0.01 for CDPO, 0 otherwise. 0.003 to 0.03 was stable, from 0.1 on k3 collapses (docs/training.md)."""
+    """|beta|; paper: 0.01 for CDPO, 0 otherwise. 0.003 to 0.1 was stable here, 0.1 not everywhere (docs/training.md)."""
     hold_at: AboveZero | None = None
     """Adapt the repulsion so that the divergence stays at this multiple of the start model's, `repulsion` being where it begins
     (`hold.py`); None: constant, as in the paper."""
