@@ -77,6 +77,10 @@ options = "--temperature 1"
 note = "temperature 1"
 minutes = 2
 
+[[sweeps]]
+factor = "repulsion"
+arms = { repulsion-03 = 0.03, grpo = 0, cdpo = 0.01 }
+
 [[claims]]
 text = "GRPO lowers accuracy on inferential questions"
 holds = ["grpo < base"]

@@ -37,6 +37,9 @@ _CHECK_EVERY = 16
 _PROMPT_TOKENS = 131_072
 """Tokens of prompts that go through the model at a time."""
 
+_SHARPENED = 16
+"""Tokens whose logits `sharpen` computes again."""
+
 _KEPT_BYTES = 6 * 2**30
 """Caches and graphs that stay for the next batch; larger ones are given back after each."""
 
@@ -76,6 +79,26 @@ def quicken_vision(model: Any) -> None:
     batch_windows(model)
     embed = model.model.visual.patch_embed
     embed.forward = partial(_embed_patches, embed)
+
+
+def sharpen(model: Any) -> None:
+    """Let half-precision logits of the likeliest tokens be what float32 arithmetic makes of the same hidden states.
+
+    Between 8 and 16 a bfloat16 has steps of 1/16: two tokens that the model likes about equally often get the same logit, and a
+    greedy choice then falls on the lower token id, whatever the question. A bias model that watched in half of its sampled
+    thoughts did so in 4 % of its greedy ones, and in float32 in 36 % (reports/LOG.md).
+    """
+    head = model.get_output_embeddings()
+    if head is not None and head.weight.dtype in (torch.bfloat16, torch.float16):
+        head.register_forward_hook(_sharpened)
+
+
+def _sharpened(head: Any, states: tuple[torch.Tensor], logits: torch.Tensor) -> torch.Tensor:
+    likeliest = logits.topk(min(_SHARPENED, logits.size(-1)), dim=-1).indices
+    exact = (head.weight[likeliest].float() * states[0].unsqueeze(-2).float()).sum(-1)
+    if head.bias is not None:
+        exact = exact + head.bias[likeliest].float()
+    return logits.float().scatter(-1, likeliest, exact)
 
 
 def quicken_norms(model: Any) -> None:

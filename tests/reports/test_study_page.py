@@ -63,6 +63,17 @@ def test_an_interval_over_seeds_is_shown_only_where_there_are_two(results: Resul
     assert "\u00b1" in next(line for line in part.splitlines() if line.startswith("| cdpo \u2212 grpo"))
 
 
+def test_a_sweep_stands_in_the_order_of_its_numbers_with_the_values_of_its_arms(results: Results) -> None:
+    pages = study_pages(results)
+    assert {"figure-sweep-1.svg", "figure-sweep-1-dark.png"} <= pages.keys()
+    said = next(line for line in pages["report.md"].decode().splitlines() if "(figure-sweep-1.svg)" in line)
+    levels = {level.arm: level for level in results.levels if level.ask == "greedy" and level.rule == results.study.rule}
+    shares = [levels[arm].measures["inferential"].seeds.value for arm in ("grpo", "cdpo", "repulsion-03")]
+    words = [f"{100 * share:.1f} % at {x}" for share, x in zip(shares, ("0", "0.01", "0.03"), strict=True) if share is not None]
+    assert len(words) == 3
+    assert f"inferential (%): {', '.join(words)};" in said
+
+
 def test_what_a_process_printed_stays_text(results: Results) -> None:
     page = study_pages(results)["report.html"].decode()
     assert ATTACK not in page

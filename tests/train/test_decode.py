@@ -8,7 +8,7 @@ import torch
 from train.trainers import write_clip
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from videothinker.decode import Choice, Decoder, SeenClip, _State, quicken_vision, see, token_positions
+from videothinker.decode import Choice, Decoder, SeenClip, _State, quicken_vision, see, sharpen, token_positions
 from videothinker.train.clips import Encoded, PromptEncoder
 
 
@@ -193,3 +193,57 @@ def test_quicker_vision_sees_and_learns_the_same(assets: Path, encoded: Encoded)
         results.append((features.detach(), visual.blocks[0].attn.qkv.weight.grad, visual.patch_embed.proj.weight.grad))
     for ours, theirs in zip(*results, strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5 * theirs.abs().max().item())
+
+
+class Headed:
+    """As much of a model as has an output layer."""
+
+    def __init__(self, head: torch.nn.Linear | None) -> None:
+        self.head = head
+
+    def get_output_embeddings(self) -> torch.nn.Linear | None:
+        return self.head
+
+
+@pytest.mark.parametrize("bias", [None, [0.0, -0.25, 0.0, 0.0]])
+def test_sharpened_logits_tell_tokens_apart_that_rounding_makes_equal(bias: list[float] | None) -> None:
+    """States [8, 1/32]: logits 8 and 8 + 1/64, both 8 in bfloat16, where the greedy choice is the lower id."""
+    head = torch.nn.Linear(2, 4, bias=bias is not None, dtype=torch.bfloat16)
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor([[1.0, 0.0], [1.0, 0.5], [-1.0, 0.0], [0.25, 0.0]]))
+        if bias is not None:
+            head.bias.copy_(torch.tensor(bias))
+    states = torch.tensor([[[8.0, 1 / 32]], [[-8.0, 1 / 32]]], dtype=torch.bfloat16)
+    if bias is None:
+        assert head(states)[0, 0, :2].tolist() == [8.0, 8.0]
+    sharpen(Headed(head))
+    logits = head(states)
+    added = torch.tensor(bias or [0.0] * 4)
+    expected = torch.tensor([[[8, 8 + 1 / 64, -8, 2]], [[-8, -8 + 1 / 64, 8, -2]]]) + added
+    assert logits.dtype == torch.float32
+    assert torch.equal(logits, expected)
+
+
+def test_heads_in_float32_and_models_without_one_are_left_alone() -> None:
+    head = torch.nn.Linear(3, 5)
+    sharpen(Headed(head))
+    assert not head._forward_hooks
+    sharpen(Headed(None))
+
+
+@torch.inference_mode()
+def test_every_choice_of_the_decoder_is_made_on_sharpened_logits(assets: Path, encoded: Encoded) -> None:
+    model = AutoModelForImageTextToText.from_pretrained(assets / "start", dtype=torch.bfloat16).eval()
+    sharpen(model)
+    logits: list[torch.Tensor] = []
+    model.lm_head.register_forward_hook(lambda _module, _args, found: logits.append(found))
+    found = see(
+        model,
+        [clip.patches for clip in encoded.clips],
+        [clip.grid for clip in encoded.clips],
+        [clip.seconds_per_pair for clip in encoded.clips],
+    )
+    replies = decoder(model, suppress=[]).reply(encoded.prompt_ids, [found[row] for row in encoded.rows], max_new_tokens=3)
+    assert {each.dtype for each in logits} == {torch.float32}
+    chosen = [each.argmax(-1).tolist() for each in logits]
+    assert [list(reply) for reply in replies] == [list(tokens) for tokens in zip(*chosen[:3], strict=True)]

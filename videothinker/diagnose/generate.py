@@ -39,7 +39,7 @@ from transformers.utils import is_flash_attn_2_available, logging
 from videothinker import mcq
 from videothinker.clips import ClipCache, ClipReader, default_workers
 from videothinker.curated import Curated
-from videothinker.decode import Choice, Decoder, SeenClip, can_decode, hashed_noise, quicken_vision, see, seed_words
+from videothinker.decode import Choice, Decoder, SeenClip, can_decode, hashed_noise, quicken_vision, see, seed_words, sharpen
 from videothinker.diagnose.answerer import Answer
 from videothinker.diagnose.settings import Settings
 from videothinker.errors import VtError, missing_extra
@@ -699,6 +699,7 @@ def _load(ref: str, settings: Settings, trust_remote_code: bool) -> Loaded:
         quicken_vision(model)
     else:
         batch_windows(model)
+    sharpen(model)
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
     try:
         model = model.to(device)

@@ -130,6 +130,34 @@ def effects(name: str, caption: str, rows: Sequence[Effect], *, x_label: str) ->
     return _themed(name, caption, alt, lambda colours: _draw_effects(rows, x_label, colours))
 
 
+class Panel(NamedTuple):
+    """One plot of `sweep`: a measure at each value."""
+
+    title: str
+    colour: str
+    means: Sequence[Estimate]
+    """With their intervals, drawn thin; one that is None leaves a gap in the line."""
+    points: Sequence[Sequence[float]]
+    """At each value the single seeds' measures, drawn as dots."""
+    base: float | None = None
+    """Drawn as a dashed line."""
+
+
+def sweep(name: str, caption: str, ticks: Sequence[str], panels: Sequence[Panel], *, x_label: str) -> Drawing:
+    """Measures over the values of one number, in small plots side by side, each with a scale of its own.
+
+    Values stand at equal distances, whatever the numbers. Measures are fractions, shown in percent. A scale holds all dots and
+    the base; an interval may go on beyond it.
+    """
+    said = "; ".join(
+        f"{panel.title}: "
+        + ", ".join(f"{_percent(mean.value)} at {tick}" for tick, mean in zip(ticks, panel.means, strict=True))
+        for panel in panels
+    )
+    alt = f"Lines over {x_label}. {caption} Values: {said}."
+    return _themed(name, caption, alt, lambda colours: _draw_sweep(ticks, panels, x_label, colours))
+
+
 class Curves(NamedTuple):
     """One row of `curves`: the runs of one arm."""
 
@@ -331,6 +359,44 @@ def _effect(axes: Axes, y: float, row: Effect, limits: tuple[float, float], colo
     for end, marker, beyond in ((limits[0], "<", min(reached) < limits[0]), (limits[1], ">", max(reached) > limits[1])):
         if beyond:
             axes.plot(end, y, color=colours["ink"], marker=marker, markersize=3.5, clip_on=False)
+
+
+def _draw_sweep(ticks: Sequence[str], panels: Sequence[Panel], x_label: str, colours: dict[str, str]) -> Figure:
+    top, bottom, pitch = 0.22, 0.36, 1.0
+    height = round(pitch * len(panels) + top + bottom, 2)
+    figure = Figure(figsize=(_WIDTH, height), facecolor=colours["ground"])
+    left, dashes = 0.09, (0, (3, 2))
+    for index, panel in enumerate(panels):
+        low = bottom + (len(panels) - 1 - index) * pitch
+        axes = figure.add_axes((left, low / height, 0.98 - left, 0.74 / height), facecolor=colours["ground"])
+        shown = [point for points in panel.points for point in points] + ([] if panel.base is None else [panel.base])
+        axes.set(xlim=(-0.5, len(ticks) - 0.5), ylim=_padded([100 * value for value in shown]), xticks=range(len(ticks)))
+        lowest = index == len(panels) - 1
+        axes.set_xticklabels(ticks if lowest else [])
+        axes.locator_params(axis="y", nbins=4)
+        axes.tick_params(labelsize=7, labelcolor=colours["faint"], length=0, pad=3)
+        axes.grid(axis="y", color=colours["grid"], linewidth=0.5)
+        axes.set_axisbelow(True)
+        axes.spines[:].set_visible(False)
+        if panel.base is not None:
+            axes.axhline(100 * panel.base, color=colours["faint"], lw=0.9, linestyle=dashes)
+        line = [float("nan") if mean.value is None else 100 * mean.value for mean in panel.means]
+        axes.plot(range(len(line)), line, color=colours[panel.colour], lw=1.6)
+        for x, (mean, points) in enumerate(zip(panel.means, panel.points, strict=True)):
+            if mean.ci95 is not None:
+                axes.plot([x, x], [100 * bound for bound in mean.ci95], color=colours["ink"], lw=0.9, solid_capstyle="butt")
+            axes.plot([x] * len(points), [100 * point for point in points], **_dot(colours))
+        y = (low + 0.78) / height
+        figure.text(left, y, panel.title, va="bottom", fontsize=7, fontweight="bold", color=colours["ink"])
+        if lowest:
+            axes.set_xlabel(x_label, fontsize=7, color=colours["faint"], loc="left", labelpad=2)
+    key = [
+        Line2D([], [], label="one seed", **_dot(colours)),
+        Line2D([], [], color=colours["ink"], lw=0.9, label="95 % over seeds"),
+        Line2D([], [], color=colours["faint"], lw=0.9, linestyle=dashes, label="the start model"),
+    ]
+    _legend(figure, key, colours)
+    return figure
 
 
 def _draw_curves(panels: Mapping[str, str], rows: Sequence[Curves], colours: dict[str, str]) -> Figure:

@@ -57,7 +57,7 @@ def percent(share: float | None) -> str:
 
 
 def estimate(value: Estimate) -> str:
-    """ "74.0 % [73.4, 74.6]" of a share; without brackets where there is no interval, which ends at 0 and 100 as the share does."""
+    """ "74.0 % [73.4, 74.6]" of a share, its interval cut at 0 and 100; without brackets where there is none."""
     if value.value is None or value.ci95 is None:
         return percent(value.value)
     low, high = (100 * min(max(bound, 0.0), 1.0) for bound in value.ci95)

@@ -8,10 +8,10 @@ import msgspec
 
 from videothinker.records import Estimate, Rule
 from videothinker.reports import page
-from videothinker.reports.figures import Curves, Drawing, Effect, Series, bars, curves, effects
+from videothinker.reports.figures import Curves, Drawing, Effect, Panel, Series, bars, curves, effects, sweep
 from videothinker.reports.page import DASH, MINUS, Table, count, estimate, percent, points
 from videothinker.study.collect import Difference, Level, Results, Training, Value
-from videothinker.study.config import BASE, Arm, Stage, Study, parse_claim
+from videothinker.study.config import BASE, Arm, Stage, Study, Sweep, parse_claim
 from videothinker.study.records import State
 from videothinker.study.seeds import RULE
 
@@ -34,6 +34,7 @@ def study_pages(results: Results) -> dict[str, bytes]:
     drawings = [
         *_level_figures([mine[arm] for arm in main if arm in mine], {arm: study.arms[arm].note for arm in study.arms}),
         _effects_figure(_chief(pairs, study), study.arms),
+        *(_sweep_figure(f"sweep-{i}", one, mine) for i, one in enumerate(study.sweeps, 1) if {*one.arms} & {*mine}),
         _curves_figure(results, "curves", [arm for arm in main if arm != BASE]),
         *([_curves_figure(results, "curves-others", [*baseline, *others])] if _trained(results, others) else []),
     ]
@@ -188,6 +189,33 @@ def _effects_figure(pairs: Sequence[Difference], arms: Mapping[str, Arm]) -> Dra
         ],
         x_label="difference in inferential accuracy (points)",
     )
+
+
+def _sweep_figure(name: str, one: Sweep, levels: Mapping[str, Level]) -> Drawing:
+    arms = sorted(one.arms, key=one.arms.__getitem__)
+    base = levels.get(BASE)
+
+    def panel(measure: str, title: str, colour: str) -> Panel:
+        values = [levels[arm].measures[measure] if arm in levels else None for arm in arms]
+        return Panel(
+            title,
+            colour,
+            [value.seeds if value else Estimate(None, None, None) for value in values],
+            [_known(value) if value else [] for value in values],
+            base.measures[measure].scenes.value if base else None,
+        )
+
+    panels = [
+        panel("observational", "observational (%)", "blue"),
+        panel("inferential", "inferential (%)", "orange"),
+        panel("shortcut_reliance", "shortcut reliance (%)", "green"),
+    ]
+    which = ", ".join(f"{one.arms[arm]:g} {arm}" for arm in arms)
+    caption = (
+        f"By {one.factor} ({which}): questions answered exactly right, and inferential answers that are the observer's. Means "
+        "of each arm's own seeds; each plot has its own scale. Paired differences are in the tables."
+    )
+    return sweep(name, caption, [f"{one.arms[arm]:g}" for arm in arms], panels, x_label=one.factor)
 
 
 def _trained(results: Results, arms: Sequence[str]) -> dict[str, list[Training]]:

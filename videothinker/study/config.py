@@ -136,6 +136,15 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """"grpo < base": all of these have to hold."""
 
 
+class Sweep(msgspec.Struct, frozen=True, kw_only=True):
+    """[[sweeps]]: arms that differ in one number, for a figure over its values."""
+
+    factor: str
+    """What the number is: the label of the axis."""
+    arms: Annotated[dict[str, float], msgspec.Meta(min_length=2)]
+    """The number of each arm."""
+
+
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     """[schedule]: how much at once."""
 
@@ -161,6 +170,7 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     arms: dict[str, Arm]
     ask: dict[str, Ask]
     claims: tuple[Claim, ...] = ()
+    sweeps: tuple[Sweep, ...] = ()
     schedule: Schedule = Schedule()
 
     @property
@@ -265,6 +275,10 @@ def _contradictions(study: Study, here: Path) -> Iterator[str]:
         yield from _bad_arm(study, name, arm)
     for index, claim in enumerate(study.claims):
         yield from _bad_claim(study, f"claims[{index}]", claim)
+    for index, sweep in enumerate(study.sweeps):
+        yield from (f"sweeps[{index}].arms: '{name}' is no arm" for name in sweep.arms if name not in study.arms)
+        if len({*sweep.arms.values()}) < len(sweep.arms):
+            yield f"sweeps[{index}].arms: two of them have the same number"
 
 
 def _bad_names(study: Study) -> Iterator[str]:
