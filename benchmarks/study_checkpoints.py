@@ -27,8 +27,8 @@ ARMS = ("bias", "grpo", "cdpo")
 WHAT = {
     "base": "It was pretrained to imagine and to watch, and is what the others were trained from.",
     "bias": "A **bias model**: trained by GRPO on observational questions alone, to answer from what is seen; it exists to be "
-    "repelled from. It is undecided between watching and imagining, so its greedy replies hang on rounding: those below are of a "
-    "GPU with bfloat16 logits; in float32 it watches far more often (reports/LOG.md).",
+    "repelled from. It is undecided between watching and imagining, so its greedy replies hang on rounding: those below are of "
+    "bfloat16 logits; in float32 it watches far more often (reports/LOG.md).",
     "grpo": "The GRPO baseline: trained on all questions, 74 % of them observational.",
     "cdpo": "Trained by CDPO: GRPO on all questions, repelled from the bias model.",
 }
