@@ -1,5 +1,6 @@
 """A study that moves: what a pack holds, what stays behind, and that both ends come to the same report and the same cells."""
 
+import lzma
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -211,3 +212,13 @@ def test_data_that_the_study_made_elsewhere_are_given_as_they_are(tmp_path: Path
         moved = make_plan(study, tmp_path, given_cells(there))
         assert outdated(moved, read_records(moved, there), there) == []
     assert numbers(study, moved, there) == numbers(study, plan, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "cells/../../outside"])
+def test_files_that_would_land_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
+    blob = lzma.compress(packs._tar([packs._Item(name, b"x")]))
+    (tmp_path / "away").mkdir()
+    (tmp_path / "away" / "study-1.tar").write_bytes(packs._tar([packs._Item("records", blob)]))
+    with pytest.raises(VtError, match=r"study-1\.tar: is damaged .*outside is no file of a study"):
+        unpack(tmp_path / "in" / "study", tmp_path / "away")
+    assert not list(tmp_path.rglob("outside"))
