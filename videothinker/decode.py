@@ -94,7 +94,7 @@ def sharpen(model: Any) -> None:
 
 
 def _sharpened(head: Any, states: tuple[torch.Tensor], logits: torch.Tensor) -> torch.Tensor:
-    likeliest = logits.topk(min(_SHARPENED, logits.size(-1)), dim=-1).indices
+    likeliest = logits.topk(min(_SHARPENED, logits.size(-1)), dim=-1, sorted=False).indices
     exact = (head.weight[likeliest].float() * states[0].unsqueeze(-2).float()).sum(-1)
     if head.bias is not None:
         exact = exact + head.bias[likeliest].float()

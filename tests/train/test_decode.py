@@ -247,3 +247,24 @@ def test_every_choice_of_the_decoder_is_made_on_sharpened_logits(assets: Path, e
     assert {each.dtype for each in logits} == {torch.float32}
     chosen = [each.argmax(-1).tolist() for each in logits]
     assert [list(reply) for reply in replies] == [list(tokens) for tokens in zip(*chosen[:3], strict=True)]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_captured_graph_sharpens_too(assets: Path, encoded: Encoded, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = AutoModelForImageTextToText.from_pretrained(assets / "start", dtype=torch.bfloat16).eval().cuda()
+    sharpen(model)
+    with torch.no_grad():
+        found = see(
+            model,
+            [clip.patches.cuda() for clip in encoded.clips],
+            [clip.grid for clip in encoded.clips],
+            [clip.seconds_per_pair for clip in encoded.clips],
+        )
+    clips = [found[row] for row in encoded.rows]
+    captured = []
+    monkeypatch.setattr(_State, "_capture", lambda self, capture=_State._capture: (capture(self), captured.append(self._graph)))
+    graphed = decoder(model).reply(encoded.prompt_ids, clips, max_new_tokens=12)
+    assert captured
+    assert None not in captured
+    monkeypatch.setattr(_State, "_capture", lambda self: None)
+    assert decoder(model).reply(encoded.prompt_ids, clips, max_new_tokens=12) == graphed
