@@ -27,8 +27,7 @@ ARMS = ("bias", "grpo", "cdpo")
 WHAT = {
     "base": "It was pretrained to imagine and to watch, and is what the others were trained from.",
     "bias": "A **bias model**: trained by GRPO on observational questions alone, to answer from what is seen; it exists to be "
-    "repelled from. It is undecided between watching and imagining, so its greedy replies hang on rounding: those below are of "
-    "bfloat16 logits; in float32 it watches far more often (reports/LOG.md).",
+    "repelled from.",
     "grpo": "The GRPO baseline: trained on all questions, 74 % of them observational.",
     "cdpo": "Trained by CDPO: GRPO on all questions, repelled from the bias model.",
 }
@@ -45,11 +44,12 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--base", type=Path, help="the start model, if not the study's cell base")
     parser.add_argument("--seed", type=int, default=1, help="of the trainings; the first of the study")
+    parser.add_argument("--bias-note", default="", help="what else the bias model's card should say")
     options = parser.parse_args()
-    keep(options.study, options.out, options.base or options.study / "cells" / "base", options.seed)
+    keep(options.study, options.out, options.base or options.study / "cells" / "base", options.seed, options.bias_note)
 
 
-def keep(study: Path, out: Path, base: Path, seed: int) -> None:
+def keep(study: Path, out: Path, base: Path, seed: int, bias_note: str) -> None:
     """Fill `out`.
 
     Raises:
@@ -90,6 +90,8 @@ def keep(study: Path, out: Path, base: Path, seed: int) -> None:
                 f"`{packed['bias'][:12]}`, it is `bias.delta`"
             )
         note = f"{WHAT[arm]}{gates(study, seed) if arm in ('bias', 'cdpo') else ''}"
+        if arm == "bias" and bias_note:
+            note += f"\n\n{bias_note}"
         store.write_text(out / f"{arm}.md", card(name, note, about, record, scores(study, name)))
         console.print(f"{arm}.delta: {(out / f'{arm}.delta').stat().st_size:,} bytes")
     console.print(f"{out}: {sum(path.stat().st_size for path in out.rglob('*') if path.is_file()) / 1e6:.1f} MB in all")

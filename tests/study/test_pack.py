@@ -214,9 +214,9 @@ def test_data_that_the_study_made_elsewhere_are_given_as_they_are(tmp_path: Path
     assert numbers(study, moved, there) == numbers(study, plan, tmp_path / "out")
 
 
-@pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "cells/../../outside"])
+@pytest.mark.parametrize("name", ["../outside", "{elsewhere}/outside", "cells/../../outside"])
 def test_files_that_would_land_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
-    blob = lzma.compress(packs._tar([packs._Item(name, b"x")]))
+    blob = lzma.compress(packs._tar([packs._Item(name.format(elsewhere=tmp_path), b"x")]))
     (tmp_path / "away").mkdir()
     (tmp_path / "away" / "study-1.tar").write_bytes(packs._tar([packs._Item("records", blob)]))
     with pytest.raises(VtError, match=r"study-1\.tar: is damaged .*outside is no file of a study"):

@@ -5,7 +5,16 @@ import math
 import pytest
 import torch
 
-from videothinker.train.loss import SIGN, bounded, exact_kl, k3, mean_over_replies, rows_to_repel, sampled_divergence
+from videothinker.train.loss import (
+    SIGN,
+    bounded,
+    bounded_by_reply,
+    exact_kl,
+    k3,
+    mean_over_replies,
+    rows_to_repel,
+    sampled_divergence,
+)
 from videothinker.train.stages import KL, Direction, RepelOn
 
 
@@ -97,10 +106,10 @@ def test_bounded_by_reply_neither_length_nor_strangeness_earns_more_than_one() -
     mask = torch.tensor([[1, 0, 0], [1, 1, 1]])
     rows = torch.tensor([1.0, 1.0])
     by_hand = (math.tanh(0.5) + math.tanh(0.75)) / 2
-    assert mean_over_replies(tokens, mask, rows, KL.REPLY).item() == pytest.approx(by_hand)
-    assert mean_over_replies(tokens, mask, torch.tensor([0.0, 1.0]), KL.REPLY).item() == pytest.approx(math.tanh(0.75) / 2)
+    assert bounded_by_reply(tokens, mask, rows).item() == pytest.approx(by_hand)
+    assert bounded_by_reply(tokens, mask, torch.tensor([0.0, 1.0])).item() == pytest.approx(math.tanh(0.75) / 2)
     far = torch.tensor([[0.75] * 30, [60000.0] + [0.0] * 29], requires_grad=True)
-    value = mean_over_replies(far, torch.ones(2, 30), rows, KL.REPLY)
+    value = bounded_by_reply(far, torch.ones(2, 30), rows)
     value.backward()
     assert value.item() == pytest.approx(1.0)
     assert far.grad is not None

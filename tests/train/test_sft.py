@@ -1,6 +1,7 @@
 """Pretraining from end to end on a CPU: it learns, it resumes where it was killed, and leaves a checkpoint that answers."""
 
 import math
+import tomllib
 from pathlib import Path
 
 import msgspec
@@ -73,6 +74,17 @@ def test_the_shipped_configs_load(file: str) -> None:
     config = load_sft(CONFIGS / file)
     assert config.lessons.counterfactual_share == 0.7
     assert config.evaluation.times >= 1
+
+
+def test_the_second_piece_differs_from_the_first_only_where_its_file_says_so() -> None:
+    first, second = (tomllib.loads((CONFIGS / name).read_text()) for name in ("tiny-sft.toml", "tiny-sft-settle.toml"))
+    lines = (CONFIGS / "tiny-sft-settle.toml").read_text().splitlines()
+    said = {line.partition(" ")[0] for line in lines if " = " in line and "#" in line}
+    values = {(section, key): value for section in second if section != "seed" for key, value in second[section].items()}
+    changed = {key for (section, key), value in values.items() if first[section].get(key) != value}
+    assert first.keys() == second.keys()
+    assert first["seed"] == second["seed"]
+    assert changed <= said
 
 
 def test_a_run_learns_and_says_what_it_saw(run: Path, config: SftConfig) -> None:

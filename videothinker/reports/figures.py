@@ -144,7 +144,7 @@ class Panel(NamedTuple):
 
 
 def sweep(name: str, caption: str, ticks: Sequence[str], panels: Sequence[Panel], *, x_label: str) -> Drawing:
-    """Measures over the values of one number, in small plots side by side, each with a scale of its own.
+    """Measures over the values of one number, in small plots one below the other, each with a scale of its own.
 
     Values stand at equal distances, whatever the numbers. Measures are fractions, shown in percent. A scale holds all dots and
     the base; an interval may go on beyond it.

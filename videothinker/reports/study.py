@@ -31,10 +31,11 @@ def study_pages(results: Results) -> dict[str, bytes]:
     main = [arm for arm in (BASE, *study.arms) if arm == BASE or study.arms[arm].seeds is None]
     others = [arm for arm in study.arms if arm not in main]
     baseline = [arm for arm in main if arm != BASE and study.arms[arm].stage is Stage.GRPO][:1]
+    sweeps = [_sweep_figure(f"sweep-{i}", one, mine) for i, one in enumerate(study.sweeps, 1) if {*one.arms} & {*mine}]
     drawings = [
         *_level_figures([mine[arm] for arm in main if arm in mine], {arm: study.arms[arm].note for arm in study.arms}),
         _effects_figure(_chief(pairs, study), study.arms),
-        *(_sweep_figure(f"sweep-{i}", one, mine) for i, one in enumerate(study.sweeps, 1) if {*one.arms} & {*mine}),
+        *sweeps,
         _curves_figure(results, "curves", [arm for arm in main if arm != BASE]),
         *([_curves_figure(results, "curves-others", [*baseline, *others])] if _trained(results, others) else []),
     ]
@@ -51,6 +52,7 @@ def study_pages(results: Results) -> dict[str, bytes]:
         ],
         "rule_words": RULE,
         "drawings": {drawing.name: drawing for drawing in drawings},
+        "sweeps": sweeps,
         "levels": _levels_table(results, mine) if mine else None,
         "arms": _arms_table(results),
         "differences": _differences_table(pairs),

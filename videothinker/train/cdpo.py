@@ -32,7 +32,7 @@ from videothinker.train.clips import (
     showing,
 )
 from videothinker.train.hold import Hold
-from videothinker.train.loss import SIGN, exact_kl, k3, mean_over_replies, rows_to_repel, sampled_divergence
+from videothinker.train.loss import SIGN, bounded_by_reply, exact_kl, k3, mean_over_replies, rows_to_repel, sampled_divergence
 from videothinker.train.sampling import Sampler as ReplySampler
 from videothinker.train.shared import share_prompts
 from videothinker.train.stages import KL, Objective, Reference, RepelOn
@@ -311,7 +311,8 @@ class CDPOTrainer(GRPOTrainer):  # type: ignore[misc]
         mode, mask = self._mode, inputs["completion_mask"]
         log_ratio = inputs["reference_logps"] - self._policy_logps
         tokens = self._divergence(log_ratio, mask, inputs)
-        distance = mean_over_replies(tokens, mask, inputs["repelled"], self.objective.kl)
+        over_replies = bounded_by_reply if self.objective.kl is KL.REPLY else mean_over_replies
+        distance = over_replies(tokens, mask, inputs["repelled"])
         self._policy_logps = self._hidden = None
         self._compare_once(log_ratio.detach(), mask)
         self._log_divergence(log_ratio.detach(), tokens.detach(), mask)

@@ -33,20 +33,17 @@ class State(msgspec.Struct):
     weight: float
     """|beta| of the next step."""
     first: list[float] = []
-    """Divergences of the first steps, nats a token."""
-    target: float | None = None
-    """Nats a token; None: the first steps are not over."""
+    """Divergences of the first steps, nats a token: at most `FIRST_STEPS`, from then on the target's measure."""
 
     def move(self, measured: float, hold_at: float) -> None:
         """Take in a step's divergence, nats a token; one that is no positive number changes nothing."""
         if not (math.isfinite(measured) and measured > 0):
             return
-        if self.target is None:
+        if len(self.first) < FIRST_STEPS:
             self.first.append(measured)
-            if len(self.first) == FIRST_STEPS:
-                self.target = hold_at * sum(self.first) / FIRST_STEPS
             return
-        error = min(max(math.log(self.target / measured), -1.0), 1.0)
+        target = hold_at * sum(self.first) / FIRST_STEPS
+        error = min(max(math.log(target / measured), -1.0), 1.0)
         low, high = WEIGHTS
         self.weight = min(max(self.weight * math.exp(GAIN * error), low), high)
 

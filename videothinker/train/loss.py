@@ -79,18 +79,23 @@ def sampled_divergence(log_ratio: torch.Tensor, kl: KL, clamp: float) -> torch.T
     return bounded(log_ratio, clamp) if kl is KL.BOUNDED else k3(log_ratio, clamp)
 
 
-def mean_over_replies(tokens: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor, kl: KL = KL.K3) -> torch.Tensor:
+def mean_over_replies(tokens: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """Mean over replies of the mean over a reply's tokens, scalar: the paper's 1/G sum_i 1/|o_i| sum_t.
-
-    With `kl` reply a reply counts tanh(sum over its tokens) instead: below 1 however long it is and whatever it says, so that
-    neither a longer thought nor a stranger one earns more once the reply is a few nats from what the reference would write.
 
     tokens: (B, T) one value a token. mask: (B, T), 1 = a token of the reply. rows: (B,), 1 = the reply counts, 0 = it adds
     nothing but stays in the denominator, so that leaving replies out never makes the others weigh more.
     """
-    total = (tokens * mask).sum(-1)
-    per_reply = torch.tanh(total) if kl is KL.REPLY else total / mask.sum(-1).clamp(min=1)
+    per_reply = (tokens * mask).sum(-1) / mask.sum(-1).clamp(min=1)
     return (per_reply * rows).mean()
+
+
+def bounded_by_reply(tokens: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Mean over replies of tanh(sum over a reply's tokens), scalar; arguments as in `mean_over_replies`.
+
+    A reply counts less than 1 however long it is and whatever it says: neither a longer thought nor a stranger one earns more
+    once the reply is a few nats from what the reference would write.
+    """
+    return (torch.tanh((tokens * mask).sum(-1)) * rows).mean()
 
 
 def rows_to_repel(right: torch.Tensor, group: int, repel_on: RepelOn) -> torch.Tensor:
