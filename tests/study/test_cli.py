@@ -14,6 +14,7 @@ from videothinker.cli import app
 from videothinker.errors import VtError
 from videothinker.study import run
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 SMALL = FILE.replace("seeds = [1, 2, 3, 4]", "seeds = [1, 2]")
 
 
@@ -45,6 +46,11 @@ def test_the_plan_tells_cells_and_minutes_and_runs_nothing(tmp_path: Path) -> No
         ("--temperature 1", "--temperature warm", "vt diagnose: Invalid value for '--temperature'"),
         ("curate clevrer", "curate kinetics", "there is no such command"),
         ("--annotations a ", "", "Missing option"),
+        (
+            "curate clevrer --annotations a --questions q",
+            f"train sft --config {CONFIGS}/tiny-sft.toml --set a.b=1",
+            "a: unknown setting",
+        ),
     ],
 )
 def test_mistakes_show_before_anything_runs(tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -54,6 +60,11 @@ def test_mistakes_show_before_anything_runs(tmp_path: Path, old: str, new: str, 
         vt("study", file, "--out", tmp_path / "out", "--dry-run")
     assert said in str(caught.value)
     assert str(caught.value).count(said) == 1  # once, not for every seed
+
+
+@pytest.mark.parametrize("file", sorted(CONFIGS.glob("study-*.toml")), ids=lambda path: path.stem)
+def test_the_shipped_studies_have_a_plan_without_mistakes(tmp_path: Path, file: Path) -> None:
+    assert "GPU minutes" in vt("study", file, "--out", tmp_path / "out", "--dry-run", "--gpus", "0").output
 
 
 def test_a_report_of_what_is_finished(tmp_path: Path) -> None:

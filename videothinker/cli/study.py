@@ -230,6 +230,7 @@ def _check_commands(plan: "Sequence[Cell]", out: Path, here: Path) -> None:
         VtError: names all problems.
     """
     from videothinker.study.plan import Kind, command
+    from videothinker.train.sft_settings import load_sft
     from videothinker.train.stages import Stage, load_stage
 
     problems: dict[str, str] = {}
@@ -241,6 +242,8 @@ def _check_commands(plan: "Sequence[Cell]", out: Path, here: Path) -> None:
             options = _parse(arguments)
             if cell.kind is Kind.TRAIN:
                 load_stage(Stage(arguments[1]), options["config"], options["set_"])
+            elif [*arguments[:2]] == ["train", "sft"]:
+                load_sft(options["config"], options["set_"] or [])
         except VtError as error:
             problems.setdefault(str(error), cell.name)
     if problems:
