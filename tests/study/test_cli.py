@@ -48,8 +48,8 @@ def test_the_plan_tells_cells_and_minutes_and_runs_nothing(tmp_path: Path) -> No
         ("--annotations a ", "", "Missing option"),
         (
             "curate clevrer --annotations a --questions q",
-            f"train sft --config {CONFIGS}/tiny-sft.toml --set a.b=1",
-            "a: unknown setting",
+            f"train sft --config {CONFIGS}/tiny-sft.toml --set evaluation.every=1",
+            "evaluation.every: unknown setting",
         ),
     ],
 )

@@ -142,6 +142,10 @@ def test_a_reference_that_scores_as_the_policy_is_caught_at_the_first_batch(asse
     trainer = make_trainer(assets, tmp_path, stage("cdpo"), reference=assets / "start", save_strategy="no")
     with pytest.raises(VtError, match="it is the policy"):
         trainer.train()
+    differences, mask = torch.tensor([[1e-6, -3e-6, 0.5]]), torch.tensor([[1, 1, 0]])  # the last token is no reply's
+    with pytest.raises(VtError, match="it is the policy"):
+        trainer._compare_once(differences, mask)
+    trainer._compare_once(differences, torch.ones_like(mask))
     allowed = stage("cdpo", "objective.reference=start")
     make_trainer(assets, tmp_path, allowed, reference=assets / "start", save_strategy="no").train()
 
