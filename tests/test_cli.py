@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import videothinker
 from videothinker.errors import EXTRAS
 
 
@@ -65,3 +66,11 @@ def test_version_and_help_exit_0(arguments: list[str]) -> None:
     result = subprocess.run([sys.executable, "-m", "videothinker", *arguments], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "videothinker 0." in result.stdout or "vt demo" in result.stdout
+
+
+def test_a_source_tree_that_is_not_installed_works(tmp_path: Path) -> None:
+    tree = Path(videothinker.__file__).parent
+    (tmp_path / "videothinker").symlink_to(tree)
+    isolated = [sys.executable, "-S", "-c", "import sys; print(__import__('videothinker').__version__)"]  # -S: no site-packages
+    result = subprocess.run(isolated, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(tmp_path)})
+    assert (result.stdout.strip(), result.stderr) == (videothinker.__version__, "")

@@ -7,10 +7,10 @@ The command line is `vt`; notebooks use:
     labels = load_labels("curated", backend="pandas")
 """
 
-from importlib import metadata
 from typing import Any
 
-__version__ = metadata.version("videothinker")
+__version__ = "0.1.0"
+"""The one place that says it: pyproject.toml reads it from here, so that a source tree on PYTHONPATH needs no metadata."""
 __all__ = ["__version__", "load_labels", "load_predictions"]
 
 

@@ -21,12 +21,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from videothinker import __version__
 from videothinker.errors import VtError
 
 T = TypeVar("T")
 
 _VERSIONED = (
-    "videothinker",
     "numpy",
     "polars",
     "pandas",
@@ -181,7 +181,8 @@ def provenance() -> dict[str, Any]:
         **_commit(),
         "python": platform.python_version(),
         "platform": f"{platform.system()}-{platform.machine()}",
-        "versions": {name: version for name in _VERSIONED if (version := _version(name)) is not None},
+        "versions": {"videothinker": __version__}
+        | {name: version for name in _VERSIONED if (version := _version(name)) is not None},
     }
 
 
