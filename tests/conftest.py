@@ -11,11 +11,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: test processes th
 import av
 import numpy as np
 import pytest
+from curated_factory import a_question, write_curated
 from filelock import FileLock
 
-from videothinker import mcq, store
-from videothinker.curated import Curated, Manifest, open_curated
-from videothinker.records import Category, CuratedQuestion, Rule
+from videothinker import answers
+from videothinker.curate.datasets.clevrer.labelled import Labelled
+from videothinker.curated import Curated
+from videothinker.records import Category
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)}
 """The options, in order."""
@@ -33,26 +35,20 @@ def draw_square(path: Path, colour: tuple[int, int, int], *, n: int = 32) -> Non
         container.mux(stream.encode())
 
 
-def colour_question(scene: int, qid: int, colour: str, *, negated: bool) -> CuratedQuestion:
-    right = tuple(letter for letter, name in zip("ABC", COLOURS, strict=True) if (name == colour) != negated)
+def colour_question(scene: int, qid: int, colour: str, *, negated: bool) -> Labelled:
+    right = "".join(letter for letter, name in zip("ABC", COLOURS, strict=True) if (name == colour) != negated)
     category = Category.OBSERVATIONAL if negated else Category.INFERENTIAL
-    return CuratedQuestion(
-        problem_id=2 * scene + qid + 1,
-        problem="Which colours does the square not have?" if negated else "Which colour is the square?",
-        options=tuple(mcq.option_line(i, name) for i, name in enumerate(COLOURS)),
-        solution=mcq.solution(right),
-        video=f"{colour}.mp4",
-        path=f"{colour}.mp4",
-        question_id=f"{scene}:{qid}",
-        scene_index=scene,
-        category=category,
-        observer=("A",),
+    return a_question(
+        f"{scene}:{qid}",
+        text="Which colours does the square not have?" if negated else "Which colour is the square?",
+        options=tuple(COLOURS),
         gold=right,
-        removed_object=0,
+        observer="A",
         negated=negated,
         any_option=category,
         correct_option=category,
         oracle=category,
+        video=f"{colour}.mp4",
     )
 
 
@@ -63,10 +59,7 @@ def write_colours(folder: Path) -> Curated:
     for scene, (name, colour) in enumerate(COLOURS.items()):
         draw_square(folder / "videos" / f"{name}.mp4", colour)
         questions += [colour_question(scene, qid, name, negated=bool(qid)) for qid in (0, 1)]
-    store.write_json(folder / "dev.json", questions)
-    store.write_jsonl(folder / "scenes.jsonl", [])
-    store.write_json(folder / "manifest.json", Manifest(rule=Rule.ORACLE, seed=42, videos_root="videos", splits={"dev": 6}))
-    return open_curated(folder)
+    return write_curated(folder, {"dev": questions}, videos_root="videos", scenes=())
 
 
 @pytest.fixture
@@ -91,8 +84,8 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for question in curated.questions("dev"):
                 clip = curated.clip(question)
                 assert clip is not None
-                prompt = mcq.render_prompt(question.problem, question.options, mcq.Prompt.COT)
-                lessons.append(tiny.Lesson(clip, prompt, "<think>I look.</think>" + question.solution))
+                prompt = answers.render(question, answers.Style.COT)
+                lessons.append(tiny.Lesson(clip, prompt, "<think>I look.</think>" + answers.solution(question)))
             tiny.teach(tiny.build(checkpoint), lessons, n_steps=100, batch_size=6)
             (checkpoint / "done").touch()
     return checkpoint

@@ -1,22 +1,36 @@
-"""Curated folders and their parts for tests, written by hand in the form of records.py and curated.py; nothing is curated."""
+"""Curated folders and their parts for tests, written by hand; nothing is read from a release, and no rule decides a label.
 
-from collections.abc import Sequence
+One question with all that is said about it is a `Labelled`, as the curation of CLEVRER makes them: `a_question` builds one,
+`questions_of` and `labels_of` take a list of them apart, and `write_curated` puts them into a folder.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from videothinker import mcq, store
-from videothinker.curated import MANIFEST, SCENES, Curated, open_curated
+from videothinker import answers, curated, store, tables
+from videothinker.answers import LETTERS
+from videothinker.curate.datasets.clevrer.labelled import POLARITY, Labelled, clevrer_row, label_sets, label_table
+from videothinker.curated import Curated, Labels, Member, open_curated
+from videothinker.observers.log import Finding
 from videothinker.records import (
     Category,
+    Clip,
     Collision,
-    CuratedQuestion,
+    Manifest,
     Prediction,
+    Question,
     Rule,
     Scene,
     SceneObject,
     Status,
+    clevrer,
+    label,
+    manifest,
+    question,
+    scene,
 )
 
 COLORS = ("gray", "brown", "green", "red", "blue", "purple", "yellow", "cyan")
@@ -34,47 +48,57 @@ def a_question(
     gold: str = "A",
     observer: str = "A",
     negated: bool = False,
-    category: Category | None = None,
     any_option: Category = Category.OBSERVATIONAL,
     correct_option: Category = Category.OBSERVATIONAL,
-    problem_id: int = 1,
-) -> CuratedQuestion:
-    """A question whose `oracle` label follows from gold and observer, and whose `category` is that unless given."""
-    scene, qid = (int(part) for part in question_id.split(":"))
-    oracle = Category.OBSERVATIONAL if set(gold) == set(observer) else Category.INFERENTIAL
-    video = f"video_{scene:05}.mp4"
-    return CuratedQuestion(
-        problem_id=problem_id,
-        problem=f"Without the {COLORS[qid % 8]} cube, what will {'not ' if negated else ''}happen?",
-        options=tuple(mcq.option_line(i, f"The {COLORS[i]} cube and the metal sphere collide") for i in range(n_options)),
-        solution=mcq.solution(letters(gold)),
-        video=video,
-        path=video,
+    oracle: Category | None = None,
+    text: str | None = None,
+    options: Sequence[str] | None = None,
+    video: str | None = None,
+) -> Labelled:
+    """A question with its labels; that of the rule `oracle` follows from gold and observer where it is not given.
+
+    text, options, video: made up from the question's id where they are not given.
+    """
+    scene_index, qid = (int(part) for part in question_id.split(":"))
+    asked = Question(
         question_id=question_id,
-        scene_index=scene,
-        category=category or oracle,
-        observer=letters(observer),
+        text=text or f"Without the {COLORS[qid % 8]} cube, what will {'not ' if negated else ''}happen?",
+        options=tuple(options or (f"The {COLORS[i]} cube and the metal sphere collide" for i in range(n_options))),
+        clip=Clip(path=video or f"video_{scene_index:05}.mp4"),
         gold=letters(gold),
-        removed_object=0,
-        negated=negated,
-        any_option=any_option,
-        correct_option=correct_option,
-        oracle=oracle,
+        group=str(scene_index),
+        facets={POLARITY: "will not" if negated else "will"},
+        source="CLEVRER",
     )
+    if oracle is None:
+        oracle = Category.OBSERVATIONAL if set(gold) == set(observer) else Category.INFERENTIAL
+    kinds = {Rule.ANY_OPTION: any_option, Rule.CORRECT_OPTION: correct_option, Rule.ORACLE: oracle}
+    findings = {rule: Finding(kind, "a test says so") for rule, kind in kinds.items()}
+    return Labelled(asked, scene_index, qid, 0, negated, letters(observer), findings)
 
 
-def a_prediction(question: CuratedQuestion, chosen: str | None, status: Status | None = None) -> Prediction:
+def questions_of(asked: Iterable[Labelled]) -> list[Question]:
+    """The questions alone, in the same order."""
+    return [one.question for one in asked]
+
+
+def labels_of(asked: Iterable[Labelled], rule: Rule = Rule.ORACLE) -> Labels:
+    """The collision log's labels of the questions, with those of `rule` as the own ones."""
+    return label_sets(asked, rule)
+
+
+def a_prediction(asked: Labelled, chosen: str | None, status: Status | None = None) -> Prediction:
     """The prediction that `chosen` ("AC", "" for none, None for unreadable) gives."""
     read = None if chosen is None else letters(chosen)
     if status is None:
         status = Status.NO_ANSWER if read is None else Status.OK
-    reply = "I cannot tell." if read is None else mcq.solution(read)
+    reply = "I cannot tell." if read is None else answers.form_of(asked.question).solution(read)
     return Prediction(
-        question_id=question.question_id,
+        question_id=asked.question.question_id,
         reply="" if status is Status.DECODE_ERROR else reply,
         chosen=read,
-        gold=question.gold,
-        observer=question.observer,
+        gold=asked.question.gold,
+        observer=asked.observer,
         status=status,
         error="clip is missing" if status is Status.DECODE_ERROR else None,
     )
@@ -87,61 +111,58 @@ def a_scene(scene_index: int, n_objects: int = 5) -> Scene:
     return Scene(scene_index, f"video_{scene_index:05}.mp4", objects, collisions)
 
 
-def random_questions(
-    scenes: Sequence[int], *, per_scene: int = 3, seed: int = 0, rule: Rule = Rule.ORACLE
-) -> list[CuratedQuestion]:
+def random_questions(scenes: Sequence[int], *, per_scene: int = 3, seed: int = 0) -> list[Labelled]:
     """Questions of 2 to 4 options, about half of which the observer has right; gold is sometimes none."""
     rng = np.random.default_rng(seed)
     found = []
-    for scene in scenes:
+    for scene_index in scenes:
         for qid in range(per_scene):
             n_options = int(rng.integers(2, 5))
-            gold = "".join(letter for letter in mcq.LETTERS[:n_options] if rng.random() < 0.4)
-            flip = mcq.LETTERS[int(rng.integers(n_options))] if rng.random() < 0.5 else ""
+            gold = "".join(letter for letter in LETTERS[:n_options] if rng.random() < 0.4)
+            flip = LETTERS[int(rng.integers(n_options))] if rng.random() < 0.5 else ""
             kinds = [Category.OBSERVATIONAL if rng.random() < 0.7 else Category.INFERENTIAL for _ in range(2)]
-            question = a_question(
-                f"{scene}:{qid}",
-                n_options=n_options,
-                gold=gold,
-                observer="".join(set(gold) ^ set(flip)),
-                negated=bool(rng.random() < 0.3),
-                any_option=kinds[0],
-                correct_option=kinds[1],
-                problem_id=len(found) + 1,
+            found.append(
+                a_question(
+                    f"{scene_index}:{qid}",
+                    n_options=n_options,
+                    gold=gold,
+                    observer="".join(set(gold) ^ set(flip)),
+                    negated=bool(rng.random() < 0.3),
+                    any_option=kinds[0],
+                    correct_option=kinds[1],
+                )
             )
-            found.append(with_category(question, rule))
     return found
-
-
-def with_category(question: CuratedQuestion, rule: Rule) -> CuratedQuestion:
-    """The question as a folder curated under `rule` holds it."""
-
-    return msgspec.structs.replace(question, category=getattr(question, rule.column))
 
 
 def write_curated(
     folder: Path,
-    questions: dict[str, list[CuratedQuestion]] | None = None,
+    questions: Mapping[str, Sequence[Labelled]] | None = None,
     *,
     rule: Rule = Rule.ORACLE,
     videos_root: str | None = None,
+    scenes: Iterable[Scene] | None = None,
 ) -> Curated:
-    """A finished curated folder; `questions` by split, by default 8 scenes of train and 6 of dev."""
+    """A finished curated folder of CLEVRER; `questions` by split, by default 8 scenes of train and 6 of dev.
+
+    scenes: by default `a_scene` for each that is asked about.
+    """
     if questions is None:
-        questions = {
-            "train": random_questions(range(8), seed=1, rule=rule),
-            "dev": random_questions(range(100, 106), seed=2, rule=rule),
-        }
-    for split, rows in questions.items():
-        store.write_json(folder / f"{split}.json", rows)
-    scenes = sorted({question.scene_index for rows in questions.values() for question in rows})
-    store.write_jsonl(folder / SCENES, [a_scene(index) for index in scenes])
-    manifest = {
-        "rule": rule,
-        "seed": 42,
-        "videos_root": videos_root,
-        "splits": {split: len(rows) for split, rows in questions.items()},
-        "missing_videos": [],
-    }
-    store.write_json(folder / MANIFEST, manifest)
+        questions = {"train": random_questions(range(8), seed=1), "dev": random_questions(range(100, 106), seed=2)}
+    if scenes is None:
+        scenes = [a_scene(index) for index in sorted({one.scene_index for asked in questions.values() for one in asked})]
+    every = [one for asked in questions.values() for one in asked]
+    members = [Member(one.question, split, True) for split, asked in questions.items() for one in asked]
+    store.write_bytes(folder / question.FILE, curated.question_table(members))
+    store.write_bytes(folder / label.FOLDER / "log.parquet", curated.label_table(labels_of(every, rule).sets))
+    store.write_jsonl(folder / scene.FILE, scenes)
+    ids = frozenset(one.question.question_id for one in every)
+    table = label_table({split: list(asked) for split, asked in questions.items()}, ids, rule)
+    store.write_bytes(folder / clevrer.FILE, tables.to_bytes(table.iter_rows(named=True), clevrer.COLUMNS))
+    for split, asked in questions.items():
+        rows = [clevrer_row(one, rule) for one in asked]
+        numbered = [msgspec.structs.replace(row, problem_id=number) for number, row in enumerate(rows, start=1)]
+        store.write_json(folder / f"{split}.json", numbered)
+    splits = {split: len(asked) for split, asked in questions.items()}
+    store.write_json(folder / manifest.FILE, Manifest(rule=rule, seed=42, videos_root=videos_root, splits=splits))
     return open_curated(folder)

@@ -127,6 +127,13 @@ def entry(index: int, *questions: Json) -> Json:
     }
 
 
+# Three questions for a scene, worked out in tests/curate/datasets/clevrer/test_resolve.py.
+# Under (any-option, correct-option, oracle):
+STAYS = question(4, 2, [(0, 1), (0, 3)], "A")  # obs obs obs
+PREVENTED = question(5, 2, [(0, 1), (1, 3)], "", dialect=DIALECTS[1])  # obs inf inf, gold is none
+NEW = question(11, 2, [(1, 3), (3, 4)], "A", negated=True)  # inf inf inf, the observer says A,B
+
+
 def nested(index: int) -> str:
     start = index // 1000 * 1000
     return f"annotation_{start:05d}-{start + 1000:05d}/annotation_{index:05d}.json"

@@ -9,15 +9,18 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
-import polars as pl
+from curated_factory import labels_of, questions_of
 
-from videothinker import mcq
-from videothinker.curate import label
-from videothinker.curate.build import Curation, Unresolved
-from videothinker.curate.manifest import score_observer, warn_of_observer
-from videothinker.diagnose.metrics import summarize
-from videothinker.diagnose.runs import Run
-from videothinker.records import Collision, CuratedQuestion, Prediction, Rule, Scene, SceneObject, Status
+from videothinker import answers
+from videothinker.answers import LETTERS
+from videothinker.curate.build import Curation
+from videothinker.curate.datasets.clevrer.build import ClevrerCuration
+from videothinker.curate.datasets.clevrer.counts import score_observer, warn_of_observer
+from videothinker.curate.datasets.clevrer.labelled import POLARITY, Labelled, label_table
+from videothinker.curated import Member
+from videothinker.diagnose.runs import REFERENCE, Run, scored
+from videothinker.observers import log
+from videothinker.records import Clip, Collision, Prediction, Question, Rule, RunRecord, Scene, SceneObject, Status, Unresolved
 from videothinker.reports.words import object_name
 
 COLORS = ("gray", "brown", "green", "red", "blue", "purple", "yellow", "cyan")
@@ -32,8 +35,15 @@ def page_data(html: bytes) -> dict[str, Any]:
 
 
 class Made(NamedTuple):
-    scenes: dict[int, Scene]
-    questions: dict[str, list[CuratedQuestion]]
+    scenes: dict[str, Scene]
+    """By the `group` of their questions."""
+    questions: dict[str, list[Labelled]]
+    """By split."""
+
+    @property
+    def every(self) -> list[Labelled]:
+        """The questions of all splits."""
+        return [one for asked in self.questions.values() for one in asked]
 
 
 def a_scene(index: int, rng: Random) -> Scene:
@@ -46,72 +56,49 @@ def a_scene(index: int, rng: Random) -> Scene:
     return Scene(index, f"video_{index:05}.mp4", objects, hits)
 
 
-def a_question(scene: Scene, qid: int, rng: Random, rule: Rule) -> CuratedQuestion:
+def a_question(scene: Scene, qid: int, rng: Random) -> Labelled:
     """The log without the object: its own collisions are gone, some others go, too, and some come."""
     removed, negated = rng.randrange(5), rng.random() < 0.3
-    log = frozenset(hit.object_ids for hit in scene.collisions)
+    hits = frozenset(hit.object_ids for hit in scene.collisions)
     every = [(a, b) for a in range(5) for b in range(a + 1, 5)]
-    truth = {pair for pair in log if removed not in pair and rng.random() < 0.8}
+    truth = {pair for pair in hits if removed not in pair and rng.random() < 0.8}
     truth |= {pair for pair in every if removed not in pair and rng.random() < 0.1}
-    pairs = tuple(rng.sample([pair for pair in every if pair in log or rng.random() < 0.6] + every, rng.randint(2, 4)))
-    gold = tuple(letter for letter, pair in zip(mcq.LETTERS, pairs, strict=False) if (pair in truth) != negated)
-    case = label.Case(pairs, gold, removed, negated, log)
+    pairs = tuple(rng.sample([pair for pair in every if pair in hits or rng.random() < 0.6] + every, rng.randint(2, 4)))
+    gold = tuple(letter for letter, pair in zip(LETTERS, pairs, strict=False) if (pair in truth) != negated)
+    case = log.Case(pairs, gold, removed, negated, hits)
     names = [object_name(thing) for thing in scene.objects]
-    kinds = {each: judge(case) for each, judge in label.RULES.items()}
-    return CuratedQuestion(
-        problem_id=1,
-        problem=f"Without the {names[removed]}, what will {'not ' if negated else ''}happen?",
-        options=tuple(mcq.option_line(i, f"The {names[a]} and the {names[b]} collide") for i, (a, b) in enumerate(pairs)),
-        solution=mcq.solution(gold),
-        video=scene.video,
-        path=scene.video,
+    asked = Question(
         question_id=f"{scene.scene_index}:{qid}",
-        scene_index=scene.scene_index,
-        category=kinds[rule],
-        observer=label.observer(case),
+        text=f"Without the {names[removed]}, what will {'not ' if negated else ''}happen?",
+        options=tuple(f"The {names[a]} and the {names[b]} collide" for a, b in pairs),
+        clip=Clip(path=scene.video),
         gold=gold,
-        removed_object=removed,
-        negated=negated,
-        any_option=kinds[Rule.ANY_OPTION],
-        correct_option=kinds[Rule.CORRECT_OPTION],
-        oracle=kinds[Rule.ORACLE],
+        group=str(scene.scene_index),
+        facets={POLARITY: "will not" if negated else "will"},
+        source="CLEVRER",
     )
+    findings = {rule: decide(case) for rule, decide in log.RULES.items()}
+    return Labelled(asked, scene.scene_index, qid, removed, negated, log.answer(case), findings)
 
 
-def make(n_scenes: int = 60, per_scene: int = 3, seed: int = 0, rule: Rule = Rule.ORACLE) -> Made:
+def make(n_scenes: int = 60, per_scene: int = 3, seed: int = 0) -> Made:
     """Scenes 0 to `n_scenes` - 1; every fifth is in dev."""
     rng = Random(seed)
-    scenes = {index: a_scene(index, rng) for index in range(n_scenes)}
-    questions: dict[str, list[CuratedQuestion]] = {"train": [], "dev": []}
-    for index, scene in scenes.items():
-        questions["dev" if index % 5 == 4 else "train"] += [a_question(scene, qid, rng, rule) for qid in range(per_scene)]
+    scenes = {str(index): a_scene(index, rng) for index in range(n_scenes)}
+    questions: dict[str, list[Labelled]] = {"train": [], "dev": []}
+    for scene in scenes.values():
+        split = "dev" if scene.scene_index % 5 == 4 else "train"
+        questions[split] += [a_question(scene, qid, rng) for qid in range(per_scene)]
     return Made(scenes, questions)
 
 
 def make_curation(
     made: Made, rule: Rule = Rule.ORACLE, videos_root: Path | None = None, unresolved: Sequence[Unresolved] = ()
-) -> Curation:
-    rows = [
-        {
-            "question_id": one.question_id,
-            "scene_index": one.scene_index,
-            "qid": int(one.question_id.split(":")[1]),
-            "video": one.video,
-            "removed_object": one.removed_object,
-            "negated": one.negated,
-            "n_choices": len(one.options),
-            "n_correct": len(one.gold),
-            **{each.column: str(getattr(one, each.column)) for each in Rule},
-            "category": str(one.category),
-            "split": split,
-            "in_train_set": split == "train",
-            "gold": ",".join(one.gold),
-            "observer": ",".join(one.observer),
-        }
-        for split, questions in made.questions.items()
-        for one in questions
-    ]
-    warning = warn_of_observer(score_observer([one for questions in made.questions.values() for one in questions]), rule)
+) -> ClevrerCuration:
+    """The questions as a curation of CLEVRER under `rule`; all of "train" is in the training set."""
+    in_training_set = frozenset(one.question.question_id for one in made.questions.get("train", []))
+    members = [Member(one.question, split, split == "train") for split, asked in made.questions.items() for one in asked]
+    warning = warn_of_observer(score_observer(made.every), rule)
     manifest = {
         "rule": rule,
         "videos_root": None,
@@ -122,19 +109,21 @@ def make_curation(
         "inputs": {"questions_sha256": "0" * 64},
         "provenance": {"created": "2026-01-01T00:00:00+00:00", "versions": {"polars": "1.30.0"}},
     }
-    return Curation(pl.DataFrame(rows), made.questions, made.scenes, list(unresolved), manifest, videos_root)
+    curation = Curation(members, labels_of(made.every, rule), list(unresolved), manifest, videos_root)
+    removed_objects = {one.question.question_id: one.removed_object for one in made.every}
+    return ClevrerCuration(curation, label_table(made.questions, in_training_set, rule), made.scenes, removed_objects)
 
 
-def answer(question: CuratedQuestion, rng: Random, *, skill: float, shortcut: float) -> Prediction:
+def answer(question: Question, observer: tuple[str, ...], rng: Random, *, skill: float, shortcut: float) -> Prediction:
     """Right with probability `skill`, else the observer's answer with probability `shortcut`, else any set; 2 % unreadable."""
-    options = mcq.LETTERS[: len(question.options)]
-    chosen: tuple[str, ...] | None = tuple(letter for letter in options if rng.random() < 0.5)
+    chosen: tuple[str, ...] | None = tuple(letter for letter in LETTERS[: len(question.options)] if rng.random() < 0.5)
     draw = rng.random()
     if draw < skill:
         chosen = question.gold
     elif draw < skill + (1 - skill) * shortcut:
-        chosen = question.observer
-    status, reply = Status.OK, f"<think>I look at the objects, one by one.</think>{mcq.solution(chosen)}"
+        chosen = observer
+    said = answers.form_of(question).solution(chosen)
+    status, reply = Status.OK, f"<think>I look at the objects, one by one.</think>{said}"
     if rng.random() < 0.02:
         chosen, status, reply = None, Status.NO_ANSWER, "I am not sure what happens."
     elif rng.random() < 0.02:
@@ -144,25 +133,34 @@ def answer(question: CuratedQuestion, rng: Random, *, skill: float, shortcut: fl
         reply=reply,
         chosen=chosen,
         gold=question.gold,
-        observer=question.observer,
+        observer=observer,
         status=status,
     )
 
 
 def make_run(
-    name: str, questions: Sequence[CuratedQuestion], *, skill: float, shortcut: float, seed: int = 0, reference: bool = False
+    name: str,
+    asked: Sequence[Labelled],
+    *,
+    skill: float,
+    shortcut: float,
+    seed: int = 0,
+    rule: Rule = Rule.ORACLE,
+    reference: bool = False,
 ) -> Run:
+    """A checkpoint's answers to the questions, scored under `rule`."""
     rng = Random(f"{seed} {name}")
-    predictions = [answer(question, rng, skill=skill, shortcut=shortcut) for question in questions]
-    settings: dict[str, Any] = {
-        "name": name,
-        "model": f"models/{name}",
-        "settings": {"split": "dev", "prompt": "cot", "n_frames": 32, "temperature": 0.0, "seed": 42},
-        "fed": {"frames": 32, "height": 252, "width": 364, "video_tokens": 1872},
-        "provenance": {"created": "2026-01-01T00:00:00+00:00"},
-    }
-    metrics = summarize(questions, predictions, Rule.ORACLE)
-    return Run(name, settings, list(questions), predictions, metrics, None if reference else Path(name), reference)
+    predictions = [answer(one.question, one.observer, rng, skill=skill, shortcut=shortcut) for one in asked]
+    record = RunRecord(
+        name=name,
+        model=f"models/{name}",
+        kind=REFERENCE if reference else "checkpoint",
+        settings={"split": "dev", "prompt": "cot", "n_frames": 32, "temperature": 0.0, "seed": 42},
+        fed={"frames": 32, "height": 252, "width": 364, "video_tokens": 1872},
+        provenance={"created": "2026-01-01T00:00:00+00:00"},
+    )
+    folder = None if reference else Path(name)
+    return scored(name, record, questions_of(asked), predictions, labels_of(asked, rule), folder=folder)
 
 
 def write_clip(path: Path, n: int = 128) -> None:

@@ -11,11 +11,15 @@ from curated_factory import write_curated
 from report_factory import answer, make
 
 from videothinker import store
-from videothinker.diagnose import metrics, run
-from videothinker.records import CuratedQuestion, Prediction, Rule
-from videothinker.study.config import Study, load_study
+from videothinker.curate.datasets.clevrer.labelled import Labelled
+from videothinker.curated import Labels, open_curated
+from videothinker.diagnose import files, metrics
+from videothinker.records import Prediction, Question, RunRecord
+from videothinker.records.run import AskedData
+from videothinker.records.study import Record, State, Study
+from videothinker.study.config import load_study
 from videothinker.study.plan import Cell, Kind, cell_folder, make_plan
-from videothinker.study.records import Record, State, record_file
+from videothinker.study.records import record_file
 
 SKILL = {"base": 0.78, "bias": 0.42, "grpo": 0.70, "cdpo": 0.73, "repel-start": 0.67, "attract": 0.66, "repulsion-03": 0.71}
 """Of a made-up arm; 0.72 for any other."""
@@ -110,7 +114,7 @@ def make_study(folder: Path, text: str = FILE) -> tuple[Study, tuple[Cell, ...]]
     return study, make_plan(study, file.parent)
 
 
-def finish(cell: Cell, folder: Path, questions: list[CuratedQuestion] | None = None, **record: Any) -> None:
+def finish(cell: Cell, folder: Path, questions: list[Labelled] | None = None, **record: Any) -> None:
     """Write what the cell's command would have, and its record."""
     out = cell_folder(folder, cell.name)
     if cell.kind is Kind.PREPARE:
@@ -142,27 +146,37 @@ def _train(cell: Cell, out: Path) -> None:
 
 
 def _ask(cell: Cell, out: Path, folder: Path) -> None:
-    questions = store.read_json(cell_folder(folder, "curated") / "dev.json", list[CuratedQuestion])
+    curated = open_curated(cell_folder(folder, "curated"))
+    questions, labels = curated.questions("dev"), curated.labels
     name = cell.name.partition(".")[2]
     rng = Random(cell.name)
     skill = SKILL.get(cell.arm or "", 0.72) + rng.gauss(0, 0.01) - 0.15 * (cell.ask == "sampled")
-    write_answers(out / name, name, questions, [answer(q, _mind(q, name), skill=skill, shortcut=0.6) for q in questions])
+    predictions = [
+        answer(one, labels.observer(one.question_id) or (), _mind(one, name), skill=skill, shortcut=0.6) for one in questions
+    ]
+    write_answers(out / name, name, questions, labels, predictions)
 
 
-def _mind(question: CuratedQuestion, name: str) -> Random:
+def _mind(question: Question, name: str) -> Random:
     """The luck of all checkpoints on a question is much the same, so that differences between them are paired."""
     return Random(question.question_id if zlib.crc32(question.question_id.encode()) % 10 else f"{name} {question.question_id}")
 
 
 def write_answers(
-    folder: Path, name: str, questions: list[CuratedQuestion], predictions: list[Prediction], split: str = "dev"
+    folder: Path, name: str, questions: list[Question], labels: Labels, predictions: list[Prediction], split: str = "dev"
 ) -> None:
     """A finished run of `vt diagnose`, with the report beside it."""
-    store.write_jsonl(folder / run.PREDICTIONS, predictions)
-    store.write_json(folder / run.METRICS, metrics.summarize(questions, predictions, Rule.ORACLE))
-    data = {"hash": run.data_hash(questions), "split": split, "n_questions": len(questions)}
-    record = {"name": name, "model": name, "kind": "checkpoint", "data": data, "settings": {"split": split}}
-    store.write_json(folder / run.RUN, {**record, "partial": None, "provenance": {"data": str(folder)}})
+    store.write_jsonl(folder / files.PREDICTIONS, predictions)
+    store.write_json(folder / files.METRICS, metrics.summarize(questions, predictions, labels))
+    record = RunRecord(
+        name=name,
+        model=name,
+        kind="checkpoint",
+        settings={"split": split},
+        data=AskedData(hash=files.data_hash(questions, labels), split=split, n_questions=len(questions)),
+        provenance={"data": str(folder)},
+    )
+    store.write_json(folder / files.RUN, record)
     store.write_text(folder.parent / "report.html", "<html>")
 
 

@@ -29,7 +29,7 @@ import numpy as np
 from videothinker import store
 from videothinker.errors import VtError
 from videothinker.frames import Backend, Clip, ClipError, Frames, clip_indices, probe, read_clip, resolve
-from videothinker.records import Progress, no_progress
+from videothinker.progress import Progress, no_progress
 
 R = TypeVar("R")
 

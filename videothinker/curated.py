@@ -1,48 +1,105 @@
-"""Read a folder that `vt curate clevrer` wrote: manifest, questions by split, scenes.
+"""Open a question set that `vt curate` wrote: manifest, questions by split, labels beside them, and CLEVRER's scenes.
 
-Evaluation, training and reports all read curated data through this module, and it needs neither polars nor torch: on a GPU
-machine a curated folder is plain JSON.
+Evaluation, training and reports all read curated data through this module; it needs neither polars nor torch. `question_table`
+and `label_table` are how `curate` writes what is read here.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
-from videothinker import store
+from videothinker import answers, store, tables
 from videothinker.errors import VtError
-from videothinker.records import CuratedQuestion, Rule, Scene
+from videothinker.records import (
+    Category,
+    Clip,
+    Form,
+    Label,
+    LabelSet,
+    Manifest,
+    Question,
+    Scene,
+    clevrer,
+    label,
+    manifest,
+    question,
+    scene,
+)
 
-MANIFEST = "manifest.json"
-SCENES = "scenes.jsonl"
-LABELS = "labels.parquet"
-UNRESOLVED = "unresolved.jsonl"
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of manifest.json that other rooms rely on; further fields are kept in the file for people and reports."""
-
-    rule: Rule
-    """The rule that `category` follows."""
-    seed: int
-    videos_root: str | None
-    """Folder that the questions' `video` paths are relative to, relative to the curated folder; None: curated without clips."""
-    splits: dict[str, int]
-    """Number of labelled questions by split, those left out of the training set included."""
-    missing_videos: list[str] = []
-    """Clips that were not there at curation, as the questions' `video`."""
+TRAIN = "train"
+"""The split that trainings draw from, and the blind prior counts answers in."""
 
 
-class Curated(NamedTuple):
-    """An opened curated folder."""
+class Member(NamedTuple):
+    """A question and its place in the set."""
 
-    folder: Path
-    manifest: Manifest
-    videos_root: Path | None
-    """Absolute folder of the clips: `--videos` if given, else the manifest's; None when there are none."""
+    question: Question
+    split: str
+    in_train_set: bool
+    """False for a question of the split "train" that a smaller training set left out."""
 
-    def questions(self, split: str) -> list[CuratedQuestion]:
-        """The questions of one split's file (for "train": those in the training set), in file order.
+
+class Labels:
+    """All label sets of a question set, in the order of their files."""
+
+    def __init__(self, sets: Iterable[LabelSet], own: LabelSet | None) -> None:
+        """own: the set whose categories and observer results are about; one of `sets`, or None where there is none."""
+        self.own = own
+        self.sets = list(sets)
+
+    def under(self, name: str | None) -> "Labels":
+        """The same labels with the set of that name as the own one; None: as it is.
+
+        Raises:
+            VtError: there is no such set; names those there are.
+        """
+        if name is None or (self.own is not None and name == self.own.name):
+            return self
+        chosen = next((one for one in self.sets if one.name == name), None)
+        if chosen is None:
+            known = ", ".join(one.name for one in self.sets) or "none"
+            raise VtError(f"there are no labels '{name}' for these questions; there are {known}")
+        return Labels(self.sets, chosen)
+
+    @property
+    def rule(self) -> str | None:
+        """Name of the own set."""
+        return None if self.own is None else self.own.name
+
+    def category(self, question_id: str) -> Category | None:
+        """The question's category in the own set; None where it has none."""
+        found = None if self.own is None else self.own.by_question.get(question_id)
+        return None if found is None else found.category
+
+    def observer(self, question_id: str) -> tuple[str, ...] | None:
+        """What the own set's observer answers; None where it has no answer."""
+        found = None if self.own is None else self.own.by_question.get(question_id)
+        return None if found is None else found.answer
+
+
+NO_LABELS = Labels((), None)
+
+
+class Curated:
+    """An opened question set."""
+
+    def __init__(self, folder: Path, manifest: Manifest, videos_root: Path | None) -> None:
+        """videos_root: absolute folder of the clips; None when there are none."""
+        self.folder = folder
+        self.manifest = manifest
+        self.videos_root = videos_root
+
+    @cached_property
+    def members(self) -> list[Member]:
+        """Every question of the set, in file order, those left out of the training set included."""
+        path = self.folder / question.FILE
+        return [_member(path, row) for row in tables.read(path, question.COLUMNS, more=True)]
+
+    def questions(self, split: str) -> list[Question]:
+        """The questions of one split (for "train": those in the training set), in file order.
 
         Raises:
             VtError: no such split; names those that exist.
@@ -50,11 +107,7 @@ class Curated(NamedTuple):
         if split not in self.manifest.splits:
             known = ", ".join(self.manifest.splits) or "none"
             raise VtError(f"{self.folder}: has no split '{split}'; its splits are {known}")
-        return store.read_json(self.split_file(split), list[CuratedQuestion])
-
-    def split_file(self, split: str) -> Path:
-        """The file that holds a split's questions."""
-        return self.folder / f"{split}.json"
+        return [one.question for one in self.members if one.split == split and (one.in_train_set or split != TRAIN)]
 
     def default_split(self) -> str:
         """The split that is diagnosed when none is named: "dev", else the only one.
@@ -69,41 +122,193 @@ class Curated(NamedTuple):
             return splits[0]
         raise VtError(f"{self.folder}: has the splits {', '.join(splits)} and no 'dev'; choose one with --split")
 
-    def scenes(self) -> dict[int, Scene]:
-        """Objects and collision log of every scene with a label, by scene index."""
-        return {scene.scene_index: scene for scene in store.read_jsonl(self.folder / SCENES, Scene)}
+    @cached_property
+    def labels(self) -> Labels:
+        """Every label set in the folder's labels/; its own is the collision log's under the manifest's rule."""
+        paths = sorted((self.folder / label.FOLDER).glob("*.parquet"))
+        sets = [one for path in paths for one in read_label_sets(path)]
+        names = [one.name for one in sets]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise VtError(f"{self.folder / label.FOLDER}: two files have labels '{twice}'; remove one of them")
+        rule = self.manifest.rule
+        own = next((one for one in sets if one.observer == label.LOG and one.rule == rule), None)
+        if rule is not None and own is None and self.members:
+            raise VtError(
+                f"{self.folder / label.FOLDER}: lacks the labels of the rule {rule} that {manifest.FILE} names; curate again"
+            )
+        return Labels(sets, own)
 
-    def clip(self, question: CuratedQuestion) -> Path | None:
-        """Where the question's clip should be; None when the folder was curated without clips."""
-        return None if self.videos_root is None else self.videos_root / question.video
+    @cached_property
+    def scenes(self) -> dict[str, Scene]:
+        """CLEVRER: objects and collision log of every scene with a label, by the `group` of its questions; else empty."""
+        path = self.folder / scene.FILE
+        return {str(one.scene_index): one for one in store.read_jsonl(path, Scene)} if path.is_file() else {}
 
+    @cached_property
+    def removed_objects(self) -> dict[str, int]:
+        """CLEVRER: object_id of what each counterfactual question takes away, by question_id; else empty."""
+        path = self.folder / clevrer.FILE
+        rows = tables.read(path, clevrer.COLUMNS) if path.is_file() else []
+        return {row["question_id"]: row["removed_object"] for row in rows}
 
-def counterfactual_name(video: str, removed_object: int) -> str:
-    """Name of the clip without one object, beside the factual one: video_00003.mp4, 2 -> video_00003.without_2.mp4."""
-    stem, dot, suffix = video.rpartition(".")
-    return f"{stem}.without_{removed_object}{dot}{suffix}"
+    def clip(self, question: Question) -> Path | None:
+        """Where the question's clip should be; None when the folder was curated without clips.
+
+        Raises:
+            VtError: the question is about a part of a clip, or about a folder of frames, which nothing here reads yet: all of
+                the clip would be another question.
+        """
+        part = question.clip
+        if part.start is not None or part.end is not None or part.fps is not None:
+            raise VtError(
+                f"{self.folder}: question {question.question_id} is about a part of {part.path}, or about a folder of frames;"
+                " this version reads whole clips only, and nothing else is shown in their place"
+            )
+        return None if self.videos_root is None else self.videos_root / question.clip.path
 
 
 def open_curated(folder: Path, videos: Path | None = None) -> Curated:
     """Open a curated folder; `videos` overrides where its clips are.
 
     Raises:
-        VtError: not a finished curated folder, or `videos` is not a folder.
+        VtError: not a finished curated folder, one that an earlier version wrote, or `videos` is not a folder.
     """
-    if not (folder / MANIFEST).is_file():
-        raise VtError(f"{folder}: has no {MANIFEST}, so it is not a finished curated folder; make one with `vt curate clevrer`")
-    manifest = store.read_json(folder / MANIFEST, Manifest)
+    if not (folder / manifest.FILE).is_file():
+        raise VtError(f"{folder}: has no {manifest.FILE}, so it is not a finished curated folder; make one with `vt curate`")
+    if not (folder / question.FILE).is_file():
+        made_by = raw_manifest(folder).get("provenance", {}).get("command", "vt curate clevrer ...")
+        raise VtError(
+            f"{folder}: has no {question.FILE}: an earlier version of vt curated it; make it again in the same place with"
+            f" `{made_by}` (runs that asked it stay valid)"
+        )
+    found = store.read_json(folder / manifest.FILE, Manifest)
     if videos is not None and not videos.is_dir():
         raise VtError(f"--videos {videos}: is not a folder")
     if videos is not None:
         root: Path | None = videos.resolve()
-    elif manifest.videos_root is not None:
-        root = (folder / manifest.videos_root).resolve()
+    elif found.videos_root is not None:
+        root = (folder / found.videos_root).resolve()
     else:
         root = None
-    return Curated(folder, manifest, root)
+    return Curated(folder, found, root)
 
 
 def raw_manifest(folder: Path) -> dict[str, Any]:
     """All of manifest.json, for reports."""
-    return store.read_json(folder / MANIFEST, dict[str, Any])
+    return store.read_json(folder / manifest.FILE, dict[str, Any])
+
+
+# ---- questions and labels as tables ------------------------------------------------------------------------------------
+
+
+def question_table(members: Sequence[Member]) -> bytes:
+    """questions.parquet of these questions, in their order; each facet that some question has is a column."""
+    facets = list(dict.fromkeys(name for one in members for name in one.question.facets))
+    if clash := next((name for name in facets if name in question.COLUMNS), None):
+        raise ValueError(f"a facet is named '{clash}', which is a column of {question.FILE}")
+    rows = [
+        {
+            "question_id": asked.question_id,
+            "group": asked.group,
+            "form": asked.form.value,
+            "text": asked.text,
+            "options": list(asked.options),
+            "n_options": len(asked.options),
+            "gold": tables.joined(asked.gold),
+            "split": split,
+            "in_train_set": in_train_set,
+            "video": asked.clip.path,
+            "start": asked.clip.start,
+            "end": asked.clip.end,
+            "fps": asked.clip.fps,
+            "source": asked.source,
+            **asked.facets,
+        }
+        for asked, split, in_train_set in members
+    ]
+    return tables.to_bytes(rows, question.COLUMNS | dict.fromkeys(facets, "string"))
+
+
+def _member(path: Path, row: tables.Row) -> Member:
+    """A row of questions.parquet, checked to be one."""
+    if (fault := _fault(row)) is not None:
+        raise VtError(f"{path}: question {row['question_id']}: {fault}")
+    asked = Question(
+        question_id=row["question_id"],
+        text=row["text"],
+        options=tuple(row["options"]),
+        clip=Clip(path=row["video"], start=row["start"], end=row["end"], fps=row["fps"]),
+        gold=tables.parted(row["gold"]) or (),
+        form=Form(row["form"]),
+        group=row["group"],
+        facets={key: str(value) for key, value in row.items() if key not in question.COLUMNS and value is not None},
+        source=row["source"],
+    )
+    return Member(asked, row["split"], row["in_train_set"])
+
+
+def _fault(row: tables.Row) -> str | None:
+    """Why a row of questions.parquet is no question that can be asked and graded; None if it is one."""
+    lacking = next((key for key in question.COLUMNS if row[key] is None and key not in ("start", "end", "fps")), None)
+    if lacking is not None:
+        return f"has no {lacking}"
+    form, n_options, gold = row["form"], len(row["options"]), tables.parted(row["gold"]) or ()
+    if form not in list(Form):
+        return f"form is {form!r}, expected one of {', '.join(Form)}"
+    if n_options != row["n_options"]:
+        return f"has {n_options} options, but its n_options is {row['n_options']}"
+    if n_options > len(answers.LETTERS):
+        return f"has {n_options} options, more than there are letters"
+    if not set(gold) <= set(answers.LETTERS[:n_options]):
+        return f"gold is {','.join(gold)}, which its {n_options} options do not have"
+    if form != Form.LETTERS and len(gold) != 1:
+        return f"gold is {','.join(gold) or 'none'}, expected one letter for the form {form}"
+    return None
+
+
+def label_table(sets: Iterable[LabelSet]) -> bytes:
+    """A file for labels/ with all labels of these sets, set after set."""
+    rows = [
+        msgspec.structs.asdict(one) | {"category": one.category.value, "answer": tables.joined(one.answer)}
+        for each in sets
+        for one in each.by_question.values()
+    ]
+    return tables.to_bytes(rows, label.COLUMNS)
+
+
+def read_label_sets(path: Path) -> list[LabelSet]:
+    """The label sets in a label file, in the order in which they first appear.
+
+    Raises:
+        VtError: the file is missing, damaged, is no label file, or labels a question twice in one set.
+    """
+    found: dict[tuple[str, str], dict[str, Label]] = {}
+    for one in _labels(path):
+        members = found.setdefault((one.observer, one.rule), {})
+        if one.question_id in members:
+            raise VtError(f"{path}: labels question {one.question_id} twice for {one.observer}, {one.rule}")
+        members[one.question_id] = one
+    return [LabelSet(observer, rule, members) for (observer, rule), members in found.items()]
+
+
+def _labels(path: Path) -> Iterator[Label]:
+    for row in tables.read(path, label.COLUMNS, more=True):
+        category = next((kind for kind in Category if kind == row["category"]), None)
+        if category is None:
+            raise VtError(
+                f"{path}: question {row['question_id']}: category is {row['category']!r}, expected one of {', '.join(Category)}"
+            )
+        yield Label(
+            question_id=row["question_id"],
+            observer=row["observer"],
+            rule=row["rule"],
+            category=category,
+            reason=row["reason"],
+            answer=tables.parted(row["answer"]),
+        )
+
+
+def counterfactual_name(video: str, removed_object: int) -> str:
+    """Name of the clip without one object, beside the factual one: video_00003.mp4, 2 -> video_00003.without_2.mp4."""
+    stem, dot, suffix = video.rpartition(".")
+    return f"{stem}.without_{removed_object}{dot}{suffix}"

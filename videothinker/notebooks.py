@@ -29,7 +29,7 @@ def load_labels(folder: str | PathLike[str], backend: Literal["polars", "pandas"
     Raises:
         VtError: not a finished curated folder, or another backend than "polars" and "pandas".
     """
-    from videothinker.curate.build import read_labels
+    from videothinker.curate.datasets.clevrer.labelled import read_labels
     from videothinker.curated import open_curated
 
     return _in_backend(read_labels(open_curated(Path(folder)).folder), backend)
@@ -49,12 +49,13 @@ def load_predictions(
     *,
     data: str | PathLike[str] | None = None,
 ) -> "pl.DataFrame | pd.DataFrame":
-    """One row a model and question of a folder that `vt diagnose` wrote, the models one after the other.
+    """One row a model and question of a folder that `vt diagnose` wrote, model after model.
 
-    Columns: `model`, `question_id`, `scene_index`, the categories `category`, `any_option`, `correct_option` and `oracle`,
-    `n_options`, `gold`, `observer`, `chosen` (letters joined by ","; "" is an explicit "none", null unreadable), `status`,
-    `exact` (is the whole answer right?), `soft` (soft accuracy, 0 to 1) and `reply`. Questions whose clip could not be read
-    (status decode_error) have null for `exact` and `soft`: they count nowhere.
+    Columns: `model`, `question_id`, `group` (what intervals cluster by), of CLEVRER `scene_index` and the categories
+    `category`, `any_option`, `correct_option` and `oracle`, then `n_options`, `gold`, `observer`, `chosen` (letters joined by
+    ","; "" is an explicit "none", null unreadable), `status`, `exact` (is the whole answer right?), `soft` (soft accuracy, 0
+    to 1) and `reply`. Questions whose clip could not be read (status decode_error) have null for `exact` and `soft`: they
+    count nowhere.
 
     run: the folder given to `vt diagnose --out`, or one model's folder in it.
     data: the curated folder; None: where it was when the model was asked.
@@ -64,27 +65,37 @@ def load_predictions(
     """
     import polars as pl
 
+    from videothinker import tables
+    from videothinker.answers import form_of, is_exact
     from videothinker.diagnose.runs import find_curated, load_runs
-    from videothinker.mcq import is_exact, soft_score
     from videothinker.records import Rule, Status
 
-    runs = load_runs([Path(run)], find_curated([Path(run)], None if data is None else Path(data)))
+    curated = find_curated([Path(run)], None if data is None else Path(data))
+    runs = load_runs([Path(run)], curated)
+    is_clevrer = curated.labels.own is not None
+    sets = {each.rule: each for each in curated.labels.sets}
+
+    def category(rule: Rule, question_id: str) -> str | None:
+        label = sets[rule].by_question.get(question_id) if rule in sets else None
+        return None if label is None else label.category.value
+
     rows = [
         {
             "model": each.name,
             "question_id": question.question_id,
-            "scene_index": question.scene_index,
-            "category": question.category.value,
-            **{rule.column: getattr(question, rule.column).value for rule in Rule},
+            "group": question.group,
+            "scene_index": int(question.group) if is_clevrer else None,
+            "category": curated.labels.category(question.question_id),
+            **{rule.column: category(rule, question.question_id) for rule in Rule},
             "n_options": len(question.options),
             "gold": ",".join(question.gold),
-            "observer": ",".join(question.observer),
-            "chosen": None if prediction.chosen is None else ",".join(prediction.chosen),
+            "observer": tables.joined(curated.labels.observer(question.question_id)),
+            "chosen": tables.joined(prediction.chosen),
             "status": prediction.status.value,
             "exact": is_exact(prediction.chosen, question.gold)
             if (asked := prediction.status != Status.DECODE_ERROR)
             else None,
-            "soft": soft_score(prediction.chosen, question.gold) if asked else None,
+            "soft": form_of(question).soft(prediction.chosen, question.gold) if asked else None,
             "reply": prediction.reply,
         }
         for each in runs
@@ -93,6 +104,7 @@ def load_predictions(
     schema = {
         "model": pl.String,
         "question_id": pl.String,
+        "group": pl.String,
         "scene_index": pl.Int64,
         "category": pl.String,
         **{rule.column: pl.String for rule in Rule},

@@ -2,8 +2,8 @@
 
 A file appears under its name complete or not at all (written beside it, flushed to disk, renamed). A folder of results has one
 file that is written last and names the settings: while it is missing the folder is unfinished, and a folder that holds another
-run's settings is refused. JSON Lines files that grow item by item go through `JsonlAppender` and `read_jsonl`, which treats a
-torn last line as not yet written.
+run's settings is refused (`claim`). JSON Lines files that grow item by item go through `JsonlAppender` and `read_jsonl`, which
+treats a torn last line as not yet written.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -156,6 +156,55 @@ def read_json(path: Path, kind: type[T]) -> T:
         raise VtError(f"{path}: cannot be read ({error.strerror})") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise VtError(f"{path}: not as expected: {error}") from error
+
+
+def claim(
+    folder: Path,
+    marker: str,
+    identity: Mapping[str, Any],
+    *,
+    what: str,
+    advice: str,
+    may_hold: Callable[[str], bool] = lambda _: False,
+    replace: bool = False,
+) -> dict[str, Any] | None:
+    """Whose is this folder? What `marker` says if it is this very run's; None if nobody's yet, so that it may be taken.
+
+    marker: name of the JSON file in it that says whose it is. identity: what that file has to say, compared key by key and
+    through nested objects; keys that it has beyond these may differ. what, advice: words for messages: "a run", "choose
+    another --out". may_hold: names that may lie in the folder without a marker, left by a run that was killed early. replace:
+    another run of the same kind may be there too, for it is about to be replaced.
+
+    Raises:
+        VtError: it is a file, it holds other files, or another run; says which of its settings differ.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise VtError(f"{folder}: is a file, expected a folder")
+    if not (folder / marker).is_file():
+        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        strange = next((name for name in names if not name.startswith(".") and not may_hold(name)), None)
+        if strange is not None:
+            raise VtError(f"{folder}: is not empty and holds no {marker} (it has {strange}); {advice}")
+        return None
+    held = read_json(folder / marker, dict[str, Any])
+    if missing := next((key for key in identity if key not in held), None):
+        raise VtError(f"{folder}: its {marker} is not of {what} (it does not say '{missing}'); {advice}")
+    differing = [f"{name} was {old}, is {new}" for name, old, new in differences(held, msgspec.to_builtins(identity))]
+    if differing and not replace:
+        raise VtError(f"{folder}: holds {what} with other settings or data: {'; '.join(differing)}; {advice}")
+    return held
+
+
+def differences(before: Any, after: Any, name: str = "") -> list[tuple[str, str, str]]:
+    """(dotted name, value before, value after) wherever `before` differs in what `after` has; long values are cut."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return [row for key in after for row in differences(before.get(key), after[key], f"{name}.{key}" if name else key)]
+    return [] if before == after else [(name, _short(before), _short(after))]
+
+
+def _short(value: Any) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 40 else f"{text[:16]}..."
 
 
 def sha256_file(path: Path) -> str:

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from curated_factory import write_curated
+from curated_factory import a_question, write_curated
 from typer.testing import CliRunner, Result
 
-from videothinker import store
+from videothinker import answers, store
 from videothinker.cli import app
 from videothinker.curated import Curated
-from videothinker.diagnose.metrics import Metrics
 from videothinker.errors import VtError
-from videothinker.records import Rule
+from videothinker.records import Metrics, Rule
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +84,7 @@ def test_report_scores_again_under_another_rule_and_leaves_the_run_alone(curated
     assert "by the rule any-option, watching answers only" in " ".join(result.stderr.split())
     found = store.read_json(tmp_path / "again" / "observer" / "metrics.json", Metrics)
     old = store.read_json(tmp_path / "runs" / "observer" / "metrics.json", Metrics)
-    assert found.rule is Rule.ANY_OPTION
+    assert found.rule == Rule.ANY_OPTION
     assert found.observational == old.by_rule[Rule.ANY_OPTION].observational
     assert (tmp_path / "again" / "report.html").is_file()
     assert {path: path.read_bytes() for path in before} == before
@@ -105,9 +104,8 @@ def test_report_reads_replies_anew_when_told_to(curated: Curated, tmp_path: Path
 
 def test_report_takes_result_files_of_other_evaluators(curated: Curated, tmp_path: Path) -> None:
     results = tmp_path / "output.json"
-    results.write_text(
-        json.dumps({"results": [{"question_id": q.question_id, "output": q.solution} for q in curated.questions("dev")]})
-    )
+    rows = [{"question_id": q.question_id, "output": answers.solution(q)} for q in curated.questions("dev")]
+    results.write_text(json.dumps({"results": rows}))
     result = vt("report", "--import", f"official={results}", "--data", curated.folder, "--out", tmp_path / "report")
     assert result.exit_code == 0
     assert store.read_json(tmp_path / "report" / "official" / "metrics.json", Metrics).all.per_question.value == 1.0
@@ -115,8 +113,6 @@ def test_report_takes_result_files_of_other_evaluators(curated: Curated, tmp_pat
 
 
 def test_a_dash_stands_for_what_is_not_there(tmp_path: Path) -> None:
-    from curated_factory import a_question
-
     curated = write_curated(tmp_path / "curated", {"dev": [a_question("0:0"), a_question("1:0")]})
     result = vt("diagnose", "--data", curated.folder, "--model", "solver:none", "--out", tmp_path / "runs")
     line = next(line for line in result.stdout.splitlines() if line.strip().startswith("none"))

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from videothinker import mcq
+from videothinker import answers
 from videothinker.curated import Curated
 from videothinker.diagnose.answerer import Answer
 from videothinker.diagnose.endpoint import open_endpoint
@@ -116,9 +116,7 @@ def test_the_whole_clip_and_the_prompt_go_out(server: Fake, colours: Curated) ->
     assert {key: answer.reply for key, answer in found.items()} == {
         f"{scene}:{qid}": f"<answer>{'AB'[qid]}</answer>" for scene in range(3) for qid in range(2)
     }
-    assert sorted(server.texts()) == sorted(
-        mcq.render_prompt(q.problem, q.options, mcq.Prompt.COT) for q in colours.questions("dev")
-    )
+    assert sorted(server.texts()) == sorted(answers.render(q, answers.Style.COT) for q in colours.questions("dev"))
     body = server.bodies[0]
     assert {key: body[key] for key in ("model", "temperature", "seed", "max_tokens")} == {
         "model": "served",
@@ -237,7 +235,7 @@ def test_mistakes_are_found_before_anything_is_sent(server: Fake, colours: Curat
         with pytest.raises(VtError, match=expected):
             open_endpoint(url, "served", curated=colours, settings=settings(**changes))
     with pytest.raises(VtError, match="--videos"):
-        open_endpoint(server.url, "served", curated=colours._replace(videos_root=None), settings=settings())
+        open_endpoint(server.url, "served", curated=Curated(colours.folder, colours.manifest, None), settings=settings())
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +276,7 @@ def test_transformers_serve_answers_as_the_checkpoint_does(transformers_serve: s
         path = colours.clip(question)
         assert path is not None
         images = [Image.fromarray(frame) for frame in read_clip(path, n_frames=3).frames]
-        prompt = mcq.render_prompt(question.problem, question.options, mcq.Prompt.COT)
+        prompt = answers.render(question, answers.Style.COT)
         content = [*({"type": "image"} for _ in images), {"type": "text", "text": prompt}]
         text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False)
         inputs = processor(text=[text], images=images, return_tensors="pt")

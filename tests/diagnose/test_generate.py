@@ -28,7 +28,7 @@ from transformers import (
     Qwen3VLVideoProcessor,
 )
 
-from videothinker import mcq
+from videothinker.answers import Style, render, solution
 from videothinker.clips import ClipCache
 from videothinker.curated import Curated
 from videothinker.decode import Decoder
@@ -59,7 +59,7 @@ def replies(ref: Path, curated: Curated, **changes: Any) -> dict[str, str | None
 
 
 def right_replies(curated: Curated) -> dict[str, str]:
-    return {question.question_id: THOUGHT + question.solution for question in curated.questions("dev")}
+    return {question.question_id: THOUGHT + solution(question) for question in curated.questions("dev")}
 
 
 @pytest.mark.parametrize("engine", ["transformers", "graphs"])
@@ -157,7 +157,7 @@ def test_the_replies_are_the_plain_loops(taught: Path, colours: Curated, engine:
         assert path is not None
         clip = read_clip(path, n_frames=10)
         inputs = processor(
-            text=[tiny.chat(processor, mcq.render_prompt(question.problem, question.options, mcq.Prompt.DIRECT))],
+            text=[tiny.chat(processor, render(question, Style.DIRECT))],
             videos=[clip.frames],
             video_metadata=[clip.metadata()],
             do_sample_frames=False,
@@ -165,7 +165,7 @@ def test_the_replies_are_the_plain_loops(taught: Path, colours: Curated, engine:
         )
         ids = model.generate(**inputs, do_sample=False, max_new_tokens=40)
         expected[question.question_id] = processor.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-    assert replies(taught, colours, n_frames=10, prompt=mcq.Prompt.DIRECT, engine=engine) == expected
+    assert replies(taught, colours, n_frames=10, prompt=Style.DIRECT, engine=engine) == expected
 
 
 def test_sampling_depends_on_seed_and_question_and_not_on_batch_or_engine(taught: Path, colours: Curated) -> None:
@@ -526,7 +526,7 @@ def test_a_ref_that_is_no_checkpoint_is_one_clear_line(tmp_path: Path, colours: 
 
 def test_data_without_clips_is_refused_before_anything_is_loaded(colours: Curated) -> None:
     with pytest.raises(VtError, match="--videos"):
-        open_checkpoint("nowhere", curated=colours._replace(videos_root=None), settings=settings())
+        open_checkpoint("nowhere", curated=Curated(colours.folder, colours.manifest, None), settings=settings())
 
 
 def test_a_misspelt_folder_is_not_looked_up_on_the_hub(colours: Curated) -> None:
@@ -551,11 +551,11 @@ def test_many_questions_of_a_scene_share_its_clip(taught: Path, colours: Curated
     by_scene: list[Iterator[Any]] = []
     names = list(COLOURS)
     for scene, name in enumerate(names):
-        by_scene.append(iter([colour_question(scene, qid, name, negated=bool(qid % 2)) for qid in range(4)]))
+        by_scene.append(iter([colour_question(scene, qid, name, negated=bool(qid % 2)).question for qid in range(4)]))
     mixed = [next(questions) for _ in range(4) for questions in by_scene]
     checkpoint = open_checkpoint(str(taught), curated=colours, settings=settings(batch_size=5))
     found = {answer.question_id: answer.reply for answer in checkpoint.answer(mixed)}
-    assert found == {question.question_id: THOUGHT + question.solution for question in mixed}
+    assert found == {question.question_id: THOUGHT + solution(question) for question in mixed}
 
 
 def test_the_seed_of_a_question_is_documented() -> None:

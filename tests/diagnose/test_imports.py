@@ -4,15 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from curated_factory import random_questions, write_curated
 
-from videothinker import mcq
+from videothinker import answers, store
 from videothinker.curated import Curated
 from videothinker.diagnose.imports import import_results
 from videothinker.errors import VtError
 from videothinker.records import Rule, Status
+from videothinker.records.run import Partial
 
 
 @pytest.fixture
@@ -24,13 +24,13 @@ def eval_bench_rows(curated: Curated) -> list[dict[str, Any]]:
     """As the official evaluators write them: the record, with their fields added. It calls "A, C" wrong; we do not."""
     return [
         {
-            **msgspec.to_builtins(question),
-            "output": f"<think>Hm.</think><answer>{', '.join(question.gold) or 'none'}</answer>",
-            "prediction": ", ".join(question.gold),
+            **row,
+            "output": f"<think>Hm.</think><answer>{', '.join(row['gold']) or 'none'}</answer>",
+            "prediction": ", ".join(row["gold"]),
             "reward": 0.0,
             "correct": False,
         }
-        for question in curated.questions("dev")
+        for row in store.read_json(curated.folder / "dev.json", list[dict[str, Any]])
     ]
 
 
@@ -43,9 +43,9 @@ def test_results_of_eval_bench(curated: Curated, tmp_path: Path) -> None:
     run = import_results("base", path, curated)
     assert run.metrics.all.per_question.value == 1.0
     assert [question.question_id for question in run.questions] == [q.question_id for q in curated.questions("dev")]
-    assert run.settings["kind"] == "import"
-    assert run.settings["partial"] is None
-    assert import_results("base", path, curated, Rule.ANY_OPTION).metrics.rule is Rule.ANY_OPTION
+    assert run.record.kind == "import"
+    assert run.record.partial is None
+    assert import_results("base", path, curated, Rule.ANY_OPTION).metrics.rule == Rule.ANY_OPTION
 
 
 @pytest.mark.parametrize("as_lines", [True, False])
@@ -55,7 +55,7 @@ def test_results_alone_and_only_some(curated: Curated, tmp_path: Path, as_lines:
     path.write_text("\n".join(json.dumps(row) for row in rows) if as_lines else json.dumps(rows))
     run = import_results("base", path, curated)
     assert len(run.predictions) == 4
-    assert run.settings["partial"] == {"asked": 4, "of": len(curated.questions("dev"))}
+    assert run.record.partial == Partial(asked=4, of=len(curated.questions("dev")))
 
 
 def test_one_line_alone_is_one_result(curated: Curated, tmp_path: Path) -> None:
@@ -96,13 +96,13 @@ def test_samples_of_lmms_eval(curated: Curated, tmp_path: Path, resps: Any, filt
     path.write_text(json.dumps(row) + "\n")
     (prediction,) = import_results("lmms", path, curated).predictions
     assert (prediction.question_id, prediction.reply) == (key, "<answer>A, C</answer>")
-    assert prediction.chosen == mcq.parse_reply(prediction.reply, len(curated.questions("dev")[0].options))
+    assert prediction.chosen == answers.parse(curated.questions("dev")[0], prediction.reply)
 
 
 def test_the_split_is_that_of_the_questions(curated: Curated, tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     path.write_text(json.dumps([{"question_id": q.question_id, "output": "A"} for q in curated.questions("train")]))
-    assert import_results("base", path, curated).settings["settings"] == {"split": "train"}
+    assert import_results("base", path, curated).record.settings == {"split": "train"}
 
 
 @pytest.mark.parametrize(

@@ -6,38 +6,21 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from curated_factory import a_prediction, a_question, random_questions
-from hypothesis import given
-from hypothesis import strategies as st
+from answered import INF, OBS, PREDICTIONS, QUESTIONS, summarize
+from curated_factory import a_prediction, a_question, labels_of, questions_of, random_questions
 
-from videothinker import mcq
+from videothinker.answers import FORMS, LETTERS, is_exact
+from videothinker.answers.form import n_options_right
+from videothinker.curate.datasets.clevrer.labelled import Labelled
 from videothinker.diagnose import metrics
-from videothinker.diagnose.metrics import Answers
-from videothinker.records import Category, CuratedQuestion, Estimate, Prediction, Rule, Status
+from videothinker.diagnose.grading import beside, grade
+from videothinker.records import Category, Estimate, Form, Metrics, Prediction, Rule, Status
 
-OBS, INF = Category.OBSERVATIONAL, Category.INFERENTIAL
-
-# Three scenes. Under oracle, 0:0, 0:1 and 1:0 are observational, 1:1, 2:0 and 2:1 inferential.
-QUESTIONS = [
-    a_question("0:0", gold="A", observer="A"),
-    a_question("0:1", gold="AB", observer="AB", any_option=INF),
-    a_question("1:0", n_options=2, gold="", observer="", negated=True),
-    a_question("1:1", gold="A", observer="B"),
-    a_question("2:0", n_options=3, gold="ABC", observer="AB"),
-    a_question("2:1", gold="D", observer="AD", any_option=INF),
-]
-PREDICTIONS = [
-    a_prediction(QUESTIONS[0], "A"),  # right
-    a_prediction(QUESTIONS[1], "A"),  # a subset: 3 of 4 options, soft 1/2
-    a_prediction(QUESTIONS[2], None),  # unreadable: no option right
-    a_prediction(QUESTIONS[3], "B"),  # the observer's answer: 2 of 4 options right, both errors the observer's
-    a_prediction(QUESTIONS[4], "B"),  # wrong in A and C; the observer only in C; soft 1/3
-    a_prediction(QUESTIONS[5], "D", Status.TRUNCATED),  # cut, but readable, and right
-]
+soft = FORMS[Form.LETTERS].soft
 
 
-def summary() -> metrics.Metrics:
-    return metrics.summarize(QUESTIONS, PREDICTIONS, Rule.ORACLE)
+def summary() -> Metrics:
+    return summarize(QUESTIONS, PREDICTIONS)
 
 
 def test_counts_and_shares_by_hand() -> None:
@@ -82,7 +65,7 @@ def test_shortcut_by_hand() -> None:
 
 def test_an_unreadable_reply_is_wrong_in_every_option_and_never_the_observers_way() -> None:
     questions = [a_question("0:0", gold="A", observer="BCD"), a_question("1:0", gold="A", observer="B")]
-    found = metrics.summarize(questions, [a_prediction(questions[0], None), a_prediction(questions[1], "B")], Rule.ORACLE)
+    found = summarize(questions, [a_prediction(questions[0], None), a_prediction(questions[1], "B")])
     assert found.shortcut_error_share.value == pytest.approx((0 + 2) / (4 + 2))
     assert found.shortcut_error_share.chance == pytest.approx((0 + 2 * 2 / 4) / (4 + 2))
     assert found.shortcut_reliance.value == pytest.approx(1 / 2)
@@ -95,7 +78,7 @@ def test_categories_follow_each_rule() -> None:
     assert (any_option.observational.n_questions, any_option.inferential.n_questions) == (4, 2)
     assert any_option.inferential.per_question.value == pytest.approx(1 / 2)
     assert found.by_rule[Rule.CORRECT_OPTION].inferential.n_questions == 0
-    assert metrics.summarize(QUESTIONS, PREDICTIONS, Rule.ANY_OPTION).gap == any_option.gap
+    assert summarize(QUESTIONS, PREDICTIONS, Rule.ANY_OPTION).gap == any_option.gap
 
 
 def test_breakdowns_by_hand() -> None:
@@ -113,16 +96,14 @@ def test_breakdowns_by_hand() -> None:
 
 def test_letters_add_up_to_options() -> None:
     questions = random_questions(range(20), seed=3)
-    found = metrics.summarize(questions, random_predictions(questions, seed=4), Rule.ORACLE)
+    found = summarize(questions, random_predictions(questions, seed=4))
     right = sum((score.per_option.value or 0) * score.n_options for score in found.by_letter.values())
     assert right == pytest.approx((found.all.per_option.value or 0) * found.all.n_options)
 
 
 def test_decode_errors_leave_every_denominator() -> None:
     extra = a_question("9:0", gold="A", observer="B")
-    with_error = metrics.summarize(
-        [*QUESTIONS, extra], [*PREDICTIONS, a_prediction(extra, None, Status.DECODE_ERROR)], Rule.ORACLE
-    )
+    with_error = summarize([*QUESTIONS, extra], [*PREDICTIONS, a_prediction(extra, None, Status.DECODE_ERROR)])
     without = summary()
     assert (with_error.all.n_decode_error, with_error.inferential.n_decode_error) == (1, 1)
     assert with_error.observational == without.observational
@@ -132,28 +113,28 @@ def test_decode_errors_leave_every_denominator() -> None:
 
 
 def test_over_nothing_every_share_is_none_and_one_scene_has_no_interval() -> None:
-    empty = metrics.summarize([], [], Rule.ORACLE)
+    empty = summarize([], [])
     assert empty.all.per_question == Estimate(None, None, None)
     assert empty.gap == Estimate(None, None, None)
     assert empty.shortcut_error_share.chance is None
     assert empty.by_letter == {}
-    one = metrics.summarize(QUESTIONS[:2], PREDICTIONS[:2], Rule.ORACLE)
+    one = summarize(QUESTIONS[:2], PREDICTIONS[:2])
     assert one.all.per_question == Estimate(0.5, None, None)
     assert one.inferential.per_question == Estimate(None, None, None)
     assert one.gap == Estimate(None, None, None)
-    right = metrics.summarize(QUESTIONS[3:4], [a_prediction(QUESTIONS[3], "A")], Rule.ORACLE)
+    right = summarize(QUESTIONS[3:4], [a_prediction(QUESTIONS[3], "A")])
     assert right.shortcut_error_share.value is None  # no wrong option, so nothing to share
 
 
 def test_predictions_of_other_questions_are_refused() -> None:
     with pytest.raises(ValueError, match="not those of the questions"):
-        metrics.summarize(QUESTIONS, PREDICTIONS[::-1], Rule.ORACLE)
+        summarize(QUESTIONS, PREDICTIONS[::-1])
 
 
 def test_the_file_has_the_contracts_fields_and_reads_back() -> None:
     found = summary()
     written = msgspec.json.encode(found)
-    assert msgspec.json.decode(written, type=metrics.Metrics) == found
+    assert msgspec.json.decode(written, type=Metrics) == found
     raw = msgspec.json.decode(written)
     pool = {"n_questions", "n_options", "n_scenes", "n_unparsed", "n_decode_error", "per_question", "per_option", "soft"}
     for place in (raw, *raw["by_rule"].values()):
@@ -167,16 +148,16 @@ def test_the_file_has_the_contracts_fields_and_reads_back() -> None:
 # ---- the fast formulas against slow ones ----
 
 
-def random_predictions(questions: list[CuratedQuestion], seed: int) -> list[Prediction]:
+def random_predictions(questions: list[Labelled], seed: int) -> list[Prediction]:
     """Answers that go wrong scene by scene, some unreadable."""
     rng = np.random.default_rng(seed)
     skill = {question.scene_index: rng.random() for question in questions}
     found = []
-    for question in questions:
-        chosen: str | None = "".join(question.gold)
-        if rng.random() > skill[question.scene_index]:
-            chosen = "".join(letter for letter in mcq.LETTERS[: len(question.options)] if rng.random() < 0.5)
-        found.append(a_prediction(question, None if rng.random() < 0.05 else chosen))
+    for one in questions:
+        chosen: str | None = "".join(one.question.gold)
+        if rng.random() > skill[one.scene_index]:
+            chosen = "".join(letter for letter in LETTERS[: len(one.question.options)] if rng.random() < 0.5)
+        found.append(a_prediction(one, None if rng.random() < 0.05 else chosen))
     return found
 
 
@@ -191,9 +172,10 @@ def textbook_stderr(residuals: list[tuple[int, float]], n: float) -> float:
 def test_the_fast_formula_is_the_textbooks(seed: int) -> None:
     questions = random_questions(range(12), seed=seed)
     predictions = random_predictions(questions, seed)
-    found = metrics.summarize(questions, predictions, Rule.ORACLE)
+    found = summarize(questions, predictions)
     exact = [
-        (q.scene_index, float(mcq.is_exact(p.chosen, q.gold)), q.category) for q, p in zip(questions, predictions, strict=True)
+        (q.scene_index, float(is_exact(p.chosen, p.gold)), q.category(Rule.ORACLE))
+        for q, p in zip(questions, predictions, strict=True)
     ]
     mean = sum(x for _, x, _ in exact) / len(exact)
     assert found.all.per_question.stderr == pytest.approx(textbook_stderr([(g, x - mean) for g, x, _ in exact], len(exact)))
@@ -222,24 +204,24 @@ def test_every_pool_under_every_rule_is_what_a_slow_count_says(seed: int) -> Non
     questions = random_questions(range(9), per_scene=5, seed=seed)
     predictions = random_predictions(questions, seed)
     predictions[3] = a_prediction(questions[3], None, Status.DECODE_ERROR)
-    found = metrics.summarize(questions, predictions, Rule.ORACLE)
+    found = summarize(questions, predictions)
     for rule in Rule:
         for name in ("all", "observational", "inferential"):
             pool = getattr(found.by_rule[rule], name)
-            inside = [(q, p) for q, p in zip(questions, predictions, strict=True) if name in ("all", getattr(q, rule.column))]
+            inside = [(q, p) for q, p in zip(questions, predictions, strict=True) if name in ("all", q.category(rule))]
             asked = [(q, p) for q, p in inside if p.status is not Status.DECODE_ERROR]
             assert pool.n_questions == len(asked)
             assert pool.n_decode_error == len(inside) - len(asked)
-            assert pool.n_options == sum(len(q.options) for q, _ in asked)
+            assert pool.n_options == sum(len(q.question.options) for q, _ in asked)
             assert pool.n_scenes == len({q.scene_index for q, _ in asked})
             assert pool.n_unparsed == sum(p.chosen is None for _, p in asked)
             rows: dict[str, list[tuple[int, float, float]]] = {"per_question": [], "per_option": [], "soft": []}
             for q, p in asked:
-                said = [None if p.chosen is None else letter in p.chosen for letter in mcq.LETTERS[: len(q.options)]]
-                right = sum(s is (letter in q.gold) for s, letter in zip(said, mcq.LETTERS, strict=False))
-                rows["per_question"].append((q.scene_index, float(right == len(q.options)), 1))
-                rows["per_option"].append((q.scene_index, right, len(q.options)))
-                rows["soft"].append((q.scene_index, mcq.soft_score(p.chosen, q.gold), 1))
+                said = [None if p.chosen is None else letter in p.chosen for letter in LETTERS[: len(q.question.options)]]
+                right = sum(s is (letter in q.question.gold) for s, letter in zip(said, LETTERS, strict=False))
+                rows["per_question"].append((q.scene_index, float(right == len(q.question.options)), 1))
+                rows["per_option"].append((q.scene_index, right, len(q.question.options)))
+                rows["soft"].append((q.scene_index, soft(p.chosen, q.question.gold), 1))
             for score, terms in rows.items():
                 estimate = getattr(pool, score)
                 assert (estimate.value, estimate.stderr) == pytest.approx(slow_ratio(terms)), (rule, name, score)
@@ -249,13 +231,13 @@ def test_every_pool_under_every_rule_is_what_a_slow_count_says(seed: int) -> Non
 def test_the_shortcut_is_what_a_slow_count_says(seed: int) -> None:
     questions = random_questions(range(9), per_scene=5, seed=seed)
     predictions = random_predictions(questions, seed)
-    found = metrics.summarize(questions, predictions, Rule.ORACLE)
+    found = summarize(questions, predictions)
     same, errors, by_accident, n_wrong = [], [], 0.0, 0
     for q, p in zip(questions, predictions, strict=True):
-        if q.oracle is INF:
-            letters = mcq.LETTERS[: len(q.options)]
-            observer_wrong = [letter for letter in letters if (letter in q.observer) != (letter in q.gold)]
-            wrong = [letter for letter in letters if p.chosen is None or (letter in p.chosen) != (letter in q.gold)]
+        if q.category(Rule.ORACLE) is INF:
+            letters = LETTERS[: len(q.question.options)]
+            observer_wrong = [letter for letter in letters if (letter in q.observer) != (letter in q.question.gold)]
+            wrong = [letter for letter in letters if p.chosen is None or (letter in p.chosen) != (letter in q.question.gold)]
             alike = [] if p.chosen is None else [letter for letter in wrong if letter in observer_wrong]
             same.append((q.scene_index, float(p.chosen == q.observer), 1.0))
             errors.append((q.scene_index, float(len(alike)), float(len(wrong))))
@@ -270,14 +252,16 @@ def test_the_shortcut_is_what_a_slow_count_says(seed: int) -> None:
 def test_the_intervals_are_those_of_a_bootstrap_over_scenes() -> None:
     questions = random_questions(range(150), per_scene=4, seed=5)
     predictions = random_predictions(questions, seed=6)
-    found = metrics.summarize(questions, predictions, Rule.ORACLE)
-    graded = metrics.grade(questions, predictions)
-    observational = np.array([question.category is OBS for question in questions])
+    found = summarize(questions, predictions)
+    graded = grade(questions_of(questions), predictions)
+    (oracle,) = [labels for labels in labels_of(questions).sets if labels.rule == Rule.ORACLE]
+    wrong_like_observer = beside(questions_of(questions), predictions, oracle).wrong_like
+    observational = np.array([question.category(Rule.ORACLE) is OBS for question in questions])
     wrong = (graded.n_options - graded.right) * ~observational
-    n_scenes = int(graded.scene.max()) + 1
+    n_scenes = int(graded.group.max()) + 1
 
     def by_scene(values: Any) -> Any:
-        return np.bincount(graded.scene, weights=values)
+        return np.bincount(graded.group, weights=values)
 
     draws = np.random.default_rng(7).multinomial(n_scenes, np.full(n_scenes, 1 / n_scenes), size=4000)
     drawn = {
@@ -285,7 +269,7 @@ def test_the_intervals_are_those_of_a_bootstrap_over_scenes() -> None:
         "per_option": draws @ by_scene(graded.right) / (draws @ by_scene(graded.n_options)),
         "gap": draws @ by_scene(graded.exact * observational) / (draws @ by_scene(observational))
         - draws @ by_scene(graded.exact * ~observational) / (draws @ by_scene(~observational)),
-        "shortcut_error_share": draws @ by_scene(graded.wrong_like_observer * ~observational) / (draws @ by_scene(wrong)),
+        "shortcut_error_share": draws @ by_scene(wrong_like_observer * ~observational) / (draws @ by_scene(wrong)),
     }
     computed = {
         "per_question": found.all.per_question,
@@ -300,7 +284,7 @@ def test_the_intervals_are_those_of_a_bootstrap_over_scenes() -> None:
 def test_clustering_matters_when_a_scene_fails_together() -> None:
     questions = [a_question(f"{scene}:{qid}") for scene in range(10) for qid in range(8)]
     predictions = [a_prediction(question, "A" if question.scene_index % 2 else "B") for question in questions]
-    stderr = metrics.summarize(questions, predictions, Rule.ORACLE).all.per_question.stderr
+    stderr = summarize(questions, predictions).all.per_question.stderr
     naive = math.sqrt(0.25 / 80)
     assert stderr == pytest.approx(math.sqrt(10 / 9 * 10 * 4**2) / 80)
     assert stderr is not None
@@ -313,18 +297,18 @@ def test_clustering_matters_when_a_scene_fails_together() -> None:
 def test_chance_is_the_mean_over_every_set_of_letters() -> None:
     expected: dict[str, list[float]] = {"exact": [], "soft": [], "options": [], "observer": []}
     wrong, alike = 0.0, 0.0
-    for question in QUESTIONS:
-        n = len(question.options)
-        sets = [tuple(letter for i, letter in enumerate(mcq.LETTERS[:n]) if bits >> i & 1) for bits in range(2**n)]
-        expected["exact"].append(sum(mcq.is_exact(s, question.gold) for s in sets) / len(sets))
-        expected["soft"].append(sum(mcq.soft_score(s, question.gold) for s in sets) / len(sets))
-        expected["options"].append(sum(mcq.n_options_right(s, question.gold, n) for s in sets) / len(sets))
-        if question.category is INF:
-            expected["observer"].append(sum(mcq.is_exact(s, question.observer) for s in sets) / len(sets))
-            differ = [set(s) ^ set(question.gold) for s in sets]
+    for one in QUESTIONS:
+        n, gold = len(one.question.options), one.question.gold
+        sets = [tuple(letter for i, letter in enumerate(LETTERS[:n]) if bits >> i & 1) for bits in range(2**n)]
+        expected["exact"].append(sum(is_exact(s, gold) for s in sets) / len(sets))
+        expected["soft"].append(sum(soft(s, gold) for s in sets) / len(sets))
+        expected["options"].append(sum(n_options_right(s, gold, n) for s in sets) / len(sets))
+        if one.category(Rule.ORACLE) is INF:
+            expected["observer"].append(sum(is_exact(s, one.observer) for s in sets) / len(sets))
+            differ = [set(s) ^ set(gold) for s in sets]
             wrong += sum(map(len, differ)) / len(sets)
-            alike += sum(len(d & (set(question.observer) ^ set(question.gold))) for d in differ) / len(sets)
-    found = metrics.chance(QUESTIONS, Rule.ORACLE)
+            alike += sum(len(d & (set(one.observer) ^ set(gold))) for d in differ) / len(sets)
+    found = metrics.chance(questions_of(QUESTIONS), labels_of(QUESTIONS))
     assert found.all.per_question == Estimate(pytest.approx(np.mean(expected["exact"])), None, None)
     assert found.all.soft.value == pytest.approx(np.mean(expected["soft"]))
     assert found.all.per_option.value == pytest.approx(sum(expected["options"]) / 21) == pytest.approx(0.5)
@@ -333,124 +317,3 @@ def test_chance_is_the_mean_over_every_set_of_letters() -> None:
     assert found.shortcut_error_share.value == pytest.approx(alike / wrong)
     assert found.shortcut_error_share.value == pytest.approx(found.shortcut_error_share.chance)
     assert found.all.n_scenes == 3
-
-
-# ---- comparisons ----
-
-
-def test_a_paired_difference_by_hand() -> None:
-    before = Answers("base", QUESTIONS, PREDICTIONS)
-    better = [a_prediction(QUESTIONS[0], "B"), *(a_prediction(q, "".join(q.gold)) for q in QUESTIONS[1:])]
-    rows = {row.measure: row for row in metrics.compare([before, Answers("new", QUESTIONS, better)])}
-    # Changes by scene: 0:0 lost, 0:1 gained | 1:0, 1:1 gained | 2:0 gained, 2:1 right in both.
-    change = rows["all"]
-    assert (change.before, change.after) == ("base", "new")
-    assert (change.n_questions, change.n_scenes, change.n_gained, change.n_lost) == (6, 3, 4, 1)
-    assert change.difference.value == pytest.approx(3 / 6)
-    stderr = math.sqrt(3 / 2 * ((0 - 1) ** 2 + (2 - 1) ** 2 + (1 - 1) ** 2)) / 6
-    assert change.difference.stderr == pytest.approx(stderr)
-    assert change.p_value == pytest.approx(math.erfc(0.5 / stderr / math.sqrt(2)))
-    # Gap: before 1/3 - 1/3; after (0 + 1 + 1) / 3 - 1.
-    assert rows["gap"].difference.value == pytest.approx(-1 / 3)
-    assert rows["gap"].n_gained is None
-    assert rows["shortcut_reliance"].difference.value == pytest.approx(-1 / 3)
-    assert rows["shortcut_reliance"].n_lost == 1
-
-
-def test_only_questions_that_both_answered_are_compared() -> None:
-    before = Answers("a", QUESTIONS[:5], PREDICTIONS[:5])
-    lost = [*PREDICTIONS[:3], a_prediction(QUESTIONS[3], None, Status.DECODE_ERROR), *PREDICTIONS[4:]]
-    rows = {row.measure: row for row in metrics.compare([before, Answers("b", QUESTIONS, lost)])}
-    assert rows["all"].n_questions == 4
-    assert rows["all"].difference.value == 0
-    assert rows["inferential"].n_questions == 1
-    assert rows["inferential"].p_value is None  # one scene
-
-
-def test_checkpoints_without_a_common_question_have_no_difference() -> None:
-    rows = metrics.compare([Answers("a", QUESTIONS[:2], PREDICTIONS[:2]), Answers("b", QUESTIONS[2:], PREDICTIONS[2:])])
-    assert {row.n_questions for row in rows} == {0}
-    assert {row.difference.value for row in rows} == {None}
-
-
-def test_every_pair_is_compared_in_the_order_given() -> None:
-    answers = [Answers(name, QUESTIONS, PREDICTIONS) for name in ("base", "grpo", "cdpo")]
-    pairs = [(row.before, row.after) for row in metrics.compare(answers) if row.measure == "all"]
-    assert pairs == [("base", "grpo"), ("base", "cdpo"), ("grpo", "cdpo")]
-
-
-def test_holm_by_hand() -> None:
-    # Sorted: 0.01 * 4, 0.02 * 3, 0.03 * 2 (0.06, level with the one before), 0.5 * 1; None is no test.
-    assert metrics.holm([0.03, None, 0.01, 0.5, 0.02]) == pytest.approx([0.06, None, 0.04, 0.5, 0.06])
-    assert metrics.holm([0.6, 0.7]) == [1.0, 1.0]
-    assert metrics.holm([]) == []
-
-
-@given(st.lists(st.floats(0, 1), max_size=20))
-def test_holm_keeps_the_order_and_only_raises(values: list[float]) -> None:
-    corrected = metrics.holm(values)
-    assert all(c is not None and p <= c <= 1 for p, c in zip(values, corrected, strict=True))
-    order = sorted(range(len(values)), key=lambda i: values[i])
-    assert [corrected[i] for i in order] == sorted(c for c in corrected if c is not None)
-
-
-@pytest.mark.parametrize(
-    ("estimate", "expected"),
-    [
-        (Estimate(0.0, 0.1, (0, 0)), 1.0),
-        (Estimate(0.196, 0.1, (0, 0)), 0.05),
-        (Estimate(-0.196, 0.1, (0, 0)), 0.05),
-        (Estimate(0.0, 0.0, (0, 0)), 1.0),
-        (Estimate(1.0, 0.0, (1, 1)), 0.0),
-        (Estimate(1.0, None, None), None),
-        (Estimate(None, None, None), None),
-    ],
-)
-def test_p_values(estimate: Estimate, expected: float | None) -> None:
-    assert metrics.p_value(estimate) == (None if expected is None else pytest.approx(expected, abs=1e-4))
-
-
-# ---- verdicts ----
-
-
-def answered(questions: list[CuratedQuestion], letters: str) -> metrics.Metrics:
-    """`letters`: "g" gold, "o" the observer's answer, "w" wrong in another way, "?" unreadable; one for each question."""
-    choose = {
-        "g": lambda q: "".join(q.gold),
-        "o": lambda q: "".join(q.observer),
-        "w": lambda q: "".join(set("ABCD") - set(q.gold) ^ (set(q.observer) ^ set(q.gold))),
-        "?": lambda _: None,
-    }
-    rows = [a_prediction(q, choose[letter](q)) for q, letter in zip(questions, letters, strict=True)]
-    return metrics.summarize(questions, rows, Rule.ORACLE)
-
-
-@pytest.mark.parametrize(
-    ("observational", "inferential", "expected"),
-    [
-        ("g", "g", "no gap shown between looking and reasoning"),
-        ("g", "o", "looks rather than reasons"),
-        ("g", "w", "worse on inferential questions, but not with the observer's errors"),
-        ("w", "g", "better on inferential than on observational questions"),
-        ("w", "w", "no better than guessing"),
-        ("?", "?", "mostly unreadable: says nothing about reasoning"),
-    ],
-)
-def test_the_verdict_says_what_the_numbers_do(observational: str, inferential: str, expected: str) -> None:
-    questions = [
-        a_question(f"{scene}:{qid}", gold="A", observer="A" if qid else "AB") for scene in range(20) for qid in range(2)
-    ]
-    assert metrics.verdict(answered(questions, (inferential + observational) * 20)) == expected
-
-
-def test_who_answers_half_of_the_inferential_questions_does_not_only_look() -> None:
-    questions = [
-        a_question(f"{scene}:{qid}", gold="A", observer="A" if qid else "AB") for scene in range(20) for qid in range(2)
-    ]
-    assert metrics.verdict(answered(questions, "ggog" * 10)) == "reasons in part; where it fails, it looks"
-
-
-def test_there_is_no_verdict_without_both_categories() -> None:
-    questions = [a_question(f"{scene}:0") for scene in range(5)]
-    assert metrics.verdict(answered(questions, "ggggg")) == "too few questions of both categories to tell"
-    assert metrics.verdict(metrics.summarize([], [], Rule.ORACLE)) == "nothing was answered"

@@ -13,16 +13,15 @@ from typing import Any
 
 import msgspec
 import pytest
-from curated_factory import random_questions, write_curated
+from curated_factory import labels_of, random_questions, write_curated
 
-from videothinker import mcq, store
+from videothinker import answers, store
 from videothinker.curated import Curated
 from videothinker.diagnose import run
 from videothinker.diagnose.answerer import Answer
-from videothinker.diagnose.metrics import Metrics
 from videothinker.diagnose.settings import Settings
 from videothinker.errors import VtError
-from videothinker.records import CuratedQuestion, Prediction, Rule, Status
+from videothinker.records import Metrics, Prediction, Question, Rule, Status
 
 
 class Fake:
@@ -32,13 +31,13 @@ class Fake:
         self.asked: list[str] = []
         self.lost = lost
 
-    def answer(self, questions: Sequence[CuratedQuestion]) -> Iterator[Answer]:
+    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
         for question in reversed(questions):  # any order is allowed
             self.asked.append(question.question_id)
             if question.question_id in self.lost:
                 yield Answer(question_id=question.question_id, reply=None, error="clip is missing")
             else:
-                yield Answer(question_id=question.question_id, reply=mcq.solution(question.gold))
+                yield Answer(question_id=question.question_id, reply=answers.solution(question))
 
     def describe(self) -> dict[str, Any]:
         return {"frames": 16}
@@ -151,7 +150,7 @@ def test_decode_errors_are_counted_and_asked_again(curated: Curated, tmp_path: P
     ("changes", "named"),
     [
         ({"n_frames": 8}, "settings.n_frames was null, is 8"),
-        ({"prompt": mcq.Prompt.DIRECT}, 'settings.prompt was "cot", is "direct"'),
+        ({"prompt": answers.Style.DIRECT}, 'settings.prompt was "cot", is "direct"'),
         ({"temperature": 0.5, "seed": 1}, "settings.temperature was 0.0, is 0.5; settings.seed was 42, is 1"),
         ({"model": "other"}, 'model was "model", is "other"'),
         ({"endpoint": True}, 'kind was "checkpoint", is "endpoint"'),
@@ -162,7 +161,7 @@ def test_other_settings_are_refused_by_name(curated: Curated, tmp_path: Path, ch
     with pytest.raises(VtError) as error:
         ask(curated, tmp_path / "runs", **changes)
     assert named in str(error.value)
-    assert "Choose another --out" in str(error.value)
+    assert "choose another --out" in str(error.value)
 
 
 def test_a_checkpoint_that_was_trained_again_is_refused(curated: Curated, tmp_path: Path) -> None:
@@ -188,13 +187,11 @@ def test_a_smaller_batch_may_go_on(curated: Curated, tmp_path: Path) -> None:
 def test_other_data_is_refused_and_another_rule_is_not(curated: Curated, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     ask(curated, out)
-    questions = {split: curated.questions(split) for split in ("train", "dev")}
-    questions["dev"] = [msgspec.structs.replace(question, category=question.any_option) for question in questions["dev"]]
-    relabelled = write_curated(tmp_path / "relabelled", questions, rule=Rule.ANY_OPTION)
-    assert ask(relabelled, out).asked == []
-    questions["dev"][0] = msgspec.structs.replace(questions["dev"][0], problem="What else?")
+    questions = random_questions(range(100, 106), seed=2)  # those of `curated`
+    assert ask(write_curated(tmp_path / "relabelled", {"dev": questions}, rule=Rule.ANY_OPTION), out).asked == []
+    other = msgspec.structs.replace(questions[0].question, text="What else?")
     with pytest.raises(VtError, match=r"data\.hash was"):
-        ask(write_curated(tmp_path / "other", questions), out)
+        ask(write_curated(tmp_path / "other", {"dev": [questions[0]._replace(question=other), *questions[1:]]}), out)
 
 
 def test_no_resume_asks_everything_anew_and_takes_other_settings(curated: Curated, tmp_path: Path) -> None:
@@ -253,13 +250,13 @@ def test_predictions_that_do_not_belong_are_refused(
 def test_predictions_without_their_record_are_refused(curated: Curated, tmp_path: Path) -> None:
     ask(curated, tmp_path / "runs")
     (tmp_path / "runs" / "fake" / run.RUN).unlink()
-    with pytest.raises(VtError, match=r"has predictions but no run\.json"):
+    with pytest.raises(VtError, match=r"is not empty and holds no run\.json \(it has predictions\.jsonl\)"):
         ask(curated, tmp_path / "runs")
 
 
 def test_an_answerer_that_forgets_a_question_is_a_bug(curated: Curated, tmp_path: Path) -> None:
     class Forgetful(Fake):
-        def answer(self, questions: Sequence[CuratedQuestion]) -> Iterator[Answer]:
+        def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
             yield from super().answer(questions[1:])
 
     with pytest.raises(RuntimeError, match="left 1 questions unanswered"):
@@ -276,7 +273,7 @@ class KilledError(Exception):
 class Mortal(Fake):
     """Dies after two answers."""
 
-    def answer(self, questions: Sequence[CuratedQuestion]) -> Iterator[Answer]:
+    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
         yield from list(super().answer(questions))[:2]
         raise KilledError
 
@@ -378,12 +375,17 @@ def test_settings_out_of_bounds_are_all_named_at_once() -> None:
 
 
 def test_grading_keeps_truncated_replies_that_can_be_read() -> None:
-    (question,) = random_questions([1], per_scene=1)
-    graded = run.grade(question, Answer(question_id="1:0", reply="<answer>A</answer> because the", truncated=True))
+    (asked,) = random_questions([1], per_scene=1)
+
+    def grade(reply: str, truncated: bool = False) -> Prediction:
+        answer = Answer(question_id="1:0", reply=reply, truncated=truncated)
+        return run.grade(asked.question, answer, labels_of([asked]))
+
+    graded = grade("<answer>A</answer> because the", truncated=True)
     assert (graded.chosen, graded.status) == (("A",), Status.TRUNCATED)
-    graded = run.grade(question, Answer(question_id="1:0", reply="<think>because the", truncated=True))
+    graded = grade("<think>because the", truncated=True)
     assert (graded.chosen, graded.status) == (None, Status.TRUNCATED)
-    graded = run.grade(question, Answer(question_id="1:0", reply="Half a character: \ud83d <answer>A</answer>"))
+    graded = grade("Half a character: \ud83d <answer>A</answer>")
     assert (graded.chosen, graded.reply) == (("A",), "Half a character: ? <answer>A</answer>")
-    graded = run.grade(question, Answer(question_id="1:0", reply="Who knows?"))
+    graded = grade("Who knows?")
     assert (graded.chosen, graded.status) == (None, Status.NO_ANSWER)

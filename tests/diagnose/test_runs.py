@@ -11,10 +11,10 @@ from curated_factory import random_questions, write_curated
 from videothinker import store
 from videothinker.curated import Curated
 from videothinker.diagnose import run, runs
-from videothinker.diagnose.metrics import Metrics
 from videothinker.diagnose.settings import Settings
 from videothinker.errors import VtError
-from videothinker.records import Category, Prediction, Rule, Status
+from videothinker.records import Category, Metrics, Prediction, Rule, Status
+from videothinker.records.run import Partial
 
 
 def diagnose(curated: Curated, out: Path, *models: str, split: str = "dev", **options: Any) -> None:
@@ -32,7 +32,7 @@ def test_a_loaded_run_is_the_one_that_was_written(curated: Curated, tmp_path: Pa
     assert runs.find_curated([tmp_path / "runs"]).folder == curated.folder.resolve()
     observer, random = runs.load_runs([tmp_path / "runs"], curated)
     assert (observer.name, random.name, observer.reference) == ("observer", "random", False)
-    assert observer.settings["model"] == "solver:observer"
+    assert observer.record.model == "solver:observer"
     assert observer.metrics == store.read_json(tmp_path / "runs" / "observer" / run.METRICS, Metrics)
     assert [question.question_id for question in random.questions] == [row.question_id for row in random.predictions]
 
@@ -54,12 +54,13 @@ def test_another_rule_moves_questions_between_the_categories(curated: Curated, t
     diagnose(curated, tmp_path / "runs", "solver:observer")
     (oracle,) = runs.load_runs([tmp_path / "runs"], curated)
     (paper,) = runs.load_runs([tmp_path / "runs"], curated, Rule.ANY_OPTION)
-    assert paper.metrics.rule is Rule.ANY_OPTION
+    assert paper.metrics.rule == Rule.ANY_OPTION
     assert paper.metrics.observational == oracle.metrics.by_rule[Rule.ANY_OPTION].observational
     assert paper.metrics.all == oracle.metrics.all
-    n_seen = sum(question.any_option is Category.OBSERVATIONAL for question in paper.questions)
-    assert paper.metrics.observational.n_questions == n_seen
-    assert all(question.category is question.any_option for question in paper.questions)
+    any_option = next(each for each in curated.labels.sets if each.rule == Rule.ANY_OPTION)
+    kinds = {question.question_id: any_option.by_question[question.question_id].category for question in paper.questions}
+    assert paper.metrics.observational.n_questions == sum(kind is Category.OBSERVATIONAL for kind in kinds.values())
+    assert {key: paper.labels.category(key) for key in kinds} == kinds
 
 
 def test_a_killed_run_is_loaded_as_far_as_it_got(curated: Curated, tmp_path: Path) -> None:
@@ -68,7 +69,7 @@ def test_a_killed_run_is_loaded_as_far_as_it_got(curated: Curated, tmp_path: Pat
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:5]) + b'{"question_id":"1')
     (loaded,) = runs.load_runs([tmp_path / "runs"], curated)
     assert loaded.metrics.all.n_questions == len(loaded.questions) == 5
-    assert loaded.settings["partial"] == {"asked": 5, "of": len(curated.questions("dev"))}
+    assert loaded.record.partial == Partial(asked=5, of=len(curated.questions("dev")))
 
 
 def test_runs_of_several_folders_share_a_report(curated: Curated, tmp_path: Path) -> None:
@@ -98,14 +99,14 @@ def test_a_folder_that_holds_checkpoints_too_is_read_for_its_runs(curated: Curat
     store.write_json(out / "cdpo" / run.RUN, {"stage": "cdpo"})
     diagnose(curated, out, "solver:gold")
     assert [each.name for each in runs.load_runs([out], curated)] == ["gold"]
-    with pytest.raises(VtError, match="cdpo: is no diagnosis"):
+    with pytest.raises(VtError, match=r"cdpo: its run\.json is not of a diagnosis"):
         diagnose(curated, out, str(out / "cdpo"), resume=False)
 
 
 def test_other_data_is_refused_and_data_that_moved_is_asked_for(curated: Curated, tmp_path: Path) -> None:
     diagnose(curated, tmp_path / "runs", "solver:gold")
     other = write_curated(tmp_path / "other", {"dev": random_questions(range(100, 106), seed=9)})
-    with pytest.raises(VtError, match=r"was asked from other questions than .*dev\.json holds"):
+    with pytest.raises(VtError, match=r"was asked from other questions than split 'dev' of .*other holds"):
         runs.load_runs([tmp_path / "runs"], other)
     with pytest.raises(VtError, match="has no split 'dev'"):
         runs.load_runs([tmp_path / "runs"], write_curated(tmp_path / "third", {"test": random_questions([1])}))
@@ -126,8 +127,9 @@ def test_every_report_has_chance_prior_and_observer(curated: Curated, tmp_path: 
     assert observer.metrics.inferential.per_question.value == 0.0
     assert chance.metrics.all.per_question.stderr is None
     assert chance.metrics.all.n_questions == prior.metrics.all.n_questions == len(curated.questions("dev"))
-    (any_option,) = [row for row in runs.references(loaded, curated, Rule.ANY_OPTION) if row.name == "observer"]
-    assert any_option.metrics.rule is Rule.ANY_OPTION
+    relabelled = runs.load_runs([tmp_path / "runs"], curated, Rule.ANY_OPTION)
+    (any_option,) = [row for row in runs.references(relabelled, curated) if row.name == "observer"]
+    assert any_option.metrics.rule == Rule.ANY_OPTION
     assert any_option.metrics.observational == observer.metrics.by_rule[Rule.ANY_OPTION].observational
 
 

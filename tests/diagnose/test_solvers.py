@@ -5,19 +5,18 @@ from pathlib import Path
 import pytest
 from curated_factory import a_question, random_questions, write_curated
 
-from videothinker import mcq
+from videothinker import answers
 from videothinker.diagnose import metrics, run, solvers
 from videothinker.errors import VtError
-from videothinker.records import CuratedQuestion, Rule
+from videothinker.records import Metrics, Question
 
 
-def diagnosed(folder: Path, name: str) -> metrics.Metrics:
+def diagnosed(folder: Path, name: str) -> Metrics:
     curated = write_curated(folder)
     questions = curated.questions("dev")
     solver = solvers.open_solver(f"solver:{name}", curated=curated, seed=1)
-    return metrics.summarize(
-        questions, [run.grade(q, a) for q, a in zip(questions, solver.answer(questions), strict=True)], Rule.ORACLE
-    )
+    rows = [run.grade(q, a, curated.labels) for q, a in zip(questions, solver.answer(questions), strict=True)]
+    return metrics.summarize(questions, rows, curated.labels)
 
 
 def test_the_observer_has_all_observational_questions_right_and_no_inferential_one(tmp_path: Path) -> None:
@@ -43,8 +42,8 @@ def test_none_answers_none_and_is_right_where_nothing_is_correct(tmp_path: Path)
     assert found.all.n_unparsed == 0
 
 
-def question(gold: str, *, n_options: int = 3, negated: bool = False) -> CuratedQuestion:
-    return a_question("0:0", n_options=n_options, gold=gold, negated=negated)
+def question(gold: str, *, n_options: int = 3, negated: bool = False) -> Question:
+    return a_question("0:0", n_options=n_options, gold=gold, negated=negated).question
 
 
 def test_the_prior_counts_by_form_and_number_of_options() -> None:
@@ -76,15 +75,15 @@ def test_an_unknown_solver_is_refused_with_those_that_exist(tmp_path: Path) -> N
 
 
 def test_random_takes_each_option_half_the_time_and_depends_on_seed_and_question_alone() -> None:
-    questions = [a_question(f"{scene}:{qid}") for scene in range(500) for qid in range(4)]
-    drawn = [solvers.random_letters(question, 7) for question in questions]
+    questions = [a_question(f"{scene}:{qid}").question for scene in range(500) for qid in range(4)]
+    drawn = [solvers.random_answer(question, 7) for question in questions]
     for letter in "ABCD":
         share = sum(letter in each for each in drawn) / len(drawn)
         assert abs(share - 0.5) < 5 * 0.5 / len(drawn) ** 0.5  # five standard errors: one false alarm in a million
     both = sum({"A", "B"} <= set(each) for each in drawn) / len(drawn)
     assert abs(both - 0.25) < 0.05
-    assert drawn[3] == solvers.random_letters(questions[3], 7)
-    assert drawn != [solvers.random_letters(question, 8) for question in questions]
+    assert drawn[3] == solvers.random_answer(questions[3], 7)
+    assert drawn != [solvers.random_answer(question, 8) for question in questions]
 
 
 def test_solvers_reply_in_text_that_is_read_like_any_other(tmp_path: Path) -> None:
@@ -96,4 +95,4 @@ def test_solvers_reply_in_text_that_is_read_like_any_other(tmp_path: Path) -> No
         ):
             assert answer.question_id == each.question_id
             assert answer.reply is not None
-            assert mcq.parse_reply(answer.reply, len(each.options)) is not None
+            assert answers.parse(each, answer.reply) is not None

@@ -14,8 +14,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from report_factory import make, make_curation, make_run, write_clip
 
 from videothinker import store
-from videothinker.curated import counterfactual_name, open_curated
-from videothinker.records import CuratedQuestion, Rule, Status
+from videothinker.curated import counterfactual_name
+from videothinker.diagnose.runs import comparisons
+from videothinker.records import Category, Rule, Status
 from videothinker.reports.curation import curation_pages
 from videothinker.reports.diagnosis import diagnosis_pages
 
@@ -42,19 +43,20 @@ class Built:
 
     def __init__(self, folder: Path) -> None:
         made = make(1_000, 5)
-        self.questions: list[CuratedQuestion] = made.questions["train"] + made.questions["dev"]
-        first = self.questions[0]
-        write_clip(folder / "clips" / first.video)
-        write_clip(folder / "clips" / counterfactual_name(first.video, first.removed_object))
-        write_curated(folder / "curated", made.questions, videos_root="../clips")
-        store.write_jsonl(folder / "curated" / "scenes.jsonl", list(made.scenes.values()))
-        base = make_run("base", self.questions, skill=0.7, shortcut=0.1)
-        grpo = make_run("grpo", self.questions, skill=0.4, shortcut=0.9)
+        self.labelled = made.every
+        self.questions = [one.question for one in self.labelled]
+        first = self.labelled[0]
+        video = first.question.clip.path
+        write_clip(folder / "clips" / video)
+        write_clip(folder / "clips" / counterfactual_name(video, first.removed_object))
+        curated = write_curated(folder / "curated", made.questions, videos_root="../clips", scenes=made.scenes.values())
+        base = make_run("base", self.labelled, skill=0.7, shortcut=0.1)
+        grpo = make_run("grpo", self.labelled, skill=0.4, shortcut=0.9)
         base.predictions[0] = msgspec.structs.replace(base.predictions[0], reply=ATTACK)
         self.runs = [base, grpo]
         self.diagnosis = folder / "runs" / "report.html"
         self.curation = folder / "curated" / "report.html"
-        pages = diagnosis_pages(self.runs, open_curated(folder / "curated"), out=self.diagnosis.parent)
+        pages = diagnosis_pages(self.runs, comparisons(self.runs), curated, out=self.diagnosis.parent)
         store.write_bytes(self.diagnosis, pages["report.html"])
         curation = make_curation(made, videos_root=folder / "clips")
         store.write_bytes(self.curation, curation_pages(curation, out=self.curation.parent)["report.html"])
@@ -108,9 +110,9 @@ def test_filters_leave_the_questions_that_they_say(diagnosis: Visit, built: Buil
     assert page.locator("#list > li").count() == 50
 
     page.select_option("[name=category]", "inferential")
-    assert diagnosis.found() == sum(question.oracle == "inferential" for question in built.questions)
+    assert diagnosis.found() == sum(one.category(Rule.ORACLE) is Category.INFERENTIAL for one in built.labelled)
     page.select_option("[name=rule]", Rule.ANY_OPTION)
-    assert diagnosis.found() == sum(question.any_option == "inferential" for question in built.questions)
+    assert diagnosis.found() == sum(one.category(Rule.ANY_OPTION) is Category.INFERENTIAL for one in built.labelled)
     page.click("[type=reset]")
 
     page.select_option("[name=run]", label="grpo")
@@ -138,9 +140,9 @@ def test_filters_leave_the_questions_that_they_say(diagnosis: Visit, built: Buil
 def test_a_question_shows_log_options_and_replies(diagnosis: Visit, built: Built) -> None:
     page, question = diagnosis.page, built.questions[0]
     text = page.inner_text("#detail")
-    assert question.problem in text
-    for option in question.options:
-        assert option in text
+    assert question.text in text
+    for letter, option in zip("ABCD", question.options, strict=False):
+        assert f"{letter}. {option}" in text
     assert page.locator("#detail .log li").count() >= 1
     assert page.locator("#detail img").count() == 16  # the film, and the film without the object
     assert page.evaluate("[...document.querySelectorAll('#detail img')].every(image => image.naturalWidth > 0)")

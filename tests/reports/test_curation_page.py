@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from report_factory import Made, make, make_curation, page_data, write_clip
 
-from videothinker.curate.build import Unresolved
-from videothinker.records import Category, Rule
+from videothinker.records import Category, Rule, Unresolved
 from videothinker.reports.curation import curation_pages, n_films
 
 
@@ -36,12 +35,11 @@ def test_the_same_curation_gives_the_same_bytes(made: Made, pages: dict[str, byt
 
 
 def test_shares_and_counts_are_those_of_the_labels(made: Made, pages: dict[str, bytes]) -> None:
-    questions = [question for part in made.questions.values() for question in part]
     markdown = pages["report.md"].decode()
     for rule in Rule:
-        n = sum(getattr(question, rule.column) is Category.OBSERVATIONAL for question in questions)
+        n = sum(one.category(rule) is Category.OBSERVATIONAL for one in made.every)
         row = next(line for line in markdown.splitlines() if line.startswith(f"| {rule} |"))
-        assert f"| {n} | {len(questions) - n} | {100 * n / len(questions):.1f}\u00a0% [" in row
+        assert f"| {n} | {len(made.every) - n} | {100 * n / len(made.every):.1f}\u00a0% [" in row
     assert "181 counterfactual questions were read: 180 are labelled, 1 could not be." in markdown
 
 
@@ -57,17 +55,17 @@ def test_the_overlap_of_the_rules_has_every_question_once(made: Made, pages: dic
 
 def test_the_examples_are_clear_cases(made: Made, pages: dict[str, bytes]) -> None:
     chosen = re.findall(r'data-question="([^"]+)"', pages["report.html"].decode())
-    by_id = {question.question_id: question for part in made.questions.values() for question in part}
+    by_id = {one.question.question_id: one for one in made.every}
     seen, needed = (by_id[identity] for identity in chosen)
-    assert {getattr(seen, rule.column) for rule in Rule} == {Category.OBSERVATIONAL}
-    assert seen.observer == seen.gold != ()
-    assert needed.oracle is Category.INFERENTIAL
-    assert not set(needed.observer) <= set(needed.gold)  # something was seen that does not happen without the object
+    assert {seen.category(rule) for rule in Rule} == {Category.OBSERVATIONAL}
+    assert seen.observer == seen.question.gold != ()
+    assert needed.category(Rule.ORACLE) is Category.INFERENTIAL
+    assert not set(needed.observer) <= set(needed.question.gold)  # something was seen that does not happen without the object
     assert set(chosen) <= {question["id"] for question in page_data(pages["report.html"])["questions"]}
 
 
 def test_the_observer_below_ninety_percent_is_warned_of() -> None:
-    weak = curation_pages(make_curation(make(60, rule=Rule.ANY_OPTION), Rule.ANY_OPTION))
+    weak = curation_pages(make_curation(make(60), Rule.ANY_OPTION))
     strong = curation_pages(make_curation(make(60)))
     assert b"--rule oracle" in weak["report.html"]
     assert b"--rule oracle" in weak["report.md"]
@@ -94,15 +92,15 @@ def test_what_comes_from_files_is_escaped(pages: dict[str, bytes]) -> None:
 
 
 def test_clips_are_linked_from_where_the_page_lies(tmp_path: Path, made: Made) -> None:
-    question = made.questions["train"][0]
-    write_clip(tmp_path / "clips" / question.video)
+    question = made.questions["train"][0].question
+    write_clip(tmp_path / "clips" / question.clip.path)
     counts: list[int] = []
     curation = make_curation(made, videos_root=tmp_path / "clips")
     html = curation_pages(curation, out=tmp_path / "curated", progress=counts.append)["report.html"]
     data = page_data(html)
-    film = data["scenes"][str(question.scene_index)]["film"]
-    assert film["clip"] == f"../clips/{question.video}"
-    assert len(film["strip"]) == len(data["scenes"][str(question.scene_index)]["captions"])
+    film = data["scenes"][question.group]["film"]
+    assert film["clip"] == f"../clips/{question.clip.path}"
+    assert len(film["strip"]) == len(data["scenes"][question.group]["captions"])
     assert [scene["film"] for scene in data["scenes"].values()].count(None) == len(data["scenes"]) - 1
     assert b"Film strips of 1 clips" in html
     assert sum(counts) <= n_films(curation)

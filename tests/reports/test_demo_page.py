@@ -11,10 +11,11 @@ from videothinker import store
 from videothinker.diagnose.runs import Run
 from videothinker.errors import VtError
 from videothinker.records import Rule
+from videothinker.records.study import Results
 from videothinker.reports.demo import Study, demo_page, demo_table, read_study, sample_words
 from videothinker.reports.page import estimate, percent
 from videothinker.reports.study import study_pages
-from videothinker.study.collect import Results, collect
+from videothinker.study.collect import collect
 from videothinker.study.records import read_records, state_of
 
 LINKS = {"The diagnosis": "runs/report.html"}

@@ -4,15 +4,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from curated_factory import write_curated
+from curated_factory import labels_of, write_curated
 from report_factory import Made, make, make_run, page_data, write_clip
 
-from videothinker import store
-from videothinker.curated import Curated, counterfactual_name, open_curated
-from videothinker.diagnose.metrics import summarize, verdict
-from videothinker.diagnose.runs import Run, comparisons
+from videothinker.curated import Curated, counterfactual_name
+from videothinker.diagnose.metrics import summarize
+from videothinker.diagnose.runs import Run, comparisons, scored
+from videothinker.diagnose.verdict import verdict
 from videothinker.errors import VtError
 from videothinker.records import Rule, Status
+from videothinker.records.run import Partial
 from videothinker.reports.diagnosis import diagnosis_pages
 from videothinker.reports.page import estimate, points
 
@@ -27,7 +28,7 @@ def runs(made: Made) -> list[Run]:
     questions = made.questions["train"]
     observer = make_run("observer", questions, skill=0, shortcut=1, reference=True)
     return [
-        observer._replace(settings={"name": "observer", "model": "solver:observer"}),
+        observer._replace(record=msgspec.structs.replace(observer.record, model="solver:observer")),
         make_run("base", questions, skill=0.7, shortcut=0.1),
         make_run("grpo", questions, skill=0.4, shortcut=0.9),
     ]
@@ -35,14 +36,17 @@ def runs(made: Made) -> list[Run]:
 
 def curated(folder: Path, made: Made) -> Curated:
     """The made-up questions as a curated folder whose clips lie in `clips`."""
-    write_curated(folder / "curated", made.questions, videos_root="../clips")
-    store.write_jsonl(folder / "curated" / "scenes.jsonl", list(made.scenes.values()))
     (folder / "clips").mkdir()
-    return open_curated(folder / "curated")
+    return write_curated(folder / "curated", made.questions, videos_root="../clips", scenes=made.scenes.values())
+
+
+def drawn(runs: list[Run], folder: Curated | None = None, out: Path | None = None) -> dict[str, bytes]:
+    """The pages of these runs, with the comparisons that belong to them."""
+    return diagnosis_pages(runs, comparisons(runs), folder, out=out)
 
 
 def test_accuracy_and_verdict_are_those_of_the_metrics(runs: list[Run]) -> None:
-    pages = diagnosis_pages(runs, None)
+    pages = drawn(runs)
     markdown = pages["report.md"].decode()
     for run in runs[1:]:
         row = next(line for line in markdown.splitlines() if line.startswith(f"| {run.name} | 96 |"))
@@ -52,18 +56,18 @@ def test_accuracy_and_verdict_are_those_of_the_metrics(runs: list[Run]) -> None:
 
 
 def test_every_pair_of_checkpoints_is_compared_and_references_are_not(runs: list[Run]) -> None:
-    changes = diagnosis_pages(runs, None)["report.md"].decode().split("## Changes")[1].split("##")[0]
+    changes = drawn(runs)["report.md"].decode().split("## Changes")[1].split("##")[0]
     found = comparisons(runs)
     summary, *tests = [line for line in changes.splitlines() if line.startswith("| base | grpo |")]
     assert len(tests) == len(found) == 5
     assert [points(row.difference) in summary for row in found] == [True] * 5
     assert summary.count(" *") == sum(row.p_holm is not None and row.p_holm < 0.05 for row in found) > 0
     assert "observer |" not in changes
-    assert "Changes between" not in diagnosis_pages(runs[:2], None)["report.md"].decode()
+    assert "Changes between" not in drawn(runs[:2])["report.md"].decode()
 
 
 def test_without_curated_data_there_are_questions_and_replies_and_no_scene(runs: list[Run]) -> None:
-    data = page_data(diagnosis_pages(runs, None)["report.html"])
+    data = page_data(drawn(runs)["report.html"])
     assert data["scenes"] == {}
     assert len(data["questions"]) == 96
     assert data["runs"] == ["base", "grpo"]
@@ -71,15 +75,10 @@ def test_without_curated_data_there_are_questions_and_replies_and_no_scene(runs:
 
 
 def test_a_run_that_was_asked_less_says_so(made: Made, runs: list[Run]) -> None:
-    part = runs[2]
-    rows = part.predictions[:10]
-    part = part._replace(
-        questions=part.questions[:10],
-        predictions=rows,
-        metrics=summarize(part.questions[:10], rows, Rule.ORACLE),
-        settings=part.settings | {"partial": {"asked": 10, "of": 96}},
-    )
-    pages = diagnosis_pages([runs[1], part], None)
+    whole = runs[2]
+    record = msgspec.structs.replace(whole.record, partial=Partial(asked=10, of=96))
+    part = scored("grpo", record, whole.questions, whole.predictions[:10], whole.labels)
+    pages = drawn([runs[1], part])
     assert b"grpo was asked 10 of 96 questions" in pages["report.html"]
     assert b"grpo was asked 10 of 96 questions" in pages["report.md"]
     replies = [question["replies"] for question in page_data(pages["report.html"])["questions"]]
@@ -87,8 +86,8 @@ def test_a_run_that_was_asked_less_says_so(made: Made, runs: list[Run]) -> None:
 
 
 def test_a_run_without_any_answer_is_drawn_as_nothing(runs: list[Run]) -> None:
-    empty = runs[1]._replace(questions=[], predictions=[], metrics=summarize([], [], Rule.ORACLE))
-    markdown = diagnosis_pages([empty], None)["report.md"].decode()
+    empty = runs[1]._replace(questions=[], predictions=[], metrics=summarize([], [], runs[1].labels))
+    markdown = drawn([empty])["report.md"].decode()
     assert "- **base**: nothing was answered." in markdown
     assert "| base | 0 | \u2013 | \u2013 | \u2013 | \u2013 |" in markdown
 
@@ -97,7 +96,7 @@ def test_replies_and_names_stay_text(runs: list[Run]) -> None:
     attack = "</script><script>window.hacked = true</script>"
     run = runs[1]._replace(name=attack)
     run.predictions[0] = msgspec.structs.replace(run.predictions[0], reply=attack)
-    html = diagnosis_pages([run], None)["report.html"].decode()
+    html = drawn([run])["report.html"].decode()
     assert "<script>window" not in html
     assert page_data(html.encode())["questions"][0]["replies"][0]["reply"] == attack
 
@@ -108,31 +107,33 @@ def test_a_clip_that_could_not_be_read_shows_its_reason(runs: list[Run]) -> None
         run.predictions[0], status=Status.DECODE_ERROR, reply="", chosen=None, error="clip is cut short"
     )
     run = run._replace(predictions=[lost, *run.predictions[1:]])
-    reply = page_data(diagnosis_pages([run], None)["report.html"])["questions"][0]["replies"][0]
+    reply = page_data(drawn([run])["report.html"])["questions"][0]["replies"][0]
     assert reply == {"chosen": None, "right": False, "status": "decode_error", "reply": "clip is cut short"}
 
 
 def test_the_film_without_the_object_stands_beside_the_film(tmp_path: Path, made: Made, runs: list[Run]) -> None:
     folder = curated(tmp_path, made)
-    question = runs[1].questions[0]
-    other = counterfactual_name(question.video, question.removed_object)
-    write_clip(tmp_path / "clips" / question.video)
+    first = made.questions["train"][0]
+    question, video = first.question, first.question.clip.path
+    other = counterfactual_name(video, first.removed_object)
+    write_clip(tmp_path / "clips" / video)
     write_clip(tmp_path / "clips" / other)
-    html = diagnosis_pages(runs, folder, out=tmp_path / "runs" / "dev")["report.html"]
+    html = drawn(runs, folder, tmp_path / "runs" / "dev")["report.html"]
     data = page_data(html)
-    assert data["scenes"][str(question.scene_index)]["film"]["clip"] == f"../../clips/{question.video}"
+    assert data["scenes"][question.group]["film"]["clip"] == f"../../clips/{video}"
     shown = next(row for row in data["questions"] if row["id"] == question.question_id)
     assert shown["film"]["clip"] == f"../../clips/{other}"
-    assert len(shown["film"]["strip"]) == len(data["scenes"][str(question.scene_index)]["captions"])
+    assert len(shown["film"]["strip"]) == len(data["scenes"][question.group]["captions"])
     assert sum(bool(row.get("film")) for row in data["questions"] if row["id"] != question.question_id) == sum(
-        row.scene_index == question.scene_index and row.removed_object == question.removed_object
-        for row in runs[1].questions[1:]
+        one.scene_index == first.scene_index and one.removed_object == first.removed_object
+        for one in made.questions["train"][1:]
     )
 
 
 def test_runs_under_different_rules_and_no_runs_are_refused(made: Made, runs: list[Run]) -> None:
-    other = runs[1]._replace(metrics=summarize(runs[1].questions, runs[1].predictions, Rule.ANY_OPTION))
+    asked, rows = runs[1].questions, runs[1].predictions
+    other = runs[1]._replace(metrics=summarize(asked, rows, labels_of(made.questions["train"], Rule.ANY_OPTION)))
     with pytest.raises(VtError, match="different rules"):
-        diagnosis_pages([runs[2], other], None)
+        drawn([runs[2], other])
     with pytest.raises(VtError, match="no run"):
-        diagnosis_pages([runs[0]], None)
+        drawn([runs[0]])

@@ -9,10 +9,11 @@ from report_factory import make
 from study_factory import FILE, finish, make_study
 
 from videothinker import store
+from videothinker.records.study import Record, Results, State
 from videothinker.reports.study import study_pages
-from videothinker.study.collect import Results, collect
+from videothinker.study.collect import collect
 from videothinker.study.plan import cell_folder
-from videothinker.study.records import Record, State, read_records, state_of
+from videothinker.study.records import read_records, state_of
 
 ATTACK = "<img src=x onerror='window.hacked = 1'>"
 

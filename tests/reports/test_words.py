@@ -2,7 +2,7 @@
 
 import pytest
 
-from videothinker.records import Category, Collision, CuratedQuestion, Rule, Scene, SceneObject
+from videothinker.records import Category, Clip, Collision, Question, Rule, Scene, SceneObject
 from videothinker.reports import words
 
 SCENE = Scene(
@@ -18,26 +18,20 @@ SCENE = Scene(
 )
 
 
-def question(options: tuple[str, ...], gold: str, observer: str, *, removed: int = 1, negated: bool = False) -> CuratedQuestion:
-    seen, needed = Category.OBSERVATIONAL, Category.INFERENTIAL
-    return CuratedQuestion(
-        problem_id=1,
-        problem="Without the red rubber cube, what will happen?",
-        options=options,
-        solution="",
-        video="v.mp4",
-        path="v.mp4",
+def asked(options: tuple[str, ...], gold: str, observer: str, *, removed: int = 1, negated: bool = False) -> words.Explained:
+    question = Question(
         question_id="7:0",
-        scene_index=7,
-        category=needed,
-        observer=tuple(observer),
+        text="Without the red rubber cube, what will happen?",
+        options=options,
+        clip=Clip(path="v.mp4"),
         gold=tuple(gold),
-        removed_object=removed,
-        negated=negated,
-        any_option=seen,
-        correct_option=needed,
-        oracle=needed,
+        group="7",
+        facets={"polarity": "will not" if negated else "will"},
+        source="CLEVRER",
     )
+    seen, needed = Category.OBSERVATIONAL, Category.INFERENTIAL
+    kinds = {Rule.ANY_OPTION: seen, Rule.CORRECT_OPTION: needed, Rule.ORACLE: needed}
+    return words.Explained(question, SCENE, removed, negated, tuple(observer), kinds)
 
 
 @pytest.mark.parametrize(
@@ -61,36 +55,34 @@ def test_the_log_says_frame_second_and_objects() -> None:
 
 
 def test_an_option_says_when_its_event_was_seen() -> None:
-    asked = question(
+    one = asked(
         (
-            "A. The red metal cube and the sphere collide",  # seen twice: the first time counts
-            "B. The cylinder and the red rubber cube collide",  # seen, but with the removed object
-            "C. The cylinder and the sphere collide",  # not seen
-            "D. The red cube and the sphere collide",  # not certain which cube
+            "The red metal cube and the sphere collide",  # seen twice: the first time counts
+            "The cylinder and the red rubber cube collide",  # seen, but with the removed object
+            "The cylinder and the sphere collide",  # not seen
+            "The red cube and the sphere collide",  # not certain which cube
         ),
         gold="C",
         observer="A",
     )
-    assert words.seen(asked, SCENE) == ["frame 46", "frame 80", "no", "\u2013"]
+    assert words.seen(one) == ["frame 46", "frame 80", "no", "\u2013"]
 
 
 def test_where_text_and_observer_contradict_each_other_nothing_is_claimed() -> None:
-    asked = question(("A. The red metal cube and the sphere collide",), gold="", observer="")
-    assert words.seen(asked, SCENE) == ["\u2013"]
-    asked = question(("A. The cylinder and the sphere collide",), gold="", observer="A")
-    assert words.seen(asked, SCENE) == ["yes"]
+    one = asked(("The red metal cube and the sphere collide",), gold="", observer="")
+    assert words.seen(one) == ["\u2013"]
+    one = asked(("The cylinder and the sphere collide",), gold="", observer="A")
+    assert words.seen(one) == ["yes"]
 
 
 def test_the_letters_of_a_negated_question_name_what_does_not_happen() -> None:
-    asked = question(("A. x", "B. y"), gold="B", observer="", negated=True)
-    assert words.happens(asked, asked.gold) == [True, False]
+    one = asked(("x", "y"), gold="B", observer="", negated=True)
+    assert words.happens(one, one.question.gold) == [True, False]
 
 
 def test_each_rule_gives_its_reason() -> None:
-    asked = question(
-        ("A. The red metal cube and the sphere collide", "B. The cylinder and the sphere collide"), gold="B", observer="A"
-    )
-    assert words.why(asked, SCENE) == {
+    one = asked(("The red metal cube and the sphere collide", "The cylinder and the sphere collide"), gold="B", observer="A")
+    assert words.why(one) == {
         Rule.ANY_OPTION: "In the film: the collision of option A (frame 46).",
         Rule.CORRECT_OPTION: "What would happen without the red rubber cube is not in the film.",
         Rule.ORACLE: "Whoever only watched would answer A; right is B.",

@@ -3,17 +3,16 @@
 from pathlib import Path
 
 import pytest
-from curated_factory import a_prediction, a_question, write_curated
+from curated_factory import a_prediction, a_question, labels_of, questions_of, write_curated
 from report_factory import make
 from study_factory import FILE, finish, make_study, write_answers
 
-from videothinker.diagnose import metrics, runs
-from videothinker.records import CuratedQuestion, Rule, Status
-from videothinker.study.collect import Difference, Results, collect
-from videothinker.study.config import NO_SEED, Study
+from videothinker.diagnose import runs
+from videothinker.records import Rule, Status
+from videothinker.records.study import NO_SEED, Decision, Difference, Results, State, Study
+from videothinker.study.collect import collect
 from videothinker.study.plan import Cell, cell_folder
-from videothinker.study.records import State, read_records, state_of
-from videothinker.study.seeds import Decision
+from videothinker.study.records import read_records, state_of
 
 TWO = (
     FILE.replace("seeds = [1, 2, 3, 4]", "seeds = [1, 2]").split("[arms.repel-start]")[0]
@@ -31,14 +30,12 @@ def gather(study: Study, plan: tuple[Cell, ...], folder: Path) -> Results:
 def answers(folder: Path, name: str, right: set[str], lost: set[str] = frozenset()) -> None:  # type: ignore[assignment]
     """A run that has the questions of `right` right and gives the observer's answer elsewhere, or C."""
 
-    def reply(question: CuratedQuestion) -> str:
-        return "A" if question.question_id in right else "B"
-
-    predictions = [
-        a_prediction(q, None if q.question_id in lost else reply(q), Status.DECODE_ERROR if q.question_id in lost else None)
-        for q in QUESTIONS
-    ]
-    write_answers(folder / name, name, QUESTIONS, predictions)
+    predictions = []
+    for asked in QUESTIONS:
+        question_id = asked.question.question_id
+        reply = None if question_id in lost else "A" if question_id in right else "B"
+        predictions.append(a_prediction(asked, reply, Status.DECODE_ERROR if question_id in lost else None))
+    write_answers(folder / name, name, questions_of(QUESTIONS), labels_of(QUESTIONS), predictions)
 
 
 def two_seeds(tmp_path: Path, lost: set[str] = frozenset()) -> tuple[Study, Results]:  # type: ignore[assignment]
@@ -97,10 +94,7 @@ def test_one_seed_of_a_pair_is_the_diagnosis_own_paired_difference(tmp_path: Pat
         [folder / "greedy.base" / "base", folder / "greedy.grpo-s2" / "grpo-s2"],
         write_curated(tmp_path / "c", {"dev": QUESTIONS}),
     )
-    theirs = {
-        row.measure: row.difference
-        for row in metrics.compare([metrics.Answers(r.name, r.questions, r.predictions) for r in loaded])
-    }
+    theirs = {row.measure: row.difference for row in runs.comparisons(loaded)}
     ours = difference(results, "grpo", "base")
     for measure in ("all", "observational", "inferential", "shortcut_reliance"):
         assert ours.measures[measure].per_seed[2] == theirs[measure]

@@ -6,7 +6,8 @@ import pytest
 from study_factory import FILE, write_study
 
 from videothinker.errors import VtError
-from videothinker.study.config import Stage, load_study, parse_claim
+from videothinker.records.study import Stage
+from videothinker.study.config import load_study, parse_claim
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -14,9 +14,9 @@ from study_factory import FILE, make_study
 
 from videothinker import store
 from videothinker.errors import VtError
+from videothinker.records.study import State
 from videothinker.study.plan import Cell, cell_folder, make_plan
 from videothinker.study.records import (
-    State,
     discard,
     give,
     given_cells,

@@ -6,7 +6,8 @@ import random
 import pytest
 
 from videothinker.records import Estimate
-from videothinker.study.seeds import Decision, decide, over_seeds, side
+from videothinker.records.study import Decision
+from videothinker.study.seeds import decide, over_seeds, side
 
 
 def test_four_seeds_by_hand() -> None:

@@ -11,11 +11,12 @@ from torch.nn.attention.flex_attention import create_block_mask, create_mask
 from train.school import School
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from videothinker.curated import Curated, Manifest
+from videothinker import records
+from videothinker.curated import Curated
 from videothinker.diagnose import generate
 from videothinker.diagnose.settings import Settings
 from videothinker.frames import Clip, clip_indices
-from videothinker.records import Category, CuratedQuestion, Rule
+from videothinker.records import Manifest, Question, Rule
 from videothinker.train import lessons, packed, sft, tiny
 from videothinker.train.sft_settings import SftConfig, World
 from videothinker.world import draw
@@ -28,7 +29,7 @@ def pictures(school: School, width: int = 168, height: int = 112) -> torch.Tenso
     return frames
 
 
-def as_questions(school: School) -> list[CuratedQuestion]:
+def as_questions(school: School) -> list[Question]:
     """The first question of every scene, as curation would write it."""
     found = []
     for scene in stream(school.source.seed, school.source.preset, n_scenes=8):
@@ -36,23 +37,14 @@ def as_questions(school: School) -> list[CuratedQuestion]:
         question = scene.questions[meaning.question_id]
         assert question.choices is not None
         found.append(
-            CuratedQuestion(
-                problem_id=1,
-                problem=question.question,
-                options=tuple(f"{'ABCD'[i]}. {c.choice}" for i, c in enumerate(question.choices)),
-                solution="",
-                video="x.mp4",
-                path="x.mp4",
+            Question(
                 question_id=trace.question_id,
-                scene_index=scene.scene_index,
-                category=Category.INFERENTIAL,
-                observer=trace.observer,
+                text=question.question,
+                options=tuple(choice.choice for choice in question.choices),
+                clip=records.Clip(path="x.mp4"),
                 gold=trace.gold,
-                removed_object=trace.removed_object,
-                negated=trace.negated,
-                any_option=Category.INFERENTIAL,
-                correct_option=Category.INFERENTIAL,
-                oracle=Category.INFERENTIAL,
+                group=str(scene.scene_index),
+                source="CLEVRER",
             )
         )
     return found

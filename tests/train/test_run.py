@@ -7,7 +7,7 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 import torch
-from curated_factory import a_question
+from curated_factory import a_question, write_curated
 from train.trainers import TINY, stage, write_clip
 from transformers import AutoConfig, Qwen2_5_VLConfig
 from typer.testing import CliRunner
@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from videothinker import store
 from videothinker.cli import app
 from videothinker.cli.train import train_stage
-from videothinker.curated import Curated, Manifest, open_curated
+from videothinker.curated import Curated
 from videothinker.errors import VtError
 from videothinker.records import Category, Rule
 from videothinker.train import run
@@ -27,19 +27,17 @@ from videothinker.train.stages import StageConfig
 @pytest.fixture
 def curated(tmp_path: Path) -> Curated:
     """Four scenes with clips and two questions each; half of the questions are observational under the oracle rule."""
-    folder = tmp_path / "curated"
-    questions = [
-        a_question(f"{scene}:{qid}", gold="A", observer="A" if qid else "B", problem_id=2 * scene + qid + 1, n_options=3)
-        for scene in range(4)
-        for qid in (0, 1)
-    ]
-    for question in questions:
-        write_clip(folder / "videos" / question.video, 56, 84, 30 * question.scene_index)
-    for split in ("train", "dev"):
-        store.write_json(folder / f"{split}.json", questions)
-    splits = {"train": 8, "dev": 8}
-    store.write_json(folder / "manifest.json", Manifest(rule=Rule.ORACLE, seed=42, videos_root="videos", splits=splits))
-    return open_curated(folder)
+    questions = {
+        split: [
+            a_question(f"{first + scene}:{qid}", gold="A", observer="A" if qid else "B", n_options=3)
+            for scene in range(4)
+            for qid in (0, 1)
+        ]
+        for split, first in {"train": 0, "dev": 10}.items()
+    }
+    for asked in (one for members in questions.values() for one in members):
+        write_clip(tmp_path / "curated" / "videos" / asked.question.clip.path, 56, 84, 30 * (asked.scene_index % 10))
+    return write_curated(tmp_path / "curated", questions, videos_root="videos")
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -121,7 +119,7 @@ def test_the_same_folder_refuses_other_settings_and_a_second_run(curated: Curate
 def test_stage_one_takes_observational_questions_under_the_rule_it_is_given(curated: Curated) -> None:
     config = stage("bias")
     own = run.training_questions(curated, config, None)
-    assert {question.oracle for question in own} == {Category.OBSERVATIONAL}
+    assert {curated.labels.category(question.question_id) for question in own} == {Category.OBSERVATIONAL}
     assert len(own) == 4
     assert len(run.training_questions(curated, config, Rule.ANY_OPTION)) == 8
     assert len(run.training_questions(curated, stage("grpo"), None)) == 8
@@ -144,9 +142,10 @@ def test_a_missing_clip_is_refused_before_any_model_is_loaded(curated: Curated, 
 
 def test_labels_that_an_observer_answers_badly_are_called_out(curated: Curated) -> None:
     told: list[str] = []
-    run._warn_about_observer(run.training_questions(curated, stage("bias"), None), Rule.ORACLE, told.append)
+    run._warn_about_observer(run.training_questions(curated, stage("bias"), None), curated.labels, told.append)
     assert told == []
-    run._warn_about_observer(run.training_questions(curated, stage("bias"), Rule.ANY_OPTION), Rule.ANY_OPTION, told.append)
+    other = curated.labels.under(Rule.ANY_OPTION)
+    run._warn_about_observer(run.training_questions(curated, stage("bias"), Rule.ANY_OPTION), other, told.append)
     assert "an observer answers only 50%" in told[0]
     assert "--rule oracle" in told[0]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from videothinker import mcq
+from videothinker import answers
 from videothinker.curated import Curated
 from videothinker.frames import read_clip
 from videothinker.train import tiny
@@ -58,7 +58,7 @@ def test_teaching_trains_the_replies_and_every_weight(tmp_path: Path, colours: C
     question = colours.questions("dev")[0]
     clip = colours.clip(question)
     assert clip is not None
-    lesson = tiny.Lesson(clip, mcq.render_prompt(question.problem, question.options, mcq.Prompt.DIRECT), question.solution)
+    lesson = tiny.Lesson(clip, answers.render(question, answers.Style.DIRECT), answers.solution(question))
     steps: list[int] = []
     losses = tiny.teach(
         checkpoint,
@@ -81,11 +81,11 @@ def test_a_taught_checkpoint_answers_by_looking(taught: Path, colours: Curated) 
         assert path is not None
         clip = read_clip(path, n_frames=16)
         inputs = processor(
-            text=[tiny.chat(processor, mcq.render_prompt(question.problem, question.options, mcq.Prompt.COT))],
+            text=[tiny.chat(processor, answers.render(question, answers.Style.COT))],
             videos=[clip.frames],
             video_metadata=[clip.metadata()],
             do_sample_frames=False,
             return_tensors="pt",
         )
         ids = model.generate(**inputs, max_new_tokens=40, do_sample=False)[:, inputs["input_ids"].shape[1] :]
-        assert processor.batch_decode(ids, skip_special_tokens=True) == ["<think>I look.</think>" + question.solution]
+        assert processor.batch_decode(ids, skip_special_tokens=True) == ["<think>I look.</think>" + answers.solution(question)]

@@ -58,7 +58,7 @@ def warm(
         if curated.videos_root is None:
             raise VtError(f"{folder}: was curated without clips; give their folder with --videos")
         for split in curated.manifest.splits:
-            paths |= dict.fromkeys(curated.videos_root / question.video for question in curated.questions(split))
+            paths |= dict.fromkeys(clip for question in curated.questions(split) if (clip := curated.clip(question)))
     cache = default_cache()
     with progress_bar("decoding", len(paths), "clips") as progress:
         done = fill(

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from videothinker.records import Progress
+from videothinker.progress import Progress, no_bars
 
 out = Console(highlight=False)
 """Results, on stdout."""
@@ -48,6 +48,13 @@ def progress_bar(description: str, total: int | None, unit: str = "it") -> Itera
     with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task(description, total=total)
         yield lambda n: bar.advance(task, n)
+
+
+@contextmanager
+def quiet_unless(shown: bool, description: str, total: int | None, unit: str = "it") -> Iterator[Progress]:
+    """`progress_bar` if `shown`, else nothing: of several processes one draws."""
+    with progress_bar(description, total, unit) if shown else no_bars(description, total, unit) as progress:
+        yield progress
 
 
 def warn(message: str) -> None:

@@ -1,22 +1,25 @@
-"""`vt curate`: labels and splits of CLEVRER's counterfactual questions."""
+"""`vt curate`: from a data set's files to questions, labels and splits."""
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from videothinker.cli.console import out, progress_bar, warn
+from videothinker.curate.datasets import DATASETS, Dataset, dataset_named
 from videothinker.errors import VtError
 from videothinker.records import Category, Rule
 
 if TYPE_CHECKING:
-    from videothinker.curate.build import Curation
+    from videothinker.curate.datasets.clevrer.build import ClevrerCuration
     from videothinker.curate.export import Export
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="Label counterfactual questions, observational or inferential, and split them for training and diagnosis.",
+    help="Read a data set into questions with splits; CLEVRER's counterfactual ones with labels, observational or inferential.",
 )
 
 _EXAMPLES = """
@@ -99,12 +102,8 @@ def clevrer(
     ] = "",
 ) -> None:
     """Read CLEVRER, label its counterfactual questions under three rules, and split them."""
-    import os
-
-    from videothinker.curate.build import check_out, curate, write
-    from videothinker.curate.clevrer import find_annotations
-    from videothinker.curate.settings import Settings
-    from videothinker.reports.curation import curation_pages, n_films
+    from videothinker.curate.datasets.clevrer.settings import Settings
+    from videothinker.recipes.curation import curate_clevrer
 
     if split is not None and dev_share is not None:
         raise VtError(f"--dev-share {dev_share:g} with --split {split}: every scene goes into {split}; give one of the two")
@@ -118,40 +117,102 @@ def clevrer(
         exports=_exports(export),
         save_dataset=save_dataset,
     )
-    settings.check()
-    check_out(folder, settings, questions)
-    found = find_annotations(annotations)
-    with progress_bar("reading annotations", len(found.files), "files") as progress:
-        curation = curate(
-            found,
-            questions,
-            videos,
-            folder,
-            settings,
-            strict=strict,
-            workers=workers or os.cpu_count() or 1,
-            progress=progress,
-        )
-    pages = {}
-    if curation.labels.height:
-        with progress_bar("drawing the report", n_films(curation), "clips") as progress:
-            pages = curation_pages(curation, out=folder, progress=progress)
-    write(curation, folder, pages)
-    _summarize(curation, folder)
+    release = curate_clevrer(
+        annotations, questions, folder, settings, videos=videos, strict=strict, workers=workers, bars=progress_bar
+    )
+    _summarize(release, folder)
+
+
+def _curate_set(
+    ctx: typer.Context,
+    source: Annotated[Path, typer.Option("--from", metavar="PATH", help="What the data set's line in vt curate list needs.")],
+    folder: Annotated[
+        Path, typer.Option("--out", metavar="OUT", help="Folder to write; the same command again redoes the same data.")
+    ],
+    videos: Annotated[Path | None, typer.Option(help="Folder of the clips; without it only questions are written.")] = None,
+    dev_share: Annotated[
+        float | None,
+        typer.Option(help="Part the clips into train and this share of dev. Default: all in one split.", show_default=False),
+    ] = None,
+    split: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the one split; default the data set's.")] = None,
+    seed: Annotated[int, typer.Option(help="Decides which clips are dev.")] = 42,
+    strict: Annotated[
+        bool, typer.Option("--strict/--no-strict", help="Stop if any question cannot be used or any clip is missing.")
+    ] = False,
+) -> None:
+    from videothinker.curate.question_set import Settings
+    from videothinker.recipes.curation import curate_set
+
+    name = ctx.info_name or ""
+    if split is not None and dev_share is not None:
+        raise VtError(f"--dev-share {dev_share:g} with --split {split}: every clip goes into {split}; give one of the two")
+    settings = Settings(dataset=name, seed=seed, dev_share=dev_share, split=split or dataset_named(name).split)
+    curation, warnings = curate_set(source, folder, settings, videos=videos, strict=strict)
+    asked, n_clips = curation.manifest["questions"], len({one.question.clip.path for one in curation.members})
+    out.print(
+        f"[bold]{asked['n_read']:,}[/bold] questions = [bold]{asked['n_labelled']:,}[/bold] usable "
+        f"+ [bold]{asked['n_unresolved']:,}[/bold] unresolved, about {n_clips:,} clips"
+    )
+    forms = Counter(one.question.form.value for one in curation.members)
+    out.print("forms          " + ", ".join(f"{form} {n:,}" for form, n in forms.items()))
+    out.print("splits         " + ", ".join(f"{each} {n:,}" for each, n in curation.manifest["splits"].items()))
+    for warning in warnings:
+        warn(warning)
+    out.print(f"\n[bold]{escape(str(folder))}[/bold]: check it, then ask", soft_wrap=True)
+    out.print(f"  vt curate check {escape(str(folder))}", soft_wrap=True)
+    out.print(f"  vt diagnose --model solver:random --data {escape(str(folder))} --out runs", soft_wrap=True)
+
+
+def _set_epilog(name: str) -> str:
+    return (
+        f"[bold]Example[/bold]\n\n  vt curate {name} --from FILE --videos clips --out {name}\n\n"
+        "[bold]What lies in OUT[/bold]\n\n  questions.parquet, unresolved.jsonl, SPLIT.json (Video-R1 rows), manifest.json"
+    )
+
+
+for _name in DATASETS:
+    app.command(_name, help=f"Read {dataset_named(_name).what}.", epilog=_set_epilog(_name))(_curate_set)
+
+
+@app.command("list", epilog="[bold]Example[/bold]\n\n  vt curate list")
+def list_(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+) -> None:
+    """Say which data sets can be curated: what each needs, where it comes from, its size and licence."""
+    from rich.table import Table
+
+    from videothinker.curate.datasets.clevrer import ABOUT
+
+    known: dict[str, Dataset] = {"clevrer": ABOUT} | {name: dataset_named(name) for name in DATASETS}
+    if as_json:
+        import msgspec
+
+        said = {name: {key: getattr(one, key) for key in _TOLD} for name, one in known.items()}
+        typer.echo(msgspec.json.format(msgspec.json.encode(said)).decode())
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 1, 0))
+    for head in ("name", "what it asks", "what --from needs", "where from, size, licence"):
+        table.add_column(head, overflow="fold")
+    for name, one in known.items():
+        table.add_row(f"[bold]{name}[/bold]", one.what, one.needs, f"{one.origin}; {one.size}; {one.licence}")
+    out.print(table)
+
+
+_TOLD = ("what", "needs", "origin", "size", "licence", "split", "n_published")
 
 
 @app.command(epilog="[bold]Example[/bold]\n\n  vt curate check curated")
-def check(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `vt curate clevrer` wrote.")]) -> None:
+def check(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `vt curate` wrote.")]) -> None:
     """Prove that the gold answer of every question earns 1.0, and that no question is lost between the files."""
     from videothinker.curate.check import check_folder
 
     result = check_folder(folder)
     if result.problems:
         more = f" (and {len(result.problems) - 1} more)" if len(result.problems) > 1 else ""
-        raise VtError(f"{folder}: {result.problems[0]}{more}; make the folder again with `vt curate clevrer`")
-    out.print(f"gold answers   {result.n_graded:,} questions in the split files, each earns 1.0")
-    out.print(f"counts         {result.n_read:,} read = {result.n_labelled:,} labelled + {result.n_unresolved:,} unresolved")
-    out.print("files          manifest, labels, splits and scenes agree")
+        raise VtError(f"{folder}: {result.problems[0]}{more}; make the folder again with `vt curate`")
+    out.print(f"gold answers   {result.n_graded:,} questions, each earns 1.0")
+    out.print(f"counts         {result.n_read:,} read = {result.n_labelled:,} usable + {result.n_unresolved:,} unresolved")
+    out.print("files          manifest, questions, labels and splits agree")
 
 
 def _exports(names: str) -> "tuple[Export, ...]":
@@ -164,17 +225,16 @@ def _exports(names: str) -> "tuple[Export, ...]":
     return tuple(map(Export, wanted))
 
 
-def _summarize(curation: "Curation", folder: Path) -> None:
+def _summarize(release: "ClevrerCuration", folder: Path) -> None:
     """What was curated, in one screen: counts, the three rules side by side, warnings, where to go on."""
-    from rich.markup import escape
     from rich.table import Table
 
-    manifest = curation.manifest
+    manifest = release.curation.manifest
     asked = manifest["questions"]
     n_labelled = asked["n_labelled"]
     out.print(
         f"[bold]{asked['n_read']:,}[/bold] counterfactual questions = [bold]{n_labelled:,}[/bold] labelled "
-        f"+ [bold]{asked['n_unresolved']:,}[/bold] unresolved, in {len(curation.scenes):,} scenes"
+        f"+ [bold]{asked['n_unresolved']:,}[/bold] unresolved, in {len(release.scenes):,} scenes"
     )
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("rule")

@@ -1,30 +1,33 @@
 """`vt diagnose`, and the table and pages that it shares with `vt report`."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from videothinker.cli.console import err, progress_bar, warn
+from videothinker.answers import Style
+from videothinker.cli.console import err, progress_bar, quiet_unless, warn
 from videothinker.cli.console import out as console
-from videothinker.mcq import Prompt
-from videothinker.records import no_progress
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from videothinker.curated import Curated
     from videothinker.diagnose.runs import Run
-    from videothinker.records import Estimate
+    from videothinker.recipes.diagnosis import Report
+    from videothinker.records import Estimate, Metrics
 
 _DASH = "\u2013"
 _ASKING = "How the checkpoints are asked"
 _CAPTION = """\
 \u00b1: 95 % interval clustered by scene. gap: observational minus inferential.
 reliance: inferential answers that are the observer's.
+unread: no answer found; cut: at the token limit; lost: clip could not be read.
+"""
+_UNLABELLED = """\
+\u00b1: 95 % interval clustered by clip. chance: what a random answer of each question's form is worth.
 unread: no answer found; cut: at the token limit; lost: clip could not be read.
 """
 EPILOG = """[bold]Examples[/bold]
@@ -65,9 +68,7 @@ def diagnose(
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on where a run stopped, or ask everything anew.")
     ] = True,
-    prompt: Annotated[
-        Prompt, typer.Option(help="Reason first (cot), or answer at once.", rich_help_panel=_ASKING)
-    ] = Prompt.COT,
+    prompt: Annotated[Style, typer.Option(help="Reason first (cot), or answer at once.", rich_help_panel=_ASKING)] = Style.COT,
     frames: Annotated[
         int | None,
         typer.Option(metavar="N", help="Frames a clip; default the checkpoint's own, else 32.", rich_help_panel=_ASKING),
@@ -133,6 +134,7 @@ def diagnose(
     from videothinker.diagnose import run, runs
     from videothinker.diagnose.settings import Settings
     from videothinker.diagnose.workers import worker
+    from videothinker.recipes import diagnosis
 
     curated = open_curated(data, videos)
     settings = Settings(
@@ -149,75 +151,66 @@ def diagnose(
         attention=attention,
         decoder=decoder,
     )
-    with worker() as (rank, world_size, barrier):
+    with worker() as me:
         names = run.model_names(model)
         jobs = run.plan(names, curated, settings, out, endpoint=endpoint is not None, limit=limit, resume=resume)
-        owed = [len(run.shard(job.owed, rank, world_size)) for job in jobs]
-        if rank == 0 and (kept := sum(len(job.wanted) - len(job.owed) for job in jobs)):
+        if me.rank == 0 and (kept := sum(len(job.wanted) - len(job.owed) for job in jobs)):
             err.print(f"{kept:,} of {sum(len(job.wanted) for job in jobs):,} questions are answered already")
-        bar = progress_bar("asking", sum(owed), "questions") if rank == 0 else nullcontext(no_progress)
-        with bar as progress:
-            run.diagnose(
-                jobs,
-                lambda job: run.open_answerer(job, endpoint, clip_cache=clip_cache, trust_remote_code=trust_remote_code),
-                rank=rank,
-                world_size=world_size,
-                barrier=barrier,
-                progress=progress,
-            )
-    if rank == 0 and report:
-        show_report(runs.load_runs(runs.folders_beside(jobs, out), curated), curated, out)
+        diagnosis.ask(
+            jobs,
+            endpoint=endpoint,
+            clip_cache=clip_cache,
+            trust_remote_code=trust_remote_code,
+            worker=me,
+            bars=partial(quiet_unless, me.rank == 0),
+        )
+    if me.rank == 0 and report:
+        loaded = runs.load_runs(runs.folders_beside(jobs, out), curated)
+        show_report(diagnosis.report(loaded, curated, out, bars=progress_bar))
 
 
-def show_report(loaded: "Sequence[Run]", curated: "Curated", out: Path) -> None:
-    """Print the runs' table and verdicts, write their report into `out` and say where it is."""
+def show_report(report: "Report") -> None:
+    """Print a report's table and verdicts, and say where its pages are."""
     from rich.console import Console
 
-    from videothinker import store
-    from videothinker.diagnose.metrics import verdict
-    from videothinker.diagnose.runs import comparisons, references
-    from videothinker.reports.diagnosis import diagnosis_pages
+    from videothinker.diagnose.verdict import verdict
 
-    rule = loaded[0].metrics.rule
-    rows = [*references(loaded, curated, rule), *loaded]
-    console.print(f"answers exactly right, %, by category under the rule {rule}", soft_wrap=True)
+    rule = report.runs[0].labels.rule
+    rows = [*report.references, *report.runs]
+    by = "these questions have no labels" if rule is None else f"by category under the rule {rule}"
+    console.print(f"answers exactly right, %, {by}", soft_wrap=True)
     wide = console if console.is_terminal else Console(highlight=False, width=160)  # no terminal: a file has room
     wide.print(diagnosis_table(rows))
-    console.print(_CAPTION, style="dim", soft_wrap=True)
-    observer = next(each for each in rows if each.reference and each.name == "observer")
-    watched = observer.metrics.observational.per_question.value
+    console.print(_CAPTION if rule else _UNLABELLED, style="dim", soft_wrap=True)
+    observer = next((each for each in report.references if each.name == "observer"), None)
+    watched = None if observer is None else observer.metrics.observational.per_question.value
     if watched is not None and watched < 0.9:
         warn(
             f"by the rule {rule}, watching answers only {100 * watched:.0f} % of the observational questions, so the gap says "
             f"little about the shortcut; score the same replies again with `vt report ... --rule oracle`"
         )
-    for each in loaded:
+    for each in report.runs:
         if each.metrics.all.n_decode_error:
             warn(
                 f"{each.name}: {each.metrics.all.n_decode_error:,} questions left out, their clips could not be read; run again"
             )
         console.print(f"[bold]{escape(each.name)}[/bold]: {verdict(each.metrics)}", soft_wrap=True)
-    with progress_bar("drawing", sum(len(each.questions) for each in loaded), "questions") as progress:
-        pages = diagnosis_pages(rows, curated, out=out, progress=progress)
-    for name, content in pages.items():
-        store.write_bytes(out / name, content)
-    added = {each.name: each.metrics for each in rows if each.reference}
-    store.write_json(out / "summary.json", {"rule": rule, "references": added, "comparisons": comparisons(loaded)})
-    console.print(f"report: [bold]{escape(str(out / 'report.html'))}[/bold]", soft_wrap=True)
+    console.print(f"report: [bold]{escape(str(report.folder / 'report.html'))}[/bold]", soft_wrap=True)
 
 
 def diagnosis_table(rows: "Sequence[Run]") -> "Table":
     """The runs in lines, references dimmed and first.
 
     Columns: accuracy by category, gap and shortcut reliance with their 95 % intervals; counts of what could not be read.
+    Without labels: accuracy on all questions, and chance.
     """
     from rich import box
     from rich.table import Table
 
-    solvers = {each.settings["model"] for each in rows if not each.reference}
-    rows = [each for each in rows if not (each.reference and each.settings["model"] in solvers)]
-    partial = {each.name: each.settings["partial"] for each in rows if each.settings.get("partial")}
-    asked = {name: f"{part['asked']:,} of {part['of']:,} questions" for name, part in partial.items()}
+    solvers = {each.record.model for each in rows if not each.reference}
+    rows = [each for each in rows if not (each.reference and each.record.model in solvers)]
+    partial = {each.name: each.record.partial for each in rows if each.record.partial}
+    asked = {name: f"{part.asked:,} of {part.of:,} questions" for name, part in partial.items()}
     alike = len(asked) == sum(not each.reference for each in rows) and len(set(asked.values())) == 1
     told = next(iter(asked.values())) if alike else ", ".join(f"{name} {part}" for name, part in asked.items())
     table = Table(
@@ -228,22 +221,34 @@ def diagnosis_table(rows: "Sequence[Run]") -> "Table":
         pad_edge=False,
     )
     table.add_column("checkpoint", overflow="fold")
-    for column in ("observa-\ntional", "inferential", "gap", "reliance", "unread/\ncut/lost", "n"):  # 80 columns for all
+    labelled = any(each.metrics.rule is not None for each in rows)
+    by_category = ("observa-\ntional", "inferential", "gap", "reliance")
+    for column in (*(by_category if labelled else ("right", "chance")), "unread/\ncut/lost", "n"):  # 80 columns for all
         table.add_column(column, justify="right", no_wrap=True)
     for number, each in enumerate(rows):
         pool = each.metrics.all
         table.add_row(
             escape(each.name),
-            percent(each.metrics.observational.per_question),
-            percent(each.metrics.inferential.per_question),
-            percent(each.metrics.gap, signed=True),
-            percent(each.metrics.shortcut_reliance),
+            *_scores(each.metrics, labelled),
             "" if each.reference else f"{pool.n_unparsed}/{pool.n_truncated}/{pool.n_decode_error}",
             f"{pool.n_questions:,}",
             style="dim" if each.reference else None,
             end_section=each.reference and not rows[min(number + 1, len(rows) - 1)].reference,
         )
     return table
+
+
+def _scores(metrics: "Metrics", labelled: bool) -> list[str]:
+    """The cells that say how well a run did."""
+    if not labelled:
+        chance = metrics.chance
+        return [percent(metrics.all.per_question), _DASH if chance is None else f"{100 * chance:.1f}"]
+    pools = (metrics.observational, metrics.inferential)
+    return [
+        *(percent(pool.per_question) for pool in pools),
+        percent(metrics.gap, signed=True),
+        percent(metrics.shortcut_reliance),
+    ]
 
 
 def percent(value: "Estimate", *, signed: bool = False) -> str:

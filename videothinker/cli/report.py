@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from videothinker.cli.console import warn
+from videothinker.cli.console import progress_bar, warn
 from videothinker.cli.diagnose import show_report
 from videothinker.records import Rule
 
@@ -46,26 +46,18 @@ def report(
     Writes report.html, report.md, figures, summary.json (references and paired comparisons)
     and NAME/metrics.json for each run.
     """
-    from videothinker import store
-    from videothinker.diagnose import files, run, runs
-    from videothinker.diagnose.imports import import_results
+    from videothinker.diagnose import run, runs
     from videothinker.errors import VtError
+    from videothinker.recipes import diagnosis
 
     if not run_dirs and not imports:
         raise VtError("nothing to report on; name a folder that `vt diagnose` wrote, or --import NAME=FILE")
     if not run_dirs and data is None:
         raise VtError("--import needs --data: the curated folder whose questions were answered")
     curated = runs.find_curated(run_dirs or [], data, videos)
-    loaded = runs.load_runs(run_dirs, curated, rule) if run_dirs else []
-    loaded += [
-        import_results(name, Path(file), curated, rule)
-        for name, file in run.model_names(imports or [], option="--import").items()
-    ]
-    runs.check_names(loaded)
-    if reread:
-        loaded = runs.read_again(loaded)
-    elif n_changed := runs.n_read_otherwise(loaded):
+    files = {name: Path(file) for name, file in run.model_names(imports or [], option="--import").items()}
+    loaded, n_changed = diagnosis.load(run_dirs or [], curated, rule=rule, imports=files, reread=reread)
+    if n_changed:
         warn(f"{n_changed:,} replies are read differently by this version of vt; --reread scores them as read now")
-    for each in loaded:
-        store.write_json(out / each.name / files.METRICS, each.metrics)
-    show_report(loaded, curated, out)
+    diagnosis.write_metrics(loaded, out)
+    show_report(diagnosis.report(loaded, curated, out, bars=progress_bar))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from videothinker.cli.console import err, out, progress_bar
-from videothinker.records import no_progress
+from videothinker.progress import no_progress
 
 if TYPE_CHECKING:
     from videothinker.curated import Curated

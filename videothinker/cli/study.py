@@ -17,11 +17,9 @@ from videothinker.errors import VtError
 if TYPE_CHECKING:
     from rich.console import Group
 
-    from videothinker.study.collect import Results
-    from videothinker.study.config import Study
+    from videothinker.records.study import Record, State, Study
     from videothinker.study.cost import Forecast
     from videothinker.study.plan import Cell
-    from videothinker.study.records import Record, State
     from videothinker.study.run import Now, Slots
 
 EPILOG = """[bold]Examples[/bold]
@@ -108,12 +106,12 @@ def study(
     Every cell of the grid is one vt command in a folder of its own. A cell that fails is a row of the report and stops only the
     cells that need it; the exit code is then 1.
     """
+    from videothinker.records.study import State
     from videothinker.study import pack as packs
     from videothinker.study import run
     from videothinker.study.config import load_study
     from videothinker.study.plan import heights, make_plan
     from videothinker.study.records import (
-        State,
         content,
         discard,
         give,
@@ -201,7 +199,7 @@ def _given_folders(given: "Sequence[str]", study: "Study") -> dict[str, Path]:
 def _tell_what_is_left(
     plan: "Sequence[Cell]", states: "Mapping[str, State]", records: "Mapping[str, Record]", out: Path, slots: "Slots"
 ) -> None:
-    from videothinker.study.records import State
+    from videothinker.records.study import State
 
     over = (State.FINISHED, State.FAILED, State.BLOCKED)
     left = [cell for cell in plan if states[cell.name] not in over]
@@ -331,7 +329,7 @@ def _display(plan: "Sequence[Cell]", out: Path, slots: "Slots") -> "Iterator[Cal
     """Yields what `run_study` tells its progress to: a live table on a terminal, and a line for each cell that ends."""
     from rich.live import Live
 
-    from videothinker.study.records import State
+    from videothinker.records.study import State
 
     shown: dict[str, Any] = {}
     drawn = 0.0
@@ -351,7 +349,7 @@ def _display(plan: "Sequence[Cell]", out: Path, slots: "Slots") -> "Iterator[Cal
 
 
 def _tell(name: str, state: "State", record: "Record | None", out: Path) -> None:
-    from videothinker.study.records import State
+    from videothinker.records.study import State
     from videothinker.study.run import log_file
 
     if state is State.FINISHED and record is not None:
@@ -394,32 +392,23 @@ def _report(
     import msgspec
 
     from videothinker import store
+    from videothinker.records.study import RESULTS, State
     from videothinker.reports.study import study_pages
     from videothinker.study.collect import collect
-    from videothinker.study.records import State
 
     n_asked = sum(cell.ask is not None and states[cell.name] is State.FINISHED for cell in plan)
     with progress_bar("reading answers", n_asked, "cells") as progress:
         results = collect(study, plan, out, states, records, progress)
     for name, content in study_pages(results).items():
         store.write_bytes(out / name, content)
-    store.write_bytes(out / "results.json", msgspec.json.encode(_plain(results)) + b"\n")
+    briefly = [msgspec.structs.replace(training, steps=[]) for training in results.trainings]
+    store.write_bytes(out / RESULTS, msgspec.json.encode(msgspec.structs.replace(results, trainings=briefly)) + b"\n")
     colours = {"confirmed": "green", "refuted": "red", "undecided": "yellow"}
     for one in results.verdicts:
         console.print(f"[{colours[one.decision]}]{one.decision:<10}[/] {escape(one.claim.text)}", soft_wrap=True)
     counts = Counter(states.values())
     console.print(f"{len(plan)} cells: " + ", ".join(f"{n} {state}" for state, n in counts.items()), soft_wrap=True)
     console.print(f"report: [bold]{escape(str(out / 'report.html'))}[/bold]", soft_wrap=True)
-
-
-def _plain(results: "Results") -> dict[str, Any]:
-    import msgspec
-
-    plain: dict[str, Any] = msgspec.to_builtins(results)
-    for training, run in zip(plain["trainings"], results.trainings, strict=True):
-        del training["steps"]  # metrics.jsonl of the cell has them
-        training["alarms"] = run.alarms
-    return plain
 
 
 def _shrink(base: Path, checkpoint: Path, file: Path) -> None:

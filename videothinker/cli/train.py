@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from videothinker.cli.console import err, out, progress_bar, warn
-from videothinker.records import Rule, no_progress
+from videothinker.progress import no_progress
+from videothinker.records import Rule
 
 if TYPE_CHECKING:
     from videothinker.curated import Curated
@@ -217,7 +218,9 @@ def pass_gate(settings: "StageConfig", curated: "Curated", *, start: str, folder
     with progress_bar("checking the bias model", sum(len(job.owed) for job in jobs), "questions") as progress:
         run.diagnose(jobs, run.open_answerer, progress=progress)
     found = [_measured(each.metrics) for each in runs.load_runs([job.folder for job in jobs], curated, rule)]
-    verdict = judge(found[0], found[1], settings.gate, split=asked.split, rule=rule or curated.manifest.rule)
+    verdict = judge(
+        found[0], found[1], settings.gate, split=asked.split, rule=Rule(curated.labels.under(rule).rule or Rule.ORACLE)
+    )
     store.write_json(folder / GATE, verdict)
     return verdict
 

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-import polars as pl
 
-from videothinker import curated, mcq, store
-from videothinker.curate.build import Unresolved, read_labels
-from videothinker.curate.split import TRAIN
-from videothinker.records import Category, CuratedQuestion, Rule
+from videothinker import answers, curated, store, tables
+from videothinker.answers.form import n_options_right
+from videothinker.curate.export import video_r1_row
+from videothinker.curated import TRAIN, Curated
+from videothinker.records import Category, Question, Rule, Unresolved, clevrer, label, manifest, question
+from videothinker.records.video_r1 import ClevrerRow, VideoR1Row
 
 
 class Checked(NamedTuple):
@@ -20,7 +21,7 @@ class Checked(NamedTuple):
     n_labelled: int
     n_unresolved: int
     n_graded: int
-    """Questions in split files whose gold answer was graded."""
+    """Questions whose gold answer was graded."""
     problems: list[str]
     """One line each; empty: the folder is sound."""
 
@@ -32,105 +33,157 @@ def check_folder(folder: Path) -> Checked:
         VtError: not a finished curated folder, or a file cannot be read at all.
     """
     data = curated.open_curated(folder)
-    manifest = curated.raw_manifest(folder)
-    labels = read_labels(folder)
-    unresolved = store.read_jsonl(folder / curated.UNRESOLVED, Unresolved)
-    questions = {split: data.questions(split) for split in data.manifest.splits}
-    scenes = data.scenes()
-
-    problems = _check_labels(labels, data, manifest)
-    for part, found in (("n_labelled", labels.height), ("n_unresolved", len(unresolved))):
-        if (said := manifest["questions"][part]) != found:
-            problems.append(f"manifest.json: questions.{part} is {said}, the files have {found}")
-    if (n_read := manifest["questions"]["n_read"]) != labels.height + len(unresolved):
-        problems.append(f"manifest.json: {n_read} questions read, but {labels.height} labelled + {len(unresolved)} unresolved")
-    for split, members in questions.items():
-        name = f"{split}.json"
-        rows = labels.filter(pl.col("split") == split)
-        problems += _check_split(name, members, rows.filter("in_train_set") if split == TRAIN else rows)
-        problems += [
-            f"{name}: question {q.question_id}: removed object {q.removed_object} is not in scene {q.scene_index}"
-            for q in members
-            if q.scene_index not in scenes or q.removed_object not in {o.object_id for o in scenes[q.scene_index].objects}
-        ]
-    problems += _check_training_parts(folder, questions.get(TRAIN, []))
-    n_graded = sum(map(len, questions.values()))
-    return Checked(n_read, labels.height, len(unresolved), n_graded, problems)
+    said = curated.raw_manifest(folder)
+    members = data.members
+    unresolved = store.read_jsonl(folder / manifest.UNRESOLVED, Unresolved)
+    problems = _check_questions(data)
+    for part, found in (("n_labelled", len(members)), ("n_unresolved", len(unresolved))):
+        if (n := said["questions"][part]) != found:
+            problems.append(f"{manifest.FILE}: questions.{part} is {n}, the files have {found}")
+    n_read = said["questions"]["n_read"]
+    if n_read != len(members) + len(unresolved):
+        problems.append(f"{manifest.FILE}: {n_read} questions read, but {len(members)} usable + {len(unresolved)} unresolved")
+    problems += _check_labels(data)
+    table: dict[str, tables.Row] = {}
+    if data.manifest.rule is not None:
+        table = {row["question_id"]: row for row in tables.read(folder / clevrer.FILE, clevrer.COLUMNS)}
+        problems += _check_clevrer(data, said, table)
+    problems += _check_exports(data, table)
+    return Checked(n_read, len(members), len(unresolved), len(members), problems)
 
 
-def grade_gold(question: CuratedQuestion) -> str | None:
+def grade_gold(asked: Question) -> str | None:
     """Why the question's own solution does not earn full marks from the grader; None if it does."""
-    n_options = len(question.options)
-    chosen = mcq.parse_reply(f"<think></think>{question.solution}", n_options)
-    if chosen != question.gold:
-        return f"solution {question.solution} reads as {chosen}, expected gold {question.gold}"
-    if not mcq.is_exact(chosen, question.gold) or mcq.soft_score(chosen, question.gold) != 1.0:
-        return f"gold answer {question.gold} does not earn 1.0"
-    if mcq.n_options_right(chosen, question.gold, n_options) != n_options:
-        return f"gold answer {question.gold} has wrong options"
+    form, n_options, written = answers.form_of(asked), len(asked.options), answers.solution(asked)
+    chosen = form.parse(f"<think></think>{written}", n_options)
+    if chosen != asked.gold:
+        return f"solution {written} reads as {chosen}, expected gold {asked.gold}"
+    if not answers.is_exact(chosen, asked.gold) or form.soft(chosen, asked.gold) != 1.0:
+        return f"gold answer {asked.gold} does not earn 1.0"
+    if n_options_right(chosen, asked.gold, n_options) != n_options:
+        return f"gold answer {asked.gold} has wrong options"
     return None
 
 
-def _check_labels(labels: pl.DataFrame, data: curated.Curated, manifest: dict[str, Any]) -> list[str]:
-    """labels.parquet against itself and the manifest's counts."""
+def _check_questions(data: Curated) -> list[str]:
+    """questions.parquet against itself and the manifest's counts."""
     problems = []
-    if labels["question_id"].is_duplicated().any():
-        problems.append(f"{curated.LABELS}: a question_id is there twice")
-    scattered = labels.group_by("scene_index").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1)
-    if scattered.height:
-        problems.append(f"{curated.LABELS}: scene {scattered['scene_index'][0]} is in more than one split")
-    rule = data.manifest.rule
-    if (labels["category"] != labels[rule.column]).any():
-        problems.append(f"{curated.LABELS}: category is not what {rule} says")
-    if (found := dict(Counter(labels["split"]))) != data.manifest.splits:
-        problems.append(f"manifest.json: splits are {data.manifest.splits}, {curated.LABELS} has {found}")
-    for each in Rule:
-        cells = Counter(labels.select("split", each.column).iter_rows())
-        counts = {split: {kind: cells[split, kind] for kind in Category} for split in data.manifest.splits}
-        if manifest["counts"][each] != counts:
-            problems.append(f"manifest.json: counts of {each} are not those of {curated.LABELS}, {counts}")
-    return problems
-
-
-def _check_split(name: str, questions: list[CuratedQuestion], rows: pl.DataFrame) -> list[str]:
-    """One split file: gold answers, row numbers, and the same questions with the same labels as in labels.parquet."""
-    problems = [
-        f"{name}: question {question.question_id}: {reason}"
-        for question in questions
-        if (reason := grade_gold(question)) is not None
+    where: dict[str, set[str]] = {}
+    for asked, split, _ in data.members:
+        where.setdefault(asked.group, set()).add(split)
+        if (reason := grade_gold(asked)) is not None:
+            problems.append(f"{question.FILE}: question {asked.question_id}: {reason}")
+    ids = Counter(one.question.question_id for one in data.members)
+    problems += [f"{question.FILE}: question {name} is there {n} times" for name, n in ids.items() if n > 1]
+    problems += [
+        f"{question.FILE}: questions about {group} are in the splits {', '.join(sorted(splits))}"
+        for group, splits in where.items()
+        if len(splits) > 1
     ]
-    if [question.problem_id for question in questions] != list(range(1, len(questions) + 1)):
-        problems.append(f"{name}: problem_id does not count the rows from 1")
-    here = {question.question_id: _label(question) for question in questions}
-    there = {row.pop("question_id"): row for row in rows.select("question_id", *_COMPARED).iter_rows(named=True)}
-    if here.keys() != there.keys() or len(here) != len(questions):
-        problems.append(
-            f"{name}: has {len(questions)} questions, {curated.LABELS} has {len(there)} for it, and not the same ones"
-        )
-    else:
-        problems += [
-            f"{name}: question {question_id} differs from {curated.LABELS}: {label} there {there[question_id]}"
-            for question_id, label in here.items()
-            if label != there[question_id]
-        ]
+    if (found := dict(Counter(one.split for one in data.members))) != data.manifest.splits:
+        problems.append(f"{manifest.FILE}: splits are {data.manifest.splits}, {question.FILE} has {found}")
     return problems
 
 
-_COMPARED = ("category", "any_option", "correct_option", "oracle", "gold", "observer", "removed_object", "negated", "video")
-
-
-def _label(question: CuratedQuestion) -> dict[str, object]:
-    """What labels.parquet says of a question, from its record."""
-    fields = msgspec.to_builtins(question)
-    return {name: ",".join(fields[name]) if name in ("gold", "observer") else fields[name] for name in _COMPARED}
-
-
-def _check_training_parts(folder: Path, training: list[CuratedQuestion]) -> list[str]:
-    """train_observational.json and train_inferential.json: together train.json, each of its category."""
+def _check_labels(data: Curated) -> list[str]:
+    """Label files against the questions: every label is of a question, and the collision log labels all of them."""
+    ids = {one.question.question_id for one in data.members}
     problems = []
-    for category in Category if training else ():
-        name = f"{TRAIN}_{category}.json"
-        part = {question.question_id for question in store.read_json(folder / name, list[CuratedQuestion])}
-        if part != {question.question_id for question in training if question.category is category}:
-            problems.append(f"{name}: is not the {category} part of {TRAIN}.json")
+    for each in data.labels.sets:
+        labelled = each.by_question.keys()
+        problems += [
+            f"labels {each.name}: question {strange} is not in {question.FILE}" for strange in sorted(labelled - ids)[:1]
+        ]
+        if each.observer == label.LOG and (lacking := sorted(ids - labelled)):
+            problems.append(f"labels {each.name}: lack {len(lacking)} questions, {lacking[0]} among them")
+    return problems
+
+
+def _check_clevrer(data: Curated, said: dict[str, Any], table: dict[str, tables.Row]) -> list[str]:
+    """labels.parquet (`table`, by question_id), label files, scenes and the manifest's counts against each other."""
+    sets = {each.rule: each.by_question for each in data.labels.sets if each.observer == label.LOG}
+    problems = [f"labels: lack those of the rule {rule}" for rule in Rule if data.members and rule not in sets]
+    if table.keys() != {one.question.question_id for one in data.members}:
+        problems.append(
+            f"{clevrer.FILE}: has {len(table)} questions, {question.FILE} {len(data.members)}, or not the same ones"
+        )
+        return problems
+    for asked, split, in_train_set in data.members:
+        row = table[asked.question_id]
+        told: list[tuple[str, Any]] = [
+            ("split", split),
+            ("in_train_set", in_train_set),
+            ("gold", tables.joined(asked.gold)),
+            ("video", asked.clip.path),
+            ("category", data.labels.category(asked.question_id)),
+        ]
+        for rule in Rule:
+            if (found := sets.get(rule, {}).get(asked.question_id)) is not None:
+                told += [(rule.column, found.category), ("observer", tables.joined(found.answer))]
+        problems += [
+            f"{clevrer.FILE}: question {asked.question_id}: {key} is {row[key]}, elsewhere {value}"
+            for key, value in told
+            if row[key] != value
+        ]
+        scene = data.scenes.get(asked.group)
+        if scene is None or row["removed_object"] not in {thing.object_id for thing in scene.objects}:
+            problems.append(
+                f"{clevrer.FILE}: question {asked.question_id}: removed object {row['removed_object']} is not in scene"
+                f" {asked.group}"
+            )
+    for rule in Rule:
+        cells = Counter((row["split"], row[rule.column]) for row in table.values())
+        counts = {split: {kind: cells[split, kind] for kind in Category} for split in data.manifest.splits}
+        if said["counts"][rule] != counts:
+            problems.append(f"{manifest.FILE}: counts of {rule} are not those of {clevrer.FILE}, {counts}")
+    return problems
+
+
+def _check_exports(data: Curated, table: dict[str, tables.Row]) -> list[str]:
+    """The Video-R1 rows of every split: the same questions with the same answers and labels, numbered from 1."""
+    problems = []
+    kind: Any = VideoR1Row if data.manifest.rule is None else ClevrerRow
+    for split in data.manifest.splits:
+        rows = store.read_json(data.folder / f"{split}.json", list[kind])
+        problems += _check_export(f"{split}.json", rows, data.questions(split), data, table)
+        if split == TRAIN and data.labels.own is not None:
+            for category in Category:
+                name = f"{TRAIN}_{category}.json"
+                part = store.read_json(data.folder / name, list[kind])
+                members = [asked for asked in data.questions(TRAIN) if data.labels.category(asked.question_id) is category]
+                problems += _check_export(name, part, members, data, table)
+    return problems
+
+
+_NOT_COMPARED = ("problem_id", "data_type", "problem_type", "process", "original_question_type")
+"""Fields of a Video-R1 row that say nothing of its question."""
+_FROM_TABLE = ("scene_index", "removed_object", "negated", *(rule.column for rule in Rule))
+"""Fields of CLEVRER's rows that labels.parquet has, too."""
+
+
+def _check_export(
+    name: str,
+    rows: list[VideoR1Row | ClevrerRow],
+    questions: list[Question],
+    data: Curated,
+    table: dict[str, tables.Row],
+) -> list[str]:
+    problems = []
+    if [row.problem_id for row in rows] != list(range(1, len(rows) + 1)):
+        problems.append(f"{name}: problem_id does not count the rows from 1")
+    if [row.question_id for row in rows] != [asked.question_id for asked in questions]:
+        problems.append(
+            f"{name}: has {len(rows)} questions, {question.FILE} has {len(questions)} for it, and not the same ones"
+        )
+        return problems
+    for row, asked in zip(rows, questions, strict=True):
+        here = msgspec.structs.asdict(row)
+        there = msgspec.structs.asdict(video_r1_row(asked, data.labels))
+        if (more := table.get(asked.question_id)) is not None:
+            there |= {key: more[key] for key in _FROM_TABLE}
+        problems += [
+            f"{name}: question {asked.question_id}: {key} is {here[key]}, elsewhere {value}"
+            for key, value in there.items()
+            if key not in _NOT_COMPARED and here[key] != value
+        ]
     return problems

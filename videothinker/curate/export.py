@@ -1,7 +1,7 @@
-"""Curated questions as the rows that other trainers read, with the cot prompt of evaluation (`mcq.render_prompt`).
+"""Questions as the rows that other programs read, with the cot prompt of evaluation (`answers.render`).
 
-A clip's path stays relative to the manifest's `videos_root`, as in the records: rows are the same on every machine, and TRL,
-ms-swift and EasyR1 each take a root folder of their own.
+A clip's path stays relative to the manifest's `videos_root`: rows are the same on every machine, and TRL, ms-swift and EasyR1
+each take a root folder of their own.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -11,11 +11,30 @@ from typing import Any
 
 import msgspec
 
-from videothinker import mcq
+from videothinker import answers
+from videothinker.curated import Labels
 from videothinker.errors import missing_extra
-from videothinker.records import CuratedQuestion
+from videothinker.records import Question
+from videothinker.records.video_r1 import ClevrerRow, VideoR1Row
 
 Row = dict[str, Any]
+
+
+def video_r1_row(question: Question, labels: Labels) -> VideoR1Row:
+    """The question as Video-R1 and its kin have it. `problem_id` is 0: rows are numbered when they are written."""
+    return VideoR1Row(
+        problem_id=0,
+        problem=question.text,
+        options=tuple(answers.option_line(index, text) for index, text in enumerate(question.options)),
+        solution=answers.solution(question),
+        video=question.clip.path,
+        path=question.clip.path,
+        data_source=question.source,
+        question_id=question.question_id,
+        category=labels.category(question.question_id),
+        observer=labels.observer(question.question_id),
+        gold=question.gold,
+    )
 
 
 class Export(StrEnum):
@@ -29,58 +48,59 @@ class Export(StrEnum):
         """Where a split's rows go: train.trl.jsonl."""
         return f"{split}.{self.value}.jsonl"
 
-    def row(self, question: CuratedQuestion) -> Row:
+    def row(self, question: Question, labels: Labels) -> Row:
         """One question in this trainer's format."""
-        return _ROWS[self](question)
+        return _ROWS[self](question, labels)
 
 
-def trl_row(question: CuratedQuestion) -> Row:
+def trl_row(question: Question, labels: Labels) -> Row:
     """A conversational prompt, and beside it the columns that a reward function needs."""
-    video = {"type": "video", "video": question.video}
+    video = {"type": "video", "video": question.clip.path}
     text = {"type": "text", "text": _prompt(question)}
-    return {"prompt": [{"role": "user", "content": [video, text]}], "n_options": len(question.options), **_answer(question)}
+    prompt = [{"role": "user", "content": [video, text]}]
+    return {"prompt": prompt, "n_options": len(question.options), **_answer(question, labels)}
 
 
-def ms_swift_row(question: CuratedQuestion) -> Row:
+def ms_swift_row(question: Question, labels: Labels) -> Row:
     """Messages with a <video> tag, and the clips they stand for."""
     message = {"role": "user", "content": f"<video>{_prompt(question)}"}
-    return {"messages": [message], "videos": [question.video], **_answer(question)}
+    return {"messages": [message], "videos": [question.clip.path], **_answer(question, labels)}
 
 
-def easyr1_row(question: CuratedQuestion) -> Row:
+def easyr1_row(question: Question, labels: Labels) -> Row:
     """A problem with a <video> tag; its answer is bare letters, "none" for no correct option. Set no `format_prompt`."""
     return {
         "problem": f"<video>{_prompt(question)}",
-        "answer": ",".join(question.gold) or "none",
-        "videos": [question.video],
+        "answer": answers.solution(question).removeprefix("<answer>").removesuffix("</answer>"),
+        "videos": [question.clip.path],
         "question_id": question.question_id,
-        "category": question.category,
+        "category": labels.category(question.question_id),
     }
 
 
-_ROWS: dict[Export, Callable[[CuratedQuestion], Row]] = {
+_ROWS: dict[Export, Callable[[Question, Labels], Row]] = {
     Export.TRL: trl_row,
     Export.MS_SWIFT: ms_swift_row,
     Export.EASYR1: easyr1_row,
 }
 
 
-def _prompt(question: CuratedQuestion) -> str:
-    return mcq.render_prompt(question.problem, question.options, mcq.Prompt.COT)
+def _prompt(question: Question) -> str:
+    return answers.render(question, answers.Style.COT)
 
 
-def _answer(question: CuratedQuestion) -> Row:
+def _answer(question: Question, labels: Labels) -> Row:
     return {
-        "solution": question.solution,
+        "solution": answers.solution(question),
         "gold": question.gold,
-        "observer": question.observer,
+        "observer": labels.observer(question.question_id),
         "question_id": question.question_id,
-        "category": question.category,
+        "category": labels.category(question.question_id),
     }
 
 
-def save_dataset(splits: Mapping[str, Iterable[CuratedQuestion]], folder: Path) -> None:
-    """Save the records as a `datasets.DatasetDict`, to be read with `datasets.load_from_disk`.
+def save_dataset(splits: Mapping[str, Iterable[VideoR1Row | ClevrerRow]], folder: Path) -> None:
+    """Save Video-R1 rows, all of one kind, as a `datasets.DatasetDict`, to be read with `datasets.load_from_disk`.
 
     Raises:
         VtError: the package `datasets` is not installed.
@@ -88,17 +108,21 @@ def save_dataset(splits: Mapping[str, Iterable[CuratedQuestion]], folder: Path) 
     require_datasets()
     from datasets import Dataset, DatasetDict, Features, Sequence, Value, disable_progress_bars
 
-    words: Any = {int: Value("int64"), bool: Value("bool"), tuple[str, ...]: Sequence(Value("string"))}
-    features = Features(
-        {field.name: words.get(field.type, Value("string")) for field in msgspec.structs.fields(CuratedQuestion)}
-    )  # named, not guessed: a split whose questions all have no correct option would get lists of nothing
+    words: Any = {int: Value("int64"), bool: Value("bool")}
+    letters = (tuple[str, ...], tuple[str, ...] | None)
     disable_progress_bars()
-    DatasetDict(
-        {
-            split: Dataset.from_list([msgspec.to_builtins(question) for question in questions], features=features)
-            for split, questions in splits.items()
-        }
-    ).save_to_disk(folder)
+    saved = {}
+    for split, rows in splits.items():
+        rows = list(rows)
+        fields = msgspec.structs.fields(rows[0])
+        features = Features(
+            {
+                field.name: Sequence(Value("string")) if field.type in letters else words.get(field.type, Value("string"))
+                for field in fields
+            }
+        )  # named, not guessed: a split whose questions all have no correct option would get lists of nothing
+        saved[split] = Dataset.from_list([msgspec.to_builtins(row) for row in rows], features=features)
+    DatasetDict(saved).save_to_disk(folder)
 
 
 def require_datasets() -> None:

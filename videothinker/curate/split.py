@@ -1,4 +1,4 @@
-"""Which split a scene belongs to, and which questions of "train" make the training set.
+"""Which split a question belongs to, and which questions of "train" make the training set.
 
 Membership is by hash, not by drawing from a stream of random numbers: it depends on the seed and the item alone, so that files
 that come or go move nobody else, and neither the order of reading nor the number of workers plays a part.
@@ -7,10 +7,10 @@ that come or go move nobody else, and neither the order of reading nor the numbe
 import hashlib
 from collections.abc import Mapping
 
+from videothinker.curated import TRAIN
 from videothinker.errors import VtError
 from videothinker.records import Category
 
-TRAIN = "train"
 DEV = "dev"
 
 
@@ -19,9 +19,9 @@ def fraction(seed: int, key: str) -> float:
     return int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:8]) / 2**64
 
 
-def split_of(scene_index: int, seed: int, dev_share: float) -> str:
-    """ "dev" for about `dev_share` (0 <= share < 1) of all scenes, else "train"."""
-    return DEV if fraction(seed, f"scene {scene_index}") < dev_share else TRAIN
+def split_of(key: str, seed: int, dev_share: float) -> str:
+    """ "dev" for about `dev_share` (0 <= share < 1) of all keys, else "train". Questions of one key stay together."""
+    return DEV if fraction(seed, key) < dev_share else TRAIN
 
 
 def training_set(

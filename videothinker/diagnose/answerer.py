@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from videothinker.records import CuratedQuestion
+from videothinker.records import Question
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,7 +23,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 class Answerer(Protocol):
     """Answers questions; `diagnose` reads, grades and stores what it yields."""
 
-    def answer(self, questions: Sequence[CuratedQuestion]) -> Iterator[Answer]:
+    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
         """Yield exactly one `Answer` a question, in any order, each as soon as it is known."""
 
     def describe(self) -> dict[str, Any]:

@@ -24,14 +24,14 @@ from typing import Any, cast
 import msgspec
 from PIL import Image
 
-from videothinker import mcq
+from videothinker import answers
 from videothinker.clips import ClipCache, ClipReader
 from videothinker.curated import Curated
 from videothinker.diagnose.answerer import Answer
 from videothinker.diagnose.settings import Settings
 from videothinker.errors import VtError
 from videothinker.frames import Backend, Clip, ClipError, Frames, clip_indices
-from videothinker.records import CuratedQuestion
+from videothinker.records import Question
 
 API_KEY = ("VIDEOTHINKER_API_KEY", "OPENAI_API_KEY")
 """Environment variables that may hold the server's key, the first that is set counts."""
@@ -90,13 +90,13 @@ class Endpoint:
         self._sent: Counter[tuple[int | None, int, int]] = Counter()  # (frames, height, width): clips
         self._prompt_tokens: list[int] = []
 
-    def answer(self, questions: Sequence[CuratedQuestion]) -> Iterator[Answer]:
+    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
         """One answer a question, each as soon as the server gives it.
 
         Raises:
             VtError: the server refuses a request, or does not answer one after all tries.
         """
-        by_clip: dict[Path, list[CuratedQuestion]] = {}
+        by_clip: dict[Path, list[Question]] = {}
         for question in questions:
             path = self._curated.clip(question)
             assert path is not None  # open_endpoint has refused a folder without clips
@@ -161,9 +161,9 @@ class Endpoint:
         self._sent[len(images), images[0].height, images[0].width] += 1
         return [{"type": "image_url", "image_url": {"url": _data_url("image/png", _png(image))}} for image in images]
 
-    def _ask(self, question: CuratedQuestion, media: list[dict[str, Any]]) -> Answer:
+    def _ask(self, question: Question, media: list[dict[str, Any]]) -> Answer:
         settings = self._settings
-        text = mcq.render_prompt(question.problem, question.options, settings.prompt)
+        text = answers.render(question, settings.prompt)
         reply = self._server.post(
             {
                 "model": self._ref,

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from videothinker import mcq, store
+from videothinker import answers, store
+from videothinker.curated import Labels
 from videothinker.errors import VtError
-from videothinker.records import CuratedQuestion, Prediction, Status
+from videothinker.records import Form, Prediction, Question, Status, metrics, prediction, run
 
-RUN = "run.json"
-PREDICTIONS = "predictions.jsonl"
-METRICS = "metrics.json"
+RUN, PREDICTIONS, METRICS = run.FILE, prediction.FILE, metrics.FILE
 
 
 def read_predictions(folder: Path) -> dict[str, Prediction]:
@@ -38,9 +38,11 @@ def read_predictions(folder: Path) -> dict[str, Prediction]:
 
 
 def match(
-    questions: Sequence[CuratedQuestion], predictions: Mapping[str, Prediction], where: Path | str
+    questions: Sequence[Question], labels: Labels, predictions: Mapping[str, Prediction], where: Path | str
 ) -> dict[str, Prediction]:
     """The predictions in the order of the questions, checked to be theirs.
+
+    labels: of the question set; predictions carry the answer of its own observer.
 
     Raises:
         VtError: a prediction of a question that is not among them, graded against another gold answer, or with other letters
@@ -53,23 +55,37 @@ def match(
             raise VtError(
                 f"{where}: answers question {key}, which the curated data does not have; give the data it was asked from"
             )
-        if set(row.gold) != set(question.gold) or set(row.observer) != set(question.observer):
+        if _differs(row.gold, question.gold) or _differs(row.observer, labels.observer(key)):
             raise VtError(
                 f"{where}: question {key} has another gold or observer's answer than the curated data; they do not match"
             )
-        if not set(row.chosen or ()) <= set(mcq.LETTERS[: len(question.options)]):
+        if not set(row.chosen or ()) <= set(answers.LETTERS[: len(question.options)]):
             raise VtError(
                 f"{where}: question {key} has {len(question.options)} options, but its `chosen` is {list(row.chosen or ())}"
             )
     return {key: predictions[key] for key in by_id if key in predictions}
 
 
-def data_hash(questions: Sequence[CuratedQuestion]) -> str:
-    """SHA-256 of what a reply and its grade depend on: words, options, clip, gold and observer's answer, but not the label.
+def _differs(here: Sequence[str] | None, there: Sequence[str] | None) -> bool:
+    """Are the answers different ones? None is no answer, and differs from every answer."""
+    return (here is None) != (there is None) or set(here or ()) != set(there or ())
 
-    So a run can be scored under another rule, and resumed on a folder that was curated again under one.
+
+def data_hash(questions: Sequence[Question], labels: Labels) -> str:
+    """SHA-256 of what a reply and its grade depend on: words, options, clip, gold and the set's observer, but not the category.
+
+    So a run can be scored under another rule, and resumed on a folder that was curated again under one. What only some sets
+    have, a part of a clip or another form than letters, is added where it is there: the hash of a run that was asked before
+    there was such a thing is still the same.
     """
-    return store.sha256_json([[q.question_id, q.problem, q.options, q.video, q.gold, q.observer] for q in questions])
+
+    def row(one: Question) -> list[Any]:
+        options = [answers.option_line(index, text) for index, text in enumerate(one.options)]
+        more = [one.form, one.clip.start, one.clip.end, one.clip.fps]
+        plain = [one.question_id, one.text, options, one.clip.path, one.gold, labels.observer(one.question_id)]
+        return plain if more == [Form.LETTERS, None, None, None] else [*plain, *more]
+
+    return store.sha256_json([row(one) for one in questions])
 
 
 def prediction_files(folder: Path) -> list[Path]:

@@ -36,7 +36,7 @@ from transformers import __version__ as transformers_version
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import is_flash_attn_2_available, logging
 
-from videothinker import mcq
+from videothinker import answers
 from videothinker.clips import ClipCache, ClipReader, default_workers
 from videothinker.curated import Curated
 from videothinker.decode import Choice, Decoder, SeenClip, can_decode, hashed_noise, quicken_vision, see, seed_words, sharpen
@@ -44,7 +44,7 @@ from videothinker.diagnose.answerer import Answer
 from videothinker.diagnose.settings import Settings
 from videothinker.errors import VtError, missing_extra
 from videothinker.frames import Backend, Clip, ClipError, clip_indices
-from videothinker.records import CuratedQuestion
+from videothinker.records import Question
 from videothinker.vision import batch_windows
 
 N_FRAMES, MAX_PIXELS = 32, 256 * 28 * 28
@@ -205,9 +205,9 @@ class Checkpoint:
             **({"cache_implementation": "static", "disable_compile": True} if fixed else {}),
         )
 
-    def answer(self, questions: Sequence[CuratedQuestion]) -> Iterator[Answer]:
+    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
         """One answer a question; those about one clip come together, in the order in which clips first appear."""
-        by_clip: dict[Path, list[CuratedQuestion]] = {}
+        by_clip: dict[Path, list[Question]] = {}
         for question in questions:
             path = self._curated.clip(question)
             assert path is not None  # open_checkpoint has refused a folder without clips
@@ -290,7 +290,7 @@ class Checkpoint:
                 frames = frames.to(self.model.device)
         return _Shown(frames.permute(0, 3, 1, 2), clip.metadata())
 
-    def _words(self, questions: Sequence[CuratedQuestion]) -> _Words | None:
+    def _words(self, questions: Sequence[Question]) -> _Words | None:
         """All prompts, tokenized in one call; None where a prompt is not the same up to its clip for all questions."""
         video_token = getattr(self.processor, "video_token", None)
         texts = self._chats(questions)
@@ -319,9 +319,9 @@ class Checkpoint:
             parts = threads.map(encode, (texts[start : start + 256] for start in range(0, len(texts), 256)))
             return [ids for part in parts for ids in part]
 
-    def _chats(self, questions: Sequence[CuratedQuestion]) -> list[str]:
+    def _chats(self, questions: Sequence[Question]) -> list[str]:
         """Every question in the chat template, which is filled in twice only: it takes longer than anything else here."""
-        prompts = [mcq.render_prompt(question.problem, question.options, self._settings.prompt) for question in questions]
+        prompts = [answers.render(question, self._settings.prompt) for question in questions]
         around = self._chat(prompts[0]).split(prompts[0])
         if len(around) == 2 and prompts[-1].join(around) == self._chat(prompts[-1]):
             return [prompt.join(around) for prompt in prompts]
@@ -334,11 +334,11 @@ class Checkpoint:
         )
         return text
 
-    def _rows(self, clips: Sequence[tuple[_Shown, Sequence[CuratedQuestion]]], words: _Words | None) -> list[_Row]:
+    def _rows(self, clips: Sequence[tuple[_Shown, Sequence[Question]]], words: _Words | None) -> list[_Row]:
         """The clips' questions as the model takes them; clips of one kind are sized and seen together."""
         rows: list[_Row] = []
         with self._clock("prepare"), torch.inference_mode():
-            kinds: dict[tuple[Any, ...], list[tuple[_Shown, Sequence[CuratedQuestion]]]] = {}
+            kinds: dict[tuple[Any, ...], list[tuple[_Shown, Sequence[Question]]]] = {}
             for shown, questions in clips:
                 if shown.frames.is_cuda:
                     shown.frames.record_stream(torch.cuda.current_stream(shown.frames.device))
@@ -363,7 +363,7 @@ class Checkpoint:
             self._forms[shown.kind] = self._split(inputs, words.example_end, shown)
         return self._forms[shown.kind]
 
-    def _rows_of_one(self, shown: _Shown, questions: Sequence[CuratedQuestion], words: _Words | None) -> list[_Row]:
+    def _rows_of_one(self, shown: _Shown, questions: Sequence[Question], words: _Words | None) -> list[_Row]:
         """One clip's questions, the plainer way: through the whole processor, once if the end of the tokens can be swapped."""
         text = self._chats(questions[:1])[0]
         inputs = self._process(text, shown)

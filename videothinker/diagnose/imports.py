@@ -18,13 +18,14 @@ from videothinker.diagnose import files, run
 from videothinker.diagnose.answerer import Answer
 from videothinker.diagnose.runs import Run, scored
 from videothinker.errors import VtError
-from videothinker.records import CuratedQuestion, Prediction, Rule
+from videothinker.records import Prediction, Question, RunRecord
+from videothinker.records.run import AskedData
 
 FAILED_BATCH = "<answer>error</answer>"
 """What the official evaluators write as the reply of every question of a batch that they failed to run."""
 
 
-def import_results(name: str, path: Path, curated: Curated, rule: Rule | None = None) -> Run:
+def import_results(name: str, path: Path, curated: Curated, rule: str | None = None) -> Run:
     """A run from another evaluator's result file. Its questions have to be of one split of `curated`.
 
     A batch that the evaluator failed to run becomes decode errors, not wrong answers.
@@ -41,17 +42,17 @@ def import_results(name: str, path: Path, curated: Curated, rule: Rule | None = 
             raise VtError(f"{path}: {place} answers question {key}, which split '{split}' of {curated.folder} does not have")
         if key in found:
             raise VtError(f"{path}: {place} answers question {key} a second time; keep one of the rows")
-        found[key] = run.grade(by_id[key], _answer(key, row, f"{path}: {place}"))
-    settings = {
-        "name": name,
-        "model": path.name,
-        "kind": "import",
-        "settings": {"split": split},
-        "data": {"hash": files.data_hash(questions), "split": split, "n_questions": len(questions)},
-        "partial": run.partial(len(found), len(questions)),
-        "fed": None,
-    }
-    return scored(name, settings, questions, [found[key] for key in by_id if key in found], rule or curated.manifest.rule)
+        found[key] = run.grade(by_id[key], _answer(key, row, f"{path}: {place}"), curated.labels)
+    record = RunRecord(
+        name=name,
+        model=path.name,
+        kind="import",
+        settings={"split": split},
+        data=AskedData(hash=files.data_hash(questions, curated.labels), split=split, n_questions=len(questions)),
+        partial=run.partial(len(found), len(questions)),
+    )
+    predictions = [found[key] for key in by_id if key in found]
+    return scored(name, record, questions, predictions, curated.labels.under(rule), curated.manifest.benchmark)
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -115,7 +116,7 @@ def _answer(key: str, row: dict[str, Any], where: str) -> Answer:
     )
 
 
-def _split_of(path: Path, curated: Curated) -> tuple[str, list[CuratedQuestion]]:
+def _split_of(path: Path, curated: Curated) -> tuple[str, list[Question]]:
     """The split that the file's first question belongs to."""
     place, row = next(_rows(path))
     key = _question_id(row, f"{path}: {place}")

@@ -16,14 +16,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from videothinker import mcq, store
-from videothinker.curated import Curated
+from videothinker import answers, store
+from videothinker.curated import Curated, Labels
 from videothinker.diagnose import metrics, solvers
 from videothinker.diagnose.answerer import Answer, Answerer
 from videothinker.diagnose.files import METRICS, PREDICTIONS, RUN, data_hash, match, prediction_files, read_predictions
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import FREE, Settings
 from videothinker.errors import VtError
-from videothinker.records import CuratedQuestion, Prediction, Progress, Status, no_progress
+from videothinker.progress import Progress, no_progress
+from videothinker.records import Prediction, Question, RunRecord, Status
+from videothinker.records.run import AskedData, Partial
 
 
 class Job(NamedTuple):
@@ -33,9 +35,9 @@ class Job(NamedTuple):
     folder: Path
     curated: Curated
     settings: Settings
-    identity: dict[str, Any]
-    """The part of run.json that has to be the same for the run to be resumed."""
-    questions: list[CuratedQuestion]
+    record: RunRecord
+    """run.json as far as it is known before anything is asked; without settings that may differ on resume, its identity."""
+    questions: list[Question]
     """All of the split, in file order."""
     wanted: set[str]
     """Ids of the questions to ask: all, or those that `--limit` chose."""
@@ -43,7 +45,7 @@ class Job(NamedTuple):
     """What is answered already, decode errors among it."""
 
     @property
-    def owed(self) -> list[CuratedQuestion]:
+    def owed(self) -> list[Question]:
         """The questions still to ask, in file order: those without a prediction, and those whose clip could not be read."""
         answered = {key for key, prediction in self.done.items() if prediction.status is not Status.DECODE_ERROR}
         return [
@@ -74,7 +76,8 @@ def plan(
     if limit is not None and limit < 1:
         raise VtError(f"--limit is {limit}, expected 1 or more")
     questions = curated.questions(settings.split)
-    data = {"hash": data_hash(questions), "split": settings.split, "n_questions": len(questions)}
+    labels = curated.labels
+    data = AskedData(hash=data_hash(questions, labels), split=settings.split, n_questions=len(questions))
     jobs = []
     for name, ref in models.items():
         folder = out / name
@@ -82,14 +85,12 @@ def plan(
             solvers.open_solver(ref, curated=curated, seed=settings.seed)  # a wrong name shows before an hour of asking others
         kind = "solver" if ref.startswith(solvers.PREFIX) else "endpoint" if endpoint else "checkpoint"
         weights = weights_hash(Path(ref)) if kind == "checkpoint" else None
-        identity: dict[str, Any] = {"name": name, "model": ref, "kind": kind, "weights": weights}
-        identity |= {"settings": settings.identity(), "data": data}
+        record = RunRecord(name=name, model=ref, kind=kind, weights=weights, settings=msgspec.to_builtins(settings), data=data)
         done = {}
-        _check_ours(folder)
+        _claim(folder, _identity(record), replace=not resume)
         if resume:
-            _check_same(folder, identity)
-            done = match(questions, read_predictions(folder), folder)
-        jobs.append(Job(ref, folder, curated, settings, identity, questions, _chosen(questions, limit), done))
+            done = match(questions, labels, read_predictions(folder), folder)
+        jobs.append(Job(ref, folder, curated, settings, record, questions, _chosen(questions, limit), done))
     return jobs
 
 
@@ -125,7 +126,7 @@ def open_answerer(
 
     `clip_cache` keeps decoded frames on disk, `trust_remote_code` runs Python that comes with a checkpoint.
     """
-    if job.identity["kind"] == "solver":
+    if job.record.kind == "solver":
         return solvers.open_solver(job.ref, curated=job.curated, seed=job.settings.seed)
     from videothinker.clips import default_cache
 
@@ -151,10 +152,10 @@ def _wake_gpu() -> None:
         threading.Thread(target=lambda: torch.zeros(1, device=device), daemon=True).start()
 
 
-def grade(question: CuratedQuestion, answer: Answer) -> Prediction:
-    """What an answer becomes on disk."""
+def grade(question: Question, answer: Answer, labels: Labels) -> Prediction:
+    """What an answer becomes on disk. labels: of the question set; its own observer's answer is kept beside gold."""
     reply = None if answer.reply is None else answer.reply.encode(errors="replace").decode()  # half a character is no UTF-8
-    chosen = None if reply is None else mcq.parse_reply(reply, len(question.options))
+    chosen = None if reply is None else answers.parse(question, reply)
     if reply is None:
         status = Status.DECODE_ERROR
     elif answer.truncated:
@@ -166,7 +167,7 @@ def grade(question: CuratedQuestion, answer: Answer) -> Prediction:
         reply=reply or "",
         chosen=chosen,
         gold=question.gold,
-        observer=question.observer,
+        observer=labels.observer(question.question_id),
         status=status,
         error=answer.error,
     )
@@ -191,52 +192,35 @@ def weights_hash(checkpoint: Path) -> str | None:
     return digest.hexdigest()
 
 
-def shard(questions: Sequence[CuratedQuestion], rank: int, world_size: int) -> list[CuratedQuestion]:
+def shard(questions: Sequence[Question], rank: int, world_size: int) -> list[Question]:
     """The share of one process: every `world_size`-th clip with all its questions, so that no clip is read twice."""
-    clips = {video: index for index, video in enumerate(dict.fromkeys(question.video for question in questions))}
-    return [question for question in questions if clips[question.video] % world_size == rank]
+    clips = {video: index for index, video in enumerate(dict.fromkeys(question.clip.path for question in questions))}
+    return [question for question in questions if clips[question.clip.path] % world_size == rank]
 
 
-def _chosen(questions: Sequence[CuratedQuestion], limit: int | None) -> set[str]:
+def _chosen(questions: Sequence[Question], limit: int | None) -> set[str]:
     ids = [question.question_id for question in questions]
     return set(ids if limit is None else sorted(ids, key=store.sha256_json)[:limit])
 
 
-def _check_same(folder: Path, identity: Mapping[str, Any]) -> None:
-    if not (folder / RUN).is_file():
-        return
-    differing = [
-        f"{name} was {before}, is {after}"
-        for name, before, after in _differences(store.read_json(folder / RUN, dict[str, Any]), msgspec.to_builtins(identity))
-    ]
-    if differing:
-        raise VtError(
-            f"{folder}: holds a run with other settings or data: {'; '.join(differing)}. "
-            f"Choose another --out or name, or start over with --no-resume"
-        )
+def _identity(record: RunRecord) -> dict[str, Any]:
+    """What has to be the same for a run to be resumed."""
+    said: dict[str, Any] = msgspec.to_builtins(record)
+    settings = {name: value for name, value in said["settings"].items() if name not in FREE}
+    return {name: said[name] for name in ("name", "model", "kind", "weights", "data")} | {"settings": settings}
 
 
-def _check_ours(folder: Path) -> None:
-    """Refuse a folder that something else wrote, also where a run would be replaced."""
-    if not (folder / RUN).is_file():
-        if prediction_files(folder):
-            raise VtError(
-                f"{folder}: has predictions but no {RUN}, so nobody knows how they were made; choose another --out or name"
-            )
-    elif not {"kind", "data"} <= set(store.read_json(folder / RUN, dict[str, Any])):
-        raise VtError(f"{folder}: is no diagnosis (a checkpoint's own folder?); choose another --out, or name it with NAME=REF")
-
-
-def _differences(before: Any, after: Any, name: str = "") -> list[tuple[str, str, str]]:
-    """(dotted name, value before, value after) wherever `before` differs in what `after` has."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        return [row for key in after for row in _differences(before.get(key), after[key], f"{name}.{key}" if name else key)]
-    return [] if before == after else [(name, _short(before), _short(after))]
-
-
-def _short(value: Any) -> str:
-    text = msgspec.json.encode(value).decode()
-    return text if len(text) <= 40 else f"{text[:16]}..."
+def _claim(folder: Path, identity: Mapping[str, Any], *, replace: bool) -> None:
+    """See that the folder is free, or holds this very diagnosis; with `replace` any other diagnosis may be there."""
+    store.claim(
+        folder,
+        RUN,
+        identity,
+        what="a diagnosis",
+        advice="choose another --out or NAME=REF, or start over with --no-resume",
+        may_hold=lambda name: not name.startswith("predictions"),  # without run.json nobody knows how they were made
+        replace=replace,
+    )
 
 
 def _start(job: Job) -> None:
@@ -254,7 +238,7 @@ def _ask(job: Job, answerer: Answerer, rank: int, world_size: int, progress: Pro
     name = PREDICTIONS if world_size == 1 else f"predictions.rank{rank}.jsonl"
     with store.JsonlAppender(job.folder / name) as file:
         for answer in answerer.answer(list(owed.values())):
-            file.append(grade(owed.pop(answer.question_id), answer))
+            file.append(grade(owed.pop(answer.question_id), answer, job.curated.labels))
             progress(1)
     if owed:
         raise RuntimeError(f"{job.ref} left {len(owed)} questions unanswered, {next(iter(owed))} among them")
@@ -263,32 +247,32 @@ def _ask(job: Job, answerer: Answerer, rank: int, world_size: int, progress: Pro
 
 def _finish(job: Job, fed: dict[str, Any] | None) -> None:
     """One file of predictions in the order of the questions, run.json with what was fed, then the metrics."""
-    predictions = match(job.questions, read_predictions(job.folder), job.folder)
+    labels = job.curated.labels
+    predictions = match(job.questions, labels, read_predictions(job.folder), job.folder)
     store.write_jsonl(job.folder / PREDICTIONS, predictions.values())
     for path in prediction_files(job.folder)[1:]:
         path.unlink()
     if fed is not None:
         _write_record(job, fed, n_asked=len(predictions))
     asked = [question for question in job.questions if question.question_id in predictions]
-    summary = metrics.summarize(asked, list(predictions.values()), job.curated.manifest.rule)
+    summary = metrics.summarize(asked, list(predictions.values()), labels, job.curated.manifest.benchmark)
     store.write_json(job.folder / METRICS, summary)
 
 
 def _write_record(job: Job, fed: dict[str, Any] | None, *, n_asked: int | None = None) -> None:
     n_asked = len(job.wanted | set(job.done)) if n_asked is None else n_asked
-    record = {
-        **job.identity,
-        "settings": job.settings,
-        "partial": partial(n_asked, len(job.questions)),
-        "fed": fed,
-        "provenance": {**store.provenance(), "data": str(job.curated.folder.resolve())},
-    }
+    record = msgspec.structs.replace(
+        job.record,
+        partial=partial(n_asked, len(job.questions)),
+        fed=fed,
+        provenance={**store.provenance(), "data": str(job.curated.folder.resolve())},
+    )
     store.write_json(job.folder / RUN, record)
 
 
-def partial(n_asked: int, n_questions: int) -> dict[str, int] | None:
+def partial(n_asked: int, n_questions: int) -> Partial | None:
     """run.json's `partial`: None when all of the split was asked."""
-    return None if n_asked == n_questions else {"asked": n_asked, "of": n_questions}
+    return None if n_asked == n_questions else Partial(asked=n_asked, of=n_questions)
 
 
 def model_names(models: Sequence[str], option: str = "--model") -> dict[str, str]:

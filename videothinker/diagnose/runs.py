@@ -7,16 +7,17 @@ rows = [*references(runs, curated), *runs]
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from videothinker import mcq, store
-from videothinker.curated import Curated, open_curated
+from videothinker import answers, store
+from videothinker.curated import TRAIN, Curated, Labels, open_curated
 from videothinker.diagnose import files, metrics, run, solvers
-from videothinker.diagnose.metrics import Comparison, Metrics
+from videothinker.diagnose.compare import Answers, compare
 from videothinker.errors import VtError
-from videothinker.records import CuratedQuestion, Prediction, Rule, Status
+from videothinker.records import Benchmark, Comparison, Metrics, Prediction, Question, RunRecord, Status
+from videothinker.records.run import AskedData
 
 
 class Run(NamedTuple):
@@ -24,36 +25,40 @@ class Run(NamedTuple):
 
     name: str
     """Unique in a report."""
-    settings: dict[str, Any]
-    """run.json: `name`, `model`, `kind`, `weights`, `settings`, `data`, `partial`, `fed`, `provenance`; a reference has the
-    first two."""
-    questions: list[CuratedQuestion]
-    """Parallel to `predictions`; `category` follows the rule that the report is drawn under."""
+    record: RunRecord
+    """run.json."""
+    questions: list[Question]
+    """Parallel to `predictions`."""
     predictions: list[Prediction]
     """In the order of the split's file; empty for the reference "chance", whose metrics are exact expectations."""
+    labels: Labels
+    """What categories and observer follow; its own set is the one that the report is drawn under."""
     metrics: Metrics
     folder: Path | None
     """None for a reference, or an import."""
-    reference: bool = False
-    """True for the rows that every report adds: "chance", "prior" and "observer"."""
+
+    @property
+    def reference(self) -> bool:
+        """Is it one of the rows that every report adds: "chance", "prior" and "observer"?"""
+        return self.record.kind == REFERENCE
 
 
-class _Data(msgspec.Struct):
-    hash: str
-    split: str
+REFERENCE = "reference"
+"""Kind of the rows that every report adds."""
 
 
-class _Provenance(msgspec.Struct):
-    data: str
+def read_record(folder: Path) -> RunRecord:
+    """run.json of a diagnosis.
 
-
-class _Record(msgspec.Struct):
-    """The part of run.json that loading relies on."""
-
-    name: str
-    model: str
-    data: _Data
-    provenance: _Provenance
+    Raises:
+        VtError: it is not one.
+    """
+    record = store.read_json(folder / files.RUN, RunRecord)
+    if record.data is None or "data" not in record.provenance:
+        raise VtError(
+            f"{folder / files.RUN}: does not say which questions were asked; expected a folder that `vt diagnose` wrote"
+        )
+    return record
 
 
 def find_curated(folders: Sequence[Path], data: Path | None = None, videos: Path | None = None) -> Curated:
@@ -65,7 +70,7 @@ def find_curated(folders: Sequence[Path], data: Path | None = None, videos: Path
     if data is not None:
         return open_curated(data, videos)
     first = run_folders(folders)[0]
-    recorded = Path(store.read_json(first / files.RUN, _Record).provenance.data)
+    recorded = Path(read_record(first).provenance["data"])
     if not recorded.is_dir():
         raise VtError(
             f"{first / files.RUN}: was asked from {recorded}, which is not there any more; say where it is with --data"
@@ -97,13 +102,17 @@ def run_folders(folders: Iterable[Path]) -> list[Path]:
 def folders_beside(jobs: Sequence[run.Job], out: Path) -> list[Path]:
     """The jobs' folders, after those of other runs in `out` that were asked the same questions: they share a report."""
     ours = [job.folder for job in jobs]
-    asked = jobs[0].identity["data"]["hash"]
+    asked = jobs[0].record.data
     others = [path for path in run_folders([out]) if path not in ours]
-    return [*(path for path in others if store.read_json(path / files.RUN, _Record).data.hash == asked), *ours]
+    return [*(path for path in others if _same_questions(read_record(path), asked)), *ours]
 
 
-def load_runs(folders: Iterable[Path], curated: Curated, rule: Rule | None = None) -> list[Run]:
-    """Every run in the folders, scored again from its predictions, with the categories of `rule` (None: the folder's own).
+def _same_questions(record: RunRecord, asked: AskedData | None) -> bool:
+    return record.data is not None and asked is not None and record.data.hash == asked.hash
+
+
+def load_runs(folders: Iterable[Path], curated: Curated, rule: str | None = None) -> list[Run]:
+    """Every run in the folders, scored again from its predictions, with the labels named `rule` (None: the folder's own).
 
     Runs of one name are told apart by the folder that they lie in. A run that was killed is loaded as far as it got.
 
@@ -111,89 +120,84 @@ def load_runs(folders: Iterable[Path], curated: Curated, rule: Rule | None = Non
         VtError: no run in a folder, a file that cannot be read, or predictions that are not of `curated`.
     """
     paths = run_folders(folders)
-    rule = rule or curated.manifest.rule
-    named = [(path, store.read_json(path / files.RUN, _Record)) for path in paths]
+    labels = curated.labels.under(rule)
+    named = [(path, read_record(path)) for path in paths]
     names = [record.name for _, record in named]
-    splits: dict[str, list[CuratedQuestion]] = {}
+    splits: dict[str, list[Question]] = {}
     runs = []
     for path, record in named:
+        assert record.data is not None  # read_record has refused others
         split = record.data.split
         if split not in splits:
             splits[split] = curated.questions(split)
-        if files.data_hash(splits[split]) != record.data.hash:
+        if files.data_hash(splits[split], curated.labels) != record.data.hash:
             raise VtError(
-                f"{path / files.RUN}: was asked from other questions than {curated.split_file(split)} holds; "
+                f"{path / files.RUN}: was asked from other questions than split '{split}' of {curated.folder} holds; "
                 f"give the folder that it was asked from with --data"
             )
-        predictions = files.match(splits[split], files.read_predictions(path), path)
-        settings = store.read_json(path / files.RUN, dict[str, Any])
-        settings["partial"] = run.partial(len(predictions), len(splits[split]))
+        predictions = files.match(splits[split], curated.labels, files.read_predictions(path), path)
+        record = msgspec.structs.replace(record, partial=run.partial(len(predictions), len(splits[split])))
         name = record.name if names.count(record.name) == 1 else f"{path.resolve().parent.name}/{record.name}"
-        runs.append(scored(name, settings, splits[split], predictions.values(), rule, path))
+        runs.append(scored(name, record, splits[split], predictions.values(), labels, curated.manifest.benchmark, path))
     check_names(runs)
     return runs
 
 
 def scored(
     name: str,
-    settings: dict[str, Any],
-    questions: Sequence[CuratedQuestion],
+    record: RunRecord,
+    questions: Sequence[Question],
     predictions: Iterable[Prediction],
-    rule: Rule,
+    labels: Labels,
+    benchmark: Benchmark | None = None,
     folder: Path | None = None,
-    *,
-    reference: bool = False,
 ) -> Run:
     """A run from predictions of some of the questions, in the order of the questions."""
     rows = list(predictions)
     answered = {row.question_id for row in rows}
-    asked = under_rule([question for question in questions if question.question_id in answered], rule)
-    return Run(name, settings, asked, rows, metrics.summarize(asked, rows, rule), folder, reference)
+    asked = [question for question in questions if question.question_id in answered]
+    return Run(name, record, asked, rows, labels, metrics.summarize(asked, rows, labels, benchmark), folder)
 
 
-def under_rule(questions: Iterable[CuratedQuestion], rule: Rule) -> list[CuratedQuestion]:
-    """The questions with the `category` that `rule` gives them."""
-    return [msgspec.structs.replace(question, category=getattr(question, rule.column)) for question in questions]
-
-
-def references(runs: Sequence[Run], curated: Curated, rule: Rule | None = None) -> list[Run]:
+def references(runs: Sequence[Run], curated: Curated) -> list[Run]:
     """The rows to read a checkpoint against, on all questions that the runs answered: "chance", "prior" and "observer".
 
-    "prior" is left out where there is no train split to count answers in.
+    "prior" is left out where there is no train split to count answers in, "observer" where there are no labels.
     """
-    rule = rule or curated.manifest.rule
+    labels, benchmark = runs[0].labels, curated.manifest.benchmark
     asked = {
         question.question_id: question
         for each in runs
         for question, row in zip(each.questions, each.predictions, strict=True)
         if row.status is not Status.DECODE_ERROR
     }
-    questions = under_rule(asked.values(), rule)
-    guessing = {"name": "chance", "model": "each option with probability 1/2"}
-    found = [Run("chance", guessing, [], [], metrics.chance(questions, rule), folder=None, reference=True)]
-    for name in ("prior", "observer"):
-        ref = solvers.PREFIX + name
-        if name == "prior" and solvers.TRAIN not in curated.manifest.splits:
-            continue
-        answers = solvers.open_solver(ref, curated=curated, seed=0).answer(questions)
-        graded = [run.grade(question, answer) for question, answer in zip(questions, answers, strict=True)]
-        found.append(scored(name, {"name": name, "model": ref}, questions, graded, rule, reference=True))
+    questions = list(asked.values())
+    guess = RunRecord(name="chance", model="a uniformly random answer of each question's form", kind=REFERENCE)
+    found = [Run("chance", guess, [], [], labels, metrics.chance(questions, labels, benchmark), folder=None)]
+    known = []
+    if TRAIN in curated.manifest.splits:
+        known.append(solvers.open_solver("solver:prior", curated=curated, seed=0))
+    if labels.own is not None:
+        known.append(solvers.observer(labels))
+    for solver in known:
+        record = RunRecord(name=solver.name, model=solvers.PREFIX + solver.name, kind=REFERENCE)
+        replies = solver.answer(questions)
+        graded = [run.grade(question, reply, labels) for question, reply in zip(questions, replies, strict=True)]
+        found.append(scored(solver.name, record, questions, graded, labels, benchmark))
     return found
 
 
 def comparisons(runs: Sequence[Run]) -> list[Comparison]:
     """Every pair of the runs on the questions that both answered; references are not compared."""
-    return metrics.compare(
-        [metrics.Answers(each.name, each.questions, each.predictions) for each in runs if not each.reference]
-    )
+    return compare([Answers(each.name, each.questions, each.predictions, each.labels) for each in runs if not each.reference])
 
 
-def read_again(runs: Iterable[Run]) -> list[Run]:
-    """The runs with every reply read anew by this version's `mcq`, and scored."""
+def read_again(runs: Iterable[Run], benchmark: Benchmark | None = None) -> list[Run]:
+    """The runs with every reply read anew as this version reads it, and scored."""
     found = []
     for each in runs:
         rows = [_read_again(question, row) for question, row in zip(each.questions, each.predictions, strict=True)]
-        found.append(each._replace(predictions=rows, metrics=metrics.summarize(each.questions, rows, each.metrics.rule)))
+        found.append(each._replace(predictions=rows, metrics=metrics.summarize(each.questions, rows, each.labels, benchmark)))
     return found
 
 
@@ -206,10 +210,10 @@ def n_read_otherwise(runs: Iterable[Run]) -> int:
     )
 
 
-def _read_again(question: CuratedQuestion, row: Prediction) -> Prediction:
+def _read_again(question: Question, row: Prediction) -> Prediction:
     if row.status is Status.DECODE_ERROR:
         return row
-    chosen = mcq.parse_reply(row.reply, len(question.options))
+    chosen = answers.parse(question, row.reply)
     status = row.status if row.status is Status.TRUNCATED else Status.NO_ANSWER if chosen is None else Status.OK
     return msgspec.structs.replace(row, chosen=chosen, status=status)
 

@@ -1,11 +1,12 @@
 """The settings of a diagnosis: all that changes a number in its report, with bounds, as run.json holds it."""
 
-from typing import Any
-
 import msgspec
 
+from videothinker.answers import Style
 from videothinker.errors import VtError
-from videothinker.mcq import Prompt
+
+FREE = ("batch_size", "engine")
+"""Settings that may differ when a run is resumed: they change how fast replies come, and not what they say."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -17,7 +18,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     split: str
     """Split of the curated folder whose questions are asked."""
-    prompt: Prompt = Prompt.COT
+    prompt: Style = Style.COT
+    """How the reply is to be laid out."""
     n_frames: int | None = None
     """Frames of each clip; None: what the checkpoint's own processor says, else 32 (paper, evaluation set-up)."""
     max_pixels: int | None = None
@@ -79,9 +81,3 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ]
         if wrong:
             raise VtError("; ".join(wrong))
-
-    def identity(self) -> dict[str, Any]:
-        """What has to be the same for a run to be resumed: everything but batch size and engine."""
-        fields: dict[str, Any] = msgspec.to_builtins(self)
-        del fields["batch_size"], fields["engine"]
-        return fields

@@ -1,9 +1,9 @@
 """Built-in solvers: answers that need neither clip nor weights, to set a checkpoint's accuracy against.
 
-    solver:observer   what was seen, minus events with the removed object: the ceiling of the shortcut
+    solver:observer   what the set's own observer answers: the ceiling of the shortcut
     solver:gold       the right answer: the pipeline's own check
     solver:prior      blind: the most frequent answer of the train split for that form and number of options
-    solver:random     each option with probability 1/2
+    solver:random     a uniformly random answer of the question's form
     solver:none       "none of them", always
 
 They reply in text, as a checkpoint does, so that their answers go through the same reading and grading.
@@ -14,29 +14,32 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from videothinker import mcq
-from videothinker.curated import Curated
+from videothinker import answers
+from videothinker.curated import TRAIN, Curated, Labels
 from videothinker.diagnose.answerer import Answer
 from videothinker.errors import VtError
-from videothinker.records import CuratedQuestion
+from videothinker.records import Form, Question
 
 PREFIX = "solver:"
 NAMES = ("observer", "gold", "prior", "random", "none")
-TRAIN = "train"
-"""The split that `solver:prior` counts answers in."""
+NONE = answers.FORMS[Form.LETTERS].solution(())
+"""The reply that no option is correct, whatever the form; to a single choice it is no answer."""
 
 
 class Solver(NamedTuple):
-    """An `Answerer` that computes its letters from the question's record."""
+    """An `Answerer` that computes its reply from the question's record."""
 
     name: str
-    choose: Callable[[CuratedQuestion], Sequence[str]]
+    choose: Callable[[Question], tuple[str, ...] | None]
+    """The answer; None: it has none to give, and says "none"."""
     facts: dict[str, Any]
 
-    def answer(self, questions: Sequence[CuratedQuestion]) -> Iterator[Answer]:
-        """One reply a question, in order."""
+    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+        """One reply per question, in order."""
         for question in questions:
-            yield Answer(question_id=question.question_id, reply=mcq.solution(self.choose(question)))
+            chosen = self.choose(question)
+            reply = answers.form_of(question).solution(chosen) if chosen else NONE
+            yield Answer(question_id=question.question_id, reply=reply)
 
     def describe(self) -> dict[str, Any]:
         """The solver's name and what it was made from; no clip is fed."""
@@ -47,12 +50,14 @@ def open_solver(ref: str, *, curated: Curated, seed: int) -> Solver:
     """The built-in solver that `ref` ("solver:NAME") names; `seed` is that of `random`.
 
     Raises:
-        VtError: no such solver, or `prior` without a train split to count in.
+        VtError: no such solver, `observer` without labels, or `prior` without a train split to count in.
     """
     name = ref.removeprefix(PREFIX)
     match name:
         case "observer":
-            return Solver(name, lambda question: question.observer, {})
+            if curated.labels.own is None:
+                raise VtError(f"{ref}: {curated.folder} has no labels of its own, so no observer; leave it out")
+            return observer(curated.labels)
         case "gold":
             return Solver(name, lambda question: question.gold, {})
         case "prior":
@@ -63,35 +68,45 @@ def open_solver(ref: str, *, curated: Curated, seed: int) -> Solver:
             train = curated.questions(TRAIN)
             return Solver(name, prior(train), {"n_train_questions": len(train)})
         case "random":
-            return Solver(name, lambda question: random_letters(question, seed), {"seed": seed})
+            return Solver(name, lambda question: random_answer(question, seed), {"seed": seed})
         case "none":
-            return Solver(name, lambda _: (), {})
+            return Solver(name, lambda _: None, {})
     raise VtError(f"{ref}: is not a built-in solver; they are {', '.join(PREFIX + each for each in NAMES)}")
 
 
-def prior(train: Sequence[CuratedQuestion]) -> Callable[[CuratedQuestion], tuple[str, ...]]:
-    """What one would answer blind: the most frequent answer set in `train` among questions of the same form.
+def observer(labels: Labels) -> Solver:
+    """Answers as the observer of the own label set does."""
+    return Solver("observer", lambda question: labels.observer(question.question_id), {})
 
-    The form is "will" or "will not" and the number of options. A form that `train` lacks takes the number of options alone, and
-    one whose number it lacks too answers none. Of equally frequent sets the one with fewer, then earlier letters is taken.
+
+def prior(train: Sequence[Question]) -> Callable[[Question], tuple[str, ...]]:
+    """What one would answer blind: the most frequent answer in `train` among questions that look alike before they are read.
+
+    Alike are questions of the same form, number of options and facets that are said in the question, such as CLEVRER's "will"
+    or "will not". A question that looks like none in `train` takes form and number of options alone, and one that lacks those
+    too answers none. Of equally frequent answers the one with fewer, then earlier letters is taken.
     """
-    by_form: dict[tuple[bool | None, int], Counter[tuple[str, ...]]] = {}
+    counts: dict[tuple[Any, ...], Counter[tuple[str, ...]]] = {}
     for question in train:
-        for form in ((question.negated, len(question.options)), (None, len(question.options))):
-            by_form.setdefault(form, Counter())[question.gold] += 1
-    best = {
-        form: min(counts.items(), key=lambda item: (-item[1], len(item[0]), item[0]))[0] for form, counts in by_form.items()
-    }
+        for look in _looks(question):
+            counts.setdefault(look, Counter())[question.gold] += 1
+    best = {look: min(found.items(), key=lambda item: (-item[1], len(item[0]), item[0]))[0] for look, found in counts.items()}
 
-    def choose(question: CuratedQuestion) -> tuple[str, ...]:
-        n_options = len(question.options)
-        return best.get((question.negated, n_options), best.get((None, n_options), ()))
+    def choose(question: Question) -> tuple[str, ...]:
+        return next((best[look] for look in _looks(question) if look in best), ())
 
     return choose
 
 
-def random_letters(question: CuratedQuestion, seed: int) -> tuple[str, ...]:
-    """Each option with probability 1/2, by hash of seed and question: the same whichever questions are asked beside it."""
+def _looks(question: Question) -> list[tuple[Any, ...]]:
+    """What a question looks like, from near to far."""
+    rough = (question.form, len(question.options))
+    return [(*rough, question.facets.get("polarity")), rough]
+
+
+def random_answer(question: Question, seed: int) -> tuple[str, ...]:
+    """A uniformly random answer, by hash of seed and question: the same whichever questions are asked beside it."""
     digest = hashlib.sha256(f"{seed}:{question.question_id}".encode()).digest()
-    bits = int.from_bytes(digest[:4])
-    return tuple(letter for i, letter in enumerate(mcq.LETTERS[: len(question.options)]) if bits >> i & 1)
+    # Letters are drawn from the first 32 bits, as they always were; a remainder of 64 bits is even enough for single choices.
+    bits = int.from_bytes(digest[:4]) | int.from_bytes(digest[8:16]) << 32
+    return answers.form_of(question).random(len(question.options), bits)

@@ -16,11 +16,15 @@ class Worker(NamedTuple):
     """Returns once every process has called it."""
 
 
+ALONE = Worker(0, 1, lambda: None)
+"""The only process."""
+
+
 @contextmanager
 def worker() -> Iterator[Worker]:
     """This process's place under torchrun; alone without it."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:  # WORLD_SIZE alone may be a cluster's, around a process that is alone
-        yield Worker(0, 1, lambda: None)
+        yield ALONE
         return
     from torch import distributed
 

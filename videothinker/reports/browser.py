@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from videothinker import mcq
-from videothinker.curated import counterfactual_name
-from videothinker.records import CuratedQuestion, Prediction, Progress, Rule, Scene, no_progress
+from videothinker import answers
+from videothinker.curated import Labels, counterfactual_name
+from videothinker.progress import Progress, no_progress
+from videothinker.records import Prediction, Question, Scene
 from videothinker.reports import words
 from videothinker.reports.strips import BUDGET, Strips, strip_frames
+from videothinker.reports.words import Explained
 
 
 def shuffled(question_id: str) -> str:
@@ -33,26 +35,24 @@ class Films:
         self.pictures: dict[str, list[str]] = {}
         """Strip by clip, as a path relative to `root`."""
 
-    def counterfactual(self, question: CuratedQuestion) -> str:
+    def counterfactual(self, one: Explained) -> str:
         """Name, relative to the root, of the clip without the object; only a generated world has it."""
-        folder, slash, name = question.video.rpartition("/")
-        return folder + slash + counterfactual_name(name, question.removed_object)
+        folder, slash, name = one.question.clip.path.rpartition("/")
+        return folder + slash + counterfactual_name(name, one.removed_object)
 
     def exists(self, video: str) -> bool:
         """Is the clip there?"""
         return self.root is not None and (self.root / video).is_file()
 
-    def embed(
-        self, questions: Iterable[CuratedQuestion], scenes: Mapping[int, Scene], progress: Progress = no_progress
-    ) -> None:
+    def embed(self, questions: Iterable[Explained], progress: Progress = no_progress) -> None:
         """Put strips of these questions' clips, and of those without the object, into the page, the first ones first."""
-        for question in questions:
-            for video in (question.video, self.counterfactual(question)):
+        for one in questions:
+            for video in (one.question.clip.path, self.counterfactual(one)):
                 if self.root is None or self.strips.left <= 0:
                     return
                 if video in self.pictures or not self.exists(video):
                     continue
-                strip = self.strips.read(self.root / video, frames_shown(scenes[question.scene_index]))
+                strip = self.strips.read(self.root / video, frames_shown(one.scene))
                 if strip is not None:
                     self.pictures[video] = strip
             progress(1)
@@ -93,27 +93,32 @@ def scene_data(scene: Scene, film: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def question_data(question: CuratedQuestion, split: str) -> dict[str, Any]:
-    """One question with its labels; letters as one string ("AC"), categories in the order of `Rule`."""
+def question_data(question: Question, split: str, labels: Labels) -> dict[str, Any]:
+    """One question with its labels; letters as one string ("AC"), categories in the order of the label sets, null for none.
+
+    `happens`, of a "what will" or "what will not" question: for each option whether its event takes place.
+    """
+    rows = [each.by_question.get(question.question_id) for each in labels.sets]
+    polarity, letters = question.facets.get("polarity"), answers.LETTERS[: len(question.options)]
     return {
         "id": question.question_id,
-        "scene": str(question.scene_index),
+        "scene": question.group,
         "split": split,
-        "text": question.problem,
-        "options": list(question.options),
-        "happens": words.happens(question, question.gold),
+        "text": question.text,
+        "options": [answers.option_line(index, text) for index, text in enumerate(question.options)],
+        "happens": None if polarity is None else [(letter in question.gold) != (polarity == "will not") for letter in letters],
         "gold": "".join(question.gold),
-        "observer": "".join(question.observer),
-        "categories": [str(getattr(question, rule.column)) for rule in Rule],
+        "observer": None if (said := labels.observer(question.question_id)) is None else "".join(said),
+        "categories": [None if row is None else str(row.category) for row in rows],
     }
 
 
-def told_data(question: CuratedQuestion, scene: Scene) -> dict[str, Any]:
+def told_data(one: Explained) -> dict[str, Any]:
     """What the scene adds to a question."""
     return {
-        "removed": words.removed_name(question, scene),
-        "seen": words.seen(question, scene),
-        "why": list(words.why(question, scene).values()),
+        "removed": words.removed_name(one),
+        "seen": words.seen(one),
+        "why": words.why(one),
     }
 
 
@@ -121,40 +126,41 @@ def reply_data(prediction: Prediction) -> dict[str, Any]:
     """One checkpoint's reply, as text; the page never reads it as HTML."""
     return {
         "chosen": None if prediction.chosen is None else "".join(prediction.chosen),
-        "right": mcq.is_exact(prediction.chosen, prediction.gold),
+        "right": answers.is_exact(prediction.chosen, prediction.gold),
         "status": str(prediction.status),
         "reply": prediction.reply if prediction.error is None else prediction.error,
     }
 
 
 def browser_data(
-    questions: Sequence[tuple[str, CuratedQuestion]],
-    scenes: Mapping[int, Scene],
+    questions: Sequence[tuple[str, Question]],
+    labels: Labels,
+    known: Mapping[str, Explained],
     films: Films,
     *,
-    rule: Rule,
     runs: Sequence[tuple[str, Mapping[str, Prediction]]] = (),
 ) -> dict[str, Any]:
     """Everything the browser shows.
 
-    questions: (split, question). scenes: where known; a question without its scene has no collision log. runs: (name,
-    predictions by question_id).
+    questions: (split, question). labels: their label sets, those of the page first. known: what explains a question, by
+    question_id; one without it has no collision log. runs: (name, predictions by question_id).
     """
     rows = []
     for split, question in questions:
         replies = [predictions.get(question.question_id) for _, predictions in runs]
-        row = question_data(question, split)
+        row = question_data(question, split, labels)
         row["replies"] = [None if reply is None else reply_data(reply) for reply in replies]
-        if question.scene_index in scenes:
-            row |= told_data(question, scenes[question.scene_index])
-            row["film"] = films.film(films.counterfactual(question))
+        if (one := known.get(question.question_id)) is not None:
+            told = told_data(one)
+            row |= told | {"why": [told["why"].get(each.rule) for each in labels.sets]}
+            row["film"] = films.film(films.counterfactual(one))
         rows.append(row)
-    shown = {question.scene_index: question for _, question in questions if question.scene_index in scenes}
+    scenes = {one.question.group: one for one in known.values()}
     return {
-        "rules": list(Rule),
-        "rule": rule,
+        "rules": [each.name for each in labels.sets],
+        "rule": labels.rule,
         "splits": list(dict.fromkeys(split for split, _ in questions)),
         "runs": [name for name, _ in runs],
-        "scenes": {str(index): scene_data(scenes[index], films.film(question.video)) for index, question in shown.items()},
+        "scenes": {group: scene_data(one.scene, films.film(one.question.clip.path)) for group, one in scenes.items()},
         "questions": rows,
     }

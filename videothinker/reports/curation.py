@@ -1,25 +1,27 @@
-"""The curation report: what counterfactual questions ask, which of them watching answers, and what was curated.
+"""The curation report of CLEVRER: what counterfactual questions ask, which of them watching answers, and what was curated.
 
 Every number is computed from the labels, not taken from the manifest, so that the page can be checked against the files.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from videothinker.curate.build import Curation
-from videothinker.curate.manifest import OBSERVER_FLOOR, PAPER_OBSERVATIONAL, PAPER_QUESTIONS
-from videothinker.diagnose.metrics import clustered_ratio
-from videothinker.mcq import LETTERS
-from videothinker.records import Category, CuratedQuestion, Estimate, Progress, Rule, Scene, no_progress
+from videothinker.answers import LETTERS
+from videothinker.curate.datasets.clevrer.build import ClevrerCuration
+from videothinker.curate.datasets.clevrer.counts import OBSERVER_FLOOR, PAPER_OBSERVATIONAL, PAPER_QUESTIONS
+from videothinker.diagnose.estimates import clustered_ratio
+from videothinker.progress import Progress, no_progress
+from videothinker.records import Category, Estimate, Question, Rule
 from videothinker.reports import page, words
 from videothinker.reports.browser import Films, browser_data, shuffled
 from videothinker.reports.figures import Drawing, Line, Series, bars
 from videothinker.reports.page import Table, count, estimate, percent
+from videothinker.reports.words import Explained, explained
 
 N_BROWSED = 2_000
 """Most questions in the page's browser; all are in labels.parquet."""
@@ -54,23 +56,25 @@ class Overlap(NamedTuple):
     share: float
 
 
-def curation_pages(curation: Curation, *, out: Path | None = None, progress: Progress = no_progress) -> dict[str, bytes]:
+def curation_pages(release: ClevrerCuration, *, out: Path | None = None, progress: Progress = no_progress) -> dict[str, bytes]:
     """report.html, report.md and the figures (PNG and SVG, light and dark) of one curation, by file name.
 
     out: folder that the page will lie in, for links to clips; None: no links. `progress` counts the questions whose film
-    strips were looked for, at most `n_films(curation)`.
+    strips were looked for, at most `n_films(release)`.
     """
-    labels, scenes, manifest = curation.labels, curation.scenes, curation.manifest
+    curation, labels = release.curation, release.table
+    manifest = curation.manifest
     rule = Rule(manifest["rule"])
     shares = {each: _mean(labels, labels[each.column] == Category.OBSERVATIONAL) for each in Rule}
     observer = {(each, kind): _observer(labels, each, kind) for each in Rule for kind in Category}
     overlaps = _overlaps(labels)
-    asked = [(split, question) for split, questions in curation.questions.items() for question in questions]
-    examples = _examples([question for _, question in asked], scenes, rule, curation.videos_root)
+    asked = [(one.split, one.question) for one in curation.members]
+    known = explained([question for _, question in asked], curation.labels, release.scenes, release.removed_objects)
+    examples = _examples(known.values(), rule, curation.videos_root)
     browsed = _browsed(asked, examples)
     films = Films(curation.videos_root, out)
-    drawn = sorted((question for _, question in browsed), key=lambda question: shuffled(question.question_id))
-    films.embed([*examples.values(), *drawn], scenes, progress)
+    drawn = [known[question.question_id] for _, question in browsed]
+    films.embed([*examples.values(), *sorted(drawn, key=lambda one: shuffled(one.question.question_id))], progress)
     drawings = [_share_figure(shares), _observer_figure(observer)]
     score = observer[rule, Category.OBSERVATIONAL].value
     context: dict[str, Any] = {
@@ -85,7 +89,7 @@ def curation_pages(curation: Curation, *, out: Path | None = None, progress: Pro
         "paper": (PAPER_OBSERVATIONAL, PAPER_QUESTIONS, PAPER_OBSERVATIONAL / PAPER_QUESTIONS),
         "is_paper_split": manifest["paper"] is not None,
         "n_any_option": int((labels[Rule.ANY_OPTION.column] == Category.OBSERVATIONAL).sum()),
-        "examples": [_told(kind, question, scenes[question.scene_index]) for kind, question in examples.items()],
+        "examples": [_told(kind, one) for kind, one in examples.items()],
         "overlaps": overlaps,
         "tables": {
             "rules": _rules_table(labels, shares, observer),
@@ -105,7 +109,7 @@ def curation_pages(curation: Curation, *, out: Path | None = None, progress: Pro
         "n_browsed": len(browsed),
         "films": films,
     }
-    data = browser_data(browsed, scenes, films, rule=rule)
+    data = browser_data(browsed, curation.labels, {one.question.question_id: one for one in drawn}, films)
     return {
         "report.html": page.render("curation.html", data=data, **context),
         "report.md": page.render("curation.md", **context),
@@ -113,9 +117,9 @@ def curation_pages(curation: Curation, *, out: Path | None = None, progress: Pro
     }
 
 
-def n_films(curation: Curation) -> int:
+def n_films(release: ClevrerCuration) -> int:
     """How far `progress` of `curation_pages` counts at most."""
-    return min(sum(map(len, curation.questions.values())), N_BROWSED) + len(Category)
+    return min(len(release.curation.members), N_BROWSED) + len(Category)
 
 
 def _mean(labels: pl.DataFrame, values: pl.Series) -> Estimate:
@@ -144,74 +148,68 @@ def _overlaps(labels: pl.DataFrame) -> list[Overlap]:
 # ---- examples ----------------------------------------------------------------------------------------------------------
 
 
-def _examples(
-    questions: Sequence[CuratedQuestion], scenes: Mapping[int, Scene], rule: Rule, root: Path | None
-) -> dict[Category, CuratedQuestion]:
+def _examples(known: Iterable[Explained], rule: Rule, root: Path | None) -> dict[Category, Explained]:
     """The clearest question of each category: filmed, and watching is right about the one and misleads about the other."""
 
-    def unclear(question: CuratedQuestion) -> tuple[Any, ...]:
-        scene, needed = scenes[question.scene_index], question.category is Category.INFERENTIAL
-        misled = not set(question.observer) <= set(question.gold)  # something seen, and wrong
+    def unclear(one: Explained) -> tuple[Any, ...]:
+        question, needed = one.question, one.categories[rule] is Category.INFERENTIAL
+        misled = not set(one.observer) <= set(question.gold)  # something seen, and wrong
         return (
-            root is None or not (root / question.video).is_file(),
-            (question.observer == question.gold) is needed,
+            root is None or not (root / question.clip.path).is_file(),
+            (one.observer == question.gold) is needed,
             misled is not needed,
             not question.gold,
-            page.DASH in words.seen(question, scene),
-            question.negated,
+            page.DASH in words.seen(one),
+            one.negated,
             len(question.options) < 3,
-            not any(question.removed_object in hit.object_ids for hit in scene.collisions),
-            len({getattr(question, each.column) for each in Rule}) > 1,
-            not 2 <= len(scene.collisions) <= 4,
+            not any(one.removed_object in hit.object_ids for hit in one.scene.collisions),
+            len(set(one.categories.values())) > 1,
+            not 2 <= len(one.scene.collisions) <= 4,
             shuffled(question.question_id),
         )
 
-    pools = {kind: [question for question in questions if question.category is kind] for kind in Category}
+    pools: dict[Category, list[Explained]] = {kind: [] for kind in Category}
+    for one in known:
+        pools[one.categories[rule]].append(one)
     return {kind: min(pool, key=unclear) for kind, pool in pools.items() if pool}
 
 
-def _told(kind: Category, question: CuratedQuestion, scene: Scene) -> dict[str, Any]:
+def _told(kind: Category, one: Explained) -> dict[str, Any]:
     """One worked example in words, for the text around its card and for Markdown."""
-    options = zip(
-        question.options,
-        words.seen(question, scene),
-        words.happens(question, question.gold),
-        words.happens(question, question.observer),
-        strict=True,
-    )
+    gold = one.question.gold
+    options = zip(one.options, words.seen(one), words.happens(one, gold), words.happens(one, one.observer), strict=True)
     mark = {True: "yes", False: "no"}
     return {
         "kind": kind,
-        "question": question,
-        "removed": words.removed_name(question, scene),
-        "log": words.log(scene),
-        "why": words.why(question, scene),
-        "fooled": question.observer != question.gold,
+        "question": one.question,
+        "observer": one.observer,
+        "removed": words.removed_name(one),
+        "log": words.log(one.scene),
+        "why": words.why(one),
+        "fooled": one.observer != gold,
         "table": Table(
             f"example-{kind}",
-            f"Options of question {question.question_id}.",
+            f"Options of question {one.question.question_id}.",
             ("Option", "In the film", "Happens without it", "Observer believes it happens", "Observer answers", "Correct"),
             [
                 (
-                    option,
+                    f"{letter}. {text}",
                     where,
                     mark[truth],
                     mark[belief],
-                    mark[option[0] in question.observer],
-                    mark[option[0] in question.gold],
+                    mark[letter in one.observer],
+                    mark[letter in gold],
                 )
-                for option, where, truth, belief in options
+                for (letter, text), where, truth, belief in options
             ],
         ),
     }
 
 
-def _browsed(
-    asked: Sequence[tuple[str, CuratedQuestion]], examples: Mapping[Category, CuratedQuestion]
-) -> list[tuple[str, CuratedQuestion]]:
+def _browsed(asked: Sequence[tuple[str, Question]], examples: Mapping[Category, Explained]) -> list[tuple[str, Question]]:
     """The questions of the page's browser, in file order: all, or as many as fit, drawn by hash."""
     drawn = sorted(asked, key=lambda one: shuffled(one[1].question_id))[:N_BROWSED]
-    kept = {question.question_id for _, question in drawn} | {question.question_id for question in examples.values()}
+    kept = {question.question_id for _, question in drawn} | {one.question.question_id for one in examples.values()}
     return [one for one in asked if one[1].question_id in kept]
 
 

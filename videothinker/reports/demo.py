@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from videothinker import store
 from videothinker.diagnose.runs import Run
-from videothinker.records import Estimate, Rule
+from videothinker.records import Estimate
+from videothinker.records.study import RESULTS, Results
 from videothinker.reports import page
 from videothinker.reports.diagnosis import accuracy_figure
 from videothinker.reports.figures import Drawing
@@ -32,51 +31,15 @@ class Study(NamedTuple):
     figure: Drawing
 
 
-class _Asked(msgspec.Struct):
-    title: str
-    seeds: tuple[int, ...]
-    rule: Rule
-    ask: dict[str, msgspec.Raw]
-
-
-class _Value(msgspec.Struct):
-    scenes: Estimate
-
-
-class _Level(msgspec.Struct):
-    ask: str
-    arm: str
-    rule: Rule
-    n_questions: dict[str, int]
-    measures: dict[str, _Value]
-
-
-class _Claim(msgspec.Struct):
-    text: str
-
-
-class _Verdict(msgspec.Struct):
-    claim: _Claim
-    decision: str
-
-
-class _Results(msgspec.Struct):
-    """The part of a study's results.json that the page shows."""
-
-    study: _Asked
-    levels: list[_Level]
-    verdicts: list[_Verdict]
-
-
 def read_study(folder: Path) -> Study | None:
     """The study whose report lies in `folder`; None if none does.
 
     Raises:
         VtError: its results.json is not one.
     """
-    if not all((folder / name).is_file() for name in ("results.json", *FIGURE)):
+    if not all((folder / name).is_file() for name in (RESULTS, *FIGURE)):
         return None
-    results = store.read_json(folder / "results.json", _Results)
+    results = store.read_json(folder / RESULTS, Results)
     asked = next(iter(results.study.ask), None)
     levels = [level for level in results.levels if (level.ask, level.rule) == (asked, results.study.rule)]
     n_questions = max((level.n_questions["all"] for level in levels), default=0)
@@ -119,7 +82,7 @@ def demo_table(runs: Sequence[Run], study: Study | None) -> Table:
 
 def sample_words(runs: Sequence[Run]) -> str:
     """ "small sample: 288 questions of 144 scenes"."""
-    asked = {question.question_id: question.scene_index for run in runs for question in run.questions}
+    asked = {question.question_id: question.group for run in runs for question in run.questions}
     return f"small sample: {count(len(asked))} questions of {count(len(set(asked.values())))} scenes"
 
 

@@ -1,24 +1,31 @@
 """The diagnosis report: does a checkpoint do worse where watching is not enough, and are its errors those of watching?"""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from videothinker.answers import is_exact
 from videothinker.curated import Curated
-from videothinker.diagnose.metrics import AgainstChance, Comparison, Pool, verdict
-from videothinker.diagnose.runs import Run, comparisons
+from videothinker.diagnose.runs import Run
+from videothinker.diagnose.verdict import verdict
 from videothinker.errors import VtError
-from videothinker.mcq import is_exact
-from videothinker.records import Category, CuratedQuestion, Prediction, Progress, Rule, Status, no_progress
+from videothinker.progress import Progress, no_progress
+from videothinker.records import AgainstChance, Category, Comparison, Estimate, Pool, Prediction, Question, Status
 from videothinker.reports import page
 from videothinker.reports.browser import Films, browser_data, shuffled
 from videothinker.reports.figures import Drawing, Series, bars
 from videothinker.reports.page import DASH, Table, count, estimate, p_value, percent, points
+from videothinker.reports.words import Explained, explained
 
 OBSERVER = "solver:observer"
 """The model of the run that the figure's observer marks come from, a reference or not."""
 SIGNIFICANT = 0.05
 """Corrected p-values below are marked."""
+_FACETS = {"polarity": 'By form of the question: "what will happen" and "what will not"', "form": "By form of the answer"}
+"""Captions of breakdowns that are not said by the facet's name alone."""
 _MEASURES = {
     "all": "all questions",
     "observational": "observational",
@@ -29,11 +36,17 @@ _MEASURES = {
 
 
 def diagnosis_pages(
-    runs: Sequence[Run], curated: Curated | None, *, out: Path | None = None, progress: Progress = no_progress
+    runs: Sequence[Run],
+    changes: Sequence[Comparison],
+    curated: Curated | None,
+    *,
+    out: Path | None = None,
+    progress: Progress = no_progress,
 ) -> dict[str, bytes]:
     """report.html, report.md and the figures (PNG and SVG, light and dark) of some runs, by file name.
 
-    runs: checkpoints in the order to show them, and references, which come last. curated: where scenes and clips come from;
+    runs: checkpoints in the order to show them, and references, which come last. changes: between them (`runs.comparisons`).
+    curated: where scenes and clips come from;
     None: no collision logs and films. out: folder that the page will lie in, for links to clips; None: no links. `progress`
     counts the questions whose film strips were looked for, at most all of them.
 
@@ -44,33 +57,39 @@ def diagnosis_pages(
     runs = [*checkpoints, *(run for run in runs if run.reference)]
     if not checkpoints:
         raise VtError("no run to report on: name at least one run folder")
-    rules = {run.metrics.rule for run in runs}
+    rules = {run.metrics.rule or "no labels" for run in runs}
     if len(rules) > 1:
         raise VtError(
             f"runs scored under different rules ({', '.join(sorted(rules))}) cannot share a report; choose one with --rule"
         )
-    rule = rules.pop()
+    labels = checkpoints[0].labels
     answers = [(run.name, {row.question_id: row for row in run.predictions}) for run in checkpoints]
     asked = _asked(checkpoints)
-    scenes = {} if curated is None else curated.scenes()
+    questions = [question for _, question in asked]
+    known = {} if curated is None else explained(questions, labels, curated.scenes, curated.removed_objects)
     films = Films(None if curated is None else curated.videos_root, out)
-    known = [question for _, question in asked if question.scene_index in scenes]
-    films.embed(_by_interest(known, answers), scenes, progress)
-    drawings = [accuracy_figure(checkpoints, runs), _shortcut_figure(checkpoints)]
-    changes = comparisons(checkpoints)
+    films.embed(_by_interest(known.values(), answers), progress)
+    labelled = labels.own is not None
+    measures = _MEASURES if labelled else {"all": _MEASURES["all"]}
+    drawings = [accuracy_figure(checkpoints, runs)]
+    if labelled:
+        drawings.append(_shortcut_figure(checkpoints))
+    facets = dict.fromkeys(name for run in runs for name in run.metrics.by_facet if name not in run.metrics.by_rule)
     context: dict[str, Any] = {
-        "rule": rule,
+        "rule": labels.rule,
+        "clevrer": bool(known) or {question.source for question in questions} == {"CLEVRER"},
+        "sources": ", ".join(dict.fromkeys(question.source for question in questions)),
         "n": len(asked),
-        "n_scenes": len({question.scene_index for _, question in asked}),
+        "n_groups": len({question.group for question in questions}),
         "splits": ", ".join(dict.fromkeys(split for split, _ in asked if split)),
         "checkpoints": [(run, verdict(run.metrics)) for run in checkpoints],
-        "partial": [(run.name, run.settings["partial"]) for run in checkpoints if run.settings.get("partial")],
+        "partial": [(run.name, run.record.partial) for run in checkpoints if run.record.partial],
         "drawings": {drawing.name: drawing for drawing in drawings},
         "tables": {
-            "accuracy": _accuracy_table(runs),
-            "scores": _scores_table(runs),
-            "changes": _changes_table(changes),
-            "tests": _tests_table(changes),
+            "accuracy": _accuracy_table(runs) if labelled else _overall_table(runs),
+            "scores": _scores_table(runs, list(Category) if labelled else ["all"]),
+            "changes": _changes_table(changes, measures),
+            "tests": _tests_table(changes, measures),
             "shortcut": _shortcut_table(runs),
             "replies": _replies_table(checkpoints),
             "rules": _rules_table(runs),
@@ -80,17 +99,17 @@ def diagnosis_pages(
         "breakdowns": [
             _pools_table("options", "By number of options", runs, [run.metrics.by_n_options for run in runs]),
             _pools_table("correct", "By number of correct options", runs, [run.metrics.by_n_correct for run in runs]),
-            _pools_table(
-                "form",
-                'By form of the question: "what will happen" and "what will not"',
-                runs,
-                [run.metrics.by_polarity for run in runs],
+            *(
+                _pools_table(
+                    _anchor(name), _FACETS.get(name, f"By {name}"), runs, [run.metrics.by_facet.get(name, {}) for run in runs]
+                )
+                for name in facets
             ),
         ],
         "films": films,
-        "has_scenes": bool(scenes),
+        "has_scenes": bool(known),
     }
-    data = browser_data(asked, scenes, films, rule=rule, runs=answers)
+    data = browser_data(asked, labels, known, films, runs=answers)
     return {
         "report.html": page.render("diagnosis.html", data=data, **context),
         "report.md": page.render("diagnosis.md", **context),
@@ -98,26 +117,25 @@ def diagnosis_pages(
     }
 
 
-def _asked(checkpoints: Sequence[Run]) -> list[tuple[str, CuratedQuestion]]:
+def _asked(checkpoints: Sequence[Run]) -> list[tuple[str, Question]]:
     """Every question that some checkpoint was asked, once, with its split."""
-    found: dict[str, tuple[str, CuratedQuestion]] = {}
+    found: dict[str, tuple[str, Question]] = {}
     for run in checkpoints:
-        split = run.settings.get("settings", {}).get("split", "")
+        split = run.record.settings.get("split", "")
         for question in run.questions:
             found.setdefault(question.question_id, (split, question))
     return list(found.values())
 
 
-def _by_interest(
-    questions: Iterable[CuratedQuestion], answers: Sequence[tuple[str, Mapping[str, Prediction]]]
-) -> list[CuratedQuestion]:
+def _by_interest(questions: Iterable[Explained], answers: Sequence[tuple[str, Mapping[str, Prediction]]]) -> list[Explained]:
     """Which questions get a film strip first: where a checkpoint errs as the observer does, where they disagree, the others."""
 
-    def rank(question: CuratedQuestion) -> tuple[int, str]:
-        replies = [found for _, rows in answers if (found := rows.get(question.question_id)) is not None]
+    def rank(one: Explained) -> tuple[int, str]:
+        name = one.question.question_id
+        replies = [found for _, rows in answers if (found := rows.get(name)) is not None]
         right = {is_exact(reply.chosen, reply.gold) for reply in replies}
-        fooled = question.observer != question.gold and any(reply.chosen == question.observer for reply in replies)
-        return 0 if fooled else 1 if len(right) > 1 else 2, shuffled(question.question_id)
+        fooled = one.observer != one.question.gold and any(reply.chosen == one.observer for reply in replies)
+        return 0 if fooled else 1 if len(right) > 1 else 2, shuffled(name)
 
     return sorted(questions, key=rank)
 
@@ -126,11 +144,15 @@ def _by_interest(
 
 
 def accuracy_figure(checkpoints: Sequence[Run], runs: Sequence[Run]) -> Drawing:
-    """The main figure: accuracy of the checkpoints by category, with chance, and the observer if it is among the runs."""
-    watched = next((run.metrics for run in runs if run.settings.get("model") == OBSERVER), None)
+    """The main figure: accuracy of the checkpoints by category, with chance, and the observer if it is among the runs.
 
-    def series(kind: Category, colour: str) -> Series:
-        pools = [_pool(run, kind) for run in checkpoints]
+    Of questions without labels it shows the accuracy on all of them.
+    """
+    watched = next((run.metrics for run in runs if run.record.model == OBSERVER), None)
+    labelled = checkpoints[0].labels.own is not None
+
+    def series(kind: str, colour: str) -> Series:
+        pools: list[Pool] = [getattr(run.metrics, kind) for run in checkpoints]
         observer = None if watched is None else getattr(watched, kind).per_question.value
         return Series(
             kind,
@@ -140,11 +162,12 @@ def accuracy_figure(checkpoints: Sequence[Run], runs: Sequence[Run]) -> Drawing:
             observer=[observer] * len(pools),
         )
 
+    shown = {Category.OBSERVATIONAL: "blue", Category.INFERENTIAL: "orange"} if labelled else {"all": "blue"}
     return bars(
         "accuracy",
-        "Questions answered exactly right, by category, with 95 % intervals clustered by scene.",
+        f"Questions answered exactly right{', by category' if labelled else ''}, with 95 % intervals clustered by scene.",
         [run.name for run in checkpoints],
-        [series(Category.OBSERVATIONAL, "blue"), series(Category.INFERENTIAL, "orange")],
+        [series(kind, colour) for kind, colour in shown.items()],
         x_label="questions answered exactly right (%)",
     )
 
@@ -166,8 +189,9 @@ def _shortcut_figure(checkpoints: Sequence[Run]) -> Drawing:
     )
 
 
-def _pool(run: Run, kind: Category) -> Pool:
-    return run.metrics.observational if kind is Category.OBSERVATIONAL else run.metrics.inferential
+def _anchor(facet: str) -> str:
+    """A facet's name as the name of a table: letters, digits and hyphens."""
+    return "by-" + re.sub(r"\W+", "-", facet)
 
 
 # ---- tables ------------------------------------------------------------------------------------------------------------
@@ -175,6 +199,26 @@ def _pool(run: Run, kind: Category) -> Pool:
 
 def _named(run: Run) -> str:
     return f"{run.name} (reference)" if run.reference else run.name
+
+
+def _overall_table(runs: Sequence[Run]) -> Table:
+    """Accuracy where there are no labels: on all questions, and as the benchmark averages it."""
+    benchmark = next((run.metrics.benchmark for run in runs if run.metrics.benchmark), None)
+
+    def row(run: Run) -> tuple[str, ...]:
+        pool, quoted = run.metrics.all, run.metrics.benchmark
+        cells = [_named(run), count(pool.n_questions), estimate(pool.per_question), percent(pool.chance)]
+        if benchmark is not None:
+            cells.append(DASH if quoted is None else estimate(Estimate(quoted.value, None, quoted.ci95)))
+        return tuple(cells)
+
+    return Table(
+        "accuracy",
+        "Questions whose whole answer is right, with 95 % intervals clustered by clip; chance is what a random answer of each "
+        "question's form is worth.",
+        ("Checkpoint", "Questions", "Right", "Chance", *([benchmark.name] if benchmark else ())),
+        [row(run) for run in runs],
+    )
 
 
 def _accuracy_table(runs: Sequence[Run]) -> Table:
@@ -192,21 +236,21 @@ def _accuracy_table(runs: Sequence[Run]) -> Table:
     )
 
 
-def _scores_table(runs: Sequence[Run]) -> Table:
+def _scores_table(runs: Sequence[Run], kinds: Sequence[str]) -> Table:
     def row(run: Run) -> tuple[str, ...]:
-        pools = (run.metrics.observational, run.metrics.inferential)
+        pools: list[Pool] = [getattr(run.metrics, kind) for kind in kinds]
         return (_named(run), *(estimate(pool.per_option) for pool in pools), *(estimate(pool.soft) for pool in pools))
 
     return Table(
         "scores",
         "Two milder scores: options judged right, and the paper's soft score (an incomplete answer without a wrong letter "
         "earns its share).",
-        ("Checkpoint", "Options, observational", "Options, inferential", "Soft, observational", "Soft, inferential"),
+        ("Checkpoint", *(f"{score}, {kind}" for score in ("Options", "Soft") for kind in kinds)),
         [row(run) for run in runs],
     )
 
 
-def _changes_table(changes: Sequence[Comparison]) -> Table:
+def _changes_table(changes: Sequence[Comparison], measures: Mapping[str, str]) -> Table:
     pairs: dict[tuple[str, str], dict[str, str]] = {}
     for row in changes:
         star = " *" if row.p_holm is not None and row.p_holm < SIGNIFICANT else ""
@@ -215,12 +259,12 @@ def _changes_table(changes: Sequence[Comparison]) -> Table:
         "changes",
         "Changes from one checkpoint to another on the same questions, in percentage points, with 95 % intervals, paired by "
         f"question and clustered by scene. *: p < {SIGNIFICANT} after Holm's correction for all tests of this report.",
-        ("From", "To", *(name.capitalize() for name in _MEASURES.values())),
-        [(before, after, *(cells[measure] for measure in _MEASURES)) for (before, after), cells in pairs.items()],
+        ("From", "To", *(name.capitalize() for name in measures.values())),
+        [(before, after, *(cells[measure] for measure in measures)) for (before, after), cells in pairs.items()],
     )
 
 
-def _tests_table(changes: Sequence[Comparison]) -> Table:
+def _tests_table(changes: Sequence[Comparison], measures: Mapping[str, str]) -> Table:
     return Table(
         "tests",
         "The tests behind these changes. Gained and lost: questions that only the second, or only the first, has right (for "
@@ -230,7 +274,7 @@ def _tests_table(changes: Sequence[Comparison]) -> Table:
             (
                 row.before,
                 row.after,
-                _MEASURES[row.measure],
+                measures[row.measure],
                 count(row.n_questions),
                 count(row.n_gained),
                 count(row.n_lost),
@@ -238,6 +282,7 @@ def _tests_table(changes: Sequence[Comparison]) -> Table:
                 p_value(row.p_holm),
             )
             for row in changes
+            if row.measure in measures
         ],
     )
 
@@ -275,8 +320,7 @@ def _replies_table(checkpoints: Sequence[Run]) -> Table:
 def _rules_table(runs: Sequence[Run]) -> Table:
     rows = []
     for run in runs:
-        for rule in Rule:
-            by = run.metrics.by_rule[rule]
+        for rule, by in run.metrics.by_rule.items():
             sizes = (by.observational.n_questions, by.inferential.n_questions)
             shares = (by.observational.per_question, by.inferential.per_question)
             rows.append((_named(run), rule, *map(count, sizes), *map(estimate, shares), points(by.gap)))
@@ -302,6 +346,11 @@ def _pools_table(name: str, what: str, runs: Sequence[Run], pools: Sequence[Mapp
     )
 
 
+def _facet_table(name: str, runs: Sequence[Run]) -> Table:
+    pools = [run.metrics.by_facet.get(name, {}) for run in runs]
+    return _pools_table(_anchor(name), _FACETS.get(name, f"By {name}"), runs, pools)
+
+
 def _letters_table(checkpoints: Sequence[Run]) -> Table:
     rows = [
         (run.name, letter, count(one.n_options), percent(one.correct), estimate(one.chosen), estimate(one.per_option))
@@ -318,7 +367,7 @@ def _letters_table(checkpoints: Sequence[Run]) -> Table:
 
 def _settings_table(checkpoints: Sequence[Run]) -> Table:
     """One column a checkpoint, so that what differs between two of them stands side by side."""
-    columns = [dict(page.leaves(run.settings)) for run in checkpoints]
+    columns = [dict(page.leaves(msgspec.to_builtins(run.record))) for run in checkpoints]
     keys = dict.fromkeys(key for column in columns for key in column if key != "name")
     return Table(
         "settings",

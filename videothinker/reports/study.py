@@ -7,12 +7,11 @@ from typing import Any
 import msgspec
 
 from videothinker.records import Estimate, Rule
+from videothinker.records.study import BASE, Arm, Difference, Level, Results, Stage, State, Study, Sweep, Training, Value
 from videothinker.reports import page
 from videothinker.reports.figures import Curves, Drawing, Effect, Panel, Series, bars, curves, effects, sweep
 from videothinker.reports.page import DASH, MINUS, Table, count, estimate, percent, points
-from videothinker.study.collect import Difference, Level, Results, Training, Value
-from videothinker.study.config import BASE, Arm, Stage, Study, Sweep, parse_claim
-from videothinker.study.records import State
+from videothinker.study.config import parse_claim
 from videothinker.study.seeds import RULE
 
 _PANELS = {"accuracy": "accuracy reward", "kl": "divergence (nats)", "length": "length (tokens)"}

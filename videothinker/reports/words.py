@@ -5,8 +5,12 @@ objects again, so that the page can say at which frame an option's event was see
 """
 
 import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-from videothinker.records import Category, Collision, CuratedQuestion, Rule, Scene, SceneObject
+from videothinker.answers import LETTERS
+from videothinker.curated import Labels
+from videothinker.records import Category, Collision, Question, Rule, Scene, SceneObject, label
 from videothinker.reports.page import DASH, letters, ticked
 
 FPS = 25.0
@@ -20,14 +24,52 @@ _OBJECT = re.compile(
 )
 
 
+class Explained(NamedTuple):
+    """A counterfactual question of CLEVRER with all that makes it explainable."""
+
+    question: Question
+    scene: Scene
+    removed_object: int
+    """object_id of the object taken away."""
+    negated: bool
+    """True for "what will not happen"."""
+    observer: tuple[str, ...]
+    """What the collision log's observer answers."""
+    categories: dict[Rule, Category]
+
+    @property
+    def options(self) -> list[tuple[str, str]]:
+        """(letter, bare text) of every option."""
+        return list(zip(LETTERS, self.question.options, strict=False))
+
+
+def explained(
+    questions: Iterable[Question], labels: Labels, scenes: Mapping[str, Scene], removed_objects: Mapping[str, int]
+) -> dict[str, Explained]:
+    """What is known of the questions whose scene is at hand, by question_id."""
+    by_rule = {each.rule: each.by_question for each in labels.sets if each.observer == label.LOG}
+    found = {}
+    for question in questions:
+        name = question.question_id
+        scene, removed = scenes.get(question.group), removed_objects.get(name)
+        rows = {rule: by_rule[rule][name] for rule in Rule if name in by_rule.get(rule, {})}
+        if scene is None or removed is None or len(rows) < len(Rule):
+            continue
+        kinds = {rule: row.category for rule, row in rows.items()}
+        said = rows[Rule.ORACLE].answer or ()
+        negated = question.facets.get("polarity") == "will not"
+        found[name] = Explained(question, scene, removed, negated, said, kinds)
+    return found
+
+
 def object_name(thing: SceneObject) -> str:
     """ "red metal cube"."""
     return f"{thing.color} {thing.material} {thing.shape}"
 
 
-def removed_name(question: CuratedQuestion, scene: Scene) -> str:
+def removed_name(one: Explained) -> str:
     """The object that the question takes away."""
-    return next(object_name(thing) for thing in scene.objects if thing.object_id == question.removed_object)
+    return next(object_name(thing) for thing in one.scene.objects if thing.object_id == one.removed_object)
 
 
 def collision_text(collision: Collision, scene: Scene) -> str:
@@ -61,35 +103,35 @@ def option_pair(option: str, scene: Scene) -> tuple[int, int] | None:
     return min(ids), max(ids)
 
 
-def seen(question: CuratedQuestion, scene: Scene) -> list[str]:
+def seen(one: Explained) -> list[str]:
     """For each option whether its event is in the film: "frame 46" (the first time), "no", or a dash where it is not certain.
 
-    Certain means that the text names two objects and the log agrees with the question's observer about them.
+    Certain means that the text names two objects and the log agrees with the observer about them.
     """
-    said = happens(question, question.observer)
-    return [_seen(option, scene, question.removed_object, sure) for option, sure in zip(question.options, said, strict=True)]
+    said = happens(one, one.observer)
+    return [_seen(text, one, sure) for (_, text), sure in zip(one.options, said, strict=True)]
 
 
-def _seen(option: str, scene: Scene, removed: int, observer: bool) -> str:
-    pair = option_pair(option, scene)
-    frame = next((hit.frame for hit in scene.collisions if hit.object_ids == pair), None)
-    if pair is None or (frame is not None and removed not in pair) != observer:
+def _seen(option: str, one: Explained, observer: bool) -> str:
+    pair = option_pair(option, one.scene)
+    frame = next((hit.frame for hit in one.scene.collisions if hit.object_ids == pair), None)
+    if pair is None or (frame is not None and one.removed_object not in pair) != observer:
         return "yes" if observer else DASH
     return "no" if frame is None else f"frame {frame}"
 
 
-def happens(question: CuratedQuestion, answer: tuple[str, ...]) -> list[bool]:
+def happens(one: Explained, answer: tuple[str, ...]) -> list[bool]:
     """For each option whether its event takes place without the object, according to who answers `answer`."""
-    return [(option[0] in answer) != question.negated for option in question.options]
+    return [(letter in answer) != one.negated for letter, _ in one.options]
 
 
-def why(question: CuratedQuestion, scene: Scene) -> dict[str, str]:
+def why(one: Explained) -> dict[str, str]:
     """For each rule one sentence that says what decides the label."""
-    removed = removed_name(question, scene)
-    film = {option[0]: where for option, where in zip(question.options, seen(question, scene), strict=True)}
-    truth = zip(question.options, happens(question, question.gold), strict=True)
-    real = {option[0] for option, takes_place in truth if takes_place}
-    said, right = letters(question.observer), letters(question.gold)
+    removed = removed_name(one)
+    film = {letter: where for (letter, _), where in zip(one.options, seen(one), strict=True)}
+    truth = zip(one.options, happens(one, one.question.gold), strict=True)
+    real = {letter for (letter, _), takes_place in truth if takes_place}
+    said, right = letters(one.observer), letters(one.question.gold)
     told = {
         Rule.ANY_OPTION: (
             f"In the film: {_named(film, set(film))}.",
@@ -106,7 +148,7 @@ def why(question: CuratedQuestion, scene: Scene) -> dict[str, str]:
             f"Whoever only watched would answer {said}; right is {right}.",
         ),
     }
-    return {rule: told[rule][getattr(question, rule.column) is Category.INFERENTIAL] for rule in Rule}
+    return {rule: told[rule][one.categories[rule] is Category.INFERENTIAL] for rule in Rule}
 
 
 def _named(film: dict[str, str], among: set[str]) -> str:

@@ -6,118 +6,42 @@ come from each training's metrics.jsonl.
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from videothinker import mcq, store
-from videothinker.curated import Curated, open_curated
-from videothinker.diagnose import files, metrics, runs
+from videothinker import answers, store
+from videothinker.curated import Curated, Labels, open_curated
+from videothinker.diagnose import estimates, files, runs
 from videothinker.diagnose.runs import Run
 from videothinker.errors import VtError
-from videothinker.records import Category, CuratedQuestion, Estimate, Prediction, Progress, Rule, Status, no_progress
-from videothinker.study.config import BASE, NO_SEED, Claim, Stage, Study, parse_claim
-from videothinker.study.cost import Step, read_steps
+from videothinker.progress import Progress, no_progress
+from videothinker.records import Category, Estimate, Prediction, Question, Rule, Status, label
+from videothinker.records.study import (
+    BASE,
+    NO_SEED,
+    Difference,
+    Level,
+    Record,
+    Results,
+    Stage,
+    State,
+    Study,
+    Training,
+    Value,
+    Verdict,
+)
+from videothinker.records.training import StepRecord
+from videothinker.study.config import pairs_of, parse_claim
+from videothinker.study.cost import read_steps
 from videothinker.study.plan import Cell, Kind, cell_folder
-from videothinker.study.records import Record, State
-from videothinker.study.seeds import Decision, decide, over_seeds, side
+from videothinker.study.seeds import decide, over_seeds, side
 
 Floats = NDArray[np.float64]
 MEASURES = ("all", "observational", "inferential", "shortcut_reliance")
 """Share of questions answered exactly right, of all and by category; share of inferential answers that are the observer's."""
-
-
-class Value(msgspec.Struct, frozen=True, kw_only=True):
-    """One measure, of an arm or of the difference between two."""
-
-    per_seed: dict[int, Estimate]
-    """Each run's, clustered by scene; of "base" one, under `NO_SEED`."""
-    scenes: Estimate
-    """All seeds' questions pooled, clustered by scene: these runs, other scenes."""
-    seeds: Estimate
-    """Mean over seeds with its t-interval: these scenes, other seeds."""
-
-    @property
-    def n_seeds(self) -> int:
-        """Runs with a value."""
-        return sum(one.value is not None for one in self.per_seed.values())
-
-
-class Level(msgspec.Struct, frozen=True, kw_only=True):
-    """How an arm answered, in one way of asking, under one rule."""
-
-    ask: str
-    arm: str
-    rule: Rule
-    n_questions: dict[str, int]
-    """By measure, of one run."""
-    measures: dict[str, Value]
-
-
-class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """`after` minus `before`, paired by question and by seed ("base" is paired with every seed)."""
-
-    ask: str
-    after: str
-    before: str
-    rule: Rule
-    measures: dict[str, Value]
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What the study says about one claim."""
-
-    claim: Claim
-    decision: Decision
-    parts: tuple[tuple[str, Value | None], ...]
-    """Each comparison of the claim and its difference on inferential questions; None: no run of one of the arms."""
-
-
-class Training(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of an arm, however it ended."""
-
-    name: str
-    arm: str
-    seed: int
-    stage: Stage
-    state: State
-    diverged: bool
-    """An alarm was on at its last step, or its loss was no number."""
-    steps: list[Step]
-    gate: tuple[str, ...] | None
-    """For bias: why it is no shortcut model, () if it is one; None: not judged."""
-    seconds: float
-    replies: int | None = None
-    """Sampled a step, as run.json says."""
-
-    @property
-    def alarms(self) -> list[tuple[int, str]]:
-        """The first step of each kind of alarm, with its words."""
-        first: dict[str, tuple[int, str]] = {}
-        for row in self.steps:
-            for words in row.alarms:
-                first.setdefault(" ".join(words.split()[:2]), (row.step, words))
-        return list(first.values())
-
-
-class Results(msgspec.Struct, frozen=True, kw_only=True):
-    """results.json: all that the report shows."""
-
-    study: Study
-    levels: list[Level]
-    differences: list[Difference]
-    verdicts: list[Verdict]
-    references: dict[str, dict[str, Estimate]]
-    """For the first way of asking: "chance", "prior" and "observer", by measure, under the study's rule."""
-    trainings: list[Training]
-    states: dict[str, State]
-    records: dict[str, Record]
-    seconds: dict[str, float]
-    """Of GPU cells by group, all attempts."""
-    provenance: dict[str, Any]
-    """Of the report; each cell's own files have theirs."""
 
 
 class Scored(NamedTuple):
@@ -130,6 +54,7 @@ class Scored(NamedTuple):
     asked: NDArray[np.bool_]
     """False where the clip could not be read."""
     observational: dict[Rule, NDArray[np.bool_]]
+    """Under every rule of the collision log."""
 
     def take(self, rows: NDArray[np.int64]) -> "Scored":
         """Some of the questions, in the order of `rows`."""
@@ -137,31 +62,28 @@ class Scored(NamedTuple):
         return Scored(*arrays, {rule: mask[rows] for rule, mask in self.observational.items()})
 
 
-def score(questions: Sequence[CuratedQuestion], predictions: Iterable[Prediction]) -> Scored:
+def score(questions: Sequence[Question], predictions: Iterable[Prediction], labels: Labels) -> Scored:
     """The columns that a study needs of a run; `predictions` answer `questions`, one each. A study has a hundred runs of ten
     thousand questions, so all else that a diagnosis computes is left out."""
     pairs = list(zip(questions, predictions, strict=True))
-    categories = {rule: rule.column for rule in Rule}
+    by_rule = {each.rule: each.by_question for each in labels.sets if each.observer == label.LOG}
     return Scored(
         ids=np.array([question.question_id for question in questions]),
-        scene=np.array([question.scene_index for question in questions], dtype=np.int64),
-        exact=np.array([mcq.is_exact(row.chosen, question.gold) for question, row in pairs], dtype=np.float64),
-        like_observer=np.array([mcq.is_exact(row.chosen, question.observer) for question, row in pairs], dtype=np.float64),
+        scene=np.array([int(question.group) for question in questions], dtype=np.int64),
+        exact=np.array([answers.is_exact(row.chosen, question.gold) for question, row in pairs], dtype=np.float64),
+        like_observer=np.array(
+            [answers.is_exact(row.chosen, labels.observer(question.question_id) or ()) for question, row in pairs],
+            dtype=np.float64,
+        ),
         asked=np.array([row.status is not Status.DECODE_ERROR for _, row in pairs], dtype=np.bool_),
         observational={
-            rule: np.array([getattr(question, column) is Category.OBSERVATIONAL for question in questions], dtype=np.bool_)
-            for rule, column in categories.items()
+            rule: np.array(
+                [by_rule[rule][question.question_id].category is Category.OBSERVATIONAL for question in questions],
+                dtype=np.bool_,
+            )
+            for rule in Rule
         },
     )
-
-
-class _Asked(msgspec.Struct):
-    hash: str
-    split: str
-
-
-class _Run(msgspec.Struct):
-    data: _Asked
 
 
 class _Questions:
@@ -169,7 +91,7 @@ class _Questions:
 
     def __init__(self, curated: Curated) -> None:
         self._curated = curated
-        self._splits: dict[str, tuple[list[CuratedQuestion], str]] = {}
+        self._splits: dict[str, tuple[list[Question], str]] = {}
 
     def scored(self, folder: Path) -> Scored:
         """The answers of the run in a diagnosis' folder.
@@ -178,15 +100,19 @@ class _Questions:
             VtError: it was asked other questions.
         """
         (path,) = runs.run_folders([folder])
-        asked = store.read_json(path / files.RUN, _Run).data
+        asked = runs.read_record(path).data
+        assert asked is not None  # read_record has refused others
+        labels = self._curated.labels
         if asked.split not in self._splits:
             questions = self._curated.questions(asked.split)
-            self._splits[asked.split] = (questions, files.data_hash(questions))
+            self._splits[asked.split] = (questions, files.data_hash(questions, labels))
         questions, digest = self._splits[asked.split]
         if asked.hash != digest:
-            raise VtError(f"{path / files.RUN}: was asked other questions than {self._curated.split_file(asked.split)} holds")
-        found = files.match(questions, files.read_predictions(path), path)
-        return score([question for question in questions if question.question_id in found], found.values())
+            raise VtError(
+                f"{path / files.RUN}: was asked other questions than split '{asked.split}' of {self._curated.folder} holds"
+            )
+        found = files.match(questions, labels, files.read_predictions(path), path)
+        return score([question for question in questions if question.question_id in found], found.values(), labels)
 
 
 def collect(
@@ -219,11 +145,11 @@ def collect(
             by_arm.setdefault(cell.arm or BASE, {})[NO_SEED if cell.seed is None else cell.seed] = questions.scored(out)
             if name == study.first_ask and not references:
                 loaded = runs.load_runs([out], curated, study.rule)
-                references = {one.name: _reference(one) for one in runs.references(loaded, curated, study.rule)}
+                references = {one.name: _reference(one) for one in runs.references(loaded, curated)}
             progress(1)
         by_arm = {arm: by_arm[arm] for arm in (BASE, *study.arms) if arm in by_arm}
         levels += [_level(name, arm, rule, scored) for arm, scored in by_arm.items() for rule in Rule]
-        for after, before in study.pairs():
+        for after, before in pairs_of(study):
             if after in by_arm and before in by_arm:
                 differences += _differences(name, after, before, by_arm)
     trainings = [_training(cell, folder, states[cell.name], records.get(cell.name)) for cell in plan if cell.kind is Kind.TRAIN]
@@ -291,13 +217,13 @@ def _where(measure: str, rule: Rule, scored: Scored) -> NDArray[np.bool_]:
 def _pooled(columns: Mapping[int, tuple[Floats, NDArray[np.bool_], NDArray[np.int64]]]) -> Value:
     """(values, which of them count, scenes) by seed -> each seed's mean, all together, and the mean over seeds."""
     per_seed = {
-        seed: metrics.clustered_ratio(values * where, where.astype(np.float64), scene)
+        seed: estimates.clustered_ratio(values * where, where.astype(np.float64), scene)
         for seed, (values, where, scene) in columns.items()
     }
     values, where, scene = (np.concatenate(parts) for parts in zip(*columns.values(), strict=True)) if columns else _NOTHING
     return Value(
         per_seed=per_seed,
-        scenes=metrics.clustered_ratio(values * where, where.astype(np.float64), scene),
+        scenes=estimates.clustered_ratio(values * where, where.astype(np.float64), scene),
         seeds=over_seeds([one.value for one in per_seed.values()]),
     )
 
@@ -377,11 +303,21 @@ def _training(cell: Cell, folder: Path, state: State, record: Record | None) -> 
         stage=Stage(cell.arguments[1]),
         state=state,
         diverged=bool(steps) and (bool(steps[-1].alarms) or steps[-1].loss is None),
+        alarms=_first_alarms(steps),
         steps=steps,
         gate=store.read_json(gate, _Gate).reasons if gate.is_file() else None,
         seconds=record.seconds if record else 0.0,
         replies=settings.rollouts.n_replies * settings.rollouts.questions_per_step if settings else None,
     )
+
+
+def _first_alarms(steps: Iterable[StepRecord]) -> list[tuple[int, str]]:
+    """The first step of each kind of alarm, with its words; a kind is told by its first two words."""
+    first: dict[str, tuple[int, str]] = {}
+    for row in steps:
+        for words in row.alarms:
+            first.setdefault(" ".join(words.split()[:2]), (row.step, words))
+    return list(first.values())
 
 
 def _seconds(plan: Sequence[Cell], records: Mapping[str, Record]) -> dict[str, float]:

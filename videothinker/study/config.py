@@ -14,179 +14,16 @@ every arm starts from. docs/study.md explains every field by example.
 
 import re
 from collections.abc import Iterator, Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from videothinker.errors import VtError
-from videothinker.records import Rule
+from videothinker.records.study import BASE, Arm, Claim, Scalar, Stage, Study
 from videothinker.sections import load_toml, override, read
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-AboveZero = Annotated[float, msgspec.Meta(gt=0)]
-Seed = Annotated[int, msgspec.Meta(ge=0)]
-Scalar = bool | int | float | str
-
-BASE = "base"
-"""Name of the checkpoint that every arm starts from, in `against` and in claims."""
-NO_SEED = -1
-"""Stands for the seed of "base"."""
-MOST_SEEDS = 31
-"""The t-table of `seeds.py` ends there."""
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _PLACE = re.compile(r"\{([^{}]*)\}")
 _HOLDS = re.compile(r"\s*(\S+)\s*([<>])\s*(\S+)\s*")
-
-
-class Stage(StrEnum):
-    """`vt train STAGE`."""
-
-    BIAS = "bias"
-    CDPO = "cdpo"
-    GRPO = "grpo"
-
-
-class Prepare(msgspec.Struct, frozen=True, kw_only=True):
-    """[prepare.NAME]: any `vt` command that makes what the trainings need."""
-
-    run: Annotated[str, msgspec.Meta(min_length=1)]
-    """The command without "vt". {out} is this cell's folder, {NAME} that of another one, {here} that of the study's file. One
-    that only fills a cache has no {out}, and stands in `after`."""
-    gpu: bool = False
-    """Does it want a GPU?"""
-    minutes: AboveZero | None = None
-    """Expected, for the plan; None: not known."""
-
-
-class Train(msgspec.Struct, frozen=True, kw_only=True):
-    """[train]: what all arms share."""
-
-    data: str
-    """Name of the [prepare] cell that holds the curated training data."""
-    configs: dict[Stage, str]
-    """File of each stage that some arm uses, relative to the study's."""
-    steps: Positive
-    """Optimiser steps of every arm."""
-    set: dict[str, Scalar] = {}
-    """Settings of every arm, as `vt train --set` takes them."""
-    seconds_per_step: AboveZero | None = None
-    """Expected, with as many cells sharing a GPU as the schedule says; None: not known. Measured ones take its place."""
-    after: tuple[str, ...] = ()
-    """[prepare] cells that trainings wait for although no command names them, such as one that fills the clip cache. They
-    change no result: if one fails, trainings run all the same."""
-
-
-class Arm(msgspec.Struct, frozen=True, kw_only=True):
-    """[arms.NAME]: one way of training, run once a seed."""
-
-    stage: Stage
-    note: str = ""
-    """What it is, in a few words, for the report."""
-    seeds: Positive | None = None
-    """How many of the study's seeds, the first ones, for an ablation; None: all of them, and a bar of its own in the figure."""
-    early_seeds: Positive | None = None
-    """How many of them have their turn where the arm stands in the file; the others come after all arms. None: all."""
-    set: dict[str, Scalar] = {}
-    """What differs from [train] set; objective.reference = "start" needs no bias model."""
-    data: str | None = None
-    """Another training set; None: [train] data."""
-    bias: str = "bias"
-    """For cdpo: the arm whose checkpoint of the same seed is repelled from."""
-    rule: Rule | None = None
-    """For bias: whose observational questions it is trained on; None: the study's."""
-    force: bool = False
-    """For cdpo: go on although the bias model has not passed its gate."""
-    against: tuple[str, ...] = ("cdpo",)
-    """Arms, or "base", that the report subtracts from this one."""
-
-    @property
-    def needs_bias(self) -> bool:
-        """Is there a bias model to wait for?"""
-        return self.stage is Stage.CDPO and self.set.get("objective.reference") != "start"
-
-
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """[ask.NAME]: one way of asking every checkpoint; the verdicts come from the first one."""
-
-    data: str
-    """Name of the [prepare] cell that holds the curated questions."""
-    note: str = ""
-    options: str = ""
-    """Further options of `vt diagnose`, such as "--split heldout --temperature 1"."""
-    arms: tuple[str, ...] | None = None
-    """Arms, or "base", that are asked in this way; None: all."""
-    after: tuple[str, ...] = ()
-    """As [train] after."""
-
-    def asks(self, arm: str) -> bool:
-        """Is the arm asked in this way?"""
-        return self.arms is None or arm in self.arms
-
-    minutes: AboveZero | None = None
-    """Expected for one checkpoint on one GPU, for the plan; None: not known."""
-
-
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """[[claims]]: a statement about inferential accuracy that the study decides."""
-
-    text: str
-    holds: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
-    """"grpo < base": all of these have to hold."""
-
-
-class Sweep(msgspec.Struct, frozen=True, kw_only=True):
-    """[[sweeps]]: arms that differ in one number, for a figure over its values."""
-
-    factor: str
-    """What the number is: the label of the axis."""
-    arms: Annotated[dict[str, float], msgspec.Meta(min_length=2)]
-    """The number of each arm."""
-
-
-class Schedule(msgspec.Struct, frozen=True, kw_only=True):
-    """[schedule]: how much at once."""
-
-    jobs_per_gpu: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
-    """Cells that share a GPU. Tiny checkpoints leave most of it idle."""
-    cpu_jobs: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
-    """Cells without a GPU at the same time; all cells where there is none."""
-
-
-class Study(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole study."""
-
-    title: str
-    note: str = ""
-    """One paragraph at the top of the report: what this can and cannot show."""
-    model: Annotated[str, msgspec.Meta(min_length=1)]
-    """REF that every arm starts from, or {NAME} of a [prepare] cell that trains one."""
-    seeds: Annotated[tuple[Seed, ...], msgspec.Meta(min_length=1, max_length=MOST_SEEDS)]
-    rule: Rule = Rule.ORACLE
-    """Whose categories the verdicts use; the others stand beside."""
-    prepare: dict[str, Prepare]
-    train: Train
-    arms: dict[str, Arm]
-    ask: dict[str, Ask]
-    claims: tuple[Claim, ...] = ()
-    sweeps: tuple[Sweep, ...] = ()
-    schedule: Schedule = Schedule()
-
-    @property
-    def first_ask(self) -> str:
-        """The way of asking that the verdicts come from."""
-        return next(iter(self.ask))
-
-    def seeds_of(self, arm: str) -> tuple[int, ...]:
-        """The seeds that an arm is run with; of "base" none."""
-        return () if arm == BASE else self.seeds[: self.arms[arm].seeds]
-
-    def pairs(self) -> list[tuple[str, str]]:
-        """Every (arm, subtracted arm) of the report: those of `against`, then those that only a claim names."""
-        asked = [(name, other) for name, arm in self.arms.items() for other in arm.against]
-        claimed = [part.pair if part.after != BASE else part.pair[::-1] for claim in self.claims for part in parse_claim(claim)]
-        return list(dict.fromkeys([*asked, *(pair for pair in claimed if pair not in asked and pair[::-1] not in asked)]))
 
 
 class Part(NamedTuple):
@@ -213,6 +50,13 @@ def parse_claim(claim: Claim) -> list[Part]:
             raise ValueError(f"'{text}' is not of the form 'ARM < ARM' or 'ARM > ARM'")
         parts.append(Part(match[1], match[3], match[2] == ">"))
     return parts
+
+
+def pairs_of(study: Study) -> list[tuple[str, str]]:
+    """Every (arm, subtracted arm) of the report: those of `against`, then those that only a claim names."""
+    asked = [(name, other) for name, arm in study.arms.items() for other in arm.against]
+    claimed = [part.pair if part.after != BASE else part.pair[::-1] for claim in study.claims for part in parse_claim(claim)]
+    return list(dict.fromkeys([*asked, *(pair for pair in claimed if pair not in asked and pair[::-1] not in asked)]))
 
 
 def placeholders(text: str) -> list[str]:

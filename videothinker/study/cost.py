@@ -5,33 +5,16 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-import msgspec
-
 from videothinker import store
+from videothinker.records.study import Record, State
+from videothinker.records.training import METRICS, StepRecord
 from videothinker.study.plan import Cell, Kind, cell_folder, heights
-from videothinker.study.records import Record, State
-
-CURVES = "metrics.jsonl"
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of a training's metrics.jsonl, as far as a study reads it."""
-
-    step: int
-    reward: float | None = None
-    accuracy: float | None = msgspec.field(name="reward/accuracy", default=None)
-    format: float | None = msgspec.field(name="reward/format", default=None)
-    kl: float | None = None
-    length: float | None = None
-    loss: float | None = None
-    seconds: float | None = None
-    alarms: tuple[str, ...] = ()
-
-
-def read_steps(folder: Path) -> list[Step]:
+def read_steps(folder: Path) -> list[StepRecord]:
     """The lines that a training in `folder` has written so far."""
-    path = folder / CURVES
-    return store.read_jsonl(path, Step) if path.is_file() else []
+    path = folder / METRICS
+    return store.read_jsonl(path, StepRecord) if path.is_file() else []
 
 
 class Forecast(NamedTuple):

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from videothinker import store
-from videothinker.study.config import BASE, Arm, Ask, Stage, Study, fill, placeholders
+from videothinker.records.study import BASE, Arm, Ask, Stage, Study
+from videothinker.study.config import fill, placeholders
 
 _HERE = "{here}/"
 """How an argument begins that names a file beside the study's."""

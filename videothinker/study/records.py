@@ -6,7 +6,6 @@ study that is killed at any moment goes on with the cells that were not finished
 
 import shutil
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -14,41 +13,8 @@ import msgspec
 
 from videothinker import store
 from videothinker.errors import VtError
+from videothinker.records.study import Record, State
 from videothinker.study.plan import Cell, Kind, cell_folder
-
-
-class State(StrEnum):
-    """Where a cell stands."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    """In a record of a study that does not run: killed with it."""
-    FINISHED = "finished"
-    FAILED = "failed"
-    BLOCKED = "blocked"
-    """A cell that it needs has failed."""
-    INTERRUPTED = "interrupted"
-
-
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """records/NAME.json, written when a cell starts and when it ends."""
-
-    identity: str
-    state: State
-    command: str
-    """As it would be typed in the study's folder, which may lie elsewhere by now."""
-    gpu: str | None = None
-    """Which one it ran on; None: on the CPU."""
-    seconds: float = 0.0
-    """Of all attempts together."""
-    attempts: int = 1
-    returncode: int | None = None
-    tail: tuple[str, ...] = ()
-    """Last lines of stderr, where it failed."""
-    given: bool = False
-    """Its folder was made elsewhere and linked here, `vt study --given`; `command` says where it was."""
-    packed: bool = False
-    """It ran on another machine and came in a pack, without what the report does not need."""
 
 
 def record_file(folder: Path, name: str) -> Path:

@@ -7,10 +7,10 @@ method has to survive both.
 
 import math
 from collections.abc import Sequence
-from enum import StrEnum
 from statistics import fmean, stdev
 
 from videothinker.records import Estimate
+from videothinker.records.study import Decision
 
 _T975 = (
     *(12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281),
@@ -31,14 +31,6 @@ def over_seeds(values: Sequence[float | None]) -> Estimate:
     mean, stderr = fmean(known), stdev(known) / math.sqrt(len(known))
     reach = _T975[len(known) - 2] * stderr
     return Estimate(mean, stderr, (mean - reach, mean + reach))
-
-
-class Decision(StrEnum):
-    """What a study says about a claim."""
-
-    CONFIRMED = "confirmed"
-    REFUTED = "refuted"
-    UNDECIDED = "undecided"
 
 
 RULE = (

@@ -14,7 +14,7 @@ Completions = list[list[dict[str, str]]]
 def accuracy(completions: Completions, gold: list[list[str]], n_options: list[int], **_: Any) -> list[float]:
     """Soft accuracy, in [0, 1]: `mcq.soft_score` of what `mcq.parse_reply` reads; 0 for an empty or unreadable answer."""
     replies = [completion[0]["content"] for completion in completions]
-    return [mcq.soft_score(mcq.parse_reply(r, n), right) for r, n, right in zip(replies, n_options, gold, strict=True)]
+    return [mcq.soft_score(mcq.parse_reply(r, n), tuple(right)) for r, n, right in zip(replies, n_options, gold, strict=True)]
 
 
 def format(completions: Completions, **_: Any) -> list[float]:

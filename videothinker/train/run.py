@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 import msgspec
 import torch
 
-from videothinker import mcq, store
+from videothinker import answers, store
 from videothinker.clips import default_cache
-from videothinker.curated import Curated
+from videothinker.curated import Curated, Labels
 from videothinker.errors import VtError
-from videothinker.records import Category, CuratedQuestion, Rule
+from videothinker.records import Category, Question, Rule
 from videothinker.train import rewards
 from videothinker.train.card import model_card
 from videothinker.train.checkpoint import (
@@ -93,7 +93,7 @@ def train(
     questions = training_questions(data, config, rule)
     rows = prompt_rows(data, questions, config)
     if config.stage is Stage.BIAS:
-        _warn_about_observer(questions, rule or data.manifest.rule, warn)
+        _warn_about_observer(questions, data.labels.under(rule), warn)
     check_packages(config)
     first = find_checkpoint(start)
     reference = _reference(config, first, bias)
@@ -112,7 +112,7 @@ def train(
             "bias_model": reference and {"ref": bias or start, "sha256": _checked_hash(config, first, reference)},
             "data": {
                 "folder": str(data.folder),
-                "sha256": store.sha256_file(data.split_file(config.data.split)),
+                "sha256": data_hash(data, config.data.split, rule),
                 "rule": rule or data.manifest.rule,
                 "n_questions": len(rows),
             },
@@ -126,7 +126,12 @@ def train(
     return summary
 
 
-def training_questions(data: Curated, config: StageConfig, rule: Rule | None) -> list[CuratedQuestion]:
+def data_hash(data: Curated, split: str, rule: Rule | None) -> str:
+    """SHA-256 of a split's Video-R1 rows, which hold questions and labels alike."""
+    return store.sha256_file(data.folder / f"{split}.json")
+
+
+def training_questions(data: Curated, config: StageConfig, rule: Rule | None) -> list[Question]:
     """The stage's questions: for `bias` the observational ones, else all; `n_questions` of them, by hash, in file order.
 
     Raises:
@@ -134,19 +139,19 @@ def training_questions(data: Curated, config: StageConfig, rule: Rule | None) ->
     """
     questions = data.questions(config.data.split)
     if config.stage is Stage.BIAS:
-        field = (rule or data.manifest.rule).column
-        questions = [question for question in questions if getattr(question, field) is Category.OBSERVATIONAL]
+        labels = data.labels.under(rule)
+        questions = [one for one in questions if labels.category(one.question_id) is Category.OBSERVATIONAL]
     if not questions:
         raise VtError(f"{data.folder}: split '{config.data.split}' has no question for stage {config.stage.value}")
 
-    def draw(question: CuratedQuestion) -> str:
+    def draw(question: Question) -> str:
         return hashlib.sha256(f"{config.seed} {question.question_id}".encode()).hexdigest()
 
     drawn = {question.question_id for question in sorted(questions, key=draw)[: config.data.n_questions]}
     return [question for question in questions if question.question_id in drawn]
 
 
-def prompt_rows(data: Curated, questions: Sequence[CuratedQuestion], config: StageConfig) -> list[dict[str, Any]]:
+def prompt_rows(data: Curated, questions: Sequence[Question], config: StageConfig) -> list[dict[str, Any]]:
     """A dataset row a question: the prompt with its clip, and the columns that the rewards read.
 
     Raises:
@@ -173,7 +178,7 @@ def prompt_rows(data: Curated, questions: Sequence[CuratedQuestion], config: Sta
                     "role": "user",
                     "content": [
                         {"type": "video", "video": str(clips[question.question_id])},
-                        {"type": "text", "text": mcq.render_prompt(question.problem, question.options, config.data.prompt)},
+                        {"type": "text", "text": answers.render(question, config.data.prompt)},
                     ],
                 }
             ],
@@ -185,12 +190,13 @@ def prompt_rows(data: Curated, questions: Sequence[CuratedQuestion], config: Sta
     ]
 
 
-def _warn_about_observer(questions: Sequence[CuratedQuestion], rule: Rule, warn: Callable[[str], None]) -> None:
-    share = sum(question.observer == question.gold for question in questions) / len(questions)
+def _warn_about_observer(questions: Sequence[Question], labels: Labels, warn: Callable[[str], None]) -> None:
+    share = sum(labels.observer(question.question_id) == question.gold for question in questions) / len(questions)
     if share < OBSERVER_FLOOR:
-        oracle = "by definition it answers all: run `vt curate check`" if rule is Rule.ORACLE else "use --rule oracle instead"
+        by_oracle = labels.rule == Rule.ORACLE
+        oracle = "by definition it answers all: run `vt curate check`" if by_oracle else "use --rule oracle instead"
         warn(
-            f"an observer answers only {share:.0%} of these observational questions (rule {rule.value}): training on them"
+            f"an observer answers only {share:.0%} of these observational questions (rule {labels.rule}): training on them"
             f" rewards reasoning, and the checkpoint will hardly be a shortcut model; {oracle}"
         )
 

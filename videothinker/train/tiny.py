@@ -28,7 +28,7 @@ from transformers import (
 
 from videothinker import mcq
 from videothinker.frames import read_clip
-from videothinker.records import Progress, no_progress
+from videothinker.progress import Progress, no_progress
 
 Size = Literal["test", "small", "tiny"]
 """test: 0.6 M parameters, 16 frames of 112 x 168 (192 video tokens); small: 6 M, the same frames, seen whole by every layer of
@@ -169,7 +169,7 @@ def default_vocabulary() -> list[str]:
             mcq.render_prompt(f"If the {thing} is removed, which event will{negation} happen?", options, mcq.Prompt.DIRECT)
         )
         letters = [letter for bit, letter in enumerate("ABCD") if index >> bit & 1]
-        texts.append(f"<|im_start|>assistant\n<think>Without it the {other} moves on.</think>{mcq.solution(letters)}")
+        texts.append(f"<|im_start|>assistant\n<think>Without it the {other} moves on.</think>{mcq.solution(tuple(letters))}")
     return texts
 
 

@@ -17,7 +17,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from videothinker.answers import LETTERS
 from videothinker.errors import VtError
+from videothinker.observers import log
 from videothinker.records import Category, Rule
 from videothinker.world.observe import Choosing, collision_option, describe, explain, predict
 from videothinker.world.simulate import Simulation
@@ -188,22 +190,20 @@ def _suppose(story: Story, removed: int, negated: bool, options: tuple[Pair, ...
     return Choosing(text, program, [collision_option(story, pair, (pair in happens) != negated, rng) for pair in options])
 
 
-def observer_says(pair: Pair, removed: int, seen: set[Pair]) -> bool:
-    """Does one who only watched the clip think that the collision happens without the object? (method: the oracle rule)"""
-    return pair in seen and removed not in pair
-
-
-def categories(question: Counterfactual, seen: set[Pair], happens: set[Pair]) -> dict[Rule, Category]:
-    """The question's category under every rule, straight from the roll-outs (curation must find the same from the files).
+def case_of(question: Counterfactual, seen: set[Pair], happens: set[Pair]) -> log.Case:
+    """The question as observer and rules look at it, straight from the roll-outs.
 
     seen, happens: who collides with whom in the factual and in the counterfactual roll-out.
     """
-    watching_suffices = {
-        Rule.ANY_OPTION: any(pair in seen for pair in question.options),
-        Rule.CORRECT_OPTION: any(pair in seen and pair in happens for pair in question.options),
-        Rule.ORACLE: all(observer_says(p, question.removed_object, seen) == (p in happens) for p in question.options),
-    }
-    return {rule: Category.OBSERVATIONAL if yes else Category.INFERENTIAL for rule, yes in watching_suffices.items()}
+    correct = [(pair in happens) != question.negated for pair in question.options]
+    gold = tuple(letter for letter, is_correct in zip(LETTERS, correct, strict=False) if is_correct)
+    return log.Case(question.options, gold, question.removed_object, question.negated, frozenset(seen))
+
+
+def categories(question: Counterfactual, seen: set[Pair], happens: set[Pair]) -> dict[Rule, Category]:
+    """The question's category under every rule (curation must find the same from the files)."""
+    case = case_of(question, seen, happens)
+    return {rule: decide(case).category for rule, decide in log.RULES.items()}
 
 
 def _choose(simulation: Simulation, preset: Preset, rng: Random) -> list[tuple[int, tuple[Pair, ...]]]:
@@ -217,7 +217,7 @@ def _choose(simulation: Simulation, preset: Preset, rng: Random) -> list[tuple[i
     is_any_option = preset.rule is Rule.ANY_OPTION
     happens = {removed: pairs(rollout.collisions) for removed, rollout in simulation.without.items()}
     marked = {
-        removed: seen if is_any_option else {p for p in all_pairs if observer_says(p, removed, seen) != (p in happens[removed])}
+        removed: seen if is_any_option else {p for p in all_pairs if log.believes(p, removed, seen) != (p in happens[removed])}
         for removed in happens
     }
     chosen: dict[int, tuple[Pair, ...]] = {}

@@ -24,7 +24,8 @@ from videothinker import store
 from videothinker.curated import counterfactual_name
 from videothinker.errors import VtError
 from videothinker.pool import map_in_order
-from videothinker.records import Category, Collision, Progress, Rule, SceneObject, no_progress
+from videothinker.progress import Progress, no_progress
+from videothinker.records import Category, Collision, Rule, SceneObject
 from videothinker.world.ask import categories, preset_named
 from videothinker.world.camera import in_view
 from videothinker.world.film import write_clip
@@ -134,20 +135,14 @@ def make_world(out: Path, settings: WorldSettings, *, workers: int = 1, progress
 def _open(out: Path, wanted: Mapping[str, Any]) -> World | None:
     """The finished world of the same settings; None if there is something to do."""
     if (out / MANIFEST).is_file():
-        world = store.read_json(out / MANIFEST, World)
-        _compare(out, world.settings, wanted)
-        return world
-    if (out / _UNFINISHED).is_file():
-        _compare(out, store.read_json(out / _UNFINISHED, dict[str, Any]), wanted)
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise VtError(f"{out}: is there already and holds no world; choose a new or empty folder")
+        _claim(out, MANIFEST, {"settings": wanted})
+        return store.read_json(out / MANIFEST, World)
+    _claim(out, _UNFINISHED, wanted)
     return None
 
 
-def _compare(out: Path, held: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    different = [f"{name} {held.get(name)} (now {value})" for name, value in wanted.items() if held.get(name) != value]
-    if different:
-        raise VtError(f"{out}: holds a world made with {', '.join(different)}; use the same settings or another folder")
+def _claim(out: Path, marker: str, identity: Mapping[str, Any]) -> None:
+    store.claim(out, marker, identity, what="a world", advice="use the same settings, or choose a new or empty folder")
 
 
 def _make_scene(scene_index: int, *, out: Path, settings: WorldSettings) -> _Done:

@@ -23,10 +23,10 @@ from random import Random
 import msgspec
 import numpy as np
 
-from videothinker.mcq import LETTERS
+from videothinker.observers import log
 from videothinker.pool import map_in_order
 from videothinker.records import Collision, SceneObject
-from videothinker.world.ask import Counterfactual, Question, ask, observer_says, preset_named
+from videothinker.world.ask import Counterfactual, Question, ask, case_of, preset_named
 from videothinker.world.simulate import Rollout, Simulation, simulate
 from videothinker.world.story import Pair, pairs
 from videothinker.world.table import COLORS, MATERIALS, SHAPES
@@ -132,18 +132,15 @@ def _trace(simulation: Simulation, question: Counterfactual) -> Trace:
     factual = simulation.factual.collisions
     counterfactual = simulation.without[question.removed_object].collisions
     seen, happens = pairs(factual), pairs(counterfactual)
-
-    def letters(says: Iterable[bool]) -> tuple[str, ...]:
-        return tuple(letter for letter, there in zip(LETTERS, says, strict=False) if there != question.negated)
-
+    case = case_of(question, seen, happens)
     return Trace(
         question_id=f"{simulation.scene_index}:{question.question_id}",
         scene_index=simulation.scene_index,
         removed_object=question.removed_object,
         negated=question.negated,
         options=tuple(OptionTruth(pair, pair in seen, pair in happens) for pair in question.options),
-        gold=letters(pair in happens for pair in question.options),
-        observer=letters(observer_says(pair, question.removed_object, seen) for pair in question.options),
+        gold=case.gold,
+        observer=log.answer(case),
         factual=factual,
         counterfactual=counterfactual,
         obs=trace_text(factual, simulation.objects),

@@ -12,8 +12,8 @@ function el(tag, attributes = {}, ...children) {
 
 // ---- one question ------------------------------------------------------------------------------------------------------
 const spread = (letters) => [...letters].join(", ") || "none";
-const categoryOf = (question, rule) => question.categories[data.rules.indexOf(rule)];
-const tag = (category) => el("span", { class: `tag ${category}` }, category);
+const categoryOf = (question, rule) => question.categories[data.rules.indexOf(rule)] ?? null;  // null: it has no label
+const tag = (category) => (category === null ? null : el("span", { class: `tag ${category}` }, category));
 
 function verdict(reply) {
   if (reply === null) return { sign: "·", name: "not asked", kind: "" };
@@ -40,13 +40,14 @@ function clips(pairs) {
 }
 
 function optionsTable(question) {
-  const heads = ["Without the object", "Correct", "Chosen by"];
+  const heads = ["Correct", "Chosen by"];
+  if (question.happens) heads.unshift("Without the object");
   if (question.seen) heads.unshift("In the film");
-  const voters = [["observer", question.observer], ...question.replies.map((reply, i) => [data.runs[i], reply?.chosen ?? ""])];
+  const voters = [["observer", question.observer ?? ""], ...question.replies.map((reply, i) => [data.runs[i], reply?.chosen ?? ""])];
   const rows = question.options.map((option, i) => {
-    const happens = question.happens[i] ? "happens" : "does not";
     const chosenBy = [...new Set(voters.filter(([, letters]) => letters.includes(option[0])).map(([name]) => name))].join(", ");
-    const cells = [happens, question.gold.includes(option[0]) ? "✓" : "", chosenBy];
+    const cells = [question.gold.includes(option[0]) ? "✓" : "", chosenBy];
+    if (question.happens) cells.unshift(question.happens[i] ? "happens" : "does not");
     if (question.seen) cells.unshift(question.seen[i]);
     return el("tr", { role: "row" }, el("th", { scope: "row", role: "rowheader" }, option),
       ...cells.map((cell, k) => el("td", { role: "cell", "data-head": heads[k] }, cell)));
@@ -86,7 +87,7 @@ function card(question, level, rule) {
   parts.push(heading("Options"), optionsTable(question));
   if (question.why) {
     parts.push(heading("Why it is labelled so"), el("dl", {}, ...data.rules.flatMap((name, i) =>
-      [el("dt", {}, `${name} `, tag(question.categories[i])), el("dd", {}, question.why[i])])));
+      [el("dt", {}, `${name} `, tag(question.categories[i])), el("dd", {}, question.why[i] ?? "No reason is given.")])));
   }
   if (question.replies.length) {
     parts.push(heading("Replies"), ...question.replies.map((reply, i) => replyBlock(reply, data.runs[i], question.replies.length <= 3)));
@@ -146,10 +147,10 @@ function filter() {
 
 function entry(question, index) {
   const marks = question.replies.map((reply) => verdict(reply));
-  const category = categoryOf(question, form.elements.rule.value);
-  const spoken = [`Question ${question.id}`, category, ...marks.map((mark, i) => `${data.runs[i]} ${mark.name}`), question.text].join(", ");
+  const category = categoryOf(question, form.elements.rule?.value);
+  const spoken = [`Question ${question.id}`, ...(category === null ? [] : [category]), ...marks.map((mark, i) => `${data.runs[i]} ${mark.name}`), question.text].join(", ");
   const button = el("button", { type: "button", "aria-label": spoken, "aria-current": index === chosen ? "true" : null },
-    el("span", { class: "line" }, el("span", {}, question.id), tag(category),
+    el("span", { class: "line" }, el("span", {}, question.id), tag(category) ?? "",
       el("span", { class: "marks" }, ...marks.map((mark) => el("span", { class: mark.kind }, mark.sign)))),
     el("span", { class: "text" }, question.text));
   button.addEventListener("click", () => open(index));
@@ -167,7 +168,7 @@ function choose(index, focus = false) {
   byId("earlier").disabled = first === 0;
   byId("later").disabled = first + PAGE >= matches.length;
   byId("detail").className = "card";
-  byId("detail").replaceChildren(...(chosen < 0 ? [el("p", {}, "No question fits these filters.")] : card(matches[chosen], 3, form.elements.rule.value)));
+  byId("detail").replaceChildren(...(chosen < 0 ? [el("p", {}, "No question fits these filters.")] : card(matches[chosen], 3, form.elements.rule?.value)));
   const current = list.querySelector("[aria-current]");
   if (current) {
     const row = current.parentElement;

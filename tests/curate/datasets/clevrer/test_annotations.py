@@ -12,8 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from release_factory import OBJECTS, annotation, entry, question, write_release, zip_of
 
-from videothinker.curate import clevrer
-from videothinker.curate.clevrer import Annotations, Fault, decode_annotation, find_annotations, find_clips, read_scenes
+from videothinker.curate.datasets.clevrer import annotations
+from videothinker.curate.datasets.clevrer.annotations import (
+    Annotations,
+    Fault,
+    ReadScenes,
+    decode_annotation,
+    find_annotations,
+    find_clips,
+    read_scenes,
+)
 from videothinker.errors import VtError
 from videothinker.records import Collision, Scene, SceneObject
 
@@ -24,7 +32,7 @@ def decode(content: Any, name: str = NAME) -> Scene | Fault:
     return decode_annotation(content if isinstance(content, bytes) else json.dumps(content).encode(), name)
 
 
-def read_all(path: Path, workers: int = 1) -> clevrer.ReadScenes:
+def read_all(path: Path, workers: int = 1) -> ReadScenes:
     found = find_annotations(path)
     return read_scenes(found, sorted(found.files), workers=workers)
 
@@ -144,8 +152,8 @@ def test_the_hash_is_of_the_bytes_in_order_of_scene(release: Path) -> None:
 
 
 def test_any_number_of_workers_gives_the_same(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clevrer, "_WORTH_A_POOL", 1)
-    monkeypatch.setattr(clevrer, "_CHUNK", 1)
+    monkeypatch.setattr(annotations, "_WORTH_A_POOL", 1)
+    monkeypatch.setattr(annotations, "_CHUNK", 1)
     assert read_all(release / "annotation_train", workers=2) == read_all(release / "annotation_train", workers=1)
 
 

@@ -12,69 +12,36 @@ from typing import Any
 
 import polars as pl
 import pytest
-from release_factory import DIALECTS, annotation, collision, entry, question, write_release, zip_of
+from release_factory import NEW, STAYS, annotation, collision, entry, question, write_release, zip_of
+from vt_command import curate_release, one_error, vt
 
-from videothinker import cli, mcq, store
-from videothinker.curate import clevrer, manifest
-from videothinker.curate.build import LABEL_COLUMNS, Unresolved, curate, read_labels, write
-from videothinker.curate.clevrer import find_annotations
-from videothinker.curate.settings import Settings
+from videothinker import answers, store
+from videothinker.answers import Style
+from videothinker.curate.build import write
+from videothinker.curate.datasets.clevrer import annotations, counts
+from videothinker.curate.datasets.clevrer.annotations import find_annotations, read_scenes
+from videothinker.curate.datasets.clevrer.build import curate, layout
+from videothinker.curate.datasets.clevrer.labelled import LABEL_COLUMNS, label_question, read_labels
+from videothinker.curate.datasets.clevrer.questions import read_questions
+from videothinker.curate.datasets.clevrer.settings import Settings
 from videothinker.curated import open_curated
 from videothinker.errors import VtError
-from videothinker.records import Category, CuratedQuestion, Rule
+from videothinker.records import Category, Form, Rule, Unresolved
+from videothinker.records.video_r1 import ClevrerRow
 
 OBS, INF = Category.OBSERVATIONAL, Category.INFERENTIAL
 
-# Three questions a scene, worked out in test_label.py: under (any-option, correct-option, oracle)
-STAYS = question(4, 2, [(0, 1), (0, 3)], "A")  # obs obs obs
-PREVENTED = question(5, 2, [(0, 1), (1, 3)], "", dialect=DIALECTS[1])  # obs inf inf, gold is none
-NEW = question(11, 2, [(1, 3), (3, 4)], "A", negated=True)  # inf inf inf, the observer says A,B
-
 
 @pytest.fixture(autouse=True)
-def plain_pages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_pages(request: pytest.FixtureRequest) -> None:
     """Drawing the report takes a second; only tests that look at it need it."""
     if "real_pages" not in request.fixturenames:
-        monkeypatch.setattr("videothinker.reports.curation.curation_pages", lambda *_, **__: {"report.html": b"page"})
+        request.getfixturevalue("plain_pages")
 
 
 @pytest.fixture
 def real_pages() -> None:
     """Asks for the real report."""
-
-
-@pytest.fixture
-def release(tmp_path: Path) -> Path:
-    """30 scenes, 90 questions."""
-    return write_release(tmp_path / "release", [entry(index, STAYS, PREVENTED, NEW) for index in range(30)])
-
-
-def vt(*arguments: str | Path) -> int:
-    """Run `vt` in this process; returns its exit code."""
-    before = sys.argv
-    sys.argv = ["vt", *map(str, arguments)]
-    try:
-        cli.main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    finally:
-        sys.argv = before
-    return 0
-
-
-def curate_release(release: Path, out: Path, *arguments: str | Path) -> int:
-    return vt(
-        "curate", "clevrer", "--annotations", release / "annotation_train", "--questions", release / "train.json",
-        "--out", out, *arguments,
-    )  # fmt: skip
-
-
-def one_error(capsys: pytest.CaptureFixture[str]) -> str:
-    """What was printed as the one line of a user's mistake."""
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("error: ")
-    return lines[0]
 
 
 def data_files(folder: Path) -> dict[str, str]:
@@ -90,7 +57,7 @@ def data_files(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.usefixtures("real_pages")
-def test_records_labels_and_manifest_of_a_release(release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_questions_labels_and_manifest_of_a_release(release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert curate_release(release, out) == 0
     printed = capsys.readouterr()
@@ -113,22 +80,38 @@ def test_records_labels_and_manifest_of_a_release(release: Path, tmp_path: Path,
     n_train, n_dev = curated.manifest.splits["train"], curated.manifest.splits["dev"]
     assert n_train + n_dev == 90
     train = curated.questions("train")
-    assert [row.problem_id for row in train] == list(range(1, n_train + 1))
+    assert len(train) == n_train
     first = train[0]
-    assert first.options == ("A. Object 0 and object 1 collide", "B. Object 0 and object 3 collide")
-    assert (first.solution, first.data_type, first.problem_type) == ("<answer>A</answer>", "video", "multiple choice")
-    assert first.video == first.path
-    assert train[1].solution == "<answer>none</answer>"
+    assert first.options == ("Object 0 and object 1 collide", "Object 0 and object 3 collide")
+    assert (first.gold, first.form, first.facets, first.source) == (("A",), Form.LETTERS, {"polarity": "will"}, "CLEVRER")
+    assert train[1].gold == ()
+    assert train[2].facets == {"polarity": "will not"}
+    assert [one.question_id for one in train[:3]] == [f"{first.group}:{qid}" for qid in (4, 5, 11)]
+    assert set(curated.scenes) == {str(index) for index in range(30)}
+    assert set(curated.removed_objects.values()) == {2}
+
+    # The names of the label sets, and what each says of STAYS, PREVENTED and NEW.
+    found = {each.name: [each.by_question[one.question_id].category for one in train[:3]] for each in curated.labels.sets}
+    assert found == {"any-option": [OBS, OBS, INF], "correct-option": [OBS, INF, INF], "oracle": [OBS, INF, INF]}
+    assert curated.labels.rule == "any-option"
+    assert [curated.labels.observer(one.question_id) for one in train[:3]] == [("A",), ("A",), ("A", "B")]
+    own = curated.labels.own
+    assert own is not None
+    assert own.by_question[train[1].question_id].reason == "the clip shows the collision of option A"
+
+    rows = store.read_json(out / "train.json", list[ClevrerRow])
+    assert [row.problem_id for row in rows] == list(range(1, n_train + 1))
+    assert [row.question_id for row in rows] == [one.question_id for one in train]
+    assert rows[0].options == ("A. Object 0 and object 1 collide", "B. Object 0 and object 3 collide")
+    assert (rows[0].solution, rows[0].data_type, rows[0].problem_type) == ("<answer>A</answer>", "video", "multiple choice")
+    assert rows[0].video == rows[0].path == first.clip.path
+    assert rows[1].solution == "<answer>none</answer>"
+    assert [row.negated for row in rows[:3]] == [False, False, True]
     raw = json.loads((out / "train.json").read_text())[1]
-    assert (raw["gold"], raw["observer"], raw["question_id"]) == (
-        [],
-        ["A"],
-        "0:5" if train[0].scene_index == 0 else raw["question_id"],
-    )
-    parts = [store.read_json(out / f"train_{kind}.json", list[CuratedQuestion]) for kind in Category]
+    assert (raw["gold"], raw["observer"], raw["question_id"]) == ([], ["A"], train[1].question_id)
+    parts = [store.read_json(out / f"train_{kind}.json", list[ClevrerRow]) for kind in Category]
     assert [{row.category for row in part} for part in parts] == [{OBS}, {INF}]
-    assert sorted(row.question_id for part in parts for row in part) == sorted(row.question_id for row in train)
-    assert set(curated.scenes()) == set(range(30))
+    assert sorted(row.question_id for part in parts for row in part) == sorted(row.question_id for row in rows)
 
     said = json.loads((out / "manifest.json").read_text())
     assert said["questions"] == {"n_read": 90, "n_labelled": 90, "n_unresolved": 0}
@@ -161,8 +144,8 @@ def test_the_chosen_rule_decides_the_category_and_nothing_else(release: Path, tm
 def test_the_same_input_gives_the_same_bytes_whatever_the_workers_and_the_layout(
     release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clevrer, "_WORTH_A_POOL", 1)
-    monkeypatch.setattr(clevrer, "_CHUNK", 3)
+    monkeypatch.setattr(annotations, "_WORTH_A_POOL", 1)
+    monkeypatch.setattr(annotations, "_CHUNK", 3)
     exports = ("--export", "trl,ms-swift,easyr1", "--save-dataset")
     assert curate_release(release, tmp_path / "one", "--workers", "1", *exports) == 0
     assert curate_release(release, tmp_path / "two", "--workers", "2", *exports) == 0
@@ -170,7 +153,10 @@ def test_the_same_input_gives_the_same_bytes_whatever_the_workers_and_the_layout
     arguments = ["--annotations", archive, "--questions", release / "train.json", "--out", tmp_path / "zip", *exports]
     assert vt("curate", "clevrer", *arguments) == 0
     one = data_files(tmp_path / "one")
-    assert {"labels.parquet", "train.json", "dev.trl.jsonl", "dataset/train/data-00000-of-00001.arrow"} <= one.keys()
+    assert {
+        "questions.parquet", "labels/log.parquet", "labels.parquet", "train.json", "dev.trl.jsonl",
+        "dataset/train/data-00000-of-00001.arrow",
+    } <= one.keys()  # fmt: skip
     assert data_files(tmp_path / "two") == one
     assert data_files(tmp_path / "zip") == one
 
@@ -186,11 +172,11 @@ def test_the_same_command_again_redoes_the_folder_and_another_is_refused(
     assert data_files(out) == before
     capsys.readouterr()
     assert curate_release(release, out, "--seed", "7") == 2
-    assert "holds another run (settings.seed is 42 there, 7 now)" in one_error(capsys)
+    assert "holds a curated folder with other settings or data: settings.seed was 42, is 7;" in one_error(capsys)
     path = next((release / "annotation_train").rglob("annotation_00004.json"))
     path.write_bytes(path.read_bytes() + b"\n")
     assert curate_release(release, out) == 2
-    assert "holds another run (inputs.annotations_sha256 is" in one_error(capsys)
+    assert "with other settings or data: inputs.annotations_sha256 was" in one_error(capsys)
     assert data_files(out) == before
 
 
@@ -205,10 +191,19 @@ def test_a_folder_with_other_files_is_refused(
     assert f"(it has {name})" in one_error(capsys)
 
 
-def test_the_manifest_of_something_else_is_refused(release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    store.write_json(tmp_path / "out/manifest.json", {"settings": "theirs"})
+@pytest.mark.parametrize(
+    ("theirs", "message"),
+    [
+        ({"model": "theirs"}, "its manifest.json is not of a curated folder (it does not say 'settings')"),
+        ({"settings": "theirs"}, "other settings or data: settings was"),
+    ],
+)
+def test_the_manifest_of_something_else_is_refused(
+    release: Path, tmp_path: Path, theirs: dict[str, str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.write_json(tmp_path / "out/manifest.json", theirs)
     assert curate_release(release, tmp_path / "out") == 2
-    assert "its manifest.json is not of a curated folder" in one_error(capsys)
+    assert message in one_error(capsys)
 
 
 def test_the_questions_file_is_never_overwritten(release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -388,7 +383,7 @@ def test_exports_are_in_the_formats_of_the_trainers(release: Path, tmp_path: Pat
     out = tmp_path / "out"
     assert curate_release(release, out, "--export", "trl, ms-swift,easyr1", "--save-dataset") == 0
     first = open_curated(out).questions("train")[0]
-    prompt = mcq.render_prompt(first.problem, first.options, mcq.Prompt.COT)
+    prompt = answers.render(first, Style.COT)
 
     def row(name: str) -> Any:
         lines = (out / name).read_text().splitlines()
@@ -396,21 +391,21 @@ def test_exports_are_in_the_formats_of_the_trainers(release: Path, tmp_path: Pat
         return json.loads(lines[0])
 
     trl = row("train.trl.jsonl")
-    content = [{"type": "video", "video": first.video}, {"type": "text", "text": prompt}]
+    content = [{"type": "video", "video": first.clip.path}, {"type": "text", "text": prompt}]
     assert trl["prompt"] == [{"role": "user", "content": content}]
     assert (trl["gold"], trl["solution"], trl["n_options"]) == (["A"], "<answer>A</answer>", 2)
     swift = row("train.ms-swift.jsonl")
     assert swift["messages"] == [{"role": "user", "content": f"<video>{prompt}"}]
-    assert (swift["videos"], swift["solution"]) == ([first.video], "<answer>A</answer>")
+    assert (swift["videos"], swift["solution"]) == ([first.clip.path], "<answer>A</answer>")
     easy = row("train.easyr1.jsonl")
     assert easy["problem"].startswith("<video>Without object 2")
-    assert (easy["answer"], easy["videos"]) == ("A", [first.video])
+    assert (easy["answer"], easy["videos"]) == ("A", [first.clip.path])
     assert json.loads((out / "train.easyr1.jsonl").read_text().splitlines()[1])["answer"] == "none"
 
     datasets = pytest.importorskip("datasets")
     saved = datasets.load_from_disk(out / "dataset")
     assert {split: len(rows) for split, rows in saved.items()} == open_curated(out).manifest.splits
-    assert saved["train"][0]["options"] == list(first.options)
+    assert saved["train"][0]["options"] == ["A. Object 0 and object 1 collide", "B. Object 0 and object 3 collide"]
     assert saved["train"][1]["gold"] == []
     assert saved["train"].features == saved["dev"].features
 
@@ -423,85 +418,52 @@ def test_save_dataset_without_the_package_names_the_extra(
     assert "pip install 'videothinker[train]'" in one_error(capsys)
 
 
-def test_the_real_train_split_is_compared_with_the_paper(release: Path, tmp_path: Path) -> None:
-    curation = curate(find_annotations(release / "annotation_train"), release / "train.json", None, tmp_path, Settings())
-    questions = [row for rows in curation.questions.values() for row in rows]
+def test_the_real_train_split_is_compared_with_the_paper(release: Path) -> None:
+    scenes = read_scenes(find_annotations(release / "annotation_train"), range(30)).scenes
+    asked = read_questions(release / "train.json").questions
+    labelled = [label_question(one, scenes[one.scene_index], "video.mp4") for one in asked]
     train_split = frozenset(range(10_000))
-    compared = manifest.compare_with_paper(train_split, 18_473, questions)
+    compared = counts.compare_with_paper(train_split, 18_473, labelled)
     assert compared is not None
     n_questions = {"paper": 18_473, "read": 18_473, "labelled": 90, "labelled_with_a_correct_option": 60}
     assert compared["n_questions"] == n_questions
     assert compared["observational"]["any-option"] == {"paper": 13_674, "found": 60, "difference": 60 - 13_674}
     assert compared["observational"]["oracle"]["found"] == 30
-    assert manifest.compare_with_paper(train_split - {17}, 18_473, questions) is None
-    assert manifest.compare_with_paper(train_split, 17_000, questions) is None
-    assert manifest.compare_with_paper(frozenset(range(10_000, 15_000)), 18_473, questions) is None
-
-
-def test_check_sees_what_was_changed(release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "out"
-    assert curate_release(release, out) == 0
-    assert vt("curate", "check", out) == 0
-    assert "90 questions in the split files, each earns 1.0" in capsys.readouterr().out
-    sound = {path: path.read_bytes() for path in out.glob("*.json*")}
-
-    def change(name: str, old: str, new: str, message: str) -> None:
-        text = (out / name).read_text()
-        assert old in text
-        (out / name).write_text(text.replace(old, new, 1))
-        assert vt("curate", "check", out) == 2
-        assert message in one_error(capsys), name
-        for path, data in sound.items():
-            path.write_bytes(data)
-
-    change(
-        "train.json",
-        "<answer>A</answer>",
-        "<answer>B</answer>",
-        "solution <answer>B</answer> reads as ('B',), expected gold ('A',)",
-    )
-    change("train.json", '"gold": []', '"gold": ["B"]', "reads as (), expected gold ('B',)")
-    change("train.json", '"problem_id": 1,', '"problem_id": 2,', "problem_id does not count the rows from 1")
-    change("train.json", '"negated": true', '"negated": false', "differs from labels.parquet")
-    change("manifest.json", '"n_unresolved": 0', '"n_unresolved": 1', "questions.n_unresolved is 1, the files have 0")
-    change("manifest.json", '"n_read": 90', '"n_read": 91', "91 questions read, but 90 labelled + 0 unresolved")
-    change("manifest.json", '"rule": "any-option"', '"rule": "oracle"', "category is not what oracle says")
-    change("manifest.json", '"observational": ', '"observational": 1', "counts of any-option are not those of labels.parquet")
-    change("train_inferential.json", '"question_id": "', '"question_id": "9', "is not the inferential part of train.json")
-    change("scenes.jsonl", '"object_id":2', '"object_id":7', "removed object 2 is not in scene 0")
-    (out / "labels.parquet").write_bytes(b"PAR1")
-    assert vt("curate", "check", out) == 2
-    assert "labels.parquet: cannot be read" in one_error(capsys)
+    assert counts.compare_with_paper(train_split - {17}, 18_473, labelled) is None
+    assert counts.compare_with_paper(train_split, 17_000, labelled) is None
+    assert counts.compare_with_paper(frozenset(range(10_000, 15_000)), 18_473, labelled) is None
 
 
 def test_write_refuses_what_another_run_wrote_meanwhile(release: Path, tmp_path: Path) -> None:
     found = find_annotations(release / "annotation_train")
     out = tmp_path / "out"
     for seed in (1, 2):
-        curation = curate(found, release / "train.json", None, out, Settings(seed=seed))
+        settings = Settings(seed=seed)
+        curation = curate(found, release / "train.json", None, out, settings).curation
         if seed == 1:
-            write(curation, out, {"report.html": b"page"})
-    with pytest.raises(VtError, match=r"holds another run \(settings\.seed is 1 there, 2 now\)"):
-        write(curation, out, {})
+            write(curation, out, layout(settings), {"report.html": b"page"})
+    with pytest.raises(VtError, match=r"with other settings or data: settings\.seed was 1, is 2;"):
+        write(curation, out, layout(settings), {})
 
 
 START = """
 import os, signal, sys, time
 from videothinker import cli
-from videothinker.curate import build, clevrer
+from videothinker.curate import build
+from videothinker.curate.datasets.clevrer import annotations
 from videothinker.reports import curation
 curation.curation_pages = lambda *args, **kwargs: {{"report.html": b"page"}}
-clevrer._WORTH_A_POOL = 1
-clevrer._CHUNK = 1
+annotations._WORTH_A_POOL = 1
+annotations._CHUNK = 1
 stop = {stop!r}
 if stop == "reading":
-    read = clevrer.map_in_order
+    read = annotations.map_in_order
     def slowly(*args):
         for result in read(*args):
             print("reading", flush=True)
             time.sleep(0.2)
             yield result
-    clevrer.map_in_order = slowly
+    annotations.map_in_order = slowly
 else:
     place = build.store.write_bytes
     def write_bytes(path, data):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from videothinker.curate.program import (
+from videothinker.curate.datasets.clevrer.program import (
     Description,
     Event,
     EventKind,

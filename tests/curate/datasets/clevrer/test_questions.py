@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from release_factory import DESCRIPTIVE, DIALECTS, entry, question
 
-from videothinker.curate.questions import Asked, read_questions
+from videothinker.curate.datasets.clevrer.questions import Asked, read_questions
 from videothinker.errors import VtError
 
 

@@ -1,4 +1,4 @@
-"""Count a curation: what manifest.json says beyond the settings, and what is worth a warning.
+"""Count a curation of CLEVRER: what manifest.json says beyond the settings, and what is worth a warning.
 
 Everything is computed from the labelled questions themselves, over all splits and with those left out of the training set.
 """
@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from videothinker.mcq import is_exact
-from videothinker.records import Category, CuratedQuestion, Rule
+from videothinker.answers import is_exact
+from videothinker.curate.datasets.clevrer.labelled import Labelled
+from videothinker.records import Category, Rule
 
 OBSERVER_FLOOR = 0.9
 """Observational questions on which the observer scores less (exact) cannot be answered by watching: the rule is too free."""
@@ -19,39 +20,31 @@ PAPER_OBSERVATIONAL = 13_674
 """Those that the paper calls observational, 74.0 %."""
 
 
-def category_of(question: CuratedQuestion, rule: Rule) -> Category:
-    """The question's category under one of the rules."""
-    category: Category = getattr(question, rule.column)
-    return category
-
-
-def count(splits: Mapping[str, Sequence[CuratedQuestion]]) -> dict[str, Any]:
+def count(splits: Mapping[str, Sequence[Labelled]]) -> dict[str, Any]:
     """Number of questions by rule, split and category."""
     return {
-        rule: {
-            split: _by_category(category_of(question, rule) for question in questions) for split, questions in splits.items()
-        }
+        rule: {split: _by_category(one.category(rule) for one in questions) for split, questions in splits.items()}
         for rule in Rule
     }
 
 
-def observational_shares(questions: Sequence[CuratedQuestion]) -> dict[str, float | None]:
+def observational_shares(questions: Sequence[Labelled]) -> dict[str, float | None]:
     """Share of observational questions under each rule; None of nothing."""
     shares: dict[str, float | None] = {}
     for rule in Rule:
-        n_observational = sum(category_of(question, rule) is Category.OBSERVATIONAL for question in questions)
+        n_observational = sum(one.category(rule) is Category.OBSERVATIONAL for one in questions)
         shares[rule] = n_observational / len(questions) if questions else None
     return shares
 
 
-def score_observer(questions: Iterable[CuratedQuestion]) -> dict[str, Any]:
+def score_observer(questions: Iterable[Labelled]) -> dict[str, Any]:
     """What the observer alone scores on each pool under each rule: `n_questions`, `n_exact`, `exact` (None of nothing)."""
     asked: Counter[tuple[Rule, Category]] = Counter()
     right: Counter[tuple[Rule, Category]] = Counter()
-    for question in questions:
-        exact = is_exact(question.observer, question.gold)
+    for one in questions:
+        exact = is_exact(one.observer, one.question.gold)
         for rule in Rule:
-            pool = rule, category_of(question, rule)
+            pool = rule, one.category(rule)
             asked[pool] += 1
             right[pool] += exact
     return {
@@ -78,16 +71,14 @@ def warn_of_observer(observer: Mapping[str, Any], rule: Rule) -> str | None:
     )
 
 
-def compare_with_paper(
-    scene_indices: frozenset[int], n_read: int, questions: Sequence[CuratedQuestion]
-) -> dict[str, Any] | None:
+def compare_with_paper(scene_indices: frozenset[int], n_read: int, questions: Sequence[Labelled]) -> dict[str, Any] | None:
     """The paper's counts beside ours under every rule; None unless this is CLEVRER's train split.
 
     It is taken for that if it has exactly the scenes 0 to 9999 and within 1 % of the paper's number of questions.
     """
     if scene_indices != frozenset(range(10_000)) or abs(n_read - PAPER_QUESTIONS) > PAPER_QUESTIONS // 100:
         return None
-    found = {rule: sum(category_of(q, rule) is Category.OBSERVATIONAL for q in questions) for rule in Rule}
+    found = {rule: sum(one.category(rule) is Category.OBSERVATIONAL for one in questions) for rule in Rule}
     return {
         "source": "arXiv 2605.01324",
         "taken_for_train_split_because": "scenes 0 to 9999, and within 1 % of the paper's number of questions",
@@ -96,7 +87,7 @@ def compare_with_paper(
             "read": n_read,
             "labelled": len(questions),
             # one public count of the release: 18,642 questions, 169 without a correct option; the rest is the paper's number
-            "labelled_with_a_correct_option": sum(bool(question.gold) for question in questions),
+            "labelled_with_a_correct_option": sum(bool(one.question.gold) for one in questions),
         },
         "observational": {
             rule: {"paper": PAPER_OBSERVATIONAL, "found": n, "difference": n - PAPER_OBSERVATIONAL} for rule, n in found.items()
@@ -104,10 +95,10 @@ def compare_with_paper(
     }
 
 
-def training_counts(questions: Iterable[CuratedQuestion], chosen: frozenset[str]) -> dict[str, int]:
-    """The training set by category of the chosen rule, and how many questions of "train" were left out of it."""
+def training_counts(questions: Iterable[Labelled], chosen: frozenset[str], rule: Rule) -> dict[str, int]:
+    """The training set by category of `rule`, and how many questions of "train" were left out of it."""
     pool = list(questions)
-    counts = _by_category(question.category for question in pool if question.question_id in chosen)
+    counts = _by_category(one.category(rule) for one in pool if one.question.question_id in chosen)
     n_chosen = sum(counts.values())
     return {"n_questions": n_chosen, **counts, "left_out": len(pool) - n_chosen}
 

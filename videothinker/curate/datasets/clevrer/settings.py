@@ -1,4 +1,4 @@
-"""What a curation can be told: all that changes its data, with bounds and the reason for each default."""
+"""What a curation of CLEVRER can be told: all that changes its data, with bounds and the reason for each default."""
 
 import re
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from videothinker.curate.export import Export
-from videothinker.curate.split import DEV, TRAIN
+from videothinker.curate.split import DEV
+from videothinker.curated import TRAIN
 from videothinker.errors import VtError
 from videothinker.records import Rule
 

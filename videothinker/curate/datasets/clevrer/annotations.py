@@ -21,10 +21,11 @@ from typing import NamedTuple, get_args
 
 import msgspec
 
-from videothinker.curate.program import Color, Material, Shape
+from videothinker.curate.datasets.clevrer.program import Color, Material, Shape
 from videothinker.errors import VtError
 from videothinker.pool import map_in_order
-from videothinker.records import Collision, Progress, Scene, SceneObject, no_progress
+from videothinker.progress import Progress, no_progress
+from videothinker.records import Collision, Scene, SceneObject
 
 N_FRAMES = 128
 """Frames of a CLEVRER clip (5.12 s at 25 frames a second)."""

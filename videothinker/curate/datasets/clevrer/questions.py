@@ -11,9 +11,9 @@ from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
-from videothinker.curate.clevrer import VIDEO_NAME, Fault, explain
+from videothinker.answers import LETTERS
+from videothinker.curate.datasets.clevrer.annotations import VIDEO_NAME, Fault, explain
 from videothinker.errors import VtError
-from videothinker.mcq import LETTERS
 
 
 class _Choice(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ _question_decoder = msgspec.json.Decoder(_Question)
 _NO_ANSWER = "has no answer"
 
 
-class Question(NamedTuple):
+class ReleaseQuestion(NamedTuple):
     """A counterfactual question as the file has it."""
 
     scene_index: int
@@ -82,7 +82,7 @@ class BadQuestion(NamedTuple):
 class Asked(NamedTuple):
     """What a questions file asks."""
 
-    questions: list[Question]
+    questions: list[ReleaseQuestion]
     """Counterfactual ones that could be read, in file order."""
     bad: list[BadQuestion]
     """Counterfactual ones that could not."""
@@ -112,7 +112,7 @@ def read_questions(path: Path) -> Asked:
         raise VtError(f"--questions {path}: {explain(error)}; {expected}") from error
 
     read = [_read_entry(number, raw, path.name) for number, raw in enumerate(entries)]
-    questions = [item for _, items in read for item in items if isinstance(item, Question)]
+    questions = [item for _, items in read for item in items if isinstance(item, ReleaseQuestion)]
     bad = [item for _, items in read for item in items if isinstance(item, BadQuestion)]
     if not questions and not bad:
         raise VtError(f"--questions {path}: has no counterfactual question, in {len(entries)} scenes")
@@ -122,7 +122,7 @@ def read_questions(path: Path) -> Asked:
     return Asked(*_part_duplicates(questions, bad, path.name), scenes, hashlib.sha256(data).hexdigest())
 
 
-def _read_entry(number: int, raw: msgspec.Raw, file: str) -> tuple[int | None, list[Question | BadQuestion]]:
+def _read_entry(number: int, raw: msgspec.Raw, file: str) -> tuple[int | None, list[ReleaseQuestion | BadQuestion]]:
     """One scene's index and its counterfactual questions; what is wrong with the scene is wrong with each of them."""
     index, fault = None, None
     try:
@@ -146,7 +146,7 @@ def _read_entry(number: int, raw: msgspec.Raw, file: str) -> tuple[int | None, l
 
 def _read_question(
     raw: msgspec.Raw, index: int | None, scene_fault: Fault | None, place: Fault
-) -> Question | BadQuestion | None:
+) -> ReleaseQuestion | BadQuestion | None:
     """One question; None if it is not a counterfactual one. `place`: the file, and the question's path in it."""
     try:
         if _type_decoder.decode(raw).question_type != "counterfactual":
@@ -158,7 +158,7 @@ def _read_question(
         return BadQuestion(index, _qid(raw), Fault(place.file, f"{place.reason}: {explain(error)}"))
     if reason := _lacks(question):
         return BadQuestion(index, question.question_id, Fault(place.file, f"{place.reason}: {reason}"))
-    return Question(
+    return ReleaseQuestion(
         index,
         question.question_id,
         question.question,
@@ -188,7 +188,9 @@ def _qid(raw: msgspec.Raw) -> int | None:
         return None
 
 
-def _part_duplicates(questions: list[Question], bad: list[BadQuestion], file: str) -> tuple[list[Question], list[BadQuestion]]:
+def _part_duplicates(
+    questions: list[ReleaseQuestion], bad: list[BadQuestion], file: str
+) -> tuple[list[ReleaseQuestion], list[BadQuestion]]:
     """Move questions whose id is there twice to the bad ones, all of them: nothing says which one is meant."""
     times: Counter[tuple[int | None, int | None]] = Counter((item.scene_index, item.qid) for item in questions)
     times.update((item.scene_index, item.qid) for item in bad)

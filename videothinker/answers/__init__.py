@@ -1,0 +1,70 @@
+"""The contract with a model: put a question into words, read a reply, grade it.
+
+The one definition of "correct": evaluation, rewards and reports all call it. Two things make a prompt. The question's *form*
+says what kind of answer it wants, and owns instruction, parsing, grading and chance: any set of letters, one letter, yes or no.
+The prompt's *style* says how a reply is laid out, reasoning first or not, and where in it the answer stands.
+
+An answer is a sorted tuple, ("A", "C"); () is an explicit "none of them", None says that nothing could be read. The two never
+count as equal, and an unreadable reply is never guessed at. Every form of reply that is read, or refused, stands with its
+reason in tests/data/replies.json.
+
+    >>> FORMS[Form.LETTERS].parse("<think>It needs the cube.</think><answer>A and C</answer>", n_options=4)
+    ('A', 'C')
+
+Source: the reward and the reply format follow section 4 of the paper and its public code. The prompts are ours, the same in
+training and in evaluation (the published ones differ between the two).
+"""
+
+from collections.abc import Sequence
+
+from videothinker.answers.choice import Choice
+from videothinker.answers.form import LETTERS, Answer, AnswerForm, is_exact, option_line
+from videothinker.answers.letters import Letters
+from videothinker.answers.style import Style, format_score
+from videothinker.answers.yes_no import YesNo
+from videothinker.records import Form, Question
+
+FORMS: dict[Form, AnswerForm] = {Form.LETTERS: Letters(), Form.CHOICE: Choice(), Form.YES_NO: YesNo()}
+"""The object that owns each form."""
+
+__all__ = [
+    "FORMS",
+    "LETTERS",
+    "Answer",
+    "AnswerForm",
+    "Style",
+    "form_of",
+    "format_score",
+    "is_exact",
+    "option_line",
+    "parse",
+    "render",
+    "render_prompt",
+    "solution",
+]
+
+
+def form_of(question: Question) -> AnswerForm:
+    """The object that owns the question's form."""
+    return FORMS[question.form]
+
+
+def render(question: Question, style: Style) -> str:
+    """The text that a model is given beside the question's clip."""
+    return render_prompt(question.text, question.options, style, question.form)
+
+
+def render_prompt(text: str, options: Sequence[str], style: Style, form: Form = Form.LETTERS) -> str:
+    """`render` of a question's parts. options: bare, in file order."""
+    owner = FORMS[form]
+    return "\n".join([text, *owner.listing(options), owner.instruction(style)])
+
+
+def parse(question: Question, reply: str) -> Answer | None:
+    """The answer that a reply gives to the question; None when none can be read."""
+    return form_of(question).parse(reply, len(question.options))
+
+
+def solution(question: Question) -> str:
+    """The reply that gives exactly the question's gold answer."""
+    return form_of(question).solution(question.gold)

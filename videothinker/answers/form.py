@@ -1,0 +1,69 @@
+"""What every form of answer has to say for itself, and what holds for all of them."""
+
+from collections.abc import Sequence
+from string import ascii_uppercase
+from typing import Protocol
+
+from videothinker.answers.style import Style
+
+LETTERS = ascii_uppercase
+"""Names of the options, in file order; so a question has at most 26."""
+
+Answer = tuple[str, ...]
+"""A readable answer: letters, sorted; () for an explicit "none of them"."""
+
+
+class AnswerForm(Protocol):
+    """One kind of answer: how it is asked for, read, graded, and what guessing is worth."""
+
+    def listing(self, options: Sequence[str]) -> list[str]:
+        """The prompt's lines that show the options, bare and in file order."""
+
+    def instruction(self, style: Style) -> str:
+        """The prompt's last line: what to write, and where."""
+
+    def parse(self, reply: str, n_options: int) -> Answer | None:
+        """The answer that a whole reply gives; None when none can be read.
+
+        n_options: number of options that the question has, 1 to 26.
+        """
+
+    def solution(self, answer: Answer) -> str:
+        """The reply that gives exactly `answer`: "<answer>A,C</answer>"."""
+
+    def soft(self, chosen: Answer | None, gold: Answer) -> float:
+        """Partial credit in [0, 1]; 1 exactly for the whole answer, 0 for an unreadable one."""
+
+    def chance(self, n_options: int) -> float:
+        """Probability that a uniformly random answer of this form is the gold one."""
+
+    def chance_of_option(self, n_options: int) -> float:
+        """Probability that a uniformly random answer of this form has one given letter in it."""
+
+    def soft_chance(self, n_options: int, n_gold: int) -> float:
+        """Expected `soft` of a uniformly random answer of this form."""
+
+    def random(self, n_options: int, bits: int) -> Answer:
+        """A random answer of this form. bits: a random integer of 64 bits or more, from which it is drawn."""
+
+
+def option_line(index: int, text: str) -> str:
+    """The line that shows option number `index` (0-based): "B. the text"."""
+    return f"{LETTERS[index]}. {text}"
+
+
+def lettered(options: Sequence[str]) -> list[str]:
+    """The options as a prompt shows them, under a heading."""
+    return ["Options:", *(option_line(index, text) for index, text in enumerate(options))]
+
+
+def is_exact(chosen: Sequence[str] | None, gold: Sequence[str]) -> bool:
+    """Is the whole answer right? None is never right, not even where no option is correct."""
+    return chosen is not None and set(chosen) == set(gold)
+
+
+def n_options_right(chosen: Sequence[str] | None, gold: Sequence[str], n_options: int) -> int:
+    """Number of options judged right, that is chosen exactly if correct: 0 to `n_options`; 0 for an unreadable reply."""
+    if chosen is None:
+        return 0
+    return n_options - len(set(chosen) ^ set(gold))

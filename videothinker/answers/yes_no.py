@@ -1,0 +1,76 @@
+"""The form "yes-no": a statement or question that is answered by yes or by no.
+
+The answer is held as a letter, as that of every form with options is: "A" stands for yes, "B" for no.
+"""
+
+import re
+from collections.abc import Sequence
+
+from videothinker.answers.form import Answer, is_exact
+from videothinker.answers.style import Style, answer_part, statement, tagged, without_markup
+
+OPTIONS = ("yes", "no")
+"""The options of every question of this form."""
+
+_WORDS: dict[str, Answer] = {"yes": ("A",), "no": ("B",)}
+_INSTRUCTIONS = {
+    Style.COT: "Think step by step inside <think></think>. Then answer yes or no inside <answer></answer>.",
+    Style.DIRECT: "Answer only yes or no inside <answer></answer>.",
+}
+_VERDICT = re.compile(r"(?P<word>yes|no)\b(?:\s*$|\s*[.,;:!]\s*(?P<more>.*)$)", re.IGNORECASE | re.DOTALL)
+_EITHER = re.compile(r"\b(?:yes|no)\b", re.IGNORECASE)
+
+
+class YesNo:
+    """Is it so?"""
+
+    def listing(self, options: Sequence[str]) -> list[str]:
+        """Nothing: the instruction names the two words."""
+        return []
+
+    def instruction(self, style: Style) -> str:
+        """Asks for one of the two words."""
+        return _INSTRUCTIONS[style]
+
+    def parse(self, reply: str, n_options: int) -> Answer | None:
+        """("A",) for yes, ("B",) for no; None when neither can be read.
+
+        The answer part has to be the word, or begin with it and go on behind a punctuation mark without saying either word
+        again ("Yes, the cube moves."). In a reply without tag or box a last line may state it ("The answer is no.").
+        """
+        part = answer_part(reply)
+        if part is None:
+            return None
+        lines = [line.strip() for line in without_markup(part.text).splitlines() if line.strip()]
+        if not lines:
+            return None
+        stated = statement(lines[-1])
+        text = " ".join(lines) if stated is None else stated[1]
+        found = _VERDICT.match(text.strip(" \t()."))
+        if found is None or _EITHER.search(found["more"] or ""):
+            return None
+        return _WORDS[found["word"].lower()]
+
+    def solution(self, answer: Answer) -> str:
+        """ "<answer>yes</answer>" for ("A",)."""
+        return tagged({letters: word for word, letters in _WORDS.items()}[answer])
+
+    def soft(self, chosen: Answer | None, gold: Answer) -> float:
+        """1 for the right word, else 0."""
+        return float(is_exact(chosen, gold))
+
+    def chance(self, n_options: int) -> float:
+        """1/2."""
+        return 0.5
+
+    def chance_of_option(self, n_options: int) -> float:
+        """1/2: one of the two words is said."""
+        return 0.5
+
+    def soft_chance(self, n_options: int, n_gold: int) -> float:
+        """1/2, as there is no partial credit."""
+        return 0.5
+
+    def random(self, n_options: int, bits: int) -> Answer:
+        """Yes or no by the lowest bit."""
+        return ("A", "B")[bits & 1 : (bits & 1) + 1]

@@ -1,0 +1,26 @@
+"""CLEVRER's release: annotations, questions and their programs -> counterfactual questions with labels by the collision log."""
+
+from pathlib import Path
+
+from videothinker.curate.datasets import Dataset, ReadQuestions
+from videothinker.errors import VtError
+
+
+def _read(path: Path) -> ReadQuestions:
+    raise VtError(
+        f"{path}: CLEVRER needs annotations beside its questions; use `vt curate clevrer --annotations ... --questions ...`"
+    )
+
+
+ABOUT = Dataset(
+    name="CLEVRER",
+    what="what would happen, or would not, if an object were not there; with labels by the collision log",
+    needs="--annotations (folder or zip) and --questions (train.json or validation.json) in place of --from",
+    origin="clevrer.csail.mit.edu",
+    size="18,642 counterfactual questions in train.json; 15,000 clips of 5 s; about 30 GB with validation",
+    licence="CC0",
+    split="train",
+    read=_read,
+    n_published=18_642,
+)
+"""What `vt curate list` says of it; its own command reads it."""

@@ -1,0 +1,75 @@
+"""Two checkpoints on the same questions: paired differences, and whether they are more than chance."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from videothinker.curated import Labels
+from videothinker.diagnose.estimates import Floats, Mask, clustered_difference, clustered_ratio, holm, p_value, share
+from videothinker.diagnose.grading import beside, grade
+from videothinker.diagnose.metrics import categories
+from videothinker.records import Comparison, Estimate, Prediction, Question, Status
+
+
+class Answers(NamedTuple):
+    """One checkpoint's answers, as `compare` takes them."""
+
+    name: str
+    questions: Sequence[Question]
+    predictions: Sequence[Prediction]
+    labels: Labels
+    """The own set says which questions are inferential, and what the observer answers."""
+
+
+def compare(checkpoints: Sequence[Answers]) -> list[Comparison]:
+    """Every pair of checkpoints on the questions that both answered, in the order given; p-values corrected by Holm for all."""
+    found = [row for before, after in combinations(checkpoints, 2) for row in _compare_pair(before, after)]
+    corrected = holm([row.p_value for row in found])
+    return [msgspec.structs.replace(row, p_holm=p) for row, p in zip(found, corrected, strict=True)]
+
+
+def _compare_pair(before: Answers, after: Answers) -> list[Comparison]:
+    both = {row.question_id for row in before.predictions if row.status is not Status.DECODE_ERROR}
+    both &= {row.question_id for row in after.predictions if row.status is not Status.DECODE_ERROR}
+    questions = [question for question in before.questions if question.question_id in both]
+    by_id = {row.question_id: row for row in after.predictions}
+    earlier = [row for row in before.predictions if row.question_id in both]
+    later = [by_id[question.question_id] for question in questions]
+    old, new, own = grade(questions, earlier), grade(questions, later), before.labels.own
+    kinds = categories(questions, own)
+    every = np.ones_like(kinds.inferential)
+    exact = new.exact - old.exact
+    if own is None:
+        known, like_observer = ~every, np.zeros(len(questions))
+    else:
+        compared = beside(questions, earlier, own), beside(questions, later, own)
+        known, like_observer = compared[0].known, compared[1].like - compared[0].like
+
+    def row(measure: str, where: Mask, difference: Estimate, change: Floats | None) -> Comparison:
+        return Comparison(
+            before=before.name,
+            after=after.name,
+            measure=measure,
+            n_questions=int(where.sum()),
+            n_scenes=len(np.unique(old.group[where])),
+            n_gained=None if change is None else int((change[where] > 0).sum()),
+            n_lost=None if change is None else int((change[where] < 0).sum()),
+            difference=difference,
+            p_value=p_value(difference),
+            p_holm=None,
+        )
+
+    def paired(measure: str, where: Mask, change: Floats) -> Comparison:
+        return row(measure, where, clustered_ratio(*share(change, where), old.group), change)
+
+    gap = clustered_difference(share(exact, kinds.observational), share(exact, kinds.inferential), old.group)
+    return [
+        paired("all", every, exact),
+        paired("observational", kinds.observational, exact),
+        paired("inferential", kinds.inferential, exact),
+        row("gap", every, gap, None),
+        paired("shortcut_reliance", kinds.inferential & known, like_observer),
+    ]

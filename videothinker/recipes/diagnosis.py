@@ -1,0 +1,135 @@
+"""Ask checkpoints and report on what they answered."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from videothinker import store
+from videothinker.curated import Curated
+from videothinker.diagnose import files, run, runs
+from videothinker.diagnose.imports import import_results
+from videothinker.diagnose.runs import Run
+from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.workers import ALONE, Worker
+from videothinker.errors import VtError
+from videothinker.progress import Bars, no_bars
+from videothinker.records import Comparison, Summary
+
+SUMMARY = "summary.json"
+
+
+class Report(NamedTuple):
+    """What a report shows, and where it lies."""
+
+    runs: list[Run]
+    """The checkpoints."""
+    references: list[Run]
+    """Chance, the blind prior and the observer, on the same questions."""
+    comparisons: list[Comparison]
+    folder: Path
+
+
+class Reread(NamedTuple):
+    """Runs that were loaded from their files."""
+
+    runs: list[Run]
+    n_read_otherwise: int
+    """Replies that this version reads otherwise than they were read; 0 where they were read again."""
+
+
+def ask(
+    jobs: Sequence[run.Job],
+    *,
+    endpoint: str | None = None,
+    clip_cache: bool = True,
+    trust_remote_code: bool = False,
+    worker: Worker = ALONE,
+    bars: Bars = no_bars,
+) -> None:
+    """Ask every checkpoint what it still owes (`diagnose.run.plan`); its answers lie in OUT/NAME.
+
+    endpoint: URL of a server that stands behind the REFs. worker: this process among those that share the work, as
+    `diagnose.workers.worker` gives it.
+
+    Raises:
+        VtError: a checkpoint cannot be asked.
+    """
+    owed = sum(len(run.shard(job.owed, worker.rank, worker.world_size)) for job in jobs)
+    with bars("asking", owed, "questions") as progress:
+        run.diagnose(
+            jobs,
+            lambda job: run.open_answerer(job, endpoint, clip_cache=clip_cache, trust_remote_code=trust_remote_code),
+            rank=worker.rank,
+            world_size=worker.world_size,
+            barrier=worker.barrier,
+            progress=progress,
+        )
+
+
+def load(
+    run_dirs: Sequence[Path],
+    curated: Curated,
+    *,
+    rule: str | None = None,
+    imports: Mapping[str, Path] | None = None,
+    reread: bool = False,
+) -> Reread:
+    """Saved runs and other evaluators' result files, scored under the labels named `rule` (None: the folder's own).
+
+    reread: read every saved reply anew, as this version reads it.
+
+    Raises:
+        VtError: there is no run, a file cannot be read, two have one name, or they were asked other questions.
+    """
+    loaded = runs.load_runs(run_dirs, curated, rule) if run_dirs else []
+    loaded += [import_results(name, file, curated, rule) for name, file in (imports or {}).items()]
+    if not loaded:
+        raise VtError("nothing to report on; name a folder that `vt diagnose` wrote, or --import NAME=FILE")
+    runs.check_names(loaded)
+    if reread:
+        return Reread(runs.read_again(loaded, curated.manifest.benchmark), 0)
+    return Reread(loaded, runs.n_read_otherwise(loaded))
+
+
+def report(loaded: Sequence[Run], curated: Curated, out: Path, *, bars: Bars = no_bars) -> Report:
+    """Draw the runs' report into `out`: report.html, report.md, figures and summary.json.
+
+    Raises:
+        VtError: there is no run, or they are scored under different labels.
+    """
+    from videothinker.reports.diagnosis import diagnosis_pages
+
+    references, changes = runs.references(loaded, curated), runs.comparisons(loaded)
+    with bars("drawing", sum(len(each.questions) for each in loaded), "questions") as progress:
+        pages = diagnosis_pages([*references, *loaded], changes, curated, out=out, progress=progress)
+    for name, content in pages.items():
+        store.write_bytes(out / name, content)
+    added = {each.name: each.metrics for each in references}
+    store.write_json(out / SUMMARY, Summary(rule=loaded[0].labels.rule, references=added, comparisons=changes))
+    return Report(list(loaded), references, changes, out)
+
+
+def diagnose(
+    models: Mapping[str, str],
+    curated: Curated,
+    settings: Settings,
+    out: Path,
+    *,
+    endpoint: str | None = None,
+    limit: int | None = None,
+    bars: Bars = no_bars,
+) -> Report:
+    """Ask checkpoints, REF by name, and report on them beside what else in `out` was asked the same; `vt diagnose`.
+
+    Raises:
+        VtError: a folder holds a run with other settings or data, or a checkpoint cannot be asked.
+    """
+    jobs = run.plan(models, curated, settings, out, endpoint=endpoint is not None, limit=limit)
+    ask(jobs, endpoint=endpoint, bars=bars)
+    return report(runs.load_runs(runs.folders_beside(jobs, out), curated), curated, out, bars=bars)
+
+
+def write_metrics(loaded: Sequence[Run], out: Path) -> None:
+    """OUT/NAME/metrics.json of every run, for runs that are scored anew."""
+    for each in loaded:
+        store.write_json(out / each.name / files.METRICS, each.metrics)

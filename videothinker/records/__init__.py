@@ -1,0 +1,40 @@
+"""The schema of every file, and every record that crosses a border between two rooms: frozen, typed, no logic.
+
+The words: a *question* asks about a clip and has a gold answer; an *observer* is anyone who answers while looking less; a
+*label* is what an observer and a rule make of a question, *observational* (it can be answered from what was seen) or
+*inferential* (it needs more); a *prediction* is one checkpoint's reply to one question; a *facet* is a named breakdown.
+"""
+
+from videothinker.records.label import Category, Label, LabelSet, Rule
+from videothinker.records.manifest import Benchmark, Manifest, Unresolved
+from videothinker.records.metrics import AgainstChance, ByCategory, Comparison, Estimate, Metrics, Pool, Summary
+from videothinker.records.prediction import Prediction, Status
+from videothinker.records.question import Clip, Form, Question
+from videothinker.records.run import RunRecord
+from videothinker.records.scene import Collision, Scene, SceneObject
+
+__all__ = [
+    "AgainstChance",
+    "Benchmark",
+    "ByCategory",
+    "Category",
+    "Clip",
+    "Collision",
+    "Comparison",
+    "Estimate",
+    "Form",
+    "Label",
+    "LabelSet",
+    "Manifest",
+    "Metrics",
+    "Pool",
+    "Prediction",
+    "Question",
+    "Rule",
+    "RunRecord",
+    "Scene",
+    "SceneObject",
+    "Status",
+    "Summary",
+    "Unresolved",
+]

@@ -1,0 +1,74 @@
+"""Labels: can a question be answered by looking less? They lie beside a question set, in any number of files."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+FOLDER = "labels"
+"""Folder of a curated folder's label files, *.parquet."""
+
+LOG = "log"
+"""The observer who reads CLEVRER's collision log: `observers.log`."""
+
+
+class Category(StrEnum):
+    """Can the question be answered from the video as shown? (paper, section 3)"""
+
+    OBSERVATIONAL = "observational"
+    INFERENTIAL = "inferential"
+
+
+class Rule(StrEnum):
+    """How a category follows from what an observer says. The first two are readings of the paper's sentence about the
+    collision log (`observers.log`); the third holds for any observer (`observers.oracle`)."""
+
+    ANY_OPTION = "any-option"
+    CORRECT_OPTION = "correct-option"
+    ORACLE = "oracle"
+
+    @property
+    def column(self) -> str:
+        """Name of this rule's column in CLEVRER's labels.parquet and Video-R1 rows."""
+        return self.value.replace("-", "_")
+
+
+class Label(msgspec.Struct, frozen=True, kw_only=True):
+    """What one observer and one rule say of one question: a row of a file in labels/."""
+
+    question_id: str
+    observer: str
+    """Who looked less, such as "log"."""
+    rule: str
+    """How the category follows from the observer's answer; a `Rule`, or another rule that the observer's maker named."""
+    category: Category
+    reason: str | None = None
+    """What decided the category, in words; None where nobody said it."""
+    answer: tuple[str, ...] | None
+    """The observer's answer, as `Question.gold` holds one; None: it gave none that could be read."""
+
+
+COLUMNS = {
+    "question_id": "string",
+    "observer": "string",
+    "rule": "string",
+    "category": "string",
+    "answer": "string",
+    "reason": "string",
+}
+"""Columns of a label file by Arrow type; `answer` is joined by ",". Further columns are scores of the observer's own."""
+
+
+class LabelSet(NamedTuple):
+    """All labels of one observer under one rule."""
+
+    observer: str
+    rule: str
+    by_question: Mapping[str, Label]
+    """By question_id. Questions without a label are in no category."""
+
+    @property
+    def name(self) -> str:
+        """What results under these labels are filed under: the rule alone for the collision log, else "observer/rule"."""
+        return self.rule if self.observer == LOG else f"{self.observer}/{self.rule}"

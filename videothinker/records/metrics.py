@@ -1,0 +1,135 @@
+"""What a diagnosis found: metrics.json of each run, and summary.json beside them. docs/metrics.md gives every formula."""
+
+import msgspec
+
+FILE = "metrics.json"
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """A mean with its uncertainty, all as fractions in [0, 1] (differences: [-1, 1])."""
+
+    value: float | None
+    """None over nothing; shown as a dash, never as 0."""
+    stderr: float | None
+    """Standard error clustered by group with the factor G/(G-1); None with fewer than two groups."""
+    ci95: tuple[float, float] | None
+    """value -+ 1.96 stderr; None where stderr is."""
+
+
+class AgainstChance(Estimate, frozen=True):
+    """A share beside the one that would be expected without the shortcut."""
+
+    chance: float | None
+
+
+class Pool(msgspec.Struct, frozen=True, kw_only=True):
+    """How the questions of one kind were answered. Questions with a decode_error are counted, and in nothing else."""
+
+    n_questions: int
+    """Questions asked and answered, unreadable replies included."""
+    n_options: int
+    n_scenes: int
+    """Groups that the questions belong to: CLEVRER's are scenes."""
+    n_unparsed: int
+    """Replies without a readable answer: wrong in every option."""
+    n_truncated: int
+    """Replies cut at the token limit, readable or not."""
+    n_decode_error: int
+    """Questions that could not be asked, because their clip could not be read; in none of the other counts."""
+    per_question: Estimate
+    """Share of questions whose whole answer is right."""
+    per_option: Estimate
+    """Share of options judged right."""
+    soft: Estimate
+    """Mean of the paper's soft score; for single choices the same as `per_question`."""
+    chance: float | None
+    """`per_question` that is expected of a uniformly random answer of each question's form."""
+
+
+class ByCategory(msgspec.Struct, frozen=True, kw_only=True):
+    """The contrast that the diagnosis is about, under one set of labels."""
+
+    all: Pool
+    observational: Pool
+    inferential: Pool
+    gap: Estimate
+    """per_question on observational minus inferential questions: what is lost when watching is not enough."""
+    shortcut_reliance: AgainstChance
+    """Share of inferential answers that are the observer's; chance: that of a uniformly random answer."""
+    shortcut_error_share: AgainstChance
+    """Of the wrong options on inferential questions, the share on which the observer is wrong the same way; chance: that of
+    errors that fall evenly on the question's options."""
+
+
+class LetterScore(msgspec.Struct, frozen=True, kw_only=True):
+    """One position of the answer list: is a letter favoured whatever it says?"""
+
+    n_options: int
+    """Questions asked that have this letter."""
+    per_option: Estimate
+    chosen: Estimate
+    """Share of these questions whose answer contains the letter."""
+    correct: float | None
+    """Share of these questions where it should."""
+
+
+class BenchmarkScore(msgspec.Struct, frozen=True, kw_only=True):
+    """The one number that a benchmark is quoted by."""
+
+    name: str
+    """Of the benchmark, and how it averages, such as "MVBench, mean over task"."""
+    value: float | None
+    ci95: tuple[float, float] | None
+
+
+class Metrics(ByCategory, frozen=True, kw_only=True):
+    """metrics.json: `ByCategory` under the folder's own labels, the same under every other set, and further breakdowns."""
+
+    rule: str | None
+    """Name of the label set of the fields at the top; None: the set has no labels, and those by category are over nothing."""
+    chance: float | None
+    """`all.chance`, for readers that want one number to hold `all` against."""
+    by_rule: dict[str, ByCategory]
+    """By name of the label set (`LabelSet.name`)."""
+    by_facet: dict[str, dict[str, Pool]] = {}
+    """By named breakdown and its value: the questions' own facets, their form where there are several, and the categories of
+    every label set under its name."""
+    by_n_options: dict[int, Pool]
+    by_n_correct: dict[int, Pool]
+    by_polarity: dict[str, Pool]
+    """CLEVRER: "will" and "will not"; else empty."""
+    by_letter: dict[str, LetterScore]
+    benchmark: BenchmarkScore | None = None
+    """Where the question set says how it is averaged."""
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """Two checkpoints on the same questions."""
+
+    before: str
+    after: str
+    """Names of the two runs."""
+    measure: str
+    """"all", "observational", "inferential" (per_question), "gap" or "shortcut_reliance"."""
+    n_questions: int
+    """Questions that both answered, decode_errors of either left out."""
+    n_scenes: int
+    n_gained: int | None
+    """Questions that only `after` has right (shortcut_reliance: answers as the observer does); None for the gap."""
+    n_lost: int | None
+    """Questions that only `before` has right."""
+    difference: Estimate
+    """`after` minus `before`, paired by question, clustered by group."""
+    p_value: float | None
+    """Two-sided, of the clustered paired z-test; None where there is no standard error."""
+    p_holm: float | None
+    """`p_value` corrected by Holm for all comparisons of the report."""
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """summary.json of a report: what is not about one run alone."""
+
+    rule: str | None
+    references: dict[str, Metrics]
+    """"chance", "prior" and "observer", on all questions that the runs answered."""
+    comparisons: list[Comparison]

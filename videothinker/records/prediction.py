@@ -1,0 +1,37 @@
+"""Replies and what was read from them: a line of predictions.jsonl."""
+
+from enum import StrEnum
+
+import msgspec
+
+FILE = "predictions.jsonl"
+
+
+class Status(StrEnum):
+    """How a question's reply came to be; `chosen` of the prediction is what was read from it."""
+
+    OK = "ok"
+    """The checkpoint ended its reply by itself and an answer could be read."""
+    NO_ANSWER = "no_answer"
+    """The reply ended by itself, but no answer could be read: wrong, and counted as unparsed."""
+    TRUNCATED = "truncated"
+    """The reply was cut at the token limit. Graded if readable all the same."""
+    DECODE_ERROR = "decode_error"
+    """The clip could not be read, so nothing was asked. Leaves every denominator; asked again on resume."""
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+    """One checkpoint's reply to one question."""
+
+    question_id: str
+    reply: str
+    """The full text; "" for a decode_error."""
+    chosen: tuple[str, ...] | None
+    """The answer read from the reply, as `Question.gold` holds one: letters, sorted; () for an explicit "none"; None when no
+    answer could be read (never right)."""
+    gold: tuple[str, ...]
+    observer: tuple[str, ...] | None
+    """The answer of the set's own observer; None where the set has none."""
+    status: Status
+    error: str | None = None
+    """Why the clip could not be read; None unless status is decode_error."""

@@ -1,0 +1,47 @@
+"""run.json of a diagnosis: what was asked of whom, how, and what was really fed."""
+
+from typing import Any
+
+import msgspec
+
+FILE = "run.json"
+
+
+class AskedData(msgspec.Struct, frozen=True, kw_only=True):
+    """Which questions were asked."""
+
+    hash: str
+    """SHA-256 of what a reply and its grade depend on (`diagnose.files.data_hash`)."""
+    split: str
+    n_questions: int | None = None
+    """Of the whole split."""
+
+
+class Partial(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that did not ask all of its split."""
+
+    asked: int
+    of: int
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A checkpoint, solver or server that was asked, an import of replies, or a reference row of a report."""
+
+    name: str
+    """Unique in its run folder, and the name of its folder there."""
+    model: str
+    """REF that was asked; of an import the file, of a reference what stands behind it."""
+    kind: str
+    """checkpoint | solver | endpoint | import | reference"""
+    weights: str | None = None
+    """SHA-256 of a local checkpoint's weights; None where there are none at hand."""
+    settings: dict[str, Any] = {}
+    """`diagnose.settings.Settings`, as they were; of an import the split alone."""
+    data: AskedData | None = None
+    """None for a reference."""
+    partial: Partial | None = None
+    """None when all of the split was asked."""
+    fed: dict[str, Any] | None = None
+    """What the answerer says it was fed: frames, pixels, tokens, attention, seconds; None before it has answered."""
+    provenance: dict[str, Any] = {}
+    """`store.provenance()` and `data`, the curated folder."""

@@ -1,0 +1,39 @@
+"""What CLEVRER's annotations say of a clip, as far as labels and pages need it."""
+
+import msgspec
+
+FILE = "scenes.jsonl"
+"""A `Scene` per line, for every scene with a labelled question."""
+
+
+class SceneObject(msgspec.Struct, frozen=True):
+    """One object of a scene. A (color, material, shape) triple is unique within its scene."""
+
+    object_id: int
+    """0-based, unique in the scene; the ids that collisions and labels name."""
+    color: str
+    """One of gray brown green red blue purple yellow cyan."""
+    material: str
+    """metal (shiny) or rubber (matte)."""
+    shape: str
+    """cube, cylinder or sphere."""
+
+
+class Collision(msgspec.Struct, frozen=True):
+    """One contact of the factual video's collision log."""
+
+    frame: int
+    """Frame of contact, 0-based, in the 128-frame clip."""
+    object_ids: tuple[int, int]
+    """The two objects, smaller id first."""
+
+
+class Scene(msgspec.Struct, frozen=True):
+    """What the factual video shows: objects and collision log, no trajectories."""
+
+    scene_index: int
+    video: str
+    """Clip's file name as the annotation gives it, e.g. "video_00000.mp4"."""
+    objects: tuple[SceneObject, ...]
+    collisions: tuple[Collision, ...]
+    """In file order, that is by frame."""

@@ -1,0 +1,65 @@
+"""Video-R1 rows, the records that Video-R1, VideoThinker, VideoRFT and ms-swift users exchange. Here they are an export:
+SPLIT.json of a curated folder; diagnosis and training read questions.parquet."""
+
+import msgspec
+
+from videothinker.records.label import Category
+
+
+class VideoR1Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One question as the format has it, with `question_id`, `category` and `observer` added."""
+
+    problem_id: int
+    """1-based row of its file."""
+    problem: str
+    """The question text alone."""
+    data_type: str = "video"
+    problem_type: str = "multiple choice"
+    options: tuple[str, ...]
+    """"A. the text", in file order."""
+    solution: str
+    """"<answer>A,C</answer>"; "<answer>none</answer>" when no option is correct."""
+    video: str
+    """Clip, as a POSIX path relative to the manifest's `videos_root`."""
+    path: str
+    """The same as `video`: some of the format's readers look for this key."""
+    process: str = ""
+    data_source: str
+    original_question_type: str = ""
+
+    question_id: str
+    category: Category | None
+    """Under the folder's own labels; None where it has none."""
+    observer: tuple[str, ...] | None
+    """What the folder's own observer answers; None where it has none."""
+    gold: tuple[str, ...]
+    """The correct answer; () when no option is correct."""
+
+
+class ClevrerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A `VideoR1Row` about a counterfactual question of CLEVRER, with what its labels say under every rule."""
+
+    problem_id: int
+    problem: str
+    data_type: str = "video"
+    problem_type: str = "multiple choice"
+    options: tuple[str, ...]
+    solution: str
+    video: str
+    path: str
+    process: str = ""
+    data_source: str = "CLEVRER"
+    original_question_type: str = "counterfactual"
+
+    question_id: str
+    scene_index: int
+    category: Category
+    observer: tuple[str, ...]
+    gold: tuple[str, ...]
+    removed_object: int
+    """object_id of the object that the question takes away."""
+    negated: bool
+    """True for "what will not happen"."""
+    any_option: Category
+    correct_option: Category
+    oracle: Category

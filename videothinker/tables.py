@@ -1,0 +1,76 @@
+"""Parquet files whose columns a record declares: written and read by their declared types, with one line for a damaged file."""
+
+from collections.abc import Iterable, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from videothinker.errors import VtError
+
+Row = dict[str, Any]
+
+
+def to_bytes(rows: Iterable[Row], columns: Mapping[str, str]) -> bytes:
+    """The rows as a parquet file; the same rows give the same bytes. columns: Arrow type by name, as records/ declare them."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    schema = pa.schema([(name, _arrow_type(kind)) for name, kind in columns.items()])
+    buffer = BytesIO()
+    parquet.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer)
+    return buffer.getvalue()
+
+
+def read(path: Path, columns: Mapping[str, str], *, more: bool = False) -> list[Row]:
+    """The rows of a parquet file; missing values are None.
+
+    more: allow further columns, whatever their type, and return them too.
+
+    Raises:
+        VtError: the file is missing, damaged, or does not have the columns; names the file and them.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise VtError(f"{path}: cannot be read as parquet: {str(error).splitlines()[0]}") from error
+    lacking = [name for name in columns if name not in table.column_names]
+    others = [name for name in table.column_names if name not in columns]
+    if lacking or (others and not more):
+        raise VtError(f"{path}: has the columns {', '.join(table.column_names)}, expected {', '.join(columns)}")
+    for name, kind in columns.items():
+        if _plain(found := table.schema.field(name).type) not in (_arrow_type(kind), pa.null()):
+            raise VtError(f"{path}: column {name} is of type {found}, expected {kind}")
+    rows: list[Row] = table.to_pylist()
+    return rows
+
+
+def joined(letters: tuple[str, ...] | None) -> str | None:
+    """("A", "C") -> "A,C"; () -> ""; None stays None. How a table holds an answer."""
+    return None if letters is None else ",".join(letters)
+
+
+def parted(text: str | None) -> tuple[str, ...] | None:
+    """`joined` undone."""
+    return None if text is None else tuple(text.split(",")) if text else ()
+
+
+def _plain(kind: Any) -> Any:
+    """The type as this module writes it: polars and others write the same values as large strings and large lists."""
+    import pyarrow as pa
+
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.list_(_plain(kind.value_type))
+    return kind
+
+
+def _arrow_type(kind: str) -> Any:
+    import pyarrow as pa
+
+    if kind.startswith("list<"):
+        return pa.list_(_arrow_type(kind.removeprefix("list<").removesuffix(">")))
+    return {"string": pa.string(), "int64": pa.int64(), "double": pa.float64(), "bool": pa.bool_()}[kind]
