@@ -57,6 +57,17 @@ def test_nobody_imports_the_command_line() -> None:
         ("videothinker.train", ("videothinker.curate", "videothinker.diagnose", "videothinker.reports", "polars")),
         ("videothinker.diagnose", ("videothinker.train", "videothinker.curate", "videothinker.reports", "polars")),
         (
+            "videothinker.models",
+            (
+                "videothinker.diagnose",
+                "videothinker.train",
+                "videothinker.pretrain",
+                "videothinker.curate",
+                "videothinker.reports",
+                "polars",
+            ),
+        ),
+        (
             "videothinker.world",
             ("videothinker.curate", "videothinker.diagnose", "videothinker.train", "videothinker.reports", "polars"),
         ),

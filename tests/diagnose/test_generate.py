@@ -31,13 +31,13 @@ from transformers import (
 from videothinker import mcq
 from videothinker.clips import ClipCache
 from videothinker.curated import Curated
-from videothinker.decode import Decoder
 from videothinker.diagnose import generate
 from videothinker.diagnose.answerer import Answer
 from videothinker.diagnose.generate import Checkpoint, open_checkpoint
 from videothinker.diagnose.settings import Settings
 from videothinker.errors import VtError
 from videothinker.frames import read_clip
+from videothinker.models.decoder import Decoder
 from videothinker.train import tiny
 
 THOUGHT = "<think>I look.</think>"

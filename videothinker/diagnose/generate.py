@@ -4,7 +4,7 @@ Each clip is decoded, sized and seen by the vision tower once for all of its que
 answered in batches, whichever clip they are about. A clip that cannot be read costs its own questions and nothing else. What
 was really fed (frames, their size, video tokens) is counted as it happens, for `describe`.
 
-Replies are written by one of two engines: `decode.Decoder` (CUDA graphs) for a Qwen2.5-VL, transformers' `generate` for any
+Replies are written by one of two engines: `models.decoder` (CUDA graphs) for a Qwen2.5-VL, transformers' `generate` for any
 other model. Greedy replies are the same up to the rounding of logits, and sampled ones draw on the same noise.
 """
 
@@ -39,13 +39,15 @@ from transformers.utils import is_flash_attn_2_available, logging
 from videothinker import mcq
 from videothinker.clips import ClipCache, ClipReader, default_workers
 from videothinker.curated import Curated
-from videothinker.decode import Choice, Decoder, SeenClip, can_decode, hashed_noise, quicken_vision, see, seed_words, sharpen
 from videothinker.diagnose.answerer import Answer
 from videothinker.diagnose.settings import Settings
 from videothinker.errors import VtError, missing_extra
 from videothinker.frames import Backend, Clip, ClipError, clip_indices
+from videothinker.models.decoder import Choice, Decoder, can_decode
+from videothinker.models.noise import hashed_noise, seed_words
+from videothinker.models.sharpen import sharpen
+from videothinker.models.vision import SeenClip, batch_windows, quicken_vision, see
 from videothinker.records import CuratedQuestion
-from videothinker.vision import batch_windows
 
 N_FRAMES, MAX_PIXELS = 32, 256 * 28 * 28
 """What a checkpoint is fed whose processor does not sample frames by itself (paper, evaluation set-up)."""
@@ -593,7 +595,7 @@ def _ids(value: int | Sequence[int] | None) -> list[int]:
 
 
 class _Race(LogitsProcessor):  # type: ignore[misc]
-    """Turns the greedy choice into a sample at a temperature, by the noise that `decode.Decoder` draws on.
+    """Turns the greedy choice into a sample at a temperature, by the noise that `models.decoder.Decoder` draws on.
 
     The least of exponential times with rates softmax(logits / temperature) is each token's with its probability.
     """

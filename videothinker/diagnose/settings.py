@@ -36,7 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """transformers' attention implementation: "flash_attention_2", "sdpa", "eager", or "auto": the first where it is installed
     and fits the weights, else "sdpa"."""
     engine: str = "auto"
-    """What writes the replies: "graphs" (`decode.Decoder`), "transformers", or "auto": graphs for a Qwen2.5-VL on a GPU.
+    """What writes the replies: "graphs" (CUDA graphs), "transformers", or "auto": graphs for a Qwen2.5-VL on a GPU.
     Replies are the same up to the rounding of logits, so it may differ when a run is resumed."""
     decoder: str = "auto"
     """Backend that reads the clips, see `frames.read_clip`."""

@@ -1,90 +1,23 @@
-"""The decoder writes what `generate` writes, from the positions that the model computes, and draws as its softmax says."""
+"""The decoder writes what `generate` writes, and draws as its softmax says."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from train.trainers import write_clip
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from models.prompts import padded
+from transformers import AutoModelForImageTextToText
 
-from videothinker.decode import Choice, Decoder, SeenClip, _State, quicken_vision, see, sharpen, token_positions
-from videothinker.train.clips import Encoded, PromptEncoder
-
-
-@pytest.fixture(scope="module")
-def model(assets: Path) -> Any:
-    return AutoModelForImageTextToText.from_pretrained(assets / "start", dtype=torch.float32).eval()
-
-
-@pytest.fixture(scope="module")
-def processor(assets: Path) -> Any:
-    return AutoProcessor.from_pretrained(assets / "start", padding_side="left")
-
-
-@pytest.fixture(scope="module")
-def encoded(assets: Path, model: Any, processor: Any) -> Encoded:
-    """Four prompts of different lengths about three clips, two sizes among them."""
-    encode = PromptEncoder(processor, n_frames=4, max_pixels=12 * 784, video_token=model.config.video_token_id)
-    return encode([(str(assets / f"clip{i % 3}.mp4"), "what" + " happens then" * 3 * i) for i in range(4)])
-
-
-@pytest.fixture(scope="module")
-def clips(model: Any, encoded: Encoded) -> list[SeenClip]:
-    with torch.no_grad():
-        found = see(
-            model,
-            [clip.patches for clip in encoded.clips],
-            [clip.grid for clip in encoded.clips],
-            [clip.seconds_per_pair for clip in encoded.clips],
-        )
-    return [found[row] for row in encoded.rows]
+from videothinker.models.decoder import Choice, Decoder, _State
+from videothinker.models.sharpen import sharpen
+from videothinker.models.vision import SeenClip, see
+from videothinker.train.clips import Encoded
 
 
 def decoder(model: Any, **changes: Any) -> Decoder:
     config = model.config
     settings = {"eos": [], "pad": 0, "suppress": [config.image_token_id, config.video_token_id]}
     return Decoder(model, **settings | changes)
-
-
-def padded(encoded: Encoded) -> tuple[torch.Tensor, torch.Tensor]:
-    width = max(map(len, encoded.prompt_ids))
-    ids = [[0] * (width - len(row)) + row for row in encoded.prompt_ids]
-    return torch.tensor(ids), torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in encoded.prompt_ids])
-
-
-def test_positions_are_the_models_own(model: Any, encoded: Encoded) -> None:
-    ids, mask = padded(encoded)
-    tail = torch.ones(len(ids), 5, dtype=torch.long)
-    ids = torch.cat([ids, 7 * tail], 1)
-    mask = torch.cat([mask, tail.tril_(3)], 1)  # padding on the right too
-    clips = [encoded.clips[row] for row in encoded.rows]
-    grids, seconds = torch.tensor([clip.grid for clip in clips]), torch.tensor([clip.seconds_per_pair for clip in clips])
-    theirs, deltas = model.model.get_rope_index(
-        ids,
-        mm_token_type_ids=2 * (ids == model.config.video_token_id).int(),
-        video_grid_thw=grids,
-        second_per_grid_ts=seconds,
-        attention_mask=mask,
-    )
-    ours, following = token_positions(model.config, ids, mask, grids, seconds)
-    assert torch.equal(ours, theirs)
-    assert torch.equal(following, mask.sum(1) + deltas[:, 0])
-
-
-def test_clips_seen_together_look_as_they_do_alone(
-    model: Any, processor: Any, assets: Path, tmp_path: Path, encoded: Encoded
-) -> None:
-    encode = PromptEncoder(processor, n_frames=4, max_pixels=12 * 784, video_token=model.config.video_token_id)
-    other = encode([(str(write_clip(tmp_path / "other.mp4", 56, 84, 200)), "?")]).clips
-    clips = [encoded.clips[0], *other, *encoded.clips[1:]]
-    grids = [clip.grid for clip in clips]
-    with torch.no_grad():
-        seen = see(model, [clip.patches for clip in clips], grids, [1.0] * len(clips))
-        for clip, found in zip(clips, seen, strict=True):
-            alone = model.model.get_video_features(clip.patches, torch.tensor([clip.grid])).pooler_output[0]
-            assert torch.allclose(found.features, alone, atol=1e-5)
-    assert len({tuple(clip.features.shape) for clip in seen}) > 1
 
 
 def test_greedy_it_writes_what_generate_writes(model: Any, encoded: Encoded, clips: list[SeenClip]) -> None:
@@ -131,7 +64,7 @@ def test_prompts_read_in_parts_are_the_same_prompts(
     model: Any, encoded: Encoded, clips: list[SeenClip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = decoder(model).reply(encoded.prompt_ids, clips, rows=[3, 0, 2, 1], max_new_tokens=8)
-    monkeypatch.setattr("videothinker.decode._PROMPT_TOKENS", 1)
+    monkeypatch.setattr("videothinker.models.decoder._PROMPT_TOKENS", 1)
     assert decoder(model).reply(encoded.prompt_ids, clips, rows=[3, 0, 2, 1], max_new_tokens=8) == whole
 
 
@@ -178,57 +111,6 @@ def test_a_reply_ends_with_its_first_end_token(model: Any, encoded: Encoded, cli
     for whole, reply in zip(full, cut, strict=True):
         first = whole.index(end) if end in whole else len(whole) - 1
         assert reply == whole[: first + 1]
-
-
-def test_quicker_vision_sees_and_learns_the_same(assets: Path, encoded: Encoded) -> None:
-    plain, quick = (AutoModelForImageTextToText.from_pretrained(assets / "start", dtype=torch.float32) for _ in range(2))
-    quicken_vision(quick)
-    clips = encoded.clips
-    results = []
-    for model in (plain, quick):
-        seen = see(model, [clip.patches for clip in clips], [clip.grid for clip in clips], [1.0] * len(clips))
-        features = torch.cat([clip.features for clip in seen])
-        features.square().mean().backward()
-        visual = model.model.visual
-        results.append((features.detach(), visual.blocks[0].attn.qkv.weight.grad, visual.patch_embed.proj.weight.grad))
-    for ours, theirs in zip(*results, strict=True):
-        assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5 * theirs.abs().max().item())
-
-
-class Headed:
-    """As much of a model as has an output layer."""
-
-    def __init__(self, head: torch.nn.Linear | None) -> None:
-        self.head = head
-
-    def get_output_embeddings(self) -> torch.nn.Linear | None:
-        return self.head
-
-
-@pytest.mark.parametrize("bias", [None, [0.0, -0.25, 0.0, 0.0]])
-def test_sharpened_logits_tell_tokens_apart_that_rounding_makes_equal(bias: list[float] | None) -> None:
-    """States [8, 1/32]: logits 8 and 8 + 1/64, both 8 in bfloat16, where the greedy choice is the lower id."""
-    head = torch.nn.Linear(2, 4, bias=bias is not None, dtype=torch.bfloat16)
-    with torch.no_grad():
-        head.weight.copy_(torch.tensor([[1.0, 0.0], [1.0, 0.5], [-1.0, 0.0], [0.25, 0.0]]))
-        if bias is not None:
-            head.bias.copy_(torch.tensor(bias))
-    states = torch.tensor([[[8.0, 1 / 32]], [[-8.0, 1 / 32]]], dtype=torch.bfloat16)
-    if bias is None:
-        assert head(states)[0, 0, :2].tolist() == [8.0, 8.0]
-    sharpen(Headed(head))
-    logits = head(states)
-    added = torch.tensor(bias or [0.0] * 4)
-    expected = torch.tensor([[[8, 8 + 1 / 64, -8, 2]], [[-8, -8 + 1 / 64, 8, -2]]]) + added
-    assert logits.dtype == torch.float32
-    assert torch.equal(logits, expected)
-
-
-def test_heads_in_float32_and_models_without_one_are_left_alone() -> None:
-    head = torch.nn.Linear(3, 5)
-    sharpen(Headed(head))
-    assert not head._forward_hooks
-    sharpen(Headed(None))
 
 
 @torch.inference_mode()
