@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from videothinker.cli.console import err, progress_bar, warn
 from videothinker.cli.console import out as console
+from videothinker.diagnose.engines import ENGINES
 from videothinker.mcq import Prompt
 from videothinker.records import no_progress
 
@@ -87,7 +88,7 @@ def diagnose(
     engine: Annotated[
         str,
         typer.Option(
-            help="What writes replies: graphs (CUDA graphs, Qwen2.5-VL), transformers, or auto: graphs where a GPU can.",
+            help="What writes replies. " + "; ".join(f"{name}: {what}" for name, what in ENGINES.items()) + ".",
             rich_help_panel=_ASKING,
         ),
     ] = "auto",
