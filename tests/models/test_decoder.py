@@ -131,6 +131,57 @@ def test_every_choice_of_the_decoder_is_made_on_sharpened_logits(assets: Path, e
     assert [list(reply) for reply in replies] == [list(tokens) for tokens in zip(*chosen[:3], strict=True)]
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_what_a_gpu_does_before_a_capture_writes_inside_its_buffers(
+    model: Any, encoded: Encoded, clips: list[SeenClip], monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """On a GPU an index behind the end is an assertion that ends the process, so it is looked for here, on the CPU."""
+    expected = decoder(model).reply(encoded.prompt_ids, clips, max_new_tokens=limit)
+    room: list[tuple[int, int]] = []
+
+    def watched(write: Any) -> Any:
+        def checked(into: torch.Tensor, dim: int, index: torch.Tensor, values: Any) -> torch.Tensor:
+            room.extend((i, into.size(dim)) for i in index.tolist())
+            written: torch.Tensor = write(into, dim, index, values)
+            return written
+
+        return checked
+
+    for name in ("index_copy_", "index_fill_"):
+        monkeypatch.setattr(torch.Tensor, name, watched(getattr(torch.Tensor, name)))
+    warmed = []
+    monkeypatch.setattr(_State, "_capture", lambda state: warmed.append(state._warm_up()))
+
+    def on_a_gpu(state: _State, *args: Any, init: Any = _State.__init__) -> None:
+        init(state, *args)
+        state._graphs = True
+
+    monkeypatch.setattr(_State, "__init__", on_a_gpu)
+    assert decoder(model).reply(encoded.prompt_ids, clips, max_new_tokens=limit) == expected
+    assert len(warmed) == (limit > 1)
+    assert room
+    assert all(0 <= index < size for index, size in room)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("limit", [1, 2, 3, 17])
+def test_a_captured_graph_writes_up_to_any_limit(assets: Path, encoded: Encoded, limit: int) -> None:
+    model = AutoModelForImageTextToText.from_pretrained(assets / "start", dtype=torch.float32).eval().cuda()
+    with torch.no_grad():
+        found = see(
+            model,
+            [clip.patches.cuda() for clip in encoded.clips],
+            [clip.grid for clip in encoded.clips],
+            [clip.seconds_per_pair for clip in encoded.clips],
+        )
+    clips = [found[row] for row in encoded.rows]
+    graphed = decoder(model)
+    for _ in range(2):  # captures, then replays what it has
+        replies = graphed.reply(encoded.prompt_ids, clips, max_new_tokens=limit)
+        assert replies == decoder(model, graphs=False).reply(encoded.prompt_ids, clips, max_new_tokens=limit)
+    assert {len(reply) for reply in replies} == {limit}
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_captured_graph_sharpens_too(assets: Path, encoded: Encoded, monkeypatch: pytest.MonkeyPatch) -> None:
     model = AutoModelForImageTextToText.from_pretrained(assets / "start", dtype=torch.bfloat16).eval().cuda()

@@ -192,11 +192,12 @@ class _State:
         """Replies, (n_rows, at most max_new_tokens), filled with `pad` after their end."""
         if self._seeds is not None and seeds is not None:
             self._seeds.copy_(seed_words(seeds))
-        if self._graphs and self._graph is None:
+        n_steps = self._replies.size(1) - 1  # the first token comes from the prompt's logits
+        if self._graphs and self._graph is None and n_steps:
             self._start(logits, position)
             self._capture()
         self._start(logits, position)
-        for step in range(self._replies.size(1) - 1):
+        for step in range(n_steps):
             if step % _CHECK_EVERY == 0 and bool(self._ended.all()):
                 return self._replies[:, : step + 1]
             if self._graph is None:
@@ -273,17 +274,27 @@ class _State:
         return attended
 
     def _capture(self) -> None:
-        """Record `_step`. It runs twice before, for CUDA's libraries to set themselves up; `_start` undoes what that left."""
+        """Record `_step` as a graph. The state is not that of any reply afterwards, until `_start`."""
         stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            for _ in range(2):
-                self._step()
+            self._warm_up()
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may go on
             self._step()
         self._graph = graph
+
+    def _warm_up(self) -> None:
+        """Run `_step` twice, for CUDA's libraries to set themselves up before a capture.
+
+        Both times it writes the second token, the only one that every limit above 1 has room for: on a GPU, a write behind the
+        end of the cache or of the replies is an assertion that ends the process.
+        """
+        for _ in range(2):
+            self._slot.fill_(self.width)
+            self._count.fill_(1)
+            self._step()
 
 
 def _to_end(tokens: list[int], eos: list[int]) -> list[int]:
