@@ -16,7 +16,7 @@ from videothinker.curated import Curated
 from videothinker.diagnose.checkpoint_answerer import open_checkpoint
 from videothinker.errors import VtError
 from videothinker.frames import read_clip
-from videothinker.models.decoder import Decoder
+from videothinker.models.decoder import Decoder, Written
 from videothinker.train import tiny
 
 
@@ -94,15 +94,15 @@ def test_out_of_memory_with_graphs_halves_the_batch_too(
     taught: Path, colours: Curated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint = open_checkpoint(str(taught), curated=colours, settings=settings(batch_size=4, engine="graphs"))
-    sizes, inner = [], Decoder.reply
+    sizes, inner = [], Decoder.write
 
-    def scarce(decoder: Decoder, prompts: Any, clips: Any, *, rows: list[int], **others: Any) -> list[list[int]]:
+    def scarce(decoder: Decoder, prompts: Any, clips: Any, *, rows: list[int], **others: Any) -> list[Written]:
         sizes.append((len(prompts), len(rows)))
         if len(rows) > 2:
             raise torch.OutOfMemoryError
         return inner(decoder, prompts, clips, rows=rows, **others)
 
-    monkeypatch.setattr(Decoder, "reply", scarce)
+    monkeypatch.setattr(Decoder, "write", scarce)
     assert {key: answer.reply for key, answer in answers(checkpoint, colours).items()} == right_replies(colours)
     assert sizes == [(4, 4), (2, 2), (2, 2), (2, 2)]
 

@@ -387,3 +387,18 @@ def test_grading_keeps_truncated_replies_that_can_be_read() -> None:
     assert (graded.chosen, graded.reply) == (("A",), "Half a character: ? <answer>A</answer>")
     graded = run.grade(question, Answer(question_id="1:0", reply="Who knows?"))
     assert (graded.chosen, graded.status) == (None, Status.NO_ANSWER)
+    assert (graded.tokens, graded.logprob) == (None, None)
+
+
+def test_grading_keeps_how_long_and_how_sure_a_reply_was() -> None:
+    (question,) = random_questions([1], per_scene=1)
+    answer = Answer(question_id="1:0", reply="<answer>A</answer>", n_tokens=7, logprob=-0.12345678901)
+    graded = run.grade(question, answer)
+    assert (graded.tokens, graded.logprob) == (7, -0.123457)
+
+
+def test_a_line_from_before_tokens_and_log_probabilities_is_read(tmp_path: Path) -> None:
+    line = '{"question_id":"1:0","reply":"B","chosen":["B"],"gold":["A"],"observer":[],"status":"ok","error":null}'
+    (tmp_path / run.PREDICTIONS).write_text(line + "\n")
+    row = run.read_predictions(tmp_path)["1:0"]
+    assert (row.chosen, row.tokens, row.logprob) == (("B",), None, None)

@@ -1,5 +1,6 @@
 """The decoder writes what `generate` writes, and draws as its softmax says."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def test_draws_follow_the_models_distribution_without_the_suppressed_tokens(mode
     logits = torch.randn(model.config.get_text_config().vocab_size)
     choice = Choice(0.5, range(n) if seeded else None)
     state = _State(one, n, 0, 1, choice)
-    replies = state.run(logits.expand(n, -1), torch.zeros(n, dtype=torch.long), choice.seeds)
+    replies, _ = state.run(logits.expand(n, -1), torch.zeros(n, dtype=torch.long), choice.seeds)
     logits[one.suppress] = -torch.inf
     chances = (logits / 0.5).softmax(-1)
     top = chances.topk(20)
@@ -102,6 +103,53 @@ def test_draws_follow_the_models_distribution_without_the_suppressed_tokens(mode
     expected = torch.cat([top.values, (1 - top.values.sum())[None]]) * n
     assert ((observed - expected) ** 2 / expected).sum() < 55  # 20 degrees of freedom
     assert counts[one.suppress].sum() == 0
+
+
+@pytest.mark.parametrize("choice", [Choice(), Choice(2.0), Choice(0.7, [3, 1, 2**40, 7])])
+def test_log_probabilities_are_those_of_a_plain_forward_pass(
+    model: Any, encoded: Encoded, clips: list[SeenClip], choice: Choice
+) -> None:
+    """Over prompt and reply together, one row at a time, padded nowhere. The likeliest first tokens are suppressed too."""
+    likeliest = {reply[0] for reply in decoder(model).reply(encoded.prompt_ids, clips, max_new_tokens=1)}
+    hidden = [model.config.image_token_id, model.config.video_token_id, *likeliest]
+    some = decoder(model, suppress=hidden).reply(encoded.prompt_ids, clips, max_new_tokens=9, choice=choice)
+    ending = decoder(model, suppress=hidden, eos=[some[0][4]])  # so that some replies end before others
+    torch.manual_seed(4)
+    written = ending.write(encoded.prompt_ids, clips, max_new_tokens=9, choice=choice)
+    torch.manual_seed(4)
+    assert ending.reply(encoded.prompt_ids, clips, max_new_tokens=9, choice=choice) == [reply.tokens for reply in written]
+    for prompt, clip_row, reply in zip(encoded.prompt_ids, encoded.rows, written, strict=True):
+        clip = encoded.clips[clip_row]
+        ids = torch.tensor([prompt + reply.tokens])
+        with torch.no_grad():
+            logits = model(
+                input_ids=ids,
+                mm_token_type_ids=2 * (ids == model.config.video_token_id).int(),
+                pixel_values_videos=clip.patches,
+                video_grid_thw=torch.tensor([clip.grid]),
+                second_per_grid_ts=torch.tensor([clip.seconds_per_pair]),
+            ).logits[0, len(prompt) - 1 : -1]
+        logits[:, hidden] = -torch.inf
+        expected = logits.log_softmax(-1)[range(len(reply.tokens)), reply.tokens]
+        torch.testing.assert_close(torch.tensor(reply.logprobs), expected, rtol=0, atol=2e-5)
+        assert not set(hidden) & set(reply.tokens)
+
+
+def test_log_probabilities_by_hand(model: Any) -> None:
+    """Four tokens may be chosen, with logits 0, ln 2, ln 4 and ln 9: chances 1/16, 2/16, 4/16 and 9/16 at any temperature."""
+    size = model.config.get_text_config().vocab_size
+    logits = torch.full((1, size), 50.0)  # suppressed, so the large values do not count
+    logits[0, 4:8] = torch.tensor([1.0, 2.0, 4.0, 9.0]).log()
+    one = decoder(model, suppress=[i for i in range(size) if not 4 <= i < 8])
+    replies, logprobs = _State(one, 1, 32, 1, Choice()).run(logits, torch.zeros(1, dtype=torch.long), None)
+    assert replies.tolist() == [[7]]
+    assert logprobs.item() == pytest.approx(math.log(9 / 16), abs=1e-6)
+    seeds = range(40)
+    state = _State(one, 40, 32, 1, Choice(2.0, seeds))
+    replies, logprobs = state.run(logits.expand(40, -1), torch.zeros(40, dtype=torch.long), seeds)
+    assert len(set(replies[:, 0].tolist())) == 4
+    chances = torch.tensor([1.0, 2.0, 4.0, 9.0]) / 16
+    torch.testing.assert_close(logprobs, chances.log()[replies - 4])
 
 
 def test_a_reply_ends_with_its_first_end_token(model: Any, encoded: Encoded, clips: list[SeenClip]) -> None:
@@ -177,9 +225,12 @@ def test_a_captured_graph_writes_up_to_any_limit(assets: Path, encoded: Encoded,
     clips = [found[row] for row in encoded.rows]
     graphed = decoder(model)
     for _ in range(2):  # captures, then replays what it has
-        replies = graphed.reply(encoded.prompt_ids, clips, max_new_tokens=limit)
-        assert replies == decoder(model, graphs=False).reply(encoded.prompt_ids, clips, max_new_tokens=limit)
-    assert {len(reply) for reply in replies} == {limit}
+        replies = graphed.write(encoded.prompt_ids, clips, max_new_tokens=limit)
+        plain = decoder(model, graphs=False).write(encoded.prompt_ids, clips, max_new_tokens=limit)
+        assert [reply.tokens for reply in replies] == [reply.tokens for reply in plain]
+        for reply, other in zip(replies, plain, strict=True):
+            assert reply.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+    assert {len(reply.tokens) for reply in replies} == {limit}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

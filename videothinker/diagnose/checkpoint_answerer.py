@@ -179,4 +179,11 @@ class CheckpointAnswerer:
 
     def _read_out(self, row: Row, reply: Reply) -> Answer:
         text = self.loaded.processor.tokenizer.decode(reply.content, skip_special_tokens=True)
-        return Answer(question_id=row.question_id, reply=text, truncated=reply.cut)
+        n_tokens = len(reply.tokens)
+        return Answer(
+            question_id=row.question_id,
+            reply=text,
+            truncated=reply.cut,
+            n_tokens=n_tokens,
+            logprob=sum(reply.logprobs) / n_tokens,
+        )

@@ -147,6 +147,8 @@ def grade(question: CuratedQuestion, answer: Answer) -> Prediction:
         observer=question.observer,
         status=status,
         error=answer.error,
+        tokens=answer.n_tokens,
+        logprob=None if answer.logprob is None else round(answer.logprob, 6),  # float32 tells no more
     )
 
 

@@ -1,7 +1,7 @@
-"""Built-in solvers: answers that need neither clip nor weights, to set a checkpoint's accuracy against.
+"""Built-in solvers: answers that need neither clip nor weights, to compare a checkpoint's accuracy with.
 
     solver:observer   what was seen, minus events with the removed object: the ceiling of the shortcut
-    solver:gold       the right answer: the pipeline's own check
+    solver:gold       the right answer, which checks the pipeline itself
     solver:prior      blind: the most frequent answer of the train split for that form and number of options
     solver:random     each option with probability 1/2
     solver:none       "none of them", always
@@ -34,7 +34,7 @@ class Solver(NamedTuple):
     facts: dict[str, Any]
 
     def answer(self, questions: Sequence[CuratedQuestion]) -> Iterator[Answer]:
-        """One reply a question, in order."""
+        """One reply per question, in order."""
         for question in questions:
             yield Answer(question_id=question.question_id, reply=mcq.solution(self.choose(question)))
 

@@ -9,6 +9,7 @@ so cache, buffers and graph are made once and used by all later batches of the s
     replies = decoder.reply(prompt_ids, clips, max_new_tokens=96)     # greedy, one reply per prompt
     replies = decoder.reply(prompt_ids, clips, rows=[0] * 8 + [1] * 8, choice=Choice(1.0), max_new_tokens=96)
     replies = decoder.reply(prompt_ids, clips, choice=Choice(1.0, seeds), max_new_tokens=96)    # the same whatever the batch
+    written = decoder.write(prompt_ids, clips, max_new_tokens=96)     # the same as `reply`, with a log-probability per token
 
 `rows` names the prompt of each reply: what replies share, the prompt, is computed once. Every prompt holds exactly one clip.
 The model is used as it is: whole on its device, in eval mode, with any dtype, SDPA, LoRA or not. Its weights may change between
@@ -53,6 +54,16 @@ class Choice(NamedTuple):
 GREEDY = Choice()
 
 
+class Written(NamedTuple):
+    """One reply."""
+
+    tokens: list[int]
+    """With the token that ended it. A reply without such a token was cut."""
+    logprobs: list[float]
+    """Parallel to `tokens`: the natural logarithm of each one's probability in the softmax of the model's logits, in float32
+    and without the suppressed tokens. The temperature plays no part in it."""
+
+
 def can_decode(model: Any) -> bool:
     """Whether `Decoder` serves the model: a Qwen2.5-VL whose layers all attend to everything before them."""
     if model.config.model_type != "qwen2_5_vl":
@@ -74,7 +85,6 @@ class Decoder:
         self.graphs = graphs
         self._states: dict[Any, _State] = {}
 
-    @torch.inference_mode()
     def reply(
         self,
         prompt_ids: Sequence[Sequence[int]],
@@ -84,7 +94,21 @@ class Decoder:
         rows: Sequence[int] | None = None,
         choice: Choice = GREEDY,
     ) -> list[list[int]]:
-        """Replies, each with the token that ended it, at most `max_new_tokens` long. One without such a token was cut.
+        """The tokens that `write` writes, which takes the same arguments."""
+        written = self.write(prompt_ids, clips, max_new_tokens=max_new_tokens, rows=rows, choice=choice)
+        return [reply.tokens for reply in written]
+
+    @torch.inference_mode()
+    def write(
+        self,
+        prompt_ids: Sequence[Sequence[int]],
+        clips: Sequence[SeenClip],
+        *,
+        max_new_tokens: int,
+        rows: Sequence[int] | None = None,
+        choice: Choice = GREEDY,
+    ) -> list[Written]:
+        """Replies of at most `max_new_tokens` tokens, with the log-probability of each token.
 
         prompt_ids: unpadded, of any lengths. clips: the clip of each prompt. rows: for each reply the index of its prompt; None
         asks for one reply per prompt.
@@ -99,10 +123,10 @@ class Decoder:
         state = self._states.pop(key, None) or _State(self, len(rows), width, max_new_tokens, choice)
         self._states[key] = state  # the latest used comes last
         logits, following = self._read_prompts(state, prompt_ids, clips, rows)
-        replies = state.run(logits, following, choice.seeds)
+        replies, logprobs = state.run(logits, following, choice.seeds)
         while sum(kept.n_bytes for kept in self._states.values()) > _KEPT_BYTES:
             del self._states[next(iter(self._states))]
-        return [_to_end(reply, self.eos) for reply in replies.tolist()]
+        return [_to_end(*reply, self.eos) for reply in zip(replies.tolist(), logprobs.tolist(), strict=True)]
 
     def forget(self) -> None:
         """Give back all caches and graphs."""
@@ -179,7 +203,7 @@ class _State:
         self._ended = zeros(n_rows, dtype=torch.bool)
         self._slot, self._count = zeros(1), zeros(1)
         self._seeds = None if choice.seeds is None else zeros(2, n_rows, 1, dtype=torch.int32)
-        self._replies = zeros(n_rows, max_new_tokens)
+        self._replies, self._logprobs = zeros(n_rows, max_new_tokens), zeros(n_rows, max_new_tokens, dtype=torch.float32)
 
     def take(self, to: torch.Tensor, cache: DynamicCache, mask: torch.Tensor, of: torch.Tensor) -> None:
         """Keep prompts' keys and values: reply `to[i]` gets those of row `of[i]` of `cache`."""
@@ -188,8 +212,10 @@ class _State:
             for into, states in zip(kept, (layer.keys, layer.values), strict=True):
                 into[to, :, : self.width] = states[of]
 
-    def run(self, logits: torch.Tensor, position: torch.Tensor, seeds: Sequence[int] | None) -> torch.Tensor:
-        """Replies, (n_rows, at most max_new_tokens), filled with `pad` after their end."""
+    def run(
+        self, logits: torch.Tensor, position: torch.Tensor, seeds: Sequence[int] | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Replies and log-probabilities, (n_rows, at most max_new_tokens) both, filled with `pad` and 0 after a reply's end."""
         if self._seeds is not None and seeds is not None:
             self._seeds.copy_(seed_words(seeds))
         n_steps = self._replies.size(1) - 1  # the first token comes from the prompt's logits
@@ -199,12 +225,12 @@ class _State:
         self._start(logits, position)
         for step in range(n_steps):
             if step % _CHECK_EVERY == 0 and bool(self._ended.all()):
-                return self._replies[:, : step + 1]
+                return self._replies[:, : step + 1], self._logprobs[:, : step + 1]
             if self._graph is None:
                 self._step()
             else:
                 self._graph.replay()
-        return self._replies
+        return self._replies, self._logprobs
 
     def _start(self, logits: torch.Tensor, position: torch.Tensor) -> None:
         """Go back to the state after the prompt: the first token is chosen, and it will lie behind the prompt in the cache."""
@@ -219,11 +245,13 @@ class _State:
 
     def _choose(self, logits: torch.Tensor) -> None:
         """Choose each row's next token from (n_rows, V) logits. A draw is the largest of chances over exponential noise."""
-        logits = logits.float().index_fill(1, self._suppress, -torch.inf)
+        scores = logits = logits.float().index_fill(1, self._suppress, -torch.inf)
         if self._temperature:
             chances = torch.softmax(logits / self._temperature, dim=-1)
-            logits = chances / self._noise(chances)
-        chosen = logits.argmax(-1)
+            scores = chances / self._noise(chances)
+        chosen = scores.argmax(-1)
+        logprob = logits.log_softmax(-1).gather(1, chosen[:, None])
+        self._logprobs.index_copy_(1, self._count, logprob.masked_fill(self._ended[:, None], 0.0))
         self._token.copy_(torch.where(self._ended, self._pad, chosen))
         self._ended.logical_or_((chosen[:, None] == self._eos).any(1))
         self._replies.index_copy_(1, self._count, self._token[:, None])
@@ -297,7 +325,7 @@ class _State:
             self._step()
 
 
-def _to_end(tokens: list[int], eos: list[int]) -> list[int]:
-    """The tokens up to the first that ends a reply, which is included; all of them if none does."""
+def _to_end(tokens: list[int], logprobs: list[float], eos: list[int]) -> Written:
+    """The reply up to the first token that ends it, which is included; all of it if none does."""
     end = next((i for i, token in enumerate(tokens) if token in eos), len(tokens) - 1)
-    return tokens[: end + 1]
+    return Written(tokens[: end + 1], logprobs[: end + 1])

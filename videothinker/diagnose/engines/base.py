@@ -52,7 +52,11 @@ class Reply(NamedTuple):
     """What a model wrote to one row."""
 
     tokens: list[int]
-    """All that was written, the token that ended the reply included."""
+    """All that was written, the token that ended the reply included; at least one."""
+    logprobs: list[float]
+    """Parallel to `tokens`: the natural logarithm of each token's probability in the softmax of the model's logits, in float32
+    and after placeholders of clips and images are excluded. It is that of temperature 1, whatever the settings say: how sure
+    the model was, and not how likely the draw."""
     cut: bool
     """True when the token limit was reached before an end token."""
 
@@ -84,10 +88,11 @@ class Engine(Protocol):
         """For run.json: `engine`, what really wrote the replies, and whatever else tells it apart."""
 
 
-def up_to_end(tokens: Sequence[int], eos: Sequence[int]) -> Reply:
-    """The reply in `tokens`, which may go on behind the first token of `eos`."""
+def up_to_end(tokens: Sequence[int], logprobs: Sequence[float], eos: Sequence[int]) -> Reply:
+    """The reply in `tokens`, which may go on behind the first token of `eos`, as `logprobs` does."""
     end = next((i for i, token in enumerate(tokens) if token in eos), None)
-    return Reply(list(tokens[: None if end is None else end + 1]), cut=end is None)
+    n = len(tokens) if end is None else end + 1
+    return Reply(list(tokens[:n]), list(logprobs[:n]), cut=end is None)
 
 
 def reply_seed(seed: int, question_id: str) -> int:

@@ -58,14 +58,14 @@ class GraphsEngine:
         prompts = [*range(len(rows)), *[0] * (self._n_before - len(rows))]
         settings = self._settings
         seeds = [reply_seed(settings.seed, rows[i].question_id) for i in prompts] if settings.temperature > 0 else None
-        replies = self._decoder.reply(
+        written = self._decoder.write(
             [row.ids for row in rows],
             [_seen_clip(row) for row in rows],
             max_new_tokens=settings.max_new_tokens,
             rows=prompts,
             choice=Choice(settings.temperature, seeds),
         )
-        return [up_to_end(tokens, self.loaded.eos) for tokens in replies[: len(rows)]]
+        return [up_to_end(*reply, self.loaded.eos) for reply in written[: len(rows)]]
 
     def n_at_once(self, n_tokens: int) -> int:
         """Rows whose keys and values fill a sixteenth of the GPU's memory, which other processes may share."""

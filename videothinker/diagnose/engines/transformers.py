@@ -43,16 +43,18 @@ class TransformersEngine:
     def reply(self, rows: Sequence[Row]) -> list[Reply]:
         """One reply per row."""
         settings = self._settings
-        sampling = LogitsProcessorList()
-        if settings.temperature > 0:
-            seeds = [reply_seed(settings.seed, row.question_id) for row in rows]
-            sampling.append(_Race(settings.temperature, seeds))
+        seeds = [reply_seed(settings.seed, row.question_id) for row in rows]
+        chooser = _Chooser(_Race(settings.temperature, seeds) if settings.temperature > 0 else None)
         inputs = self._collate(rows)
         ids = self.loaded.model.generate(
-            **inputs, do_sample=False, max_new_tokens=settings.max_new_tokens, logits_processor=sampling
+            **inputs,
+            do_sample=False,
+            max_new_tokens=settings.max_new_tokens,
+            logits_processor=LogitsProcessorList([chooser]),  # comes after transformers' own, which suppress placeholders
         )
         written = ids[:, inputs["input_ids"].shape[1] :].tolist()
-        return [up_to_end(tokens, self.loaded.eos) for tokens in written]
+        pairs = zip(written, chooser.logprobs(), strict=True)
+        return [up_to_end(tokens, logprobs, self.loaded.eos) for tokens, logprobs in pairs]
 
     def n_at_once(self, n_tokens: int) -> int:
         """A number that has served on every GPU so far, whatever the prompts' length."""
@@ -94,8 +96,30 @@ class TransformersEngine:
         return batch
 
 
-class _Race(LogitsProcessor):  # type: ignore[misc]
-    """Turns the greedy choice into a draw at a temperature, on the noise that `models.decoder` draws on.
+class _Chooser(LogitsProcessor):  # type: ignore[misc]
+    """Keeps the log-probability of every token that `generate` chooses, which is the one with the largest score.
+
+    Only the chosen tokens' numbers are kept: the logits of a batch's whole replies are gigabytes.
+    """
+
+    def __init__(self, race: "_Race | None") -> None:
+        self._race = race
+        self._steps: list[torch.Tensor] = []
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """(B, V) float32 logits -> (B, V) scores: the logits themselves or, for a draw, those of the race."""
+        logits, scores = scores, scores if self._race is None else self._race(scores)
+        self._steps.append(logits.log_softmax(-1).gather(1, scores.argmax(-1, keepdim=True)))
+        return scores
+
+    def logprobs(self) -> list[list[float]]:
+        """One list per row, with a number for each token that was chosen, also for those after the row's end."""
+        found: list[list[float]] = torch.cat(self._steps, 1).tolist()
+        return found
+
+
+class _Race:
+    """Turns the largest score into a draw at a temperature, on the noise that `models.decoder` draws on.
 
     Of exponential times with rates softmax(logits / temperature), the least is each token's with its probability. The scores
     are the negative logarithms of these times, up to a constant.
@@ -104,9 +128,9 @@ class _Race(LogitsProcessor):  # type: ignore[misc]
     def __init__(self, temperature: float, seeds: Sequence[int]) -> None:
         self._temperature, self._words, self._step = temperature, seed_words(seeds), 0
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    def __call__(self, logits: torch.Tensor) -> torch.Tensor:
         """(B, V) logits -> (B, V) scores whose largest is a draw."""
-        self._words = self._words.to(scores.device)
-        step = torch.tensor([self._step], device=scores.device)
+        self._words = self._words.to(logits.device)
+        step = torch.tensor([self._step], device=logits.device)
         self._step += 1
-        return scores.float() / self._temperature - hashed_noise(self._words, step, scores.shape[1]).log()
+        return logits.float() / self._temperature - hashed_noise(self._words, step, logits.shape[1]).log()
