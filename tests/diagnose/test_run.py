@@ -20,6 +20,7 @@ from videothinker.curated import Curated
 from videothinker.diagnose import run
 from videothinker.diagnose.answerer import Answer
 from videothinker.diagnose.metrics import Metrics
+from videothinker.diagnose.openers import OPENERS
 from videothinker.diagnose.settings import Settings
 from videothinker.errors import VtError
 from videothinker.records import CuratedQuestion, Prediction, Rule, Status
@@ -368,6 +369,14 @@ def test_names_of_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_names_that_cannot_be(models: list[str], message: str) -> None:
     with pytest.raises(VtError, match=message):
         run.model_names(models)
+
+
+def test_a_solver_stays_a_solver_where_a_server_answers_for_the_rest(curated: Curated, tmp_path: Path) -> None:
+    models = {"gold": "solver:gold", "served": "Qwen2.5-VL-3B-Instruct"}
+    kinds = [job.identity["kind"] for job in run.plan(models, curated, settings(), tmp_path, endpoint=True)]
+    assert kinds == ["solver", "endpoint"]
+    assert [job.identity["kind"] for job in run.plan(models, curated, settings(), tmp_path)] == ["solver", "checkpoint"]
+    assert {"solver", "endpoint", "checkpoint"} == set(OPENERS)
 
 
 def test_settings_out_of_bounds_are_all_named_at_once() -> None:

@@ -94,7 +94,7 @@ class Decoder:
         rows: Sequence[int] | None = None,
         choice: Choice = GREEDY,
     ) -> list[list[int]]:
-        """The tokens that `write` writes, which takes the same arguments."""
+        """As `write`, but the tokens alone."""
         written = self.write(prompt_ids, clips, max_new_tokens=max_new_tokens, rows=rows, choice=choice)
         return [reply.tokens for reply in written]
 
@@ -153,6 +153,7 @@ class Decoder:
         logits, following = [], []
         for start in range(0, len(prompt_ids), at_once):
             part, seen = prompt_ids[start : start + at_once], clips[start : start + at_once]
+            # Padded on the left, so that the last column holds every prompt's last token, and every reply begins at `width`.
             ids = torch.full((len(part), state.width), self.pad)
             mask = torch.zeros_like(ids)
             for row, prompt in enumerate(part):
@@ -168,6 +169,7 @@ class Decoder:
             hidden = model.model.language_model(
                 inputs_embeds=embedded, position_ids=positions, attention_mask=mask, past_key_values=cache, use_cache=True
             ).last_hidden_state[:, -1]
+            # The replies whose prompt is in this part, and where in the part it is.
             to = [row for row, prompt in enumerate(rows) if start <= prompt < start + len(part)]
             of = torch.tensor([rows[row] - start for row in to], device=device)
             state.take(torch.tensor(to, device=device), cache, mask, of)
@@ -266,7 +268,7 @@ class _State:
     def _step(self) -> None:
         """Feed the last token of every row and choose the next. All writes are in place, so that a graph can replay them."""
         language = self._model.model.language_model
-        self._mask.index_fill_(3, self._slot, 0.0)
+        self._mask.index_fill_(3, self._slot, 0.0)  # the token that is fed now is seen from here on
         states = self._model.get_input_embeddings()(self._token)
         rotation = self._rotation(language.rotary_emb, states.dtype)
         for layer, cache in zip(language.layers, self._cache, strict=True):
@@ -277,7 +279,10 @@ class _State:
         self._choose(self._model.lm_head(rms_norm(language.norm, states)))
 
     def _rotation(self, rope: Any, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosine and sine of each row's position, (n_rows, 1, d). Behind the prompt all three axes have the same position."""
+        """Cosine and sine of each row's position, (n_rows, 1, d). Behind the prompt all three axes have the same position.
+
+        The first half of the sines is negated: with x rolled by half, x * cos + rolled * sin is then the rotation.
+        """
         angles = self._position[:, None, None].float() * rope.inv_freq.float()
         cos, sin = angles.cos() * rope.attention_scaling, angles.sin() * rope.attention_scaling
         return torch.cat([cos, cos], -1).to(dtype), torch.cat([-sin, sin], -1).to(dtype)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from diagnose.architectures import write_qwen3
 from diagnose.asking import answers, replies, right_replies, settings
 from transformers import AutoModelForImageTextToText
 
+from videothinker.cli import diagnose as cli
 from videothinker.curated import Curated
 from videothinker.diagnose.checkpoint_answerer import open_checkpoint
 from videothinker.diagnose.engines import ENGINES
@@ -75,6 +76,13 @@ def test_an_engine_is_one_module_and_one_line(taught: Path, colours: Curated, mo
     first, second = list(found.values())[:2]
     assert (first.n_tokens, first.logprob) == (n + 1, pytest.approx((-0.5 * n - 4.0) / (n + 1)))
     assert (second.n_tokens, second.logprob) == (n, pytest.approx(-0.5))
+
+
+def test_help_and_settings_know_the_engines_of_the_table() -> None:
+    option = get_type_hints(cli.diagnose, include_extras=True)["engine"].__metadata__[0]
+    for name, what in ENGINES.items():
+        assert f"{name}: {what}" in option.help
+        assert settings(engine=name).engine == name
 
 
 def test_graphs_that_cannot_be_had_are_refused(taught: Path, colours: Curated, tmp_path: Path) -> None:
