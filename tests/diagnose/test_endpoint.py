@@ -116,6 +116,7 @@ def test_the_whole_clip_and_the_prompt_go_out(server: Fake, colours: Curated) ->
     assert {key: answer.reply for key, answer in found.items()} == {
         f"{scene}:{qid}": f"<answer>{'AB'[qid]}</answer>" for scene in range(3) for qid in range(2)
     }
+    assert {(answer.n_tokens, answer.logprob) for answer in found.values()} == {(3, None)}  # as the server counts
     assert sorted(server.texts()) == sorted(answers.render(q, answers.Style.COT) for q in colours.questions("dev"))
     body = server.bodies[0]
     assert {key: body[key] for key in ("model", "temperature", "seed", "max_tokens")} == {

@@ -19,6 +19,7 @@ from videothinker import answers, store
 from videothinker.curated import Curated
 from videothinker.diagnose import run
 from videothinker.diagnose.answerer import Answer
+from videothinker.diagnose.openers import OPENERS
 from videothinker.diagnose.settings import Settings
 from videothinker.errors import VtError
 from videothinker.records import Metrics, Prediction, Question, Rule, Status
@@ -367,6 +368,14 @@ def test_names_that_cannot_be(models: list[str], message: str) -> None:
         run.model_names(models)
 
 
+def test_a_solver_stays_a_solver_where_a_server_answers_for_the_rest(curated: Curated, tmp_path: Path) -> None:
+    models = {"gold": "solver:gold", "served": "Qwen2.5-VL-3B-Instruct"}
+    kinds = [job.identity["kind"] for job in run.plan(models, curated, settings(), tmp_path, endpoint=True)]
+    assert kinds == ["solver", "endpoint"]
+    assert [job.identity["kind"] for job in run.plan(models, curated, settings(), tmp_path)] == ["solver", "checkpoint"]
+    assert {"solver", "endpoint", "checkpoint"} == set(OPENERS)
+
+
 def test_settings_out_of_bounds_are_all_named_at_once() -> None:
     with pytest.raises(VtError) as error:
         settings(n_frames=0, batch_size=0, temperature=-1.0, dtype="int4")
@@ -389,3 +398,18 @@ def test_grading_keeps_truncated_replies_that_can_be_read() -> None:
     assert (graded.chosen, graded.reply) == (("A",), "Half a character: ? <answer>A</answer>")
     graded = grade("Who knows?")
     assert (graded.chosen, graded.status) == (None, Status.NO_ANSWER)
+    assert (graded.tokens, graded.logprob) == (None, None)
+
+
+def test_grading_keeps_how_long_and_how_sure_a_reply_was() -> None:
+    (asked,) = random_questions([1], per_scene=1)
+    answer = Answer(question_id="1:0", reply="<answer>A</answer>", n_tokens=7, logprob=-0.12345678901)
+    graded = run.grade(asked.question, answer, labels_of([asked]))
+    assert (graded.tokens, graded.logprob) == (7, -0.123457)
+
+
+def test_a_line_from_before_tokens_and_log_probabilities_is_read(tmp_path: Path) -> None:
+    line = '{"question_id":"1:0","reply":"B","chosen":["B"],"gold":["A"],"observer":[],"status":"ok","error":null}'
+    (tmp_path / run.PREDICTIONS).write_text(line + "\n")
+    row = run.read_predictions(tmp_path)["1:0"]
+    assert (row.chosen, row.tokens, row.logprob) == (("B",), None, None)

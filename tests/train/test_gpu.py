@@ -7,7 +7,7 @@ import pytest
 import torch
 from train.trainers import make_trainer, rows, stage
 
-from videothinker.decode import _State
+from videothinker.models.decoder import _State
 from videothinker.train.sampling import Sampler
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -11,12 +11,13 @@ from torch.nn.attention.flex_attention import create_block_mask, create_mask
 from train.school import School
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from videothinker import records
-from videothinker.curated import Curated
-from videothinker.diagnose import generate
+from videothinker.answers import Style
+from videothinker.diagnose.feed import Feed
+from videothinker.diagnose.prompts import chats
 from videothinker.diagnose.settings import Settings
 from videothinker.frames import Clip, clip_indices
-from videothinker.records import Manifest, Question, Rule
+from videothinker.models.load import Loaded
+from videothinker.records import Question
 from videothinker.train import lessons, packed, sft, tiny
 from videothinker.train.sft_settings import SftConfig, World
 from videothinker.world import draw
@@ -50,18 +51,16 @@ def as_questions(school: School) -> list[Question]:
     return found
 
 
-def test_tensors_equal_those_that_diagnose_feeds(school: School, tmp_path: Path) -> None:
+def test_tensors_equal_those_that_diagnose_feeds(school: School) -> None:
     """Pixels, token ids and positions of the whole prompt, against the answerer's own preparation of the same clip."""
-    manifest = Manifest(rule=Rule.ORACLE, seed=0, videos_root=".", splits={"dev": 8})
-    loaded = generate.Loaded(school.model, school.processor, "school", False)
-    checkpoint = generate.Checkpoint(loaded, curated=Curated(tmp_path, manifest, tmp_path), settings=Settings(split="dev"))
+    feed = Feed(Loaded(school.model, school.processor, "school", False), Settings(split="dev"))
     draws = lessons.as_they_are(school.scenes)
     found = lessons.questions(draws, np.zeros((8, 1), np.int64), np.ones((8, 1), np.bool_), school.words)
     rows = lessons.pack([found], school.layout.beginning, 512, school.course.pad)
     positions = packed.load(rows, school.layout, "cpu").positions
     for i, (frames, question) in enumerate(zip(pictures(school), as_questions(school), strict=True)):
         clip = Clip(frames.permute(0, 2, 3, 1).numpy(), clip_indices(128, 16), 25.0, 128)
-        fed = checkpoint._process(checkpoint._chats([question])[0], checkpoint._show(clip))
+        fed = feed.process(chats(school.processor, [question], Prompt.COT)[0], feed.show(clip))
         n = fed["input_ids"].shape[1]
         asked = (rows.lesson[i] >= 0) & ~rows.is_reply[i]
         assert np.flatnonzero(asked).tolist() == list(range(n))

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from videothinker import store
 from videothinker.cli import app
-from videothinker.decode import SeenClip
 from videothinker.errors import VtError
+from videothinker.models.vision import SeenClip
 from videothinker.train import examine, sft
 from videothinker.train.ranks import Ranks
 from videothinker.train.sft_settings import Optimizer, SftConfig, load_sft

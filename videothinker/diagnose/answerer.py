@@ -16,6 +16,10 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The generated text; None when the clip could not be read (the question becomes a decode_error)."""
     truncated: bool = False
     """True when generation stopped at the token limit."""
+    n_tokens: int | None = None
+    """Tokens that were written, the one that ended the reply included; None where the source does not say."""
+    logprob: float | None = None
+    """Mean log-probability per written token in nats, as `engines.base.Reply` defines it; None where the source gives none."""
     error: str | None = None
     """Why there is no reply; only with `reply` None."""
 
@@ -24,7 +28,7 @@ class Answerer(Protocol):
     """Answers questions; `diagnose` reads, grades and stores what it yields."""
 
     def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        """Yield exactly one `Answer` a question, in any order, each as soon as it is known."""
+        """Yield exactly one `Answer` per question, in any order, each as soon as it is known."""
 
     def describe(self) -> dict[str, Any]:
-        """What was really fed and with what, for run.json: frames, frame size, video tokens, dtype, attention, decoder, ..."""
+        """What was really fed and with what, for run.json: frames and their size, video tokens, dtype, attention, and so on."""

@@ -9,7 +9,6 @@ and process 0 puts them together at the end; whatever a killed run of any number
 import hashlib
 import os
 import re
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from videothinker.curated import Curated, Labels
 from videothinker.diagnose import metrics, solvers
 from videothinker.diagnose.answerer import Answer, Answerer
 from videothinker.diagnose.files import METRICS, PREDICTIONS, RUN, data_hash, match, prediction_files, read_predictions
+from videothinker.diagnose.openers import OPENERS, Opening, kind_of
 from videothinker.diagnose.settings import FREE, Settings
 from videothinker.errors import VtError
 from videothinker.progress import Progress, no_progress
@@ -83,7 +83,7 @@ def plan(
         folder = out / name
         if ref.startswith(solvers.PREFIX):
             solvers.open_solver(ref, curated=curated, seed=settings.seed)  # a wrong name shows before an hour of asking others
-        kind = "solver" if ref.startswith(solvers.PREFIX) else "endpoint" if endpoint else "checkpoint"
+        kind = kind_of(ref, endpoint=endpoint)
         weights = weights_hash(Path(ref)) if kind == "checkpoint" else None
         record = RunRecord(name=name, model=ref, kind=kind, weights=weights, settings=msgspec.to_builtins(settings), data=data)
         done = {}
@@ -126,30 +126,8 @@ def open_answerer(
 
     `clip_cache` keeps decoded frames on disk, `trust_remote_code` runs Python that comes with a checkpoint.
     """
-    if job.record.kind == "solver":
-        return solvers.open_solver(job.ref, curated=job.curated, seed=job.settings.seed)
-    from videothinker.clips import default_cache
-
-    cache = default_cache() if clip_cache else None
-    if endpoint is not None:
-        from videothinker.diagnose.endpoint import open_endpoint
-
-        return open_endpoint(endpoint, job.ref, curated=job.curated, settings=job.settings, cache=cache)
-    _wake_gpu()
-    from videothinker.diagnose.generate import open_checkpoint
-
-    return open_checkpoint(
-        job.ref, curated=job.curated, settings=job.settings, cache=cache, trust_remote_code=trust_remote_code
-    )
-
-
-def _wake_gpu() -> None:
-    """Let the GPU's driver set itself up, about a second, while transformers is imported."""
-    import torch
-
-    if torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        threading.Thread(target=lambda: torch.zeros(1, device=device), daemon=True).start()
+    opening = Opening(job.ref, job.curated, job.settings, endpoint, clip_cache, trust_remote_code)
+    return OPENERS[job.record.kind](opening)
 
 
 def grade(question: Question, answer: Answer, labels: Labels) -> Prediction:
@@ -170,6 +148,8 @@ def grade(question: Question, answer: Answer, labels: Labels) -> Prediction:
         observer=labels.observer(question.question_id),
         status=status,
         error=answer.error,
+        tokens=answer.n_tokens,
+        logprob=None if answer.logprob is None else round(answer.logprob, 6),  # float32 tells no more
     )
 
 

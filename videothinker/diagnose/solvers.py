@@ -1,7 +1,7 @@
-"""Built-in solvers: answers that need neither clip nor weights, to set a checkpoint's accuracy against.
+"""Built-in solvers: answers that need neither clip nor weights, to compare a checkpoint's accuracy with.
 
     solver:observer   what the set's own observer answers: the ceiling of the shortcut
-    solver:gold       the right answer: the pipeline's own check
+    solver:gold       the right answer, which checks the pipeline itself
     solver:prior      blind: the most frequent answer of the train split for that form and number of options
     solver:random     a uniformly random answer of the question's form
     solver:none       "none of them", always

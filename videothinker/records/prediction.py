@@ -35,3 +35,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     status: Status
     error: str | None = None
     """Why the clip could not be read; None unless status is decode_error."""
+    tokens: int | None = None
+    """Tokens that were written, the one that ended the reply included; None where the source does not say."""
+    logprob: float | None = None
+    """Mean log-probability per written token in nats, at temperature 1; None where the source gives none."""

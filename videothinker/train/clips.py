@@ -18,9 +18,10 @@ import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from videothinker.clips import ClipCache, cached_clip
-from videothinker.decode import see, token_positions
 from videothinker.errors import VtError
 from videothinker.frames import Clip, ClipError
+from videothinker.models.positions import token_positions
+from videothinker.models.vision import see
 
 VIDEO = 2
 """How `mm_token_type_ids` marks a video token; text is 0."""

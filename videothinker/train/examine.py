@@ -15,7 +15,8 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from videothinker import mcq
-from videothinker.decode import Decoder, SeenClip
+from videothinker.models.decoder import Decoder
+from videothinker.models.vision import SeenClip
 from videothinker.train import packed
 from videothinker.train.lessons import Words, as_they_are
 from videothinker.train.scenes import Bools, Scenes

@@ -369,7 +369,7 @@ def build_trainer(
     from peft import LoraConfig, PeftModel
     from transformers import PrinterCallback
 
-    from videothinker.decode import can_decode
+    from videothinker.models.decoder import can_decode
     from videothinker.train.cdpo import CDPOTrainer
     from videothinker.train.sampling import Sampler
 

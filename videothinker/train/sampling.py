@@ -1,4 +1,4 @@
-"""The policy's replies in training: `videothinker.decode` with weights that follow the policy."""
+"""The policy's replies in training: `videothinker.models.decoder` with weights that follow the policy."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
-from videothinker.decode import Choice, Decoder, quicken_norms, quicken_vision, see
+from videothinker.models.decoder import Choice, Decoder
+from videothinker.models.norms import quicken_norms
+from videothinker.models.vision import quicken_vision, see
 from videothinker.train.clips import ClipTensors, bare
 
 _KEPT_BYTES = 4 * 2**30

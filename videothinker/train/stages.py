@@ -84,7 +84,7 @@ class Engine(StrEnum):
     AUTO = "auto"
     """graphs on a GPU that holds the whole model, else transformers."""
     GRAPHS = "graphs"
-    """`decode.py`: fixed cache and one CUDA graph a token."""
+    """`models/decoder.py`: fixed cache and one CUDA graph a token."""
     TRANSFORMERS = "transformers"
     """`generate`, also where parameters are sharded (FSDP, ZeRO-3)."""
     VLLM = "vllm"

@@ -1,14 +1,17 @@
-"""Batched windows: the vision tower's own numbers, from fewer calls."""
+"""The vision tower's own numbers, from fewer calls: windows in batches, clips together, patches by one product."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from train.trainers import write_clip
 from transformers import AutoModelForImageTextToText
 
-from videothinker import vision
+from videothinker.models import vision
+from videothinker.models.vision import batch_windows, quicken_vision, see
 from videothinker.train import tiny
-from videothinker.vision import batch_windows
+from videothinker.train.clips import Encoded, PromptEncoder
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +69,33 @@ def test_other_attention_is_left_alone(checkpoint: Path) -> None:
     batch_windows(model)
     assert model.model.visual.config._attn_implementation == "eager"
     batch_windows(torch.nn.Linear(1, 1))
+
+
+def test_clips_seen_together_look_as_they_do_alone(
+    model: Any, processor: Any, assets: Path, tmp_path: Path, encoded: Encoded
+) -> None:
+    encode = PromptEncoder(processor, n_frames=4, max_pixels=12 * 784, video_token=model.config.video_token_id)
+    other = encode([(str(write_clip(tmp_path / "other.mp4", 56, 84, 200)), "?")]).clips
+    clips = [encoded.clips[0], *other, *encoded.clips[1:]]
+    grids = [clip.grid for clip in clips]
+    with torch.no_grad():
+        seen = see(model, [clip.patches for clip in clips], grids, [1.0] * len(clips))
+        for clip, found in zip(clips, seen, strict=True):
+            alone = model.model.get_video_features(clip.patches, torch.tensor([clip.grid])).pooler_output[0]
+            assert torch.allclose(found.features, alone, atol=1e-5)
+    assert len({tuple(clip.features.shape) for clip in seen}) > 1
+
+
+def test_quicker_vision_sees_and_learns_the_same(assets: Path, encoded: Encoded) -> None:
+    plain, quick = (AutoModelForImageTextToText.from_pretrained(assets / "start", dtype=torch.float32) for _ in range(2))
+    quicken_vision(quick)
+    clips = encoded.clips
+    results = []
+    for model in (plain, quick):
+        seen = see(model, [clip.patches for clip in clips], [clip.grid for clip in clips], [1.0] * len(clips))
+        features = torch.cat([clip.features for clip in seen])
+        features.square().mean().backward()
+        visual = model.model.visual
+        results.append((features.detach(), visual.blocks[0].attn.qkv.weight.grad, visual.patch_embed.proj.weight.grad))
+    for ours, theirs in zip(*results, strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5 * theirs.abs().max().item())

@@ -1,90 +1,24 @@
-"""The decoder writes what `generate` writes, from the positions that the model computes, and draws as its softmax says."""
+"""The decoder writes what `generate` writes, and draws as its softmax says."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from train.trainers import write_clip
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from models.prompts import padded
+from transformers import AutoModelForImageTextToText
 
-from videothinker.decode import Choice, Decoder, SeenClip, _State, quicken_vision, see, sharpen, token_positions
-from videothinker.train.clips import Encoded, PromptEncoder
-
-
-@pytest.fixture(scope="module")
-def model(assets: Path) -> Any:
-    return AutoModelForImageTextToText.from_pretrained(assets / "start", dtype=torch.float32).eval()
-
-
-@pytest.fixture(scope="module")
-def processor(assets: Path) -> Any:
-    return AutoProcessor.from_pretrained(assets / "start", padding_side="left")
-
-
-@pytest.fixture(scope="module")
-def encoded(assets: Path, model: Any, processor: Any) -> Encoded:
-    """Four prompts of different lengths about three clips, two sizes among them."""
-    encode = PromptEncoder(processor, n_frames=4, max_pixels=12 * 784, video_token=model.config.video_token_id)
-    return encode([(str(assets / f"clip{i % 3}.mp4"), "what" + " happens then" * 3 * i) for i in range(4)])
-
-
-@pytest.fixture(scope="module")
-def clips(model: Any, encoded: Encoded) -> list[SeenClip]:
-    with torch.no_grad():
-        found = see(
-            model,
-            [clip.patches for clip in encoded.clips],
-            [clip.grid for clip in encoded.clips],
-            [clip.seconds_per_pair for clip in encoded.clips],
-        )
-    return [found[row] for row in encoded.rows]
+from videothinker.models.decoder import Choice, Decoder, _State
+from videothinker.models.sharpen import sharpen
+from videothinker.models.vision import SeenClip, see
+from videothinker.train.clips import Encoded
 
 
 def decoder(model: Any, **changes: Any) -> Decoder:
     config = model.config
     settings = {"eos": [], "pad": 0, "suppress": [config.image_token_id, config.video_token_id]}
     return Decoder(model, **settings | changes)
-
-
-def padded(encoded: Encoded) -> tuple[torch.Tensor, torch.Tensor]:
-    width = max(map(len, encoded.prompt_ids))
-    ids = [[0] * (width - len(row)) + row for row in encoded.prompt_ids]
-    return torch.tensor(ids), torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in encoded.prompt_ids])
-
-
-def test_positions_are_the_models_own(model: Any, encoded: Encoded) -> None:
-    ids, mask = padded(encoded)
-    tail = torch.ones(len(ids), 5, dtype=torch.long)
-    ids = torch.cat([ids, 7 * tail], 1)
-    mask = torch.cat([mask, tail.tril_(3)], 1)  # padding on the right too
-    clips = [encoded.clips[row] for row in encoded.rows]
-    grids, seconds = torch.tensor([clip.grid for clip in clips]), torch.tensor([clip.seconds_per_pair for clip in clips])
-    theirs, deltas = model.model.get_rope_index(
-        ids,
-        mm_token_type_ids=2 * (ids == model.config.video_token_id).int(),
-        video_grid_thw=grids,
-        second_per_grid_ts=seconds,
-        attention_mask=mask,
-    )
-    ours, following = token_positions(model.config, ids, mask, grids, seconds)
-    assert torch.equal(ours, theirs)
-    assert torch.equal(following, mask.sum(1) + deltas[:, 0])
-
-
-def test_clips_seen_together_look_as_they_do_alone(
-    model: Any, processor: Any, assets: Path, tmp_path: Path, encoded: Encoded
-) -> None:
-    encode = PromptEncoder(processor, n_frames=4, max_pixels=12 * 784, video_token=model.config.video_token_id)
-    other = encode([(str(write_clip(tmp_path / "other.mp4", 56, 84, 200)), "?")]).clips
-    clips = [encoded.clips[0], *other, *encoded.clips[1:]]
-    grids = [clip.grid for clip in clips]
-    with torch.no_grad():
-        seen = see(model, [clip.patches for clip in clips], grids, [1.0] * len(clips))
-        for clip, found in zip(clips, seen, strict=True):
-            alone = model.model.get_video_features(clip.patches, torch.tensor([clip.grid])).pooler_output[0]
-            assert torch.allclose(found.features, alone, atol=1e-5)
-    assert len({tuple(clip.features.shape) for clip in seen}) > 1
 
 
 def test_greedy_it_writes_what_generate_writes(model: Any, encoded: Encoded, clips: list[SeenClip]) -> None:
@@ -131,7 +65,7 @@ def test_prompts_read_in_parts_are_the_same_prompts(
     model: Any, encoded: Encoded, clips: list[SeenClip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = decoder(model).reply(encoded.prompt_ids, clips, rows=[3, 0, 2, 1], max_new_tokens=8)
-    monkeypatch.setattr("videothinker.decode._PROMPT_TOKENS", 1)
+    monkeypatch.setattr("videothinker.models.decoder._PROMPT_TOKENS", 1)
     assert decoder(model).reply(encoded.prompt_ids, clips, rows=[3, 0, 2, 1], max_new_tokens=8) == whole
 
 
@@ -159,7 +93,7 @@ def test_draws_follow_the_models_distribution_without_the_suppressed_tokens(mode
     logits = torch.randn(model.config.get_text_config().vocab_size)
     choice = Choice(0.5, range(n) if seeded else None)
     state = _State(one, n, 0, 1, choice)
-    replies = state.run(logits.expand(n, -1), torch.zeros(n, dtype=torch.long), choice.seeds)
+    replies, _ = state.run(logits.expand(n, -1), torch.zeros(n, dtype=torch.long), choice.seeds)
     logits[one.suppress] = -torch.inf
     chances = (logits / 0.5).softmax(-1)
     top = chances.topk(20)
@@ -171,6 +105,53 @@ def test_draws_follow_the_models_distribution_without_the_suppressed_tokens(mode
     assert counts[one.suppress].sum() == 0
 
 
+@pytest.mark.parametrize("choice", [Choice(), Choice(2.0), Choice(0.7, [3, 1, 2**40, 7])])
+def test_log_probabilities_are_those_of_a_plain_forward_pass(
+    model: Any, encoded: Encoded, clips: list[SeenClip], choice: Choice
+) -> None:
+    """Over prompt and reply together, one row at a time, padded nowhere. The likeliest first tokens are suppressed too."""
+    likeliest = {reply[0] for reply in decoder(model).reply(encoded.prompt_ids, clips, max_new_tokens=1)}
+    hidden = [model.config.image_token_id, model.config.video_token_id, *likeliest]
+    some = decoder(model, suppress=hidden).reply(encoded.prompt_ids, clips, max_new_tokens=9, choice=choice)
+    ending = decoder(model, suppress=hidden, eos=[some[0][4]])  # so that some replies end before others
+    torch.manual_seed(4)
+    written = ending.write(encoded.prompt_ids, clips, max_new_tokens=9, choice=choice)
+    torch.manual_seed(4)
+    assert ending.reply(encoded.prompt_ids, clips, max_new_tokens=9, choice=choice) == [reply.tokens for reply in written]
+    for prompt, clip_row, reply in zip(encoded.prompt_ids, encoded.rows, written, strict=True):
+        clip = encoded.clips[clip_row]
+        ids = torch.tensor([prompt + reply.tokens])
+        with torch.no_grad():
+            logits = model(
+                input_ids=ids,
+                mm_token_type_ids=2 * (ids == model.config.video_token_id).int(),
+                pixel_values_videos=clip.patches,
+                video_grid_thw=torch.tensor([clip.grid]),
+                second_per_grid_ts=torch.tensor([clip.seconds_per_pair]),
+            ).logits[0, len(prompt) - 1 : -1]
+        logits[:, hidden] = -torch.inf
+        expected = logits.log_softmax(-1)[range(len(reply.tokens)), reply.tokens]
+        torch.testing.assert_close(torch.tensor(reply.logprobs), expected, rtol=0, atol=2e-5)
+        assert not set(hidden) & set(reply.tokens)
+
+
+def test_log_probabilities_by_hand(model: Any) -> None:
+    """Four tokens may be chosen, with logits 0, ln 2, ln 4 and ln 9: chances 1/16, 2/16, 4/16 and 9/16 at any temperature."""
+    size = model.config.get_text_config().vocab_size
+    logits = torch.full((1, size), 50.0)  # suppressed, so the large values do not count
+    logits[0, 4:8] = torch.tensor([1.0, 2.0, 4.0, 9.0]).log()
+    one = decoder(model, suppress=[i for i in range(size) if not 4 <= i < 8])
+    replies, logprobs = _State(one, 1, 32, 1, Choice()).run(logits, torch.zeros(1, dtype=torch.long), None)
+    assert replies.tolist() == [[7]]
+    assert logprobs.item() == pytest.approx(math.log(9 / 16), abs=1e-6)
+    seeds = range(40)
+    state = _State(one, 40, 32, 1, Choice(2.0, seeds))
+    replies, logprobs = state.run(logits.expand(40, -1), torch.zeros(40, dtype=torch.long), seeds)
+    assert len(set(replies[:, 0].tolist())) == 4
+    chances = torch.tensor([1.0, 2.0, 4.0, 9.0]) / 16
+    torch.testing.assert_close(logprobs, chances.log()[replies - 4])
+
+
 def test_a_reply_ends_with_its_first_end_token(model: Any, encoded: Encoded, clips: list[SeenClip]) -> None:
     full = decoder(model).reply(encoded.prompt_ids, clips, max_new_tokens=20)
     end = full[0][5]
@@ -178,57 +159,6 @@ def test_a_reply_ends_with_its_first_end_token(model: Any, encoded: Encoded, cli
     for whole, reply in zip(full, cut, strict=True):
         first = whole.index(end) if end in whole else len(whole) - 1
         assert reply == whole[: first + 1]
-
-
-def test_quicker_vision_sees_and_learns_the_same(assets: Path, encoded: Encoded) -> None:
-    plain, quick = (AutoModelForImageTextToText.from_pretrained(assets / "start", dtype=torch.float32) for _ in range(2))
-    quicken_vision(quick)
-    clips = encoded.clips
-    results = []
-    for model in (plain, quick):
-        seen = see(model, [clip.patches for clip in clips], [clip.grid for clip in clips], [1.0] * len(clips))
-        features = torch.cat([clip.features for clip in seen])
-        features.square().mean().backward()
-        visual = model.model.visual
-        results.append((features.detach(), visual.blocks[0].attn.qkv.weight.grad, visual.patch_embed.proj.weight.grad))
-    for ours, theirs in zip(*results, strict=True):
-        assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5 * theirs.abs().max().item())
-
-
-class Headed:
-    """As much of a model as has an output layer."""
-
-    def __init__(self, head: torch.nn.Linear | None) -> None:
-        self.head = head
-
-    def get_output_embeddings(self) -> torch.nn.Linear | None:
-        return self.head
-
-
-@pytest.mark.parametrize("bias", [None, [0.0, -0.25, 0.0, 0.0]])
-def test_sharpened_logits_tell_tokens_apart_that_rounding_makes_equal(bias: list[float] | None) -> None:
-    """States [8, 1/32]: logits 8 and 8 + 1/64, both 8 in bfloat16, where the greedy choice is the lower id."""
-    head = torch.nn.Linear(2, 4, bias=bias is not None, dtype=torch.bfloat16)
-    with torch.no_grad():
-        head.weight.copy_(torch.tensor([[1.0, 0.0], [1.0, 0.5], [-1.0, 0.0], [0.25, 0.0]]))
-        if bias is not None:
-            head.bias.copy_(torch.tensor(bias))
-    states = torch.tensor([[[8.0, 1 / 32]], [[-8.0, 1 / 32]]], dtype=torch.bfloat16)
-    if bias is None:
-        assert head(states)[0, 0, :2].tolist() == [8.0, 8.0]
-    sharpen(Headed(head))
-    logits = head(states)
-    added = torch.tensor(bias or [0.0] * 4)
-    expected = torch.tensor([[[8, 8 + 1 / 64, -8, 2]], [[-8, -8 + 1 / 64, 8, -2]]]) + added
-    assert logits.dtype == torch.float32
-    assert torch.equal(logits, expected)
-
-
-def test_heads_in_float32_and_models_without_one_are_left_alone() -> None:
-    head = torch.nn.Linear(3, 5)
-    sharpen(Headed(head))
-    assert not head._forward_hooks
-    sharpen(Headed(None))
 
 
 @torch.inference_mode()
@@ -247,6 +177,60 @@ def test_every_choice_of_the_decoder_is_made_on_sharpened_logits(assets: Path, e
     assert {each.dtype for each in logits} == {torch.float32}
     chosen = [each.argmax(-1).tolist() for each in logits]
     assert [list(reply) for reply in replies] == [list(tokens) for tokens in zip(*chosen[:3], strict=True)]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_what_a_gpu_does_before_a_capture_writes_inside_its_buffers(
+    model: Any, encoded: Encoded, clips: list[SeenClip], monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """On a GPU an index behind the end is an assertion that ends the process, so it is looked for here, on the CPU."""
+    expected = decoder(model).reply(encoded.prompt_ids, clips, max_new_tokens=limit)
+    room: list[tuple[int, int]] = []
+
+    def watched(write: Any) -> Any:
+        def checked(into: torch.Tensor, dim: int, index: torch.Tensor, values: Any) -> torch.Tensor:
+            room.extend((i, into.size(dim)) for i in index.tolist())
+            written: torch.Tensor = write(into, dim, index, values)
+            return written
+
+        return checked
+
+    for name in ("index_copy_", "index_fill_"):
+        monkeypatch.setattr(torch.Tensor, name, watched(getattr(torch.Tensor, name)))
+    warmed = []
+    monkeypatch.setattr(_State, "_capture", lambda state: warmed.append(state._warm_up()))
+
+    def on_a_gpu(state: _State, *args: Any, init: Any = _State.__init__) -> None:
+        init(state, *args)
+        state._graphs = True
+
+    monkeypatch.setattr(_State, "__init__", on_a_gpu)
+    assert decoder(model).reply(encoded.prompt_ids, clips, max_new_tokens=limit) == expected
+    assert len(warmed) == (limit > 1)
+    assert room
+    assert all(0 <= index < size for index, size in room)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("limit", [1, 2, 3, 17])
+def test_a_captured_graph_writes_up_to_any_limit(assets: Path, encoded: Encoded, limit: int) -> None:
+    model = AutoModelForImageTextToText.from_pretrained(assets / "start", dtype=torch.float32).eval().cuda()
+    with torch.no_grad():
+        found = see(
+            model,
+            [clip.patches.cuda() for clip in encoded.clips],
+            [clip.grid for clip in encoded.clips],
+            [clip.seconds_per_pair for clip in encoded.clips],
+        )
+    clips = [found[row] for row in encoded.rows]
+    graphed = decoder(model)
+    for _ in range(2):  # captures, then replays what it has
+        replies = graphed.write(encoded.prompt_ids, clips, max_new_tokens=limit)
+        plain = decoder(model, graphs=False).write(encoded.prompt_ids, clips, max_new_tokens=limit)
+        assert [reply.tokens for reply in replies] == [reply.tokens for reply in plain]
+        for reply, other in zip(replies, plain, strict=True):
+            assert reply.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+    assert {len(reply.tokens) for reply in replies} == {limit}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
