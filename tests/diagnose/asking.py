@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from videothinker.answers import solution
 from videothinker.curated import Curated
 from videothinker.diagnose.answerer import Answer
 from videothinker.diagnose.checkpoint_answerer import CheckpointAnswerer, open_checkpoint
@@ -27,4 +28,4 @@ def replies(ref: Path, curated: Curated, **changes: Any) -> dict[str, str | None
 
 
 def right_replies(curated: Curated) -> dict[str, str]:
-    return {question.question_id: THOUGHT + question.solution for question in curated.questions("dev")}
+    return {question.question_id: THOUGHT + solution(question) for question in curated.questions("dev")}

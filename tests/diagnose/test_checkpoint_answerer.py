@@ -11,7 +11,7 @@ from conftest import COLOURS, colour_question
 from diagnose.asking import THOUGHT, answers, replies, right_replies, settings
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from videothinker import mcq
+from videothinker.answers import Style, render, solution
 from videothinker.curated import Curated
 from videothinker.diagnose.checkpoint_answerer import open_checkpoint
 from videothinker.errors import VtError
@@ -49,7 +49,7 @@ def test_the_replies_are_the_plain_loops(taught: Path, colours: Curated, engine:
         assert path is not None
         clip = read_clip(path, n_frames=10)
         inputs = processor(
-            text=[tiny.chat(processor, mcq.render_prompt(question.problem, question.options, mcq.Prompt.DIRECT))],
+            text=[tiny.chat(processor, render(question, Style.DIRECT))],
             videos=[clip.frames],
             video_metadata=[clip.metadata()],
             do_sample_frames=False,
@@ -57,7 +57,7 @@ def test_the_replies_are_the_plain_loops(taught: Path, colours: Curated, engine:
         )
         ids = model.generate(**inputs, do_sample=False, max_new_tokens=40)
         expected[question.question_id] = processor.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-    assert replies(taught, colours, n_frames=10, prompt=mcq.Prompt.DIRECT, engine=engine) == expected
+    assert replies(taught, colours, n_frames=10, prompt=Style.DIRECT, engine=engine) == expected
 
 
 def test_clips_that_cannot_be_read_cost_their_questions_only(taught: Path, colours: Curated) -> None:
@@ -138,7 +138,7 @@ def test_a_lora_folder_is_loaded_on_its_base(taught: Path, colours: Curated, tmp
 
 def test_data_without_clips_is_refused_before_anything_is_loaded(colours: Curated) -> None:
     with pytest.raises(VtError, match="--videos"):
-        open_checkpoint("nowhere", curated=colours._replace(videos_root=None), settings=settings())
+        open_checkpoint("nowhere", curated=Curated(colours.folder, colours.manifest, None), settings=settings())
 
 
 def test_many_questions_of_a_scene_share_its_clip(taught: Path, colours: Curated) -> None:
@@ -150,4 +150,4 @@ def test_many_questions_of_a_scene_share_its_clip(taught: Path, colours: Curated
     mixed = [next(questions) for _ in range(4) for questions in by_scene]
     checkpoint = open_checkpoint(str(taught), curated=colours, settings=settings(batch_size=5))
     found = {answer.question_id: answer.reply for answer in checkpoint.answer(mixed)}
-    assert found == {question.question_id: THOUGHT + question.solution for question in mixed}
+    assert found == {question.question_id: THOUGHT + solution(question) for question in mixed}
