@@ -25,8 +25,8 @@ from videothinker.curated import Curated, Manifest, open_curated
 from videothinker.diagnose.generate import Checkpoint, Loaded
 from videothinker.diagnose.settings import Settings
 from videothinker.frames import read_clip
+from videothinker.models import tiny
 from videothinker.records import Category, CuratedQuestion, Rule
-from videothinker.train import tiny
 from videothinker.vision import batch_windows
 
 QUESTIONS_A_CLIP = 2  # CLEVRER: 18,473 counterfactual questions about 10,000 scenes

@@ -54,7 +54,25 @@ def test_nobody_imports_the_command_line() -> None:
 @pytest.mark.parametrize(
     ("room", "forbidden"),
     [
-        ("videothinker.train", ("videothinker.curate", "videothinker.diagnose", "videothinker.reports", "polars")),
+        (
+            "videothinker.train",
+            ("videothinker.pretrain", "videothinker.curate", "videothinker.diagnose", "videothinker.reports", "polars"),
+        ),
+        (
+            "videothinker.pretrain",
+            ("videothinker.train", "videothinker.curate", "videothinker.diagnose", "videothinker.reports", "polars"),
+        ),
+        (
+            "videothinker.models",
+            (
+                "videothinker.train",
+                "videothinker.pretrain",
+                "videothinker.curate",
+                "videothinker.diagnose",
+                "videothinker.reports",
+                "polars",
+            ),
+        ),
         ("videothinker.diagnose", ("videothinker.train", "videothinker.curate", "videothinker.reports", "polars")),
         (
             "videothinker.world",
@@ -96,7 +114,11 @@ def test_only_the_store_puts_files_into_place() -> None:
 
 def test_the_light_rooms_load_without_heavy_packages() -> None:
     outside = {
-        name: path for name, path in modules().items() if not name.startswith(("videothinker.train", "videothinker.__main__"))
+        name: path
+        for name, path in modules().items()
+        if not name.startswith(
+            ("videothinker.train", "videothinker.pretrain", "videothinker.models", "videothinker.__main__"),
+        )
     }
     light = [name for name, path in outside.items() if not imported(path, top_level_only=True) & set(HEAVY)]
     code = f"""

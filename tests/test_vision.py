@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from videothinker import vision
-from videothinker.train import tiny
+from videothinker.models import tiny
 from videothinker.vision import batch_windows
 
 

@@ -38,7 +38,8 @@ from videothinker.diagnose.generate import Checkpoint, open_checkpoint
 from videothinker.diagnose.settings import Settings
 from videothinker.errors import VtError
 from videothinker.frames import read_clip
-from videothinker.train import tiny
+from videothinker.models import tiny
+from videothinker.models.chat import chat
 
 THOUGHT = "<think>I look.</think>"
 
@@ -157,7 +158,7 @@ def test_the_replies_are_the_plain_loops(taught: Path, colours: Curated, engine:
         assert path is not None
         clip = read_clip(path, n_frames=10)
         inputs = processor(
-            text=[tiny.chat(processor, mcq.render_prompt(question.problem, question.options, mcq.Prompt.DIRECT))],
+            text=[chat(processor, mcq.render_prompt(question.problem, question.options, mcq.Prompt.DIRECT))],
             videos=[clip.frames],
             video_metadata=[clip.metadata()],
             do_sample_frames=False,

@@ -9,7 +9,7 @@ from train.school import School, open_school
 from train.trainers import CLIP_SIZES, write_clip
 from transformers import AutoModelForImageTextToText
 
-from videothinker.train import tiny
+from videothinker.models import tiny
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ import pytest
 from train.school import School
 
 from videothinker import mcq
+from videothinker.models.chat import chat
 from videothinker.train import lessons
-from videothinker.train.tiny import chat
 from videothinker.world import camera
 from videothinker.world.stream import mirror, recolour, stream
 from videothinker.world.table import COLORS
@@ -147,7 +147,7 @@ def test_the_stream_of_lessons_goes_on_where_it_is_told_and_repeats_itself(schoo
 def test_a_tokenizer_without_the_words_is_refused(tmp_path: Path, school: School) -> None:
     from transformers import AutoProcessor
 
-    from videothinker.train import tiny
+    from videothinker.models import tiny
 
     other = AutoProcessor.from_pretrained(tiny.build(tmp_path))
     with pytest.raises(ValueError, match="' 00' is 3 tokens"):

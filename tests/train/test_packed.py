@@ -15,8 +15,9 @@ from videothinker.curated import Curated, Manifest
 from videothinker.diagnose import generate
 from videothinker.diagnose.settings import Settings
 from videothinker.frames import Clip, clip_indices
+from videothinker.models import tiny
 from videothinker.records import Category, CuratedQuestion, Rule
-from videothinker.train import lessons, packed, sft, tiny
+from videothinker.train import lessons, packed, sft
 from videothinker.train.sft_settings import SftConfig, World
 from videothinker.world import draw
 from videothinker.world.stream import stream

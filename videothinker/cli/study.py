@@ -423,12 +423,12 @@ def _plain(results: "Results") -> dict[str, Any]:
 
 
 def _shrink(base: Path, checkpoint: Path, file: Path) -> None:
-    from videothinker.train import delta
+    from videothinker.models import delta
 
     delta.pack(base, checkpoint, file)
 
 
 def _grow(base: Path, file: Path, checkpoint: Path) -> None:
-    from videothinker.train import delta
+    from videothinker.models import delta
 
     delta.unpack(base, file, checkpoint)

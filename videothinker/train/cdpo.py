@@ -20,8 +20,8 @@ from trl.trainer.utils import add_fused_lm_head, use_adapter
 
 from videothinker.decode import quicken_norms, quicken_vision
 from videothinker.errors import VtError
+from videothinker.models.checkpoint import ADAPTER
 from videothinker.train import rewards
-from videothinker.train.checkpoint import ADAPTER
 from videothinker.train.clips import (
     ClipTensors,
     PromptEncoder,

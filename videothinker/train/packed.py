@@ -20,9 +20,9 @@ from transformers import AttentionInterface
 from transformers.vision_utils import get_vision_position_ids, get_vision_window_index
 
 from videothinker.frames import Clip, clip_indices
+from videothinker.models.chat import chat
 from videothinker.train.lessons import Packed
 from videothinker.train.scenes import N_CLIP_FRAMES, Wording
-from videothinker.train.tiny import chat
 from videothinker.vision import batch_windows
 from videothinker.world.table import FPS, N_FRAMES
 

@@ -30,9 +30,10 @@ from transformers.utils import logging
 
 from videothinker import mcq, store
 from videothinker.errors import VtError
+from videothinker.models import tiny
+from videothinker.models.checkpoint import Checkpoint, find_checkpoint, load_full, load_processor, weights_hash
 from videothinker.pool import map_in_order
-from videothinker.train import lessons, packed, perception, tiny
-from videothinker.train.checkpoint import Checkpoint, find_checkpoint, load_full, load_processor, weights_hash
+from videothinker.train import lessons, packed, perception
 from videothinker.train.examine import Scores, examine, plain_copy
 from videothinker.train.ranks import Ranks
 from videothinker.train.scenes import N_CLIP_FRAMES, Scenes, Source

@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from videothinker import store
 from videothinker.errors import VtError
-from videothinker.train import delta
-from videothinker.train.checkpoint import Checkpoint, weights_hash
-from videothinker.train.delta import pack, unpack
+from videothinker.models import delta
+from videothinker.models.checkpoint import Checkpoint, weights_hash
+from videothinker.models.delta import pack, unpack
 
 
 def checkpoint(folder: Path, tensors: dict[str, torch.Tensor]) -> Path:

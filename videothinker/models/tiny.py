@@ -1,14 +1,12 @@
 """A tiny Qwen2.5-VL, made from its config with a tokenizer trained on the spot: all that a real checkpoint has, in megabytes.
 
-`build` writes an untaught one, whose replies are noise; `teach` trains it by plain supervision until it answers in the form
-that `mcq` reads. It serves tests, the demo and benchmarks on a CPU; the serious pretraining of a small model is `vt train sft`.
-
     folder = tiny.build(Path("tiny"))
-    tiny.teach(folder, lessons)
+
+It is untaught, so its replies are noise. `pretrain.teach` teaches it a few answers, which is enough for tests; `vt pretrain` is
+the real pretraining of a small model.
 """
 
-import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -16,8 +14,6 @@ from typing import Any, Literal, NamedTuple
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
-    AutoModelForImageTextToText,
-    AutoProcessor,
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
@@ -27,12 +23,10 @@ from transformers import (
 )
 
 from videothinker import mcq
-from videothinker.frames import read_clip
-from videothinker.records import Progress, no_progress
 
 Size = Literal["test", "small", "tiny"]
-"""test: 0.6 M parameters, 16 frames of 112 x 168 (192 video tokens); small: 6 M, the same frames, seen whole by every layer of
-the vision tower; tiny: 11 M, 16 frames of 168 x 252 (432 video tokens)."""
+"""test: 0.6 M parameters, 16 frames of 112 x 168 pixels (192 video tokens). small: 6 M parameters and the same frames, of which
+every layer of the vision tower sees the whole. tiny: 11 M parameters, 16 frames of 168 x 252 pixels (432 video tokens)."""
 
 _END, _PAD = "<|im_end|>", "<|endoftext|>"
 _SPECIAL = (_PAD, "<|im_start|>", _END, "<|vision_start|>", "<|vision_end|>", "<|video_pad|>", "<|image_pad|>")
@@ -53,9 +47,9 @@ class _Shape(NamedTuple):
     vision_hidden: int
     vision_layers: int
     n_merged: int
-    """Most 28 x 28 patches a frame; one more than a CLEVRER clip fills, so that rounding does not cost it a row."""
+    """Upper limit of 28 x 28 patches per frame: one more than a CLEVRER clip fills, so that rounding does not cost it a row."""
     window: int = 112
-    """Pixels that a layer of the vision tower attends over, but for its last, which sees the whole frame."""
+    """Side, in pixels, of the windows that the vision tower's layers attend within; its last layer sees the whole frame."""
 
 
 _SHAPES: dict[Size, _Shape] = {
@@ -72,9 +66,9 @@ def build(
 
     transformers' AutoModelForImageTextToText and AutoProcessor load it. Its processor samples 16 frames by itself.
 
-    vocabulary: texts that the tokenizer's merges are learnt from; None: prompts and replies about CLEVRER's objects.
-    words: each is one token wherever it stands, as "<think>" is to Qwen3.
-    seed: of the weights. The tokenizer depends on the vocabulary alone.
+    vocabulary: texts that the tokenizer learns its merges from; None stands for prompts and replies about CLEVRER's objects.
+    words: each becomes one token wherever it stands, as "<think>" is in Qwen3.
+    seed: decides on the weights; the tokenizer depends on the vocabulary alone.
     """
     shape = _SHAPES[size]
     tokenizer = _tokenizer(vocabulary if vocabulary is not None else default_vocabulary(), words)
@@ -88,7 +82,7 @@ def build(
         chat_template=_TEMPLATE,
     )
     head = shape.hidden // shape.heads
-    time = head // 8  # a head's rotary dimensions, split 1 : 1.5 : 1.5 between time, height and width as in Qwen2.5-VL
+    time = head // 8  # half of a head's dimensions are split 1 : 1.5 : 1.5 between time, height and width, as in Qwen2.5-VL
     config = Qwen2_5_VLConfig(
         text_config={
             "vocab_size": len(tokenizer),
@@ -134,7 +128,7 @@ def build(
 
 
 def _tokenizer(texts: Sequence[str], words: Sequence[str]) -> Any:
-    """Byte-level BPE, so that any text can be written; frequent words of `texts` become one token each."""
+    """A byte-level BPE tokenizer, so that any text can be written; frequent words of `texts` become one token each."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -155,7 +149,7 @@ def _tokenizer(texts: Sequence[str], words: Sequence[str]) -> Any:
 
 
 def default_vocabulary() -> list[str]:
-    """Prompts about CLEVRER's objects, and replies to them."""
+    """Prompts about CLEVRER's objects, and replies to them, for a tokenizer to learn their words from."""
     colors = ("gray", "brown", "green", "red", "blue", "purple", "yellow", "cyan")
     things = [" ".join(thing) for thing in product(colors, ("metal", "rubber"), ("cube", "cylinder", "sphere"))]
     texts = []
@@ -168,97 +162,6 @@ def default_vocabulary() -> list[str]:
         texts.append(
             mcq.render_prompt(f"If the {thing} is removed, which event will{negation} happen?", options, mcq.Prompt.DIRECT)
         )
-        letters = [letter for bit, letter in enumerate("ABCD") if index >> bit & 1]
+        letters = [letter for bit, letter in enumerate("ABCD") if index >> bit & 1]  # every subset comes up
         texts.append(f"<|im_start|>assistant\n<think>Without it the {other} moves on.</think>{mcq.solution(letters)}")
     return texts
-
-
-class Lesson(NamedTuple):
-    """One example of a right reply."""
-
-    clip: Path
-    prompt: str
-    """What the model is asked, `mcq.render_prompt`'s text."""
-    reply: str
-
-
-def teach(
-    checkpoint: Path,
-    lessons: Sequence[Lesson],
-    *,
-    n_steps: int = 60,
-    batch_size: int = 8,
-    learning_rate: float = 3e-3,
-    seed: int = 0,
-    progress: Progress = no_progress,
-) -> list[float]:
-    """Train the checkpoint in place by supervision on the lessons' replies, and return the loss (nats a token) of every step.
-
-    AdamW with linear decay over `n_steps` steps of `batch_size` lessons, drawn in shuffled passes; fp32 on the CPU. Every clip
-    is decoded once. The defaults bring `size="test"` to a readable reply in well under a minute on two cores.
-
-    Raises:
-        ClipError: a lesson's clip cannot be read.
-    """
-    model = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=torch.float32).train()
-    processor = AutoProcessor.from_pretrained(checkpoint)
-    n_frames = processor.video_processor.num_frames
-    clips = {path: read_clip(path, n_frames=n_frames) for path in dict.fromkeys(lesson.clip for lesson in lessons)}
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=n_steps)
-    losses = []
-    for _, batch in zip(range(n_steps), _batches(lessons, batch_size, seed), strict=False):
-        films = [clips[lesson.clip] for lesson in batch]
-        inputs = _supervised(processor, batch, films)
-        loss = model(**inputs).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        losses.append(loss.item())
-        progress(1)
-    model.save_pretrained(checkpoint)
-    return losses
-
-
-def _batches(lessons: Sequence[Lesson], batch_size: int, seed: int) -> Iterator[list[Lesson]]:
-    rng = random.Random(seed)
-    pool: list[Lesson] = []
-    while True:
-        while len(pool) < batch_size:
-            pool.extend(rng.sample(lessons, len(lessons)))
-        yield [pool.pop() for _ in range(batch_size)]
-
-
-def _supervised(processor: Any, batch: Sequence[Lesson], films: Sequence[Any]) -> dict[str, torch.Tensor]:
-    """Model inputs with labels on the replies alone: prompts padded on the left, replies on the right."""
-    texts = [chat(processor, lesson.prompt) for lesson in batch]
-    inputs = dict(
-        processor(
-            text=texts,
-            videos=[film.frames for film in films],
-            video_metadata=[film.metadata() for film in films],
-            do_sample_frames=False,
-            padding=True,
-            return_tensors="pt",
-        )
-    )
-    replies = processor.tokenizer(
-        [lesson.reply + _END for lesson in batch], padding=True, padding_side="right", return_tensors="pt"
-    )
-    prompt_ids, reply_ids, reply_mask = inputs["input_ids"], replies["input_ids"], replies["attention_mask"]
-    inputs["labels"] = torch.cat([torch.full_like(prompt_ids, -100), reply_ids.masked_fill(reply_mask == 0, -100)], dim=1)
-    inputs["input_ids"] = torch.cat([prompt_ids, reply_ids], dim=1)
-    inputs["attention_mask"] = torch.cat([inputs["attention_mask"], reply_mask], dim=1)
-    inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(reply_ids)], dim=1)
-    return inputs
-
-
-def chat(processor: Any, prompt: str) -> str:
-    """The text of a conversation that shows one clip, asks `prompt` and waits for the reply."""
-    content = [{"type": "video"}, {"type": "text", "text": prompt}]
-    text: str = processor.apply_chat_template(
-        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-    )
-    return text

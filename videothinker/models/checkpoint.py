@@ -1,7 +1,7 @@
-"""Checkpoints that training starts from or repels from: where they are, what they hold, how they are loaded.
+"""Where a checkpoint's weights are, what identifies them, and how they are loaded.
 
-A checkpoint is a folder that transformers loads, or a LoRA adapter folder that names its base. Identity is the content of the
-weights: `weights_hash` is the same however a checkpoint is cut into files.
+A checkpoint is a folder that transformers loads, or a LoRA adapter folder that names its base. Its identity is the content of
+the weights: `weights_hash` gives the same value however a checkpoint is split into files.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from videothinker import store
 from videothinker.errors import VtError
 
 ADAPTER = "adapter_config.json"
+"""The file by which a LoRA adapter's folder is recognised."""
 
 
 class Checkpoint(NamedTuple):
@@ -22,7 +23,7 @@ class Checkpoint(NamedTuple):
 
     folder: Path
     base: Path | None
-    """For an adapter the folder of the checkpoint it was trained on; else None."""
+    """The folder of the checkpoint that an adapter was trained on; None if these weights are not an adapter."""
 
     @property
     def full(self) -> Path:
@@ -31,10 +32,10 @@ class Checkpoint(NamedTuple):
 
 
 def find_checkpoint(ref: str) -> Checkpoint:
-    """The checkpoint that a folder or a hub id names; a hub id is downloaded.
+    """The checkpoint that a folder or a hub id names; a hub id is downloaded first.
 
     Raises:
-        VtError: nothing there that can be trained; an adapter whose base is not there.
+        VtError: there is no checkpoint of that name, or it is an adapter whose base is missing.
     """
     folder = _folder(ref)
     if not (folder / ADAPTER).is_file():
@@ -61,7 +62,7 @@ def _folder(ref: str) -> Path:
 
 
 def weights_hash(checkpoint: Checkpoint) -> str:
-    """Hex SHA-256 over names, shapes and bytes of all tensors, an adapter's base included.
+    """Hex SHA-256 over the names, shapes, types and bytes of all tensors, including those of an adapter's base.
 
     Raises:
         VtError: the folder has no safetensors file.
@@ -74,7 +75,7 @@ def weights_hash(checkpoint: Checkpoint) -> str:
 
 
 def stored_weights(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
-    """(name, tensor) of a folder's safetensors files, in the order of the names, one in memory at a time.
+    """Yield (name, tensor) from a folder's safetensors files in the order of the names, with one tensor in memory at a time.
 
     Raises:
         VtError: the folder has no safetensors file.
@@ -93,16 +94,16 @@ def stored_weights(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def add_to_hash(digest: "hashlib._Hash", name: str, tensor: torch.Tensor) -> None:
-    """Let a contiguous tensor count in a `weights_hash`; they come in the order of their names."""
+    """Add a contiguous tensor to the digest of a `weights_hash`; call it in the order of the names."""
     digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
     digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
 
 
 def load_full(checkpoint: Checkpoint, dtype: torch.dtype, attention: str) -> Any:
-    """The model, an adapter merged into its base.
+    """Load the model; an adapter is merged into its base.
 
     Raises:
-        VtError: not a Qwen2.5-VL, the family whose positions and clips this trainer handles and tests.
+        VtError: the checkpoint is not a Qwen2.5-VL, the only family whose positions and clips our training code handles.
     """
     from transformers import AutoConfig, AutoModelForImageTextToText
 
@@ -118,28 +119,7 @@ def load_full(checkpoint: Checkpoint, dtype: torch.dtype, attention: str) -> Any
 
 
 def load_processor(checkpoint: Checkpoint) -> Any:
-    """Tokenizer and video processor, padding on the left."""
+    """Load the tokenizer and video processor, set to pad on the left."""
     from transformers import AutoProcessor
 
     return AutoProcessor.from_pretrained(checkpoint.full, padding_side="left")
-
-
-def check_reference(start: Checkpoint, reference: Checkpoint, *, may_be_start: bool) -> str:
-    """The hash of the reference's weights, once it is sure that they can be repelled from.
-
-    Raises:
-        VtError: another vocabulary than the policy's, or the policy's own start where `may_be_start` is False.
-    """
-    ours, theirs = (load_processor(c).tokenizer.get_vocab() for c in (start, reference))
-    if ours != theirs:
-        raise VtError(
-            f"{reference.folder}: has another vocabulary ({len(theirs)} tokens) than {start.folder} ({len(ours)}), so its"
-            " probabilities are about other tokens; train the bias model from the same base"
-        )
-    digest = weights_hash(reference)
-    if not may_be_start and digest == weights_hash(start):
-        raise VtError(
-            f"{reference.folder}: holds the very weights that training starts from; repelling from them is self-repulsion,"
-            " which collapses: give the bias model of `vt train bias`, or set objective.reference = 'start' for that ablation"
-        )
-    return digest

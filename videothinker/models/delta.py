@@ -1,16 +1,16 @@
 """What training has changed in a checkpoint, as one small file beside the checkpoint that it began with.
 
     pack(Path("base"), Path("runs/grpo"), Path("grpo.delta"))
-    unpack(Path("base"), Path("grpo.delta"), Path("grpo"))     # the very weights again, in bfloat16
+    unpack(Path("base"), Path("grpo.delta"), Path("grpo"))     # the same weights again, in bfloat16
 
-Weights are compared as bfloat16, the numbers that a diagnosis on a GPU computes with; `vt train` saves float32, which is
-rounded first. Reinforcement moves a weight to one of the neighbouring bfloat16 numbers, so what is kept is how many numbers
-further it went. Large weights, whose neighbours are far apart, move fewer numbers than small ones: sorted by the base's
-exponent, which is known when unpacking, the differences cost 15 % fewer bytes (4 to 5 bits a weight after 200 steps of Adam at
+Weights are compared in bfloat16, which is what a diagnosis on a GPU computes with; `vt train` saves float32, which is rounded
+first. Reinforcement learning moves a weight to a nearby bfloat16 number, so the file keeps how many numbers away it is. Large
+weights, whose neighbours are far apart, move by fewer numbers than small ones. The differences are therefore sorted by the
+base's exponent, which is known when unpacking, and cost 15 % fewer bytes (4 to 5 bits per weight after 200 steps of Adam at
 3e-5).
 
-The file is a safetensors file: the low and the high bytes of all differences, xz-compressed, and as metadata the hashes of the
-base and of the result.
+The file is a safetensors file. It holds the low and the high bytes of all differences, compressed with xz, and as metadata the
+hashes of the base and of the result.
 """
 
 import hashlib
@@ -27,36 +27,37 @@ from numpy.typing import NDArray
 
 from videothinker import store
 from videothinker.errors import VtError
-from videothinker.train.checkpoint import ADAPTER, Checkpoint, add_to_hash, stored_weights, weights_hash
+from videothinker.models.checkpoint import ADAPTER, Checkpoint, add_to_hash, stored_weights, weights_hash
 
 _FORMAT = "videothinker delta 1"
 _XZ = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 0, "lp": 0, "pb": 0}]
-"""Differences do not depend on those before them: no contexts."""
+"""No context bits: a difference does not depend on those before it."""
 _COPIED = ("*.json", "*.jinja", "*.txt", "*.model")
 _NOT_COPIED = ("run.json", "gate.json", "model.safetensors.index.json")
-"""What is about the base's own weights."""
+"""Files that describe the base's own weights, and would be wrong beside others."""
 
 Bits = NDArray[np.uint16]
 
 
-class Packed(NamedTuple):
+class Delta(NamedTuple):
     """What `pack` wrote."""
 
     n_weights: int
     n_moved: int
-    """Of them, those that are another bfloat16 number than in the base."""
+    """How many of them are another bfloat16 number than in the base."""
     n_bytes: int
+    """Size of the file."""
     rounded: bool
-    """Were the weights of higher precision, and rounded?"""
+    """Whether the weights had a higher precision and were rounded."""
     sha256: str
     """`weights_hash` of the checkpoint that `unpack` makes."""
 
 
-def pack(base: Path, other: Path, out: Path) -> Packed:
-    """Write into the file `out` what makes `other` of `base`: folders with full weights, of the same names and shapes.
+def pack(base: Path, other: Path, out: Path) -> Delta:
+    """Write into the file `out` what turns `base` into `other`, two folders with full weights of the same names and shapes.
 
     Raises:
-        VtError: an adapter; other names or shapes; a base that is not bfloat16, or other weights that are no floats.
+        VtError: one of them is an adapter, names or shapes differ, the base is not bfloat16, or `other` holds integers.
     """
     for folder in (base, other):
         if (folder / ADAPTER).is_file():
@@ -77,6 +78,7 @@ def pack(base: Path, other: Path, out: Path) -> Packed:
         after = after.to(torch.bfloat16)
         add_to_hash(digests[0], name, before)
         add_to_hash(digests[1], name, after)
+        # uint16 subtraction wraps around, and so does the addition in `unpack`: a distance of any size survives.
         steps = _zigzag(_ordered(_bits(after)) - _ordered(_bits(before)))[_by_exponent(_bits(before))]
         low_parts.append(low.compress((steps & 0xFF).astype(np.uint8).tobytes()))
         high_parts.append(high.compress((steps >> 8).astype(np.uint8).tobytes()))
@@ -86,17 +88,17 @@ def pack(base: Path, other: Path, out: Path) -> Packed:
     identity = {"format": _FORMAT, "base": digests[0].hexdigest(), "result": digests[1].hexdigest()}
     data = _save({name: b"".join(parts) for name, parts in streams.items()}, identity)
     store.write_bytes(out, data)
-    return Packed(n_weights, n_moved, len(data), rounded, identity["result"])
+    return Delta(n_weights, n_moved, len(data), rounded, identity["result"])
 
 
 def unpack(base: Path, file: Path, out: Path) -> str:
-    """Make the checkpoint folder `out` of `base` and a file that `pack` wrote; the hash of its weights, which are verified.
+    """Write the checkpoint folder `out` from `base` and a file that `pack` wrote; verify its weights and return their hash.
 
-    Configuration, tokenizer and processor are the base's. `out` appears whole or not at all; a folder there is replaced, if it
-    is a checkpoint.
+    Configuration, tokenizer and processor are copied from the base. `out` appears whole or not at all; a checkpoint that lies
+    there is replaced.
 
     Raises:
-        VtError: another base than the file was packed with; a damaged file; something else lies at `out`.
+        VtError: the file was packed with another base or is damaged, or something else lies at `out`.
     """
     if out.exists() and not (out / "config.json").is_file():
         raise VtError(f"{out}: is there and no checkpoint; choose another folder")
@@ -115,7 +117,7 @@ def unpack(base: Path, file: Path, out: Path) -> str:
             if sorted_steps.size != before.numel():
                 raise VtError(f"{file}: is damaged, it ends within {name}; get it again")
             steps = np.empty_like(sorted_steps)
-            steps[_by_exponent(_bits(before))] = sorted_steps
+            steps[_by_exponent(_bits(before))] = sorted_steps  # assigning through the order undoes the sorting
             bits = _unordered(_ordered(_bits(before)) + _unzigzag(steps))
             made[name] = torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16).reshape(before.shape)
             start = stop
@@ -133,7 +135,7 @@ def unpack(base: Path, file: Path, out: Path) -> str:
 def _bfloat16(base: Path) -> Iterator[tuple[str, torch.Tensor]]:
     for name, tensor in stored_weights(base):
         if tensor.dtype != torch.bfloat16:
-            raise VtError(f"{base}: {name} is {tensor.dtype}, expected a base in bfloat16, as `vt train sft` saves it")
+            raise VtError(f"{base}: {name} is {tensor.dtype}, expected a base in bfloat16, as `vt pretrain` saves it")
         yield name, tensor
 
 
@@ -144,7 +146,7 @@ def _save(streams: dict[str, bytes], metadata: dict[str, str]) -> bytes:
 
 
 def _load(file: Path) -> tuple[dict[str, str], NDArray[np.uint8], NDArray[np.uint8]]:
-    """Metadata, low bytes and high bytes."""
+    """The metadata, the low bytes and the high bytes of all differences."""
     from safetensors import SafetensorError, safe_open
 
     if not file.is_file():
@@ -161,29 +163,38 @@ def _load(file: Path) -> tuple[dict[str, str], NDArray[np.uint8], NDArray[np.uin
 
 
 def _bits(tensor: torch.Tensor) -> Bits:
-    """(n,) bit patterns of a bfloat16 tensor."""
+    """The (n,) bit patterns of a bfloat16 tensor; numpy has no bfloat16, so they pass through int16."""
     return tensor.reshape(-1).view(torch.int16).numpy().view(np.uint16)
 
 
 def _ordered(bits: Bits) -> Bits:
-    """Bit patterns as integers in the order of the numbers: neighbours differ by 1, across zero too."""
+    """Turn bit patterns into integers in the order of the numbers: neighbours differ by 1, also across zero.
+
+    A float is a sign and a magnitude, so negative patterns grow as their numbers fall: they are inverted. Positive ones get the
+    top bit, which puts them above.
+    """
     return np.where(bits >> 15, ~bits, bits | np.uint16(0x8000))
 
 
 def _unordered(integers: Bits) -> Bits:
+    """The inverse of `_ordered`: the top bit says which of the two cases it was."""
     return np.where(integers >> 15, integers & np.uint16(0x7FFF), ~integers)
 
 
 def _zigzag(differences: Bits) -> Bits:
-    """Signed differences (modulo 2**16) 0, -1, 1, -2, ... as 0, 1, 2, 3, ...: small ones have no high byte."""
+    """Write signed differences (modulo 2**16) 0, -1, 1, -2, ... as 0, 1, 2, 3, ..., so that small ones have no high byte."""
     signed = differences.view(np.int16)
     return ((signed << 1) ^ (signed >> 15)).view(np.uint16)
 
 
 def _unzigzag(values: Bits) -> Bits:
+    """The inverse of `_zigzag`: odd values were negative."""
     return np.where(values & 1, ~(values >> 1), values >> 1)
 
 
 def _by_exponent(bits: Bits) -> NDArray[np.int64]:
-    """(n,) the order of the weights from small to large exponents, else as they lie."""
+    """The (n,) order that puts weights with small exponents first; a stable sort, so equal ones keep their order.
+
+    A bfloat16 has 1 sign bit, 8 exponent bits and 7 bits of fraction, which the shift drops.
+    """
     return np.argsort(((bits >> 7) & 0xFF).astype(np.uint8), kind="stable")
