@@ -229,8 +229,8 @@ def _check_commands(plan: "Sequence[Cell]", out: Path, here: Path) -> None:
     Raises:
         VtError: names all problems.
     """
+    from videothinker.pretrain.settings import load_sft
     from videothinker.study.plan import Kind, command
-    from videothinker.train.sft_settings import load_sft
     from videothinker.train.stages import Stage, load_stage
 
     problems: dict[str, str] = {}

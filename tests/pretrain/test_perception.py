@@ -2,10 +2,10 @@
 
 import numpy as np
 import torch
-from train.school import School
+from pretrain.school import School
 
-from videothinker.train import lessons, perception
-from videothinker.train.scenes import MOST_OBJECTS
+from videothinker.pretrain import lessons, perception
+from videothinker.pretrain.scenes import MOST_OBJECTS
 from videothinker.world import draw, light
 from videothinker.world.table import COLORS, MATERIALS, SHAPES
 

@@ -33,12 +33,12 @@ from videothinker.errors import VtError
 from videothinker.models import tiny
 from videothinker.models.checkpoint import Checkpoint, find_checkpoint, load_full, load_processor, weights_hash
 from videothinker.pool import map_in_order
-from videothinker.train import lessons, packed, perception
-from videothinker.train.examine import Scores, examine, plain_copy
-from videothinker.train.ranks import Ranks
-from videothinker.train.scenes import N_CLIP_FRAMES, Scenes, Source
-from videothinker.train.sft_settings import LATE, SftConfig
-from videothinker.train.step import Inputs, Step
+from videothinker.pretrain import lessons, packed, perception
+from videothinker.pretrain.examine import Scores, examine, plain_copy
+from videothinker.pretrain.ranks import Ranks
+from videothinker.pretrain.scenes import N_CLIP_FRAMES, Scenes, Source
+from videothinker.pretrain.settings import LATE, SftConfig
+from videothinker.pretrain.step import Inputs, Step
 from videothinker.world import draw
 from videothinker.world.stream import make_scene
 

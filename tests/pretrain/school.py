@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from videothinker.train import lessons, packed, scenes, sft
-from videothinker.train.sft_settings import SftConfig, Shape, World
+from videothinker.pretrain import lessons, packed, run, scenes
+from videothinker.pretrain.settings import SftConfig, Shape, World
 
 
 class School(NamedTuple):
@@ -23,7 +23,7 @@ class School(NamedTuple):
 
 def open_school(folder: Path) -> School:
     config = SftConfig(model=Shape(size="test"), world=World(seed=5))
-    sft.build(folder, config)
+    run.build(folder, config)
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
     processor = AutoProcessor.from_pretrained(folder)
     layout = packed.Layout.of(model, processor, 168, 112)

@@ -21,8 +21,8 @@ from transformers.vision_utils import get_vision_position_ids, get_vision_window
 
 from videothinker.frames import Clip, clip_indices
 from videothinker.models.chat import chat
-from videothinker.train.lessons import Packed
-from videothinker.train.scenes import N_CLIP_FRAMES, Wording
+from videothinker.pretrain.lessons import Packed
+from videothinker.pretrain.scenes import N_CLIP_FRAMES, Wording
 from videothinker.vision import batch_windows
 from videothinker.world.table import FPS, N_FRAMES
 

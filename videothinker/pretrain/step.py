@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from videothinker.train import lessons, packed
-from videothinker.train.muon import Muon
-from videothinker.train.perception import Heads, Targets
-from videothinker.train.ranks import Ranks
-from videothinker.train.scenes import N_CLIP_FRAMES
-from videothinker.train.sft_settings import SftConfig
+from videothinker.pretrain import lessons, packed
+from videothinker.pretrain.muon import Muon
+from videothinker.pretrain.perception import Heads, Targets
+from videothinker.pretrain.ranks import Ranks
+from videothinker.pretrain.scenes import N_CLIP_FRAMES
+from videothinker.pretrain.settings import SftConfig
 
 _WARM_UPS = 3
 """Runs before recording, in which kernels are compiled and chosen."""

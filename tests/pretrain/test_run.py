@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from train.school import School
+from pretrain.school import School
+from pretrain.small import SMALL
 from transformers import AutoModelForImageTextToText
 from typer.testing import CliRunner
 
@@ -16,42 +17,13 @@ from videothinker import store
 from videothinker.cli import app
 from videothinker.decode import SeenClip
 from videothinker.errors import VtError
-from videothinker.train import examine, sft
-from videothinker.train.ranks import Ranks
-from videothinker.train.sft_settings import Optimizer, SftConfig, load_sft
+from videothinker.models import tiny
+from videothinker.pretrain import examine
+from videothinker.pretrain.ranks import Ranks
+from videothinker.pretrain.run import METRICS, RUN, STATE, Row, _Trainer, pretrain
+from videothinker.pretrain.settings import Optimizer, SftConfig, load_sft
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-
-SMALL = """
-[model]
-size = "test"
-[world]
-n_questions = 4
-n_unseen = 4
-[lessons]
-draws = 1
-rows = 1
-n_questions = 2
-n_tracks = 1
-length = 448
-backlog = 32
-noise = 0
-[optimizer]
-steps = 6
-rows = 4
-learning_rate = 3e-3
-warmup_steps = 0
-[evaluation]
-times = 1
-n_questions = 1
-n_late_questions = 1
-max_new_tokens = 8
-[compute]
-workers = 1
-clips_a_round = 16
-log_every = 2
-save_every = 2
-"""
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +36,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> SftConfig:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, config: SftConfig) -> Path:
     out = tmp_path_factory.mktemp("sft") / "run"
-    summary = sft.pretrain(config, out=out)
+    summary = pretrain(config, out=out)
     assert (summary.steps, summary.finished) == (6, True)
     return out
 
@@ -88,7 +60,7 @@ def test_the_second_piece_differs_from_the_first_only_where_its_file_says_so() -
 
 
 def test_a_run_learns_and_says_what_it_saw(run: Path, config: SftConfig) -> None:
-    rows = store.read_jsonl(run / sft.METRICS, sft.Row)
+    rows = store.read_jsonl(run / METRICS, Row)
     assert [row.step for row in rows] == [2, 4, 6]
     assert rows[-1].loss < rows[0].loss < math.log(600)
     last = rows[-1]
@@ -99,7 +71,7 @@ def test_a_run_learns_and_says_what_it_saw(run: Path, config: SftConfig) -> None
     assert 0 <= last.named <= 1
     assert 6 * 4 <= last.questions <= 6 * 4 * 2
     assert last.tokens > 6 * 4 * 198  # the clip's own, and more
-    record = store.read_json(run / sft.RUN, dict)
+    record = store.read_json(run / RUN, dict)
     assert record["finished"]
     assert record["result"]["steps"] == 6
     assert "| unseen |" in (run / "README.md").read_text()
@@ -107,33 +79,33 @@ def test_a_run_learns_and_says_what_it_saw(run: Path, config: SftConfig) -> None
 
 def test_a_stopped_run_goes_on_with_new_scenes(run: Path, tmp_path: Path, config: SftConfig) -> None:
     out = tmp_path / "run"
-    reports: list[sft.Row] = []
-    first = sft.pretrain(config, out=out, max_minutes=1e-9, report=reports.append)
+    reports: list[Row] = []
+    first = pretrain(config, out=out, max_minutes=1e-9, report=reports.append)
     assert (first.steps, first.finished) == (0, False)
-    assert not store.read_json(out / sft.RUN, dict)["finished"]
-    trainer = sft._Trainer(config, out, None, Ranks(0, 1, "cpu"))
+    assert not store.read_json(out / RUN, dict)["finished"]
+    trainer = _Trainer(config, out, None, Ranks(0, 1, "cpu"))
     for row in trainer.rows(0.0, None):
         if row.step == 4:
             break
     # It was killed after step 4 was reported and before it was saved.
-    resumed = sft._Trainer(config, out, None, Ranks(0, 1, "cpu"))
+    resumed = _Trainer(config, out, None, Ranks(0, 1, "cpu"))
     assert (resumed.step, resumed.next_scene) == (2, trainer.next_scene)
     saved = AutoModelForImageTextToText.from_pretrained(out, dtype=torch.float32).state_dict()
     assert saved.keys() == resumed.model.state_dict().keys()  # no heads in the checkpoint
     for name, weight in resumed.model.state_dict().items():
         assert torch.equal(saved[name], weight.bfloat16().float()), name
-    store.write_jsonl(out / sft.METRICS, [row])  # of the killed run
-    second = sft.pretrain(config, out=out, report=reports.append)
-    assert [row.step for row in store.read_jsonl(out / sft.METRICS, sft.Row)] == [4, 6]
+    store.write_jsonl(out / METRICS, [row])  # of the killed run
+    second = pretrain(config, out=out, report=reports.append)
+    assert [row.step for row in store.read_jsonl(out / METRICS, Row)] == [4, 6]
     assert (second.steps, second.finished) == (6, True)
     assert [row.step for row in reports] == [4, 6]
     assert reports[-1].scenes == 32  # 16 before it was stopped, and 16 others
-    assert not (out / sft.STATE).exists()
+    assert not (out / STATE).exists()
     with pytest.raises(VtError, match="finished"):
-        sft.pretrain(config, out=out)
+        pretrain(config, out=out)
     other = msgspec.structs.replace(config, seed=1)
     with pytest.raises(VtError, match="other settings"):
-        sft.pretrain(other, out=out)
+        pretrain(other, out=out)
 
 
 def test_a_run_can_begin_with_a_checkpoint_where_its_scenes_ended(run: Path, tmp_path: Path, config: SftConfig) -> None:
@@ -142,24 +114,25 @@ def test_a_run_can_begin_with_a_checkpoint_where_its_scenes_ended(run: Path, tmp
         optimizer=Optimizer(steps=1, rows=4, learning_rate=1e-12, warmup_steps=0),
         world=msgspec.structs.replace(config.world, first_scene=48),
     )
-    reports: list[sft.Row] = []
-    sft.pretrain(still, out=tmp_path / "run", start=str(run), report=reports.append)
+    reports: list[Row] = []
+    pretrain(still, out=tmp_path / "run", start=str(run), report=reports.append)
     start, end = (AutoModelForImageTextToText.from_pretrained(folder).state_dict() for folder in (run, tmp_path / "run"))
     assert all(torch.equal(weight, end[name]) for name, weight in start.items())
-    before = store.read_jsonl(run / sft.METRICS, sft.Row)[-1]
+    before = store.read_jsonl(run / METRICS, Row)[-1]
     assert reports[-1].unseen == before.unseen  # the same weights on the same scenes
     assert reports[-1].scenes == 16
 
 
-def test_a_checkpoint_without_the_words_cannot_be_gone_on_from(tmp_path: Path, assets: Path, config: SftConfig) -> None:
+def test_a_checkpoint_without_the_words_cannot_be_gone_on_from(tmp_path: Path, config: SftConfig) -> None:
+    start = tiny.build(tmp_path / "start")
     with pytest.raises(VtError, match=r"start: ' 00' is 3 tokens.*leave out --model"):
-        sft.pretrain(config, out=tmp_path / "run", start=str(assets / "start"))
+        pretrain(config, out=tmp_path / "run", start=str(start))
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path, config: SftConfig) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(VtError, match="is not empty"):
-        sft.pretrain(config, out=tmp_path)
+        pretrain(config, out=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
@@ -198,9 +171,9 @@ def test_a_run_by_minutes_ends_decayed_and_finished(tmp_path: Path, config: SftC
     plan = Optimizer(steps=100_000, rows=4, learning_rate=1e-3, warmup_steps=0, decay_share=0.5, schedule="minutes")
     timed = msgspec.structs.replace(config, optimizer=plan, compute=msgspec.structs.replace(config.compute, log_every=1))
     with pytest.raises(VtError, match="--max-minutes"):
-        sft.pretrain(timed, out=tmp_path / "run")
-    summary = sft.pretrain(timed, out=tmp_path / "run", max_minutes=0.4)
-    rows = store.read_jsonl(tmp_path / "run" / sft.METRICS, sft.Row)
+        pretrain(timed, out=tmp_path / "run")
+    summary = pretrain(timed, out=tmp_path / "run", max_minutes=0.4)
+    rows = store.read_jsonl(tmp_path / "run" / METRICS, Row)
     assert summary.finished
     assert summary.steps == rows[-1].step < 100_000
     assert [row.gone for row in rows] == sorted(row.gone for row in rows)
@@ -209,7 +182,7 @@ def test_a_run_by_minutes_ends_decayed_and_finished(tmp_path: Path, config: SftC
     for row in rows[1:]:
         assert row.learning_rate <= 1e-3
     assert rows[-1].learning_rate < 3e-4
-    record = store.read_json(tmp_path / "run" / sft.RUN, dict)
+    record = store.read_json(tmp_path / "run" / RUN, dict)
     assert record["max_minutes"] == 0.4
     assert record["result"]["minutes"] >= 0.4
 
@@ -263,7 +236,7 @@ def test_scores_count_what_was_answered(school: School, monkeypatch: pytest.Monk
 
 def test_replies_are_those_that_diagnose_gets(school: School) -> None:
     """Generation from features that were seen before gives what the processor's tensors give."""
-    from videothinker.train import lessons, packed
+    from videothinker.pretrain import lessons, packed
     from videothinker.world import draw
 
     shown = lessons.as_they_are(school.scenes.take([0, 1])).clips()

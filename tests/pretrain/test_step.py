@@ -8,22 +8,22 @@ from pathlib import Path
 import msgspec
 import pytest
 import torch
-from train.test_sft import SMALL
+from pretrain.small import SMALL
 
 from videothinker import store
-from videothinker.train import sft
-from videothinker.train.ranks import Ranks
-from videothinker.train.sft_settings import SftConfig, load_sft
+from videothinker.pretrain import run
+from videothinker.pretrain.ranks import Ranks
+from videothinker.pretrain.settings import SftConfig, load_sft
 
 FIRST_STEP = """
 import sys, torch
 from pathlib import Path
-from videothinker.train import sft
-from videothinker.train.ranks import Ranks
-from videothinker.train.sft_settings import load_sft
+from videothinker.pretrain import run
+from videothinker.pretrain.ranks import Ranks
+from videothinker.pretrain.settings import load_sft
 ranks = Ranks.join()
 config = load_sft(Path(sys.argv[1]))
-trainer = sft._Trainer(config, Path(sys.argv[2]), None, ranks)
+trainer = run._Trainer(config, Path(sys.argv[2]), None, ranks)
 inputs = torch.load(sys.argv[3], weights_only=False)
 n = len(inputs.rows.ids) // ranks.size
 mine = slice(ranks.rank * n, ranks.rank * n + n)
@@ -62,11 +62,11 @@ def together(n: int, *command: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def inputs_of(config: SftConfig, out: Path) -> sft.Inputs:
+def inputs_of(config: SftConfig, out: Path) -> run.Inputs:
     """The first step's of one process."""
-    trainer = sft._Trainer(config, out, None, Ranks(0, 1, "cpu"))
+    trainer = run._Trainer(config, out, None, Ranks(0, 1, "cpu"))
     batches = trainer._batches()
-    inputs: sft.Inputs = next(batches)
+    inputs: run.Inputs = next(batches)
     batches.close()
     return inputs
 
@@ -76,7 +76,7 @@ def test_two_processes_take_the_step_of_one(tmp_path: Path) -> None:
     file = settings(tmp_path)
     config = load_sft(file)
     out = tmp_path / "run"
-    sft.build(out, config)
+    run.build(out, config)
     script = tmp_path / "step.py"
     script.write_text(FIRST_STEP)
     torch.save(inputs_of(config, out), tmp_path / "inputs.pt")
@@ -97,16 +97,16 @@ def test_two_processes_train_resume_and_count_together(tmp_path: Path) -> None:
     file = settings(tmp_path)
     command = ["-m", "videothinker", "train", "sft", "--config", str(file), "--out", str(tmp_path / "run")]
     together(2, *command, "--set", "optimizer.steps=6", "--max-minutes", "1e-9")
-    assert not store.read_json(tmp_path / "run" / sft.RUN, dict)["finished"]
+    assert not store.read_json(tmp_path / "run" / run.RUN, dict)["finished"]
     together(2, *command, "--set", "optimizer.steps=6")
-    rows = store.read_jsonl(tmp_path / "run" / sft.METRICS, sft.Row)
+    rows = store.read_jsonl(tmp_path / "run" / run.METRICS, run.Row)
     assert [row.step for row in rows] == [2, 4, 6]
     assert rows[-1].loss < rows[0].loss
     assert rows[-1].unseen is not None
     assert rows[-1].unseen.n_questions == 4  # two scenes each
     assert rows[-1].scenes == 2 * 16  # eight steps of two sequences each from their first sixteen clips
     assert 6 * 4 <= rows[-1].questions <= 6 * 4 * 2
-    record = store.read_json(tmp_path / "run" / sft.RUN, dict)
+    record = store.read_json(tmp_path / "run" / run.RUN, dict)
     assert record["finished"]
     assert record["result"]["processes"] == 2
 
@@ -119,12 +119,12 @@ def test_a_recorded_step_is_the_step(tmp_path: Path, name: str) -> None:
     )
     config = msgspec.structs.replace(config, optimizer=msgspec.structs.replace(config.optimizer, name=name))
     out = tmp_path / "run"
-    sft.build(out, config)
+    run.build(out, config)
     found = []
     for graph in (False, True):
         torch.compiler.reset()
         compute = msgspec.structs.replace(config.compute, graph=graph)
-        trainer = sft._Trainer(msgspec.structs.replace(config, compute=compute), out, None, Ranks(0, 1, "cuda:0"))
+        trainer = run._Trainer(msgspec.structs.replace(config, compute=compute), out, None, Ranks(0, 1, "cuda:0"))
         batches = trainer._batches()
         losses = []
         for _ in range(4):

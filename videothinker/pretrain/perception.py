@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from videothinker.train.lessons import N_LOOKS, Clips, place_of
-from videothinker.train.scenes import MOST_OBJECTS
+from videothinker.pretrain.lessons import N_LOOKS, Clips, place_of
+from videothinker.pretrain.scenes import MOST_OBJECTS
 from videothinker.world import camera
 from videothinker.world.table import HALF_SIZE
 

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from videothinker import mcq
 from videothinker.pool import map_in_order
+from videothinker.pretrain.scenes import GRID, MOST_EVENTS, MOST_OBJECTS, Bools, Ints, Scenes, Source, Wording
 from videothinker.records import SceneObject
-from videothinker.train.scenes import GRID, MOST_EVENTS, MOST_OBJECTS, Bools, Ints, Scenes, Source, Wording
 from videothinker.world.simulate import Rollout
 from videothinker.world.stream import NOTHING
 from videothinker.world.table import COLORS, HALF_SIZE, MATERIALS, SHAPES

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pretrain.school import School
 from torch.nn.attention.flex_attention import create_block_mask, create_mask
-from train.school import School
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from videothinker.curated import Curated, Manifest
@@ -16,9 +16,9 @@ from videothinker.diagnose import generate
 from videothinker.diagnose.settings import Settings
 from videothinker.frames import Clip, clip_indices
 from videothinker.models import tiny
+from videothinker.pretrain import lessons, packed, run
+from videothinker.pretrain.settings import SftConfig, World
 from videothinker.records import Category, CuratedQuestion, Rule
-from videothinker.train import lessons, packed, sft
-from videothinker.train.sft_settings import SftConfig, World
 from videothinker.world import draw
 from videothinker.world.stream import stream
 
@@ -199,7 +199,7 @@ def test_padding_does_not_count(school: School) -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="FlexAttention's gradient needs a GPU")
 def test_compiled_flex_attention_gives_the_loss_and_gradient_of_the_plain_path(tmp_path: Path, school: School) -> None:
-    sft.build(tmp_path, SftConfig(world=World(seed=5)))
+    run.build(tmp_path, SftConfig(world=World(seed=5)))
     draws = lessons.as_they_are(school.scenes)
     parts = lessons._lessons(draws, school.words, np.random.default_rng(1), school.course)
     rows = packed.load(lessons.pack(parts, school.layout.beginning, 768, school.course.pad), school.layout, "cuda")

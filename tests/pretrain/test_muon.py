@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from videothinker.train.muon import Muon, orthogonal
+from videothinker.pretrain.muon import Muon, orthogonal
 
 
 def test_updates_are_those_of_torch_matrix_by_matrix() -> None:

@@ -16,9 +16,9 @@ from transformers import AutoModelForImageTextToText
 
 from videothinker import mcq
 from videothinker.decode import Decoder, SeenClip
-from videothinker.train import packed
-from videothinker.train.lessons import Words, as_they_are
-from videothinker.train.scenes import Bools, Scenes
+from videothinker.pretrain import packed
+from videothinker.pretrain.lessons import Words, as_they_are
+from videothinker.pretrain.scenes import Bools, Scenes
 from videothinker.world import draw
 
 _ROWS = 4096

@@ -6,11 +6,11 @@ from random import Random
 
 import numpy as np
 import pytest
-from train.school import School
+from pretrain.school import School
 
 from videothinker import mcq
 from videothinker.models.chat import chat
-from videothinker.train import lessons
+from videothinker.pretrain import lessons
 from videothinker.world import camera
 from videothinker.world.stream import mirror, recolour, stream
 from videothinker.world.table import COLORS

@@ -8,11 +8,9 @@ import msgspec
 
 from videothinker import sections
 from videothinker.errors import VtError
-from videothinker.train.lessons import CHUNK
-from videothinker.train.stages import AboveZero, NotNegative, Positive, Share
+from videothinker.pretrain.lessons import CHUNK
+from videothinker.sections import AboveZero, Index, NotNegative, Positive, Share
 from videothinker.world.ask import PRESETS
-
-Index = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):

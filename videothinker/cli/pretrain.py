@@ -63,14 +63,14 @@ def sft(
     as it goes; every one is new.
     """
     from videothinker.curated import open_curated
-    from videothinker.train.sft_settings import load_sft
+    from videothinker.pretrain.settings import load_sft
 
     settings = load_sft(config, set_ or [])
     curated = open_curated(data) if data else None
     is_main = os.environ.get("RANK", "0") == "0"
     bar = progress_bar("pretraining", settings.optimizer.steps, "steps") if is_main else nullcontext(no_progress)
     with bar as progress:
-        from videothinker.train.sft import pretrain
+        from videothinker.pretrain.run import pretrain
 
         done = 0
 
