@@ -73,16 +73,30 @@ def test_nobody_imports_the_command_line() -> None:
                 "polars",
             ),
         ),
-        ("videothinker.diagnose", ("videothinker.train", "videothinker.curate", "videothinker.reports", "polars")),
+        (
+            "videothinker.diagnose",
+            ("videothinker.train", "videothinker.pretrain", "videothinker.curate", "videothinker.reports", "polars"),
+        ),
         (
             "videothinker.world",
-            ("videothinker.curate", "videothinker.diagnose", "videothinker.train", "videothinker.reports", "polars"),
+            (
+                "videothinker.curate",
+                "videothinker.diagnose",
+                "videothinker.train",
+                "videothinker.pretrain",
+                "videothinker.reports",
+                "polars",
+            ),
         ),
-        ("videothinker.curate", ("videothinker.world", "videothinker.train", "videothinker.reports", "torch")),
+        (
+            "videothinker.curate",
+            ("videothinker.world", "videothinker.train", "videothinker.pretrain", "videothinker.reports", "torch"),
+        ),
         (
             "videothinker.study",
             (
                 "videothinker.train",
+                "videothinker.pretrain",
                 "videothinker.curate",
                 "videothinker.world",
                 "videothinker.reports",
@@ -93,8 +107,8 @@ def test_nobody_imports_the_command_line() -> None:
                 "torch",
             ),
         ),
-        ("videothinker.sections", ("videothinker.study", "videothinker.train", "polars", "torch")),
-        ("videothinker.reports", ("videothinker.train", "videothinker.world", "torch")),
+        ("videothinker.sections", ("videothinker.study", "videothinker.train", "videothinker.pretrain", "polars", "torch")),
+        ("videothinker.reports", ("videothinker.train", "videothinker.pretrain", "videothinker.world", "torch")),
         ("videothinker.mcq", ("polars", "torch", "videothinker.train", "videothinker.diagnose")),
         ("videothinker.curated", ("polars", "torch")),
         ("videothinker.records", ("videothinker.store", "polars", "torch")),
@@ -132,6 +146,15 @@ print([package for package in {HEAVY!r} if package in sys.modules])
 
 
 @pytest.mark.parametrize(
+    "module", ["videothinker.train.stages", "videothinker.pretrain.settings", "videothinker.pretrain.course"]
+)
+def test_settings_and_what_worker_processes_import_load_without_torch(module: str) -> None:
+    code = f"import sys, {module}; print([package for package in {HEAVY!r} if package in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
     "command",
     [
         "",
@@ -142,8 +165,10 @@ print([package for package in {HEAVY!r} if package in sys.modules])
         "report",
         "demo",
         "clips warm",
+        "pretrain",
         "train cdpo",
         "train bias",
+        "train sft",
         "study",
     ],
 )

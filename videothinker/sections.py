@@ -1,4 +1,4 @@
-"""TOML files into typed settings: unknown keys are refused, and all violations are told at once.
+"""Read TOML files into typed settings: unknown keys are refused, and all violations are told at once.
 
 problems: list[str] = []
 settings = read(Settings, load_toml(path), problems)      # None if anything is wrong
@@ -65,13 +65,15 @@ def override(raw: dict[str, Any], assignment: str) -> None:
 def read(kind: type[S], raw: Any, problems: list[str], where: str = "") -> S | None:
     """`raw` as a `kind`, whose fields may be plain, structs (or None), dicts of structs or tuples of structs.
 
+    A field that msgspec writes by another name (`msgspec.field(name=...)`) is read by that name.
+
     Every violation is appended to `problems`, with its dotted place under `where`; then the result is None.
     """
     before = len(problems)
     if not isinstance(raw, dict):
         problems.append(f"{where or 'the file'}: is not a section")
         return None
-    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     prefix = f"{where}." if where else ""
     for name in (name for name in raw if name not in fields):
         problems.append(f"{prefix}{name}: unknown setting; known here: {', '.join(fields)}")
@@ -79,7 +81,9 @@ def read(kind: type[S], raw: Any, problems: list[str], where: str = "") -> S | N
         if field.required and name not in raw:
             problems.append(f"{prefix}{name}: is missing")
     values = {
-        name: _value(fields[name].type, value, problems, f"{prefix}{name}") for name, value in raw.items() if name in fields
+        fields[name].name: _value(fields[name].type, value, problems, f"{prefix}{name}")
+        for name, value in raw.items()
+        if name in fields
     }
     return kind(**values) if len(problems) == before else None
 

@@ -1,4 +1,4 @@
-"""A checkpoint as `vt train sft` makes it, and a few scenes of its world."""
+"""A checkpoint as `vt pretrain` makes it, and a few scenes of its world."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -6,32 +6,36 @@ from typing import Any, NamedTuple
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from videothinker.pretrain import lessons, packed, run, scenes
-from videothinker.pretrain.settings import SftConfig, Shape, World
+from videothinker.pretrain import fresh
+from videothinker.pretrain.course import Course
+from videothinker.pretrain.layout import Layout, wording
+from videothinker.pretrain.scenes import Scenes, Source
+from videothinker.pretrain.settings import ModelSettings, PretrainConfig, WorldSettings
+from videothinker.pretrain.vocabulary import WordIds, word_ids
 
 
 class School(NamedTuple):
     folder: Path
     model: Any
     processor: Any
-    layout: packed.Layout
-    source: scenes.Source
-    course: lessons.Course
-    words: lessons.Words
-    scenes: scenes.Scenes
+    layout: Layout
+    source: Source
+    course: Course
+    words: WordIds
+    scenes: Scenes
 
 
 def open_school(folder: Path) -> School:
-    config = SftConfig(model=Shape(size="test"), world=World(seed=5))
-    run.build(folder, config)
+    config = PretrainConfig(model=ModelSettings(size="test"), world=WorldSettings(seed=5))
+    fresh.build(folder, config)
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
     processor = AutoProcessor.from_pretrained(folder)
-    layout = packed.Layout.of(model, processor, 168, 112)
-    wording = packed.wording(processor, folder / "tokenizer.json")
-    source = scenes.Source(wording, seed=5, preset="balanced", n_questions=8)
-    course = lessons.Course(
-        draws=2,
-        rows=2,
+    layout = Layout.of(model, processor, 168, 112)
+    around = wording(processor, folder / "tokenizer.json")
+    source = Source(around, seed=5, preset="balanced", n_questions=8)
+    course = Course(
+        variants_per_scene=2,
+        sequences_per_clip=2,
         n_questions=4,
         n_tracks=2,
         without_share=0.5,
@@ -40,5 +44,5 @@ def open_school(folder: Path) -> School:
         beginning=layout.beginning,
         pad=processor.tokenizer.pad_token_id,
     )
-    words = lessons.words(processor.tokenizer, wording)
+    words = word_ids(processor.tokenizer, around)
     return School(folder, model, processor, layout, source, course, words, source.read(range(8)))

@@ -11,6 +11,10 @@ from pretrain.school import School
 from videothinker import mcq
 from videothinker.models.chat import chat
 from videothinker.pretrain import lessons
+from videothinker.pretrain.course import CHUNK, Material, choose, join, material
+from videothinker.pretrain.packing import pack
+from videothinker.pretrain.variants import Variants, as_they_are, at_random
+from videothinker.pretrain.vocabulary import word_ids
 from videothinker.world import camera
 from videothinker.world.stream import mirror, recolour, stream
 from videothinker.world.table import COLORS
@@ -32,10 +36,10 @@ def test_recoloured_lessons_are_the_recoloured_worlds(school: School) -> None:
         new = {old.color: fresh.color for old, fresh in zip(plain.simulation.objects, scene.simulation.objects, strict=True)}
         rest = iter(color for color in COLORS if color not in new.values())
         colors = np.array([[COLORS.index(new.get(color) or next(rest)) for color in COLORS]])
-        draws = lessons.Draws(school.scenes.take([index]), colors, np.zeros(1, np.bool_))
+        variants = Variants(school.scenes.take([index]), colors, np.zeros(1, np.bool_))
         n = len(scene.traces)
         for says_cf in (True, False):
-            found = replies_of(lessons.questions(draws, np.arange(n)[None], np.full((1, n), says_cf), school.words))[0]
+            found = replies_of(lessons.questions(variants, np.arange(n)[None], np.full((1, n), says_cf), school.words))[0]
             for trace, meaning, (prompt, reply) in zip(scene.traces, scene.counterfactuals, found, strict=True):
                 thought, answer = ("cf " + trace.cf, trace.gold) if says_cf else ("obs " + trace.obs, trace.observer)
                 text = f"<think>{thought}</think>{mcq.solution(answer)}"
@@ -54,13 +58,13 @@ def test_tracks_tell_where_a_thing_is_seen(school: School) -> None:
     scene = next(stream(school.source.seed, school.source.preset, n_scenes=1))
     for is_mirrored in (False, True):
         simulation = (mirror(scene) if is_mirrored else scene).simulation
-        plain = lessons.as_they_are(school.scenes.take([0]))
-        draws = plain._replace(mirrored=np.array([is_mirrored]))
+        plain = as_they_are(school.scenes.take([0]))
+        variants = plain._replace(mirrored=np.array([is_mirrored]))
         n = len(simulation.objects)
         for without in (-1, 0):
             rollout = simulation.factual if without < 0 else simulation.without[without]
             things = np.arange(without + 1, n)[None]
-            found = replies_of(lessons.tracks(draws, things, np.full_like(things, without), school.words))[0]
+            found = replies_of(lessons.tracks(variants, things, np.full_like(things, without), school.words))[0]
             for thing, (prompt, reply) in zip(rollout.objects, found, strict=True):
                 i = rollout.objects.index(thing)
                 spoken = ["at"]
@@ -76,12 +80,12 @@ def test_tracks_tell_where_a_thing_is_seen(school: School) -> None:
 
 
 def test_lists_name_what_comes_into_view(school: School) -> None:
-    draws = lessons.draw(school.scenes, np.random.default_rng(3))
+    variants = at_random(school.scenes, np.random.default_rng(3))
     names = 0
-    for row, found in enumerate(replies_of(lessons.lists(draws, school.words))):
+    for row, found in enumerate(replies_of(lessons.lists(variants, school.words))):
         ((prompt, reply),) = found
         assert "List the objects." in school.processor.tokenizer.decode(prompt)
-        rollout = draws.clips().take([row]).rollouts()[0]
+        rollout = variants.clips().take([row]).rollouts()[0]
         seen = camera.in_view(rollout.location[1::2]).any(0)
         things = [t for t, is_seen in zip(rollout.objects, seen, strict=True) if is_seen]
         things.sort(key=lambda t: COLORS.index(t.color))  # the tokens after a colour are checked as a set
@@ -95,7 +99,7 @@ def test_lists_name_what_comes_into_view(school: School) -> None:
 def test_clips_are_the_mirrored_and_recoloured_roll_outs(school: School) -> None:
     scene = next(stream(school.source.seed, school.source.preset, n_scenes=1))
     colors = np.roll(np.arange(8), 1)[None]
-    clip = lessons.Draws(school.scenes.take([0]), colors, np.ones(1, np.bool_)).clips().rollouts()[0]
+    clip = Variants(school.scenes.take([0]), colors, np.ones(1, np.bool_)).clips().rollouts()[0]
     other = mirror(scene).simulation.factual
     np.testing.assert_array_equal(clip.location, other.location[::8])
     np.testing.assert_array_equal(clip.orientation, other.orientation[::8])
@@ -105,12 +109,12 @@ def test_clips_are_the_mirrored_and_recoloured_roll_outs(school: School) -> None
 
 def test_packing_loses_nothing_that_fits_and_cuts_no_lesson(school: School) -> None:
     rng = np.random.default_rng(0)
-    draws = lessons.draw(school.scenes, rng)
+    variants = at_random(school.scenes, rng)
     course = school.course._replace(n_questions=8, n_tracks=3)
-    parts = lessons._lessons(draws, school.words, rng, course)
+    parts = choose(variants, school.words, rng, course)
     whole = [list(chain(*several)) for several in zip(*(replies_of(part) for part in parts), strict=True)]
     for length in (512, 2048):
-        packed = lessons.pack(parts, course.beginning, length, course.pad)
+        packed = pack(parts, course.beginning, length, course.pad)
         for row, expected in enumerate(whole):
             numbers = packed.lesson[row]
             start = len(course.beginning)
@@ -131,17 +135,17 @@ def test_packing_loses_nothing_that_fits_and_cuts_no_lesson(school: School) -> N
 
 
 def test_the_stream_of_lessons_goes_on_where_it_is_told_and_repeats_itself(school: School) -> None:
-    def some(first_scene: int, n: int) -> lessons.Material:
-        stream = lessons.material(school.source, school.course, school.words, first_scene=first_scene, workers=1)
-        found = lessons.join([next(stream) for _ in range(n)])
+    def some(first_scene: int, n: int) -> Material:
+        stream = material(school.source, school.course, school.words, first_scene=first_scene, workers=1)
+        found = join([next(stream) for _ in range(n)])
         stream.close()
         return found
 
-    both, second = some(0, 2), some(lessons.CHUNK, 1)
+    both, second = some(0, 2), some(CHUNK, 1)
     for array, later in zip((*both.clips, *both.packed), (*second.clips, *second.packed), strict=True):
         np.testing.assert_array_equal(array[len(later) :], later)
-    n_clips = lessons.CHUNK * school.course.draws
-    assert both.packed.ids.shape == (2 * n_clips, school.course.rows, school.course.length)
+    n_clips = CHUNK * school.course.variants_per_scene
+    assert both.packed.ids.shape == (2 * n_clips, school.course.sequences_per_clip, school.course.length)
 
 
 def test_a_tokenizer_without_the_words_is_refused(tmp_path: Path, school: School) -> None:
@@ -151,4 +155,4 @@ def test_a_tokenizer_without_the_words_is_refused(tmp_path: Path, school: School
 
     other = AutoProcessor.from_pretrained(tiny.build(tmp_path))
     with pytest.raises(ValueError, match="' 00' is 3 tokens"):
-        lessons.words(other.tokenizer, school.source.wording)
+        word_ids(other.tokenizer, school.source.wording)

@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from pretrain.school import School
 
-from videothinker.pretrain import lessons, perception
+from videothinker.pretrain import perception
 from videothinker.pretrain.scenes import MOST_OBJECTS
+from videothinker.pretrain.variants import DrawnClips, at_random
 from videothinker.world import draw, light
 from videothinker.world.table import COLORS, MATERIALS, SHAPES
 
@@ -14,7 +15,7 @@ GRID = (8, 8, 12)
 
 def test_the_named_look_is_drawn_at_the_named_place(school: School) -> None:
     """The colour of the pixel at each target's centre, in both frames of its pair, against the colour it names."""
-    clips = lessons.draw(school.scenes, np.random.default_rng(3)).clips()
+    clips = at_random(school.scenes, np.random.default_rng(3)).clips()
     found = perception.targets(clips, GRID)
     pictures = draw.frames(clips.rollouts(), width=168, height=112, device="cpu").numpy().astype(float)
     palette = np.array([light.PALETTE[color] for color in COLORS], float)
@@ -41,7 +42,7 @@ def test_every_object_in_view_is_in_its_cell_and_the_nearer_one_wins() -> None:
     location[0, :, 1] = (0.4, 0.1)  # nearer to the camera, in the same cell
     location[0, ::2, 2], location[0, 1::2, 2] = (0.0, -1.0), (0.0, -1.1)  # it moves to the left
     looks = np.array([[[0, 0, 0], [1, 1, 2], [7, 0, 1]] + [[0, 0, 0]] * 3], np.int8)
-    clips = lessons.Clips(looks, np.array([3], np.int8), location, np.zeros((1, 16, MOST_OBJECTS), np.float32))
+    clips = DrawnClips(looks, np.array([3], np.int8), location, np.zeros((1, 16, MOST_OBJECTS), np.float32))
     found = perception.targets(clips, GRID)
     look = found.look.reshape(8, 4, 6)
     assert (look != perception.NONE).sum() == 16  # two a pair: the places without objects are not asked about

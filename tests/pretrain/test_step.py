@@ -11,38 +11,41 @@ import torch
 from pretrain.small import SMALL
 
 from videothinker import store
-from videothinker.pretrain import run
+from videothinker.pretrain import fresh
 from videothinker.pretrain.ranks import Ranks
-from videothinker.pretrain.settings import SftConfig, load_sft
+from videothinker.pretrain.record import METRICS, RUN, CurvePoint
+from videothinker.pretrain.settings import PretrainConfig, load_pretraining
+from videothinker.pretrain.step import Inputs
+from videothinker.pretrain.trainer import Trainer
 
 FIRST_STEP = """
 import sys, torch
 from pathlib import Path
-from videothinker.pretrain import run
 from videothinker.pretrain.ranks import Ranks
-from videothinker.pretrain.settings import load_sft
+from videothinker.pretrain.settings import load_pretraining
+from videothinker.pretrain.trainer import Trainer
 ranks = Ranks.join()
-config = load_sft(Path(sys.argv[1]))
-trainer = run._Trainer(config, Path(sys.argv[2]), None, ranks)
+config = load_pretraining(Path(sys.argv[1]))
+trainer = Trainer(config, Path(sys.argv[2]), None, ranks)
 inputs = torch.load(sys.argv[3], weights_only=False)
-n = len(inputs.rows.ids) // ranks.size
+n = len(inputs.sequences.ids) // ranks.size
 mine = slice(ranks.rank * n, ranks.rank * n + n)
-place = torch.div(inputs.rows.before, inputs.rows.ids.shape[1], rounding_mode="floor")
-counts = (inputs.rows.targets >= 0) & (place >= mine.start) & (place < mine.stop)
-room = trainer.stepper._rows.before.numel()
+place = torch.div(inputs.sequences.before, inputs.sequences.ids.shape[1], rounding_mode="floor")
+counts = (inputs.sequences.targets >= 0) & (place >= mine.start) & (place < mine.stop)
+room = trainer.stepper._sequences.before.numel()
 before, targets = torch.zeros(room).long(), torch.full((room,), -100)
 k = int(counts.sum())
-before[:k] = inputs.rows.before[counts] - mine.start * inputs.rows.ids.shape[1]
-targets[:k] = inputs.rows.targets[counts]
-rows = inputs.rows._replace(
-    ids=inputs.rows.ids[mine],
-    lesson=inputs.rows.lesson[mine],
-    positions=inputs.rows.positions[:, mine],
+before[:k] = inputs.sequences.before[counts] - mine.start * inputs.sequences.ids.shape[1]
+targets[:k] = inputs.sequences.targets[counts]
+sequences = inputs.sequences._replace(
+    ids=inputs.sequences.ids[mine],
+    lesson=inputs.sequences.lesson[mine],
+    positions=inputs.sequences.positions[:, mine],
     before=before,
     targets=targets,
 )
-trainer.stepper.take(inputs._replace(rows=rows, clip=inputs.clip[mine]), 1e-3)
-found = (trainer.stepper.gradients(), trainer.model.state_dict(), trainer.stepper.stats(1))
+trainer.stepper.take(inputs._replace(sequences=sequences, clip=inputs.clip[mine]), 1e-3)
+found = (trainer.stepper.gradients(), trainer.model.state_dict(), trainer.stepper.means(1))
 torch.save(found, f"{sys.argv[4]}-{ranks.rank}.pt")
 ranks.leave()
 """
@@ -62,11 +65,11 @@ def together(n: int, *command: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def inputs_of(config: SftConfig, out: Path) -> run.Inputs:
+def inputs_of(config: PretrainConfig, out: Path) -> Inputs:
     """The first step's of one process."""
-    trainer = run._Trainer(config, out, None, Ranks(0, 1, "cpu"))
-    batches = trainer._batches()
-    inputs: run.Inputs = next(batches)
+    trainer = Trainer(config, out, None, Ranks(0, 1, "cpu"))
+    batches = trainer.batches()
+    inputs: Inputs = next(batches)
     batches.close()
     return inputs
 
@@ -74,9 +77,9 @@ def inputs_of(config: SftConfig, out: Path) -> run.Inputs:
 def test_two_processes_take_the_step_of_one(tmp_path: Path) -> None:
     """The same sequences, half of them each: equal gradients, weights and statistics, though halves differ in their tokens."""
     file = settings(tmp_path)
-    config = load_sft(file)
+    config = load_pretraining(file)
     out = tmp_path / "run"
-    run.build(out, config)
+    fresh.build(out, config)
     script = tmp_path / "step.py"
     script.write_text(FIRST_STEP)
     torch.save(inputs_of(config, out), tmp_path / "inputs.pt")
@@ -97,16 +100,16 @@ def test_two_processes_train_resume_and_count_together(tmp_path: Path) -> None:
     file = settings(tmp_path)
     command = ["-m", "videothinker", "train", "sft", "--config", str(file), "--out", str(tmp_path / "run")]
     together(2, *command, "--set", "optimizer.steps=6", "--max-minutes", "1e-9")
-    assert not store.read_json(tmp_path / "run" / run.RUN, dict)["finished"]
+    assert not store.read_json(tmp_path / "run" / RUN, dict)["finished"]
     together(2, *command, "--set", "optimizer.steps=6")
-    rows = store.read_jsonl(tmp_path / "run" / run.METRICS, run.Row)
+    rows = store.read_jsonl(tmp_path / "run" / METRICS, CurvePoint)
     assert [row.step for row in rows] == [2, 4, 6]
     assert rows[-1].loss < rows[0].loss
     assert rows[-1].unseen is not None
     assert rows[-1].unseen.n_questions == 4  # two scenes each
     assert rows[-1].scenes == 2 * 16  # eight steps of two sequences each from their first sixteen clips
     assert 6 * 4 <= rows[-1].questions <= 6 * 4 * 2
-    record = store.read_json(tmp_path / "run" / run.RUN, dict)
+    record = store.read_json(tmp_path / "run" / RUN, dict)
     assert record["finished"]
     assert record["result"]["processes"] == 2
 
@@ -114,22 +117,22 @@ def test_two_processes_train_resume_and_count_together(tmp_path: Path) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="graphs are a GPU's")
 @pytest.mark.parametrize("name", ["muon", "adamw"])
 def test_a_recorded_step_is_the_step(tmp_path: Path, name: str) -> None:
-    config = load_sft(
+    config = load_pretraining(
         settings(tmp_path, SMALL.replace('size = "test"', 'size = "small"').replace("length = 448", "length = 512"))
     )
     config = msgspec.structs.replace(config, optimizer=msgspec.structs.replace(config.optimizer, name=name))
     out = tmp_path / "run"
-    run.build(out, config)
+    fresh.build(out, config)
     found = []
     for graph in (False, True):
         torch.compiler.reset()
         compute = msgspec.structs.replace(config.compute, graph=graph)
-        trainer = run._Trainer(msgspec.structs.replace(config, compute=compute), out, None, Ranks(0, 1, "cuda:0"))
-        batches = trainer._batches()
+        trainer = Trainer(msgspec.structs.replace(config, compute=compute), out, None, Ranks(0, 1, "cuda:0"))
+        batches = trainer.batches()
         losses = []
         for _ in range(4):
             trainer.stepper.take(next(batches), 1e-3)
-            losses.append(trainer.stepper.stats(1))
+            losses.append(trainer.stepper.means(1))
         assert bool(trainer.stepper._graphs) is graph
         batches.close()
         found.append((losses, [p.detach().clone() for p in trainer.model.parameters()]))

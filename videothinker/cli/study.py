@@ -229,7 +229,7 @@ def _check_commands(plan: "Sequence[Cell]", out: Path, here: Path) -> None:
     Raises:
         VtError: names all problems.
     """
-    from videothinker.pretrain.settings import load_sft
+    from videothinker.pretrain.settings import load_pretraining
     from videothinker.study.plan import Kind, command
     from videothinker.train.stages import Stage, load_stage
 
@@ -242,8 +242,8 @@ def _check_commands(plan: "Sequence[Cell]", out: Path, here: Path) -> None:
             options = _parse(arguments)
             if cell.kind is Kind.TRAIN:
                 load_stage(Stage(arguments[1]), options["config"], options["set_"])
-            elif [*arguments[:2]] == ["train", "sft"]:
-                load_sft(options["config"], options["set_"] or [])
+            elif arguments[0] == "pretrain" or [*arguments[:2]] == ["train", "sft"]:  # two names of one command
+                load_pretraining(options["config"], options["set_"] or [])
         except VtError as error:
             problems.setdefault(str(error), cell.name)
     if problems:

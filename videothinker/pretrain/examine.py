@@ -1,8 +1,8 @@
 """How well a checkpoint watches and imagines: asked with its thought begun for it, and left to itself.
 
-Replies are decoded as in `vt diagnose` and read by `mcq`. A thought that is begun with "cf" asks for what
-would happen, and its answer is right if it is the true one; begun with "obs" it asks for what is seen, and its answer is right
-if it is the observer's.
+Replies are decoded as in `vt diagnose` and read by `mcq`. A thought that is begun with "cf" asks for what would happen, and its
+answer is right if it is the true one. A thought that is begun with "obs" asks for what is seen, and its answer is right if it
+is the observer's.
 """
 
 from collections.abc import Sequence
@@ -16,38 +16,47 @@ from transformers import AutoModelForImageTextToText
 
 from videothinker import mcq
 from videothinker.decode import Decoder, SeenClip
-from videothinker.pretrain import packed
-from videothinker.pretrain.lessons import Words, as_they_are
-from videothinker.pretrain.scenes import Bools, Scenes
+from videothinker.pool import map_in_order
+from videothinker.pretrain.course import CHUNK
+from videothinker.pretrain.forward import prepare
+from videothinker.pretrain.layout import Layout
+from videothinker.pretrain.ranks import Ranks
+from videothinker.pretrain.scenes import Bools, Scenes, Source, concatenate
+from videothinker.pretrain.tower import patches, visual_tokens
+from videothinker.pretrain.variants import as_they_are
+from videothinker.pretrain.vocabulary import WordIds
 from videothinker.world import draw
 
-_ROWS = 4096
-"""Replies written at a time."""
+_REPLIES = 4096
+"""Replies that are written at a time."""
+_CLIPS = 128
+"""Clips that the vision tower sees at a time."""
 
 
 class Scores(msgspec.Struct, frozen=True, kw_only=True):
-    """Shares of whole answers that are right, in [0, 1], of greedy replies."""
+    """Shares, in [0, 1], of greedy replies; an answer is right if all of it is."""
 
     n_questions: int
     counterfactual: float
-    """Thought begun with "cf", against the true answer."""
+    """With the thought begun as "cf": how often the answer is the true one."""
     counterfactual_inferential: float
-    """The same, of the questions on which the observer is wrong (rule oracle)."""
+    """The same, over the questions on which the observer is wrong (rule oracle)."""
     observed: float
-    """Thought begun with "obs", against the observer's answer."""
+    """With the thought begun as "obs": how often the answer is the observer's."""
     greedy: float
-    """Left to itself, against the true answer."""
+    """Left to itself: how often the answer is the true one."""
     greedy_inferential: float
+    """The same, over the questions on which the observer is wrong."""
     shortcut: float
-    """Left to itself: share of inferential answers that equal the observer's."""
+    """Left to itself: how often the answer is the observer's, over the questions on which the observer is wrong."""
     chooses_counterfactual: float
-    """Left to itself: share of thoughts that begin with "cf"."""
+    """Left to itself: how often the thought begins with "cf"."""
     readable: float
-    """Left to itself: share of replies from which an answer could be read."""
+    """Left to itself: how often an answer can be read from the reply."""
 
     @classmethod
     def of(cls, parts: "Sequence[Marks]") -> "Scores":
-        """The shares of all questions together."""
+        """The shares over the questions of all parts together."""
         marks = Marks(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
         return cls(
             n_questions=len(marks.inferential),
@@ -63,9 +72,10 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Marks(NamedTuple):
-    """What `Scores` counts, question by question: (n,) each."""
+    """What `Scores` counts, question by question: (n,) each, whether it is so."""
 
     inferential: Bools
+    """The observer's answer is wrong."""
     counterfactual: Bools
     observed: Bools
     greedy: Bools
@@ -75,7 +85,7 @@ class Marks(NamedTuple):
 
 
 def plain_copy(model: Any) -> Any:
-    """The model for inference: bfloat16, transformers' own attention, nothing compiled. It can be saved and asked."""
+    """Copy the model as it is saved and asked: in bfloat16, with transformers' own attention, and nothing compiled."""
     config = deepcopy(model.config)
     copy = AutoModelForImageTextToText.from_config(config, dtype=torch.bfloat16, attn_implementation="sdpa")
     copy.load_state_dict({name: weight.bfloat16() for name, weight in model.state_dict().items()})
@@ -83,33 +93,41 @@ def plain_copy(model: Any) -> Any:
     return copy.to(next(model.parameters()).device).eval()
 
 
+def exam_scenes(source: Source, firsts: Sequence[int], n: int, ranks: Ranks, workers: int) -> list[Scenes]:
+    """This process's share of the `n` scenes from each of `firsts` on; `workers` processes simulate them."""
+    wanted = [[*range(first, first + n)][ranks.rank :: ranks.size] for first in firsts]
+    chunks = [part[i : i + CHUNK] for part in wanted for i in range(0, len(part), CHUNK)]
+    read = list(map_in_order(source.read, chunks, min(len(chunks), workers)))
+    each = len(read) // len(firsts)  # every set is cut into as many chunks
+    return [concatenate(read[i : i + each]) for i in range(0, len(read), each)]
+
+
 @torch.inference_mode()
 def examine(
     model: Any,
     processor: Any,
     sets: Sequence[Scenes],
-    layout: packed.Layout,
-    words: Words,
+    layout: Layout,
+    words: WordIds,
     *,
     n_questions: int,
     max_new_tokens: int,
 ) -> list[Marks]:
-    """Ask the first `n_questions` questions about each scene of each set, seen as it is; all replies are written together."""
-    device = next(model.parameters()).device
+    """Ask the first `n_questions` questions about each scene of each set, in its own colours: `Marks` for each set.
+
+    Every question is asked three times, with the thought begun as "cf", as "obs", and not begun. The replies to all questions
+    of all sets are written together.
+    """
     copy = plain_copy(model)
-    if device.type == "cpu":
+    if copy.device.type == "cpu":
         copy = copy.float()
-    packed.prepare(copy, layout, flex=False, compiled=False)
+    prepare(copy, layout, flex=False, compiled=False)
     prompts: list[list[int]] = []
     asked: list[SeenClip] = []
-    answers: list[tuple[Any, Any]] = []
+    answers: list[tuple[Bools, Bools]] = []
     beginning = layout.beginning.tolist()
     for scenes in sets:
-        frames = draw.frames(
-            as_they_are(scenes).clips().rollouts(), width=layout.width, height=layout.height, device=str(device)
-        )
-        seen = [packed.see(copy, packed.patches(part, processor).to(copy.dtype), layout) for part in frames.split(128)]
-        clips = [SeenClip(features, layout.grid, layout.seconds_per_grid) for features in torch.cat(seen)]
+        clips = _watch(copy, processor, scenes, layout)
         scene, question = (scenes.lengths[:, :n_questions] > 0).nonzero()
         answers.append((scenes.gold[scene, question], scenes.observer[scene, question]))
         for s, q in zip(scene, question, strict=True):
@@ -138,7 +156,16 @@ def examine(
     return found
 
 
-def _right(texts: list[str], answers: Any) -> Bools:
+def _watch(model: Any, processor: Any, scenes: Scenes, layout: Layout) -> list[SeenClip]:
+    """What the model sees of each scene's clip."""
+    rollouts = as_they_are(scenes).clips().rollouts()
+    frames = draw.frames(rollouts, width=layout.width, height=layout.height, device=str(model.device))
+    seen = [visual_tokens(model, patches(part, processor).to(model.dtype), layout) for part in frames.split(_CLIPS)]
+    return [SeenClip(features, layout.grid, layout.seconds_per_grid) for features in torch.cat(seen)]
+
+
+def _right(texts: list[str], answers: Bools) -> Bools:
+    """(n,): whether each reply picks exactly the options that (n, 4) answers pick."""
     chosen = [mcq.parse_reply(text, 4) for text in texts]
     return np.array([c is not None and _marks(c) == tuple(a) for c, a in zip(chosen, answers, strict=True)], np.bool_)
 
@@ -147,8 +174,8 @@ def _marks(chosen: tuple[str, ...]) -> tuple[bool, ...]:
     return tuple(letter in chosen for letter in mcq.LETTERS[:4])
 
 
-def _share(right: Any) -> float:
-    return float(right.mean()) if len(right) else 0.0
+def _share(marks: Bools) -> float:
+    return float(marks.mean()) if len(marks) else 0.0
 
 
 def _replies(
@@ -159,7 +186,7 @@ def _replies(
     clips: Sequence[SeenClip],
     max_new_tokens: int,
 ) -> list[str]:
-    """Greedy replies, each with its given beginning, to prompts about clips."""
+    """Greedy replies to prompts about clips. Each reply has a beginning that is given, and is returned with it."""
     decoder = Decoder(
         model,
         eos=[processor.tokenizer.eos_token_id],
@@ -167,10 +194,11 @@ def _replies(
         suppress=[model.config.image_token_id, model.config.video_token_id],
     )
     texts: list[str] = []
-    for i in range(0, len(prompts), _ROWS):
-        starts = begun[i : i + _ROWS]
-        rows = [prompt + start for prompt, start in zip(prompts[i : i + _ROWS], starts, strict=True)]
-        new = decoder.reply(rows, clips[i : i + _ROWS], max_new_tokens=max_new_tokens)
+    for i in range(0, len(prompts), _REPLIES):
+        some = slice(i, i + _REPLIES)
+        starts = begun[some]
+        rows = [prompt + start for prompt, start in zip(prompts[some], starts, strict=True)]
+        new = decoder.reply(rows, clips[some], max_new_tokens=max_new_tokens)
         whole = [start + reply for start, reply in zip(starts, new, strict=True)]
         texts += processor.batch_decode(whole, skip_special_tokens=True)
     return texts

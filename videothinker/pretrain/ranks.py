@@ -1,4 +1,4 @@
-"""The processes of one pretraining, as `torchrun` or `accelerate launch` start them; usually there is one."""
+"""The processes of one pretraining, as `torchrun` or `accelerate launch` start them. Usually there is one."""
 
 import os
 from typing import Any, NamedTuple
@@ -8,16 +8,16 @@ from torch import distributed
 
 
 class Ranks(NamedTuple):
-    """This process and how many there are."""
+    """Which process this is, and how many there are."""
 
     rank: int
     size: int
     device: str
-    """Where this process computes."""
+    """Where this process computes: "cpu" or "cuda:N"."""
 
     @classmethod
     def join(cls) -> "Ranks":
-        """Meet the others that the environment names: RANK, WORLD_SIZE, LOCAL_RANK."""
+        """Meet the other processes, as told by the environment: RANK, WORLD_SIZE and LOCAL_RANK. Without them it is alone."""
         rank, size, local = (int(os.environ.get(name, default)) for name, default in zip(_NAMES, _ALONE, strict=True))
         on_gpu = torch.cuda.is_available()
         if on_gpu:
@@ -32,21 +32,21 @@ class Ranks(NamedTuple):
 
     @property
     def is_main(self) -> bool:
-        """Does this process write?"""
+        """Whether this is the process that writes files."""
         return self.rank == 0
 
     def add(self, values: torch.Tensor) -> None:
-        """Sum over all processes, in place."""
+        """Sum values over all processes, in place."""
         if self.size > 1:
             distributed.all_reduce(values)
 
     def wait(self) -> None:
-        """For all."""
+        """Block until every process arrives."""
         if self.size > 1:
             distributed.barrier()
 
     def gather(self, mine: Any) -> list[Any]:
-        """Every process's object, in order, on all."""
+        """The objects of all processes, in their order; every process gets them."""
         if self.size == 1:
             return [mine]
         found = [None] * self.size
@@ -54,7 +54,7 @@ class Ranks(NamedTuple):
         return found
 
     def agree(self, *values: float) -> list[float]:
-        """The first process's values: clocks differ."""
+        """The first process's values, for all to use, since clocks differ."""
         shared = torch.tensor(values, dtype=torch.float64)
         if self.size > 1:
             shared = shared.to(self.device)
@@ -63,7 +63,7 @@ class Ranks(NamedTuple):
         return found
 
     def leave(self) -> None:
-        """End the group, once all have come here: left to the end of Python, its threads now and then abort it."""
+        """End the group once every process arrives. Left to Python's exit, the group's threads sometimes abort the process."""
         if self.size > 1:
             distributed.barrier()
             distributed.destroy_process_group()

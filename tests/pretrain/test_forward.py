@@ -2,13 +2,11 @@
 other inputs than it is asked with."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from pretrain.school import School
-from torch.nn.attention.flex_attention import create_block_mask, create_mask
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from videothinker.curated import Curated, Manifest
@@ -16,15 +14,19 @@ from videothinker.diagnose import generate
 from videothinker.diagnose.settings import Settings
 from videothinker.frames import Clip, clip_indices
 from videothinker.models import tiny
-from videothinker.pretrain import lessons, packed, run
-from videothinker.pretrain.settings import SftConfig, World
+from videothinker.pretrain import forward, fresh, lessons, tower
+from videothinker.pretrain.course import choose
+from videothinker.pretrain.layout import Layout
+from videothinker.pretrain.packing import pack
+from videothinker.pretrain.settings import PretrainConfig, WorldSettings
+from videothinker.pretrain.variants import as_they_are
 from videothinker.records import Category, CuratedQuestion, Rule
 from videothinker.world import draw
 from videothinker.world.stream import stream
 
 
 def pictures(school: School, width: int = 168, height: int = 112) -> torch.Tensor:
-    clips = lessons.as_they_are(school.scenes).clips()
+    clips = as_they_are(school.scenes).clips()
     frames: torch.Tensor = draw.frames(clips.rollouts(), width=width, height=height, device="cpu")
     return frames
 
@@ -64,10 +66,10 @@ def test_tensors_equal_those_that_diagnose_feeds(school: School, tmp_path: Path)
     manifest = Manifest(rule=Rule.ORACLE, seed=0, videos_root=".", splits={"dev": 8})
     loaded = generate.Loaded(school.model, school.processor, "school", False)
     checkpoint = generate.Checkpoint(loaded, curated=Curated(tmp_path, manifest, tmp_path), settings=Settings(split="dev"))
-    draws = lessons.as_they_are(school.scenes)
-    found = lessons.questions(draws, np.zeros((8, 1), np.int64), np.ones((8, 1), np.bool_), school.words)
-    rows = lessons.pack([found], school.layout.beginning, 512, school.course.pad)
-    positions = packed.load(rows, school.layout, "cpu").positions
+    variants = as_they_are(school.scenes)
+    found = lessons.questions(variants, np.zeros((8, 1), np.int64), np.ones((8, 1), np.bool_), school.words)
+    rows = pack([found], school.layout.beginning, 512, school.course.pad)
+    positions = forward.load(rows, school.layout, "cpu").positions
     for i, (frames, question) in enumerate(zip(pictures(school), as_questions(school), strict=True)):
         clip = Clip(frames.permute(0, 2, 3, 1).numpy(), clip_indices(128, 16), 25.0, 128)
         fed = checkpoint._process(checkpoint._chats([question])[0], checkpoint._show(clip))
@@ -75,7 +77,7 @@ def test_tensors_equal_those_that_diagnose_feeds(school: School, tmp_path: Path)
         asked = (rows.lesson[i] >= 0) & ~rows.is_reply[i]
         assert np.flatnonzero(asked).tolist() == list(range(n))
         assert rows.ids[i, :n].tolist() == fed["input_ids"][0].tolist()
-        torch.testing.assert_close(packed.patches(frames[None], school.processor), fed["pixel_values_videos"], rtol=0, atol=0)
+        torch.testing.assert_close(tower.patches(frames[None], school.processor), fed["pixel_values_videos"], rtol=0, atol=0)
         assert tuple(fed["video_grid_thw"][0].tolist()) == school.layout.grid
         assert float(fed["second_per_grid_ts"][0]) == pytest.approx(school.layout.seconds_per_grid)
         theirs, _ = school.model.model.get_rope_index(
@@ -89,14 +91,14 @@ def test_tensors_equal_those_that_diagnose_feeds(school: School, tmp_path: Path)
 
 def test_packed_predictions_equal_the_models_own_on_one_lesson_at_a_time(school: School) -> None:
     rng = np.random.default_rng(1)
-    draws = lessons.as_they_are(school.scenes.take([0, 1]))
-    parts = lessons._lessons(draws, school.words, rng, school.course._replace(n_questions=2, n_tracks=1))
-    rows = lessons.pack(parts, school.layout.beginning, 640, school.course.pad)
-    pixels = packed.patches(pictures(school)[:2], school.processor)
-    packed.prepare(school.model, school.layout, flex=False, compiled=False)
+    variants = as_they_are(school.scenes.take([0, 1]))
+    parts = choose(variants, school.words, rng, school.course._replace(n_questions=2, n_tracks=1))
+    rows = pack(parts, school.layout.beginning, 640, school.course.pad)
+    pixels = tower.patches(pictures(school)[:2], school.processor)
+    forward.prepare(school.model, school.layout, flex=False, compiled=False)
     with torch.inference_mode():
-        seen = packed.see(school.model, pixels, school.layout)
-        ours = packed.reply_logits(school.model, seen, packed.load(rows, school.layout, "cpu"), school.layout, flex=False)
+        seen = tower.visual_tokens(school.model, pixels, school.layout)
+        ours = forward.reply_logits(school.model, seen, forward.load(rows, school.layout, "cpu"), school.layout, flex=False)
         expected = []
         for row, clip in enumerate(pixels.chunk(2)):
             for number in range(1, int(rows.lesson[row].max()) + 1):
@@ -120,95 +122,46 @@ def test_windows_as_large_as_a_picture_make_one_batch(tmp_path: Path) -> None:
     """The size that is trained in earnest, its patches a matrix product: what transformers computes window by window."""
     folder = tiny.build(tmp_path, size="small")
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
-    layout = packed.Layout.of(model, AutoProcessor.from_pretrained(folder), 168, 112)
+    layout = Layout.of(model, AutoProcessor.from_pretrained(folder), 168, 112)
     patches = torch.randn(2 * 768, 1176, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         theirs = model.model.get_video_features(patches, torch.tensor([[8, 8, 12]] * 2), return_dict=True).pooler_output
-        packed.prepare(model, layout, flex=False, compiled=False)
-        ours = packed.see(model, patches, layout)
+        forward.prepare(model, layout, flex=False, compiled=False)
+        ours = tower.visual_tokens(model, patches, layout)
     torch.testing.assert_close(ours, torch.stack(list(theirs)), rtol=1e-4, atol=1e-5)
 
 
-def test_the_mask_hand_checked() -> None:
-    lesson = torch.tensor([[0, 0, 1, 1, 2, -1]])
-    expected = [
-        [1, 0, 0, 0, 0, 0],
-        [1, 1, 0, 0, 0, 0],
-        [1, 1, 1, 0, 0, 0],
-        [1, 1, 1, 1, 0, 0],
-        [1, 1, 0, 0, 1, 0],
-        [1, 1, 0, 0, 0, 1],
-    ]
-    assert packed.dense_mask(lesson)[0, 0].int().tolist() == expected
-
-
-@pytest.mark.filterwarnings("ignore:flex_attention called without")
-def test_flex_attention_is_sdpa_with_the_same_mask() -> None:
-    """The eager form, here on a CPU: the mask and the shared heads are right; speed is the GPU's business."""
-    torch.manual_seed(0)
-    lesson = torch.tensor([[0] * 40 + [1] * 50 + [2] * 30 + [-1] * 8, [0] * 40 + [1] * 88])
-    query, key, value = torch.randn(2, 4, 128, 16), torch.randn(2, 2, 128, 16), torch.randn(2, 2, 128, 16)
-    module = torch.nn.Module()
-    ours, _ = packed._flex(module, query, key, value, packed.block_mask(lesson), scaling=0.25)
-    theirs = torch.nn.functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=packed.dense_mask(lesson), scale=0.25, enable_gqa=True
-    )
-    torch.testing.assert_close(ours.transpose(1, 2), theirs, rtol=1e-4, atol=1e-5)
-
-
-def test_the_mask_of_blocks_is_the_mask_of_tokens() -> None:
-    """Against PyTorch's own, which asks about every pair of tokens: the same blocks are computed, and the same pairs within."""
-    rng = torch.Generator().manual_seed(0)
-    for _ in range(20):
-        lesson = torch.zeros(2, 1024, dtype=torch.int32)
-        for row in lesson:
-            for number, start in enumerate(torch.randint(100, 1024, (8,), generator=rng).sort().values.tolist()):
-                row[start:] = number + 1
-            row[1024 - int(torch.randint(0, 300, (), generator=rng)) :] = -1
-
-        def may_see(b: Any, _: Any, query: Any, key: Any, lesson: Any = lesson) -> Any:
-            return (query >= key) & ((lesson[b, key] == 0) | (lesson[b, key] == lesson[b, query]))
-
-        ours, theirs = packed.block_mask(lesson), create_block_mask(may_see, 2, None, 1024, 1024, device="cpu")
-        assert torch.equal(ours.to_dense(), theirs.to_dense())
-        assert torch.equal(create_mask(ours.mask_mod, 2, None, 1024, 1024, device="cpu"), packed.dense_mask(lesson))
-        tokens = packed.dense_mask(lesson).unflatten(-1, (8, 128)).unflatten(-3, (8, 128)).all(-1).all(-2)[:, 0]
-        for b, i in np.ndindex(2, 8):  # blocks of which no token is asked about
-            whole = ours.full_kv_indices[b, 0, i, : ours.full_kv_num_blocks[b, 0, i]].long()
-            assert tokens[b, i, whole].all()
-
-
 def test_padding_does_not_count(school: School) -> None:
-    draws = lessons.as_they_are(school.scenes.take([0, 1]))
-    parts = lessons._lessons(draws, school.words, np.random.default_rng(1), school.course._replace(n_questions=2))
-    rows = lessons.pack(parts, school.layout.beginning, 640, school.course.pad)
+    variants = as_they_are(school.scenes.take([0, 1]))
+    parts = choose(variants, school.words, np.random.default_rng(1), school.course._replace(n_questions=2))
+    rows = pack(parts, school.layout.beginning, 640, school.course.pad)
     n = int(rows.is_reply.sum())
-    packed.prepare(school.model, school.layout, flex=False, compiled=False)
+    forward.prepare(school.model, school.layout, flex=False, compiled=False)
     found = []
     with torch.inference_mode():
-        seen = packed.see(school.model, packed.patches(pictures(school)[:2], school.processor), school.layout)
+        seen = tower.visual_tokens(school.model, tower.patches(pictures(school)[:2], school.processor), school.layout)
         for room in (None, n + 50):
-            loaded = packed.load(rows, school.layout, "cpu", room)
+            loaded = forward.load(rows, school.layout, "cpu", room)
             assert len(loaded.before) == len(loaded.targets) == (room or n)
-            found.append(packed.loss(school.model, seen, loaded, school.layout, flex=False))
-            found.append(packed.loss(school.model, seen, loaded, school.layout, flex=False, reduction="sum") / n)
+            found.append(forward.loss(school.model, seen, loaded, school.layout, flex=False))
+            found.append(forward.loss(school.model, seen, loaded, school.layout, flex=False, reduction="sum") / n)
     torch.testing.assert_close(found, found[:1] * 4)
     with pytest.raises(ValueError, match=f"{n} tokens of replies where {n - 1} have room"):
-        packed.load(rows, school.layout, "cpu", n - 1)
+        forward.load(rows, school.layout, "cpu", n - 1)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="FlexAttention's gradient needs a GPU")
 def test_compiled_flex_attention_gives_the_loss_and_gradient_of_the_plain_path(tmp_path: Path, school: School) -> None:
-    run.build(tmp_path, SftConfig(world=World(seed=5)))
-    draws = lessons.as_they_are(school.scenes)
-    parts = lessons._lessons(draws, school.words, np.random.default_rng(1), school.course)
-    rows = packed.load(lessons.pack(parts, school.layout.beginning, 768, school.course.pad), school.layout, "cuda")
-    patches = packed.patches(pictures(school).cuda(), school.processor)
+    fresh.build(tmp_path, PretrainConfig(world=WorldSettings(seed=5)))
+    variants = as_they_are(school.scenes)
+    parts = choose(variants, school.words, np.random.default_rng(1), school.course)
+    rows = forward.load(pack(parts, school.layout.beginning, 768, school.course.pad), school.layout, "cuda")
+    patches = tower.patches(pictures(school).cuda(), school.processor)
     found = []
     for fast in (False, True):
         model = AutoModelForImageTextToText.from_pretrained(tmp_path, dtype=torch.float32).cuda()
-        packed.prepare(model, school.layout, flex=fast, compiled=fast)
-        loss = packed.loss(model, packed.see(model, patches, school.layout), rows, school.layout, flex=fast)
+        forward.prepare(model, school.layout, flex=fast, compiled=fast)
+        loss = forward.loss(model, tower.visual_tokens(model, patches, school.layout), rows, school.layout, flex=fast)
         loss.backward()
         weights = (model.model.visual.patch_embed.proj.weight, model.model.language_model.layers[0].self_attn.k_proj.weight)
         found.append((loss, *(weight.grad for weight in weights)))
@@ -218,4 +171,4 @@ def test_compiled_flex_attention_gives_the_loss_and_gradient_of_the_plain_path(t
 
 def test_a_size_that_the_processor_changes_is_refused(school: School) -> None:
     with pytest.raises(ValueError, match="the processor makes 168x112 of clips of 480x320"):
-        packed.Layout.of(school.model, school.processor, 480, 320)
+        Layout.of(school.model, school.processor, 480, 320)
