@@ -10,7 +10,7 @@ from videothinker.pretrain import fresh
 from videothinker.pretrain.course import Course
 from videothinker.pretrain.layout import Layout, wording
 from videothinker.pretrain.scenes import Scenes, Source
-from videothinker.pretrain.settings import ModelSettings, PretrainConfig, WorldSettings
+from videothinker.pretrain.settings import ModelSettings, PretrainConfig, SceneSettings
 from videothinker.pretrain.vocabulary import WordIds, word_ids
 
 
@@ -26,7 +26,7 @@ class School(NamedTuple):
 
 
 def open_school(folder: Path) -> School:
-    config = PretrainConfig(model=ModelSettings(size="test"), world=WorldSettings(seed=5))
+    config = PretrainConfig(model=ModelSettings(size="test"), world=SceneSettings(seed=5))
     fresh.build(folder, config)
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
     processor = AutoProcessor.from_pretrained(folder)

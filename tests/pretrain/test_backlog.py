@@ -6,7 +6,7 @@ import numpy as np
 
 from videothinker.pretrain.backlog import pick
 from videothinker.pretrain.course import Material
-from videothinker.pretrain.packing import Packed
+from videothinker.pretrain.packing import PackedLessons
 from videothinker.pretrain.variants import DrawnClips
 
 PER_CLIP = 3
@@ -17,7 +17,7 @@ def numbered(first: int, n: int) -> Material:
     numbers = np.arange(first, first + n)
     clips = DrawnClips(np.zeros((n, 6, 3), np.int8), numbers, np.zeros((n, 16, 6, 2), np.float32), np.zeros((n, 16, 6)))
     ids = (10 * numbers[:, None] + np.arange(PER_CLIP))[..., None]
-    return Material(clips, Packed(ids, np.zeros_like(ids), np.zeros_like(ids), np.zeros_like(ids, np.bool_)))
+    return Material(clips, PackedLessons(ids, np.zeros_like(ids), np.zeros_like(ids), np.zeros_like(ids, np.bool_)))
 
 
 def test_every_clip_comes_once_with_all_of_its_sequences() -> None:

@@ -18,7 +18,7 @@ from videothinker.pretrain import forward, fresh, lessons, tower
 from videothinker.pretrain.course import choose
 from videothinker.pretrain.layout import Layout
 from videothinker.pretrain.packing import pack
-from videothinker.pretrain.settings import PretrainConfig, WorldSettings
+from videothinker.pretrain.settings import PretrainConfig, SceneSettings
 from videothinker.pretrain.variants import as_they_are
 from videothinker.records import Category, CuratedQuestion, Rule
 from videothinker.world import draw
@@ -152,7 +152,7 @@ def test_padding_does_not_count(school: School) -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="FlexAttention's gradient needs a GPU")
 def test_compiled_flex_attention_gives_the_loss_and_gradient_of_the_plain_path(tmp_path: Path, school: School) -> None:
-    fresh.build(tmp_path, PretrainConfig(world=WorldSettings(seed=5)))
+    fresh.build(tmp_path, PretrainConfig(world=SceneSettings(seed=5)))
     variants = as_they_are(school.scenes)
     parts = choose(variants, school.words, np.random.default_rng(1), school.course)
     rows = forward.load(pack(parts, school.layout.beginning, 768, school.course.pad), school.layout, "cuda")

@@ -14,7 +14,7 @@ _LAST = 1 << 14
 
 
 def dense_mask(lesson: torch.Tensor) -> torch.Tensor:
-    """(B, 1, L, L) bool for (B, L) lessons, as in `packing.Packed`: may a token (row) see another one (column)?
+    """(B, 1, L, L) bool for (B, L) lessons, as in `packing.PackedLessons`: may a token (row) see another one (column)?
 
     It sees earlier tokens, if they are of the shared beginning (lesson 0) or of its own lesson.
     """

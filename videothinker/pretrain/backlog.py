@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from videothinker.pretrain.course import Material, join
-from videothinker.pretrain.packing import Packed
+from videothinker.pretrain.packing import PackedLessons
 from videothinker.pretrain.scenes import Ints
 from videothinker.pretrain.variants import DrawnClips
 
@@ -17,7 +17,7 @@ class Picked(NamedTuple):
     clips: DrawnClips
     clip: Ints
     """(S, B): the clip that each sequence is about."""
-    packed: Packed
+    packed: PackedLessons
     """(S, B, L)."""
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from videothinker.pool import map_in_order
 from videothinker.pretrain.lessons import Lessons, lists, questions, tracks
-from videothinker.pretrain.packing import Packed, pack
+from videothinker.pretrain.packing import PackedLessons, pack
 from videothinker.pretrain.scenes import Ints, Source
 from videothinker.pretrain.variants import DrawnClips, Variants, at_random
 from videothinker.pretrain.vocabulary import WordIds
@@ -43,7 +43,7 @@ class Material(NamedTuple):
     """C drawn clips, and sequences of lessons about each of them."""
 
     clips: DrawnClips
-    packed: Packed
+    packed: PackedLessons
     """With arrays of (C, `Course.sequences_per_clip`, L)."""
 
     def take(self, chosen: Any) -> "Material":
@@ -59,8 +59,9 @@ class Material(NamedTuple):
 
 def join(parts: Sequence[Material]) -> Material:
     """Concatenate along the axis of clips."""
-    clips = DrawnClips(*(np.concatenate(fields) for fields in zip(*(part.clips for part in parts), strict=True)))
-    return Material(clips, Packed(*(np.concatenate(fields) for fields in zip(*(part.packed for part in parts), strict=True))))
+    clips = (np.concatenate(fields) for fields in zip(*(part.clips for part in parts), strict=True))
+    packed = (np.concatenate(fields) for fields in zip(*(part.packed for part in parts), strict=True))
+    return Material(DrawnClips(*clips), PackedLessons(*packed))
 
 
 def material(
@@ -77,7 +78,7 @@ def material(
 
 
 def kinds(n_tracks: int) -> tuple[int, int]:
-    """The numbers in `Packed.lesson` of the first track and of the first question, in a course with `n_tracks` tracks.
+    """The numbers in `PackedLessons.lesson` of the first track and of the first question, in a course with `n_tracks` tracks.
 
     With tracks, lesson 1 is the list, 2 to 1 + n_tracks are the tracks, and questions follow; without, all are questions.
     """

@@ -20,7 +20,7 @@ from videothinker.pretrain import forward, perception
 from videothinker.pretrain.backlog import Picked, pick
 from videothinker.pretrain.course import CHUNK, Course, Material, join, material
 from videothinker.pretrain.layout import Layout
-from videothinker.pretrain.packing import Packed
+from videothinker.pretrain.packing import PackedLessons
 from videothinker.pretrain.ranks import Ranks
 from videothinker.pretrain.scenes import Source
 from videothinker.pretrain.settings import ComputeSettings, PretrainConfig
@@ -90,10 +90,10 @@ class Feed:
         return n_questions, n_tokens
 
     def batches(self, step: int, record: Callable[[], None] | None = None) -> Generator[Inputs, None, None]:
-        """Inputs for `Step.take`, step by step without end, while a thread prepares the next round.
+        """Inputs for `Stepper.take`, step by step without end, while a thread prepares the next round.
 
         step: steps taken so far; with the seed it decides on what is picked. record: called once while the worker processes
-        start, with nothing else using the GPU: `Step.record`.
+        start, with nothing else using the GPU: `Stepper.record`.
         """
         with closing(self._rounds(step)) as rounds, ThreadPoolExecutor(1) as thread:
             coming = thread.submit(next, rounds)
@@ -160,7 +160,7 @@ class Feed:
             side.synchronize()
         return Round(frames, targets, clip, sequences, counts, next_scene)
 
-    def _upload(self, packed: Packed) -> forward.Sequences:
+    def _upload(self, packed: PackedLessons) -> forward.Sequences:
         n_targets = forward.n_targets(self._n_sequences, self._course.length)
         try:
             return forward.load_steps(packed, self._layout, self._ranks.device, n_targets)

@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812 (its usual name)
 
 from videothinker.pretrain.attention import block_mask, dense_mask, use_flex
 from videothinker.pretrain.layout import Layout
-from videothinker.pretrain.packing import Packed
+from videothinker.pretrain.packing import PackedLessons
 from videothinker.pretrain.tower import quicken_tower
 
 PADDING = -100
@@ -26,7 +26,7 @@ class Sequences(NamedTuple):
     ids: torch.Tensor
     """(B, L)."""
     lesson: torch.Tensor
-    """(B, L) int32, as in `packing.Packed`."""
+    """(B, L) int32, as in `packing.PackedLessons`."""
     positions: torch.Tensor
     """(3, B, L): time, row and column."""
     before: torch.Tensor
@@ -40,7 +40,7 @@ def n_targets(n_sequences: int, length: int) -> int:
     return n_sequences * length // 2
 
 
-def load(packed: Packed, layout: Layout, device: str, n_targets: int | None = None) -> Sequences:
+def load(packed: PackedLessons, layout: Layout, device: str, n_targets: int | None = None) -> Sequences:
     """Bring B sequences of L tokens to the model.
 
     n_targets: the number of targets to pad to; None: as many as there are.
@@ -51,7 +51,7 @@ def load(packed: Packed, layout: Layout, device: str, n_targets: int | None = No
     return Sequences(*(values[0] for values in load_steps(packed.reshape(1, -1), layout, device, n_targets)))
 
 
-def load_steps(packed: Packed, layout: Layout, device: str, n_targets: int | None = None) -> Sequences:
+def load_steps(packed: PackedLessons, layout: Layout, device: str, n_targets: int | None = None) -> Sequences:
     """`load` for S steps at once: (S, B, L) sequences. Every tensor has an axis of steps before its own axes.
 
     Only the six bytes per token that `packed` has are copied to a GPU, on the current stream. All else is computed there.

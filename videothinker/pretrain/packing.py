@@ -9,7 +9,7 @@ from videothinker.pretrain.lessons import Lessons
 from videothinker.pretrain.scenes import Bools, Ints
 
 
-class Packed(NamedTuple):
+class PackedLessons(NamedTuple):
     """B sequences of L tokens: the clip, and behind it lessons that do not see one another."""
 
     ids: Ints
@@ -21,22 +21,22 @@ class Packed(NamedTuple):
     is_reply: Bools
     """(B, L): whether it is a token to be predicted, from the place before it."""
 
-    def take(self, chosen: Any) -> "Packed":
+    def take(self, chosen: Any) -> "PackedLessons":
         """The chosen sequences: an index of the first axes."""
-        return Packed(self.ids[chosen], self.lesson[chosen], self.offset[chosen], self.is_reply[chosen])
+        return PackedLessons(self.ids[chosen], self.lesson[chosen], self.offset[chosen], self.is_reply[chosen])
 
-    def reshape(self, *shape: int) -> "Packed":
+    def reshape(self, *shape: int) -> "PackedLessons":
         """The sequences arranged along other axes; L stays the last one."""
-        return Packed(*(field.reshape(*shape, field.shape[-1]) for field in self))  # type: ignore[arg-type]
+        return PackedLessons(*(field.reshape(*shape, field.shape[-1]) for field in self))  # type: ignore[arg-type]
 
 
-def pack(lessons: Sequence[Lessons], beginning: Ints, length: int, pad: int) -> Packed:
+def pack(lessons: Sequence[Lessons], beginning: Ints, length: int, pad: int) -> PackedLessons:
     """Put lessons behind the shared `beginning` (n,) in their order, until one would end beyond `length` tokens.
 
     lessons: several kinds, each with any number of lessons about each of the same B scenes.
     """
     n_rows, n = len(lessons[0].tokens), len(beginning)
-    packed = Packed(
+    packed = PackedLessons(
         np.full((n_rows, length), pad, np.uint16),
         np.full((n_rows, length), -1, np.int8),
         np.zeros((n_rows, length), np.uint16),

@@ -28,7 +28,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Height in pixels. 168x112 is what the model's processor makes of CLEVRER's 480x320."""
 
 
-class WorldSettings(msgspec.Struct, frozen=True, kw_only=True):
+class SceneSettings(msgspec.Struct, frozen=True, kw_only=True):
     """[world]: what is simulated and asked. A run sees every scene once, in `lessons.draws` variants."""
 
     seed: int = 1000
@@ -136,7 +136,7 @@ class PretrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 42
     """Decides on the initial weights and on everything that is drawn at random."""
     model: ModelSettings = ModelSettings()
-    world: WorldSettings = WorldSettings()
+    world: SceneSettings = SceneSettings()
     lessons: LessonSettings = LessonSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     evaluation: EvaluationSettings = EvaluationSettings()

@@ -59,7 +59,7 @@ class Inputs(NamedTuple):
     """(2,): reply tokens, and cells with an object, in this step's sequences of all processes."""
 
 
-class Step:
+class Stepper:
     """The model, its optimisers, and the fixed places of a step's inputs. Weights keep their addresses, too."""
 
     def __init__(self, model: Any, processor: Any, layout: Layout, config: PretrainConfig, ranks: Ranks, *, flex: bool) -> None:
@@ -158,7 +158,7 @@ class Step:
         )
 
     def gradients(self) -> list[torch.Tensor]:
-        """The clipped gradients of the last step, in the order of the parameters in `Step.optimizers`."""
+        """The clipped gradients of the last step, in the order of the parameters in `Stepper.optimizers`."""
         return [p.grad for o in self.optimizers for group in o.param_groups for p in group["params"]]
 
     def state_dict(self) -> dict[str, Any]:

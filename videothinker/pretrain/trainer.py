@@ -22,7 +22,7 @@ from videothinker.pretrain.record import CurvePoint
 from videothinker.pretrain.scenes import N_CLIP_FRAMES, Scenes, Source
 from videothinker.pretrain.schedule import Clock, learning_rate
 from videothinker.pretrain.settings import LATE, PretrainConfig
-from videothinker.pretrain.step import Inputs, Step
+from videothinker.pretrain.step import Inputs, Stepper
 from videothinker.pretrain.vocabulary import word_ids
 
 STATE = "state.pt"
@@ -100,7 +100,7 @@ class Trainer:
         )
         self.clock = Clock(config.optimizer, ranks)
         self.clock.minutes = state.get("minutes", 0.0)
-        self.stepper = Step(self.model, self.processor, self.layout, config, ranks, flex=flex)
+        self.stepper = Stepper(self.model, self.processor, self.layout, config, ranks, flex=flex)
         if state:
             self.stepper.load_state_dict(state["trained"])
         torch.manual_seed(config.seed + 1 + ranks.rank)  # for the noise on pictures, which differs between processes
