@@ -28,10 +28,10 @@ from videothinker.diagnose.feed import Feed
 from videothinker.diagnose.prompts import chats, write_prompts
 from videothinker.diagnose.settings import Settings
 from videothinker.frames import read_clip
+from videothinker.models import tiny
 from videothinker.models.load import Loaded
 from videothinker.models.vision import batch_windows
 from videothinker.records import Category, CuratedQuestion, Rule
-from videothinker.train import tiny
 
 QUESTIONS_A_CLIP = 2  # CLEVRER: 18,473 counterfactual questions about 10,000 scenes
 

@@ -32,7 +32,9 @@ import torch
 
 from videothinker import store
 from videothinker.frames import read_clip
-from videothinker.train import stages, tiny
+from videothinker.models import tiny
+from videothinker.models.chat import chat
+from videothinker.train import stages
 from videothinker.train.clips import PromptEncoder
 
 PHASES = ("decode", "generate", "score", "loss", "optimizer")
@@ -183,8 +185,8 @@ def run_ours(shape: str, variant: str, clip: Path, n_steps: int) -> tuple[list[d
     """The trainer itself, as `run.build_trainer` assembles it, around models made here."""
     from transformers import TrainerCallback
 
+    from videothinker.models.checkpoint import Checkpoint
     from videothinker.train import run
-    from videothinker.train.checkpoint import Checkpoint
 
     config = settings(shape, variant, n_steps + 1)
     prompts = processor()
@@ -273,7 +275,7 @@ def run_plain(shape: str, clip: Path, n_steps: int) -> tuple[list[dict[str, floa
         with clock.phase("decode"):
             films = [read_clip(clip, n_frames=config.data.n_frames) for _ in range(group)]
             inputs = prompts(
-                text=[tiny.chat(prompts, TEXT)] * group,
+                text=[chat(prompts, TEXT)] * group,
                 videos=[film.frames for film in films],
                 video_metadata=[film.metadata() for film in films],
                 do_sample_frames=False,

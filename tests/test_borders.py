@@ -54,28 +54,49 @@ def test_nobody_imports_the_command_line() -> None:
 @pytest.mark.parametrize(
     ("room", "forbidden"),
     [
-        ("videothinker.train", ("videothinker.curate", "videothinker.diagnose", "videothinker.reports", "polars")),
-        ("videothinker.diagnose", ("videothinker.train", "videothinker.curate", "videothinker.reports", "polars")),
+        (
+            "videothinker.train",
+            ("videothinker.pretrain", "videothinker.curate", "videothinker.diagnose", "videothinker.reports", "polars"),
+        ),
+        (
+            "videothinker.pretrain",
+            ("videothinker.train", "videothinker.curate", "videothinker.diagnose", "videothinker.reports", "polars"),
+        ),
         (
             "videothinker.models",
             (
-                "videothinker.diagnose",
                 "videothinker.train",
                 "videothinker.pretrain",
                 "videothinker.curate",
+                "videothinker.diagnose",
                 "videothinker.reports",
                 "polars",
             ),
         ),
         (
-            "videothinker.world",
-            ("videothinker.curate", "videothinker.diagnose", "videothinker.train", "videothinker.reports", "polars"),
+            "videothinker.diagnose",
+            ("videothinker.train", "videothinker.pretrain", "videothinker.curate", "videothinker.reports", "polars"),
         ),
-        ("videothinker.curate", ("videothinker.world", "videothinker.train", "videothinker.reports", "torch")),
+        (
+            "videothinker.world",
+            (
+                "videothinker.curate",
+                "videothinker.diagnose",
+                "videothinker.train",
+                "videothinker.pretrain",
+                "videothinker.reports",
+                "polars",
+            ),
+        ),
+        (
+            "videothinker.curate",
+            ("videothinker.world", "videothinker.train", "videothinker.pretrain", "videothinker.reports", "torch"),
+        ),
         (
             "videothinker.study",
             (
                 "videothinker.train",
+                "videothinker.pretrain",
                 "videothinker.curate",
                 "videothinker.world",
                 "videothinker.reports",
@@ -89,8 +110,8 @@ def test_nobody_imports_the_command_line() -> None:
                 "torch",
             ),
         ),
-        ("videothinker.sections", ("videothinker.study", "videothinker.train", "polars", "torch")),
-        ("videothinker.reports", ("videothinker.train", "videothinker.world", "torch")),
+        ("videothinker.sections", ("videothinker.study", "videothinker.train", "videothinker.pretrain", "polars", "torch")),
+        ("videothinker.reports", ("videothinker.train", "videothinker.pretrain", "videothinker.world", "torch")),
         ("videothinker.mcq", ("polars", "torch", "videothinker.train", "videothinker.diagnose")),
         ("videothinker.curated", ("polars", "torch")),
         ("videothinker.records", ("videothinker.store", "polars", "torch")),
@@ -109,7 +130,13 @@ def test_only_the_store_puts_files_into_place() -> None:
 
 
 def test_the_light_rooms_load_without_heavy_packages() -> None:
-    heavy = ("videothinker.train", "videothinker.diagnose.engines.", "videothinker.__main__")  # each engine's module is heavy
+    heavy = (
+        "videothinker.train",
+        "videothinker.pretrain",
+        "videothinker.models",
+        "videothinker.diagnose.engines.",
+        "videothinker.__main__",
+    )
     outside = {name: path for name, path in modules().items() if not name.startswith(heavy)}
     light = [name for name, path in outside.items() if not imported(path, top_level_only=True) & set(HEAVY)]
     code = f"""
@@ -118,6 +145,15 @@ for name in {light!r}:
     importlib.import_module(name)
 print([package for package in {HEAVY!r} if package in sys.modules])
 """
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "module", ["videothinker.train.stages", "videothinker.pretrain.settings", "videothinker.pretrain.course"]
+)
+def test_settings_and_what_worker_processes_import_load_without_torch(module: str) -> None:
+    code = f"import sys, {module}; print([package for package in {HEAVY!r} if package in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 
@@ -133,8 +169,10 @@ print([package for package in {HEAVY!r} if package in sys.modules])
         "report",
         "demo",
         "clips warm",
+        "pretrain",
         "train cdpo",
         "train bias",
+        "train sft",
         "study",
     ],
 )

@@ -7,12 +7,12 @@ import pandas as pd
 import polars as pl
 import pytest
 from release_factory import entry, question, write_release
+from videothinker.curate.clevrer import find_annotations
+from videothinker.curate.settings import Settings
 
 import videothinker
 from videothinker import load_labels, load_predictions, store
 from videothinker.curate.build import curate, write
-from videothinker.curate.clevrer import find_annotations
-from videothinker.curate.settings import Settings
 from videothinker.curated import open_curated
 from videothinker.diagnose import run
 from videothinker.diagnose import settings as diagnosis

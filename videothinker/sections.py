@@ -1,4 +1,4 @@
-"""TOML files into typed settings: unknown keys are refused, and all violations are told at once.
+"""Read TOML files into typed settings: unknown keys are refused, and all violations are told at once.
 
 problems: list[str] = []
 settings = read(Settings, load_toml(path), problems)      # None if anything is wrong
@@ -8,13 +8,22 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
 
 from videothinker.errors import VtError
 
 S = TypeVar("S", bound=msgspec.Struct)
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+"""A whole number from 1 on."""
+Index = Annotated[int, msgspec.Meta(ge=0)]
+"""A whole number from 0 on."""
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+"""A part of a whole, in [0, 1]."""
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+AboveZero = Annotated[float, msgspec.Meta(gt=0)]
 
 
 def load_toml(path: Path) -> dict[str, Any]:
@@ -56,13 +65,15 @@ def override(raw: dict[str, Any], assignment: str) -> None:
 def read(kind: type[S], raw: Any, problems: list[str], where: str = "") -> S | None:
     """`raw` as a `kind`, whose fields may be plain, structs (or None), dicts of structs or tuples of structs.
 
+    A field that msgspec writes by another name (`msgspec.field(name=...)`) is read by that name.
+
     Every violation is appended to `problems`, with its dotted place under `where`; then the result is None.
     """
     before = len(problems)
     if not isinstance(raw, dict):
         problems.append(f"{where or 'the file'}: is not a section")
         return None
-    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     prefix = f"{where}." if where else ""
     for name in (name for name in raw if name not in fields):
         problems.append(f"{prefix}{name}: unknown setting; known here: {', '.join(fields)}")
@@ -70,7 +81,9 @@ def read(kind: type[S], raw: Any, problems: list[str], where: str = "") -> S | N
         if field.required and name not in raw:
             problems.append(f"{prefix}{name}: is missing")
     values = {
-        name: _value(fields[name].type, value, problems, f"{prefix}{name}") for name, value in raw.items() if name in fields
+        fields[name].name: _value(fields[name].type, value, problems, f"{prefix}{name}")
+        for name, value in raw.items()
+        if name in fields
     }
     return kind(**values) if len(problems) == before else None
 

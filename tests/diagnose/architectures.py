@@ -18,7 +18,7 @@ from transformers import (
     Qwen3VLVideoProcessor,
 )
 
-from videothinker.train import tiny
+from videothinker.models import tiny
 
 
 def write_qwen3(folder: Path) -> Path:

@@ -16,8 +16,9 @@ from videothinker.curated import Curated
 from videothinker.diagnose.checkpoint_answerer import open_checkpoint
 from videothinker.errors import VtError
 from videothinker.frames import read_clip
+from videothinker.models import tiny
+from videothinker.models.chat import chat
 from videothinker.models.decoder import Decoder, Written
-from videothinker.train import tiny
 
 
 @pytest.mark.parametrize("engine", ["transformers", "graphs"])
@@ -49,7 +50,7 @@ def test_the_replies_are_the_plain_loops(taught: Path, colours: Curated, engine:
         assert path is not None
         clip = read_clip(path, n_frames=10)
         inputs = processor(
-            text=[tiny.chat(processor, render(question, Style.DIRECT))],
+            text=[chat(processor, render(question, Style.DIRECT))],
             videos=[clip.frames],
             video_metadata=[clip.metadata()],
             do_sample_frames=False,
@@ -146,7 +147,7 @@ def test_many_questions_of_a_scene_share_its_clip(taught: Path, colours: Curated
     by_scene: list[Iterator[Any]] = []
     names = list(COLOURS)
     for scene, name in enumerate(names):
-        by_scene.append(iter([colour_question(scene, qid, name, negated=bool(qid % 2)) for qid in range(4)]))
+        by_scene.append(iter([colour_question(scene, qid, name, negated=bool(qid % 2)).question for qid in range(4)]))
     mixed = [next(questions) for _ in range(4) for questions in by_scene]
     checkpoint = open_checkpoint(str(taught), curated=colours, settings=settings(batch_size=5))
     found = {answer.question_id: answer.reply for answer in checkpoint.answer(mixed)}

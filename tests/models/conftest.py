@@ -8,8 +8,8 @@ import torch
 from train.trainers import CLIP_SIZES, write_clip
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from videothinker.models import tiny
 from videothinker.models.vision import SeenClip, see
-from videothinker.train import tiny
 from videothinker.train.clips import Encoded, PromptEncoder
 
 

@@ -9,8 +9,8 @@ import torch
 from transformers import AutoModelForImageTextToText, Qwen2_5_VLForConditionalGeneration
 
 from videothinker.errors import VtError
+from videothinker.models import tiny
 from videothinker.models.load import load
-from videothinker.train import tiny
 
 
 @pytest.mark.parametrize("damage", ["missing", "no weights", "pickled", "not a model", "no base", "text only", "bad config"])

@@ -8,9 +8,8 @@ import torch
 from train.trainers import write_clip
 from transformers import AutoModelForImageTextToText
 
-from videothinker.models import vision
+from videothinker.models import tiny, vision
 from videothinker.models.vision import batch_windows, quicken_vision, see
-from videothinker.train import tiny
 from videothinker.train.clips import Encoded, PromptEncoder
 
 

@@ -12,10 +12,11 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from trl.trainer.utils import add_fused_lm_head
 
 from videothinker.errors import VtError
-from videothinker.train import tiny
+from videothinker.models import tiny
+from videothinker.models.checkpoint import find_checkpoint, load_full, weights_hash
 from videothinker.train.cdpo import CLIP_SLOT, CDPOTrainer
-from videothinker.train.checkpoint import check_reference, find_checkpoint, load_full, weights_hash
 from videothinker.train.clips import share_vision
+from videothinker.train.reference import check_reference
 from videothinker.train.stages import Objective
 
 

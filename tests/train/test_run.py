@@ -17,9 +17,9 @@ from videothinker.cli import app
 from videothinker.cli.train import train_stage
 from videothinker.curated import Curated
 from videothinker.errors import VtError
+from videothinker.models.checkpoint import find_checkpoint, load_full
 from videothinker.records import Category, Rule
 from videothinker.train import run
-from videothinker.train.checkpoint import find_checkpoint, load_full
 from videothinker.train.record import Row
 from videothinker.train.stages import StageConfig
 

@@ -7,8 +7,8 @@ import av
 import numpy as np
 
 from videothinker import mcq
+from videothinker.models.checkpoint import find_checkpoint
 from videothinker.train import run
-from videothinker.train.checkpoint import find_checkpoint
 from videothinker.train.stages import Stage, StageConfig, make_stage
 
 CLIP_SIZES = ((56, 84), (84, 84), (84, 112))

@@ -8,9 +8,9 @@ import re
 from random import Random
 
 import pytest
+from videothinker.curate.clevrer import find_annotations
 
 from videothinker.curate.build import Curation, Settings, curate
-from videothinker.curate.clevrer import find_annotations
 from videothinker.records import Category, Rule, SceneObject
 from videothinker.world.make import WorldSettings, make_world
 from videothinker.world.simulate import draw_scene, roll_out

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from videothinker.curate.clevrer import find_annotations
 
 from videothinker import store
 from videothinker.curate.build import Settings, curate
-from videothinker.curate.clevrer import find_annotations
 from videothinker.frames import read_clip
 from videothinker.records import Category, Rule
 from videothinker.world.make import World

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from videothinker.cli import checkpoint, clips, curate, demo, diagnose, report, sft, study, train, world
+from videothinker.cli import checkpoint, clips, curate, demo, diagnose, pretrain, report, study, train, world
 from videothinker.cli.console import err
 from videothinker.errors import EXTRAS, VtError, missing_extra
 
@@ -27,7 +27,8 @@ app.add_typer(curate.app, name="curate")
 app.add_typer(clips.app, name="clips")
 app.command(name="diagnose", epilog=diagnose.EPILOG)(diagnose.diagnose)
 app.command(name="report", epilog=report.EPILOG)(report.report)
-train.app.command(name="sft", epilog=sft.EPILOG)(sft.sft)
+app.command(name="pretrain", epilog=pretrain.EPILOG)(pretrain.pretrain)
+train.app.command(name="sft", epilog=pretrain.EPILOG, help=pretrain.ALIAS_HELP)(pretrain.pretrain)
 app.add_typer(train.app, name="train")
 app.add_typer(checkpoint.app, name="checkpoint")
 app.command(name="study", epilog=study.EPILOG)(study.study)

@@ -37,7 +37,7 @@ def pack(
 
     Weights in float32, as vt train saves them, are rounded to bfloat16, which is what a diagnosis on a GPU computes with.
     """
-    from videothinker.train.delta import pack
+    from videothinker.models.delta import pack
 
     made = pack(base, checkpoint, out)
     if made.rounded:
@@ -56,7 +56,7 @@ def unpack(
     out: Annotated[Path, typer.Option(metavar="DIR", help="The checkpoint folder to write.")],
 ) -> None:
     """Make the whole checkpoint again; its weights are verified by their hash."""
-    from videothinker.train.delta import unpack
+    from videothinker.models.delta import unpack
 
     sha256 = unpack(base, file, out)
     console.print(f"{escape(str(out))}: weights {sha256[:12]}, as they were packed", soft_wrap=True)

@@ -120,7 +120,7 @@ def _checkpoints(models: Path | None, unpacked: Path) -> dict[str, Path]:
     if not (models / "base").is_dir():
         warn("the study's checkpoints lie in the repository's data/study, and this is no checkout: only solvers are asked")
         return {}
-    from videothinker.train.delta import unpack
+    from videothinker.models.delta import unpack
 
     _step("The checkpoints of a study: each is kept as what training has changed in the base")
     found = {"base": models / "base"}

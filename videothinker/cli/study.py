@@ -227,8 +227,8 @@ def _check_commands(plan: "Sequence[Cell]", out: Path, here: Path) -> None:
     Raises:
         VtError: names all problems.
     """
+    from videothinker.pretrain.settings import load_pretraining
     from videothinker.study.plan import Kind, command
-    from videothinker.train.sft_settings import load_sft
     from videothinker.train.stages import Stage, load_stage
 
     problems: dict[str, str] = {}
@@ -240,8 +240,8 @@ def _check_commands(plan: "Sequence[Cell]", out: Path, here: Path) -> None:
             options = _parse(arguments)
             if cell.kind is Kind.TRAIN:
                 load_stage(Stage(arguments[1]), options["config"], options["set_"])
-            elif [*arguments[:2]] == ["train", "sft"]:
-                load_sft(options["config"], options["set_"] or [])
+            elif arguments[0] == "pretrain" or [*arguments[:2]] == ["train", "sft"]:  # two names of one command
+                load_pretraining(options["config"], options["set_"] or [])
         except VtError as error:
             problems.setdefault(str(error), cell.name)
     if problems:
@@ -412,12 +412,12 @@ def _report(
 
 
 def _shrink(base: Path, checkpoint: Path, file: Path) -> None:
-    from videothinker.train import delta
+    from videothinker.models import delta
 
     delta.pack(base, checkpoint, file)
 
 
 def _grow(base: Path, file: Path, checkpoint: Path) -> None:
-    from videothinker.train import delta
+    from videothinker.models import delta
 
     delta.unpack(base, file, checkpoint)

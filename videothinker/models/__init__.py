@@ -1,0 +1,1 @@
+"""Checkpoints, and what a model is, whoever asks or trains it."""

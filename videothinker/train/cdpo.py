@@ -19,10 +19,10 @@ from trl.models.utils import prepare_deepspeed, prepare_fsdp
 from trl.trainer.utils import add_fused_lm_head, use_adapter
 
 from videothinker.errors import VtError
+from videothinker.models.checkpoint import ADAPTER
 from videothinker.models.norms import quicken_norms
 from videothinker.models.vision import quicken_vision
 from videothinker.train import rewards
-from videothinker.train.checkpoint import ADAPTER
 from videothinker.train.clips import (
     ClipTensors,
     PromptEncoder,

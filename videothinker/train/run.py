@@ -25,18 +25,18 @@ from videothinker import answers, store
 from videothinker.clips import default_cache
 from videothinker.curated import Curated, Labels
 from videothinker.errors import VtError
-from videothinker.records import Category, Question, Rule
-from videothinker.train import rewards
-from videothinker.train.card import model_card
-from videothinker.train.checkpoint import (
+from videothinker.models.checkpoint import (
     Checkpoint,
-    check_reference,
     find_checkpoint,
     load_full,
     load_processor,
     weights_hash,
 )
+from videothinker.records import Category, Question, Rule
+from videothinker.train import rewards
+from videothinker.train.card import model_card
 from videothinker.train.clips import PromptEncoder, bare
+from videothinker.train.reference import check_reference
 from videothinker.train.stages import KL, Engine, Precision, Reference, Stage, StageConfig
 
 RUN = "run.json"

@@ -17,11 +17,7 @@ import msgspec
 from videothinker import sections
 from videothinker.errors import VtError
 from videothinker.mcq import Prompt
-
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-NotNegative = Annotated[float, msgspec.Meta(ge=0)]
-AboveZero = Annotated[float, msgspec.Meta(gt=0)]
+from videothinker.sections import AboveZero, NotNegative, Positive, Share
 
 
 class Stage(StrEnum):
