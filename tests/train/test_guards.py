@@ -9,12 +9,14 @@ import torch
 from peft import PeftModel
 from train.trainers import make_trainer, mixed, rows, stage
 from transformers import AutoModelForImageTextToText, AutoProcessor
+from trl import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from videothinker.errors import VtError
 from videothinker.train import tiny
-from videothinker.train.cdpo import CLIP_SLOT, CDPOTrainer
+from videothinker.train.cdpo import CDPOTrainer
 from videothinker.train.checkpoint import check_reference, find_checkpoint, load_full, weights_hash
+from videothinker.train.clip_grpo import CLIP_SLOT, ClipGRPOTrainer
 from videothinker.train.clips import share_vision
 from videothinker.train.stages import Objective
 
@@ -117,11 +119,17 @@ def test_evaluating_in_between_leaves_the_training_batchs_clips_alone(assets: Pa
     assert torch.equal(before, rescored(trainer, batch, load(assets / "start")))
 
 
-def test_repulsion_without_a_reference_and_a_reference_without_repulsion_are_refused(assets: Path) -> None:
-    with pytest.raises(VtError, match="needs a reference"):
+def test_a_reference_makes_it_cdpo_and_without_one_there_is_nothing_of_it(assets: Path, tmp_path: Path) -> None:
+    cdpo = make_trainer(assets, tmp_path, stage("cdpo"))
+    assert type(cdpo) is CDPOTrainer
+    assert (cdpo.objective.repulsion, cdpo.hold.weight) == (0.5, 0.5)
+    for name in ("bias", "grpo"):
+        plain = make_trainer(assets, tmp_path, stage(name))
+        assert type(plain) is ClipGRPOTrainer
+        assert plain.ref_model is None
+        assert type(plain)._compute_loss is GRPOTrainer._compute_loss
+    with pytest.raises(TypeError, match="'reference'"):
         CDPOTrainer(objective=Objective(repulsion=0.1), encode=None)
-    with pytest.raises(VtError, match="has no use for a reference"):
-        CDPOTrainer(objective=Objective(), encode=None, reference=assets)
 
 
 def test_the_policys_own_start_is_refused_as_bias_model_however_it_is_saved(assets: Path, tmp_path: Path) -> None:

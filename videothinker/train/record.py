@@ -14,7 +14,7 @@ from pyarrow import parquet
 from transformers import TrainerCallback
 
 from videothinker import store
-from videothinker.train.cdpo import CDPOTrainer, Completion
+from videothinker.train.clip_grpo import ClipGRPOTrainer, Completion
 from videothinker.train.stages import Alarms
 
 METRICS = "metrics.jsonl"
@@ -129,7 +129,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
     """Writes a run's records into `out`, on the main process; cuts what a resumed run will write again."""
 
     def __init__(self, out: Path, alarms: Alarms, report: Callable[[Row], None], warn: Callable[[str], None]) -> None:
-        self.trainer: CDPOTrainer | None = None
+        self.trainer: ClipGRPOTrainer | None = None
         self._out, self._watch, self._stop = out, Watch(alarms), alarms.stop
         self._report, self._warn = report, warn
 

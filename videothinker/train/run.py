@@ -37,7 +37,7 @@ from videothinker.train.checkpoint import (
     weights_hash,
 )
 from videothinker.train.clips import PromptEncoder, bare
-from videothinker.train.stages import KL, Engine, Precision, Reference, Stage, StageConfig
+from videothinker.train.stages import Engine, Precision, Reference, Stage, StageConfig
 
 RUN = "run.json"
 
@@ -358,20 +358,26 @@ def build_trainer(
     reward_funcs: Sequence[Callable[..., list[float]]] = (rewards.accuracy, rewards.format),
     callbacks: Sequence[Any] = (),
 ) -> Any:
-    """The `CDPOTrainer` of a stage, models loaded. `args` (from `grpo_arguments`) come first: ZeRO-3 shards as weights load."""
+    """The trainer of a stage, models loaded: a `CDPOTrainer` if there is a reference, else a `ClipGRPOTrainer`.
+
+    `args` (from `grpo_arguments`) come first: ZeRO-3 shards as weights load.
+    """
     from datasets import Dataset
     from peft import LoraConfig, PeftModel
     from transformers import PrinterCallback
 
     from videothinker.decode import can_decode
     from videothinker.train.cdpo import CDPOTrainer
+    from videothinker.train.clip_grpo import ClipGRPOTrainer
+    from videothinker.train.loss import FORMS
     from videothinker.train.sampling import Sampler
 
     half = torch.bfloat16 if _in_bf16(config) else torch.float32
     sharded = _is_sharded(args)
-    if sharded and config.objective.kl is KL.EXACT and config.needs_reference:
+    if sharded and reference is not None and FORMS[config.objective.kl].needs_hidden:
         raise VtError(
-            "objective.kl = 'exact' needs the whole output layer on each GPU; under FSDP or ZeRO-3 choose another form"
+            f"objective.kl = '{config.objective.kl}' needs the whole output layer on each GPU; under FSDP or ZeRO-3 choose"
+            " another form"
         )
     peft_config = None
     if config.lora is None:
@@ -391,10 +397,11 @@ def build_trainer(
             )
     if not config.model.train_vision:
         bare(model).model.visual.requires_grad_(False)
-    as_adapter = config.lora is not None and reference is not None and reference.base == start.full and not sharded
-    frozen: Any = None
+    repelled: dict[str, Any] = {}
     if reference is not None:
+        as_adapter = config.lora is not None and reference.base == start.full and not sharded
         frozen = reference.folder if as_adapter else load_full(reference, half, config.model.attention)
+        repelled = {"objective": config.objective, "reference": frozen}
     processor = load_processor(start)
     hidden_tokens = [model.config.image_token_id, model.config.video_token_id]
     args.generation_kwargs = {"suppress_tokens": hidden_tokens}  # TRL's own list leaves video tokens in: one drawn ends the run
@@ -405,7 +412,7 @@ def build_trainer(
         video_token=model.config.video_token_id,
         cache=default_cache(),
     )
-    trainer = CDPOTrainer(
+    trainer = (CDPOTrainer if reference is not None else ClipGRPOTrainer)(
         model=model,
         reward_funcs=list(reward_funcs),
         args=args,
@@ -413,10 +420,9 @@ def build_trainer(
         processing_class=processor,
         callbacks=list(callbacks),
         peft_config=peft_config,
-        objective=config.objective,
         encode=encode,
-        reference=frozen,
         shared_prompts=shares_prompts(config) and not sharded and can_decode(bare(model)),
+        **repelled,
     )
     trainer.remove_callback(PrinterCallback)  # `report` shows the rows
     engine = config.rollouts.engine
@@ -486,10 +492,7 @@ def _run(
     )
     facts = {"fed": trainer.fed(), "launch": {"processes": args.world_size, "mode": str(args.parallel_mode)}}
     if keep:
-        trainer.drop_reference()
-        trainer.save_model(str(out))
-        if _is_main():
-            trainer.processing_class.save_pretrained(out)
+        trainer.save_policy(out)
     recorder.trainer = None
     del trainer
     gc.collect()  # models, optimiser and callbacks refer to one another

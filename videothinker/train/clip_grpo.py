@@ -1,0 +1,268 @@
+"""TRL's GRPO trainer with clips that reach generation and scoring: what `vt train bias` and `vt train grpo` run on.
+
+TRL 1.16 feeds a clip to generation and then scores the replies without it (its batches carry images only), without an error.
+Therefore private methods of GRPOTrainer are overridden; tests/train/test_trl.py holds the signatures and habits relied on.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from accelerate.utils import gather_object
+from torch.utils.data import Sampler
+from transformers import AutoModelForImageTextToText
+from trl import GRPOTrainer
+
+from videothinker.decode import quicken_norms, quicken_vision
+from videothinker.train.checkpoint import ADAPTER
+from videothinker.train.clips import (
+    ClipTensors,
+    PromptEncoder,
+    bare,
+    generation_inputs,
+    scoring_inputs,
+    share_vision,
+    showing,
+)
+from videothinker.train.sampling import Sampler as ReplySampler
+from videothinker.train.shared import share_prompts
+
+CLIP_SLOT = "token_type_ids"
+"""A field that TRL carries, one row per reply, through its shuffling, splitting and slicing, and that Qwen2.5-VL does not use.
+Each reply carries in it two numbers: that of its clip and that of its prompt."""
+
+
+class Completion(NamedTuple):
+    """One reply of a training step: a row of completions.parquet."""
+
+    step: int
+    question_id: str
+    reply: str
+    accuracy: float
+    format: float
+    advantage: float
+
+
+class _Scored(NamedTuple):
+    """What TRL reads of a scoring pass, (B, T) each."""
+
+    log_probs: torch.Tensor
+    entropy: torch.Tensor | None
+
+
+class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
+    """GRPO on prompts with exactly one clip each: every reply is written and scored with its clip in sight.
+
+    The objective is TRL's own. Subclasses that change it can override `_forward` to see each pass of the model.
+
+    encode: turns prompts into tensors. shared_prompts: score all replies to a question behind one copy of its prompt
+    (`shared.py`); needs SDPA. All other arguments are GRPOTrainer's. The attribute `sampler`, if set, writes the replies in
+    place of transformers' `generate`.
+    """
+
+    def __init__(self, *args: Any, encode: PromptEncoder, shared_prompts: bool = True, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.train_dataset: Any = kwargs[
+            "train_dataset"
+        ].to_list()  # Arrow would build its rows anew, once a reply and forward pass
+        self.data_collator = _Rows
+        self.completions: list[Completion] = []
+        self.sampler: ReplySampler | None = None
+        self._encode, self._shared_prompts = encode, shared_prompts
+        self._clips: dict[str, list[ClipTensors]] = {}
+        self._rows = torch.empty(0)  # (B, 2): CLIP_SLOT
+        self._rewards = torch.empty(0)
+        quicken(bare(self.model))
+
+    @property
+    def _mode(self) -> str:
+        return "train" if self.model.training else "eval"
+
+    def save_policy(self, out: Path) -> None:
+        """Write the trained weights, and beside them tokenizer and video processor, as a checkpoint that others load."""
+        self.save_model(str(out))
+        if self.accelerator.is_main_process:
+            self.processing_class.save_pretrained(out)
+
+    # Clips on their way through TRL
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        """TRL's order, of which the encoder is told ahead: it reads the next step's clips while this one is computed."""
+        sampler = super()._get_train_sampler(dataset)
+        if self.accelerator.num_processes > 1:  # each takes a part of the order, and reads its own when it gets there
+            return sampler
+        paths = [_clip_and_text(row["prompt"])[0] for row in self.train_dataset]
+        n_rows = sampler.mini_repeat_count * sampler.batch_size * sampler.repeat_count
+
+        def announce(indices: list[int]) -> None:
+            self._encode.expect((paths[i] for i in dict.fromkeys(indices)), at_most=3 * sampler.batch_size)
+
+        return _Announced(sampler, announce, n_rows)
+
+    def fed(self) -> dict[str, Any]:
+        """What the last prompts really held: frames, their size in pixels, video tokens, seconds between pairs of frames."""
+        clip = self._clips["train"][0]
+        pairs, height, width = clip.grid
+        sizes = self._encode.processor.video_processor
+        return {
+            "n_frames": pairs * sizes.temporal_patch_size,
+            "height": height * sizes.patch_size,
+            "width": width * sizes.patch_size,
+            "video_tokens": clip.n_tokens(self._encode.merge),
+            "seconds_per_pair": round(clip.seconds_per_pair, 6),
+        }
+
+    def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        encoded = self._encode([_clip_and_text(prompt) for prompt in prompts], self.accelerator.device)
+        self._clips[self._mode] = encoded.clips
+        asked = [(row, tuple(ids)) for row, ids in zip(encoded.rows, encoded.prompt_ids, strict=True)]
+        number = {prompt: i for i, prompt in enumerate(dict.fromkeys(asked))}
+        self._rows = torch.tensor([(prompt[0], number[prompt]) for prompt in asked])
+        return encoded.prompt_ids, None, {}
+
+    def _generate_single_turn(self, prompt_ids: Any, images: Any, multimodal_fields: Any, *args: Any, **kwargs: Any) -> Any:
+        clips, rows = self._clips[self._mode], self._rows[:, 0].tolist()
+        if self.sampler is not None:
+            return self.sampler.sample(self.accelerator.unwrap_model(self.model), prompt_ids, clips, rows), None
+        fields = generation_inputs(clips, rows, prompt_ids, self._encode.video_token)
+        with showing(clips, rows):
+            return super()._generate_single_turn(prompt_ids, images, fields, *args, **kwargs)
+
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, logits_to_keep: int, *args: Any, **kwargs: Any
+    ) -> Any:
+        if kwargs.get(CLIP_SLOT) is None:  # the old log-probabilities, asked for before the batch is put together
+            kwargs[CLIP_SLOT] = self._rows
+        every, config = self._clips[self._mode], bare(self.accelerator.unwrap_model(model)).config
+
+        def with_clips(**inputs: Any) -> Any:
+            clip_of, prompts = inputs.pop(CLIP_SLOT).T.tolist()
+            # Of all clips of the batch only those of these rows are given, numbered anew: place is old number -> new.
+            place = {number: i for i, number in enumerate(sorted(set(clip_of)))}
+            clips, rows = [every[number] for number in place], [place[number] for number in clip_of]
+            ids, mask = inputs["input_ids"], inputs["attention_mask"]
+            seen = scoring_inputs(config, clips, rows, ids, mask)
+            shared = None
+            if self._shared_prompts:
+                shared = share_prompts(ids, mask, seen["position_ids"], logits_to_keep, prompts)
+            if shared is None:
+                with showing(clips, rows):
+                    return self._forward(model, lambda values: _predicting(values, logits_to_keep), **inputs, **seen)
+            with showing(clips, [rows[reply] for reply in shared.first]):
+                found = self._forward(model, shared.unpacked, **{**seen, **shared.inputs}, fused_lm_head=True)
+            entropy = None if found.entropy is None else shared.unpacked(found.entropy)
+            return _Scored(shared.unpacked(found.log_probs), entropy)
+
+        return super()._get_per_token_logps_and_entropies(
+            with_clips, input_ids, attention_mask, logits_to_keep, *args, **kwargs
+        )
+
+    def _forward(self, model: Any, at_replies: Callable[[torch.Tensor], torch.Tensor], **inputs: Any) -> Any:
+        """One scoring pass of the policy or of another model.
+
+        at_replies: takes what the model has at every position of its rows, and returns what it has where it predicts the
+        replies' tokens, (B, T, ...).
+        """
+        return model(**inputs)
+
+    # Replies and rewards
+
+    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        self._rewards = super()._calculate_rewards(*args, **kwargs)  # of all processes, a question's replies side by side
+        return self._rewards
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        batch[CLIP_SLOT] = self._rows
+        if self._mode == "train":
+            self._keep_completions(inputs, batch)
+        return batch
+
+    def _local(self, rows: torch.Tensor) -> torch.Tensor:
+        """This process's share of a tensor with one row for each reply of all processes."""
+        return rows.view(self.accelerator.num_processes, -1)[self.accelerator.process_index]
+
+    def _keep_completions(self, inputs: list[dict[str, Any]], batch: dict[str, Any]) -> None:
+        lengths = batch["completion_mask"].sum(1).tolist()
+        kept = [ids[:n] for ids, n in zip(batch["completion_ids"].tolist(), lengths, strict=True)]
+        replies = self.processing_class.batch_decode(kept, skip_special_tokens=True)
+        scores = {name: self._local(self._rewards[:, i]).tolist() for i, name in enumerate(self.reward_func_names)}
+        blank = [0.0] * len(replies)
+        rows = [
+            Completion(self.state.global_step + 1, asked.get("question_id", ""), reply, right, form, advantage)
+            for asked, reply, right, form, advantage in zip(
+                inputs,
+                replies,
+                scores.get("accuracy", blank),
+                scores.get("format", blank),
+                batch["advantages"].tolist(),
+                strict=True,
+            )
+        ]
+        gathered = gather_object(rows)
+        if self.accelerator.is_main_process:
+            self.completions.extend(gathered)
+
+    # Resuming
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Load the weights that `save_pretrained` wrote.
+
+        transformers 5.23 reads them under the names of the running model, which are others for Qwen2.5-VL; it then trains on
+        from the base weights with a warning only. Adapters, FSDP and DeepSpeed have formats of their own, read properly.
+        """
+        own_format = (Path(resume_from_checkpoint) / ADAPTER).is_file() or self.is_fsdp_enabled or self.is_deepspeed_enabled
+        if own_format:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        model = model or self.model
+        saved = AutoModelForImageTextToText.from_pretrained(resume_from_checkpoint, dtype=model.dtype)
+        model.load_state_dict(saved.state_dict())
+
+
+class _Rows(Sequence[dict[str, Any]]):
+    """A batch that nobody walks through for tensors to move: there are none."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self._rows = rows
+
+    def __getitem__(self, i: Any) -> Any:
+        return self._rows[i]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+class _Announced(Sampler[int]):
+    """A sampler's indices, two batches of `n_rows` told to `announce` when the first of them begins."""
+
+    def __init__(self, sampler: Any, announce: Callable[[list[int]], None], n_rows: int) -> None:
+        self._sampler, self._announce, self._n_rows = sampler, announce, n_rows
+
+    def __iter__(self) -> Iterator[int]:
+        order = list(self._sampler)
+        for start in range(0, len(order), self._n_rows):
+            self._announce(order[start : start + 2 * self._n_rows])
+            yield from order[start : start + self._n_rows]
+
+    def __len__(self) -> int:
+        return len(self._sampler)
+
+
+def quicken(model: Any) -> None:
+    """Let a Qwen2.5-VL compute the same numbers faster; called before PEFT or a parallel wrapper goes around it."""
+    share_vision(model)
+    quicken_vision(model)
+    quicken_norms(model)
+
+
+def _predicting(values: torch.Tensor, n_scored: int) -> torch.Tensor:
+    """Of (B, L, ...) the positions that predict the last `n_scored` tokens: each is predicted one position before its own."""
+    return values[:, -n_scored - 1 : -1]
+
+
+def _clip_and_text(prompt: list[dict[str, Any]]) -> tuple[str, str]:
+    """Path of a prompt's clip and its text; Arrow fills each part's missing keys with None, so parts are told apart by type."""
+    parts = {part["type"]: part for part in prompt[-1]["content"]}
+    return parts["video"]["video"], parts["text"]["text"]
