@@ -18,6 +18,7 @@ from videothinker.train.cdpo import CDPOTrainer
 from videothinker.train.checkpoint import check_reference, find_checkpoint, load_full, weights_hash
 from videothinker.train.clip_grpo import CLIP_SLOT, ClipGRPOTrainer
 from videothinker.train.clips import share_vision
+from videothinker.train.rewards import Reward
 from videothinker.train.stages import Objective
 
 
@@ -178,7 +179,22 @@ def test_rewards_are_what_the_group_was_given(assets: Path, tmp_path: Path) -> N
     """Advantages are the injected rewards, normalised within each question's replies (with 1e-4 beside the deviation)."""
     trainer, batch = score(make_trainer(assets, tmp_path, stage("grpo")), assets, n=2)
     replies = [completion.reply for completion in trainer.completions]
-    given = torch.tensor(mixed([[{"content": reply}] for reply in replies])).view(-1, 4)
+    given = torch.tensor(mixed(replies)).view(-1, 4)
     expected = (given - given.mean(1, keepdim=True)) / (given.std(1, keepdim=True) + 1e-4)
     assert torch.allclose(batch["advantages"], expected.flatten(), atol=1e-4)
     assert [completion.question_id for completion in trainer.completions] == ["0:0"] * 4 + ["1:0"] * 4
+
+
+def test_the_weighted_sum_is_what_counts_and_each_reward_is_kept_unweighted(assets: Path, tmp_path: Path) -> None:
+    """3 times the place in the group (0, 1, 2, 3) and half of 1 for the first reply: 0.5, 3, 6, 9, of mean 4.625."""
+    rewards = {
+        "place": Reward(lambda completions, **_: [float(i % 4) for i in range(len(completions))], weight=3.0),
+        "first": Reward(lambda completions, **_: [float(i % 4 == 0) for i in range(len(completions))], weight=0.5),
+    }
+    trainer, batch = score(make_trainer(assets, tmp_path, stage("grpo"), rewards=rewards), assets, n=2)
+    given = torch.tensor([0.5, 3.0, 6.0, 9.0])
+    expected = (given - 4.625) / (given.std() + 1e-4)
+    assert torch.allclose(batch["advantages"], expected.repeat(2), atol=1e-4)
+    kept = [completion.rewards for completion in trainer.completions]
+    assert kept == [{"place": float(i % 4), "first": float(i % 4 == 0)} for i in range(8)]
+    assert trainer._metrics["train"]["rewards/place/mean"] == [1.5]

@@ -9,9 +9,10 @@ from train.trainers import make_trainer, stage
 
 from videothinker import store
 from videothinker.errors import VtError
+from videothinker.steps import StepRecord, read_steps
 from videothinker.train import hold
 from videothinker.train.hold import FILE, State
-from videothinker.train.record import Recorder, Row
+from videothinker.train.record import Recorder
 from videothinker.train.stages import Alarms
 
 
@@ -65,13 +66,12 @@ def test_it_is_refused_where_it_means_nothing(name: str, overrides: list[str], s
         stage(name, *overrides)
 
 
-def train(assets: Path, out: Path, *overrides: str, **arguments: Any) -> list[Row]:
-    recorder = Recorder(out, Alarms(), lambda _: None, lambda _: None)
+def train(assets: Path, out: Path, *overrides: str, **arguments: Any) -> list[StepRecord]:
     config = stage("cdpo", "objective.repulsion=0.01", "optimizer.steps=4", *overrides)
-    trainer = make_trainer(assets, out, config, callbacks=[recorder], **arguments)
-    recorder.trainer = trainer
+    trainer = make_trainer(assets, out, config, **arguments)
+    trainer.add_callback(Recorder(trainer, out, Alarms(), lambda _: None, lambda _: None))
     trainer.train(resume_from_checkpoint=str(out / "checkpoint-2") if (out / "checkpoint-2").is_dir() else None)
-    return store.read_jsonl(out / "metrics.jsonl", Row)
+    return read_steps(out / "metrics.jsonl")
 
 
 @pytest.mark.parametrize("first_steps", [1, 3])

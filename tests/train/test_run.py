@@ -14,13 +14,17 @@ from typer.testing import CliRunner
 
 from videothinker import store
 from videothinker.cli import app
-from videothinker.cli.train import train_stage
+from videothinker.cli.train import _line, train_stage
 from videothinker.curated import Curated, Manifest, open_curated
 from videothinker.errors import VtError
 from videothinker.records import Category, Rule
+from videothinker.steps import StepRecord, read_steps
 from videothinker.train import run
+from videothinker.train.arguments import rows_at_once
+from videothinker.train.build import check_packages
 from videothinker.train.checkpoint import find_checkpoint, load_full
-from videothinker.train.record import Row
+from videothinker.train.data import training_questions, warn_about_observer
+from videothinker.train.rewards import REWARDS, Reward
 from videothinker.train.stages import StageConfig
 
 
@@ -64,12 +68,32 @@ def test_a_finished_cdpo_run_holds_what_the_contract_names(curated: Curated, ass
     assert record["settings"]["objective"]["repulsion"] == 0.5
     assert record["bias_model"]["sha256"] != record["model"]["sha256"]
     assert record["fed"] == {"n_frames": 4, "height": 56, "width": 84, "video_tokens": 12, "seconds_per_pair": 0.8}
-    replies = pq.read_table(out / "completions.parquet").to_pylist()
+    table = pq.read_table(out / "completions.parquet")
+    assert table.column_names == ["step", "question_id", "reply", "accuracy", "format", "advantage"]
+    replies = table.to_pylist()
     assert len(replies) == 2 * 2 * 4
     assert {reply["question_id"] for reply in replies} <= {question.question_id for question in curated.questions("train")}
     assert "frozen bias model" in (out / "README.md").read_text()
     start, end = weights(assets / "start"), weights(out)
     assert any(not torch.equal(start[name], end[name]) for name in start)
+
+
+def test_a_reward_is_one_line_of_the_table_and_shows_wherever_rewards_do(
+    curated: Curated, assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spread = Reward(lambda completions, **_: [float(i % 2) for i in range(len(completions))])
+    monkeypatch.setitem(REWARDS, "spread", spread)
+    out, told = tmp_path / "out", []
+    config = stage("grpo", "rewards.spread=0.5", "rewards.format=2.0")
+    train(config, curated, assets, out, report=lambda step: told.append(_line(step)))
+    for step in read_steps(out / "metrics.jsonl"):
+        assert list(step.rewards) == ["accuracy", "format", "spread"]
+        assert step.rewards["spread"] == 0.5
+        assert step.reward == pytest.approx(step.rewards["accuracy"] + 2 * step.rewards["format"] + 0.25)
+    assert all("spread 0.5" in line for line in told)
+    replies = pq.read_table(out / "completions.parquet")
+    assert replies.column_names == ["step", "question_id", "reply", "accuracy", "format", "spread", "advantage"]
+    assert replies["spread"].to_pylist() == [0.0, 1.0] * 8
 
 
 @pytest.mark.parametrize("lora", [False, True])
@@ -86,7 +110,7 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_records(
     for name in ("whole", "killed"):
         seen: list[int] = []
 
-        def stop(row: Row, name: str = name, seen: list[int] = seen) -> None:
+        def stop(row: StepRecord, name: str = name, seen: list[int] = seen) -> None:
             seen.append(row.step)
             if name == "killed" and row.step == 3:
                 raise KeyboardInterrupt
@@ -99,7 +123,7 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_records(
     whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
     assert any(not torch.equal(whole[name], value) for name, value in weights(assets / "start").items())
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    rows = [store.read_jsonl(tmp_path / name / "metrics.jsonl", Row) for name in ("whole", "killed")]
+    rows = [read_steps(tmp_path / name / "metrics.jsonl") for name in ("whole", "killed")]
     same = [[msgspec.structs.replace(row, seconds=None) for row in each] for each in rows]
     assert same[0] == same[1]
     replies = [pq.read_table(tmp_path / name / "completions.parquet") for name in ("whole", "killed")]
@@ -120,16 +144,16 @@ def test_the_same_folder_refuses_other_settings_and_a_second_run(curated: Curate
 
 def test_stage_one_takes_observational_questions_under_the_rule_it_is_given(curated: Curated) -> None:
     config = stage("bias")
-    own = run.training_questions(curated, config, None)
+    own = training_questions(curated, config, None)
     assert {question.oracle for question in own} == {Category.OBSERVATIONAL}
     assert len(own) == 4
-    assert len(run.training_questions(curated, config, Rule.ANY_OPTION)) == 8
-    assert len(run.training_questions(curated, stage("grpo"), None)) == 8
+    assert len(training_questions(curated, config, Rule.ANY_OPTION)) == 8
+    assert len(training_questions(curated, stage("grpo"), None)) == 8
 
 
 def test_questions_are_drawn_by_content_so_that_a_larger_draw_adds_to_a_smaller(curated: Curated) -> None:
     drawn = [
-        {question.question_id for question in run.training_questions(curated, stage("grpo", f"data.n_questions={n}"), None)}
+        {question.question_id for question in training_questions(curated, stage("grpo", f"data.n_questions={n}"), None)}
         for n in (3, 5)
     ]
     assert len(drawn[0]) == 3
@@ -144,9 +168,9 @@ def test_a_missing_clip_is_refused_before_any_model_is_loaded(curated: Curated, 
 
 def test_labels_that_an_observer_answers_badly_are_called_out(curated: Curated) -> None:
     told: list[str] = []
-    run._warn_about_observer(run.training_questions(curated, stage("bias"), None), Rule.ORACLE, told.append)
+    warn_about_observer(training_questions(curated, stage("bias"), None), Rule.ORACLE, told.append)
     assert told == []
-    run._warn_about_observer(run.training_questions(curated, stage("bias"), Rule.ANY_OPTION), Rule.ANY_OPTION, told.append)
+    warn_about_observer(training_questions(curated, stage("bias"), Rule.ANY_OPTION), Rule.ANY_OPTION, told.append)
     assert "an observer answers only 50%" in told[0]
     assert "--rule oracle" in told[0]
 
@@ -164,7 +188,7 @@ def test_too_few_questions_for_one_step_are_refused(curated: Curated, assets: Pa
 
 def test_a_tracker_that_is_not_installed_is_refused_before_any_model_is_loaded() -> None:
     with pytest.raises(VtError, match="the package 'trackio' is not installed"):
-        run.check_packages(stage("grpo", 'saving.report_to=["tensorboard", "trackio"]'))
+        check_packages(stage("grpo", 'saving.report_to=["tensorboard", "trackio"]'))
 
 
 def test_an_alarm_can_stop_the_run(curated: Curated, assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,16 +255,16 @@ def test_a_small_model_is_scored_in_a_pass_or_two_and_a_large_one_question_by_qu
     config = stage("grpo", "rollouts.questions_per_step=64", "rollouts.n_replies=8", "data.max_pixels=18816")
     small = AutoConfig.from_pretrained(assets / "start")
     large = Qwen2_5_VLConfig(text_config={"hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36})
-    rows = run.rows_at_once(config, small)
+    rows = rows_at_once(config, small)
     assert rows % 8 == 0
     assert 512 % rows == 0
     assert rows >= 128
-    assert run.rows_at_once(config, large) == 8
+    assert rows_at_once(config, large) == 8
     long = stage("grpo", "rollouts.questions_per_step=64", "rollouts.n_replies=8", "rollouts.max_new_tokens=96")
     text = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 8}
     middling = Qwen2_5_VLConfig(text_config=text)
     plain = msgspec.structs.replace(long, rollouts=msgspec.structs.replace(long.rollouts, shared_prompts=False))
-    assert run.rows_at_once(long, middling) == 512, "a step of which every prompt is computed once fits"
-    assert run.rows_at_once(plain, middling) < 512
+    assert rows_at_once(long, middling) == 512, "a step of which every prompt is computed once fits"
+    assert rows_at_once(plain, middling) < 512
     monkeypatch.setenv("WORLD_SIZE", "4")
-    assert 128 % run.rows_at_once(config, small) == 0
+    assert 128 % rows_at_once(config, small) == 0

@@ -66,7 +66,7 @@ def test_the_trainer_keeps_the_names_that_are_read() -> None:
 
 def test_the_defaults_that_would_change_the_objective_are_set(tmp_path: Path) -> None:
     """TRL's defaults: another loss normalisation, and a factor on k3 whose gradient is another divergence's."""
-    from videothinker.train.run import grpo_arguments
+    from videothinker.train.arguments import grpo_arguments
 
     theirs, ours = GRPOConfig(str(tmp_path), use_cpu=True, bf16=False), grpo_arguments(stage("grpo"), tmp_path)
     assert (theirs.loss_type, ours.loss_type) == ("dapo", "grpo")

@@ -12,6 +12,7 @@ from videothinker.records import Rule, no_progress
 
 if TYPE_CHECKING:
     from videothinker.curated import Curated
+    from videothinker.steps import StepRecord
     from videothinker.train.gate import Measured, Verdict
     from videothinker.train.run import Summary
     from videothinker.train.stages import StageConfig
@@ -171,7 +172,7 @@ def train_stage(
     bar = progress_bar(f"training {settings.stage.value}", steps, "steps") if _is_main() else nullcontext(no_progress)
     with bar as progress:
 
-        def report(row: Any) -> None:
+        def report(row: "StepRecord") -> None:
             progress(settings.saving.log_every)
             if row.step % max(1, steps // 20) < settings.saving.log_every:
                 err.print(_line(row))
@@ -243,8 +244,8 @@ def _say(verdict: "Verdict", folder: Path) -> None:
         warn(f"gate not passed: {'; '.join(verdict.reasons)}; vt train cdpo will refuse {folder} unless --force")
 
 
-def _line(row: Any) -> str:
-    shown = [("reward", row.reward), ("accuracy", row.accuracy), ("format", row.format), ("kl", row.kl), ("length", row.length)]
+def _line(row: "StepRecord") -> str:
+    shown = [("reward", row.reward), *row.rewards.items(), ("kl", row.kl), ("length", row.length)]
     parts = [f"{name} {value:.3g}" for name, value in shown if value is not None]
     return f"step {row.step}: {', '.join(parts)}, {row.seconds or 0:.1f} s"
 

@@ -18,8 +18,8 @@ from videothinker.diagnose import files, metrics, runs
 from videothinker.diagnose.runs import Run
 from videothinker.errors import VtError
 from videothinker.records import Category, CuratedQuestion, Estimate, Prediction, Progress, Rule, Status, no_progress
+from videothinker.steps import METRICS, StepRecord, read_steps
 from videothinker.study.config import BASE, NO_SEED, Claim, Stage, Study, parse_claim
-from videothinker.study.cost import Step, read_steps
 from videothinker.study.plan import Cell, Kind, cell_folder
 from videothinker.study.records import Record, State
 from videothinker.study.seeds import Decision, decide, over_seeds, side
@@ -85,7 +85,7 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     diverged: bool
     """An alarm was on at its last step, or its loss was no number."""
-    steps: list[Step]
+    steps: list[StepRecord]
     gate: tuple[str, ...] | None
     """For bias: why it is no shortcut model, () if it is one; None: not judged."""
     seconds: float
@@ -367,7 +367,7 @@ class _TrainRun(msgspec.Struct):
 
 def _training(cell: Cell, folder: Path, state: State, record: Record | None) -> Training:
     out = cell_folder(folder, cell.name)
-    steps = read_steps(out)
+    steps = read_steps(out / METRICS)
     gate, record_of_run = out / "gate.json", out / "run.json"
     settings = store.read_json(record_of_run, _TrainRun).settings if record_of_run.is_file() else None
     return Training(

@@ -5,33 +5,9 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-import msgspec
-
-from videothinker import store
+from videothinker.steps import METRICS, read_steps
 from videothinker.study.plan import Cell, Kind, cell_folder, heights
 from videothinker.study.records import Record, State
-
-CURVES = "metrics.jsonl"
-
-
-class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of a training's metrics.jsonl, as far as a study reads it."""
-
-    step: int
-    reward: float | None = None
-    accuracy: float | None = msgspec.field(name="reward/accuracy", default=None)
-    format: float | None = msgspec.field(name="reward/format", default=None)
-    kl: float | None = None
-    length: float | None = None
-    loss: float | None = None
-    seconds: float | None = None
-    alarms: tuple[str, ...] = ()
-
-
-def read_steps(folder: Path) -> list[Step]:
-    """The lines that a training in `folder` has written so far."""
-    path = folder / CURVES
-    return store.read_jsonl(path, Step) if path.is_file() else []
 
 
 class Forecast(NamedTuple):
@@ -77,7 +53,7 @@ def _running_rate(cell: Cell, folder: Path) -> float | None:
     """A training's seconds by the steps that it has taken; the first few are left out, they compile and warm up."""
     if cell.steps is None:
         return None
-    taken = [row.seconds for row in read_steps(cell_folder(folder, cell.name)) if row.seconds is not None]
+    taken = [row.seconds for row in read_steps(cell_folder(folder, cell.name) / METRICS) if row.seconds is not None]
     return None if len(taken) < 6 else median(taken[3:]) * cell.steps
 
 

@@ -1,6 +1,6 @@
 """CDPO: GRPO while the policy is pushed away from a frozen reference (or, for the paper's ablation, towards it)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,11 +11,12 @@ from trl.models.utils import prepare_deepspeed, prepare_fsdp
 from trl.trainer.utils import add_fused_lm_head, use_adapter
 
 from videothinker.errors import VtError
-from videothinker.train import rewards
 from videothinker.train.clip_grpo import CLIP_SLOT, ClipGRPOTrainer, quicken
 from videothinker.train.clips import bare
+from videothinker.train.data import TrainingRow
 from videothinker.train.hold import Hold
 from videothinker.train.loss import FORMS, SIGN, Distributions, divergence, k3, mean_over_replies, rows_to_repel
+from videothinker.train.rewards import ACCURACY
 from videothinker.train.stages import Objective, Reference, RepelOn
 
 _SAME = 1e-5
@@ -40,11 +41,12 @@ class CDPOTrainer(ClipGRPOTrainer):
     That term, added in `_compute_loss`, is the only change; TRL's own KL term stays off (beta 0). The weight is
     `objective.repulsion`, or what `objective.hold_at` has made of it (`hold.py`).
 
-    objective: the stage's settings. reference: the frozen model, or the path of a LoRA adapter on the policy's base.
+    objective: the stage's settings; unless its `repel_on` is all, "accuracy" must be among the rewards. reference: the frozen
+    model, or the path of a LoRA adapter on the policy's base. All other arguments are `ClipGRPOTrainer`'s.
     """
 
-    def __init__(self, *args: Any, objective: Objective, reference: nn.Module | Path, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, *, objective: Objective, reference: nn.Module | Path, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.objective = objective
         self.hold = Hold(objective.repulsion, objective.hold_at)
         self.add_callback(self.hold)
@@ -120,7 +122,7 @@ class CDPOTrainer(ClipGRPOTrainer):
         self._hidden.append(at_replies(states[-1]))
         return found
 
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+    def _generate_and_score_completions(self, inputs: Sequence[TrainingRow]) -> dict[str, Any]:
         batch = super()._generate_and_score_completions(inputs)
         return batch | self._score_with_reference(batch) | {"repelled": self._local(self._rows_to_repel())}
 
@@ -146,7 +148,7 @@ class CDPOTrainer(ClipGRPOTrainer):
         """(N,) of 0.0 and 1.0: on which replies of all processes the divergence counts."""
         if self.objective.repel_on is RepelOn.ALL:
             return torch.ones(len(self._rewards), device=self.accelerator.device)
-        right = self._rewards[:, self.reward_func_names.index(rewards.accuracy.__name__)] >= 1
+        right = self._rewards[:, self.reward_func_names.index(ACCURACY)] >= 1
         group = self.num_generations if self._mode == "train" else self.num_generations_eval
         return rows_to_repel(right, group, self.objective.repel_on)
 

@@ -4,12 +4,13 @@ TRL 1.16 feeds a clip to generation and then scores the replies without it (its 
 Therefore private methods of GRPOTrainer are overridden; tests/train/test_trl.py holds the signatures and habits relied on.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from accelerate.utils import gather_object
+from datasets import Dataset
 from torch.utils.data import Sampler
 from transformers import AutoModelForImageTextToText
 from trl import GRPOTrainer
@@ -25,6 +26,8 @@ from videothinker.train.clips import (
     share_vision,
     showing,
 )
+from videothinker.train.data import ClipPrompt, TrainingRow
+from videothinker.train.rewards import Reward
 from videothinker.train.sampling import Sampler as ReplySampler
 from videothinker.train.shared import share_prompts
 
@@ -39,8 +42,8 @@ class Completion(NamedTuple):
     step: int
     question_id: str
     reply: str
-    accuracy: float
-    format: float
+    rewards: dict[str, float]
+    """What it earned of each reward, unweighted, by name: a column each."""
     advantage: float
 
 
@@ -56,23 +59,39 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     The objective is TRL's own. Subclasses that change it can override `_forward` to see each pass of the model.
 
-    encode: turns prompts into tensors. shared_prompts: score all replies to a question behind one copy of its prompt
-    (`shared.py`); needs SDPA. All other arguments are GRPOTrainer's. The attribute `sampler`, if set, writes the replies in
-    place of transformers' `generate`.
+    args: TRL's GRPOConfig. rows: the questions. rewards: what a reply can earn, by the name that metrics and completions use;
+    their weighted sum is its reward. encode: turns prompts into tensors. shared_prompts: score all replies to a question behind
+    one copy of its prompt (`shared.py`); needs SDPA. All other arguments are GRPOTrainer's. The attribute `sampler`, if set,
+    writes the replies in place of transformers' `generate`.
     """
 
-    def __init__(self, *args: Any, encode: PromptEncoder, shared_prompts: bool = True, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.train_dataset: Any = kwargs[
-            "train_dataset"
-        ].to_list()  # Arrow would build its rows anew, once a reply and forward pass
+    def __init__(
+        self,
+        *,
+        args: Any,
+        rows: Sequence[TrainingRow],
+        rewards: Mapping[str, Reward],
+        encode: PromptEncoder,
+        shared_prompts: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        args.reward_weights = [reward.weight for reward in rewards.values()]
+        super().__init__(
+            args=args,
+            train_dataset=Dataset.from_dict({"prompt": [""] * len(rows)}),  # TRL wants the type, and here only its length
+            reward_funcs=[reward.function for reward in rewards.values()],
+            **kwargs,
+        )
+        self.train_dataset: Any = rows  # Arrow would build each row anew, once for every reply and forward pass
         self.data_collator = _Rows
+        self.reward_func_names: list[str] = list(rewards)  # TRL takes the functions' own names
         self.completions: list[Completion] = []
         self.sampler: ReplySampler | None = None
         self._encode, self._shared_prompts = encode, shared_prompts
         self._clips: dict[str, list[ClipTensors]] = {}
         self._rows = torch.empty(0)  # (B, 2): CLIP_SLOT
-        self._rewards = torch.empty(0)
+        self._rewards = torch.empty(0)  # (N, number of rewards), of all processes; a question's replies lie side by side
+        self._replies: list[str] = []
         quicken(bare(self.model))
 
     @property
@@ -92,7 +111,7 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         sampler = super()._get_train_sampler(dataset)
         if self.accelerator.num_processes > 1:  # each takes a part of the order, and reads its own when it gets there
             return sampler
-        paths = [_clip_and_text(row["prompt"])[0] for row in self.train_dataset]
+        paths = [row["prompt"].clip for row in self.train_dataset]
         n_rows = sampler.mini_repeat_count * sampler.batch_size * sampler.repeat_count
 
         def announce(indices: list[int]) -> None:
@@ -113,8 +132,8 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             "seconds_per_pair": round(clip.seconds_per_pair, 6),
         }
 
-    def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
-        encoded = self._encode([_clip_and_text(prompt) for prompt in prompts], self.accelerator.device)
+    def _tokenize_prompts(self, prompts: list[ClipPrompt]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        encoded = self._encode(prompts, self.accelerator.device)
         self._clips[self._mode] = encoded.clips
         asked = [(row, tuple(ids)) for row, ids in zip(encoded.rows, encoded.prompt_ids, strict=True)]
         number = {prompt: i for i, prompt in enumerate(dict.fromkeys(asked))}
@@ -168,39 +187,37 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     # Replies and rewards
 
-    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        self._rewards = super()._calculate_rewards(*args, **kwargs)  # of all processes, a question's replies side by side
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: list[str], completion_ids_list: Any) -> torch.Tensor:
+        self._replies = completions
+        self._rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         return self._rewards
 
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+    def _generate_and_score_completions(self, inputs: Sequence[TrainingRow]) -> dict[str, Any]:
         batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
         batch[CLIP_SLOT] = self._rows
         if self._mode == "train":
-            self._keep_completions(inputs, batch)
+            self._keep_completions(inputs, batch["advantages"].tolist())
         return batch
 
     def _local(self, rows: torch.Tensor) -> torch.Tensor:
-        """This process's share of a tensor with one row for each reply of all processes."""
-        return rows.view(self.accelerator.num_processes, -1)[self.accelerator.process_index]
+        """This process's share of a tensor with one row for each reply of all processes, which lie process by process."""
+        mine: torch.Tensor = rows.chunk(self.accelerator.num_processes)[self.accelerator.process_index]
+        return mine
 
-    def _keep_completions(self, inputs: list[dict[str, Any]], batch: dict[str, Any]) -> None:
-        lengths = batch["completion_mask"].sum(1).tolist()
-        kept = [ids[:n] for ids, n in zip(batch["completion_ids"].tolist(), lengths, strict=True)]
-        replies = self.processing_class.batch_decode(kept, skip_special_tokens=True)
-        scores = {name: self._local(self._rewards[:, i]).tolist() for i, name in enumerate(self.reward_func_names)}
-        blank = [0.0] * len(replies)
-        rows = [
-            Completion(self.state.global_step + 1, asked.get("question_id", ""), reply, right, form, advantage)
-            for asked, reply, right, form, advantage in zip(
-                inputs,
-                replies,
-                scores.get("accuracy", blank),
-                scores.get("format", blank),
-                batch["advantages"].tolist(),
-                strict=True,
-            )
-        ]
-        gathered = gather_object(rows)
+    def _keep_completions(self, inputs: Sequence[TrainingRow], advantages: list[float]) -> None:
+        earned = self._local(self._rewards).tolist()
+        gathered = gather_object(
+            [
+                Completion(
+                    self.state.global_step + 1,
+                    asked["question_id"],
+                    reply,
+                    dict(zip(self.reward_func_names, values, strict=True)),
+                    advantage,
+                )
+                for asked, reply, values, advantage in zip(inputs, self._replies, earned, advantages, strict=True)
+            ]
+        )
         if self.accelerator.is_main_process:
             self.completions.extend(gathered)
 
@@ -221,10 +238,10 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         model.load_state_dict(saved.state_dict())
 
 
-class _Rows(Sequence[dict[str, Any]]):
-    """A batch that nobody walks through for tensors to move: there are none."""
+class _Rows(Sequence[TrainingRow]):
+    """A batch that is no list, in which accelerate would look through every row for tensors to move."""
 
-    def __init__(self, rows: list[dict[str, Any]]) -> None:
+    def __init__(self, rows: list[TrainingRow]) -> None:
         self._rows = rows
 
     def __getitem__(self, i: Any) -> Any:
@@ -260,9 +277,3 @@ def quicken(model: Any) -> None:
 def _predicting(values: torch.Tensor, n_scored: int) -> torch.Tensor:
     """Of (B, L, ...) the positions that predict the last `n_scored` tokens: each is predicted one position before its own."""
     return values[:, -n_scored - 1 : -1]
-
-
-def _clip_and_text(prompt: list[dict[str, Any]]) -> tuple[str, str]:
-    """Path of a prompt's clip and its text; Arrow fills each part's missing keys with None, so parts are told apart by type."""
-    parts = {part["type"]: part for part in prompt[-1]["content"]}
-    return parts["video"]["video"], parts["text"]["text"]

@@ -17,6 +17,7 @@ import msgspec
 from videothinker import sections
 from videothinker.errors import VtError
 from videothinker.mcq import Prompt
+from videothinker.train.rewards import ACCURACY, REWARDS, default_weights
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -229,6 +230,9 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 42
     data: Data = Data()
     objective: Objective = Objective()
+    rewards: dict[str, AboveZero] = msgspec.field(default_factory=default_weights)
+    """[rewards]: weight of each reward by its name in `rewards.REWARDS`; a reply earns their weighted sum. A file's section
+    replaces the default, which is the paper's sum: accuracy and format, 1.0 each. `--set rewards.NAME=WEIGHT` adds to it."""
     rollouts: Rollouts = Rollouts()
     optimizer: Optimizer = Optimizer()
     model: Model = Model()
@@ -258,7 +262,7 @@ def make_stage(
     stage: Stage, raw: dict[str, Any], overrides: Sequence[str] = (), *, source: str = "the settings"
 ) -> StageConfig:
     """`load_stage` of settings that are already read; {} gives the defaults. A missing `stage` is the command's."""
-    raw = {"stage": stage.value, **raw}
+    raw = {"stage": stage.value, "rewards": default_weights(), **raw}  # so that --set rewards.NAME=... adds to the default
     for assignment in overrides:
         sections.override(raw, assignment)
     problems: list[str] = []
@@ -298,6 +302,7 @@ def _contradictions(config: StageConfig, command: Stage) -> Iterator[str]:
             yield "objective.hold_at: only a repulsion is adapted; choose stage cdpo and direction repel, or leave it out"
         elif config.objective.reference is Reference.START:
             yield "objective.hold_at: the start model does not diverge from itself, so there is nothing to take a multiple of"
+    yield from _wrong_rewards(config)
     rows, n_replies = config.rollouts.rows_per_forward, config.rollouts.n_replies * config.rollouts.questions_per_step
     if rows is not None and n_replies % rows:
         yield (
@@ -314,3 +319,15 @@ def _contradictions(config: StageConfig, command: Stage) -> Iterator[str]:
     known = ("tensorboard", "trackio", "wandb")
     if unknown := [name for name in config.saving.report_to if name not in known]:
         yield f"saving.report_to = {unknown}: known are {', '.join(known)}"
+
+
+def _wrong_rewards(config: StageConfig) -> Iterator[str]:
+    if unknown := [name for name in config.rewards if name not in REWARDS]:
+        yield f"rewards: there is no reward {', '.join(map(repr, unknown))}; known are {', '.join(REWARDS)}"
+    if not config.rewards:
+        yield f"rewards: names none, so nothing would be learnt; known are {', '.join(REWARDS)}"
+    if config.needs_reference and config.objective.repel_on is not RepelOn.ALL and ACCURACY not in config.rewards:
+        yield (
+            f"objective.repel_on = '{config.objective.repel_on}': which replies are right is told by the reward '{ACCURACY}',"
+            " which is not among [rewards]; add it, or choose repel_on = 'all'"
+        )
