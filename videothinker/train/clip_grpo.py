@@ -28,6 +28,7 @@ from videothinker.train.clips import (
 )
 from videothinker.train.data import ClipPrompt, TrainingRow
 from videothinker.train.rewards import Reward
+from videothinker.train.run_record import Fed
 from videothinker.train.sampling import Sampler as ReplySampler
 from videothinker.train.shared import share_prompts
 
@@ -119,18 +120,18 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
         return _Announced(sampler, announce, n_rows)
 
-    def fed(self) -> dict[str, Any]:
-        """What the last prompts really held: frames, their size in pixels, video tokens, seconds between pairs of frames."""
+    def fed(self) -> Fed:
+        """What the last prompts really held."""
         clip = self._clips["train"][0]
         pairs, height, width = clip.grid
         sizes = self._encode.processor.video_processor
-        return {
-            "n_frames": pairs * sizes.temporal_patch_size,
-            "height": height * sizes.patch_size,
-            "width": width * sizes.patch_size,
-            "video_tokens": clip.n_tokens(self._encode.merge),
-            "seconds_per_pair": round(clip.seconds_per_pair, 6),
-        }
+        return Fed(
+            n_frames=pairs * sizes.temporal_patch_size,
+            height=height * sizes.patch_size,
+            width=width * sizes.patch_size,
+            video_tokens=clip.n_tokens(self._encode.merge),
+            seconds_per_pair=round(clip.seconds_per_pair, 6),
+        )
 
     def _tokenize_prompts(self, prompts: list[ClipPrompt]) -> tuple[list[list[int]], None, dict[str, Any]]:
         encoded = self._encode(prompts, self.accelerator.device)

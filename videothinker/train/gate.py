@@ -31,7 +31,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     n_inferential: int
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class GateVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """gate.json: whether the bias model passed, why not, and what the verdict rests on."""
 
     passed: bool
@@ -44,10 +44,10 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     rule: Rule
 
 
-def judge(start: Measured, bias: Measured, margins: Gate, *, split: str, rule: Rule) -> Verdict:
+def judge(start: Measured, bias: Measured, margins: Gate, *, split: str, rule: Rule) -> GateVerdict:
     """Compare the bias model with the checkpoint it was trained from, on the same questions."""
     reasons = tuple(_against(start, bias, margins))
-    return Verdict(passed=not reasons, reasons=reasons, start=start, bias=bias, margins=margins, split=split, rule=rule)
+    return GateVerdict(passed=not reasons, reasons=reasons, start=start, bias=bias, margins=margins, split=split, rule=rule)
 
 
 def _against(start: Measured, bias: Measured, margins: Gate) -> Iterator[str]:
@@ -86,6 +86,6 @@ def require_pass(bias_model: str) -> None:
             f"{bias_model}: has no {GATE}, so nothing says that it is a shortcut model; `vt train bias` writes one"
             " (--force goes on)"
         )
-    verdict = store.read_json(path, Verdict)
+    verdict = store.read_json(path, GateVerdict)
     if not verdict.passed:
         raise VtError(f"{path}: {'; '.join(verdict.reasons)}; so it is no shortcut model to be repelled from (--force goes on)")

@@ -29,28 +29,34 @@ from videothinker.train.card import model_card
 from videothinker.train.checkpoint import Checkpoint, check_reference, find_checkpoint, weights_hash
 from videothinker.train.data import TrainingRow, training_questions, training_rows, warn_about_observer
 from videothinker.train.process import is_main, leave_the_others, peak_bytes
+from videothinker.train.run_record import (
+    RUN,
+    Fed,
+    Launch,
+    RunRecord,
+    RunResult,
+    TrainedOn,
+    Weights,
+    holds_a_finished_run,
+    take,
+)
 from videothinker.train.stages import Reference, Stage, StageConfig
 
-RUN = "run.json"
+
+class Outcome(NamedTuple):
+    """What a call of `train` came to."""
+
+    result: RunResult
+    already: bool
+    """The folder held this very run, finished: nothing was trained now."""
 
 
-class FinishedError(VtError):
-    """The folder holds this very run, finished."""
+class _Finished(NamedTuple):
+    """What a run's record gains at its end."""
 
-
-class Summary(NamedTuple):
-    """What a run, or a dry run, came to."""
-
-    out: Path
-    steps: int
-    seconds_per_step: float
-    """Over the steps of this call; after resuming, those alone."""
-    tokens_per_step: float
-    """Prompt and reply tokens."""
-    peak_bytes: int
-    """Most memory allocated on this process's GPU; on a CPU the process's peak resident memory."""
-    parameters: int
-    trainable: int
+    result: RunResult
+    fed: Fed
+    launch: Launch
 
 
 def _silent(_: Any) -> None:
@@ -68,16 +74,18 @@ def train(
     dry_run: bool = False,
     report: Callable[[StepRecord], None] = _silent,
     warn: Callable[[str], None] = _silent,
-) -> Summary:
-    """Run the stage, or take up where an earlier run with the same settings ended.
+) -> Outcome:
+    """Run the stage, or take up where an earlier run with the same settings ended; one that has finished is left as it is.
 
     start: checkpoint to train, a folder or a hub id. bias: checkpoint to repel from, needed by CDPO unless
-    `objective.reference` is start. rule: whose categories choose the questions of stage `bias`; None: the curated folder's own.
-    dry_run: one step on real data, nothing kept. report: called with every `StepRecord`.
+    `objective.reference` is start. rule: for stage `bias` alone, whose categories choose its questions; None: the curated
+    folder's own. dry_run: one step on real data, nothing kept. report: called with every `StepRecord`.
 
     Raises:
         VtError: data, checkpoints or `out` do not fit the settings; a clip is missing.
     """
+    if rule is not None and config.stage is not Stage.BIAS:
+        raise VtError(f"rule = '{rule.value}': only stage bias is trained on a category; leave it out for {config.stage.value}")
     questions = training_questions(data, config, rule)
     rows = training_rows(data, questions, config)
     if config.stage is Stage.BIAS:
@@ -90,59 +98,48 @@ def train(
             _checked_hash(config, first, reference)
         config = msgspec.structs.replace(config, optimizer=msgspec.structs.replace(config.optimizer, steps=1))
         with tempfile.TemporaryDirectory() as scratch:
-            return _run(config, Path(scratch), first, reference, rows, report, warn, keep=False)[0]
-    record: dict[str, Any] = {}
-    if is_main():  # the others find out by being ended
-        record = {
-            "stage": config.stage,
-            "settings": msgspec.to_builtins(config),
-            "model": {"ref": start, "sha256": weights_hash(first)},
-            "bias_model": reference and {"ref": bias or start, "sha256": _checked_hash(config, first, reference)},
-            "data": {
-                "folder": str(data.folder),
-                "sha256": store.sha256_file(data.split_file(config.data.split)),
-                "rule": rule or data.manifest.rule,
-                "n_questions": len(rows),
-            },
-        }
-        _take(out, record)
-    summary, facts = _run(config, out, first, reference, rows, report, warn, keep=True)
-    if is_main():
-        record |= {"finished": True, "result": summary._asdict() | {"out": str(out)}, **facts}
+            return Outcome(_run(config, Path(scratch), first, reference, rows, report, warn, keep=False).result, already=False)
+    if is_main():  # which alone writes, and where it refuses ends the others
+        record: RunRecord | None = take(out, _record(config, data, start, first, bias, reference, rule, len(rows)))
+    else:
+        record = holds_a_finished_run(out)
+    if record is not None and isinstance(record.result, RunResult):
+        return Outcome(record.result, already=True)
+    finished = _run(config, out, first, reference, rows, report, warn, keep=True)
+    if record is not None:
+        record = msgspec.structs.replace(record, finished=True, **finished._asdict())
         store.write_text(out / "README.md", model_card(record))
         store.write_json(out / RUN, record)
-    return summary
+    return Outcome(finished.result, already=False)
+
+
+def _record(
+    config: StageConfig,
+    data: Curated,
+    start: str,
+    first: Checkpoint,
+    bias: str | None,
+    reference: Checkpoint | None,
+    rule: Rule | None,
+    n_questions: int,
+) -> RunRecord:
+    repelled = None if reference is None else _checked_hash(config, first, reference)
+    return RunRecord(
+        stage=config.stage,
+        settings=config,
+        model=Weights(ref=start, sha256=weights_hash(first)),
+        bias_model=None if repelled is None else Weights(ref=bias or start, sha256=repelled),
+        data=TrainedOn(
+            folder=str(data.folder),
+            sha256=store.sha256_file(data.split_file(config.data.split)),
+            rule=rule or data.manifest.rule,
+            n_questions=n_questions,
+        ),
+    )
 
 
 def _checked_hash(config: StageConfig, start: Checkpoint, reference: Checkpoint) -> str:
     return check_reference(start, reference, may_be_start=config.objective.reference is Reference.START)
-
-
-def _take(out: Path, record: dict[str, Any]) -> None:
-    """Make `out` this run's folder, or find that it is; writes run.json with `finished` false.
-
-    Raises:
-        VtError: it holds something else; as FinishedError, this very run, finished.
-    """
-    identity = store.sha256_json(_identity(record))
-    if (out / RUN).is_file():
-        earlier = store.read_json(out / RUN, dict[str, Any])
-        if earlier.get("identity") != identity:
-            raise VtError(f"{out}: holds a run with other settings, data or checkpoints; choose another --out")
-        if earlier["finished"]:
-            raise FinishedError(f"{out}: holds this very run, finished; choose another --out to train again")
-    elif out.is_dir() and any(out.iterdir()):
-        raise VtError(f"{out}: is not empty and holds no {RUN}; choose a new folder for --out")
-    record |= {"identity": identity, "finished": False, "provenance": store.provenance()}
-    store.write_json(out / RUN, record)
-
-
-def _identity(record: dict[str, Any]) -> dict[str, Any]:
-    """What makes two runs the same: all but paths and what is only kept or shown."""
-    settings = {name: value for name, value in record["settings"].items() if name != "saving"}
-    data = {name: value for name, value in record["data"].items() if name != "folder"}
-    hashes = [record[name] and record[name]["sha256"] for name in ("model", "bias_model")]
-    return {"settings": settings, "data": data, "hashes": hashes, "save_every": record["settings"]["saving"]["save_every"]}
 
 
 def _run(
@@ -155,7 +152,7 @@ def _run(
     warn: Callable[[str], None],
     *,
     keep: bool,
-) -> tuple[Summary, dict[str, Any]]:
+) -> _Finished:
     from transformers import AutoConfig
     from transformers.trainer_utils import get_last_checkpoint
     from transformers.utils import logging
@@ -174,20 +171,12 @@ def _run(
     began = time.perf_counter()
     trainer.train(resume_from_checkpoint=resume)
     seconds = time.perf_counter() - began
-    done = trainer.state.global_step - (0 if resume is None else int(resume.rpartition("-")[2]))
-    sizes = [
-        (getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in trainer.model.parameters()
-    ]  # ZeRO-3: whole, not shares
-    summary = Summary(
-        out=out,
-        steps=trainer.state.global_step,
-        seconds_per_step=seconds / max(done, 1),
-        tokens_per_step=trainer.state.num_input_tokens_seen / max(trainer.state.global_step, 1),
-        peak_bytes=peak_bytes(),
-        parameters=sum(size for size, _ in sizes),
-        trainable=sum(size for size, trained in sizes if trained),
+    earlier_steps = 0 if resume is None else int(resume.rpartition("-")[2])  # "checkpoint-200"
+    finished = _Finished(
+        _result(trainer, out, seconds_per_step=seconds / max(trainer.state.global_step - earlier_steps, 1)),
+        trainer.fed(),
+        Launch(processes=args.world_size, mode=str(args.parallel_mode)),
     )
-    facts = {"fed": trainer.fed(), "launch": {"processes": args.world_size, "mode": str(args.parallel_mode)}}
     if keep:
         trainer.save_policy(out)
     del trainer
@@ -195,4 +184,18 @@ def _run(
     if torch.cuda.is_available():
         torch.cuda.empty_cache()  # what comes next, the gate's diagnosis, loads models of its own
     leave_the_others()
-    return summary, facts
+    return finished
+
+
+def _result(trainer: Any, out: Path, *, seconds_per_step: float) -> RunResult:
+    # Under ZeRO-3 a parameter here is this process's share of it, and `ds_numel` its whole size.
+    sizes = [(getattr(p, "ds_numel", p.numel()), p.requires_grad) for p in trainer.model.parameters()]
+    return RunResult(
+        out=str(out),
+        steps=trainer.state.global_step,
+        seconds_per_step=seconds_per_step,
+        tokens_per_step=trainer.state.num_input_tokens_seen / max(trainer.state.global_step, 1),
+        peak_bytes=peak_bytes(),
+        parameters=sum(size for size, _ in sizes),
+        trainable=sum(size for size, trained in sizes if trained),
+    )
