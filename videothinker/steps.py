@@ -48,7 +48,7 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int = 0
     """Prompt and reply tokens since the start of the run."""
     alarms: tuple[str, ...] = ()
-    """What the run looked like at this step that has gone before a collapse, in words."""
+    """Signs at this step that something goes wrong, in words; `[alarms]` of a training's settings."""
 
     def measure(self, name: str) -> float | None:
         """A number by its key in the file: a reward by "reward/NAME", all else by its field; None where it is not there."""

@@ -21,7 +21,7 @@ app = typer.Typer(
     help="Train the shortcut (bias), train away from it (cdpo), or train the plain baseline (grpo).",
 )
 
-Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="TOML; configs/ has one a stage and model size.")]
+Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="TOML; configs/ has one for each stage and model size.")]
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder that vt curate clevrer wrote.")]
 Model = Annotated[str, typer.Option("--model", metavar="REF", help="Checkpoint to train: a folder or a hub id.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The same one with the same settings is resumed.")]
@@ -32,9 +32,13 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. optimizer.steps=100. Repeatable."),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Load all, take one step, say memory, tokens and time; keep nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Load everything, take one step, say memory, tokens and time; keep nothing.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Go on although the bias model has not passed its gate.")]
-Labels = Annotated[Rule | None, typer.Option("--rule", help="Whose categories count; default the curated folder's own.")]
+Labels = Annotated[
+    Rule | None, typer.Option("--rule", help="Whose observational questions are taken; default the curated folder's own rule.")
+]
 
 _LAUNCH = """
 [bold]Several GPUs or machines[/bold]
@@ -62,7 +66,7 @@ _CDPO = """[bold]Examples[/bold]
 
   ... --set objective.direction=attract
 
-  ... --set objective.reference=start          repels from its own start, and collapses
+  ... --set objective.reference=start          repels from its own start: measured here, that ends about where GRPO does
 
   ... --set objective.repulsion=0.03
 """ + _LAUNCH.format(stage="cdpo", more="")

@@ -12,6 +12,9 @@ from videothinker.train.stages import Precision, StageConfig
 _ACTIVATIONS = 12 * 2**30
 """Bytes of activations that a forward pass may keep for its backward pass before it is cut into smaller ones."""
 
+_PROMPT_TOKENS = 128
+"""About how many tokens a prompt has beside its clip."""
+
 
 def rows_at_once(config: StageConfig, model: Any) -> int:
     """Replies to score at a time on a GPU where the settings leave it open: as many whole questions as keep activations small.
@@ -22,13 +25,13 @@ def rows_at_once(config: StageConfig, model: Any) -> int:
     group, world = config.rollouts.n_replies, n_processes()
     questions = max(1, config.rollouts.questions_per_step // world)
     text, vision = model.get_text_config(), model.vision_config
-    layer = 2 * (16 * text.hidden_size + 5 * text.intermediate_size)  # bytes a token, bf16, nothing recomputed
-    fit = _ACTIVATIONS // (text.num_hidden_layers * layer)  # tokens
-    patch = (vision.patch_size * vision.spatial_merge_size) ** 2
-    n_video = config.data.n_frames // vision.temporal_patch_size * config.data.max_pixels // patch
+    layer = 2 * (16 * text.hidden_size + 5 * text.intermediate_size)  # bytes per token, bf16, nothing recomputed
+    fit = _ACTIVATIONS // (text.num_hidden_layers * layer)  # how many tokens a pass may have
+    pixels = (vision.patch_size * vision.spatial_merge_size) ** 2  # of a frame that one video token stands for
+    n_video = config.data.n_frames // vision.temporal_patch_size * config.data.max_pixels // pixels
     n_prompt, n_replies = n_video + _PROMPT_TOKENS, group * config.rollouts.max_new_tokens
     if shares_prompts(config) and questions * (n_prompt + n_replies) <= fit:
-        return group * questions  # of less than all, TRL shuffles the rows, and questions come apart
+        return group * questions  # all or none: TRL shuffles what it cuts into passes, and then no two rows share a prompt
     each = group * n_prompt + n_replies
     return group * max((n for n in range(1, questions + 1) if questions % n == 0 and n * each <= fit), default=1)
 
@@ -37,10 +40,6 @@ def shares_prompts(config: StageConfig) -> bool:
     """Are replies scored behind one copy of their prompt, as far as the settings go?"""
     model = config.model
     return config.rollouts.shared_prompts and model.attention == "sdpa" and not model.gradient_checkpointing
-
-
-_PROMPT_TOKENS = 128
-"""Roughly, of a question beside its clip."""
 
 
 def grpo_arguments(config: StageConfig, out: Path, rows: int | None = None) -> Any:
@@ -59,7 +58,7 @@ def grpo_arguments(config: StageConfig, out: Path, rows: int | None = None) -> A
     n_replies = config.rollouts.questions_per_step * group
     if n_replies % (rows * world):
         raise VtError(
-            f"{n_replies} replies a step (rollouts.questions_per_step x n_replies) cannot be shared among {world} processes"
+            f"{n_replies} replies per step (rollouts.questions_per_step x n_replies) cannot be shared among {world} processes"
             f" {rows} at a time; set rollouts.questions_per_step to a multiple of {world}, or rollouts.rows_per_forward"
         )
     accumulation = n_replies // (rows * world)
@@ -104,4 +103,5 @@ def grpo_arguments(config: StageConfig, out: Path, rows: int | None = None) -> A
 
 
 def in_bf16(config: StageConfig) -> bool:
+    """Does the model compute in bfloat16?"""
     return config.model.precision is Precision.BF16 or (config.model.precision is Precision.AUTO and torch.cuda.is_available())

@@ -13,7 +13,9 @@ from videothinker.train.arguments import in_bf16, shares_prompts
 from videothinker.train.checkpoint import Checkpoint, find_checkpoint, load_full, load_processor
 from videothinker.train.clips import PromptEncoder, bare
 from videothinker.train.data import TrainingRow
+from videothinker.train.loss import FORMS
 from videothinker.train.rewards import Reward, chosen
+from videothinker.train.sampling import ReplySampler
 from videothinker.train.stages import Engine, Reference, StageConfig
 
 if TYPE_CHECKING:
@@ -62,30 +64,68 @@ def build_trainer(
     Raises:
         VtError: the settings ask for what sharded parameters cannot give.
     """
-    from peft import LoraConfig, PeftModel
     from transformers import PrinterCallback
 
     from videothinker.decode import can_decode
     from videothinker.train.cdpo import CDPOTrainer
     from videothinker.train.clip_grpo import ClipGRPOTrainer
-    from videothinker.train.loss import FORMS
-    from videothinker.train.sampling import Sampler
 
-    half = torch.bfloat16 if in_bf16(config) else torch.float32
     sharded = _is_sharded(args)
-    if sharded and reference is not None and FORMS[config.objective.kl].needs_hidden:
-        raise VtError(
-            f"objective.kl = '{config.objective.kl}' needs the whole output layer on each GPU; under FSDP or ZeRO-3 choose"
-            " another form"
+    if sharded:
+        _check_sharded(config, reference)
+    policy, peft_config = _load_policy(config, start)
+    processor, ids = load_processor(start), policy.config
+    unseen = [ids.image_token_id, ids.video_token_id]  # TRL's own list leaves video tokens in, and one drawn would end the run
+    args.generation_kwargs = {"suppress_tokens": unseen}
+    common: dict[str, Any] = {
+        "model": policy,
+        "args": args,
+        "rows": rows,
+        "rewards": chosen(config.rewards) if rewards is None else rewards,
+        "processing_class": processor,
+        "peft_config": peft_config,
+        "encode": PromptEncoder(
+            processor,
+            n_frames=config.data.n_frames,
+            max_pixels=config.data.max_pixels,
+            video_token=ids.video_token_id,
+            cache=default_cache(),
+        ),
+        "shared_prompts": shares_prompts(config) and not sharded and can_decode(bare(policy)),
+    }
+    if reference is None:
+        trainer = ClipGRPOTrainer(**common)
+    else:
+        frozen = _load_reference(config, start, reference, sharded=sharded)
+        trainer = CDPOTrainer(objective=config.objective, reference=frozen, **common)
+    trainer.remove_callback(PrinterCallback)  # what a run says goes through `Recorder`
+    engine = config.rollouts.engine
+    if engine is Engine.GRAPHS or (engine is Engine.AUTO and torch.cuda.is_available() and not sharded):
+        trainer.sampler = ReplySampler(
+            eos=trainer.eos_token_ids,
+            pad=processor.tokenizer.pad_token_id,
+            suppress=unseen,
+            max_new_tokens=config.rollouts.max_new_tokens,
+            temperature=config.rollouts.temperature,
         )
+    return trainer
+
+
+def _load_policy(config: StageConfig, start: Checkpoint) -> tuple[Any, Any]:
+    """The model to train, and for fresh adapters their configuration, which TRL puts on it; else None.
+
+    Weights that are trained are float32; with LoRA the others are in the precision that the model computes with. A start that
+    is an adapter is trained on as that adapter if the settings have LoRA, else merged into its base.
+    """
+    from peft import LoraConfig, PeftModel
+
     peft_config = None
     if config.lora is None:
         model = load_full(start, torch.float32, config.model.attention)
     else:
-        adapter = start.folder if start.base else None
-        model = load_full(Checkpoint(start.full, None), half, config.model.attention)
-        if adapter is not None:
-            model = PeftModel.from_pretrained(model, adapter, is_trainable=True)
+        model = load_full(Checkpoint(start.full, None), _half(config), config.model.attention)
+        if start.base is not None:
+            model = PeftModel.from_pretrained(model, start.folder, is_trainable=True)
         else:
             peft_config = LoraConfig(
                 r=config.lora.rank,
@@ -96,47 +136,28 @@ def build_trainer(
             )
     if not config.model.train_vision:
         bare(model).model.visual.requires_grad_(False)
-    repelled: dict[str, Any] = {}
-    if reference is not None:
-        as_adapter = config.lora is not None and reference.base == start.full and not sharded
-        frozen = reference.folder if as_adapter else load_full(reference, half, config.model.attention)
-        repelled = {"objective": config.objective, "reference": frozen}
-    processor = load_processor(start)
-    hidden_tokens = [model.config.image_token_id, model.config.video_token_id]
-    args.generation_kwargs = {"suppress_tokens": hidden_tokens}  # TRL's own list leaves video tokens in: one drawn ends the run
-    encode = PromptEncoder(
-        processor,
-        n_frames=config.data.n_frames,
-        max_pixels=config.data.max_pixels,
-        video_token=model.config.video_token_id,
-        cache=default_cache(),
-    )
-    trainer = (CDPOTrainer if reference is not None else ClipGRPOTrainer)(
-        model=model,
-        args=args,
-        rows=rows,
-        rewards=chosen(config.rewards) if rewards is None else rewards,
-        processing_class=processor,
-        peft_config=peft_config,
-        encode=encode,
-        shared_prompts=shares_prompts(config) and not sharded and can_decode(bare(model)),
-        **repelled,
-    )
-    trainer.remove_callback(PrinterCallback)  # `report` shows the rows
-    engine = config.rollouts.engine
-    if engine is Engine.GRAPHS or (engine is Engine.AUTO and torch.cuda.is_available() and not sharded):
-        if sharded:
-            raise VtError(
-                "rollouts.engine = 'graphs' needs whole parameters on each GPU; under FSDP or ZeRO choose 'transformers'"
-            )
-        trainer.sampler = Sampler(
-            eos=trainer.eos_token_ids,
-            pad=processor.tokenizer.pad_token_id,
-            suppress=hidden_tokens,
-            max_new_tokens=config.rollouts.max_new_tokens,
-            temperature=config.rollouts.temperature,
+    return model, peft_config
+
+
+def _load_reference(config: StageConfig, start: Checkpoint, reference: Checkpoint, *, sharded: bool) -> Any:
+    """The frozen model; of an adapter on the very base that a LoRA policy has only the path, to be a second adapter there."""
+    if config.lora is not None and reference.base == start.full and not sharded:
+        return reference.folder
+    return load_full(reference, _half(config), config.model.attention)
+
+
+def _half(config: StageConfig) -> torch.dtype:
+    return torch.bfloat16 if in_bf16(config) else torch.float32
+
+
+def _check_sharded(config: StageConfig, reference: Checkpoint | None) -> None:
+    if reference is not None and FORMS[config.objective.kl].needs_hidden:
+        raise VtError(
+            f"objective.kl = '{config.objective.kl}' needs the whole output layer on each GPU; under FSDP or ZeRO-3 choose"
+            " another form"
         )
-    return trainer
+    if config.rollouts.engine is Engine.GRAPHS:
+        raise VtError("rollouts.engine = 'graphs' needs whole parameters on each GPU; under FSDP or ZeRO choose 'transformers'")
 
 
 def _is_sharded(args: Any) -> bool:

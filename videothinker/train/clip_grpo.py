@@ -29,7 +29,7 @@ from videothinker.train.clips import (
 from videothinker.train.data import ClipPrompt, TrainingRow
 from videothinker.train.rewards import Reward
 from videothinker.train.run_record import Fed
-from videothinker.train.sampling import Sampler as ReplySampler
+from videothinker.train.sampling import ReplySampler
 from videothinker.train.shared import share_prompts
 
 CLIP_SLOT = "token_type_ids"

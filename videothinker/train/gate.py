@@ -1,7 +1,6 @@
 """Between the stages: is a checkpoint the shortcut model that CDPO is to be repelled from?
 
-`judge` is pure; the command line measures both checkpoints on the dev split and writes the verdict to the bias model's
-gate.json:
+`judge` is pure. `recipes.gate` measures both checkpoints on the dev split and writes the verdict to the bias model's gate.json:
 
     {"passed": false, "reasons": ["inferential accuracy fell by 2.1 points, expected 10.0 or more"], "start": {...}, ...}
 """
@@ -20,7 +19,7 @@ GATE = "gate.json"
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """What a diagnosis found; fractions, None over no questions."""
+    """What a diagnosis of one checkpoint found; fractions, None over no questions."""
 
     observational: float | None
     """Share of observational questions answered exactly right."""
@@ -28,6 +27,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     shortcut_reliance: float | None
     """Share of inferential answers that are the observer's."""
     n_observational: int
+    """Questions that were answered, by category."""
     n_inferential: int
 
 
