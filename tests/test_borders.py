@@ -51,6 +51,18 @@ def test_nobody_imports_the_command_line() -> None:
     assert [name for name, path in outside.items() if reaches(path, "videothinker.cli")] == []
 
 
+def test_only_commands_and_notebooks_follow_recipes() -> None:
+    followers = [name for name, path in modules().items() if reaches(path, "videothinker.recipes")]
+    assert [name for name in followers if not name.startswith(("videothinker.cli", "videothinker.notebooks"))] == []
+    assert followers
+
+
+def test_recipes_know_the_rooms_that_they_bring_together_and_no_others() -> None:
+    known = ("train", "diagnose", "reports", "curated", "records", "store", "steps", "errors")
+    rooms = {name.split(".")[1] for name in imported(PACKAGE / "recipes.py") if name.startswith("videothinker.")}
+    assert rooms <= set(known)
+
+
 @pytest.mark.parametrize(
     ("room", "forbidden"),
     [
@@ -114,6 +126,7 @@ def test_nobody_imports_the_command_line() -> None:
         ("videothinker.reports", ("videothinker.train", "videothinker.pretrain", "videothinker.world", "torch")),
         ("videothinker.mcq", ("polars", "torch", "videothinker.train", "videothinker.diagnose")),
         ("videothinker.curated", ("polars", "torch")),
+        ("videothinker.steps", ("videothinker.train", "videothinker.study", "polars", "torch")),
         ("videothinker.records", ("videothinker.store", "polars", "torch")),
     ],
 )

@@ -167,13 +167,15 @@ def claim(
     advice: str,
     may_hold: Callable[[str], bool] = lambda _: False,
     replace: bool = False,
+    in_todays_form: Callable[[dict[str, Any]], Mapping[str, Any]] = lambda held: held,
 ) -> dict[str, Any] | None:
     """Whose is this folder? What `marker` says if it is this very run's; None if nobody's yet, so that it may be taken.
 
     marker: name of the JSON file in it that says whose it is. identity: what that file has to say, compared key by key and
     through nested objects; keys that it has beyond these may differ. what, advice: words for messages: "a run", "choose
     another --out". may_hold: names that may lie in the folder without a marker, left by a run that was killed early. replace:
-    another run of the same kind may be there too, for it is about to be replaced.
+    another run of the same kind may be there too, for it is about to be replaced. in_todays_form: makes of the file's content
+    what is compared, where an earlier version may have written less.
 
     Raises:
         VtError: it is a file, it holds other files, or another run; says which of its settings differ.
@@ -189,7 +191,12 @@ def claim(
     held = read_json(folder / marker, dict[str, Any])
     if missing := next((key for key in identity if key not in held), None):
         raise VtError(f"{folder}: its {marker} is not of {what} (it does not say '{missing}'); {advice}")
-    differing = [f"{name} was {old}, is {new}" for name, old, new in differences(held, msgspec.to_builtins(identity))]
+    try:
+        compared = msgspec.to_builtins(in_todays_form(held))
+    except msgspec.ValidationError as error:
+        raise VtError(f"{folder}: its {marker} is not of {what} ({error}); {advice}") from error
+    found = differences(compared, msgspec.to_builtins(identity))
+    differing = [f"{name} was {old}, is {new}" for name, old, new in found]
     if differing and not replace:
         raise VtError(f"{folder}: holds {what} with other settings or data: {'; '.join(differing)}; {advice}")
     return held

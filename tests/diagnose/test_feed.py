@@ -12,6 +12,7 @@ from diagnose.architectures import write_llava, write_qwen3
 from diagnose.asking import answers, replies, right_replies, settings
 from transformers import AutoProcessor
 
+from videothinker.answers import Style
 from videothinker.clips import ClipCache
 from videothinker.curated import Curated
 from videothinker.diagnose import feed, prompts
@@ -19,7 +20,6 @@ from videothinker.diagnose.checkpoint_answerer import open_checkpoint
 from videothinker.diagnose.prompts import chats
 from videothinker.errors import VtError
 from videothinker.frames import read_clip
-from videothinker.mcq import Prompt
 from videothinker.models import load
 
 
@@ -101,7 +101,7 @@ def test_clips_sized_together_are_those_sized_alone(taught: Path, colours: Curat
         path = colours.clip(question)
         assert path is not None
         shown.append(checkpoint.feed.show(read_clip(path, n_frames=16)))
-    text = chats(checkpoint.loaded.processor, questions[:1], Prompt.COT)[0]
+    text = chats(checkpoint.loaded.processor, questions[:1], Style.COT)[0]
     for together, each in zip(checkpoint.feed.patches(shown), shown, strict=True):
         assert torch.equal(together, checkpoint.feed.process(text, each)["pixel_values_videos"])
 

@@ -8,14 +8,15 @@ import pytest
 from videothinker import store
 from videothinker.errors import VtError
 from videothinker.records import Rule
-from videothinker.train.gate import GATE, Measured, Verdict, judge, require_pass
+from videothinker.records.training import GATE, GateVerdict, Measured
+from videothinker.train.gate import judge, require_pass
 from videothinker.train.stages import Gate
 
 START = Measured(observational=0.93, inferential=0.78, shortcut_reliance=0.06, n_observational=2000, n_inferential=4000)
 SHORTCUT = Measured(observational=0.97, inferential=0.49, shortcut_reliance=0.32, n_observational=2000, n_inferential=4000)
 
 
-def verdict(bias: Measured, start: Measured = START) -> Verdict:
+def verdict(bias: Measured, start: Measured = START) -> GateVerdict:
     return judge(start, bias, Gate(), split="dev", rule=Rule.ORACLE)
 
 

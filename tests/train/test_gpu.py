@@ -8,20 +8,20 @@ import torch
 from train.trainers import make_trainer, rows, stage
 
 from videothinker.models.decoder import _State
-from videothinker.train.sampling import Sampler
+from videothinker.train.sampling import ReplySampler
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
-def replies(trainer: Any, sampler: Sampler, assets: Path) -> list[list[int]]:
+def replies(trainer: Any, sampler: ReplySampler, assets: Path) -> list[list[int]]:
     ids, _, _ = trainer._tokenize_prompts([row["prompt"] for row in rows(assets, 5)])
     return sampler.sample(trainer.model, ids, trainer._clips["train"], trainer._rows[:, 0].tolist())
 
 
-def nearly_greedy(trainer: Any) -> Sampler:
+def nearly_greedy(trainer: Any) -> ReplySampler:
     hidden = trainer.args.generation_kwargs["suppress_tokens"]
     pad = trainer.processing_class.tokenizer.pad_token_id
-    return Sampler(eos=trainer.eos_token_ids, pad=pad, suppress=hidden, max_new_tokens=24, temperature=1e-4)
+    return ReplySampler(eos=trainer.eos_token_ids, pad=pad, suppress=hidden, max_new_tokens=24, temperature=1e-4)
 
 
 @pytest.mark.parametrize("overrides", [(), ("lora.rank=4",)])

@@ -13,7 +13,6 @@ from videothinker.cli.console import err, out, progress_bar
 from videothinker.progress import no_progress
 
 if TYPE_CHECKING:
-    from videothinker.curated import Curated
     from videothinker.pretrain.record import CurvePoint
 
 EPILOG = """[bold]Examples[/bold]
@@ -96,7 +95,9 @@ def pretrain(
     if summary.last is not None:
         out.print(_line(summary.last), soft_wrap=True)
     if curated is not None:
-        metrics = _diagnose(folder, curated, settings.evaluation.max_new_tokens)
+        from videothinker.recipes.pretraining import diagnose_base
+
+        metrics = diagnose_base(folder, curated, max_new_tokens=settings.evaluation.max_new_tokens, bars=progress_bar)
         for name in ("all", "observational", "inferential"):
             value = getattr(metrics, name).per_question.value
             out.print(f"{name}: {'-' if value is None else f'{value:.1%}'} of whole answers right", soft_wrap=True)
@@ -129,16 +130,3 @@ def _line(point: "CurvePoint") -> str:
         f"step {point.step:,}: loss {point.loss:.3f}, objects named {point.named:.1%}, {point.seconds * 1000:.1f} ms;"
         f" whole answers right: {both}"
     )
-
-
-def _diagnose(folder: Path, curated: "Curated", max_new_tokens: int) -> Any:
-    """Ask the checkpoint in `folder` about clips in files, as `vt diagnose` does; its metrics."""
-    from videothinker.diagnose import run, runs
-    from videothinker.diagnose.settings import Settings
-
-    asked = Settings(split=curated.default_split(), max_new_tokens=max_new_tokens)
-    jobs = run.plan({"base": str(folder)}, curated, asked, folder / "diagnosis")
-    with progress_bar("diagnosing", sum(len(job.owed) for job in jobs), "questions") as progress:
-        run.diagnose(jobs, run.open_answerer, progress=progress)
-    (found,) = runs.load_runs([job.folder for job in jobs], curated)
-    return found.metrics

@@ -368,7 +368,8 @@ def _running(plan: "Sequence[Cell]", now: "Now", out: Path, slots: "Slots") -> "
     from rich.console import Group
     from rich.table import Table
 
-    from videothinker.study.cost import read_steps
+    from videothinker.records.training import METRICS
+    from videothinker.steps import read_steps
     from videothinker.study.plan import cell_folder
 
     counts = Counter(now.states.values())
@@ -378,7 +379,7 @@ def _running(plan: "Sequence[Cell]", now: "Now", out: Path, slots: "Slots") -> "
     table = Table(box=None, pad_edge=False, show_header=False)
     for cell in plan:
         if (began := now.began.get(cell.name)) is not None:
-            steps = read_steps(cell_folder(out, cell.name)) if cell.steps else []
+            steps = read_steps(cell_folder(out, cell.name) / METRICS) if cell.steps else []
             step = f"step {steps[-1].step} of {cell.steps}" if steps else ""
             gpu = now.records[cell.name].gpu
             table.add_row(cell.name, "CPU" if gpu is None else f"GPU {gpu}", _duration(time.monotonic() - began), step)

@@ -44,18 +44,19 @@ def ask(
     clip_cache: bool = True,
     trust_remote_code: bool = False,
     worker: Worker = ALONE,
+    what: str = "asking",
     bars: Bars = no_bars,
 ) -> None:
     """Ask every checkpoint what it still owes (`diagnose.run.plan`); its answers lie in OUT/NAME.
 
     endpoint: URL of a server that stands behind the REFs. worker: this process among those that share the work, as
-    `diagnose.workers.worker` gives it.
+    `diagnose.workers.worker` gives it. what: the words over the bar.
 
     Raises:
         VtError: a checkpoint cannot be asked.
     """
     owed = sum(len(run.shard(job.owed, worker.rank, worker.world_size)) for job in jobs)
-    with bars("asking", owed, "questions") as progress:
+    with bars(what, owed, "questions") as progress:
         run.diagnose(
             jobs,
             lambda job: run.open_answerer(job, endpoint, clip_cache=clip_cache, trust_remote_code=trust_remote_code),

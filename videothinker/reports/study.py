@@ -11,10 +11,11 @@ from videothinker.records.study import BASE, Arm, Difference, Level, Results, St
 from videothinker.reports import page
 from videothinker.reports.figures import Curves, Drawing, Effect, Panel, Series, bars, curves, effects, sweep
 from videothinker.reports.page import DASH, MINUS, Table, count, estimate, percent, points
+from videothinker.steps import measure
 from videothinker.study.config import parse_claim
 from videothinker.study.seeds import RULE
 
-_PANELS = {"accuracy": "accuracy reward", "kl": "divergence (nats)", "length": "length (tokens)"}
+_PANELS = {"reward/accuracy": "accuracy reward", "kl": "divergence (nats)", "length": "length (tokens)"}
 _COLOURS = {Stage.BIAS: "purple", Stage.GRPO: "orange", Stage.CDPO: "blue"}
 _SHOWN = ("observational", "inferential", "shortcut_reliance")
 _NOTES = {BASE: "the start model"}
@@ -241,7 +242,7 @@ def _curves_figure(results: Results, name: str, shown: Sequence[str]) -> Drawing
 def _lines(run: Training) -> dict[str, list[tuple[float, float]]]:
     found = {}
     for panel in _PANELS:
-        line = [(row.step, value) for row in run.steps if (value := getattr(row, panel)) is not None]
+        line = [(row.step, value) for row in run.steps if (value := measure(row, panel)) is not None]
         width = -(-len(line) // _MOST_POINTS) or 1
         bins = [line[start : start + width] for start in range(0, len(line), width)]
         found[panel] = [(sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)) for part in bins]
@@ -375,10 +376,17 @@ def _elsewhere_table(results: Results, ask: str, rule: Rule) -> Table:
     )
 
 
+_REWARDS = {"accuracy": "Accuracy reward", "format": "Format"}
+"""Heads of the rewards that a run has unless its settings choose others, which are shown by name."""
+
+
 def _runs_table(trainings: Sequence[Training], levels: Mapping[str, Level]) -> Table:
+    rewards = list(dict.fromkeys(name for one in trainings for step in one.steps for name in step.rewards)) or list(_REWARDS)
+
     def row(one: Training) -> tuple[str, ...]:
         last = one.steps[-10:]
-        ends = [_mean([getattr(step, name) for step in last]) for name in ("accuracy", "format", "kl", "length")]
+        names = (*(f"reward/{name}" for name in rewards), "kl", "length")
+        ends = [_mean([measure(step, name) for step in last]) for name in names]
         state = "diverged" if one.diverged and one.state is State.FINISHED else one.state.value
         found = [_of_seed(levels.get(one.arm), name, one.seed) for name in ("observational", "inferential")]
         return (
@@ -394,14 +402,19 @@ def _runs_table(trainings: Sequence[Training], levels: Mapping[str, Level]) -> T
 
     return Table(
         "runs",
-        "Every run that the study names, whatever became of it. Diverged: an alarm was on at its last step. Accuracy reward to "
-        "length: means of its last ten logged steps. Alarm: the first step that raised one. Interval over scenes.",
+        "Every run that the study names, whatever became of it. Diverged: an alarm was on at its last step. "
+        f"{_reward_head(rewards[0])} to length: means of its last ten logged steps. Alarm: the first step that raised one. "
+        "Interval over scenes.",
         (
-            *("Run", "State", "Steps", "Accuracy reward", "Format", "Divergence", "Length", "Alarm"),
+            *("Run", "State", "Steps", *map(_reward_head, rewards), "Divergence", "Length", "Alarm"),
             *("Observational", "Inferential", "Minutes"),
         ),
         [row(one) for one in trainings],
     )
+
+
+def _reward_head(name: str) -> str:
+    return _REWARDS.get(name, f"{name} reward")
 
 
 def _of_seed(level: Level | None, measure: str, seed: int) -> Estimate:

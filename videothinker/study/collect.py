@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,9 +32,9 @@ from videothinker.records.study import (
     Value,
     Verdict,
 )
-from videothinker.records.training import StepRecord
+from videothinker.records.training import GATE, METRICS, RUN, GateVerdict, StepRecord, TrainRecord
+from videothinker.steps import read_steps
 from videothinker.study.config import pairs_of, parse_claim
-from videothinker.study.cost import read_steps
 from videothinker.study.plan import Cell, Kind, cell_folder
 from videothinker.study.seeds import decide, over_seeds, side
 
@@ -274,28 +273,11 @@ def negative(value: Value) -> Value:
     return Value(per_seed=per_seed, scenes=turn(value.scenes), seeds=turn(value.seeds))
 
 
-class _Gate(msgspec.Struct):
-    reasons: tuple[str, ...]
-
-
-class _Rollouts(msgspec.Struct):
-    n_replies: int
-    questions_per_step: int
-
-
-class _Settings(msgspec.Struct):
-    rollouts: _Rollouts
-
-
-class _TrainRun(msgspec.Struct):
-    settings: _Settings | None = None
-
-
 def _training(cell: Cell, folder: Path, state: State, record: Record | None) -> Training:
     out = cell_folder(folder, cell.name)
-    steps = read_steps(out)
-    gate, record_of_run = out / "gate.json", out / "run.json"
-    settings = store.read_json(record_of_run, _TrainRun).settings if record_of_run.is_file() else None
+    steps = read_steps(out / METRICS)
+    settings = store.read_json(out / RUN, TrainRecord).settings if (out / RUN).is_file() else None
+    rollouts = None if settings is None else settings["rollouts"]
     return Training(
         name=cell.name,
         arm=cell.arm or "",
@@ -305,9 +287,9 @@ def _training(cell: Cell, folder: Path, state: State, record: Record | None) -> 
         diverged=bool(steps) and (bool(steps[-1].alarms) or steps[-1].loss is None),
         alarms=_first_alarms(steps),
         steps=steps,
-        gate=store.read_json(gate, _Gate).reasons if gate.is_file() else None,
+        gate=store.read_json(out / GATE, GateVerdict).reasons if (out / GATE).is_file() else None,
         seconds=record.seconds if record else 0.0,
-        replies=settings.rollouts.n_replies * settings.rollouts.questions_per_step if settings else None,
+        replies=None if rollouts is None else rollouts["n_replies"] * rollouts["questions_per_step"],
     )
 
 

@@ -5,16 +5,10 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from videothinker import store
 from videothinker.records.study import Record, State
-from videothinker.records.training import METRICS, StepRecord
+from videothinker.records.training import METRICS
+from videothinker.steps import read_steps
 from videothinker.study.plan import Cell, Kind, cell_folder, heights
-
-
-def read_steps(folder: Path) -> list[StepRecord]:
-    """The lines that a training in `folder` has written so far."""
-    path = folder / METRICS
-    return store.read_jsonl(path, StepRecord) if path.is_file() else []
 
 
 class Forecast(NamedTuple):
@@ -60,7 +54,7 @@ def _running_rate(cell: Cell, folder: Path) -> float | None:
     """A training's seconds by the steps that it has taken; the first few are left out, they compile and warm up."""
     if cell.steps is None:
         return None
-    taken = [row.seconds for row in read_steps(cell_folder(folder, cell.name)) if row.seconds is not None]
+    taken = [row.seconds for row in read_steps(cell_folder(folder, cell.name) / METRICS) if row.seconds is not None]
     return None if len(taken) < 6 else median(taken[3:]) * cell.steps
 
 

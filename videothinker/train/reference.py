@@ -21,7 +21,7 @@ def check_reference(start: Checkpoint, reference: Checkpoint, *, may_be_start: b
     digest = weights_hash(reference)
     if not may_be_start and digest == weights_hash(start):
         raise VtError(
-            f"{reference.folder}: holds the very weights that training starts from; repelling from them is self-repulsion,"
-            " which collapses: give the bias model of `vt train bias`, or set objective.reference = 'start' for that ablation"
+            f"{reference.folder}: holds the very weights that training starts from, so it is no bias model: give the one of"
+            " `vt train bias`, or set objective.reference = 'start' to repel from the start on purpose"
         )
     return digest

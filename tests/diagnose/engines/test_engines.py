@@ -111,8 +111,8 @@ def test_engines_agree_with_a_plain_forward_pass_on_how_sure_a_reply_was(
     graphs, plain = GraphsEngine(load(str(taught)), chosen), TransformersEngine(load(str(taught)), chosen)
     feed, questions = Feed(graphs.loaded, chosen), colours.questions("dev")
     prompts = write_prompts(graphs.loaded.processor, questions, chosen.prompt)
-    shown = {q.video: feed.show(read_clip(path, n_frames=16)) for q in questions if (path := colours.clip(q))}
-    rows = feed.rows([(shown[question.video], [question]) for question in questions], prompts)
+    shown = {q.clip.path: feed.show(read_clip(path, n_frames=16)) for q in questions if (path := colours.clip(q))}
+    rows = feed.rows([(shown[question.clip.path], [question]) for question in questions], prompts)
     assert [row.question_id for row in rows] == [question.question_id for question in questions]
     ours, theirs = graphs.reply(rows), plain.reply(rows)
     assert [reply.tokens for reply in ours] == [reply.tokens for reply in theirs]
@@ -120,7 +120,7 @@ def test_engines_agree_with_a_plain_forward_pass_on_how_sure_a_reply_was(
     assert temperature or not any(reply.cut for reply in ours), "no end token is among them"
     model, hidden = AutoModelForImageTextToText.from_pretrained(taught), graphs.loaded.placeholders
     for question, reply, other in zip(questions, ours, theirs, strict=True):
-        inputs = feed.process(prompts.texts[question.question_id], shown[question.video])
+        inputs = feed.process(prompts.texts[question.question_id], shown[question.clip.path])
         n, tail = inputs["input_ids"].shape[1], torch.tensor([reply.tokens])
         for key, of_reply in (("input_ids", tail), ("attention_mask", tail * 0 + 1), ("mm_token_type_ids", tail * 0)):
             inputs[key] = torch.cat([inputs[key], of_reply], 1)
