@@ -13,6 +13,7 @@ from videothinker.errors import VtError
 from videothinker.records import Category, Rule
 
 if TYPE_CHECKING:
+    from videothinker.curate.check import Checked
     from videothinker.curate.datasets.clevrer.build import ClevrerCuration
     from videothinker.curate.export import Export
 
@@ -120,7 +121,7 @@ def clevrer(
     release = curate_clevrer(
         annotations, questions, folder, settings, videos=videos, strict=strict, workers=workers, bars=progress_bar
     )
-    _summarize(release, folder)
+    show_clevrer(release, folder)
 
 
 def _curate_set(
@@ -206,7 +207,15 @@ def check(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder tha
     """Prove that the gold answer of every question earns 1.0, and that no question is lost between the files."""
     from videothinker.curate.check import check_folder
 
-    result = check_folder(folder)
+    show_check(check_folder(folder), folder)
+
+
+def show_check(result: "Checked", folder: Path) -> None:
+    """Print what a check found.
+
+    Raises:
+        VtError: it found something wrong.
+    """
     if result.problems:
         more = f" (and {len(result.problems) - 1} more)" if len(result.problems) > 1 else ""
         raise VtError(f"{folder}: {result.problems[0]}{more}; make the folder again with `vt curate`")
@@ -225,7 +234,7 @@ def _exports(names: str) -> "tuple[Export, ...]":
     return tuple(map(Export, wanted))
 
 
-def _summarize(release: "ClevrerCuration", folder: Path) -> None:
+def show_clevrer(release: "ClevrerCuration", folder: Path) -> None:
     """What was curated, in one screen: counts, the three rules side by side, warnings, where to go on."""
     from rich.table import Table
 

@@ -82,7 +82,7 @@ def make(
     start = time.monotonic()
     with progress_bar("making scenes", scenes, "scenes") as progress:
         world = make_world(folder, settings, workers=n_workers, progress=progress)
-    _summarize(folder, world, time.monotonic() - start)
+    show_world(folder, world, time.monotonic() - start)
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -92,7 +92,8 @@ def _size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _summarize(folder: Path, world: "World", seconds: float) -> None:
+def show_world(folder: Path, world: "World", seconds: float) -> None:
+    """Print what a world holds, and the command that comes next."""
     from rich.markup import escape
     from rich.table import Table
 

@@ -69,22 +69,23 @@ def begin(config: PretrainConfig, *, start: str | None, sha256: str | None, max_
     }
 
 
-def earlier(out: Path, identity: str) -> dict[str, Any]:
-    """The run.json of the run to resume; {} if `out` is empty.
+def earlier(out: Path, told: dict[str, Any]) -> dict[str, Any]:
+    """The run.json of the run to resume, of which `told` is a new one; {} if `out` is empty.
 
     Raises:
         VtError: `out` holds something else, another run, or this very run, finished.
     """
-    if not (out / RUN).is_file():
-        if out.is_dir() and any(out.iterdir()):
-            raise VtError(f"{out}: is not empty and holds no {RUN}; choose a new folder for --out")
-        return {}
-    found = store.read_json(out / RUN, dict[str, Any])
-    if found.get("identity") != identity:
-        raise VtError(f"{out}: holds a run with other settings or another start; choose another --out")
-    if found["finished"]:
+    advice = "choose another --out"
+    found = store.claim(out, RUN, _identity(told), what="a pretraining", advice=advice, in_todays_form=_identity)
+    if found is not None and found["finished"]:
         raise VtError(f"{out}: holds this very run, finished; choose another --out to train again")
-    return found
+    return found or {}
+
+
+def _identity(told: dict[str, Any]) -> dict[str, Any]:
+    """What makes two runs the same: where it computes is not part of it."""
+    settings = {name: value for name, value in told["settings"].items() if name != "compute"}
+    return {"settings": settings, "start": {"sha256": told["start"]["sha256"]}}
 
 
 def forget_after(out: Path, step: int) -> None:

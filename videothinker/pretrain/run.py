@@ -103,7 +103,7 @@ def _pretrain(
     begun = find_checkpoint(start) if start else None
     told = record.begin(config, start=start, sha256=weights_hash(begun) if begun else None, max_minutes=max_minutes)
     if ranks.is_main:
-        earlier = record.earlier(out, told["identity"])
+        earlier = record.earlier(out, told)
         told["sessions"] = [*earlier.get("sessions", []), told["provenance"]["created"]]
         store.write_json(out / RUN, told)
         if not begun and not (out / "model.safetensors").is_file():
