@@ -66,7 +66,7 @@ def together(n: int, *command: str) -> None:
 
 
 def inputs_of(config: PretrainConfig, out: Path) -> Inputs:
-    """The first step's of one process."""
+    """The inputs of the first step of a single process."""
     trainer = Trainer(config, out, None, Ranks(0, 1, "cpu"))
     batches = trainer.batches()
     inputs: Inputs = next(batches)
