@@ -9,11 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_group
 
 import videothinker
+from videothinker.cli import app
 
 PACKAGE = Path(videothinker.__file__).parent
 HEAVY = ("torch", "transformers", "trl", "datasets", "decord")
+CURATE = [f"curate {name}" for name in get_group(app).commands["curate"].commands]
+"""Every subcommand of `vt curate`: one for each data set, and what goes with them."""
 
 
 def modules() -> dict[str, Path]:
@@ -38,8 +42,13 @@ def imported(path: Path, *, top_level_only: bool = False) -> set[str]:
     return found
 
 
+def is_of(name: str, room: str) -> bool:
+    """Is the module the room itself, or in it?"""
+    return name == room or name.startswith(room + ".")
+
+
 def reaches(path: Path, room: str) -> bool:
-    return any(name == room or name.startswith(room + ".") for name in imported(path))
+    return any(is_of(name, room) for name in imported(path))
 
 
 def test_nobody_imports_the_command_line() -> None:
@@ -49,6 +58,31 @@ def test_nobody_imports_the_command_line() -> None:
         if not name.startswith("videothinker.cli") and name != "videothinker.__main__"
     }
     assert [name for name, path in outside.items() if reaches(path, "videothinker.cli")] == []
+
+
+def test_only_the_command_line_puts_rooms_together_by_recipes() -> None:
+    may = ("videothinker.cli", "videothinker.recipes", "videothinker.notebooks")
+    outside = {name: path for name, path in modules().items() if not name.startswith(may)}
+    assert [name for name, path in outside.items() if reaches(path, "videothinker.recipes")] == []
+
+
+@pytest.mark.parametrize(
+    ("room", "allowed"),
+    [
+        ("videothinker.records", ()),
+        ("videothinker.answers", ("videothinker.records",)),
+        ("videothinker.observers", ("videothinker.records", "videothinker.answers")),
+        ("videothinker.progress", ()),
+        ("videothinker.tables", ("videothinker.errors",)),
+    ],
+)
+def test_the_ground_floor_stands_on_nothing_else(room: str, allowed: tuple[str, ...]) -> None:
+    """What these rooms import of the package: themselves, and what is named here."""
+    inside = {name: path for name, path in modules().items() if is_of(name, room)}
+    assert inside, f"no module {room}"
+    for name, path in inside.items():
+        ours = {other for other in imported(path) if is_of(other, "videothinker") and other != "videothinker"}
+        assert {other for other in ours if not any(is_of(other, each) for each in (room, *allowed))} == set(), name
 
 
 @pytest.mark.parametrize(
@@ -77,13 +111,16 @@ def test_nobody_imports_the_command_line() -> None:
         ),
         ("videothinker.sections", ("videothinker.study", "videothinker.train", "polars", "torch")),
         ("videothinker.reports", ("videothinker.train", "videothinker.world", "torch")),
-        ("videothinker.mcq", ("polars", "torch", "videothinker.train", "videothinker.diagnose")),
-        ("videothinker.curated", ("polars", "torch")),
+        ("videothinker.answers", ("polars", "torch")),
+        ("videothinker.observers", ("polars", "torch")),
+        ("videothinker.curated", ("polars", "torch", "videothinker.curate")),
+        ("videothinker.tables", ("polars", "torch")),
+        ("videothinker.progress", ("polars", "torch", "rich")),
         ("videothinker.records", ("videothinker.store", "polars", "torch")),
     ],
 )
 def test_rooms_meet_in_files_and_not_by_import(room: str, forbidden: tuple[str, ...]) -> None:
-    inside = {name: path for name, path in modules().items() if name == room or name.startswith(room + ".")}
+    inside = {name: path for name, path in modules().items() if is_of(name, room)}
     assert inside, f"no module {room}"
     broken = [(name, other) for name, path in inside.items() for other in forbidden if reaches(path, other)]
     assert broken == []
@@ -114,8 +151,8 @@ print([package for package in {HEAVY!r} if package in sys.modules])
     [
         "",
         "world make",
-        "curate clevrer",
-        "curate check",
+        "curate",
+        *CURATE,
         "diagnose",
         "report",
         "demo",
@@ -133,7 +170,7 @@ try:
     app({[*command.split(), "--help"]!r})
 except SystemExit as end:
     assert end.code == 0, end.code
-loaded = [package for package in {(*HEAVY, "polars", "pandas", "matplotlib", "numpy")!r} if package in sys.modules]
+loaded = [package for package in {(*HEAVY, "polars", "pandas", "pyarrow", "matplotlib", "numpy")!r} if package in sys.modules]
 assert not loaded, loaded
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
