@@ -16,9 +16,11 @@ from videothinker.curate.datasets.clevrer.labelled import POLARITY, Labelled, cl
 from videothinker.curated import Curated, Labels, Member, open_curated
 from videothinker.observers.log import Finding
 from videothinker.records import (
+    Benchmark,
     Category,
     Clip,
     Collision,
+    Form,
     Manifest,
     Prediction,
     Question,
@@ -75,6 +77,29 @@ def a_question(
     kinds = {Rule.ANY_OPTION: any_option, Rule.CORRECT_OPTION: correct_option, Rule.ORACLE: oracle}
     findings = {rule: Finding(kind, "a test says so") for rule, kind in kinds.items()}
     return Labelled(asked, scene_index, qid, 0, negated, letters(observer), findings)
+
+
+def a_choice(
+    question_id: str,
+    *,
+    gold: str = "A",
+    n_options: int = 4,
+    form: Form = Form.CHOICE,
+    group: str | None = None,
+    facets: Mapping[str, str] | None = None,
+) -> Question:
+    """A single choice of some other data set, which nobody has labelled. group: by default a clip of its own."""
+    return Question(
+        question_id=question_id,
+        text=f"What happens in question {question_id}?",
+        options=tuple(f"event {number}" for number in range(n_options)),
+        clip=Clip(path=f"{group or question_id}.mp4"),
+        gold=letters(gold),
+        form=form,
+        group=group or question_id,
+        facets=dict(facets or {}),
+        source="another",
+    )
 
 
 def questions_of(asked: Iterable[Labelled]) -> list[Question]:
@@ -165,4 +190,16 @@ def write_curated(
         store.write_json(folder / f"{split}.json", numbered)
     splits = {split: len(asked) for split, asked in questions.items()}
     store.write_json(folder / manifest.FILE, Manifest(rule=rule, seed=42, videos_root=videos_root, splits=splits))
+    return open_curated(folder)
+
+
+def write_unlabelled(
+    folder: Path, questions: Mapping[str, Sequence[Question]], *, benchmark: Benchmark | None = None
+) -> Curated:
+    """A finished curated folder of a data set that nobody has labelled; `questions` by split."""
+    members = [Member(one, split, True) for split, asked in questions.items() for one in asked]
+    store.write_bytes(folder / question.FILE, curated.question_table(members))
+    splits = {split: len(asked) for split, asked in questions.items()}
+    found = Manifest(rule=None, seed=42, videos_root=None, splits=splits, benchmark=benchmark)
+    store.write_json(folder / manifest.FILE, found)
     return open_curated(folder)

@@ -17,10 +17,22 @@ from videothinker.curate.build import Curation
 from videothinker.curate.datasets.clevrer.build import ClevrerCuration
 from videothinker.curate.datasets.clevrer.counts import score_observer, warn_of_observer
 from videothinker.curate.datasets.clevrer.labelled import POLARITY, Labelled, label_table
-from videothinker.curated import Member
+from videothinker.curated import NO_LABELS, Labels, Member
 from videothinker.diagnose.runs import REFERENCE, Run, scored
 from videothinker.observers import log
-from videothinker.records import Clip, Collision, Prediction, Question, Rule, RunRecord, Scene, SceneObject, Status, Unresolved
+from videothinker.records import (
+    Benchmark,
+    Clip,
+    Collision,
+    Prediction,
+    Question,
+    Rule,
+    RunRecord,
+    Scene,
+    SceneObject,
+    Status,
+    Unresolved,
+)
 from videothinker.reports.words import object_name
 
 COLORS = ("gray", "brown", "green", "red", "blue", "purple", "yellow", "cyan")
@@ -161,6 +173,36 @@ def make_run(
     )
     folder = None if reference else Path(name)
     return scored(name, record, questions_of(asked), predictions, labels_of(asked, rule), folder=folder)
+
+
+def make_plain_run(
+    name: str,
+    questions: Sequence[Question],
+    *,
+    skill: float,
+    labels: Labels = NO_LABELS,
+    benchmark: Benchmark | None = None,
+    reference: bool = False,
+) -> Run:
+    """A checkpoint's answers to questions of any data set: right with probability `skill`, else random."""
+    rng = Random(name)
+    predictions = []
+    for question in questions:
+        form, n_options = answers.form_of(question), len(question.options)
+        chosen = question.gold if rng.random() < skill else form.random(n_options, rng.getrandbits(64))
+        said = Prediction(
+            question_id=question.question_id,
+            reply=f"<think>I watch the clip.</think>{form.solution(chosen)}",
+            chosen=chosen,
+            gold=question.gold,
+            observer=labels.observer(question.question_id),
+            status=Status.OK,
+        )
+        predictions.append(said)
+    record = RunRecord(
+        name=name, model=f"models/{name}", kind=REFERENCE if reference else "checkpoint", settings={"split": "test"}
+    )
+    return scored(name, record, questions, predictions, labels, benchmark, None if reference else Path(name))
 
 
 def write_clip(path: Path, n: int = 128) -> None:

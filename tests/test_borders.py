@@ -9,11 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_group
 
 import videothinker
+from videothinker.cli import app
 
 PACKAGE = Path(videothinker.__file__).parent
 HEAVY = ("torch", "transformers", "trl", "datasets", "decord")
+CURATE = [f"curate {name}" for name in get_group(app).commands["curate"].commands]
+"""Every subcommand of `vt curate`: one for each data set, and what goes with them."""
 
 
 def modules() -> dict[str, Path]:
@@ -38,8 +42,13 @@ def imported(path: Path, *, top_level_only: bool = False) -> set[str]:
     return found
 
 
+def is_of(name: str, room: str) -> bool:
+    """Is the module the room itself, or in it?"""
+    return name == room or name.startswith(room + ".")
+
+
 def reaches(path: Path, room: str) -> bool:
-    return any(name == room or name.startswith(room + ".") for name in imported(path))
+    return any(is_of(name, room) for name in imported(path))
 
 
 def test_nobody_imports_the_command_line() -> None:
@@ -52,15 +61,29 @@ def test_nobody_imports_the_command_line() -> None:
 
 
 def test_only_commands_and_notebooks_follow_recipes() -> None:
+    may = ("videothinker.cli", "videothinker.recipes", "videothinker.notebooks")
     followers = [name for name, path in modules().items() if reaches(path, "videothinker.recipes")]
-    assert [name for name in followers if not name.startswith(("videothinker.cli", "videothinker.notebooks"))] == []
+    assert [name for name in followers if not name.startswith(may)] == []
     assert followers
 
 
-def test_recipes_know_the_rooms_that_they_bring_together_and_no_others() -> None:
-    known = ("train", "diagnose", "reports", "curated", "records", "store", "steps", "errors")
-    rooms = {name.split(".")[1] for name in imported(PACKAGE / "recipes.py") if name.startswith("videothinker.")}
-    assert rooms <= set(known)
+@pytest.mark.parametrize(
+    ("room", "allowed"),
+    [
+        ("videothinker.records", ()),
+        ("videothinker.answers", ("videothinker.records",)),
+        ("videothinker.observers", ("videothinker.records", "videothinker.answers")),
+        ("videothinker.progress", ()),
+        ("videothinker.tables", ("videothinker.errors",)),
+    ],
+)
+def test_the_ground_floor_stands_on_nothing_else(room: str, allowed: tuple[str, ...]) -> None:
+    """What these rooms import of the package: themselves, and what is named here."""
+    inside = {name: path for name, path in modules().items() if is_of(name, room)}
+    assert inside, f"no module {room}"
+    for name, path in inside.items():
+        ours = {other for other in imported(path) if is_of(other, "videothinker") and other != "videothinker"}
+        assert {other for other in ours if not any(is_of(other, each) for each in (room, *allowed))} == set(), name
 
 
 @pytest.mark.parametrize(
@@ -124,14 +147,17 @@ def test_recipes_know_the_rooms_that_they_bring_together_and_no_others() -> None
         ),
         ("videothinker.sections", ("videothinker.study", "videothinker.train", "videothinker.pretrain", "polars", "torch")),
         ("videothinker.reports", ("videothinker.train", "videothinker.pretrain", "videothinker.world", "torch")),
-        ("videothinker.mcq", ("polars", "torch", "videothinker.train", "videothinker.diagnose")),
-        ("videothinker.curated", ("polars", "torch")),
         ("videothinker.steps", ("videothinker.train", "videothinker.study", "polars", "torch")),
+        ("videothinker.answers", ("polars", "torch")),
+        ("videothinker.observers", ("polars", "torch")),
+        ("videothinker.curated", ("polars", "torch", "videothinker.curate")),
+        ("videothinker.tables", ("polars", "torch")),
+        ("videothinker.progress", ("polars", "torch", "rich")),
         ("videothinker.records", ("videothinker.store", "polars", "torch")),
     ],
 )
 def test_rooms_meet_in_files_and_not_by_import(room: str, forbidden: tuple[str, ...]) -> None:
-    inside = {name: path for name, path in modules().items() if name == room or name.startswith(room + ".")}
+    inside = {name: path for name, path in modules().items() if is_of(name, room)}
     assert inside, f"no module {room}"
     broken = [(name, other) for name, path in inside.items() for other in forbidden if reaches(path, other)]
     assert broken == []
@@ -176,8 +202,8 @@ def test_settings_and_what_worker_processes_import_load_without_torch(module: st
     [
         "",
         "world make",
-        "curate clevrer",
-        "curate check",
+        "curate",
+        *CURATE,
         "diagnose",
         "report",
         "demo",
@@ -197,7 +223,7 @@ try:
     app({[*command.split(), "--help"]!r})
 except SystemExit as end:
     assert end.code == 0, end.code
-loaded = [package for package in {(*HEAVY, "polars", "pandas", "matplotlib", "numpy")!r} if package in sys.modules]
+loaded = [package for package in {(*HEAVY, "polars", "pandas", "pyarrow", "matplotlib", "numpy")!r} if package in sys.modules]
 assert not loaded, loaded
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -6,18 +6,20 @@ import msgspec
 import pandas as pd
 import polars as pl
 import pytest
+from curated_factory import a_choice, write_unlabelled
 from release_factory import entry, question, write_release
-from videothinker.curate.clevrer import find_annotations
-from videothinker.curate.settings import Settings
 
 import videothinker
 from videothinker import load_labels, load_predictions, store
-from videothinker.curate.build import curate, write
-from videothinker.curated import open_curated
+from videothinker.curate.build import write
+from videothinker.curate.datasets.clevrer.annotations import find_annotations
+from videothinker.curate.datasets.clevrer.build import curate, layout
+from videothinker.curate.datasets.clevrer.settings import Settings
+from videothinker.curated import label_table, open_curated
 from videothinker.diagnose import run
 from videothinker.diagnose import settings as diagnosis
 from videothinker.errors import VtError
-from videothinker.records import Prediction, Status
+from videothinker.records import Category, Label, LabelSet, Prediction, Status
 
 
 @pytest.fixture
@@ -26,8 +28,8 @@ def folder(tmp_path: Path) -> Path:
     questions = question(1, 2, [(0, 1), (0, 3)], "A"), question(2, 2, [(1, 3), (3, 4)], "A", negated=True)
     release = write_release(tmp_path / "release", [entry(index, *questions) for index in range(20)])
     out = tmp_path / "curated"
-    found = find_annotations(release / "annotation_train")
-    write(curate(found, release / "train.json", None, out, Settings(split="validation")), out, {})
+    settings, found = Settings(split="validation"), find_annotations(release / "annotation_train")
+    write(curate(found, release / "train.json", None, out, settings).curation, out, layout(settings), {})
     return out
 
 
@@ -76,6 +78,7 @@ def test_predictions_are_one_row_a_model_and_question(runs: Path, folder: Path) 
     first = row("watcher", "3:1")
     assert (first["chosen"], first["gold"], first["exact"], first["soft"], first["n_options"]) == ("A", "A", True, 1.0, 2)
     assert (first["scene_index"], first["oracle"], first["status"]) == (3, "observational", "ok")
+    assert (first["group"], first["category"], first["any_option"]) == ("3", "observational", "observational")
     second = row("watcher", "3:2")
     assert (second["chosen"], second["observer"], second["exact"], second["soft"]) == ("A,B", "A,B", False, 0.0)
     assert (row("silent", "3:1")["chosen"], row("silent", "3:1")["exact"]) == ("", False)
@@ -88,6 +91,22 @@ def test_predictions_are_one_row_a_model_and_question(runs: Path, folder: Path) 
     only = load_predictions(runs / "watcher", backend="pandas", data=folder)
     assert isinstance(only, pd.DataFrame)
     assert len(only) == 40
+
+
+def test_columns_of_the_rules_are_the_collision_logs_whoever_else_has_labels(runs: Path, folder: Path) -> None:
+    other = Label(question_id="3:1", observer="still", rule="oracle", category=Category.INFERENTIAL, answer=None)
+    store.write_bytes(folder / "labels" / "still.parquet", label_table([LabelSet("still", "oracle", {"3:1": other})]))
+    replies = load_predictions(runs).filter(pl.col("question_id") == "3:1")
+    assert replies["oracle"].to_list() == ["observational"] * 2
+
+
+def test_predictions_of_a_set_without_labels(tmp_path: Path) -> None:
+    curated = write_unlabelled(tmp_path / "data", {"test": [a_choice("x1", gold="B", group="film")]})
+    jobs = run.plan({"top": "solver:gold"}, curated, diagnosis.Settings(split="test"), tmp_path / "runs")
+    run.diagnose(jobs, run.open_answerer)
+    (row,) = load_predictions(tmp_path / "runs").iter_rows(named=True)
+    assert (row["group"], row["chosen"], row["gold"], row["exact"], row["soft"]) == ("film", "B", "B", True, 1.0)
+    assert [row[name] for name in ("scene_index", "category", "oracle", "observer")] == [None] * 4
 
 
 def test_the_package_offers_both_and_nothing_else() -> None:

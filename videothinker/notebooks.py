@@ -73,7 +73,7 @@ def load_predictions(
     curated = find_curated([Path(run)], None if data is None else Path(data))
     runs = load_runs([Path(run)], curated)
     is_clevrer = curated.labels.own is not None
-    sets = {each.rule: each for each in curated.labels.sets}
+    sets = {each.name: each for each in curated.labels.sets}  # the log's are named by their rule alone
 
     def category(rule: Rule, question_id: str) -> str | None:
         label = sets[rule].by_question.get(question_id) if rule in sets else None

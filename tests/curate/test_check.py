@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
@@ -259,9 +260,9 @@ def test_labels_of_another_observer_lie_beside_and_disturb_nothing(
     """One observer may have labelled a part of the questions only, and under a rule of the same name as the log's."""
     for folder, name in ((clevrer, "0:4"), (plain, "1")):
         row = {"question_id": name, "observer": "one-frame", "rule": "oracle", "category": "inferential", "answer": "B"}
-        parquet.write_table(pa.Table.from_pylist([row | {"reason": None, "score": 0.25}]), folder / "one-frame.parquet")
         (folder / "labels").mkdir(exist_ok=True)
-        (folder / "one-frame.parquet").rename(folder / "labels/one-frame.parquet")
+        written = pl.DataFrame([row | {"reason": None, "score": 0.25}])  # by polars, which has string types of its own
+        written.write_parquet(folder / "labels/one-frame.parquet")
         assert vt("curate", "check", folder) == 0
         rewrite(folder / "labels/one-frame.parquet", lambda rows: rows[0].update(question_id="nobody's"))
         assert "labels one-frame/oracle: question nobody's is not in questions.parquet" in complaint(folder, capsys)

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from curated_factory import a_question, write_curated
+from curated_factory import a_choice, a_question, write_curated, write_unlabelled
 from typer.testing import CliRunner, Result
 
 from videothinker import answers, store
 from videothinker.cli import app
 from videothinker.curated import Curated
 from videothinker.errors import VtError
-from videothinker.records import Metrics, Rule
+from videothinker.records import Benchmark, Metrics, Rule
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,30 @@ def test_report_takes_result_files_of_other_evaluators(curated: Curated, tmp_pat
     assert result.exit_code == 0
     assert store.read_json(tmp_path / "report" / "official" / "metrics.json", Metrics).all.per_question.value == 1.0
     assert "official: no gap" in result.stdout
+
+
+def test_a_set_without_labels_is_diagnosed_by_accuracy_alone(tmp_path: Path) -> None:
+    """Two tasks of three and one single choices of four; gold is A."""
+    tasks = ["order", "order", "order", "count"]
+    questions = [a_choice(f"{i}", facets={"task": task}) for i, task in enumerate(tasks)]
+    benchmark = Benchmark(name="Tasks", macro_over="task")
+    folder = write_unlabelled(tmp_path / "data", {"test": questions}, benchmark=benchmark).folder
+    results = tmp_path / "output.json"
+    results.write_text(json.dumps([{"question_id": f"{i}", "output": "ABBA"[i]} for i in range(4)]))
+    out = tmp_path / "runs"
+    assert vt("diagnose", "--data", folder, "--model", "solver:gold", "--out", out).exit_code == 0
+    found = store.read_json(out / "gold" / "metrics.json", Metrics)
+    assert (found.rule, found.chance, found.all.per_question.value) == (None, 0.25, 1.0)
+    assert set(store.read_json(out / "summary.json", dict[str, Any])["references"]) == {"chance"}
+    result = vt("report", out, "--import", f"official={results}", "--data", folder, "--out", tmp_path / "report")
+    assert result.exit_code == 0
+    official = store.read_json(tmp_path / "report" / "official" / "metrics.json", Metrics)
+    assert official.all.per_question.value == 1 / 2
+    assert official.benchmark is not None
+    assert official.benchmark.value == pytest.approx((1 / 3 + 1) / 2)
+    assert "official: " in result.stdout
+    with pytest.raises(VtError, match="no labels 'oracle' for these questions; there are none"):
+        vt("report", out, "--out", tmp_path / "again", "--rule", "oracle")
 
 
 def test_a_dash_stands_for_what_is_not_there(tmp_path: Path) -> None:

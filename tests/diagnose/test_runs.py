@@ -9,11 +9,12 @@ import pytest
 from curated_factory import random_questions, write_curated
 
 from videothinker import store
-from videothinker.curated import Curated
+from videothinker.curated import Curated, label_table, open_curated
 from videothinker.diagnose import run, runs
 from videothinker.diagnose.settings import Settings
 from videothinker.errors import VtError
-from videothinker.records import Category, Metrics, Prediction, Rule, Status
+from videothinker.observers import oracle
+from videothinker.records import Category, Label, LabelSet, Metrics, Prediction, Rule, Status
 from videothinker.records.run import Partial
 
 
@@ -61,6 +62,36 @@ def test_another_rule_moves_questions_between_the_categories(curated: Curated, t
     kinds = {question.question_id: any_option.by_question[question.question_id].category for question in paper.questions}
     assert paper.metrics.observational.n_questions == sum(kind is Category.OBSERVATIONAL for kind in kinds.values())
     assert {key: paper.labels.category(key) for key in kinds} == kinds
+
+
+def test_labels_that_are_laid_beside_a_finished_run_score_it_too(curated: Curated, tmp_path: Path) -> None:
+    """Half of the questions have a label by someone who answers B whatever is asked."""
+    diagnose(curated, tmp_path / "runs", "solver:observer")
+    labels = {
+        question.question_id: Label(
+            question_id=question.question_id,
+            observer="stubborn",
+            rule="oracle",
+            category=oracle(("B",), question.gold),
+            answer=("B",),
+        )
+        for question in curated.questions("dev")[::2]
+    }
+    store.write_bytes(curated.folder / "labels" / "b.parquet", label_table([LabelSet("stubborn", "oracle", labels)]))
+    beside = open_curated(curated.folder)
+    (plain,) = runs.load_runs([tmp_path / "runs"], beside)
+    assert plain.metrics.shortcut_reliance.value == 1.0  # the collision log's observer still is the folder's own
+    (other,) = runs.load_runs([tmp_path / "runs"], beside, "stubborn/oracle")
+    assert other.metrics.rule == "stubborn/oracle"
+    assert other.metrics.inferential == plain.metrics.by_rule["stubborn/oracle"].inferential
+    assert other.metrics.observational.n_questions + other.metrics.inferential.n_questions == len(labels)
+    needed = [row for row in other.predictions if labels.get(row.question_id) and row.gold != ("B",)]
+    assert other.metrics.shortcut_reliance.value == pytest.approx(sum(row.chosen == ("B",) for row in needed) / len(needed))
+    (reference,) = [row for row in runs.references([other], beside) if row.name == "observer"]
+    assert reference.metrics.rule == "stubborn/oracle"
+    assert reference.metrics.shortcut_reliance.value == 1.0
+    with pytest.raises(VtError, match="no labels 'other' for these questions; there are stubborn/oracle, any-option"):
+        runs.load_runs([tmp_path / "runs"], beside, "other")
 
 
 def test_a_killed_run_is_loaded_as_far_as_it_got(curated: Curated, tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 """The built-in solvers answer as they say, through the same reading as a checkpoint."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
-from curated_factory import a_question, random_questions, write_curated
+from curated_factory import a_choice, a_question, random_questions, write_curated, write_unlabelled
 
 from videothinker import answers
+from videothinker.answers import LETTERS
 from videothinker.diagnose import metrics, run, solvers
 from videothinker.errors import VtError
-from videothinker.records import Metrics, Question
+from videothinker.records import Form, Metrics, Question
 
 
 def diagnosed(folder: Path, name: str) -> Metrics:
@@ -84,6 +86,58 @@ def test_random_takes_each_option_half_the_time_and_depends_on_seed_and_question
     assert abs(both - 0.25) < 0.05
     assert drawn[3] == solvers.random_answer(questions[3], 7)
     assert drawn != [solvers.random_answer(question, 8) for question in questions]
+
+
+def test_random_sets_are_those_of_earlier_versions() -> None:
+    """Option i is taken by bit i of the first four bytes of SHA-256("SEED:QUESTION"), which end on 1101 here."""
+    assert hashlib.sha256(b"7:0:9").digest()[:4].hex() == "8e58211d"
+    assert solvers.random_answer(a_question("0:9").question, 7) == ("A", "C", "D")
+
+
+def test_random_takes_every_single_choice_as_often() -> None:
+    for n_options, form in ((3, Form.CHOICE), (26, Form.CHOICE), (2, Form.YES_NO)):
+        drawn = [solvers.random_answer(a_choice(f"{i}", n_options=n_options, form=form), 7) for i in range(2600)]
+        assert {len(each) for each in drawn} == {1}
+        for letter in LETTERS[:n_options]:
+            n = drawn.count((letter,))
+            expected = 2600 / n_options
+            assert abs(n - expected) < 5 * (expected * (1 - 1 / n_options)) ** 0.5, (n_options, letter)
+
+
+def test_the_prior_keeps_forms_apart() -> None:
+    choose = solvers.prior(
+        [
+            *(a_choice(f"c{i}", gold="D") for i in range(3)),
+            *(a_choice(f"s{i}", gold="AB", form=Form.LETTERS) for i in range(5)),
+            *(a_choice(f"y{i}", gold="B", form=Form.YES_NO, n_options=2) for i in range(2)),
+        ]
+    )
+    assert choose(a_choice("x")) == ("D",)
+    assert choose(a_choice("x", form=Form.LETTERS)) == ("A", "B")
+    assert choose(a_choice("x", form=Form.YES_NO, n_options=2)) == ("B",)
+    assert choose(a_choice("x", n_options=2)) == ()  # a single choice of two is no yes or no
+
+
+def test_solvers_answer_every_form_in_its_own_words(tmp_path: Path) -> None:
+    questions = [
+        a_choice("1", gold="B"),
+        a_choice("2", gold="B", form=Form.YES_NO, n_options=2),
+        a_choice("3", gold="AB", form=Form.LETTERS),
+    ]
+    curated = write_unlabelled(tmp_path, {"train": questions, "test": questions})
+    said = {
+        name: [row.reply for row in solvers.open_solver(f"solver:{name}", curated=curated, seed=0).answer(questions)]
+        for name in ("gold", "prior", "none")
+    }
+    assert said["gold"] == said["prior"] == ["<answer>B</answer>", "<answer>no</answer>", "<answer>A,B</answer>"]
+    assert said["none"] == ["<answer>none</answer>"] * 3
+    assert [answers.parse(question, said["none"][0]) for question in questions] == [None, None, ()]
+
+
+def test_without_labels_there_is_no_observer(tmp_path: Path) -> None:
+    curated = write_unlabelled(tmp_path, {"test": [a_choice("1")]})
+    with pytest.raises(VtError, match="has no labels of its own, so no observer; leave it out"):
+        solvers.open_solver("solver:observer", curated=curated, seed=0)
 
 
 def test_solvers_reply_in_text_that_is_read_like_any_other(tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 import pytest
 from answered import summarize
-from curated_factory import a_prediction, a_question
+from curated_factory import a_choice, a_prediction, a_question
 
 from videothinker.curate.datasets.clevrer.labelled import Labelled
+from videothinker.curated import NO_LABELS
+from videothinker.diagnose import metrics
 from videothinker.diagnose.verdict import verdict
-from videothinker.records import Metrics
+from videothinker.records import Metrics, Prediction, Status
 
 
 def answered(questions: Sequence[Labelled], letters: str) -> Metrics:
@@ -52,3 +54,18 @@ def test_there_is_no_verdict_without_both_categories() -> None:
     questions = [a_question(f"{scene}:0") for scene in range(5)]
     assert verdict(answered(questions, "ggggg")) == "too few questions of both categories to tell"
     assert verdict(summarize([], [])) == "nothing was answered"
+
+
+def test_without_labels_it_says_no_more_than_better_than_guessing() -> None:
+    questions = [a_choice(str(number)) for number in range(40)]
+
+    def of(n_right: int) -> str:
+        rows = [
+            Prediction(question_id=q.question_id, reply="", chosen=chosen, gold=q.gold, observer=None, status=Status.OK)
+            for q, chosen in zip(questions, [("A",)] * n_right + [("B",)] * (40 - n_right), strict=True)
+        ]
+        return verdict(metrics.summarize(questions, rows, NO_LABELS))
+
+    # 0.5 -+ 1.96 sqrt(40/39 * 40 * 0.25) / 40 = 0.34 and more than 1/4; 0.35 -+ 0.15 is not.
+    assert of(20) == "no labels, so nothing says whether it looks or reasons"
+    assert of(14) == "no better than guessing"

@@ -2,7 +2,8 @@
 
 import pytest
 
-from videothinker.records import Category, Clip, Collision, Question, Rule, Scene, SceneObject
+from videothinker.curated import Labels
+from videothinker.records import Category, Clip, Collision, Label, LabelSet, Question, Rule, Scene, SceneObject, label
 from videothinker.reports import words
 
 SCENE = Scene(
@@ -87,3 +88,19 @@ def test_each_rule_gives_its_reason() -> None:
         Rule.CORRECT_OPTION: "What would happen without the red rubber cube is not in the film.",
         Rule.ORACLE: "Whoever only watched would answer A; right is B.",
     }
+
+
+def test_only_the_collision_logs_labels_explain_a_question() -> None:
+    """Another observer may have labels under a rule of the same name; they lie before or after the log's."""
+    one = asked(("The cylinder and the sphere collide",), gold="A", observer="")
+    name = one.question.question_id
+
+    def labels(observer: str, rule: str, kind: Category, said: tuple[str, ...]) -> LabelSet:
+        row = Label(question_id=name, observer=observer, rule=rule, category=kind, answer=said)
+        return LabelSet(observer, rule, {name: row})
+
+    log = [labels(label.LOG, rule, one.categories[rule], ()) for rule in Rule]
+    other = labels("one-frame", Rule.ORACLE, Category.OBSERVATIONAL, ("A",))
+    for sets in ([other, *log], [*log, other]):
+        assert words.explained([one.question], Labels(sets, log[0]), {"7": SCENE}, {name: 1}) == {name: one}
+    assert words.explained([one.question], Labels([other], None), {"7": SCENE}, {name: 1}) == {}

@@ -7,11 +7,13 @@ from curated_factory import a_prediction, a_question, labels_of, questions_of, w
 from report_factory import make
 from study_factory import FILE, finish, make_study, write_answers
 
+from videothinker import store
+from videothinker.curated import label_table
 from videothinker.diagnose import runs
-from videothinker.records import Rule, Status
+from videothinker.records import Category, Label, LabelSet, Rule, Status
 from videothinker.records.study import NO_SEED, Decision, Difference, Results, State, Study
 from videothinker.study.collect import collect
-from videothinker.study.plan import Cell, cell_folder
+from videothinker.study.plan import Cell, cell_folder, make_plan
 from videothinker.study.records import read_records, state_of
 
 TWO = (
@@ -53,6 +55,22 @@ def two_seeds(tmp_path: Path, lost: set[str] = frozenset()) -> tuple[Study, Resu
         if cell.ask and name in right:
             answers(cell_folder(folder, cell.name), name, right[name], lost if name == "grpo-s2" else set())
     return study, gather(study, plan, folder)
+
+
+def test_labels_of_another_observer_change_nothing(tmp_path: Path) -> None:
+    """It calls every question observational, under a rule of the same name as the collision log's."""
+    study, before = two_seeds(tmp_path)
+    rows = {}
+    for one in QUESTIONS:
+        name = one.question.question_id
+        rows[name] = Label(
+            question_id=name, observer="one-frame", rule="oracle", category=Category.OBSERVATIONAL, answer=("A",)
+        )
+    table = label_table([LabelSet("one-frame", "oracle", rows)])
+    folder = tmp_path / "out"
+    store.write_bytes(cell_folder(folder, "curated") / "labels" / "one-frame.parquet", table)
+    after = gather(study, make_plan(study, tmp_path), folder)
+    assert (after.levels, after.differences, after.verdicts) == (before.levels, before.differences, before.verdicts)
 
 
 def difference(results: Results, after: str, before: str) -> Difference:

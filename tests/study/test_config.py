@@ -7,7 +7,7 @@ from study_factory import FILE, write_study
 
 from videothinker.errors import VtError
 from videothinker.records.study import Stage
-from videothinker.study.config import load_study, parse_claim
+from videothinker.study.config import load_study, pairs_of, parse_claim
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -80,7 +80,7 @@ def test_pairs_of_claims_are_compared_once(tmp_path: Path) -> None:
     """'attract < cdpo' is already an `against`; 'bias < grpo' and 'base > attract' are not."""
     extra = '\n[[claims]]\ntext = "x"\nholds = ["cdpo > attract", "bias < grpo", "base > attract"]\n'
     study = load_study(write_study(tmp_path, FILE + extra))
-    assert study.pairs() == [
+    assert pairs_of(study) == [
         ("grpo", "base"),
         ("bias", "base"),
         ("cdpo", "grpo"),

@@ -8,9 +8,10 @@ import re
 from random import Random
 
 import pytest
-from videothinker.curate.clevrer import find_annotations
 
-from videothinker.curate.build import Curation, Settings, curate
+from videothinker.curate.datasets.clevrer.annotations import find_annotations
+from videothinker.curate.datasets.clevrer.build import ClevrerCuration, curate
+from videothinker.curate.datasets.clevrer.settings import Settings
 from videothinker.records import Category, Rule, SceneObject
 from videothinker.world.make import WorldSettings, make_world
 from videothinker.world.simulate import draw_scene, roll_out
@@ -20,7 +21,7 @@ PATTERNS = (r"The (.+) collides with the (.+)", r"The (.+) and the (.+) collide"
 
 
 @pytest.fixture(scope="module")
-def curation(tmp_path_factory: pytest.TempPathFactory) -> Curation:
+def release(tmp_path_factory: pytest.TempPathFactory) -> ClevrerCuration:
     out = tmp_path_factory.mktemp("world")
     make_world(out / "world", WorldSettings(N_SCENES, SEED, preset="balanced", videos=False))
     annotations = find_annotations(out / "world" / "annotation_train")
@@ -43,34 +44,39 @@ def category(is_observational: bool) -> Category:
     return Category.OBSERVATIONAL if is_observational else Category.INFERENTIAL
 
 
-def test_every_label_follows_from_the_physics(curation: Curation) -> None:
-    questions = [question for split in curation.questions.values() for question in split]
+def test_every_label_follows_from_the_physics(release: ClevrerCuration) -> None:
+    questions = [one.question for one in release.curation.members]
+    labels = release.curation.labels
     assert len(questions) == 2 * N_SCENES
-    assert curation.unresolved == []
+    assert release.curation.unresolved == []
     for question in questions:
-        objects, starts = draw_scene(Random(f"{SEED}:{question.scene_index}:scene"))
+        objects, starts = draw_scene(Random(f"{SEED}:{question.group}:scene"))
         seen = {c.object_ids for c in roll_out(objects, starts).collisions}
-        said = re.search(r"(?:[Ii]f|[Ww]ithout) the ([a-z ]+?)(?: is removed|[?,])", question.problem)
-        assert said, question.problem
+        said = re.search(r"(?:[Ii]f|[Ww]ithout) the ([a-z ]+?)(?: is removed|[?,])", question.text)
+        assert said, question.text
         removed = named(said[1], objects)
         happens = {c.object_ids for c in roll_out(objects, starts, without=removed).collisions}
-        negated = " not " in question.problem
-        pairs = [pair(option.partition(". ")[2], objects) for option in question.options]
+        negated = " not " in question.text
+        pairs = [pair(option, objects) for option in question.options]
         observed = [p in seen and removed not in p for p in pairs]
         truth = [p in happens for p in pairs]
-        assert question.removed_object == removed
-        assert question.negated == negated
+        assert release.removed_objects[question.question_id] == removed
+        assert question.facets == {"polarity": "will not" if negated else "will"}
         assert question.gold == tuple(x for x, there in zip("ABCD", truth, strict=False) if there != negated)
-        assert question.observer == tuple(x for x, there in zip("ABCD", observed, strict=False) if there != negated)
-        assert question.any_option == category(any(p in seen for p in pairs))
-        assert question.correct_option == category(any(p in seen and p in happens for p in pairs))
-        assert question.oracle == category(observed == truth)
-        assert question.category == question.oracle
+        observer = tuple(x for x, there in zip("ABCD", observed, strict=False) if there != negated)
+        rows = {each.name: each.by_question[question.question_id] for each in labels.sets}
+        assert {row.answer for row in rows.values()} == {labels.observer(question.question_id)} == {observer}
+        assert {rule: row.category for rule, row in rows.items()} == {
+            Rule.ANY_OPTION: category(any(p in seen for p in pairs)),
+            Rule.CORRECT_OPTION: category(any(p in seen and p in happens for p in pairs)),
+            Rule.ORACLE: category(observed == truth),
+        }
+        assert labels.category(question.question_id) == rows[Rule.ORACLE].category
 
 
-def test_the_curated_scenes_are_the_simulated_ones(curation: Curation) -> None:
-    assert len(curation.scenes) == N_SCENES
-    for index, scene in curation.scenes.items():
+def test_the_curated_scenes_are_the_simulated_ones(release: ClevrerCuration) -> None:
+    assert len(release.scenes) == N_SCENES
+    for index, scene in release.scenes.items():
         objects, starts = draw_scene(Random(f"{SEED}:{index}:scene"))
         assert scene.objects == objects
         assert scene.collisions == roll_out(objects, starts).collisions

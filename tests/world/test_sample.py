@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from videothinker.curate.clevrer import find_annotations
 
 from videothinker import store
-from videothinker.curate.build import Settings, curate
+from videothinker.curate.datasets.clevrer.annotations import find_annotations
+from videothinker.curate.datasets.clevrer.build import curate
+from videothinker.curate.datasets.clevrer.settings import Settings
 from videothinker.frames import read_clip
 from videothinker.records import Category, Rule
 from videothinker.world.make import World
@@ -37,15 +38,15 @@ def test_it_curates_without_a_fault_into_both_categories(tmp_path: Path) -> None
         tmp_path / "curated",
         Settings(rule=Rule.ORACLE),
         strict=True,
-    )
+    ).curation
     assert curation.unresolved == []
     traces = {trace.question_id: trace for trace in store.read_jsonl(SAMPLE / "traces.jsonl", Trace)}
-    questions = [question for split in curation.questions.values() for question in split]
+    questions, labels = [one.question for one in curation.members], curation.labels
     assert {question.question_id for question in questions} == set(traces)
-    assert {question.category for question in questions} == set(Category)
+    assert {labels.category(question.question_id) for question in questions} == set(Category)
     for question in questions:
         assert question.gold == traces[question.question_id].gold
-        assert question.observer == traces[question.question_id].observer
+        assert labels.observer(question.question_id) == traces[question.question_id].observer
 
 
 def test_it_is_what_its_settings_make() -> None:

@@ -79,14 +79,7 @@ def _metrics(
     compared: Callable[[LabelSet], BesideObserver],
     benchmark: Benchmark | None,
 ) -> Metrics:
-    columns: dict[str, BesideObserver] = {}  # by observer: the rules of one observer share its answers
-
-    def by_category(each: LabelSet) -> ByCategory:
-        if each.observer not in columns:
-            columns[each.observer] = compared(each)
-        return _by_category(graded, categories(questions, each), columns[each.observer])
-
-    by_rule = {each.name: by_category(each) for each in labels.sets}
+    by_rule = {each.name: _by_category(graded, categories(questions, each), compared(each)) for each in labels.sets}
     own = _unlabelled(graded) if labels.own is None else by_rule[labels.own.name]
     return Metrics(
         **msgspec.structs.asdict(own),
@@ -120,7 +113,8 @@ def _benchmark(questions: Sequence[Question], graded: Graded, benchmark: Benchma
         estimate = clustered_ratio(*share(graded.exact, graded.asked), graded.group)
         return BenchmarkScore(name=f"{benchmark.name}, over questions", value=estimate.value, ci95=estimate.ci95)
     values = [question.facets.get(benchmark.macro_over) for question in questions]
-    pools = [graded.asked & np.array([each == value for each in values], dtype=np.bool_) for value in dict.fromkeys(values)]
+    found = dict.fromkeys(value for value in values if value is not None)
+    pools = [graded.asked & np.array([each == value for each in values], dtype=np.bool_) for value in found]
     estimate = clustered_macro(graded.exact, pools, graded.group)
     name = f"{benchmark.name}, mean over {benchmark.macro_over}"
     return BenchmarkScore(name=name, value=estimate.value, ci95=estimate.ci95)

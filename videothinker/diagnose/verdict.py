@@ -2,6 +2,9 @@
 
 from videothinker.records import Metrics, Pool
 
+UNLABELLED = "no labels, so nothing says whether it looks or reasons"
+"""Of a checkpoint that is better than guessing, on questions that nobody has labelled."""
+
 
 def verdict(metrics: Metrics) -> str:
     """One line on a checkpoint, for the end of its row; docs/metrics.md says where each wording begins."""
@@ -11,9 +14,7 @@ def verdict(metrics: Metrics) -> str:
     if metrics.all.n_unparsed > metrics.all.n_questions / 2:
         return "mostly unreadable: says nothing about reasoning"
     if metrics.rule is None:
-        return (
-            "no better than guessing" if _is_guessing(metrics.all) else "no labels, so nothing says whether it looks or reasons"
-        )
+        return "no better than guessing" if _is_guessing(metrics.all) else UNLABELLED
     if metrics.gap.ci95 is None:
         return "too few questions of both categories to tell"
     if _is_guessing(seen) and _is_guessing(needed):

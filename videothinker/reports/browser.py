@@ -13,7 +13,7 @@ from urllib.parse import quote
 from videothinker import answers
 from videothinker.curated import Labels, counterfactual_name
 from videothinker.progress import Progress, no_progress
-from videothinker.records import Prediction, Question, Scene
+from videothinker.records import Prediction, Question, Scene, label
 from videothinker.reports import words
 from videothinker.reports.strips import BUDGET, Strips, strip_frames
 from videothinker.reports.words import Explained
@@ -113,12 +113,22 @@ def question_data(question: Question, split: str, labels: Labels) -> dict[str, A
     }
 
 
-def told_data(one: Explained) -> dict[str, Any]:
-    """What the scene adds to a question."""
+def reasons(question: Question, labels: Labels) -> list[str | None]:
+    """What decided the question's category, in the order of the label sets; None where nobody says it."""
+    rows = [each.by_question.get(question.question_id) for each in labels.sets]
+    return [None if row is None else row.reason for row in rows]
+
+
+def told_data(one: Explained, labels: Labels) -> dict[str, Any]:
+    """What the scene adds to a question; of the collision log's labels it tells the reason with objects and frames."""
+    why, plain = {str(rule): told for rule, told in words.why(one).items()}, reasons(one.question, labels)
     return {
         "removed": words.removed_name(one),
         "seen": words.seen(one),
-        "why": words.why(one),
+        "why": [
+            why.get(each.rule, said) if each.observer == label.LOG else said
+            for each, said in zip(labels.sets, plain, strict=True)
+        ],
     }
 
 
@@ -150,10 +160,11 @@ def browser_data(
         replies = [predictions.get(question.question_id) for _, predictions in runs]
         row = question_data(question, split, labels)
         row["replies"] = [None if reply is None else reply_data(reply) for reply in replies]
+        row["why"] = reasons(question, labels)
         if (one := known.get(question.question_id)) is not None:
-            told = told_data(one)
-            row |= told | {"why": [told["why"].get(each.rule) for each in labels.sets]}
-            row["film"] = films.film(films.counterfactual(one))
+            row |= told_data(one, labels) | {"film": films.film(films.counterfactual(one))}
+        else:
+            row |= {"clip": question.clip.path, "play": films.film(question.clip.path)}
         rows.append(row)
     scenes = {one.question.group: one for one in known.values()}
     return {

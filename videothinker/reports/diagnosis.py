@@ -10,10 +10,10 @@ import msgspec
 from videothinker.answers import is_exact
 from videothinker.curated import Curated
 from videothinker.diagnose.runs import Run
-from videothinker.diagnose.verdict import verdict
+from videothinker.diagnose.verdict import UNLABELLED, verdict
 from videothinker.errors import VtError
 from videothinker.progress import Progress, no_progress
-from videothinker.records import AgainstChance, Category, Comparison, Estimate, Pool, Prediction, Question, Status
+from videothinker.records import AgainstChance, Category, Comparison, Estimate, Form, Pool, Prediction, Question, Status
 from videothinker.reports import page
 from videothinker.reports.browser import Films, browser_data, shuffled
 from videothinker.reports.figures import Drawing, Series, bars
@@ -75,20 +75,28 @@ def diagnosis_pages(
     if labelled:
         drawings.append(_shortcut_figure(checkpoints))
     facets = dict.fromkeys(name for run in runs for name in run.metrics.by_facet if name not in run.metrics.by_rule)
+    breakdowns = [
+        _pools_table("options", "By number of options", runs, [run.metrics.by_n_options for run in runs]),
+        _pools_table("correct", "By number of correct options", runs, [run.metrics.by_n_correct for run in runs]),
+        *(_facet_table(name, runs) for name in facets),
+    ]
+    has_sets = any(question.form is Form.LETTERS for question in questions)
     context: dict[str, Any] = {
         "rule": labels.rule,
+        "unlabelled": UNLABELLED,
         "clevrer": bool(known) or {question.source for question in questions} == {"CLEVRER"},
         "sources": ", ".join(dict.fromkeys(question.source for question in questions)),
         "n": len(asked),
         "n_groups": len({question.group for question in questions}),
+        "cluster": _cluster(checkpoints),
         "splits": ", ".join(dict.fromkeys(split for split, _ in asked if split)),
         "checkpoints": [(run, verdict(run.metrics)) for run in checkpoints],
         "partial": [(run.name, run.record.partial) for run in checkpoints if run.record.partial],
         "drawings": {drawing.name: drawing for drawing in drawings},
         "tables": {
             "accuracy": _accuracy_table(runs) if labelled else _overall_table(runs),
-            "scores": _scores_table(runs, list(Category) if labelled else ["all"]),
-            "changes": _changes_table(changes, measures),
+            "scores": _scores_table(runs, list(Category) if labelled else ["all"]) if has_sets else None,
+            "changes": _changes_table(changes, measures, _cluster(checkpoints)),
             "tests": _tests_table(changes, measures),
             "shortcut": _shortcut_table(runs),
             "replies": _replies_table(checkpoints),
@@ -96,16 +104,7 @@ def diagnosis_pages(
             "letters": _letters_table(checkpoints),
             "settings": _settings_table(checkpoints),
         },
-        "breakdowns": [
-            _pools_table("options", "By number of options", runs, [run.metrics.by_n_options for run in runs]),
-            _pools_table("correct", "By number of correct options", runs, [run.metrics.by_n_correct for run in runs]),
-            *(
-                _pools_table(
-                    _anchor(name), _FACETS.get(name, f"By {name}"), runs, [run.metrics.by_facet.get(name, {}) for run in runs]
-                )
-                for name in facets
-            ),
-        ],
+        "breakdowns": [one for one in breakdowns if len(one.columns) > 2],  # by one value alone it would say nothing new
         "films": films,
         "has_scenes": bool(known),
     }
@@ -153,19 +152,20 @@ def accuracy_figure(checkpoints: Sequence[Run], runs: Sequence[Run]) -> Drawing:
 
     def series(kind: str, colour: str) -> Series:
         pools: list[Pool] = [getattr(run.metrics, kind) for run in checkpoints]
-        observer = None if watched is None else getattr(watched, kind).per_question.value
+        observer = [] if watched is None else [getattr(watched, kind).per_question.value] * len(pools)
         return Series(
             kind,
             colour,
             [pool.per_question for pool in pools],
             chance=[pool.chance for pool in pools],
-            observer=[observer] * len(pools),
+            observer=observer,
         )
 
     shown = {Category.OBSERVATIONAL: "blue", Category.INFERENTIAL: "orange"} if labelled else {"all": "blue"}
     return bars(
         "accuracy",
-        f"Questions answered exactly right{', by category' if labelled else ''}, with 95 % intervals clustered by scene.",
+        f"Questions answered exactly right{', by category' if labelled else ''}, with 95 % intervals clustered by "
+        f"{_cluster(checkpoints)}.",
         [run.name for run in checkpoints],
         [series(kind, colour) for kind, colour in shown.items()],
         x_label="questions answered exactly right (%)",
@@ -187,6 +187,11 @@ def _shortcut_figure(checkpoints: Sequence[Run]) -> Drawing:
         ],
         x_label="the same as the observer's (%)",
     )
+
+
+def _cluster(checkpoints: Sequence[Run]) -> str:
+    """What intervals cluster by, in words: the groups of CLEVRER's questions are scenes, those of others clips."""
+    return "scene" if {question.source for run in checkpoints for question in run.questions} <= {"CLEVRER"} else "clip"
 
 
 def _anchor(facet: str) -> str:
@@ -250,7 +255,7 @@ def _scores_table(runs: Sequence[Run], kinds: Sequence[str]) -> Table:
     )
 
 
-def _changes_table(changes: Sequence[Comparison], measures: Mapping[str, str]) -> Table:
+def _changes_table(changes: Sequence[Comparison], measures: Mapping[str, str], cluster: str) -> Table:
     pairs: dict[tuple[str, str], dict[str, str]] = {}
     for row in changes:
         star = " *" if row.p_holm is not None and row.p_holm < SIGNIFICANT else ""
@@ -258,17 +263,18 @@ def _changes_table(changes: Sequence[Comparison], measures: Mapping[str, str]) -
     return Table(
         "changes",
         "Changes from one checkpoint to another on the same questions, in percentage points, with 95 % intervals, paired by "
-        f"question and clustered by scene. *: p < {SIGNIFICANT} after Holm's correction for all tests of this report.",
+        f"question and clustered by {cluster}. *: p < {SIGNIFICANT} after Holm's correction for all tests of this report.",
         ("From", "To", *(name.capitalize() for name in measures.values())),
         [(before, after, *(cells[measure] for measure in measures)) for (before, after), cells in pairs.items()],
     )
 
 
 def _tests_table(changes: Sequence[Comparison], measures: Mapping[str, str]) -> Table:
+    also = " (for shortcut reliance: answers as the observer)" if "shortcut_reliance" in measures else ""
     return Table(
         "tests",
-        "The tests behind these changes. Gained and lost: questions that only the second, or only the first, has right (for "
-        "shortcut reliance: answers as the observer). p: two-sided z-test; Holm: corrected for all rows.",
+        f"The tests behind these changes. Gained and lost: questions that only the second, or only the first, has right{also}. "
+        "p: two-sided z-test; Holm: corrected for all rows.",
         ("From", "To", "Measure", "Questions", "Gained", "Lost", "p", "p (Holm)"),
         [
             (
@@ -338,7 +344,7 @@ def _pools_table(name: str, what: str, runs: Sequence[Run], pools: Sequence[Mapp
     return Table(
         name,
         f"{what}: questions answered exactly right.",
-        ("Checkpoint", *(f"{key} ({count(sizes[key])} questions)" for key in keys)),
+        ("Checkpoint", *(f"{key} ({count(n)} question{'' if n == 1 else 's'})" for key, n in sizes.items())),
         [
             (_named(run), *(estimate(by[key].per_question) if key in by else DASH for key in keys))
             for run, by in zip(runs, pools, strict=True)

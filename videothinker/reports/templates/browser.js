@@ -83,11 +83,13 @@ function card(question, level, rule) {
     parts.push(scene.log.length ? el("ol", { class: "log", "aria-label": "Collision log" }, ...scene.log.map((line) => el("li", {}, line))) : el("p", {}, "Nothing collides."));
     if (without) parts.push(heading(`What would have happened without the ${question.removed}`), without);
     parts.push(clips([[scene.film, label], [question.film, `Without the ${question.removed}.`]]));
+  } else {
+    parts.push(el("p", { class: "faint" }, `Clip: ${question.clip}`), clips([[question.play, "The clip"]]));
   }
   parts.push(heading("Options"), optionsTable(question));
-  if (question.why) {
-    parts.push(heading("Why it is labelled so"), el("dl", {}, ...data.rules.flatMap((name, i) =>
-      [el("dt", {}, `${name} `, tag(question.categories[i])), el("dd", {}, question.why[i] ?? "No reason is given.")])));
+  if (question.why.some((reason) => reason !== null)) {
+    parts.push(heading("Why it is labelled so"), el("dl", {}, ...data.rules.flatMap((name, i) => (question.categories[i] === null ? [] :
+      [el("dt", {}, `${name} `, tag(question.categories[i])), el("dd", {}, question.why[i] ?? "No reason is given.")]))));
   }
   if (question.replies.length) {
     parts.push(heading("Replies"), ...question.replies.map((reply, i) => replyBlock(reply, data.runs[i], question.replies.length <= 3)));
@@ -116,7 +118,7 @@ function haystack(question) {
 const outcomes = {
   right: (reply) => reply.right && reply.status !== "decode_error",
   wrong: (reply) => !reply.right && reply.status !== "decode_error",
-  observer: (reply, question) => !reply.right && reply.chosen === question.observer,
+  observer: (reply, question) => !reply.right && question.observer !== null && reply.chosen === question.observer,
   unreadable: (reply) => reply.chosen === null && reply.status !== "decode_error",
   truncated: (reply) => reply.status === "truncated",
   decode_error: (reply) => reply.status === "decode_error",
@@ -130,7 +132,7 @@ function fits(question, wanted) {
     if (!asked.some((reply) => !wanted.outcome || outcomes[wanted.outcome](reply, question))) return false;
   }
   if (wanted.disagree && new Set(question.replies.filter((reply) => reply && reply.status !== "decode_error").map((reply) => reply.right)).size < 2) return false;
-  if (wanted.rules && new Set(question.categories).size < 2) return false;
+  if (wanted.rules && new Set(question.categories.filter((category) => category !== null)).size < 2) return false;
   if (wanted.film && !data.scenes[question.scene]?.film?.strip) return false;
   return !wanted.search || haystack(question).includes(wanted.search.toLowerCase().trim());
 }
