@@ -2,6 +2,7 @@
 
 import pytest
 
+from videothinker.records import Form
 from videothinker.train import rewards
 
 THINK = "<think>It hits it.</think>"
@@ -28,13 +29,21 @@ REPLIES = [
 @pytest.mark.parametrize(("reply", "gold", "soft", "form", "why"), REPLIES)
 def test_a_reply_earns(reply: str, gold: list[str], soft: float, form: float, why: str) -> None:
     completions = [reply]
-    assert rewards.accuracy(completions, gold=[gold], n_options=[4], prompts=None) == [soft], why
+    assert rewards.accuracy(completions, gold=[gold], n_options=[4], form=[Form.LETTERS], prompts=None) == [soft], why
     assert rewards.format(completions, completion_ids=None) == [form], why
 
 
 def test_a_reward_a_reply_in_order() -> None:
     completions = [f"{THINK}<answer>{letter}</answer>" for letter in "AB"]
-    assert rewards.accuracy(completions, gold=[["B"], ["B"]], n_options=[4, 4]) == [0.0, 1.0]
+    assert rewards.accuracy(completions, gold=[["B"], ["B"]], n_options=[4, 4], form=[Form.LETTERS] * 2) == [0.0, 1.0]
+
+
+def test_a_reply_earns_by_the_form_of_its_question() -> None:
+    replies = ["<answer>B</answer>", "<answer>A,B</answer>", "<answer>A,B</answer>", "<answer>no</answer>"]
+    forms = [Form.CHOICE, Form.CHOICE, Form.LETTERS, Form.YES_NO]
+    gold = [["B"], ["B"], ["A", "B", "C"], ["B"]]
+    earned = rewards.accuracy(replies, gold=gold, n_options=[4, 4, 4, 2], form=forms)
+    assert earned == [1.0, 0.0, 2 / 3, 1.0]  # two letters are no answer to a single choice
 
 
 def test_the_papers_sum_is_the_default_and_settings_choose_and_weigh() -> None:

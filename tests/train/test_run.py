@@ -157,7 +157,7 @@ def test_the_same_folder_refuses_other_settings_and_leaves_a_finished_run_as_it_
     again = train(config, curated, assets, out)
     assert (again.result, again.already) == (first.result, True)
     assert files(out) == before
-    with pytest.raises(VtError, match="other settings, data or checkpoints"):
+    with pytest.raises(VtError, match=r"a training with other settings or data: settings\.seed was 42, is 1;"):
         train(stage("grpo", "optimizer.steps=1", "seed=1"), curated, assets, out)
     with pytest.raises(VtError, match=r"is not empty and holds no run\.json"):
         train(config, curated, assets, curated.folder)
@@ -208,11 +208,11 @@ def test_a_folder_of_the_version_before_rewards_is_the_same_run(
         train(config, curated, assets, out, report=stop, **given)
     as_written_before_there_were_rewards(out, rule)
     if not resumed:
-        with pytest.raises(VtError, match="other settings, data or checkpoints"):
+        with pytest.raises(VtError, match=r"other settings or data: data\.rule was "):
             train(config, curated, assets, out, **given)
         return
     other = stage(name, "optimizer.steps=4", "saving.save_every=2", "rewards.format=0.5")
-    with pytest.raises(VtError, match="other settings, data or checkpoints"):
+    with pytest.raises(VtError, match=r"settings\.rewards\.format was 1\.0, is 0\.5"):
         train(other, curated, assets, out, **given)
     steps: list[int] = []
     train(config, curated, assets, out, report=lambda step: steps.append(step.step), **given)
