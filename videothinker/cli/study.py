@@ -109,9 +109,7 @@ def study(
     from videothinker.records.study import State
     from videothinker.study import pack as packs
     from videothinker.study import run
-    from videothinker.study.config import load_study
-    from videothinker.study.plan import heights, make_plan
-    from videothinker.study.records import (
+    from videothinker.study.cells import (
         content,
         discard,
         give,
@@ -121,6 +119,8 @@ def study(
         refuse_outdated,
         states_of,
     )
+    from videothinker.study.config import load_study
+    from videothinker.study.plan import heights, make_plan
 
     here = config.parent
     wanted = load_study(config, set_ or [])

@@ -27,8 +27,8 @@ from PIL import Image
 from videothinker import answers
 from videothinker.clips import ClipCache, ClipReader
 from videothinker.curated import Curated
-from videothinker.diagnose.answerer import Answer
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.answerer import RawReply
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.frames import Backend, Clip, ClipError, Frames, clip_indices
 from videothinker.records import Question
@@ -47,7 +47,7 @@ def open_endpoint(
     ref: str,
     *,
     curated: Curated,
-    settings: Settings,
+    settings: DiagnosisSettings,
     cache: ClipCache | None = None,
     clip_time_limit_s: float = 60.0,
     request_time_limit_s: float = 600.0,
@@ -80,7 +80,7 @@ class Endpoint:
         server: "_Server",
         ref: str,
         curated: Curated,
-        settings: Settings,
+        settings: DiagnosisSettings,
         cache: ClipCache | None,
         clip_time_limit_s: float,
     ) -> None:
@@ -90,7 +90,7 @@ class Endpoint:
         self._sent: Counter[tuple[int | None, int, int]] = Counter()  # (frames, height, width): clips
         self._prompt_tokens: list[int] = []
 
-    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+    def answer(self, questions: Sequence[Question]) -> Iterator[RawReply]:
         """One answer per question, each as soon as the server gives it.
 
         Raises:
@@ -103,7 +103,7 @@ class Endpoint:
             by_clip.setdefault(path, []).append(question)
         n_at_once = self._settings.batch_size or N_AT_ONCE
         self._server.stopped.clear()
-        waiting: set[Future[Answer]] = set()
+        waiting: set[Future[RawReply]] = set()
         threads = ThreadPoolExecutor(n_at_once, thread_name_prefix="endpoint")
         try:
             with ClipReader(
@@ -115,7 +115,7 @@ class Endpoint:
                 self._decoder = reader.decoding.backend
                 for path, clip in reader.read(by_clip):
                     if isinstance(clip, ClipError):
-                        yield from (Answer(question_id=q.question_id, reply=None, error=str(clip)) for q in by_clip[path])
+                        yield from (RawReply(question_id=q.question_id, reply=None, error=str(clip)) for q in by_clip[path])
                         continue
                     media = self._media(path, clip)
                     waiting |= {threads.submit(self._ask, question, media) for question in by_clip[path]}
@@ -161,7 +161,7 @@ class Endpoint:
         self._sent[len(images), images[0].height, images[0].width] += 1
         return [{"type": "image_url", "image_url": {"url": _data_url("image/png", _png(image))}} for image in images]
 
-    def _ask(self, question: Question, media: list[dict[str, Any]]) -> Answer:
+    def _ask(self, question: Question, media: list[dict[str, Any]]) -> RawReply:
         settings = self._settings
         text = answers.render(question, settings.prompt)
         reply = self._server.post(
@@ -178,7 +178,7 @@ class Endpoint:
         choice = reply.choices[0]
         thought = choice.message.reasoning_content  # a server that parses reasoning takes it out of the text
         text = (f"<think>{thought}</think>" if thought else "") + (choice.message.content or "")
-        return Answer(
+        return RawReply(
             question_id=question.question_id,
             reply=text,
             truncated=choice.finish_reason == "length",

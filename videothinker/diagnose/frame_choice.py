@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.frames import clip_indices
 
@@ -21,7 +21,7 @@ class FrameChoice:
         VtError: `max_pixels` is set for a processor that gives all frames one size.
     """
 
-    def __init__(self, video_processor: Any, model_type: str, settings: Settings) -> None:
+    def __init__(self, video_processor: Any, model_type: str, settings: DiagnosisSettings) -> None:
         self._processor = video_processor
         self._own = bool(
             video_processor.do_sample_frames and (video_processor.num_frames or getattr(video_processor, "fps", None))

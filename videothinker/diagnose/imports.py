@@ -15,7 +15,7 @@ from typing import Any
 
 from videothinker.curated import Curated
 from videothinker.diagnose import files, run
-from videothinker.diagnose.answerer import Answer
+from videothinker.diagnose.answerer import RawReply
 from videothinker.diagnose.runs import Run, scored
 from videothinker.errors import VtError
 from videothinker.records import Prediction, Question, RunRecord
@@ -101,14 +101,14 @@ def _question_id(row: dict[str, Any], where: str) -> str:
     )
 
 
-def _answer(key: str, row: dict[str, Any], where: str) -> Answer:
+def _answer(key: str, row: dict[str, Any], where: str) -> RawReply:
     for field in ("output", "resps", "filtered_resps"):
         reply = row.get(field)
         while isinstance(reply, list) and len(reply) == 1:  # lmms-eval wraps the reply once a repeat and once a request
             reply = reply[0]
         if isinstance(reply, str):
             failed = reply.strip() == FAILED_BATCH
-            return Answer(
+            return RawReply(
                 question_id=key, reply=None if failed else reply, error="the evaluator failed on this batch" if failed else None
             )
     raise VtError(

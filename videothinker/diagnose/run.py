@@ -18,10 +18,10 @@ import msgspec
 from videothinker import answers, store
 from videothinker.curated import Curated, Labels
 from videothinker.diagnose import metrics, solvers
-from videothinker.diagnose.answerer import Answer, Answerer
+from videothinker.diagnose.answerer import Answerer, RawReply
 from videothinker.diagnose.files import METRICS, PREDICTIONS, RUN, data_hash, match, prediction_files, read_predictions
 from videothinker.diagnose.openers import OPENERS, Opening, kind_of
-from videothinker.diagnose.settings import FREE, Settings
+from videothinker.diagnose.settings import FREE, DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.progress import Progress, no_progress
 from videothinker.records import Prediction, Question, RunRecord, Status
@@ -34,7 +34,7 @@ class Job(NamedTuple):
     ref: str
     folder: Path
     curated: Curated
-    settings: Settings
+    settings: DiagnosisSettings
     record: RunRecord
     """run.json as far as it is known before anything is asked; without settings that may differ on resume, its identity."""
     questions: list[Question]
@@ -58,7 +58,7 @@ class Job(NamedTuple):
 def plan(
     models: Mapping[str, str],
     curated: Curated,
-    settings: Settings,
+    settings: DiagnosisSettings,
     out: Path,
     *,
     endpoint: bool = False,
@@ -130,7 +130,7 @@ def open_answerer(
     return OPENERS[job.record.kind](opening)
 
 
-def grade(question: Question, answer: Answer, labels: Labels) -> Prediction:
+def grade(question: Question, answer: RawReply, labels: Labels) -> Prediction:
     """What an answer becomes on disk. labels: of the question set; its own observer's answer is kept beside gold."""
     reply = None if answer.reply is None else answer.reply.encode(errors="replace").decode()  # half a character is no UTF-8
     chosen = None if reply is None else answers.parse(question, reply)

@@ -20,7 +20,7 @@ _NAMED: dict[str, Collection[str]] = {
 """Settings that are one of some names."""
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DiagnosisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How every checkpoint of one `vt diagnose` is asked. Built-in solvers heed `split` and `seed` alone.
 
     Raises on construction:

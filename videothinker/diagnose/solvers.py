@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from videothinker import answers
 from videothinker.curated import TRAIN, Curated, Labels
-from videothinker.diagnose.answerer import Answer
+from videothinker.diagnose.answerer import RawReply
 from videothinker.errors import VtError
 from videothinker.records import Form, Question
 
@@ -34,12 +34,12 @@ class Solver(NamedTuple):
     """The answer; None: it has none to give, and says "none"."""
     facts: dict[str, Any]
 
-    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+    def answer(self, questions: Sequence[Question]) -> Iterator[RawReply]:
         """One reply per question, in order."""
         for question in questions:
             chosen = self.choose(question)
             reply = answers.form_of(question).solution(chosen) if chosen else NONE
-            yield Answer(question_id=question.question_id, reply=reply)
+            yield RawReply(question_id=question.question_id, reply=reply)
 
     def describe(self) -> dict[str, Any]:
         """The solver's name and what it was made from; no clip is fed."""

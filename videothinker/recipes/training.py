@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from videothinker import store
 from videothinker.curated import Curated
 from videothinker.diagnose import run, runs
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.progress import Bars, no_bars
 from videothinker.recipes.diagnosis import ask
 from videothinker.records import Metrics, Rule
 from videothinker.records.training import GATE, GateVerdict, Measured, StepRecord
 from videothinker.train.gate import judge
-from videothinker.train.process import is_main
 from videothinker.train.stages import StageConfig
 
 if TYPE_CHECKING:
@@ -84,6 +83,8 @@ def train_bias(
     Raises:
         VtError: as `train.run.train` does.
     """
+    from videothinker.train.process import is_main
+
     outcome = train(settings, data, start=start, out=out, rule=rule, report=report, warn=warn, bars=bars)
     if not is_main():
         return BiasModel(outcome, None)
@@ -103,7 +104,7 @@ def gate(
     Raises:
         VtError: a checkpoint cannot be asked, or gate/ holds answers that were given under other settings.
     """
-    asked = Settings(
+    asked = DiagnosisSettings(
         split=data.default_split(),
         prompt=settings.data.prompt,
         n_frames=settings.data.n_frames,

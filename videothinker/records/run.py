@@ -36,7 +36,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     weights: str | None = None
     """SHA-256 of a local checkpoint's weights; None where there are none at hand."""
     settings: dict[str, Any] = {}
-    """`diagnose.settings.Settings`, as they were; of an import the split alone."""
+    """`diagnose.settings.DiagnosisSettings`, as they were; of an import the split alone."""
     data: AskedData | None = None
     """None for a reference."""
     partial: Partial | None = None

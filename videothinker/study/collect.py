@@ -85,7 +85,7 @@ def score(questions: Sequence[Question], predictions: Iterable[Prediction], labe
     )
 
 
-class _Questions:
+class _AskedSplits:
     """The questions of a curated folder's splits, read and hashed once for all runs that were asked them."""
 
     def __init__(self, curated: Curated) -> None:
@@ -137,7 +137,7 @@ def collect(
         if not done:
             continue
         curated = open_curated(cell_folder(folder, ask.data))
-        questions = _Questions(curated)
+        questions = _AskedSplits(curated)
         by_arm: dict[str, dict[int, Scored]] = {}
         for cell in done:
             out = cell_folder(folder, cell.name)  # one at a time: replies are large

@@ -24,9 +24,9 @@ import msgspec
 from videothinker import store
 from videothinker.errors import VtError
 from videothinker.records.study import Stage, State, Study
+from videothinker.study.cells import has_output, read_records, states_of
 from videothinker.study.config import fill, placeholders
 from videothinker.study.plan import Cell, Kind, cell_folder
-from videothinker.study.records import has_output, read_records, states_of
 
 Rewrite = Callable[[Path, Path, Path], object]
 """A checkpoint becomes its difference to another, or the other way: this room knows neither."""

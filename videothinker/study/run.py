@@ -26,8 +26,8 @@ import msgspec
 from videothinker import store
 from videothinker.errors import VtError
 from videothinker.records.study import Record, State
+from videothinker.study.cells import block, is_complete, left_behind, read_records, record_file, states_of
 from videothinker.study.plan import Cell, Kind, cell_folder, command, heights
-from videothinker.study.records import block, is_complete, left_behind, read_records, record_file, states_of
 
 VT = (sys.executable, "-m", "videothinker")
 _TAIL = 12

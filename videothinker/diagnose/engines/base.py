@@ -15,7 +15,7 @@ BATCH = 32
 """Rows at once where neither the user nor memory decides."""
 
 
-class Form(NamedTuple):
+class PromptStart(NamedTuple):
     """What the processor makes of a clip's size and timing, whatever its pixels show and its question asks."""
 
     ids: list[int]
@@ -43,9 +43,9 @@ class Row(NamedTuple):
     question_id: str
     ids: list[int]
     """All tokens of the prompt, the clip's placeholders included."""
-    form: Form
+    start: PromptStart
     vision: Vision | None
-    """None where the model is fed pixels, which are then in `form.tensors`."""
+    """None where the model is fed pixels, which are then in `start.tensors`."""
 
 
 class Reply(NamedTuple):
