@@ -80,7 +80,7 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         args.reward_weights = [reward.weight for reward in rewards.values()]
         super().__init__(
             args=args,
-            train_dataset=Dataset.from_dict({"prompt": [""] * len(rows)}),  # TRL wants the type, and here only its length
+            train_dataset=Dataset.from_dict({"prompt": [""] * len(rows)}),  # TRL requires this type, and needs only its length
             reward_funcs=[reward.function for reward in rewards.values()],
             **kwargs,
         )
