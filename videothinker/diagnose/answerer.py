@@ -31,4 +31,4 @@ class Answerer(Protocol):
         """Yield exactly one `RawReply` per question, in any order, each as soon as it is known."""
 
     def describe(self) -> dict[str, Any]:
-        """What was really fed and with what, for run.json: frames and their size, video tokens, dtype, attention, and so on."""
+        """What was fed and by what means, for run.json: frames and their size, video tokens, dtype, attention, and so on."""

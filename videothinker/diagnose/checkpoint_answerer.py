@@ -33,7 +33,7 @@ from videothinker.records import Question
 _CLIPS_AT_ONCE = 64
 """Clips that are sized and seen together: launching kernels takes longer than running them for one clip."""
 _FRAME_BYTES = 2**29
-"""What the frames of clips read ahead may take; of large frames, fewer clips are read ahead and sized together."""
+"""Most bytes that the frames of clips read ahead may take. The larger the frames, the fewer clips are sized together."""
 
 
 def open_checkpoint(
@@ -45,7 +45,7 @@ def open_checkpoint(
     clip_time_limit_s: float = 60.0,
     trust_remote_code: bool = False,
 ) -> "CheckpointAnswerer":
-    """The checkpoint in a local folder or of a hub id, on this process's GPU if there is one; a LoRA folder on its base.
+    """Load the checkpoint in a local folder or of a hub id onto this process's GPU, if it has one; a LoRA folder with its base.
 
     Only safetensors are loaded. `trust_remote_code` runs Python that comes with the checkpoint.
 
@@ -120,7 +120,7 @@ class CheckpointAnswerer:
             yield from self._answers(rows)
 
     def describe(self) -> dict[str, Any]:
-        """What was fed and with what: `fed` has a line for every kind of clip, `n_clips` of `frames` x `height` x `width`."""
+        """What was fed and by what means. `fed` has an entry per kind of clip: `n_clips` of `frames` x `height` x `width`."""
         fed = [
             {"n_clips": n, "frames": frames, "height": height, "width": width, "video_tokens": tokens}
             for (frames, height, width, tokens), n in sorted(self.feed.fed.items())
@@ -146,7 +146,10 @@ class CheckpointAnswerer:
             return list(islice(clips, n))
 
     def _size(self, rows: Sequence[Row], n_questions: int) -> int:
-        """Questions at once; where none are set, what the engine says, evenly spread over as few batches as that makes."""
+        """The number of questions per batch. Without a setting it is at most the engine's number.
+
+        The questions are spread evenly over as few batches as that allows, so that the last batch is not a small one.
+        """
         if self.batch_size is None:
             most = self.engine.n_at_once(max(len(row.ids) for row in rows))
             self.batch_size = math.ceil(n_questions / math.ceil(n_questions / most))

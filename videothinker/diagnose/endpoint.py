@@ -55,8 +55,8 @@ def open_endpoint(
 ) -> "Endpoint":
     """The model that the server at `url` ("http://host:8000/v1") serves under the name `ref`.
 
-    `settings.batch_size` requests, else 32, are open at a time. One that fails in a way that may pass is sent up to `n_tries`
-    times, with pauses of 1, 2, 4, ... seconds, or what the server's Retry-After says.
+    As many requests are open at a time as `settings.batch_size` says, or 32. One that fails in a way that may pass is sent up
+    to `n_tries` times, with pauses of 1, 2, 4, ... seconds, or as long as the server's Retry-After says.
 
     Raises:
         VtError: nothing answers there, the data has no clips, or a setting cannot be had from a server.
@@ -130,7 +130,7 @@ class Endpoint:
             threads.shutdown(wait=False, cancel_futures=True)
 
     def describe(self) -> dict[str, Any]:
-        """What was sent, clips whole (`frames` None: the server chose) or as images, and the prompts' tokens as it counts."""
+        """What was sent, whole clips (`frames` is None, the server chose) or images, and the prompts' tokens by its count."""
         sent = sorted(self._sent.items(), key=lambda item: (item[0][0] or 0, *item[0][1:]))
         return {
             "endpoint": self._server.url,
@@ -144,7 +144,7 @@ class Endpoint:
         }
 
     def _sample(self, fps: float, n_total: int) -> Sequence[int]:
-        """The frames to send. Of a clip that is sent whole it is the last one, for which all of it has to be decoded."""
+        """The frames to decode. Of a clip that is sent whole it is the last one, which can be read only if all of it can."""
         return clip_indices(n_total, self._settings.n_frames) if self._settings.n_frames else [n_total - 1]
 
     def _media(self, path: Path, clip: Clip) -> list[dict[str, Any]]:
@@ -218,7 +218,7 @@ class _Server:
         self._time_limit_s, self._n_tries = time_limit_s, n_tries
         key = next((os.environ[name] for name in API_KEY if os.environ.get(name)), None)
         self.stopped = threading.Event()
-        """Set when nobody waits for replies any more. Tries then end early."""
+        """Set when nobody waits for replies any more; requests are then not tried again."""
         self._failure: VtError | None = None
         self._headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
 
@@ -239,7 +239,7 @@ class _Server:
         """The chat completion.
 
         Raises:
-            VtError: the request is refused, or not answered after all tries. Once one has failed so, the others are not sent.
+            VtError: the request is refused, or not answered after all tries. Later requests then fail without being sent.
         """
         if self._failure is None:
             try:

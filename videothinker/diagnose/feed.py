@@ -57,7 +57,7 @@ class QuestionFeed:
     ) -> None:
         self.frames = FrameChoice(loaded.processor.video_processor, loaded.model.config.model_type, settings)
         self.fed: Counter[tuple[int, int, int, int]] = Counter()
-        """How many clips were fed with so many frames, of which height and width, and as how many video tokens."""
+        """The number of clips that were fed, by frames, height, width and video tokens."""
         self._loaded, self._processor, self._device, self._free = loaded, loaded.processor, loaded.device, free
         self._shares_vision = loaded.shares_vision
         self._starts: dict[Any, PromptStart | None] = {}
@@ -143,7 +143,10 @@ class QuestionFeed:
         return [row for shown, questions in clips for row in self._rows_of_one(shown, questions, prompts)]
 
     def _rows_of_one(self, shown: Shown, questions: Sequence[Question], prompts: Prompts) -> list[Row]:
-        """One clip's questions, the plainer way: through the whole processor, once if the end of the tokens can be swapped."""
+        """The rows of one clip by the plainer way, through the whole processor.
+
+        It runs once if the prompts differ only in the end of their tokens, and otherwise once per question.
+        """
         ids = [question.question_id for question in questions]
         inputs = self.process(prompts.texts[ids[0]], shown)
         pixels = inputs.pop("pixel_values_videos") if self._shares_vision else None
@@ -162,7 +165,7 @@ class QuestionFeed:
         return [Row(question_id, start.ids + end, start, vision) for question_id, (start, end) in zip(ids, pairs, strict=True)]
 
     def _split(self, inputs: Mapping[str, Any], end: list[int], shown: Shown) -> PromptStart | None:
-        """The processor's output without its last tokens, `end`; None where it does not end so."""
+        """The processor's output without its last tokens, `end`; None where it does not end with them."""
         ids: list[int] = inputs["input_ids"][0].tolist()
         kept = len(ids) - len(end)
         if ids[kept:] != end:
@@ -188,7 +191,7 @@ class QuestionFeed:
         return len(shown.frames), height, width, n_tokens
 
     def _see(self, patches: Sequence[torch.Tensor], start: PromptStart) -> list[Vision]:
-        """Let the vision tower see clips of one start, as many at once as memory allows."""
+        """Let the vision tower see clips that share a prompt's start, as many at once as memory allows."""
         seen: list[Vision] = []
         while len(seen) < len(patches):
             some = patches[len(seen) : len(seen) + max(1, self._most_patches // len(patches[0]))]

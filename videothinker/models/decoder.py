@@ -39,7 +39,7 @@ _PROMPT_TOKENS = 131_072
 """How many tokens of prompts, padding included, go through the model at a time."""
 
 _KEPT_BYTES = 6 * 2**30
-"""Caches that stay, with their graphs, for the next batch of their shape. Beyond that, the least recently used go."""
+"""Bytes of caches that stay, with their graphs, for the next batch of their shape. Above it the least recently used go."""
 
 
 class TokenChoice(NamedTuple):
@@ -58,7 +58,7 @@ class Written(NamedTuple):
     """One reply."""
 
     tokens: list[int]
-    """With the token that ended it. A reply without such a token was cut."""
+    """All of its tokens, the one that ended it included. A reply without such a token was cut."""
     logprobs: list[float]
     """Parallel to `tokens`: the natural logarithm of each one's probability in the softmax of the model's logits, in float32
     and without the suppressed tokens. The temperature plays no part in it."""
@@ -94,7 +94,7 @@ class Decoder:
         rows: Sequence[int] | None = None,
         choice: TokenChoice = GREEDY,
     ) -> list[list[int]]:
-        """As `write`, but the tokens alone."""
+        """The tokens of the replies that `write` gives, without their log-probabilities."""
         written = self.write(prompt_ids, clips, max_new_tokens=max_new_tokens, rows=rows, choice=choice)
         return [reply.tokens for reply in written]
 
@@ -118,6 +118,7 @@ class Decoder:
         """
         self._check(prompt_ids, clips)
         rows = range(len(prompt_ids)) if rows is None else rows
+        # Rounded up, so that prompts of about the same length share a cache and a graph.
         width = -(-max(map(len, prompt_ids)) // _BUCKET) * _BUCKET
         key = (len(rows), width, max_new_tokens, choice.temperature, choice.seeds is None)
         state = self._states.pop(key, None) or _ReplyState(self, len(rows), width, max_new_tokens, choice)
@@ -164,6 +165,7 @@ class Decoder:
             ids, mask, positions, after = (tensor.to(device) for tensor in (ids, mask, positions, after))
             embedded = model.get_input_embeddings()(ids)
             features = torch.cat([clip.features for clip in seen]).to(embedded.dtype)
+            # The clips' features, one clip after the other, replace the video tokens, which stand in the same order.
             embedded = embedded.masked_scatter((ids == model.config.video_token_id)[..., None], features)
             cache = DynamicCache(config=model.config.get_text_config())
             hidden = model.model.language_model(

@@ -20,6 +20,7 @@ from videothinker.recipes.diagnosis import ask
 from videothinker.records import Metrics, Rule
 from videothinker.records.training import GATE, GateVerdict, Measured, StepRecord
 from videothinker.train.gate import judge
+from videothinker.train.process import is_main
 from videothinker.train.stages import StageConfig
 
 if TYPE_CHECKING:
@@ -83,8 +84,6 @@ def train_bias(
     Raises:
         VtError: as `train.run.train` does.
     """
-    from videothinker.train.process import is_main
-
     outcome = train(settings, data, start=start, out=out, rule=rule, report=report, warn=warn, bars=bars)
     if not is_main():
         return BiasModel(outcome, None)

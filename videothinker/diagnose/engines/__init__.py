@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from videothinker.diagnose.settings import DiagnosisSettings
 
 ENGINES = {
-    "auto": "graphs where a GPU can, else transformers",
+    "auto": "graphs on a GPU that can, otherwise transformers",
     "graphs": "CUDA graphs, for Qwen2.5-VL",
-    "transformers": "its generate, for any model",
+    "transformers": "transformers' own generate, for any model",
 }
-"""Help on every engine that `--engine` may name."""
+"""Help for every engine that `--engine` may name."""
 
 
 def open_engine(ref: str, settings: "DiagnosisSettings", *, trust_remote_code: bool = False) -> "Engine":

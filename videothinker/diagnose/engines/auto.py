@@ -1,4 +1,4 @@
-"""The quickest engine that serves a checkpoint: `graphs` for a Qwen2.5-VL with SDPA on a GPU, else `transformers`."""
+"""The quickest engine for a checkpoint: `graphs` for a Qwen2.5-VL with SDPA on a GPU, otherwise `transformers`."""
 
 from videothinker.diagnose.engines.base import Engine
 from videothinker.diagnose.engines.graphs import GraphsEngine, serves

@@ -16,14 +16,14 @@ BATCH = 32
 
 
 class PromptStart(NamedTuple):
-    """What the processor makes of a clip's size and timing, whatever its pixels show and its question asks."""
+    """A prompt up to the text after its clip: it depends on the clip's size and timing, not on its pixels or the question."""
 
     ids: list[int]
-    """Tokens up to the text after the clip, its placeholders included."""
+    """Its tokens, the clip's placeholders included."""
     marks: dict[str, list[int]]
-    """Other values of these tokens, such as mm_token_type_ids. For text they are 0."""
+    """Other values per token, such as mm_token_type_ids. For text they are 0."""
     tensors: dict[str, Any]
-    """The processor's other output, for one row; with pixels only where the model is fed them for every question."""
+    """The processor's other output for one row. Pixels are in it only where the model is fed them for every question."""
     fed: tuple[int, int, int, int]
     """Frames, height, width, video tokens."""
 

@@ -73,6 +73,7 @@ class GraphsEngine:
         if device.type == "cpu":
             return BATCH
         heads, width = config.num_key_value_heads, config.hidden_size // config.num_attention_heads
+        # A key and a value per layer and head, for the prompt and for the reply.
         per_token: int = 2 * config.num_hidden_layers * heads * width * self.loaded.model.dtype.itemsize
         budget = int(torch.cuda.get_device_properties(device).total_memory) // 16
         return max(8, min(LARGEST_BATCH, budget // (per_token * (n_tokens + self._settings.max_new_tokens))))

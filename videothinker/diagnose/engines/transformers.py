@@ -29,8 +29,8 @@ class TransformersEngine:
     def __init__(self, loaded: Loaded, settings: DiagnosisSettings) -> None:
         self.loaded, self._settings = loaded, settings
         # The checkpoint's own generation settings (Qwen2.5-VL: repetition penalty 1.05) would differ from checkpoint to
-        # checkpoint, and fill what a call leaves open. A sampled placeholder would stand for a clip that is not there. And a
-        # cache of fixed size: growing one by a token means new GPU memory for every layer at every token.
+        # checkpoint, and fill what a call leaves open. A sampled placeholder would stand for a clip that is not there. The
+        # cache has a fixed size, because growing one by a token takes new GPU memory for every layer at every token.
         fixed = loaded.attention == "sdpa" and loaded.device.type == "cuda" and loaded.is_tested
         loaded.model.generation_config = GenerationConfig(
             eos_token_id=loaded.eos,
@@ -79,7 +79,7 @@ class TransformersEngine:
         ids = torch.tensor([padded(row.ids, self.loaded.pad) for row in rows], device=device)
         batch: dict[str, Any] = {"input_ids": ids}
         for key in start.marks:
-            of_end = int(key == "attention_mask")  # any other mark is that of text, 0
+            of_end = int(key == "attention_mask")  # the end is text: it is attended to, and all its other marks are 0
             marks = [row.start.marks[key] + [of_end] * (len(row.ids) - len(row.start.ids)) for row in rows]
             batch[key] = torch.tensor([padded(values, 0) for values in marks], device=device)
         for key in start.tensors:
