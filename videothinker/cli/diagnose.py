@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 _DASH = "\u2013"
 _ASKING = "How the checkpoints are asked"
 _CAPTION = """\
-\u00b1: 95 % interval clustered by scene. gap: observational minus inferential.
-reliance: inferential answers that are the observer's.
-unread: no answer found; cut: at the token limit; lost: clip could not be read.
+\u00b1: 95 % interval clustered by scene. gap: observational minus inferential accuracy.
+reliance: share of inferential answers that are the observer's.
+unread: no answer found; cut: at the token limit; lost: the clip could not be read.
 """
 _UNLABELLED = """\
 \u00b1: 95 % interval clustered by clip. chance: what a random answer of each question's form is worth.
-unread: no answer found; cut: at the token limit; lost: clip could not be read.
+unread: no answer found; cut: at the token limit; lost: the clip could not be read.
 """
 EPILOG = """[bold]Examples[/bold]
 
-Solvers alone, no weights, no clips: what watching is worth on your data.
+Built-in solvers, without weights or clips, show what watching is worth on your data:
 
   vt diagnose --data curated --model solver:observer --model solver:gold --out runs
 
-Two checkpoints on the held-out scenes, side by side:
+Two checkpoints side by side on the held-out scenes:
 
   vt diagnose --data curated --model base=Qwen/Qwen2.5-VL-3B-Instruct --model ours=runs/cdpo --out runs/dev
 
@@ -45,7 +45,7 @@ A first look at 200 questions, on a server that speaks the OpenAI protocol:
 
   vt diagnose --data curated --model Qwen2.5-VL-3B-Instruct --endpoint http://localhost:8000/v1 --limit 200 --out runs/look
 
-All GPUs of a machine, each with its share of the clips; kill it and go on with any number of them:
+All GPUs of a machine, each with its share of the clips; after a kill, any number of them can go on:
 
   torchrun --nproc-per-node 8 -m videothinker diagnose --data curated --model runs/cdpo --out runs/dev
 """
@@ -59,47 +59,63 @@ def diagnose(
             help="A checkpoint folder, a hub id, or solver:observer, gold, prior, random, none. Repeat for several.",
         ),
     ],
-    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder that vt curate clevrer wrote.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Run folder; the same one with the same settings is resumed.")],
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Curated folder, as vt curate writes it.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the runs; give the same one with the same settings to resume.")
+    ],
     videos: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the clips are, if not where curation found them.")
+        Path | None, typer.Option(metavar="DIR", help="Where the clips are, if they are no longer where curation found them.")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Split to ask; default dev, else the only one.")] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="Ask N questions only; the report says it is partial.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split to ask; by default dev, or the only one there is.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", help="Ask only N questions; the report then says that it is partial.")
+    ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume/--no-resume", help="Go on where a run stopped, or ask everything anew.")
+        bool, typer.Option("--resume/--no-resume", help="Go on where a run stopped, or ask everything again.")
     ] = True,
-    prompt: Annotated[Style, typer.Option(help="Reason first (cot), or answer at once.", rich_help_panel=_ASKING)] = Style.COT,
+    prompt: Annotated[
+        Style, typer.Option(help="Let the model reason first (cot) or answer at once (direct).", rich_help_panel=_ASKING)
+    ] = Style.COT,
     frames: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Frames a clip; default the checkpoint's own, else 32.", rich_help_panel=_ASKING),
+        typer.Option(
+            metavar="N", help="Frames per clip; by default the checkpoint's own number, or 32.", rich_help_panel=_ASKING
+        ),
     ] = None,
     max_pixels: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Pixels a frame; default the checkpoint's own, else 200704.", rich_help_panel=_ASKING),
+        typer.Option(
+            metavar="N",
+            help="Most pixels per frame; by default the checkpoint's own number, or 200704.",
+            rich_help_panel=_ASKING,
+        ),
     ] = None,
     batch_size: Annotated[
         int | None,
         typer.Option(
             metavar="N",
-            help="Questions at once, halved when memory runs out; default 32, with graphs what memory allows.",
+            help="Questions at once, halved when memory runs out; by default 32, or with graphs what memory allows.",
             rich_help_panel=_ASKING,
         ),
     ] = None,
     engine: Annotated[
         str,
         typer.Option(
-            help="What writes replies. " + "; ".join(f"{name}: {what}" for name, what in ENGINES.items()) + ".",
+            help="What writes the replies. " + "; ".join(f"{name}: {what}" for name, what in ENGINES.items()) + ".",
             rich_help_panel=_ASKING,
         ),
     ] = "auto",
-    temperature: Annotated[float, typer.Option(help="0 is greedy.", rich_help_panel=_ASKING)] = 0.0,
-    max_new_tokens: Annotated[int, typer.Option(metavar="N", help="Longest reply.", rich_help_panel=_ASKING)] = 1024,
-    seed: Annotated[int, typer.Option(help="Of sampling, and of solver:random.", rich_help_panel=_ASKING)] = 42,
+    temperature: Annotated[float, typer.Option(help="0 is greedy decoding, more than 0 draws.", rich_help_panel=_ASKING)] = 0.0,
+    max_new_tokens: Annotated[
+        int, typer.Option(metavar="N", help="Length of the longest reply, in tokens.", rich_help_panel=_ASKING)
+    ] = 1024,
+    seed: Annotated[int, typer.Option(help="Seed of sampling and of solver:random.", rich_help_panel=_ASKING)] = 42,
     dtype: Annotated[
-        str, typer.Option(help="Of the weights: auto, bfloat16, float16, float32.", rich_help_panel=_ASKING)
+        str, typer.Option(help="Type of the weights: auto, bfloat16, float16 or float32.", rich_help_panel=_ASKING)
     ] = "auto",
-    attention: Annotated[str, typer.Option(help="auto, flash_attention_2, sdpa or eager.", rich_help_panel=_ASKING)] = "auto",
+    attention: Annotated[
+        str, typer.Option(help="Attention to use: auto, flash_attention_2, sdpa or eager.", rich_help_panel=_ASKING)
+    ] = "auto",
     decoder: Annotated[
         str, typer.Option(help="What reads the clips: auto, decord, torchcodec or pyav.", rich_help_panel=_ASKING)
     ] = "auto",
@@ -120,16 +136,18 @@ def diagnose(
     endpoint: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="Ask an OpenAI-compatible server; REF is the name it serves.", rich_help_panel=_ASKING
+            metavar="URL",
+            help="Ask an OpenAI-compatible server; REF is then the name of the model that it serves.",
+            rich_help_panel=_ASKING,
         ),
     ] = None,
 ) -> None:
-    """Accuracy by category: does a checkpoint [bold]reason[/bold], or does it just [bold]look[/bold]?
+    """Measure accuracy by category: does a checkpoint [bold]reason[/bold], or does it just [bold]look[/bold]?
 
-    Appends a line a question to OUT/NAME/predictions.jsonl and draws OUT/report.html.
+    Every reply is appended to OUT/NAME/predictions.jsonl at once, and OUT/report.html is drawn at the end.
     Kill it anywhere and run it again: only what is missing is asked.
 
-    Chance, the blind prior and the observer, who only watches, are rows of every report.
+    Every report also has rows for chance, the blind prior and the observer, who only watches.
     """
     from videothinker.curated import open_curated
     from videothinker.diagnose import run, runs
@@ -180,7 +198,7 @@ def show_report(report: "Report") -> None:
     rows = [*report.references, *report.runs]
     by = "these questions have no labels" if rule is None else f"by category under the rule {rule}"
     console.print(f"answers exactly right, %, {by}", soft_wrap=True)
-    wide = console if console.is_terminal else Console(highlight=False, width=160)  # no terminal: a file has room
+    wide = console if console.is_terminal else Console(highlight=False, width=160)  # a file has room for wide lines
     wide.print(diagnosis_table(rows))
     console.print(_CAPTION if rule else _UNLABELLED, style="dim", soft_wrap=True)
     observer = next((each for each in report.references if each.name == "observer"), None)
@@ -193,17 +211,18 @@ def show_report(report: "Report") -> None:
     for each in report.runs:
         if each.metrics.all.n_decode_error:
             warn(
-                f"{each.name}: {each.metrics.all.n_decode_error:,} questions left out, their clips could not be read; run again"
+                f"{each.name}: {each.metrics.all.n_decode_error:,} questions are left out, because their clips could not be "
+                "read; run again"
             )
         console.print(f"[bold]{escape(each.name)}[/bold]: {verdict(each.metrics)}", soft_wrap=True)
     console.print(f"report: [bold]{escape(str(report.folder / 'report.html'))}[/bold]", soft_wrap=True)
 
 
 def diagnosis_table(rows: "Sequence[Run]") -> "Table":
-    """The runs in lines, references dimmed and first.
+    """A table with one line per run; references come first and are dimmed.
 
-    Columns: accuracy by category, gap and shortcut reliance with their 95 % intervals; counts of what could not be read.
-    Without labels: accuracy on all questions, and chance.
+    Its columns are accuracy by category, gap and shortcut reliance with their 95 % intervals, and counts of what could not be
+    read. Without labels they are accuracy on all questions, and chance.
     """
     from rich import box
     from rich.table import Table
@@ -224,7 +243,11 @@ def diagnosis_table(rows: "Sequence[Run]") -> "Table":
     table.add_column("checkpoint", overflow="fold")
     labelled = any(each.metrics.rule is not None for each in rows)
     by_category = ("observa-\ntional", "inferential", "gap", "reliance")
-    for column in (*(by_category if labelled else ("right", "chance")), "unread/\ncut/lost", "n"):  # 80 columns for all
+    for column in (
+        *(by_category if labelled else ("right", "chance")),
+        "unread/\ncut/lost",
+        "n",
+    ):  # so that all fit into 80 columns
         table.add_column(column, justify="right", no_wrap=True)
     for number, each in enumerate(rows):
         pool = each.metrics.all
@@ -240,7 +263,7 @@ def diagnosis_table(rows: "Sequence[Run]") -> "Table":
 
 
 def _scores(metrics: "Metrics", labelled: bool) -> list[str]:
-    """The cells that say how well a run did."""
+    """The table cells that say how well a run did."""
     if not labelled:
         chance = metrics.chance
         return [percent(metrics.all.per_question), _DASH if chance is None else f"{100 * chance:.1f}"]
@@ -253,7 +276,7 @@ def _scores(metrics: "Metrics", labelled: bool) -> list[str]:
 
 
 def percent(value: "Estimate", *, signed: bool = False) -> str:
-    """ "84.1 ±5.8": in percent, with half of the 95 % interval."""
+    """A share in percent with half of its 95 % interval: "84.1 ±5.8"."""
     if value.value is None:
         return _DASH
     middle = f"{100 * value.value:{'+' if signed else ''}.1f}"

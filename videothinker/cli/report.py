@@ -19,31 +19,31 @@ Runs of several folders side by side:
 
   vt report runs/base runs/grpo runs/cdpo --out report
 
-What the official evaluator of VideoThinker or Video-R1, or lmms-eval, has written:
+Results of the official evaluator of VideoThinker or Video-R1, or of lmms-eval:
 
   vt report --import base=eval_clevrer_greedy_output.json --data curated --out report
 """
 
 
 def report(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the report is written.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder that the report is written to.")],
     run_dirs: Annotated[list[Path] | None, typer.Argument(metavar="RUN_DIR...", help="Folders that vt diagnose wrote.")] = None,
     data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Curated folder, if it is not where the runs were asked from.")
+        Path | None, typer.Option(metavar="DIR", help="Curated folder, if it is no longer where the runs were asked from.")
     ] = None,
     videos: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the clips are, if not where curation found them.")
+        Path | None, typer.Option(metavar="DIR", help="Where the clips are, if they are no longer where curation found them.")
     ] = None,
-    rule: Annotated[Rule | None, typer.Option(help="Rule of the categories; default the curated folder's.")] = None,
+    rule: Annotated[Rule | None, typer.Option(help="Rule of the categories; by default the curated folder's.")] = None,
     imports: Annotated[
         list[str] | None,
         typer.Option("--import", metavar="NAME=FILE", help="A result file of eval_bench or lmms-eval. Repeat for several."),
     ] = None,
-    reread: Annotated[bool, typer.Option("--reread", help="Read every saved reply anew, as this version reads it.")] = False,
+    reread: Annotated[bool, typer.Option("--reread", help="Read every saved reply again, as this version reads it.")] = False,
 ) -> None:
-    """Score saved predictions again, under any rule, and draw them anew. No model is loaded.
+    """Score saved predictions again, under any rule, and draw their report. No model is loaded.
 
-    Writes report.html, report.md, figures, summary.json (references and paired comparisons)
+    This writes report.html, report.md, figures, summary.json (references and paired comparisons)
     and NAME/metrics.json for each run.
     """
     from videothinker.diagnose import run, runs

@@ -98,9 +98,9 @@ class Loaded(NamedTuple):
 def load(ref: str, *, dtype: str = "auto", attention: str = "auto", trust_remote_code: bool = False) -> Loaded:
     """Load the checkpoint in a local folder or of a hub id onto this process's GPU, if it has one; a LoRA folder with its base.
 
-    dtype: of the weights; "auto" is bfloat16 on a GPU and float32 on a CPU. attention: transformers' implementation; "auto" is
-    FlashAttention 2 where it is installed and fits the weights, else SDPA. `trust_remote_code` runs Python that comes with the
-    checkpoint.
+    dtype: type of the weights; "auto" is bfloat16 on a GPU and float32 on a CPU. attention: transformers' implementation;
+    "auto" is FlashAttention 2 where it is installed and fits the weights, and otherwise SDPA. trust_remote_code: whether to run
+    Python that comes with the checkpoint.
 
     Raises:
         VtError: there is no such checkpoint, it is not a video-language model, or it does not fit into memory.

@@ -76,7 +76,7 @@ def build(
     shape = _SHAPES[size]
     tokenizer = _tokenizer(vocabulary if vocabulary is not None else default_vocabulary(), words)
     ids = dict(zip(_SPECIAL, tokenizer.convert_tokens_to_ids(list(_SPECIAL)), strict=True))
-    # Small clips stay small: Qwen's own minimum, 128 merged patches a frame, would scale them up.
+    # Small clips stay small: Qwen's own minimum, 128 merged patches per frame, would scale them up.
     pixels = {"shortest_edge": 4 * 28 * 28, "longest_edge": shape.n_merged * 28 * 28}
     processor = Qwen2_5_VLProcessor(
         image_processor=Qwen2VLImageProcessor(size=pixels),

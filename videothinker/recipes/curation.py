@@ -1,4 +1,4 @@
-"""From a data set's files to a curated folder with its page."""
+"""Curate a data set's files into a folder, with a report for CLEVRER."""
 
 import os
 from pathlib import Path
@@ -23,10 +23,10 @@ def curate_clevrer(
     workers: int | None = None,
     bars: Bars = no_bars,
 ) -> build.ClevrerCuration:
-    """Curate CLEVRER's release into `out`, its report included; `vt curate clevrer`.
+    """Curate CLEVRER's release into `out` and draw its report, as `vt curate clevrer` does.
 
-    annotations: a folder or the released zip. workers: processes that read it; None: one per core. Else as
-    `curate.datasets.clevrer.build.curate`.
+    annotations: a folder or the released zip. workers: how many processes read it; None means one per core. The other arguments
+    are those of `curate.datasets.clevrer.build.curate`.
 
     Raises:
         VtError: an input cannot be used as a whole, the settings do not fit it, or `out` holds something else.
@@ -59,7 +59,7 @@ def curate_clevrer(
 def curate_set(
     source: Path, out: Path, settings: question_set.Settings, *, videos: Path | None = None, strict: bool = False
 ) -> question_set.Counted:
-    """Curate any other data set into `out`; `vt curate NAME`. source: what the data set needs, as `vt curate list` says.
+    """Curate any other data set into `out`, as `vt curate NAME` does. source: the files that `vt curate list` says it needs.
 
     Raises:
         VtError: the source cannot be used as a whole, or `out` holds something else.

@@ -3,8 +3,8 @@
     *_, look = demo.tour(Path("demo"))
     look.runs[0].metrics.inferential.per_question
 
-`tour` is a generator, since whoever shows it wants to say what comes before it is done: it gives a `Step` and the `Command`
-that one would type, then what that command came to.
+`tour` is a generator, so that whoever shows it can announce each part before it is done. It yields a `Step`, then the
+`Command` that one would type, then the result of that command.
 """
 
 import os
@@ -29,23 +29,23 @@ from videothinker.reports.demo import StudyFindings, demo_page, read_study
 from videothinker.world.make import World, WorldSettings, make_world
 
 SEED = 2026
-"""Of the demo's world: no study or pretraining draws its scenes from it. Fixed, so that two people who talk about the demo see
-the same pages."""
+"""Seed of the demo's world, which no study and no pretraining draws its scenes from. It is fixed, so that two people who talk
+about the demo see the same pages."""
 
 DEV_SHARE = 0.8
-"""Share of the scenes that are asked about; the others are there for the blind prior, and for training."""
+"""Share of the scenes that are asked about. The others serve the blind prior and training."""
 
 MAX_NEW_TOKENS = 96
-"""The study's own limit; its models' longest thoughts have some seventy tokens."""
+"""The same limit as in the study, whose models' longest thoughts have some seventy tokens."""
 
 BATCH_SIZE = 128
-"""A model of 6 million parameters answers that many at once a fifth faster than 32, on two cores."""
+"""On two cores a model of 6 million parameters answers in batches of this size a fifth faster than in batches of 32."""
 
 ORDER = ("base", "grpo", "bias", "cdpo")
-"""As in the study's figure; other checkpoints come after, by name."""
+"""The order of checkpoints, as in the study's figure. Others come after these, by name."""
 
 _REPOSITORY = Path(__file__).parents[2]
-"""Checkpoints and the study's report lie in the repository alone; an installed package has none."""
+"""The repository, which alone holds checkpoints and the study's report; an installed package has neither."""
 MODELS = _REPOSITORY / "data" / "study"
 STUDY = _REPOSITORY / "reports" / "study-world"
 
@@ -53,13 +53,13 @@ _SOLVERS = ("observer", "gold", "prior", "random")
 
 
 class Step(NamedTuple):
-    """What comes next, in words."""
+    """Announces in words what comes next."""
 
     title: str
 
 
 class Command(NamedTuple):
-    """What one would type for what comes next."""
+    """The command that one would type for what comes next."""
 
     line: str
 
@@ -71,17 +71,17 @@ class Missing(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """A few steps of a training are done."""
+    """Says that a few steps of a training are done."""
 
     stage: str
     steps: int
     already: bool
-    """An earlier tour had taken them."""
+    """True where an earlier tour had taken them."""
     folder: Path
 
 
 class Look(NamedTuple):
-    """The end of the tour: its page is written."""
+    """Ends the tour, whose page is written."""
 
     page: Path
     curated: Path
@@ -89,7 +89,7 @@ class Look(NamedTuple):
     runs: list[Run]
     """The checkpoints that were asked."""
     study: StudyFindings | None
-    """What the whole study found, where its checkpoints were asked."""
+    """What the whole study found; None unless its checkpoints were asked."""
 
 
 TourEvent = Step | Command | Missing | World | ClevrerCuration | Checked | Trained | diagnosis.Report | Look
@@ -103,10 +103,11 @@ def tour(
     train: bool = False,
     bars: Bars = no_bars,
 ) -> Iterator[TourEvent]:
-    """Make, or go on with, the tour in `folder`, event by event.
+    """Make the tour in `folder`, or continue one, and yield its events.
 
-    scenes: of the world, 20 or more. models: other checkpoints than the repository's data/study: base/, and NAME.delta as
-    `vt checkpoint pack` writes them. train: also take the base a few steps through all three trainings.
+    scenes: the number of scenes in the world, at least 20. models: a folder with other checkpoints than the repository's
+    data/study, as base/ and the NAME.delta files of `vt checkpoint pack`. train: whether to take the base a few steps through
+    all three trainings.
 
     Raises:
         VtError: `models` has no base, or a part of `folder` holds something else.
@@ -124,7 +125,7 @@ def tour(
     for event in _asked(checkpoints, curated, runs, bars):
         report = event if isinstance(event, diagnosis.Report) else report
         yield event
-    assert report is not None  # asking ends with it
+    assert report is not None  # it is the last event of asking
     yield _look(folder, curated, runs, report, list(checkpoints), models)
 
 
@@ -151,7 +152,7 @@ def _curation(world: Path, out: Path, bars: Bars) -> Iterator[TourEvent]:
 
 
 def _unpacked(models: Path | None, out: Path, into: dict[str, Path]) -> Iterator[TourEvent]:
-    """Put the checkpoints that can be asked here `into` a dictionary by name, deltas unpacked."""
+    """Unpack the checkpoints that can be asked here, and put their folders by name `into` a dictionary."""
     if find_spec("torch") is None or find_spec("transformers") is None:
         yield Missing("without the packages for checkpoints only solvers are asked: pip install 'videothinker[models]'")
         return
@@ -176,7 +177,7 @@ def _place(file: Path) -> tuple[int, str]:
 
 
 def _few_steps(checkpoints: dict[str, Path], curated: Path, folder: Path, bars: Bars) -> Iterator[TourEvent]:
-    """A few steps of each training from the base; what they make is added to `checkpoints`."""
+    """Take the base a few steps through each training, and add the results to `checkpoints`."""
     from videothinker.recipes.training import train
     from videothinker.train.stages import Stage, tiny_stage
 
@@ -207,7 +208,7 @@ def _asked(checkpoints: dict[str, Path], curated: Path, runs: Path, bars: Bars) 
 
 
 def _look(folder: Path, curated: Path, runs: Path, report: diagnosis.Report, names: list[str], models: Path | None) -> Look:
-    """Write the page of the demo: the checkpoints of this tour, beside the study that they are from."""
+    """Write the page of the demo, which shows this tour's checkpoints beside the study that they come from."""
     asked = [run for run in report.runs if run.name in (names or _SOLVERS)]
     study = read_study(STUDY) if models is None and "base" in names else None
     source = _OTHERS if "base" not in names else _GIVEN if models else _STUDIED

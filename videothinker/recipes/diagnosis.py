@@ -22,7 +22,7 @@ class Report(NamedTuple):
     """What a report shows, and where it lies."""
 
     runs: list[Run]
-    """The checkpoints."""
+    """The runs of the checkpoints."""
     references: list[Run]
     """Chance, the blind prior and the observer, on the same questions."""
     comparisons: list[Comparison]
@@ -34,7 +34,7 @@ class Reread(NamedTuple):
 
     runs: list[Run]
     n_read_otherwise: int
-    """Replies that this version reads otherwise than they were read; 0 where they were read again."""
+    """How many replies this version would read differently from how they were read; 0 where they were read again."""
 
 
 def ask(
@@ -47,7 +47,7 @@ def ask(
     what: str = "asking",
     bars: Bars = no_bars,
 ) -> None:
-    """Ask every checkpoint what it still owes (`diagnose.run.plan`); its answers lie in OUT/NAME.
+    """Ask every checkpoint what it still owes, as `diagnose.run.plan` found; its answers are appended in OUT/NAME.
 
     endpoint: URL of a server that stands behind the REFs. worker: this process among those that share the work, as
     `diagnose.workers.worker` gives it. what: the words over the bar.
@@ -120,7 +120,9 @@ def diagnose(
     limit: int | None = None,
     bars: Bars = no_bars,
 ) -> Report:
-    """Ask checkpoints, REF by name, and report on them beside what else in `out` was asked the same; `vt diagnose`.
+    """Ask checkpoints, and report on them beside other runs in `out` that were asked the same, as `vt diagnose` does.
+
+    models: REF by name. endpoint: URL of a server behind the REFs. limit: how many questions to ask; None means all.
 
     Raises:
         VtError: a folder holds a run with other settings or data, or a checkpoint cannot be asked.
@@ -131,6 +133,6 @@ def diagnose(
 
 
 def write_metrics(loaded: Sequence[Run], out: Path) -> None:
-    """OUT/NAME/metrics.json of every run, for runs that are scored anew."""
+    """Write OUT/NAME/metrics.json for every run, where runs were scored anew."""
     for each in loaded:
         store.write_json(out / each.name / files.METRICS, each.metrics)

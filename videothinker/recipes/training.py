@@ -1,4 +1,4 @@
-"""Train a stage; train a bias model and gate it.
+"""Train a stage, or train a bias model and judge it by its gate.
 
     settings, data = load_stage(Stage.BIAS, Path("configs/bias-3b.toml")), open_curated(Path("curated"))
     made = training.train_bias(settings, data, start="Qwen/Qwen2.5-VL-3B-Instruct", out=Path("runs/bias"))
@@ -44,7 +44,7 @@ def train(
     warn: Callable[[str], None] = _silent,
     bars: Bars = no_bars,
 ) -> "Outcome":
-    """`train.run.train`, told to `bars` step by step."""
+    """Train as `train.run.train` does, and tell `bars` each step."""
     from videothinker.train import run as training
 
     with bars(f"training {settings.stage.value}", settings.optimizer.steps, "steps") as advance:
@@ -63,7 +63,7 @@ class BiasModel(NamedTuple):
 
     outcome: "Outcome"
     verdict: GateVerdict | None
-    """May it serve as a bias model? None in all processes but the main one, which alone asks."""
+    """Whether it may serve as a bias model. None in all processes but the main one, which alone asks it."""
 
 
 def train_bias(
@@ -77,7 +77,7 @@ def train_bias(
     warn: Callable[[str], None] = _silent,
     bars: Bars = no_bars,
 ) -> BiasModel:
-    """Train a bias model, or take up an earlier call, and gate it: `train` and then `gate`.
+    """Train a bias model, or resume an earlier call, and judge it: `train` and then `gate`.
 
     A run that finished before is not trained again, and its gate is read if it has one.
 
@@ -97,8 +97,8 @@ def gate(
 ) -> GateVerdict:
     """Diagnose a bias model and the checkpoint it was trained from on the dev split, fed as in training, and judge.
 
-    settings: the bias model's own. rule: whose categories count; None: the curated folder's own. The answers go to gate/ of the
-    folder `bias` and are taken up there; the verdict goes to its gate.json.
+    settings: those that the bias model was trained with. rule: the rule whose categories count; None means the curated folder's
+    own. The answers are written to gate/ in the folder `bias`, where they can be resumed, and the verdict to its gate.json.
 
     Raises:
         VtError: a checkpoint cannot be asked, or gate/ holds answers that were given under other settings.
