@@ -34,13 +34,15 @@ def warm(
     videos: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the clips are, if not where curation found them.")
     ] = None,
-    decoder: Annotated[str, typer.Option(help="What reads the clips: auto, decord, torchcodec or pyav.")] = "auto",
+    decoder: Annotated[
+        str, typer.Option(help="What reads the clips: auto (which is pyav), pyav, decord or torchcodec.")
+    ] = "auto",
     workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Decoding processes; default one a core.")] = None,
 ) -> None:
     """Decode every clip that a curated folder's questions name, of all splits, into the cache on disk.
 
     A diagnosis or training with the same frames, pixels and decoder then decodes nothing. What is there already is kept.
-    A clip that cannot be read is counted and named; it stops nothing.
+    A clip that cannot be read is counted and named; it stops nothing. A cache that cannot be written stops everything.
 
     The cache is $VIDEOTHINKER_CACHE, else ~/.cache/videothinker, and holds $VIDEOTHINKER_CACHE_GB gibibytes, else 8.
     """
