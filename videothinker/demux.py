@@ -48,7 +48,7 @@ _OPTIONS = {
 _TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 _RATES = (0.01, 1000.0)  # frames per second that a clip can have
-_PLAIN_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+_MP4, _MATROSKA = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"  # FFmpeg's names of the two kinds of containers
 _PLAIN_PIXELS = ("yuv420p", "yuvj420p")
 _MESSAGE_LENGTH = 200
 
@@ -127,7 +127,7 @@ class _Told(NamedTuple):
 def _told(container: InputContainer, stream: VideoStream) -> _Told:
     name = container.format.name
     # Only Matroska writes the length without the number of frames; elsewhere FFmpeg may have guessed it from the bit rate.
-    exact = name == "matroska,webm" and container.duration
+    exact = name == _MATROSKA and container.duration
     return _Told(
         container=name,
         codec=stream.codec_context.name,
@@ -165,7 +165,7 @@ def _check_whole(path: Path, told: _Told, n_packets: int, end_s: float) -> None:
     """Refuse a clip of fewer packets than its header promises."""
     if n_packets < told.n_frames:
         n_there = n_packets
-        if told.container == _PLAIN_CONTAINERS[0]:  # an edit list leaves out what lies behind its end, which is no damage
+        if told.container == _MP4:  # an edit list leaves out what lies behind its end, which is no damage
             container, stream = open_video(path, ignore_editlist="1")
             with container:
                 n_there = sum(packet.size > 0 for packet in each(path, "read", container.demux(stream)))
@@ -196,7 +196,7 @@ def _rate(told: _Told, times: tuple[int, ...] | None) -> float:
 
 def _doubt(told: _Told, packets: tuple[Packet, ...], times: tuple[int, ...] | None) -> str:
     """Why only PyAV should read this clip; tests/test_decoders.py shows what decord does with some of them."""
-    if told.container not in _PLAIN_CONTAINERS:
+    if told.container not in (_MP4, _MATROSKA):
         return f"is a file of the kind {told.container.split(',')[0]}"
     if told.n_streams > 1:
         return f"has {told.n_streams} video streams"
