@@ -22,12 +22,16 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 from videothinker import mcq, store
 from videothinker.curated import Curated, Manifest, open_curated
-from videothinker.diagnose.generate import Checkpoint, Loaded
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.checkpoint_answerer import CheckpointAnswerer
+from videothinker.diagnose.engines.transformers import TransformersEngine
+from videothinker.diagnose.feed import QuestionFeed
+from videothinker.diagnose.prompts import chats, write_prompts
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.frames import read_clip
+from videothinker.models import tiny
+from videothinker.models.load import Loaded
+from videothinker.models.vision import batch_windows
 from videothinker.records import Category, CuratedQuestion, Rule
-from videothinker.train import tiny
-from videothinker.vision import batch_windows
 
 QUESTIONS_A_CLIP = 2  # CLEVRER: 18,473 counterfactual questions about 10,000 scenes
 
@@ -87,7 +91,7 @@ def write_data(folder: Path, n_clips: int) -> Curated:
     return open_curated(folder)
 
 
-def random_3b(folder: Path, settings: Settings) -> Loaded:
+def random_3b(folder: Path, settings: DiagnosisSettings) -> Loaded:
     """Qwen2.5-VL-3B-Instruct's shape (its config.json) with random bfloat16 weights and the tiny model's tokenizer."""
     config = AutoConfig.from_pretrained(tiny.build(folder))
     text, vision = config.text_config, config.vision_config
@@ -113,7 +117,7 @@ def random_3b(folder: Path, settings: Settings) -> Loaded:
     return Loaded(model.eval(), AutoProcessor.from_pretrained(folder), "random weights in Qwen2.5-VL-3B's shape", False)
 
 
-def plain_loop(loaded: Loaded, curated: Curated, questions: list[CuratedQuestion], settings: Settings) -> list[float]:
+def plain_loop(loaded: Loaded, curated: Curated, questions: list[CuratedQuestion], settings: DiagnosisSettings) -> list[float]:
     """Seconds a question: decode the clip, run the processor on the CPU, generate for this one question."""
     seconds = []
     for question in questions:
@@ -143,9 +147,9 @@ def plain_loop(loaded: Loaded, curated: Curated, questions: list[CuratedQuestion
     return seconds
 
 
-def ours(loaded: Loaded, curated: Curated, questions: list[CuratedQuestion], settings: Settings) -> dict[str, Any]:
-    """Questions a second of a `Checkpoint`, and where its time went; clips are decoded, not taken from a cache."""
-    checkpoint = Checkpoint(loaded, curated=curated, settings=settings)
+def ours(loaded: Loaded, curated: Curated, questions: list[CuratedQuestion], settings: DiagnosisSettings) -> dict[str, Any]:
+    """Questions a second of a `CheckpointAnswerer`, and where its time went; clips are decoded, not taken from a cache."""
+    checkpoint = CheckpointAnswerer(TransformersEngine(loaded, settings), curated=curated, settings=settings)
     keep_going(loaded, settings)
     start = time.perf_counter()
     n = sum(answer.reply is not None for answer in checkpoint.answer(questions))
@@ -162,17 +166,19 @@ def ours(loaded: Loaded, curated: Curated, questions: list[CuratedQuestion], set
     }
 
 
-def keep_going(loaded: Loaded, settings: Settings) -> None:
+def keep_going(loaded: Loaded, settings: DiagnosisSettings) -> None:
     loaded.model.generation_config.min_new_tokens = settings.max_new_tokens
 
 
-def vision_seconds(loaded: Loaded, curated: Curated, question: CuratedQuestion, settings: Settings, n_at_once: int) -> float:
+def vision_seconds(
+    loaded: Loaded, curated: Curated, question: CuratedQuestion, settings: DiagnosisSettings, n_at_once: int
+) -> float:
     """Median seconds a clip that the vision tower takes, given `n_at_once` clips."""
     path = curated.clip(question)
     assert path is not None
     clip = read_clip(path, n_frames=settings.n_frames)
-    checkpoint = Checkpoint(loaded, curated=curated, settings=settings)
-    inputs = checkpoint._process(checkpoint._chats([question])[0], checkpoint._show(clip))
+    feed = QuestionFeed(loaded, settings)
+    inputs = feed.process(chats(loaded.processor, [question], settings.prompt)[0], feed.show(clip))
     pixels = torch.cat([inputs["pixel_values_videos"].to(loaded.model.device)] * n_at_once)
     grid = torch.cat([inputs["video_grid_thw"].to(loaded.model.device)] * n_at_once)
     seconds = []
@@ -186,24 +192,23 @@ def vision_seconds(loaded: Loaded, curated: Curated, question: CuratedQuestion, 
     return statistics.median(seconds)
 
 
-def stages(loaded: Loaded, curated: Curated, questions: list[CuratedQuestion], settings: Settings) -> dict[str, float]:
+def stages(loaded: Loaded, curated: Curated, questions: list[CuratedQuestion], settings: DiagnosisSettings) -> dict[str, float]:
     """Of one batch's generation: seconds to the first token and for each further one, and how many of them the GPU works."""
     from torch.profiler import ProfilerActivity, profile
 
-    checkpoint = Checkpoint(loaded, curated=curated, settings=settings)
-    rows = []
+    engine, feed, rows = TransformersEngine(loaded, settings), QuestionFeed(loaded, settings), []
     for question in questions[: settings.batch_size]:
         path = curated.clip(question)
         assert path is not None
-        shown = checkpoint._show(read_clip(path, n_frames=settings.n_frames))
-        rows += checkpoint._rows([(shown, [question])], checkpoint._words([question]))
+        shown = feed.show(read_clip(path, n_frames=settings.n_frames))
+        rows += feed.rows([(shown, [question])], write_prompts(loaded.processor, [question], settings.prompt))
 
     def generate(n: int) -> float:
         loaded.model.generation_config.min_new_tokens = n
-        checkpoint._settings = msgspec.structs.replace(settings, max_new_tokens=n)
+        engine._settings = msgspec.structs.replace(settings, max_new_tokens=n)
         synchronize()
         start = time.perf_counter()
-        assert checkpoint._generate(rows) is not None
+        assert len(engine.reply(rows)) == len(rows)
         synchronize()
         return time.perf_counter() - start
 
@@ -254,7 +259,7 @@ def main() -> None:
         n_clips = -(-args.questions // QUESTIONS_A_CLIP)
         curated = open_curated(data) if (data / "manifest.json").exists() else write_data(data, n_clips)
         questions = curated.questions("dev")[: args.questions]
-        settings = Settings(
+        settings = DiagnosisSettings(
             engine="transformers",  # random weights never end a reply by themselves; only this engine can be made to go on
             split="dev",
             n_frames=args.frames,
@@ -267,7 +272,7 @@ def main() -> None:
             ref = tiny.build(Path(scratch) / "model", size=args.shape)
             model = AutoModelForImageTextToText.from_pretrained(ref)
             loaded = Loaded(model.eval(), AutoProcessor.from_pretrained(ref), f"untaught tiny model, {args.shape}", False)
-        Checkpoint(loaded, curated=curated, settings=settings)  # it sets the generation settings that both sides use,
+        TransformersEngine(loaded, settings)  # it sets the generation settings that both sides use,
         loaded.model.generation_config.cache_implementation = None  # but for the cache: a plain loop's grows
         keep_going(loaded, settings)
         plain_loop(loaded, curated, questions[:1], settings)  # warm up

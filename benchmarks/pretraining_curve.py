@@ -40,7 +40,7 @@ Rows = list[dict[str, Any]]
 
 
 class Piece(NamedTuple):
-    """A run of `vt train sft`, with how many steps of others came before it."""
+    """A run of `vt pretrain`, with how many steps of others came before it."""
 
     name: str
     rows: Rows

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from videothinker.cli import app
-from videothinker.diagnose import generate
+from videothinker.models import load
 from videothinker.records import Prediction
 from videothinker.store import read_jsonl
 
@@ -31,11 +31,11 @@ WAYS = {"float32": ("float32", True), "bfloat16": ("bfloat16", True), "bfloat16,
 def main() -> None:
     data, split, *checkpoints = sys.argv[1:]
     table = Table("checkpoint", "computed in", "questions", "begin with obs, %", "inferential right, %", "as in float32, %")
-    sharpen = generate.sharpen
+    sharpen = load.sharpen
     for checkpoint in checkpoints:
         exact: list[str] = []
         for way, (dtype, sharpened) in WAYS.items():
-            generate.sharpen = sharpen if sharpened else lambda _model: None
+            load.sharpen = sharpen if sharpened else lambda _model: None
             with tempfile.TemporaryDirectory() as out:
                 asked = ["--model", f"one={checkpoint}", "--data", data, "--split", split, "--out", out, "--dtype", dtype]
                 app(["diagnose", *asked, *OPTIONS], standalone_mode=False)

@@ -19,9 +19,9 @@ from rich.console import Console
 from videothinker import store
 from videothinker.diagnose.metrics import Metrics
 from videothinker.errors import VtError
+from videothinker.models import delta
+from videothinker.models.checkpoint import Checkpoint, weights_hash
 from videothinker.reports.page import Table, count, estimate
-from videothinker.train import delta
-from videothinker.train.checkpoint import Checkpoint, weights_hash
 
 ARMS = ("bias", "grpo", "cdpo")
 WHAT = {

@@ -32,7 +32,9 @@ import torch
 
 from videothinker import store
 from videothinker.frames import read_clip
-from videothinker.train import stages, tiny
+from videothinker.models import tiny
+from videothinker.models.chat import chat
+from videothinker.train import stages
 from videothinker.train.clips import PromptEncoder
 
 PHASES = ("decode", "generate", "score", "loss", "optimizer")
@@ -174,31 +176,35 @@ def settings(shape: str, variant: str, steps: int) -> stages.StageConfig:
     return stages.make_stage(stages.Stage.CDPO, raw)
 
 
-def spread(completions: list[Any], **_: Any) -> list[float]:
+def spread(completions: list[str], **_: Any) -> list[float]:
     """Rewards that differ within a group: random weights earn nothing."""
     return [float(i % 2) for i in range(len(completions))]
 
 
 def run_ours(shape: str, variant: str, clip: Path, n_steps: int) -> tuple[list[dict[str, float]], Clock, int]:
-    """The trainer itself, as `run.build_trainer` assembles it, around models made here."""
+    """The trainer itself, as `build.build_trainer` assembles it, around models made here."""
     from transformers import TrainerCallback
 
-    from videothinker.train import run
-    from videothinker.train.checkpoint import Checkpoint
+    from videothinker.models.checkpoint import Checkpoint
+    from videothinker.train import build
+    from videothinker.train.arguments import grpo_arguments
+    from videothinker.train.data import ClipPrompt, TrainingRow
+    from videothinker.train.rewards import Reward
 
     config = settings(shape, variant, n_steps + 1)
     prompts = processor()
     half = torch.bfloat16 if config.model.precision is stages.Precision.BF16 else torch.float32
     made = iter([make_model(shape, half if config.lora else torch.float32, 0), make_model(shape, half, 1)])
-    run.load_full = lambda *_args: next(made)  # type: ignore[assignment]
-    run.load_processor = lambda _: prompts  # type: ignore[assignment]
-    row = {"prompt": [{"role": "user", "content": [{"type": "video", "video": str(clip)}, {"type": "text", "text": TEXT}]}]}
+    build.load_full = lambda *_args: next(made)  # type: ignore[assignment]
+    build.load_processor = lambda _: prompts  # type: ignore[assignment]
+    row: TrainingRow = {"prompt": ClipPrompt(str(clip), TEXT), "question_id": "0:0", "gold": ["A"], "n_options": 3}
     clock = Clock()
     with tempfile.TemporaryDirectory() as out:
-        args = run.grpo_arguments(config, Path(out))
+        args = grpo_arguments(config, Path(out))
         args.save_strategy = "no"
         nowhere = Checkpoint(Path(out), None)
-        trainer = run.build_trainer(config, args, nowhere, nowhere, [row] * (n_steps + 1), reward_funcs=[spread])
+        rewards = {"spread": Reward(spread, weight=1.0)}
+        trainer = build.build_trainer(config, args, nowhere, nowhere, [row] * (n_steps + 1), rewards=rewards)
         trainer._encode = _Timed(trainer._encode, clock)
         trainer._generate_single_turn = clock.around("generate", trainer._generate_single_turn)
         trainer._score_with_reference = clock.around("score", trainer._score_with_reference)
@@ -237,9 +243,9 @@ class _Timed:
     def __init__(self, encoder: PromptEncoder, clock: Clock) -> None:
         self._encoder, self._clock = encoder, clock
 
-    def __call__(self, prompts: Any) -> Any:
+    def __call__(self, prompts: Any, device: Any) -> Any:
         with self._clock.phase("decode"):
-            return self._encoder(prompts)
+            return self._encoder(prompts, device)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._encoder, name)
@@ -273,7 +279,7 @@ def run_plain(shape: str, clip: Path, n_steps: int) -> tuple[list[dict[str, floa
         with clock.phase("decode"):
             films = [read_clip(clip, n_frames=config.data.n_frames) for _ in range(group)]
             inputs = prompts(
-                text=[tiny.chat(prompts, TEXT)] * group,
+                text=[chat(prompts, TEXT)] * group,
                 videos=[film.frames for film in films],
                 video_metadata=[film.metadata() for film in films],
                 do_sample_frames=False,

@@ -71,7 +71,8 @@ def colours(tmp_path: Path) -> Curated:
 @pytest.fixture(scope="session")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The taught checkpoint; once for all test processes, about 15 s."""
-    from videothinker.train import tiny
+    from videothinker.models import tiny
+    from videothinker.pretrain.teach import Example, teach
 
     shared = tmp_path_factory.getbasetemp()
     if "popen-gw" in shared.name:  # a pytest-xdist worker's own folder
@@ -80,12 +81,12 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
         checkpoint = shared / "taught"
         if not (checkpoint / "done").exists():
             curated = write_colours(shared / "colours-for-teaching")
-            lessons = []
+            examples = []
             for question in curated.questions("dev"):
                 clip = curated.clip(question)
                 assert clip is not None
                 prompt = answers.render(question, answers.Style.COT)
-                lessons.append(tiny.Lesson(clip, prompt, "<think>I look.</think>" + answers.solution(question)))
-            tiny.teach(tiny.build(checkpoint), lessons, n_steps=100, batch_size=6)
+                examples.append(Example(clip, prompt, "<think>I look.</think>" + answers.solution(question)))
+            teach(tiny.build(checkpoint), examples, n_steps=100, batch_size=6)
             (checkpoint / "done").touch()
     return checkpoint

@@ -60,10 +60,11 @@ def test_nobody_imports_the_command_line() -> None:
     assert [name for name, path in outside.items() if reaches(path, "videothinker.cli")] == []
 
 
-def test_only_the_command_line_puts_rooms_together_by_recipes() -> None:
+def test_only_commands_and_notebooks_follow_recipes() -> None:
     may = ("videothinker.cli", "videothinker.recipes", "videothinker.notebooks")
-    outside = {name: path for name, path in modules().items() if not name.startswith(may)}
-    assert [name for name, path in outside.items() if reaches(path, "videothinker.recipes")] == []
+    followers = [name for name, path in modules().items() if reaches(path, "videothinker.recipes")]
+    assert [name for name in followers if not name.startswith(may)] == []
+    assert followers
 
 
 @pytest.mark.parametrize(
@@ -88,29 +89,65 @@ def test_the_ground_floor_stands_on_nothing_else(room: str, allowed: tuple[str, 
 @pytest.mark.parametrize(
     ("room", "forbidden"),
     [
-        ("videothinker.train", ("videothinker.curate", "videothinker.diagnose", "videothinker.reports", "polars")),
-        ("videothinker.diagnose", ("videothinker.train", "videothinker.curate", "videothinker.reports", "polars")),
+        (
+            "videothinker.train",
+            ("videothinker.pretrain", "videothinker.curate", "videothinker.diagnose", "videothinker.reports", "polars"),
+        ),
+        (
+            "videothinker.pretrain",
+            ("videothinker.train", "videothinker.curate", "videothinker.diagnose", "videothinker.reports", "polars"),
+        ),
+        (
+            "videothinker.models",
+            (
+                "videothinker.train",
+                "videothinker.pretrain",
+                "videothinker.curate",
+                "videothinker.diagnose",
+                "videothinker.reports",
+                "polars",
+            ),
+        ),
+        (
+            "videothinker.diagnose",
+            ("videothinker.train", "videothinker.pretrain", "videothinker.curate", "videothinker.reports", "polars"),
+        ),
         (
             "videothinker.world",
-            ("videothinker.curate", "videothinker.diagnose", "videothinker.train", "videothinker.reports", "polars"),
+            (
+                "videothinker.curate",
+                "videothinker.diagnose",
+                "videothinker.train",
+                "videothinker.pretrain",
+                "videothinker.reports",
+                "polars",
+            ),
         ),
-        ("videothinker.curate", ("videothinker.world", "videothinker.train", "videothinker.reports", "torch")),
+        (
+            "videothinker.curate",
+            ("videothinker.world", "videothinker.train", "videothinker.pretrain", "videothinker.reports", "torch"),
+        ),
         (
             "videothinker.study",
             (
                 "videothinker.train",
+                "videothinker.pretrain",
                 "videothinker.curate",
                 "videothinker.world",
                 "videothinker.reports",
                 "videothinker.diagnose.run",
-                "videothinker.diagnose.generate",
+                "videothinker.diagnose.checkpoint_answerer",
+                "videothinker.diagnose.feed",
+                "videothinker.diagnose.openers",
+                "videothinker.models",
                 "videothinker.diagnose.solvers",
                 "polars",
                 "torch",
             ),
         ),
-        ("videothinker.sections", ("videothinker.study", "videothinker.train", "polars", "torch")),
-        ("videothinker.reports", ("videothinker.train", "videothinker.world", "torch")),
+        ("videothinker.sections", ("videothinker.study", "videothinker.train", "videothinker.pretrain", "polars", "torch")),
+        ("videothinker.reports", ("videothinker.train", "videothinker.pretrain", "videothinker.world", "torch")),
+        ("videothinker.steps", ("videothinker.train", "videothinker.study", "polars", "torch")),
         ("videothinker.answers", ("polars", "torch")),
         ("videothinker.observers", ("polars", "torch")),
         ("videothinker.curated", ("polars", "torch", "videothinker.curate")),
@@ -132,9 +169,14 @@ def test_only_the_store_puts_files_into_place() -> None:
 
 
 def test_the_light_rooms_load_without_heavy_packages() -> None:
-    outside = {
-        name: path for name, path in modules().items() if not name.startswith(("videothinker.train", "videothinker.__main__"))
-    }
+    heavy = (
+        "videothinker.train",
+        "videothinker.pretrain",
+        "videothinker.models",
+        "videothinker.diagnose.engines.",
+        "videothinker.__main__",
+    )
+    outside = {name: path for name, path in modules().items() if not name.startswith(heavy)}
     light = [name for name, path in outside.items() if not imported(path, top_level_only=True) & set(HEAVY)]
     code = f"""
 import importlib, sys
@@ -142,6 +184,15 @@ for name in {light!r}:
     importlib.import_module(name)
 print([package for package in {HEAVY!r} if package in sys.modules])
 """
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "module", ["videothinker.train.stages", "videothinker.pretrain.settings", "videothinker.pretrain.course"]
+)
+def test_settings_and_what_worker_processes_import_load_without_torch(module: str) -> None:
+    code = f"import sys, {module}; print([package for package in {HEAVY!r} if package in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 
@@ -157,8 +208,10 @@ print([package for package in {HEAVY!r} if package in sys.modules])
         "report",
         "demo",
         "clips warm",
+        "pretrain",
         "train cdpo",
         "train bias",
+        "train sft",
         "study",
     ],
 )

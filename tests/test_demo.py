@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from videothinker.train import tiny
-from videothinker.train.checkpoint import Checkpoint, weights_hash
-from videothinker.train.delta import pack, unpack
+from videothinker.models import tiny
+from videothinker.models.checkpoint import Checkpoint, weights_hash
+from videothinker.models.delta import pack, unpack
 
 STUDY = Path(__file__).parents[1] / "data" / "study"
 

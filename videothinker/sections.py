@@ -1,4 +1,4 @@
-"""TOML files into typed settings: unknown keys are refused, and all violations are told at once.
+"""Read TOML files into typed settings: unknown keys are refused, and all violations are reported at once.
 
 problems: list[str] = []
 settings = read(Settings, load_toml(path), problems)      # None if anything is wrong
@@ -21,7 +21,7 @@ def load_toml(path: Path) -> dict[str, Any]:
     """The file's tables as plain values.
 
     Raises:
-        VtError: cannot be read, or is not TOML.
+        VtError: the file cannot be read, or is not TOML.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -32,10 +32,10 @@ def load_toml(path: Path) -> dict[str, Any]:
 
 
 def override(raw: dict[str, Any], assignment: str) -> None:
-    """Put "section.key=value" into `raw`: a TOML value, or a plain word without quotes.
+    """Put "section.key=value" into `raw`, where the value is in TOML or a plain word without quotes.
 
     Raises:
-        VtError: not of that form, or a section's name where a value stands.
+        VtError: the assignment is not of that form, or names a section where `raw` has a value.
     """
     name, equals, text = assignment.partition("=")
     *outer, last = (key.strip() for key in name.split("."))
@@ -54,15 +54,17 @@ def override(raw: dict[str, Any], assignment: str) -> None:
 
 
 def read(kind: type[S], raw: Any, problems: list[str], where: str = "") -> S | None:
-    """`raw` as a `kind`, whose fields may be plain, structs (or None), dicts of structs or tuples of structs.
+    """Convert `raw` to a `kind`, whose fields may be plain, structs (or None), dicts of structs or tuples of structs.
 
-    Every violation is appended to `problems`, with its dotted place under `where`; then the result is None.
+    A field that msgspec writes by another name (`msgspec.field(name=...)`) is read by that name.
+
+    Every violation is appended to `problems` with its dotted place under `where`; the result is None if there is one.
     """
     before = len(problems)
     if not isinstance(raw, dict):
         problems.append(f"{where or 'the file'}: is not a section")
         return None
-    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     prefix = f"{where}." if where else ""
     for name in (name for name in raw if name not in fields):
         problems.append(f"{prefix}{name}: unknown setting; known here: {', '.join(fields)}")
@@ -70,7 +72,9 @@ def read(kind: type[S], raw: Any, problems: list[str], where: str = "") -> S | N
         if field.required and name not in raw:
             problems.append(f"{prefix}{name}: is missing")
     values = {
-        name: _value(fields[name].type, value, problems, f"{prefix}{name}") for name, value in raw.items() if name in fields
+        fields[name].name: _value(fields[name].type, value, problems, f"{prefix}{name}")
+        for name, value in raw.items()
+        if name in fields
     }
     return kind(**values) if len(problems) == before else None
 

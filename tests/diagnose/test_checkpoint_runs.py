@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoProcessor
 
 from videothinker import store
 from videothinker.cli import app
@@ -38,6 +39,10 @@ def test_a_taught_checkpoint_scores_all_of_its_questions(
     metrics = diagnose(colours, taught, tmp_path / "out")
     assert metrics["all"]["per_question"]["value"] == 1.0
     assert metrics["all"]["n_questions"] == 6
+    rows = store.read_jsonl(tmp_path / "out" / "taught" / "predictions.jsonl", Prediction)
+    tokenizer = AutoProcessor.from_pretrained(taught).tokenizer
+    assert [row.tokens for row in rows] == [len(tokenizer(row.reply)["input_ids"]) + 1 for row in rows]  # and the end token
+    assert all(row.logprob is not None and -0.2 < row.logprob <= 0 for row in rows)
     record = store.read_json(tmp_path / "out" / "taught" / "run.json", dict[str, Any])
     assert record["fed"]["fed"] == [{"n_clips": 3, "frames": 16, "height": 56, "width": 84, "video_tokens": 48}]
     assert len(list((own_cache / "clips").glob("*.frames"))) == 3
@@ -54,9 +59,16 @@ def test_two_processes_give_what_one_gives(taught: Path, colours: Curated, tmp_p
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    names = ["predictions.jsonl", "metrics.json"]
-    for name in names:
-        assert (tmp_path / "two" / "taught" / name).read_bytes() == (tmp_path / "one" / "taught" / name).read_bytes()
+    one, two = ((tmp_path / name / "taught") for name in ("one", "two"))
+    assert (two / "metrics.json").read_bytes() == (one / "metrics.json").read_bytes()
+    lines, others = (
+        [line.rpartition(',"logprob":') for line in (folder / "predictions.jsonl").read_text().splitlines()]
+        for folder in (one, two)
+    )
+    assert len(lines) == 6
+    for line, other in zip(lines, others, strict=True):
+        assert line[0] == other[0]  # byte by byte, but for the last digits of a sum that depends on the batch
+        assert float(line[2].rstrip("}")) == pytest.approx(float(other[2].rstrip("}")), abs=1e-4)
 
 
 def test_a_damaged_clip_is_left_out_and_asked_again_once_it_is_mended(taught: Path, colours: Curated, tmp_path: Path) -> None:

@@ -22,9 +22,9 @@ from PIL import Image
 
 from videothinker import answers
 from videothinker.curated import Curated
-from videothinker.diagnose.answerer import Answer
+from videothinker.diagnose.answerer import RawReply
 from videothinker.diagnose.endpoint import open_endpoint
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.frames import read_clip
 
@@ -99,11 +99,11 @@ def server() -> Iterator[Fake]:
     fake.server_close()
 
 
-def settings(**changes: Any) -> Settings:
-    return Settings(**{"split": "dev", "decoder": "pyav", "batch_size": 2, **changes})
+def settings(**changes: Any) -> DiagnosisSettings:
+    return DiagnosisSettings(**{"split": "dev", "decoder": "pyav", "batch_size": 2, **changes})
 
 
-def ask(server: Fake, curated: Curated, n_tries: int = 3, **changes: Any) -> dict[str, Answer]:
+def ask(server: Fake, curated: Curated, n_tries: int = 3, **changes: Any) -> dict[str, RawReply]:
     endpoint = open_endpoint(server.url, "served", curated=curated, settings=settings(**changes), n_tries=n_tries)
     found = list(endpoint.answer(curated.questions("dev")))
     assert len({answer.question_id for answer in found}) == len(found)
@@ -116,6 +116,7 @@ def test_the_whole_clip_and_the_prompt_go_out(server: Fake, colours: Curated) ->
     assert {key: answer.reply for key, answer in found.items()} == {
         f"{scene}:{qid}": f"<answer>{'AB'[qid]}</answer>" for scene in range(3) for qid in range(2)
     }
+    assert {(answer.n_tokens, answer.logprob) for answer in found.values()} == {(3, None)}  # as the server counts
     assert sorted(server.texts()) == sorted(answers.render(q, answers.Style.COT) for q in colours.questions("dev"))
     body = server.bodies[0]
     assert {key: body[key] for key in ("model", "temperature", "seed", "max_tokens")} == {

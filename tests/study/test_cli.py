@@ -51,6 +51,11 @@ def test_the_plan_tells_cells_and_minutes_and_runs_nothing(tmp_path: Path) -> No
             f"train sft --config {CONFIGS}/tiny-sft.toml --set evaluation.every=1",
             "evaluation.every: unknown setting",
         ),
+        (
+            "curate clevrer --annotations a --questions q",
+            f"pretrain --config {CONFIGS}/tiny-sft.toml --set evaluation.every=2",
+            "evaluation.every: unknown setting",
+        ),
     ],
 )
 def test_mistakes_show_before_anything_runs(tmp_path: Path, old: str, new: str, said: str) -> None:

@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from train.school import School, open_school
 from train.trainers import CLIP_SIZES, write_clip
 from transformers import AutoModelForImageTextToText
 
-from videothinker.train import tiny
+from videothinker.models import tiny
 
 
 @pytest.fixture(scope="session")
@@ -22,13 +21,6 @@ def assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i, (height, width) in enumerate(CLIP_SIZES):
         write_clip(folder / f"clip{i}.mp4", height, width, 40 * i)
     return folder
-
-
-@pytest.fixture(scope="session")
-def school(tmp_path_factory: pytest.TempPathFactory) -> School:
-    """An untaught checkpoint with the words of the world, and 8 scenes."""
-    torch.set_num_threads(2)
-    return open_school(tmp_path_factory.mktemp("school"))
 
 
 @pytest.fixture

@@ -283,8 +283,8 @@ class Recording(PromptEncoder):
 def test_the_next_steps_clips_are_announced_before_a_step_asks_for_its_own(assets: Path, tmp_path: Path) -> None:
     trainer = make_trainer(assets, tmp_path, stage("grpo", "optimizer.steps=3"), n_rows=6, save_strategy="no")
     for i, row in enumerate(trainer.train_dataset):  # six names for three clips, so that questions can be told apart
-        part = row["prompt"][0]["content"][0]
-        part["video"] = shutil.copy(part["video"], str(tmp_path / f"clip{i}.mp4"))
+        clip = shutil.copy(row["prompt"].clip, str(tmp_path / f"clip{i}.mp4"))
+        row["prompt"] = row["prompt"]._replace(clip=clip)
     encode = trainer._encode = Recording(trainer._encode)
     trainer.train()
     for (_, announced), (following, _) in pairwise(encode.asked):

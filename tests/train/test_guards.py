@@ -9,13 +9,17 @@ import torch
 from peft import PeftModel
 from train.trainers import make_trainer, mixed, rows, stage
 from transformers import AutoModelForImageTextToText, AutoProcessor
+from trl import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 from videothinker.errors import VtError
-from videothinker.train import tiny
-from videothinker.train.cdpo import CLIP_SLOT, CDPOTrainer
-from videothinker.train.checkpoint import check_reference, find_checkpoint, load_full, weights_hash
+from videothinker.models import tiny
+from videothinker.models.checkpoint import find_checkpoint, load_full, weights_hash
+from videothinker.train.cdpo import CDPOTrainer
+from videothinker.train.clip_grpo import CLIP_SLOT, ClipGRPOTrainer
 from videothinker.train.clips import share_vision
+from videothinker.train.reference import check_reference
+from videothinker.train.rewards import Reward
 from videothinker.train.stages import Objective
 
 
@@ -117,11 +121,17 @@ def test_evaluating_in_between_leaves_the_training_batchs_clips_alone(assets: Pa
     assert torch.equal(before, rescored(trainer, batch, load(assets / "start")))
 
 
-def test_repulsion_without_a_reference_and_a_reference_without_repulsion_are_refused(assets: Path) -> None:
-    with pytest.raises(VtError, match="needs a reference"):
+def test_a_reference_makes_it_cdpo_and_without_one_there_is_nothing_of_it(assets: Path, tmp_path: Path) -> None:
+    cdpo = make_trainer(assets, tmp_path, stage("cdpo"))
+    assert type(cdpo) is CDPOTrainer
+    assert (cdpo.objective.repulsion, cdpo.hold.weight) == (0.5, 0.5)
+    for name in ("bias", "grpo"):
+        plain = make_trainer(assets, tmp_path, stage(name))
+        assert type(plain) is ClipGRPOTrainer
+        assert plain.ref_model is None
+        assert type(plain)._compute_loss is GRPOTrainer._compute_loss
+    with pytest.raises(TypeError, match="'reference'"):
         CDPOTrainer(objective=Objective(repulsion=0.1), encode=None)
-    with pytest.raises(VtError, match="has no use for a reference"):
-        CDPOTrainer(objective=Objective(), encode=None, reference=assets)
 
 
 def test_the_policys_own_start_is_refused_as_bias_model_however_it_is_saved(assets: Path, tmp_path: Path) -> None:
@@ -170,7 +180,22 @@ def test_rewards_are_what_the_group_was_given(assets: Path, tmp_path: Path) -> N
     """Advantages are the injected rewards, normalised within each question's replies (with 1e-4 beside the deviation)."""
     trainer, batch = score(make_trainer(assets, tmp_path, stage("grpo")), assets, n=2)
     replies = [completion.reply for completion in trainer.completions]
-    given = torch.tensor(mixed([[{"content": reply}] for reply in replies])).view(-1, 4)
+    given = torch.tensor(mixed(replies)).view(-1, 4)
     expected = (given - given.mean(1, keepdim=True)) / (given.std(1, keepdim=True) + 1e-4)
     assert torch.allclose(batch["advantages"], expected.flatten(), atol=1e-4)
     assert [completion.question_id for completion in trainer.completions] == ["0:0"] * 4 + ["1:0"] * 4
+
+
+def test_the_weighted_sum_is_what_counts_and_each_reward_is_kept_unweighted(assets: Path, tmp_path: Path) -> None:
+    """3 times the place in the group (0, 1, 2, 3) and half of 1 for the first reply: 0.5, 3, 6, 9, of mean 4.625."""
+    rewards = {
+        "place": Reward(lambda completions, **_: [float(i % 4) for i in range(len(completions))], weight=3.0),
+        "first": Reward(lambda completions, **_: [float(i % 4 == 0) for i in range(len(completions))], weight=0.5),
+    }
+    trainer, batch = score(make_trainer(assets, tmp_path, stage("grpo"), rewards=rewards), assets, n=2)
+    given = torch.tensor([0.5, 3.0, 6.0, 9.0])
+    expected = (given - 4.625) / (given.std() + 1e-4)
+    assert torch.allclose(batch["advantages"], expected.repeat(2), atol=1e-4)
+    kept = [completion.rewards for completion in trainer.completions]
+    assert kept == [{"place": float(i % 4), "first": float(i % 4 == 0)} for i in range(8)]
+    assert trainer._metrics["train"]["rewards/place/mean"] == [1.5]

@@ -9,15 +9,17 @@ from train.trainers import make_trainer, stage
 
 from videothinker import store
 from videothinker.errors import VtError
+from videothinker.records.training import StepRecord
+from videothinker.steps import read_steps
 from videothinker.train import hold
-from videothinker.train.hold import FILE, State
-from videothinker.train.record import Recorder, Row
+from videothinker.train.hold import HELD_FILE, HeldWeight
+from videothinker.train.record import Recorder
 from videothinker.train.stages import Alarms
 
 
 def test_the_first_ten_steps_set_the_target_and_then_the_weight_follows_the_error() -> None:
     """Five steps at 0.01 and five at 0.03 nats: target 0.04. 0.02: error log 2; 0.08: error -log 2; 0.04: on target."""
-    held = State(0.01)
+    held = HeldWeight(0.01)
     for _ in range(5):
         held.move(0.01, 2.0)
         held.move(0.03, 2.0)
@@ -33,7 +35,7 @@ def test_the_first_ten_steps_set_the_target_and_then_the_weight_follows_the_erro
 
 def test_errors_are_clipped_and_the_weight_stays_within_its_bounds() -> None:
     """A hundred times too little moves it by e^0.1 a step and no more; 0.2 and 0.0001 are the ends."""
-    held = State(0.01, first=[0.5] * 10)
+    held = HeldWeight(0.01, first=[0.5] * 10)
     held.move(0.01, 2.0)
     assert held.weight == pytest.approx(0.01 * math.exp(0.1))
     for _ in range(100):
@@ -46,9 +48,9 @@ def test_errors_are_clipped_and_the_weight_stays_within_its_bounds() -> None:
 
 @pytest.mark.parametrize("measured", [0.0, float("nan"), float("inf")])
 def test_what_is_no_divergence_moves_nothing(measured: float) -> None:
-    held = State(0.01)
+    held = HeldWeight(0.01)
     held.move(measured, 2.0)
-    assert held == State(0.01)
+    assert held == HeldWeight(0.01)
 
 
 @pytest.mark.parametrize(
@@ -65,13 +67,12 @@ def test_it_is_refused_where_it_means_nothing(name: str, overrides: list[str], s
         stage(name, *overrides)
 
 
-def train(assets: Path, out: Path, *overrides: str, **arguments: Any) -> list[Row]:
-    recorder = Recorder(out, Alarms(), lambda _: None, lambda _: None)
+def train(assets: Path, out: Path, *overrides: str, **arguments: Any) -> list[StepRecord]:
     config = stage("cdpo", "objective.repulsion=0.01", "optimizer.steps=4", *overrides)
-    trainer = make_trainer(assets, out, config, callbacks=[recorder], **arguments)
-    recorder.trainer = trainer
+    trainer = make_trainer(assets, out, config, **arguments)
+    trainer.add_callback(Recorder(trainer, out, Alarms(), lambda _: None, lambda _: None))
     trainer.train(resume_from_checkpoint=str(out / "checkpoint-2") if (out / "checkpoint-2").is_dir() else None)
-    return store.read_jsonl(out / "metrics.jsonl", Row)
+    return read_steps(out / "metrics.jsonl")
 
 
 @pytest.mark.parametrize("first_steps", [1, 3])
@@ -82,13 +83,13 @@ def test_the_trainer_uses_logs_and_resumes_the_weight(
     be that before its target was set (3) or after."""
     monkeypatch.setattr(hold, "FIRST_STEPS", first_steps)
     rows = train(assets, tmp_path / "run", "objective.hold_at=2.0")
-    held = State(0.01)
+    held = HeldWeight(0.01)
     for row in rows:
         assert row.repulsion == pytest.approx(held.weight, rel=1e-9)
         assert row.kl is not None
         held.move(row.kl, 2.0)
     assert [row.repulsion == 0.01 for row in rows] == [True] * (first_steps + 1) + [False] * (3 - first_steps)
-    saved = store.read_json(tmp_path / "run" / "checkpoint-4" / FILE, State)
+    saved = store.read_json(tmp_path / "run" / "checkpoint-4" / HELD_FILE, HeldWeight)
     assert saved.weight == pytest.approx(held.weight)
 
     (tmp_path / "run" / "checkpoint-4").rename(tmp_path / "gone")
@@ -100,4 +101,4 @@ def test_the_trainer_uses_logs_and_resumes_the_weight(
 def test_without_a_target_the_weight_is_the_setting(assets: Path, tmp_path: Path) -> None:
     rows = train(assets, tmp_path / "run")
     assert {row.repulsion for row in rows} == {0.01}
-    assert not (tmp_path / "run" / "checkpoint-4" / FILE).exists()
+    assert not (tmp_path / "run" / "checkpoint-4" / HELD_FILE).exists()

@@ -6,14 +6,16 @@ import pytest
 import torch
 
 from videothinker.train.loss import (
+    FORMS,
     SIGN,
+    Distributions,
     bounded,
     bounded_by_reply,
+    divergence,
     exact_kl,
     k3,
     mean_over_replies,
     rows_to_repel,
-    sampled_divergence,
 )
 from videothinker.train.stages import KL, Direction, RepelOn
 
@@ -87,9 +89,40 @@ def test_the_exact_divergence_by_hand() -> None:
     assert value.item() == pytest.approx(0.8 * math.log(1.6) + 0.2 * math.log(0.4), abs=1e-6)
 
 
-def test_the_exact_form_has_no_sampled_value() -> None:
-    with pytest.raises(ValueError, match="exact_kl"):
-        sampled_divergence(torch.zeros(1), KL.EXACT, 11.0)
+def test_every_form_has_its_line_and_the_exact_one_has_no_sampled_value() -> None:
+    assert set(FORMS) == set(KL)
+    with pytest.raises(ValueError, match="needs hidden states"):
+        divergence(FORMS[KL.EXACT], torch.zeros(1, 1), torch.ones(1, 1), 11.0)
+
+
+@pytest.mark.parametrize(
+    ("kl", "value"),
+    [
+        (KL.K3, (0.5 / 2 + (1 - math.log(2))) / 2),
+        (KL.BOUNDED, ((math.tanh(1 - math.log(2)) + math.tanh(math.log(2) - 0.5)) / 2 + math.tanh(1 - math.log(2))) / 2),
+        (KL.REPLY, (math.tanh(0.5) + math.tanh(1 - math.log(2))) / 2),
+    ],
+)
+def test_the_sampled_forms_of_two_replies_by_hand(kl: KL, value: float) -> None:
+    """A reply of two tokens, d = log 2 and -log 2, and one of one, log 2: k3 = 1 - log 2 and log 2 - 1/2, together 1/2."""
+    log_ratio = torch.tensor([[math.log(2), -math.log(2)], [math.log(2), 5.0]])
+    mask = torch.tensor([[1, 1], [1, 0]])
+    form = FORMS[kl]
+    found = form.over_replies(divergence(form, log_ratio, mask, 11.0), mask, torch.ones(2))
+    assert found.item() == pytest.approx(value, abs=1e-6)
+    clamped = divergence(form, torch.tensor([[3.0]]), torch.ones(1, 1), 1.0)
+    assert clamped.item() == pytest.approx(math.tanh(math.e - 2) if kl is KL.BOUNDED else math.e - 2, abs=1e-6)
+
+
+def test_the_exact_form_of_a_batch_is_computed_where_there_are_tokens() -> None:
+    """0.8/0.2 against 0.5/0.5 at the first token of the second reply; padding is 0, whatever stands there."""
+    hidden = torch.full((2, 2, 2), float("nan"))
+    hidden[1, 0] = torch.tensor([math.log(0.8), math.log(0.2)])
+    head, mask = torch.eye(2), torch.tensor([[0, 0], [1, 0]])
+    whole = Distributions(hidden, head, torch.zeros(2, 2, 2), head, 1.0)
+    found = divergence(FORMS[KL.EXACT], torch.zeros(2, 2), mask, 11.0, whole)
+    assert found[1, 0].item() == pytest.approx(0.8 * math.log(1.6) + 0.2 * math.log(0.4), abs=1e-6)
+    assert found.sum() == found[1, 0]
 
 
 def test_replies_weigh_the_same_whatever_their_length_and_left_out_ones_stay_in_the_denominator() -> None:

@@ -4,15 +4,14 @@ from typing import Any
 
 import pytest
 
-from videothinker.train.record import Row, Watch
+from videothinker.records.training import StepRecord
+from videothinker.train.record import Watch
 from videothinker.train.stages import Alarms
 
 
-def row(step: int, **values: Any) -> Row:
-    usual: dict[str, Any] = dict.fromkeys(
-        ("loss", "reward", "kl", "clamped_share", "zero_advantage_share", "entropy", "length", "grad_norm", "seconds")
-    )
-    return Row(step=step, tokens=100 * step, **(usual | {"length": 50.0, "format": 1.0, "reward": 1.0} | values))
+def row(step: int, **values: Any) -> StepRecord:
+    rewards = {"format": values.pop("format", 1.0)}
+    return StepRecord(step=step, tokens=100 * step, rewards=rewards, **({"length": 50.0, "reward": 1.0} | values))
 
 
 def alarms(rows: list[dict[str, Any]], window: int = 3) -> list[int]:

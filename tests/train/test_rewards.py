@@ -2,6 +2,7 @@
 
 import pytest
 
+from videothinker.records import Form
 from videothinker.train import rewards
 
 THINK = "<think>It hits it.</think>"
@@ -27,11 +28,31 @@ REPLIES = [
 
 @pytest.mark.parametrize(("reply", "gold", "soft", "form", "why"), REPLIES)
 def test_a_reply_earns(reply: str, gold: list[str], soft: float, form: float, why: str) -> None:
-    completions = [[{"role": "assistant", "content": reply}]]
-    assert rewards.accuracy(completions, gold=[gold], n_options=[4], prompts=None) == [soft], why
+    completions = [reply]
+    assert rewards.accuracy(completions, gold=[gold], n_options=[4], form=[Form.LETTERS], prompts=None) == [soft], why
     assert rewards.format(completions, completion_ids=None) == [form], why
 
 
 def test_a_reward_a_reply_in_order() -> None:
-    completions = [[{"content": f"{THINK}<answer>{letter}</answer>"}] for letter in "AB"]
-    assert rewards.accuracy(completions, gold=[["B"], ["B"]], n_options=[4, 4]) == [0.0, 1.0]
+    completions = [f"{THINK}<answer>{letter}</answer>" for letter in "AB"]
+    assert rewards.accuracy(completions, gold=[["B"], ["B"]], n_options=[4, 4], form=[Form.LETTERS] * 2) == [0.0, 1.0]
+
+
+def test_a_reply_earns_by_the_form_of_its_question() -> None:
+    replies = ["<answer>B</answer>", "<answer>A,B</answer>", "<answer>A,B</answer>", "<answer>no</answer>"]
+    forms = [Form.CHOICE, Form.CHOICE, Form.LETTERS, Form.YES_NO]
+    gold = [["B"], ["B"], ["A", "B", "C"], ["B"]]
+    earned = rewards.accuracy(replies, gold=gold, n_options=[4, 4, 4, 2], form=forms)
+    assert earned == [1.0, 0.0, 2 / 3, 1.0]  # two letters are no answer to a single choice
+
+
+def test_the_papers_sum_is_the_default_and_settings_choose_and_weigh() -> None:
+    assert rewards.default_weights() == {"accuracy": 1.0, "format": 1.0}
+    both = rewards.chosen({"format": 0.5, "accuracy": 2.0})
+    assert [(name, reward.weight) for name, reward in both.items()] == [("accuracy", 2.0), ("format", 0.5)]
+    assert both["accuracy"].function is rewards.accuracy
+    assert list(rewards.chosen({"format": 1.0})) == ["format"]
+
+
+def test_no_reward_has_the_name_of_another_column() -> None:
+    assert not set(rewards.REWARDS) & {"step", "question_id", "reply", "advantage"}

@@ -1,5 +1,7 @@
 """A stage from curated folder to finished run: files, resuming to the bit, refusals, and the command line around it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,19 @@ from typer.testing import CliRunner
 
 from videothinker import store
 from videothinker.cli import app
-from videothinker.cli.train import train_stage
+from videothinker.cli.train import _line, train_stage
 from videothinker.curated import Curated
 from videothinker.errors import VtError
+from videothinker.models.checkpoint import find_checkpoint, load_full
+from videothinker.recipes import training
 from videothinker.records import Category, Rule
+from videothinker.records.training import GateVerdict, StepRecord
+from videothinker.steps import read_steps
 from videothinker.train import run
-from videothinker.train.checkpoint import find_checkpoint, load_full
-from videothinker.train.record import Row
+from videothinker.train.arguments import rows_at_once
+from videothinker.train.build import check_packages
+from videothinker.train.data import training_questions, warn_about_observer
+from videothinker.train.rewards import REWARDS, Reward
 from videothinker.train.stages import StageConfig
 
 
@@ -58,16 +66,44 @@ def test_a_finished_cdpo_run_holds_what_the_contract_names(curated: Curated, ass
     assert [row["step"] for row in rows] == [1, 2]
     assert all(row["kl"] > 0 for row in rows)
     record = store.read_json(out / "run.json", dict[str, Any])
+    assert list(record) == [
+        *("stage", "settings", "model", "bias_model", "data", "identity", "finished", "provenance", "result", "fed", "launch")
+    ]
+    assert list(record["data"]) == ["folder", "sha256", "rule", "n_questions"]
+    assert list(record["result"]) == [
+        *("out", "steps", "seconds_per_step", "tokens_per_step", "peak_bytes", "parameters", "trainable")
+    ]
+    assert record["launch"] == {"processes": 1, "mode": "ParallelMode.NOT_PARALLEL"}
     assert record["finished"]
     assert record["settings"]["objective"]["repulsion"] == 0.5
     assert record["bias_model"]["sha256"] != record["model"]["sha256"]
     assert record["fed"] == {"n_frames": 4, "height": 56, "width": 84, "video_tokens": 12, "seconds_per_pair": 0.8}
-    replies = pq.read_table(out / "completions.parquet").to_pylist()
+    table = pq.read_table(out / "completions.parquet")
+    assert table.column_names == ["step", "question_id", "reply", "accuracy", "format", "advantage"]
+    replies = table.to_pylist()
     assert len(replies) == 2 * 2 * 4
     assert {reply["question_id"] for reply in replies} <= {question.question_id for question in curated.questions("train")}
     assert "frozen bias model" in (out / "README.md").read_text()
     start, end = weights(assets / "start"), weights(out)
     assert any(not torch.equal(start[name], end[name]) for name in start)
+
+
+def test_a_reward_is_one_line_of_the_table_and_shows_wherever_rewards_do(
+    curated: Curated, assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spread = Reward(lambda completions, **_: [float(i % 2) for i in range(len(completions))])
+    monkeypatch.setitem(REWARDS, "spread", spread)
+    out, told = tmp_path / "out", []
+    config = stage("grpo", "rewards.spread=0.5", "rewards.format=2.0")
+    train(config, curated, assets, out, report=lambda step: told.append(_line(step)))
+    for step in read_steps(out / "metrics.jsonl"):
+        assert list(step.rewards) == ["accuracy", "format", "spread"]
+        assert step.rewards["spread"] == 0.5
+        assert step.reward == pytest.approx(step.rewards["accuracy"] + 2 * step.rewards["format"] + 0.25)
+    assert all("spread 0.5" in line for line in told)
+    replies = pq.read_table(out / "completions.parquet")
+    assert replies.column_names == ["step", "question_id", "reply", "accuracy", "format", "spread", "advantage"]
+    assert replies["spread"].to_pylist() == [0.0, 1.0] * 8
 
 
 @pytest.mark.parametrize("lora", [False, True])
@@ -84,7 +120,7 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_records(
     for name in ("whole", "killed"):
         seen: list[int] = []
 
-        def stop(row: Row, name: str = name, seen: list[int] = seen) -> None:
+        def stop(row: StepRecord, name: str = name, seen: list[int] = seen) -> None:
             seen.append(row.step)
             if name == "killed" and row.step == 3:
                 raise KeyboardInterrupt
@@ -92,42 +128,117 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_records(
         try:
             train(config, curated, assets, tmp_path / name, bias=bias, report=stop)
         except KeyboardInterrupt:
-            assert not store.read_json(tmp_path / name / "run.json", dict[str, Any])["finished"]
+            unfinished = store.read_json(tmp_path / name / "run.json", dict[str, Any])
+            assert not unfinished["finished"]
+            assert not {"result", "fed", "launch"} & set(unfinished)
     train(config, curated, assets, tmp_path / "killed", bias=bias)
     whole, resumed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
     assert any(not torch.equal(whole[name], value) for name, value in weights(assets / "start").items())
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    rows = [store.read_jsonl(tmp_path / name / "metrics.jsonl", Row) for name in ("whole", "killed")]
+    rows = [read_steps(tmp_path / name / "metrics.jsonl") for name in ("whole", "killed")]
     same = [[msgspec.structs.replace(row, seconds=None) for row in each] for each in rows]
     assert same[0] == same[1]
     replies = [pq.read_table(tmp_path / name / "completions.parquet") for name in ("whole", "killed")]
     assert replies[0].equals(replies[1])
 
 
-def test_the_same_folder_refuses_other_settings_and_a_second_run(curated: Curated, assets: Path, tmp_path: Path) -> None:
+def files(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """When each file was written, and what it holds."""
+    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir() if path.is_file()}
+
+
+def test_the_same_folder_refuses_other_settings_and_leaves_a_finished_run_as_it_is(
+    curated: Curated, assets: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     config = stage("grpo", "optimizer.steps=1")
-    train(config, curated, assets, out)
-    with pytest.raises(VtError, match="holds this very run, finished"):
-        train(config, curated, assets, out)
-    with pytest.raises(VtError, match="other settings, data or checkpoints"):
+    first = train(config, curated, assets, out)
+    assert not first.already
+    before = files(out)
+    again = train(config, curated, assets, out)
+    assert (again.result, again.already) == (first.result, True)
+    assert files(out) == before
+    with pytest.raises(VtError, match=r"a training with other settings or data: settings\.seed was 42, is 1;"):
         train(stage("grpo", "optimizer.steps=1", "seed=1"), curated, assets, out)
     with pytest.raises(VtError, match=r"is not empty and holds no run\.json"):
         train(config, curated, assets, curated.folder)
+    store.write_json(out / "run.json", {"name": "base", "model": "base", "kind": "checkpoint"})
+    with pytest.raises(VtError, match=r"its run\.json is not of a training"):
+        train(config, curated, assets, out)
+
+
+def test_the_other_processes_of_a_launch_leave_a_finished_run_alone_too(
+    curated: Curated, assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = stage("grpo", "optimizer.steps=1")
+    first = train(config, curated, assets, tmp_path / "out")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(run, "_run", lambda *_args, **_kwargs: pytest.fail("would wait for the main process for ever"))
+    assert train(config, curated, assets, tmp_path / "out") == (first.result, True)
+
+
+def as_written_before_there_were_rewards(out: Path, rule: str) -> None:
+    """Make run.json what the version before wrote: no settings.rewards, a rule of every stage in the identity."""
+    record = store.read_json(out / "run.json", dict[str, Any])
+    del record["settings"]["rewards"]
+    record["data"]["rule"] = rule
+    settings = {name: value for name, value in record["settings"].items() if name != "saving"}
+    data = {name: value for name, value in record["data"].items() if name != "folder"}
+    hashes = [record[name] and record[name]["sha256"] for name in ("model", "bias_model")]
+    decides = {"settings": settings, "data": data, "hashes": hashes, "save_every": record["settings"]["saving"]["save_every"]}
+    record["identity"] = store.sha256_json(decides)
+    store.write_json(out / "run.json", record)
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "resumed"),
+    [("bias", "oracle", True), ("bias", "any-option", False), ("cdpo", "any-option", True), ("grpo", "any-option", True)],
+)
+def test_a_folder_of_the_version_before_rewards_is_the_same_run(
+    curated: Curated, assets: Path, tmp_path: Path, name: str, rule: str, resumed: bool
+) -> None:
+    """Killed in its third step of four; of the rule only stage bias depends."""
+    config = stage(name, "optimizer.steps=4", "saving.save_every=2")
+    out, given = tmp_path / "out", {"bias": str(assets / "bias")} if name == "cdpo" else {}
+
+    def stop(step: StepRecord) -> None:
+        if step.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, curated, assets, out, report=stop, **given)
+    as_written_before_there_were_rewards(out, rule)
+    if not resumed:
+        with pytest.raises(VtError, match=r"other settings or data: data\.rule was "):
+            train(config, curated, assets, out, **given)
+        return
+    other = stage(name, "optimizer.steps=4", "saving.save_every=2", "rewards.format=0.5")
+    with pytest.raises(VtError, match=r"settings\.rewards\.format was 1\.0, is 0\.5"):
+        train(other, curated, assets, out, **given)
+    steps: list[int] = []
+    train(config, curated, assets, out, report=lambda step: steps.append(step.step), **given)
+    assert steps == [3, 4], "it went on from its checkpoint"
+    as_written_before_there_were_rewards(out, rule)
+    assert train(config, curated, assets, out, **given).already
+
+
+def test_only_stage_bias_takes_a_rule(curated: Curated, assets: Path, tmp_path: Path) -> None:
+    with pytest.raises(VtError, match="only stage bias is trained on a category"):
+        train(stage("grpo"), curated, assets, tmp_path / "out", rule=Rule.ORACLE)
 
 
 def test_stage_one_takes_observational_questions_under_the_rule_it_is_given(curated: Curated) -> None:
     config = stage("bias")
-    own = run.training_questions(curated, config, None)
+    own = training_questions(curated, config, None)
     assert {curated.labels.category(question.question_id) for question in own} == {Category.OBSERVATIONAL}
     assert len(own) == 4
-    assert len(run.training_questions(curated, config, Rule.ANY_OPTION)) == 8
-    assert len(run.training_questions(curated, stage("grpo"), None)) == 8
+    assert len(training_questions(curated, config, Rule.ANY_OPTION)) == 8
+    assert len(training_questions(curated, stage("grpo"), None)) == 8
 
 
 def test_questions_are_drawn_by_content_so_that_a_larger_draw_adds_to_a_smaller(curated: Curated) -> None:
     drawn = [
-        {question.question_id for question in run.training_questions(curated, stage("grpo", f"data.n_questions={n}"), None)}
+        {question.question_id for question in training_questions(curated, stage("grpo", f"data.n_questions={n}"), None)}
         for n in (3, 5)
     ]
     assert len(drawn[0]) == 3
@@ -142,10 +253,10 @@ def test_a_missing_clip_is_refused_before_any_model_is_loaded(curated: Curated, 
 
 def test_labels_that_an_observer_answers_badly_are_called_out(curated: Curated) -> None:
     told: list[str] = []
-    run._warn_about_observer(run.training_questions(curated, stage("bias"), None), curated.labels, told.append)
+    warn_about_observer(training_questions(curated, stage("bias"), None), curated.labels, told.append)
     assert told == []
     other = curated.labels.under(Rule.ANY_OPTION)
-    run._warn_about_observer(run.training_questions(curated, stage("bias"), Rule.ANY_OPTION), other, told.append)
+    warn_about_observer(training_questions(curated, stage("bias"), Rule.ANY_OPTION), other, told.append)
     assert "an observer answers only 50%" in told[0]
     assert "--rule oracle" in told[0]
 
@@ -163,7 +274,7 @@ def test_too_few_questions_for_one_step_are_refused(curated: Curated, assets: Pa
 
 def test_a_tracker_that_is_not_installed_is_refused_before_any_model_is_loaded() -> None:
     with pytest.raises(VtError, match="the package 'trackio' is not installed"):
-        run.check_packages(stage("grpo", 'saving.report_to=["tensorboard", "trackio"]'))
+        check_packages(stage("grpo", 'saving.report_to=["tensorboard", "trackio"]'))
 
 
 def test_an_alarm_can_stop_the_run(curated: Curated, assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,8 +283,8 @@ def test_an_alarm_can_stop_the_run(curated: Curated, assets: Path, tmp_path: Pat
     monkeypatch.setattr(Watch, "look", lambda self, row: ("too long",) if row.step == 2 else ())
     told: list[str] = []
     config = stage("grpo", "optimizer.steps=5", "alarms.stop=true", "saving.save_every=5")
-    summary = train(config, curated, assets, tmp_path / "out", warn=told.append)
-    assert summary.steps == 2
+    outcome = train(config, curated, assets, tmp_path / "out", warn=told.append)
+    assert outcome.result.steps == 2
     assert told == ["step 2: too long"]
     assert (tmp_path / "out" / "checkpoint-2").is_dir()
 
@@ -204,6 +315,12 @@ def test_the_commands_from_bias_through_its_gate_to_cdpo(curated: Curated, asset
     again = vt("bias", "--config", tmp_path / "bias.toml", *common, "--out", tmp_path / "bias")
     assert again.exit_code == 0, again.output
     assert store.read_json(tmp_path / "bias" / "gate.json", dict[str, Any]) == gate
+    before = files(tmp_path / "bias")
+    done = vt("bias", "--config", tmp_path / "bias.toml", *common, "--out", tmp_path / "bias")
+    assert done.exit_code == 0, done.output
+    assert "finished already, 2 steps" in done.output
+    assert "gate not passed" in done.output
+    assert files(tmp_path / "bias") == before
     config = write_toml(tmp_path / "cdpo.toml", "cdpo")
     arguments = ("cdpo", "--config", config, *common, "--bias-model", tmp_path / "bias", "--out", tmp_path / "cdpo")
     refused = vt(*arguments)
@@ -217,11 +334,45 @@ def test_the_commands_from_bias_through_its_gate_to_cdpo(curated: Curated, asset
     assert "peak memory" in forced.output
     assert "tokens each" in forced.output
     assert not (tmp_path / "cdpo").exists()
+    no_rule = vt(*arguments, "--rule", "oracle")
+    assert no_rule.exit_code == 2
+    assert "No such option" in no_rule.output
 
 
 def test_the_function_for_other_commands_returns_what_the_run_came_to(curated: Curated, assets: Path, tmp_path: Path) -> None:
-    summary = train_stage(stage("grpo", "optimizer.steps=1"), curated, start=str(assets / "start"), folder=tmp_path / "out")
-    assert (summary.steps, summary.trainable) == (1, summary.parameters)
+    config = stage("grpo", "optimizer.steps=1")
+    result, already = train_stage(config, curated, start=str(assets / "start"), folder=tmp_path / "out")
+    assert not already
+    assert (result.steps, result.trainable) == (1, result.parameters)
+
+
+def test_a_recipe_trains_and_gates_in_one_call_and_prints_nothing(
+    curated: Curated, assets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars: dict[str, list[int]] = {}
+
+    @contextmanager
+    def bar(description: str, total: int, unit: str) -> Iterator[Any]:
+        bars[f"{description}: {total} {unit}"] = advanced = []
+        yield advanced.append
+
+    config, start = stage("bias"), str(assets / "start")
+    capsys.readouterr()
+    made = training.train_bias(config, curated, start=start, out=tmp_path / "out", bars=bar)
+    assert not capsys.readouterr().out
+    assert {name: sum(advanced) for name, advanced in bars.items()} == {
+        "training bias: 2 steps": 2,
+        "checking the bias model: 16 questions": 16,  # 8 of the dev split, put to the bias model and to its start
+    }
+    assert made.outcome.result.steps == 2
+    assert made.verdict == store.read_json(tmp_path / "out" / "gate.json", GateVerdict)
+    bars.clear()
+    again = training.train_bias(config, curated, start=start, out=tmp_path / "out", bars=bar)
+    assert again.outcome.already
+    assert again.verdict == made.verdict
+    assert list(bars) == ["training bias: 2 steps"]
+    monkeypatch.setenv("RANK", "1")
+    assert training.train_bias(config, curated, start=start, out=tmp_path / "out").verdict is None
 
 
 def test_a_small_model_is_scored_in_a_pass_or_two_and_a_large_one_question_by_question(
@@ -230,16 +381,16 @@ def test_a_small_model_is_scored_in_a_pass_or_two_and_a_large_one_question_by_qu
     config = stage("grpo", "rollouts.questions_per_step=64", "rollouts.n_replies=8", "data.max_pixels=18816")
     small = AutoConfig.from_pretrained(assets / "start")
     large = Qwen2_5_VLConfig(text_config={"hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36})
-    rows = run.rows_at_once(config, small)
+    rows = rows_at_once(config, small)
     assert rows % 8 == 0
     assert 512 % rows == 0
     assert rows >= 128
-    assert run.rows_at_once(config, large) == 8
+    assert rows_at_once(config, large) == 8
     long = stage("grpo", "rollouts.questions_per_step=64", "rollouts.n_replies=8", "rollouts.max_new_tokens=96")
     text = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 8}
     middling = Qwen2_5_VLConfig(text_config=text)
     plain = msgspec.structs.replace(long, rollouts=msgspec.structs.replace(long.rollouts, shared_prompts=False))
-    assert run.rows_at_once(long, middling) == 512, "a step of which every prompt is computed once fits"
-    assert run.rows_at_once(plain, middling) < 512
+    assert rows_at_once(long, middling) == 512, "a step of which every prompt is computed once fits"
+    assert rows_at_once(plain, middling) < 512
     monkeypatch.setenv("WORLD_SIZE", "4")
-    assert 128 % run.rows_at_once(config, small) == 0
+    assert 128 % rows_at_once(config, small) == 0

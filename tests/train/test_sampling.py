@@ -7,7 +7,7 @@ import pytest
 import torch
 from train.trainers import make_trainer, rows, stage
 
-from videothinker.train.sampling import Sampler
+from videothinker.train.sampling import ReplySampler
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def trainer(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return made
 
 
-def sampler(trainer: Any, **changes: Any) -> Sampler:
+def sampler(trainer: Any, **changes: Any) -> ReplySampler:
     settings: dict[str, Any] = {
         "eos": trainer.eos_token_ids,
         "pad": trainer.processing_class.tokenizer.pad_token_id,
@@ -25,10 +25,10 @@ def sampler(trainer: Any, **changes: Any) -> Sampler:
         "max_new_tokens": 12,
         "temperature": 1e-4,
     }
-    return Sampler(**settings | changes)
+    return ReplySampler(**settings | changes)
 
 
-def write(trainer: Any, one: Sampler, assets: Path, which: slice) -> list[list[int]]:
+def write(trainer: Any, one: ReplySampler, assets: Path, which: slice) -> list[list[int]]:
     ids, _, _ = trainer._tokenize_prompts([row["prompt"] for row in rows(assets, 6)[which]])
     return one.sample(trainer.model, ids, trainer._clips["train"], trainer._rows[:, 0].tolist())
 

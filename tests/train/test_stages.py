@@ -79,6 +79,13 @@ def test_overrides_leave_the_rest_of_a_section_alone() -> None:
     assert raw == {"optimizer": {"steps": 7}}
 
 
+def test_a_files_rewards_replace_the_default_and_overrides_add_to_it() -> None:
+    assert make_stage(Stage.GRPO, {}).rewards == {"accuracy": 1.0, "format": 1.0}
+    assert make_stage(Stage.GRPO, {}, ["rewards.format=0.25"]).rewards == {"accuracy": 1.0, "format": 0.25}
+    assert make_stage(Stage.GRPO, {"rewards": {"accuracy": 2}}).rewards == {"accuracy": 2.0}
+    assert make_stage(Stage.GRPO, {}, ["rewards={accuracy=3.0}"]).rewards == {"accuracy": 3.0}
+
+
 def test_all_violations_are_told_at_once() -> None:
     raw = {"sead": 1, "objective": {"repulsion": -1, "kl": "k4"}, "rollouts": {"n_replies": 1}, "lora": {"rank": 0}}
     with pytest.raises(VtError) as caught:
@@ -94,6 +101,14 @@ def test_all_violations_are_told_at_once() -> None:
         (Stage.CDPO, [], "repulsion = 0"),
         (Stage.BIAS, ["objective.repulsion=0.1"], "only `vt train cdpo`"),
         (Stage.GRPO, ["rollouts.rows_per_forward=3"], "does not divide the 16 replies"),
+        (Stage.GRPO, ["rewards.lenght=1.0"], "there is no reward 'lenght'; known are accuracy, format"),
+        (Stage.GRPO, ["rewards.format=0"], "rewards = .*Expected `float` > 0"),
+        (Stage.GRPO, ["rewards={}"], "rewards: names none"),
+        (
+            Stage.CDPO,
+            ["objective.repulsion=0.1", "objective.repel_on=correct_rollouts", "rewards={format=1.0}"],
+            r"told by the reward 'accuracy', which is not among \[rewards\]",
+        ),
         (Stage.GRPO, ["rollouts.engine=vllm"], "passes it no clips"),
         (Stage.GRPO, ["rollouts.updates_per_batch=3", "saving.save_every=4"], "a resumed run would differ"),
         (Stage.GRPO, ['saving.report_to=["paper"]'], "known are tensorboard"),

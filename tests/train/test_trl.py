@@ -11,9 +11,12 @@ import torch
 from train.trainers import make_trainer, rows, stage
 from transformers import Qwen2_5_VLForConditionalGeneration
 from trl import GRPOConfig, GRPOTrainer
+from trl.data_utils import is_conversational
 from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 
-from videothinker.train.cdpo import CLIP_SLOT, CDPOTrainer
+from videothinker.train.cdpo import CDPOTrainer
+from videothinker.train.clip_grpo import CLIP_SLOT, ClipGRPOTrainer
+from videothinker.train.data import ClipPrompt
 
 SIGNATURES: dict[str, list[str]] = {
     "_tokenize_prompts": ["self", "prompts"],
@@ -38,13 +41,21 @@ def test_trl_is_the_minor_version_that_was_read() -> None:
 def test_the_overridden_methods_take_what_they_took(name: str) -> None:
     found = parameters(getattr(GRPOTrainer, name))
     assert found[: len(SIGNATURES[name])] == SIGNATURES[name]
-    assert name in vars(CDPOTrainer)
+    assert name in vars(CDPOTrainer if name == "_compute_loss" else ClipGRPOTrainer)
 
 
 def test_the_slot_that_carries_clips_is_handed_on_and_free() -> None:
     assert CLIP_SLOT in parameters(GRPOTrainer._get_per_token_logps_and_entropies)
     assert f'{CLIP_SLOT}=inputs.get("{CLIP_SLOT}")' in inspect.getsource(GRPOTrainer._compute_loss)
     assert CLIP_SLOT not in parameters(Qwen2_5_VLForConditionalGeneration.forward)
+
+
+def test_a_prompt_that_is_no_list_of_messages_passes_unread_and_replies_come_as_text() -> None:
+    """The whole of what TRL asks of a training row's prompt; see `data.TrainingRow`."""
+    assert not is_conversational({"prompt": ClipPrompt("clip.mp4", "What happens?")})
+    assert 'prompts = [x["prompt"] for x in inputs]' in inspect.getsource(GRPOTrainer._generate_and_score_completions)
+    generate = inspect.getsource(GRPOTrainer._generate)
+    assert "completions = self.processing_class.batch_decode(completion_ids, skip_special_tokens=True)" in generate
 
 
 def test_a_replys_clip_stays_with_it_through_shuffle_and_split() -> None:
@@ -65,7 +76,7 @@ def test_the_trainer_keeps_the_names_that_are_read() -> None:
 
 def test_the_defaults_that_would_change_the_objective_are_set(tmp_path: Path) -> None:
     """TRL's defaults: another loss normalisation, and a factor on k3 whose gradient is another divergence's."""
-    from videothinker.train.run import grpo_arguments
+    from videothinker.train.arguments import grpo_arguments
 
     theirs, ours = GRPOConfig(str(tmp_path), use_cpu=True, bf16=False), grpo_arguments(stage("grpo"), tmp_path)
     assert (theirs.loss_type, ours.loss_type) == ("dapo", "grpo")
@@ -87,6 +98,6 @@ def test_a_video_token_is_never_sampled(assets: Path, tmp_path: Path) -> None:
 
 
 def test_stock_trl_still_scores_without_the_clip() -> None:
-    """The reason for this subclass. If this fails, TRL has learnt to carry clips, and much of ours can go."""
+    """The reason for `ClipGRPOTrainer`. If this fails, TRL has learnt to carry clips, and much of ours can go."""
     for method in (GRPOTrainer._generate_and_score_completions, GRPOTrainer._compute_loss):
         assert "pixel_values_videos" not in inspect.getsource(method)

@@ -1,14 +1,18 @@
 """Clips of three sizes, dataset rows about them, and trainers with injected rewards, for the tests of this folder."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 
-from videothinker import mcq
-from videothinker.train import run
-from videothinker.train.checkpoint import find_checkpoint
+from videothinker import answers
+from videothinker.models.checkpoint import find_checkpoint
+from videothinker.train.arguments import grpo_arguments
+from videothinker.train.build import build_trainer
+from videothinker.train.data import ClipPrompt, TrainingRow
+from videothinker.train.rewards import Reward
 from videothinker.train.stages import Stage, StageConfig, make_stage
 
 CLIP_SIZES = ((56, 84), (84, 84), (84, 112))
@@ -30,20 +34,12 @@ def write_clip(path: Path, height: int, width: int, shade: int, n_frames: int = 
     return path
 
 
-def rows(assets: Path, n: int = 6) -> list[dict[str, Any]]:
-    """Dataset rows as `run.prompt_rows` makes them, the clips in turn."""
-    text = mcq.render_prompt(*QUESTION, mcq.Prompt.COT)
+def rows(assets: Path, n: int = 6) -> list[TrainingRow]:
+    """Rows as `data.training_rows` makes them, the clips in turn."""
+    text = answers.render_prompt(*QUESTION, answers.Style.COT)
     return [
         {
-            "prompt": [
-                {
-                    "role": "user",
-                    "content": [
-                        {"type": "video", "video": str(assets / f"clip{i % 3}.mp4")},
-                        {"type": "text", "text": text + "!" * i},
-                    ],
-                }
-            ],
+            "prompt": ClipPrompt(clip=str(assets / f"clip{i % 3}.mp4"), text=text + "!" * i),
             "question_id": f"{i}:0",
             "gold": ["A"] if i % 2 else [],
             "n_options": 3,
@@ -70,10 +66,9 @@ def stage(name: str, *overrides: str) -> StageConfig:
     return make_stage(Stage(name), raw, overrides)
 
 
-def mixed(completions: list[Any], **_: Any) -> list[float]:
+def mixed(completions: list[str], **_: Any) -> list[float]:
     """Rewards that differ within a group whatever an untaught model writes: vowels a character."""
-    texts = [completion[0]["content"] for completion in completions]
-    return [sum(c in "aeiou" for c in text) / max(len(text), 1) + (i % 3) / 2 for i, text in enumerate(texts)]
+    return [sum(c in "aeiou" for c in text) / max(len(text), 1) + (i % 3) / 2 for i, text in enumerate(completions)]
 
 
 def make_trainer(
@@ -85,15 +80,15 @@ def make_trainer(
     reference: Path | None = None,
     n_rows: int = 6,
     reward_funcs: Any = (mixed,),
-    callbacks: Any = (),
+    rewards: Mapping[str, Reward] | None = None,
     **arguments: Any,
 ) -> Any:
     """The trainer that `run.train` would make, on given rows and rewards; `arguments` replace TRL's."""
-    args = run.grpo_arguments(config, out)
+    args = grpo_arguments(config, out)
     for name, value in arguments.items():
         setattr(args, name, value)
     found = find_checkpoint(str(reference or assets / "bias")) if config.needs_reference else None
     first = find_checkpoint(str(start or assets / "start"))
-    return run.build_trainer(
-        config, args, first, found, rows(assets, n_rows), reward_funcs=reward_funcs, callbacks=list(callbacks)
-    )
+    if rewards is None:
+        rewards = {function.__name__: Reward(function, weight=1.0) for function in reward_funcs}
+    return build_trainer(config, args, first, found, rows(assets, n_rows), rewards=rewards)

@@ -1,6 +1,6 @@
 """The command `vt`: a command parses its options, calls one function and prints the result.
 
-A package and not one file: seven groups of commands with their help texts would be a thousand lines. Nothing else imports it.
+It is a package because all commands with their help texts would make a file of over a thousand lines. Nothing else imports it.
 Heavy imports (polars, torch, matplotlib) stand inside the command bodies, so that every `--help` answers at once.
 """
 
@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from videothinker.cli import checkpoint, clips, curate, demo, diagnose, report, sft, study, train, world
+from videothinker.cli import checkpoint, clips, curate, demo, diagnose, pretrain, report, study, train, world
 from videothinker.cli.console import err
 from videothinker.errors import EXTRAS, VtError, missing_extra
 
@@ -27,7 +27,8 @@ app.add_typer(curate.app, name="curate")
 app.add_typer(clips.app, name="clips")
 app.command(name="diagnose", epilog=diagnose.EPILOG)(diagnose.diagnose)
 app.command(name="report", epilog=report.EPILOG)(report.report)
-train.app.command(name="sft", epilog=sft.EPILOG)(sft.sft)
+app.command(name="pretrain", epilog=pretrain.EPILOG)(pretrain.pretrain)
+train.app.command(name="sft", epilog=pretrain.EPILOG, help=pretrain.ALIAS_HELP)(pretrain.pretrain)
 app.add_typer(train.app, name="train")
 app.add_typer(checkpoint.app, name="checkpoint")
 app.command(name="study", epilog=study.EPILOG)(study.study)
@@ -58,7 +59,7 @@ def main() -> None:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
             raise
-        extra = "train" if sys.argv[1:2] == ["train"] else EXTRAS[package]  # which holds the other
+        extra = "train" if sys.argv[1:2] == ["train"] else EXTRAS[package]  # the extra "train" includes "models"
         _fail(missing_extra(package, extra, "this command"))
 
 
@@ -68,7 +69,7 @@ def _fail(error: VtError) -> NoReturn:
 
 
 def _plain(text: str) -> str:
-    """One line, and no rich markup read into a user's file names."""
+    """The text on one line, escaped so that no part of a user's file names is read as rich markup."""
     from rich.markup import escape
 
     return escape(" ".join(text.split()))

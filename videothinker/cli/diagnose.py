@@ -11,6 +11,7 @@ from rich.markup import escape
 from videothinker.answers import Style
 from videothinker.cli.console import err, progress_bar, quiet_unless, warn
 from videothinker.cli.console import out as console
+from videothinker.diagnose.engines import ENGINES
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -88,7 +89,7 @@ def diagnose(
     engine: Annotated[
         str,
         typer.Option(
-            help="What writes replies: graphs (CUDA graphs, Qwen2.5-VL), transformers, or auto: graphs where a GPU can.",
+            help="What writes replies. " + "; ".join(f"{name}: {what}" for name, what in ENGINES.items()) + ".",
             rich_help_panel=_ASKING,
         ),
     ] = "auto",
@@ -132,12 +133,12 @@ def diagnose(
     """
     from videothinker.curated import open_curated
     from videothinker.diagnose import run, runs
-    from videothinker.diagnose.settings import Settings
+    from videothinker.diagnose.settings import DiagnosisSettings
     from videothinker.diagnose.workers import worker
     from videothinker.recipes import diagnosis
 
     curated = open_curated(data, videos)
-    settings = Settings(
+    settings = DiagnosisSettings(
         split=split or curated.default_split(),
         prompt=prompt,
         n_frames=frames,

@@ -1,20 +1,17 @@
 """`vt train`: the bias model, CDPO, and the GRPO baseline."""
 
-import os
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from videothinker.cli.console import err, out, progress_bar, warn
-from videothinker.progress import no_progress
 from videothinker.records import Rule
 
 if TYPE_CHECKING:
     from videothinker.curated import Curated
-    from videothinker.train.gate import Measured, Verdict
-    from videothinker.train.run import Summary
+    from videothinker.records.training import GateVerdict, StepRecord
+    from videothinker.train.run import Outcome
     from videothinker.train.stages import StageConfig
 
 app = typer.Typer(
@@ -23,7 +20,7 @@ app = typer.Typer(
     help="Train the shortcut (bias), train away from it (cdpo), or train the plain baseline (grpo).",
 )
 
-Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="TOML; configs/ has one a stage and model size.")]
+Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="TOML; configs/ has one for each stage and model size.")]
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder that vt curate clevrer wrote.")]
 Model = Annotated[str, typer.Option("--model", metavar="REF", help="Checkpoint to train: a folder or a hub id.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The same one with the same settings is resumed.")]
@@ -34,9 +31,13 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. optimizer.steps=100. Repeatable."),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Load all, take one step, say memory, tokens and time; keep nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Load everything, take one step, say memory, tokens and time; keep nothing.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Go on although the bias model has not passed its gate.")]
-Labels = Annotated[Rule | None, typer.Option("--rule", help="Whose categories count; default the curated folder's own.")]
+Labels = Annotated[
+    Rule | None, typer.Option("--rule", help="Whose observational questions are taken; default the curated folder's own rule.")
+]
 
 _LAUNCH = """
 [bold]Several GPUs or machines[/bold]
@@ -64,7 +65,7 @@ _CDPO = """[bold]Examples[/bold]
 
   ... --set objective.direction=attract
 
-  ... --set objective.reference=start          repels from its own start, and collapses
+  ... --set objective.reference=start          repels from its own start: measured here, that ends about where GRPO does
 
   ... --set objective.repulsion=0.03
 """ + _LAUNCH.format(stage="cdpo", more="")
@@ -94,18 +95,17 @@ def bias(
     Then diagnoses it and its start on the dev split, and writes to OUT/gate.json whether it may serve as a bias model.
     """
     from videothinker.curated import open_curated
-    from videothinker.train.gate import GATE
-    from videothinker.train.run import FinishedError
+    from videothinker.recipes import training
     from videothinker.train.stages import Stage, load_stage
 
     settings, curated = load_stage(Stage.BIAS, config, set_ or []), open_curated(data, videos)
-    try:
-        train_stage(settings, curated, start=model, folder=out, rule=rule, dry_run=dry_run)
-    except FinishedError:
-        if (out / GATE).is_file():
-            raise  # else it was killed before its gate, which is still owed
-    if not dry_run and _is_main():
-        _say(pass_gate(settings, curated, start=model, folder=out, rule=rule), out)
+    if dry_run:
+        train_stage(settings, curated, start=model, folder=out, rule=rule, dry_run=True)
+        return
+    made = training.train_bias(settings, curated, start=model, out=out, rule=rule, **_display(settings))
+    _say_trained(settings, made.outcome, out)
+    if made.verdict is not None:
+        _say_judged(made.verdict, out)
 
 
 @app.command(epilog=_CDPO)
@@ -118,7 +118,6 @@ def cdpo(
         str | None, typer.Option("--bias-model", metavar="REF", help="What vt train bias wrote: frozen, and repelled from.")
     ] = None,
     videos: Videos = None,
-    rule: Labels = None,
     set_: Set = None,
     dry_run: DryRun = False,
     force: Force = False,
@@ -131,9 +130,7 @@ def cdpo(
     settings = load_stage(Stage.CDPO, config, set_ or [])
     if bias_model is not None and settings.objective.reference is Reference.BIAS and not force:
         require_pass(bias_model)
-    train_stage(
-        settings, open_curated(data, videos), start=model, folder=out, bias_model=bias_model, rule=rule, dry_run=dry_run
-    )
+    train_stage(settings, open_curated(data, videos), start=model, folder=out, bias_model=bias_model, dry_run=dry_run)
 
 
 @app.command(epilog=_GRPO)
@@ -143,7 +140,6 @@ def grpo(
     model: Model,
     out: Out,
     videos: Videos = None,
-    rule: Labels = None,
     set_: Set = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -152,7 +148,7 @@ def grpo(
     from videothinker.train.stages import Stage, load_stage
 
     settings = load_stage(Stage.GRPO, config, set_ or [])
-    train_stage(settings, open_curated(data, videos), start=model, folder=out, rule=rule, dry_run=dry_run)
+    train_stage(settings, open_curated(data, videos), start=model, folder=out, dry_run=dry_run)
 
 
 def train_stage(
@@ -164,80 +160,52 @@ def train_stage(
     bias_model: str | None = None,
     rule: Rule | None = None,
     dry_run: bool = False,
-) -> "Summary":
+) -> "Outcome":
     """Train one stage with a progress bar, and print what it came to. Only the main process prints."""
-    from videothinker.train import run
+    from videothinker.recipes import training
 
+    outcome = training.train(
+        settings, curated, start=start, out=folder, bias=bias_model, rule=rule, dry_run=dry_run, **_display(settings)
+    )
+    _say_trained(settings, outcome, None if dry_run else folder)
+    return outcome
+
+
+def _display(settings: "StageConfig") -> dict[str, Any]:
+    """What a recipe tells its steps, warnings and progress to; nothing in processes other than the main one."""
+    from videothinker.train.process import is_main
+
+    if not is_main():
+        return {}
     steps = settings.optimizer.steps
-    bar = progress_bar(f"training {settings.stage.value}", steps, "steps") if _is_main() else nullcontext(no_progress)
-    with bar as progress:
 
-        def report(row: Any) -> None:
-            progress(settings.saving.log_every)
-            if row.step % max(1, steps // 20) < settings.saving.log_every:
-                err.print(_line(row))
+    def report(step: "StepRecord") -> None:
+        if step.step % max(1, steps // 20) < settings.saving.log_every:
+            err.print(_line(step))
 
-        summary = run.train(
-            settings,
-            data=curated,
-            start=start,
-            bias=bias_model,
-            out=folder,
-            rule=rule,
-            dry_run=dry_run,
-            report=report,
-            warn=warn if _is_main() else lambda _: None,
-        )
-    if _is_main():
-        gib, plural = summary.peak_bytes / 2**30, "s" * (summary.steps != 1)
-        out.print(
-            f"[bold]{settings.stage.value}[/bold]: {summary.steps} step{plural}, {summary.seconds_per_step:.2f} s and"
-            f" {summary.tokens_per_step:,.0f} tokens each, peak memory {gib:.1f} GiB,"
-            f" {summary.trainable:,} of {summary.parameters:,} parameters trained" + ("" if dry_run else f"; in {folder}"),
-            soft_wrap=True,
-        )
-    return summary
+    return {"report": report, "warn": warn, "bars": progress_bar}
 
 
-def pass_gate(settings: "StageConfig", curated: "Curated", *, start: str, folder: Path, rule: Rule | None = None) -> "Verdict":
-    """Diagnose the bias model in `folder` and its start on the dev split, fed as in training; write and return the verdict."""
-    from videothinker import store
-    from videothinker.diagnose import run, runs
-    from videothinker.diagnose.settings import Settings
-    from videothinker.train.gate import GATE, judge
+def _say_trained(settings: "StageConfig", outcome: "Outcome", folder: Path | None) -> None:
+    """folder: None if nothing was kept."""
+    from videothinker.train.process import is_main
 
-    asked = Settings(
-        split=curated.default_split(),
-        prompt=settings.data.prompt,
-        n_frames=settings.data.n_frames,
-        max_pixels=settings.data.max_pixels,
-        max_new_tokens=settings.rollouts.max_new_tokens,
-        seed=settings.seed,
-    )
-    jobs = run.plan({"start": start, "bias": str(folder)}, curated, asked, folder / "gate")
-    with progress_bar("checking the bias model", sum(len(job.owed) for job in jobs), "questions") as progress:
-        run.diagnose(jobs, run.open_answerer, progress=progress)
-    found = [_measured(each.metrics) for each in runs.load_runs([job.folder for job in jobs], curated, rule)]
-    verdict = judge(
-        found[0], found[1], settings.gate, split=asked.split, rule=Rule(curated.labels.under(rule).rule or Rule.ORACLE)
-    )
-    store.write_json(folder / GATE, verdict)
-    return verdict
-
-
-def _measured(metrics: Any) -> "Measured":
-    from videothinker.train.gate import Measured
-
-    return Measured(
-        observational=metrics.observational.per_question.value,
-        inferential=metrics.inferential.per_question.value,
-        shortcut_reliance=metrics.shortcut_reliance.value,
-        n_observational=metrics.observational.n_questions,
-        n_inferential=metrics.inferential.n_questions,
+    if not is_main():
+        return
+    result, name = outcome.result, f"[bold]{settings.stage.value}[/bold]"
+    steps = f"{result.steps} step{'s' * (result.steps != 1)}"
+    if outcome.already:
+        out.print(f"{name}: finished already, {steps}; in {folder}", soft_wrap=True)
+        return
+    out.print(
+        f"{name}: {steps}, {result.seconds_per_step:.2f} s and {result.tokens_per_step:,.0f} tokens each, peak memory"
+        f" {result.peak_bytes / 2**30:.1f} GiB, {result.trainable:,} of {result.parameters:,} parameters trained"
+        + ("" if folder is None else f"; in {folder}"),
+        soft_wrap=True,
     )
 
 
-def _say(verdict: "Verdict", folder: Path) -> None:
+def _say_judged(verdict: "GateVerdict", folder: Path) -> None:
     if verdict.passed:
         out.print(
             f"[green]gate passed[/green]: a shortcut model; go on with vt train cdpo --bias-model {folder}", soft_wrap=True
@@ -246,11 +214,7 @@ def _say(verdict: "Verdict", folder: Path) -> None:
         warn(f"gate not passed: {'; '.join(verdict.reasons)}; vt train cdpo will refuse {folder} unless --force")
 
 
-def _line(row: Any) -> str:
-    shown = [("reward", row.reward), ("accuracy", row.accuracy), ("format", row.format), ("kl", row.kl), ("length", row.length)]
+def _line(step: "StepRecord") -> str:
+    shown = [("reward", step.reward), *step.rewards.items(), ("kl", step.kl), ("length", step.length)]
     parts = [f"{name} {value:.3g}" for name, value in shown if value is not None]
-    return f"step {row.step}: {', '.join(parts)}, {row.seconds or 0:.1f} s"
-
-
-def _is_main() -> bool:
-    return os.environ.get("RANK", "0") == "0"
+    return f"step {step.step}: {', '.join(parts)}, {step.seconds or 0:.1f} s"

@@ -8,7 +8,7 @@ import msgspec
 from videothinker.records import Question
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class RawReply(msgspec.Struct, frozen=True, kw_only=True):
     """One raw reply, before anything is read from it."""
 
     question_id: str
@@ -16,6 +16,10 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The generated text; None when the clip could not be read (the question becomes a decode_error)."""
     truncated: bool = False
     """True when generation stopped at the token limit."""
+    n_tokens: int | None = None
+    """Tokens that were written, the one that ended the reply included; None where the source does not say."""
+    logprob: float | None = None
+    """Mean log-probability per written token in nats, as `engines.base.Reply` defines it; None where the source gives none."""
     error: str | None = None
     """Why there is no reply; only with `reply` None."""
 
@@ -23,8 +27,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 class Answerer(Protocol):
     """Answers questions; `diagnose` reads, grades and stores what it yields."""
 
-    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        """Yield exactly one `Answer` a question, in any order, each as soon as it is known."""
+    def answer(self, questions: Sequence[Question]) -> Iterator[RawReply]:
+        """Yield exactly one `RawReply` per question, in any order, each as soon as it is known."""
 
     def describe(self) -> dict[str, Any]:
-        """What was really fed and with what, for run.json: frames, frame size, video tokens, dtype, attention, decoder, ..."""
+        """What was fed and by what means, for run.json: frames and their size, video tokens, dtype, attention, and so on."""

@@ -1,10 +1,10 @@
 """Ask a checkpoint behind an OpenAI-compatible server (vLLM, SGLang, LMDeploy, `transformers serve`): clips in, replies out.
 
-A clip goes out whole as `video_url`, and the server chooses its frames; with `--frames N` it goes out as N images, the frames
-that a local checkpoint would be shown, but then most models no longer know when each was. Either way the clip is first decoded
-here, so that one which cannot be read is a decode_error and not the server's guess.
+A clip goes out whole as `video_url`, and the server chooses its frames. With `--frames N` it goes out as N images, the frames
+that a local checkpoint would be shown, but then most models no longer know when each of them was. Either way the clip is first
+decoded here, so that one which cannot be read is a decode_error and not the server's guess.
 
-An answer that the server owes is never made up: after the last retry the run stops, and resumes where it stopped.
+An answer that the server owes is never made up: after the last retry the run stops, and it resumes where it stopped.
 """
 
 import base64
@@ -27,14 +27,14 @@ from PIL import Image
 from videothinker import answers
 from videothinker.clips import ClipCache, ClipReader
 from videothinker.curated import Curated
-from videothinker.diagnose.answerer import Answer
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.answerer import RawReply
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.frames import Backend, Clip, ClipError, Frames, clip_indices
 from videothinker.records import Question
 
 API_KEY = ("VIDEOTHINKER_API_KEY", "OPENAI_API_KEY")
-"""Environment variables that may hold the server's key, the first that is set counts."""
+"""Environment variables that may hold the server's key. The first that is set counts."""
 
 N_AT_ONCE = 32
 """Requests at a time where no batch size is set."""
@@ -47,16 +47,16 @@ def open_endpoint(
     ref: str,
     *,
     curated: Curated,
-    settings: Settings,
+    settings: DiagnosisSettings,
     cache: ClipCache | None = None,
     clip_time_limit_s: float = 60.0,
     request_time_limit_s: float = 600.0,
     n_tries: int = 6,
 ) -> "Endpoint":
-    """The model that the server at `url` ("http://host:8000/v1") serves as `ref`.
+    """The model that the server at `url` ("http://host:8000/v1") serves under the name `ref`.
 
-    `settings.batch_size` requests, else 32, are open at a time. One that fails in a way that may pass is sent up to `n_tries`
-    times, with pauses of 1, 2, 4, ... seconds, or what the server's Retry-After says.
+    As many requests are open at a time as `settings.batch_size` says, or 32. One that fails in a way that may pass is sent up
+    to `n_tries` times, with pauses of 1, 2, 4, ... seconds, or as long as the server's Retry-After says.
 
     Raises:
         VtError: nothing answers there, the data has no clips, or a setting cannot be had from a server.
@@ -80,7 +80,7 @@ class Endpoint:
         server: "_Server",
         ref: str,
         curated: Curated,
-        settings: Settings,
+        settings: DiagnosisSettings,
         cache: ClipCache | None,
         clip_time_limit_s: float,
     ) -> None:
@@ -90,8 +90,8 @@ class Endpoint:
         self._sent: Counter[tuple[int | None, int, int]] = Counter()  # (frames, height, width): clips
         self._prompt_tokens: list[int] = []
 
-    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        """One answer a question, each as soon as the server gives it.
+    def answer(self, questions: Sequence[Question]) -> Iterator[RawReply]:
+        """One answer per question, each as soon as the server gives it.
 
         Raises:
             VtError: the server refuses a request, or does not answer one after all tries.
@@ -103,7 +103,7 @@ class Endpoint:
             by_clip.setdefault(path, []).append(question)
         n_at_once = self._settings.batch_size or N_AT_ONCE
         self._server.stopped.clear()
-        waiting: set[Future[Answer]] = set()
+        waiting: set[Future[RawReply]] = set()
         threads = ThreadPoolExecutor(n_at_once, thread_name_prefix="endpoint")
         try:
             with ClipReader(
@@ -115,7 +115,7 @@ class Endpoint:
                 self._decoder = reader.decoding.backend
                 for path, clip in reader.read(by_clip):
                     if isinstance(clip, ClipError):
-                        yield from (Answer(question_id=q.question_id, reply=None, error=str(clip)) for q in by_clip[path])
+                        yield from (RawReply(question_id=q.question_id, reply=None, error=str(clip)) for q in by_clip[path])
                         continue
                     media = self._media(path, clip)
                     waiting |= {threads.submit(self._ask, question, media) for question in by_clip[path]}
@@ -130,7 +130,7 @@ class Endpoint:
             threads.shutdown(wait=False, cancel_futures=True)
 
     def describe(self) -> dict[str, Any]:
-        """What was sent: clips whole (`frames` None: the server chose them) or as images; the prompts' tokens as it counts."""
+        """What was sent, whole clips (`frames` is None, the server chose) or images, and the prompts' tokens by its count."""
         sent = sorted(self._sent.items(), key=lambda item: (item[0][0] or 0, *item[0][1:]))
         return {
             "endpoint": self._server.url,
@@ -144,7 +144,7 @@ class Endpoint:
         }
 
     def _sample(self, fps: float, n_total: int) -> Sequence[int]:
-        """The frames to send; of a clip that is sent whole the last, for which all of it has to be decoded."""
+        """The frames to decode. Of a clip that is sent whole it is the last one, which can be read only if all of it can."""
         return clip_indices(n_total, self._settings.n_frames) if self._settings.n_frames else [n_total - 1]
 
     def _media(self, path: Path, clip: Clip) -> list[dict[str, Any]]:
@@ -161,7 +161,7 @@ class Endpoint:
         self._sent[len(images), images[0].height, images[0].width] += 1
         return [{"type": "image_url", "image_url": {"url": _data_url("image/png", _png(image))}} for image in images]
 
-    def _ask(self, question: Question, media: list[dict[str, Any]]) -> Answer:
+    def _ask(self, question: Question, media: list[dict[str, Any]]) -> RawReply:
         settings = self._settings
         text = answers.render(question, settings.prompt)
         reply = self._server.post(
@@ -178,7 +178,12 @@ class Endpoint:
         choice = reply.choices[0]
         thought = choice.message.reasoning_content  # a server that parses reasoning takes it out of the text
         text = (f"<think>{thought}</think>" if thought else "") + (choice.message.content or "")
-        return Answer(question_id=question.question_id, reply=text, truncated=choice.finish_reason == "length")
+        return RawReply(
+            question_id=question.question_id,
+            reply=text,
+            truncated=choice.finish_reason == "length",
+            n_tokens=reply.usage.completion_tokens if reply.usage else None,
+        )
 
 
 class _Message(msgspec.Struct):
@@ -186,36 +191,39 @@ class _Message(msgspec.Struct):
     reasoning_content: str | None = None
 
 
-class _Choice(msgspec.Struct):
+class _Alternative(msgspec.Struct):
+    """One of the replies to a request; only one is asked for."""
+
     message: _Message
     finish_reason: str | None = None
 
 
 class _Usage(msgspec.Struct):
     prompt_tokens: int
+    completion_tokens: int | None = None
 
 
-class _Reply(msgspec.Struct):
+class _Completion(msgspec.Struct):
     """The part of a chat completion that is read."""
 
-    choices: list[_Choice]
+    choices: list[_Alternative]
     usage: _Usage | None = None
 
 
 class _Server:
-    """The address, and how patiently it is asked."""
+    """The server's address, and how patiently it is asked."""
 
     def __init__(self, url: str, time_limit_s: float, n_tries: int) -> None:
         self.url = url
         self._time_limit_s, self._n_tries = time_limit_s, n_tries
         key = next((os.environ[name] for name in API_KEY if os.environ.get(name)), None)
         self.stopped = threading.Event()
-        """Set when nobody waits for replies any more: tries then end early."""
+        """Set when nobody waits for replies any more; requests are then not tried again."""
         self._failure: VtError | None = None
         self._headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
 
     def reach(self) -> None:
-        """Does anything answer?
+        """Check that something answers.
 
         Raises:
             VtError: nothing does.
@@ -227,11 +235,11 @@ class _Server:
         except (OSError, HTTPException) as error:
             raise VtError(f"--endpoint {self.url}: no server answers there ({_reason(error)}); is it started?") from error
 
-    def post(self, body: dict[str, Any], what: str) -> _Reply:
+    def post(self, body: dict[str, Any], what: str) -> _Completion:
         """The chat completion.
 
         Raises:
-            VtError: refused, or no answer after all tries; once one request has failed so, the others are not sent either.
+            VtError: the request is refused, or not answered after all tries. Later requests then fail without being sent.
         """
         if self._failure is None:
             try:
@@ -241,14 +249,14 @@ class _Server:
                 self.stopped.set()
         raise self._failure
 
-    def _post(self, body: dict[str, Any], what: str) -> _Reply:
+    def _post(self, body: dict[str, Any], what: str) -> _Completion:
         data = msgspec.json.encode(body)
         for attempt in range(1, self._n_tries + 1):
             request = urllib.request.Request(f"{self.url}/chat/completions", data, self._headers)
             pause = 2.0 ** (attempt - 1)
             try:
                 with urllib.request.urlopen(request, timeout=self._time_limit_s) as response:
-                    reply = msgspec.json.decode(response.read(), type=_Reply)
+                    reply = msgspec.json.decode(response.read(), type=_Completion)
                 if reply.choices:
                     return reply
                 problem = "a reply without choices"
@@ -271,7 +279,7 @@ class _Server:
 
 
 def _said(error: urllib.error.HTTPError) -> str:
-    """The server's own words, in one line."""
+    """The server's own words, as one line."""
     return " ".join(error.read(600).decode(errors="replace").split()) or str(error.reason)
 
 

@@ -1,19 +1,30 @@
-"""The settings of a diagnosis: all that changes a number in its report, with bounds, as run.json holds it."""
+"""The settings of a diagnosis: everything that changes a number in its report, with its bounds, as run.json holds it."""
+
+from collections.abc import Collection
 
 import msgspec
 
 from videothinker.answers import Style
+from videothinker.diagnose.engines import ENGINES
 from videothinker.errors import VtError
 
 FREE = ("batch_size", "engine")
 """Settings that may differ when a run is resumed: they change how fast replies come, and not what they say."""
 
+_NAMED: dict[str, Collection[str]] = {
+    "dtype": ("auto", "bfloat16", "float16", "float32"),
+    "attention": ("auto", "flash_attention_2", "sdpa", "eager"),
+    "engine": ENGINES,
+    "decoder": ("auto", "decord", "torchcodec", "pyav"),
+}
+"""Settings whose value is one of a few names."""
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How every checkpoint of one `vt diagnose` is asked. Built-in solvers only heed `split` and `seed`.
+
+class DiagnosisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How every checkpoint of one `vt diagnose` is asked. Built-in solvers heed `split` and `seed` alone.
 
     Raises on construction:
-        VtError: all values out of bounds, in one line.
+        VtError: values are out of bounds; one line names all of them.
     """
 
     split: str
@@ -21,25 +32,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     prompt: Style = Style.COT
     """How the reply is to be laid out."""
     n_frames: int | None = None
-    """Frames of each clip; None: what the checkpoint's own processor says, else 32 (paper, evaluation set-up)."""
+    """Frames of each clip. None leaves them to the checkpoint's own processor or, if it does not sample by itself, means 32
+    (paper, evaluation set-up)."""
     max_pixels: int | None = None
-    """Largest number of pixels of one frame; None: what the checkpoint's own processor says, else 256*28*28 (paper)."""
+    """Largest number of pixels of one frame. None leaves it to the checkpoint's own processor or, if it does not sample by
+    itself, means 256*28*28 (paper)."""
     batch_size: int | None = None
-    """Questions that are answered at once; None: what memory allows with graphs, else 32. May differ when a run is resumed: a
-    smaller one cures running out of memory."""
+    """Questions that are answered at once. None is what memory allows with the engine graphs, and 32 otherwise. It may differ
+    when a run is resumed, because a smaller one cures running out of memory."""
     temperature: float = 0.0
     """0 is greedy decoding."""
     seed: int = 42
     max_new_tokens: int = 1024
     """Longest reply; one that reaches it is `truncated` (1,024 in the paper's evaluator)."""
     dtype: str = "auto"
-    """Of the weights: "auto" (bfloat16 on a GPU, float32 on a CPU), "bfloat16", "float16" or "float32"."""
+    """Type of the weights: "auto" (bfloat16 on a GPU, float32 on a CPU), "bfloat16", "float16" or "float32"."""
     attention: str = "auto"
-    """transformers' attention implementation: "flash_attention_2", "sdpa", "eager", or "auto": the first where it is installed
-    and fits the weights, else "sdpa"."""
+    """transformers' attention implementation: "flash_attention_2", "sdpa", "eager", or "auto", which is
+    the first where it is installed and fits the weights, and otherwise "sdpa"."""
     engine: str = "auto"
-    """What writes the replies: "graphs" (`decode.Decoder`), "transformers", or "auto": graphs for a Qwen2.5-VL on a GPU.
-    Replies are the same up to the rounding of logits, so it may differ when a run is resumed."""
+    """What writes the replies, one of `engines.ENGINES`. Replies are the same up to the rounding of logits, so it may differ
+    when a run is resumed."""
     decoder: str = "auto"
     """Backend that reads the clips, see `frames.read_clip`."""
 
@@ -52,32 +65,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 ("batch_size", self.batch_size, self.batch_size is None or self.batch_size >= 1, "1 or more"),
                 ("temperature", self.temperature, 0 <= self.temperature <= 2, "0 to 2"),
                 ("max_new_tokens", self.max_new_tokens, self.max_new_tokens >= 1, "1 or more"),
-                (
-                    "dtype",
-                    self.dtype,
-                    self.dtype in ("auto", "bfloat16", "float16", "float32"),
-                    "auto, bfloat16, float16 or float32",
-                ),
-                (
-                    "attention",
-                    self.attention,
-                    self.attention in ("auto", "flash_attention_2", "sdpa", "eager"),
-                    "auto, flash_attention_2, sdpa or eager",
-                ),
-                (
-                    "engine",
-                    self.engine,
-                    self.engine in ("auto", "graphs", "transformers"),
-                    "auto, graphs or transformers",
-                ),
-                (
-                    "decoder",
-                    self.decoder,
-                    self.decoder in ("auto", "decord", "torchcodec", "pyav"),
-                    "auto, decord, torchcodec or pyav",
+                *(
+                    (name, getattr(self, name), getattr(self, name) in allowed, _listed(allowed))
+                    for name, allowed in _NAMED.items()
                 ),
             )
             if not good
         ]
         if wrong:
             raise VtError("; ".join(wrong))
+
+
+def _listed(names: Collection[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}"

@@ -9,7 +9,7 @@ from videothinker.curated import Curated
 from videothinker.diagnose import files, run, runs
 from videothinker.diagnose.imports import import_results
 from videothinker.diagnose.runs import Run
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.workers import ALONE, Worker
 from videothinker.errors import VtError
 from videothinker.progress import Bars, no_bars
@@ -44,18 +44,19 @@ def ask(
     clip_cache: bool = True,
     trust_remote_code: bool = False,
     worker: Worker = ALONE,
+    what: str = "asking",
     bars: Bars = no_bars,
 ) -> None:
     """Ask every checkpoint what it still owes (`diagnose.run.plan`); its answers lie in OUT/NAME.
 
     endpoint: URL of a server that stands behind the REFs. worker: this process among those that share the work, as
-    `diagnose.workers.worker` gives it.
+    `diagnose.workers.worker` gives it. what: the words over the bar.
 
     Raises:
         VtError: a checkpoint cannot be asked.
     """
     owed = sum(len(run.shard(job.owed, worker.rank, worker.world_size)) for job in jobs)
-    with bars("asking", owed, "questions") as progress:
+    with bars(what, owed, "questions") as progress:
         run.diagnose(
             jobs,
             lambda job: run.open_answerer(job, endpoint, clip_cache=clip_cache, trust_remote_code=trust_remote_code),
@@ -112,7 +113,7 @@ def report(loaded: Sequence[Run], curated: Curated, out: Path, *, bars: Bars = n
 def diagnose(
     models: Mapping[str, str],
     curated: Curated,
-    settings: Settings,
+    settings: DiagnosisSettings,
     out: Path,
     *,
     endpoint: str | None = None,

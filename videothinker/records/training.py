@@ -1,6 +1,11 @@
-"""What a training says about itself, as `vt train` writes it and as studies and reports read it."""
+"""What a training records about itself: `vt train` writes it, studies and reports read it."""
+
+from typing import Any
 
 import msgspec
+
+from videothinker.records.bounds import Positive, Share
+from videothinker.records.label import Rule
 
 RUN = "run.json"
 METRICS = "metrics.jsonl"
@@ -8,14 +13,163 @@ GATE = "gate.json"
 
 
 class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of a training's metrics.jsonl."""
+    """One logging step: means over it and over all processes. None stands for what this stage does not measure."""
 
     step: int
-    reward: float | None = None
-    accuracy: float | None = msgspec.field(name="reward/accuracy", default=None)
-    format: float | None = msgspec.field(name="reward/format", default=None)
-    kl: float | None = None
-    length: float | None = None
+    """1-based optimiser step."""
     loss: float | None = None
+    reward: float | None = None
+    """The weighted sum of `rewards`."""
+    rewards: dict[str, float | None] = {}
+    """Mean of each reward, unweighted, by name."""
+    kl: float | None = None
+    """Divergence between policy and reference in nats: k3 (also where the loss takes a bounded form), or exact. It is averaged
+    as in the paper's loss, over each reply's tokens and then over replies."""
+    repulsion: float | None = None
+    """Weight of the divergence in the loss: constant, or what `objective.hold_at` has made of it."""
+    clamped_share: float | None = None
+    """Share of tokens whose log-ratio reached kl_clamp, where the divergence has no gradient."""
+    zero_advantage_share: float | None = None
+    """Share of questions whose replies all earned the same."""
+    entropy: float | None = None
+    """Entropy of the policy in nats per token."""
+    length: float | None = None
+    """Mean tokens per reply."""
+    grad_norm: float | None = None
+    """Gradient norm before clipping."""
     seconds: float | None = None
+    """Duration of one optimiser step, generation included."""
+    tokens: int = 0
+    """Prompt and reply tokens since the start of the run."""
     alarms: tuple[str, ...] = ()
+    """Signs at this step that something goes wrong, in words; `[alarms]` in a training's settings sets the limits."""
+
+
+class Weights(msgspec.Struct, frozen=True, kw_only=True):
+    """A checkpoint that the run read."""
+
+    ref: str
+    """As the user named it: a folder or a hub id."""
+    sha256: str
+    """`weights_hash` of its tensors, however they are cut into files."""
+
+
+class TrainedOn(msgspec.Struct, frozen=True, kw_only=True):
+    """The questions of the run."""
+
+    folder: str
+    """The curated folder."""
+    sha256: str
+    """Hash of the split's file."""
+    rule: Rule | None
+    """For stage bias the rule whose observational questions were taken; for the others the folder's own, which is not used."""
+    n_questions: int
+    """Number of questions drawn."""
+
+
+class RunResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run, or a dry run, came to."""
+
+    out: str
+    steps: int
+    seconds_per_step: float
+    """Mean over all steps, or over those of the last call alone if the run was resumed."""
+    tokens_per_step: float
+    """Prompt and reply tokens of a step."""
+    peak_bytes: int
+    """Most memory allocated on the main process's GPU; on a CPU the process's peak resident memory."""
+    parameters: int
+    trainable: int
+    """How many of the parameters were trained."""
+
+
+class Fed(msgspec.Struct, frozen=True, kw_only=True):
+    """What the last prompts really held, as the model got them."""
+
+    n_frames: int
+    height: int
+    """Pixels of a frame."""
+    width: int
+    video_tokens: int
+    seconds_per_pair: float
+    """Seconds of the clip between two pairs of frames."""
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """How the run was spread over processes."""
+
+    processes: int
+    mode: str
+    """transformers' `ParallelMode`."""
+
+
+class TrainRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """run.json, written when a run begins and again when it has finished.
+
+    A field that a later version adds needs a default that says what runs did before it, so that old folders can still be read
+    and resumed.
+    """
+
+    stage: str
+    """bias, cdpo or grpo."""
+    settings: dict[str, Any]
+    """`train.stages.StageConfig`, defaults included."""
+    model: Weights
+    """The checkpoint that training started from."""
+    bias_model: Weights | None
+    """The frozen reference of CDPO (the start itself where `objective.reference` is start); None without a divergence."""
+    data: TrainedOn
+    identity: str = ""
+    """Hash of what makes two runs the same, for people to compare; resuming computes it anew."""
+    finished: bool = False
+    provenance: dict[str, Any] = {}
+    """When the latest call was made, and with which command, commit and versions."""
+    result: RunResult | msgspec.UnsetType = msgspec.UNSET
+    """This field and the two below are set once the run has finished."""
+    fed: Fed | msgspec.UnsetType = msgspec.UNSET
+    launch: Launch | msgspec.UnsetType = msgspec.UNSET
+
+
+class GateMargins(msgspec.Struct, frozen=True, kw_only=True):
+    """[gate]: what makes a checkpoint a shortcut model, compared on the dev split with the checkpoint it was trained from.
+
+    Repelling from a model that has not learnt the shortcut means little. One trained under any-option labels, which a mere
+    observer answers badly, lost 2.8 points on inferential questions, hardly more than GRPO does, and repelling from it ended
+    0.7 points below repelling from a shortcut model (docs/training.md). The numbers below are the preparatory experiment's.
+    """
+
+    inferential_drop: Share = 0.10
+    """It must lose at least this on inferential questions; in the preparatory experiment shortcut models lost 0.22 to 0.24."""
+    observational_loss: Share = 0.05
+    """It may lose at most this on observational ones, or it is broken rather than biased; there they gained 0.036."""
+    reliance_rise: Share = 0.05
+    """Its share of inferential answers that equal the observer's must rise by this; there it rose from 0.06 to 0.32."""
+    least_questions: Positive = 100
+    """Fewest questions per category; with fewer the differences above are noise. At 100 the standard error is up to 0.05."""
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """What a diagnosis of one checkpoint found, as fractions; None if there were no questions."""
+
+    observational: float | None
+    """Share of observational questions answered exactly right."""
+    inferential: float | None
+    shortcut_reliance: float | None
+    """Share of inferential answers that equal the observer's."""
+    n_observational: int
+    """Observational questions that were answered."""
+    n_inferential: int
+    """Inferential questions that were answered."""
+
+
+class GateVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """gate.json: whether the bias model passed, why not, and what the verdict rests on."""
+
+    passed: bool
+    reasons: tuple[str, ...]
+    """What speaks against it; empty if it passed."""
+    start: Measured
+    bias: Measured
+    margins: GateMargins
+    split: str
+    rule: Rule | None

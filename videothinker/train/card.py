@@ -1,38 +1,46 @@
 """The README.md of a trained checkpoint: what it is, what it came from, how to measure it."""
 
-from typing import Any
-
 import msgspec
 
-_WHAT = {
-    "bias": "a **bias model**, trained on purpose to answer from what is seen; it exists to be repelled from, not to be used",
-    "cdpo": "trained by CDPO: GRPO while being repelled from a frozen bias model",
-    "grpo": "the GRPO baseline: trained like CDPO, without repulsion",
-}
+from videothinker.records.training import TrainRecord
+from videothinker.train.stages import Direction, Reference, Stage, StageConfig
+
+_REFERENCE = {Reference.BIAS: "frozen bias model", Reference.START: "frozen copy of its start"}
+_PUSH = {Direction.REPEL: "repelled from", Direction.ATTRACT: "attracted to"}
 
 
-def model_card(record: dict[str, Any]) -> str:
-    """Markdown with the front matter that model hubs read. `record` is the run's run.json."""
-    model, bias, data, result = record["model"], record["bias_model"], record["data"], record["result"]
+def _what(config: StageConfig) -> str:
+    if config.stage is Stage.BIAS:
+        return "a **bias model**, trained on purpose to answer from what is seen; it exists to be repelled from, not to be used"
+    if config.stage is Stage.GRPO:
+        return "the GRPO baseline: trained like CDPO, without repulsion"
+    objective = config.objective
+    return f"trained by CDPO: GRPO while being {_PUSH[objective.direction]} a {_REFERENCE[objective.reference]}"
+
+
+def model_card(record: TrainRecord) -> str:
+    """Markdown with the front matter that model hubs read, about a finished run."""
+    model, bias, data, result = record.model, record.bias_model, record.data, record.result
+    assert result is not msgspec.UNSET
     rows = [
-        ("Start", f"`{model['ref']}` (weights `{model['sha256'][:12]}`)"),
-        ("Bias model", f"`{bias['ref']}` (weights `{bias['sha256'][:12]}`)" if bias else "-"),
-        ("Data", f"{data['n_questions']} counterfactual questions on CLEVRER-format clips, rule {data['rule']}"),
-        ("Fed", ", ".join(f"{name} {value}" for name, value in record["fed"].items())),
-        ("Steps", f"{result['steps']}, {result['seconds_per_step']:.2f} s each"),
-        ("Trained", f"{result['trainable']:,} of {result['parameters']:,} parameters"),
+        ("Start", f"`{model.ref}` (weights `{model.sha256[:12]}`)"),
+        ("Bias model", f"`{bias.ref}` (weights `{bias.sha256[:12]}`)" if bias else "-"),
+        ("Data", f"{data.n_questions} counterfactual questions on CLEVRER-format clips, rule {data.rule or 'none'}"),
+        ("Fed", ", ".join(f"{name} {value}" for name, value in msgspec.to_builtins(record.fed).items())),
+        ("Steps", f"{result.steps}, {result.seconds_per_step:.2f} s each"),
+        ("Trained", f"{result.trainable:,} of {result.parameters:,} parameters"),
     ]
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
-    settings = msgspec.json.format(msgspec.json.encode(record["settings"]), indent=2).decode()
+    settings = msgspec.json.format(msgspec.json.encode(record.settings), indent=2).decode()
     return f"""---
-base_model: {model["ref"]}
+base_model: {model.ref}
 library_name: transformers
 pipeline_tag: video-text-to-text
-tags: [videothinker, {record["stage"]}, grpo, trl]
+tags: [videothinker, {record.stage}, grpo, trl]
 ---
-# {record["stage"]} checkpoint
+# {record.stage} checkpoint
 
-This checkpoint is {_WHAT[record["stage"]]}.
+This checkpoint is {_what(msgspec.convert(record.settings, StageConfig))}.
 
 | | |
 | --- | --- |

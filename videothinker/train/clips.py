@@ -1,7 +1,7 @@
 """Prompts with a clip as the model takes them: token ids, and each distinct clip's patches once.
 
-All replies to a question share its clip. Stock TRL decodes, sizes and encodes it once a reply; here a clip is read once, in
-threads and before its step where the order of questions is known, and the vision tower sees it once a forward pass
+All replies to a question share its clip. Stock TRL decodes, sizes and encodes it once for every reply. Here a clip is read
+once, in threads and before its step where the order of questions is known, and the vision tower sees it once per forward pass
 (`share_vision`), with the same numbers and the same gradient.
 """
 
@@ -18,9 +18,10 @@ import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from videothinker.clips import ClipCache, cached_clip
-from videothinker.decode import see, token_positions
 from videothinker.errors import VtError
 from videothinker.frames import Clip, ClipError
+from videothinker.models.positions import token_positions
+from videothinker.models.vision import see
 
 VIDEO = 2
 """How `mm_token_type_ids` marks a video token; text is 0."""
@@ -30,14 +31,14 @@ class ClipTensors(NamedTuple):
     """One clip, cut into patches."""
 
     patches: torch.Tensor
-    """(t * h * w, channels * 2 * 14 * 14) float32."""
+    """(t * h * w, channels * 2 * 14 * 14) float32: a patch is 14 x 14 pixels of two frames."""
     grid: tuple[int, int, int]
-    """t pairs of frames, h and w in patches."""
+    """t pairs of frames, each of h x w patches."""
     seconds_per_pair: float
-    """Time between two pairs of frames; places them on the model's temporal axis."""
+    """Seconds of the clip between two pairs of frames; places them on the model's temporal axis."""
 
     def n_tokens(self, merge: int) -> int:
-        """Video tokens in the prompt: 2x2 patches make one at `merge` 2."""
+        """Video tokens in the prompt: `merge` x `merge` patches of a pair of frames make one."""
         return math.prod(self.grid) // merge**2
 
 
@@ -46,15 +47,16 @@ class Encoded(NamedTuple):
 
     prompt_ids: list[list[int]]
     clips: list[ClipTensors]
-    """The distinct ones."""
+    """The distinct ones, in order of their first prompt."""
     rows: list[int]
-    """For each prompt the index of its clip."""
+    """For each prompt the index of its clip in `clips`."""
 
 
 class PromptEncoder:
     """Turns prompts into `Encoded`: `n_frames` evenly spread frames of at most `max_pixels` pixels each.
 
-    cache: where decoded frames are kept, as `vt diagnose` keeps them; None: nowhere.
+    processor: the checkpoint's. video_token: the id that stands for the clip in a prompt. cache: where decoded frames are kept,
+    as `vt diagnose` keeps them; None: nowhere.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class PromptEncoder:
         self._coming: dict[str, Future[Clip]] = {}
 
     def expect(self, paths: Iterable[str], at_most: int) -> None:
-        """Begin to read clips that will be asked for; of those that were not, only the last `at_most` are kept."""
+        """Begin to read clips that will be asked for; of those that were never asked for, only the last `at_most` are kept."""
         for path in paths:
             if path not in self._coming:
                 self._coming[path] = self._threads.submit(self._read, Path(path))
@@ -79,9 +81,9 @@ class PromptEncoder:
             self._coming.pop(next(iter(self._coming))).cancel()
 
     def __call__(self, prompts: Sequence[tuple[str, str]], device: torch.device | str = "cpu") -> Encoded:
-        """Encode (clip path, text) pairs; a clip that recurs is read once, a pair that recurs is tokenised once.
+        """Encode pairs of a clip's path and a text. A clip that recurs is read once, a pair that recurs is tokenised once.
 
-        The patches are made and left on `device`.
+        device: where the patches are made and stay.
 
         Raises:
             VtError: a clip cannot be read, or the checkpoint's chat template leaves it out.
@@ -105,7 +107,7 @@ class PromptEncoder:
         return clip
 
     def _cut(self, clips: Sequence[Clip], device: torch.device | str) -> list[ClipTensors]:
-        """Size the clips and cut them into patches, all of one size at once."""
+        """Resize the clips and cut them into patches; the processor takes clips of one size together."""
         video = self.processor.video_processor
         inputs = video(
             videos=[torch.from_numpy(clip.frames).to(device).permute(0, 3, 1, 2) for clip in clips],
@@ -115,6 +117,7 @@ class PromptEncoder:
             cap_pixels_per_frame=False,
             return_tensors="pt",
         )
+        # One tensor has the patches of all clips, one clip after the other: t * h * w each.
         grids = inputs["video_grid_thw"].tolist()
         parts = inputs["pixel_values_videos"].split([math.prod(grid) for grid in grids])
         pair = video.temporal_patch_size
@@ -124,6 +127,8 @@ class PromptEncoder:
         ]
 
     def _tokenise(self, prompts: Sequence[tuple[str, str, ClipTensors]]) -> list[list[int]]:
+        """Token ids of each prompt. The chat template places one token for the clip; it is repeated to as many as the clip
+        makes."""
         place = self.processor.video_token
         texts = []
         for _, text, clip in prompts:
@@ -145,7 +150,10 @@ class PromptEncoder:
 def generation_inputs(
     clips: Sequence[ClipTensors], rows: Sequence[int], prompt_ids: Sequence[Sequence[int]], video_token: int
 ) -> dict[str, Any]:
-    """What `generate` is given beside token ids, inside `showing`: a row a prompt, but each clip's patches once."""
+    """What `generate` is given beside token ids, inside `showing`: one row per prompt, but each clip's patches once.
+
+    rows: for each prompt the index of its clip.
+    """
     return {
         "pixel_values_videos": torch.cat([clip.patches for clip in clips]),
         "video_grid_thw": torch.tensor([clips[row].grid for row in rows]),
@@ -157,10 +165,10 @@ def generation_inputs(
 def scoring_inputs(
     config: Any, clips: Sequence[ClipTensors], rows: Sequence[int], input_ids: torch.Tensor, attention_mask: torch.Tensor
 ) -> dict[str, torch.Tensor]:
-    """What the model's forward needs beside ids and mask (B, T) to score rows about `clips[row]`, each clip's patches once.
+    """What the model's forward needs beside ids and mask, (B, T), to score rows that are about `clips[row]`.
 
-    The model must share its vision, and run inside `showing(clips, rows)`. Positions are worked out from the ids, whatever
-    padding they got: without them they fall back to plain text's.
+    Each clip's patches are there once, so the model must share its vision and run inside `showing(clips, rows)`. Positions are
+    worked out from the ids, whatever their padding; without them the model would take the positions of plain text.
 
     Raises:
         VtError: a row does not hold exactly its clip's video tokens; scored so, it would be scored unseen.
@@ -189,7 +197,7 @@ _shown: ContextVar[_Shown | None] = ContextVar("shown", default=None)
 
 @contextmanager
 def showing(clips: Sequence[ClipTensors], rows: Sequence[int]) -> Iterator[None]:
-    """Tell models that share their vision which clips they are given, and of which of them each row of the batch is."""
+    """Tell models that share their vision which clips they are given, and which of them each row of the batch is about."""
     token = _shown.set((clips, rows))
     try:
         yield
@@ -198,9 +206,9 @@ def showing(clips: Sequence[ClipTensors], rows: Sequence[int]) -> Iterator[None]
 
 
 def share_vision(model: Any) -> None:
-    """Let the model's vision tower encode each clip of a batch once, inside `showing`; elsewhere nothing changes.
+    """Let the model's vision tower encode each clip of a batch once inside `showing`; outside it nothing changes.
 
-    `model` is a Qwen2.5-VL for generation, before PEFT or a parallel wrapper goes around it.
+    model: a Qwen2.5-VL for generation, before PEFT or a parallel wrapper goes around it.
     """
     inner = model.model
     encode = inner.get_video_features
@@ -209,7 +217,7 @@ def share_vision(model: Any) -> None:
         shown = _shown.get()
         if shown is None:
             return encode(pixel_values_videos, video_grid_thw, **kwargs)
-        clips, rows = shown
+        clips, rows = shown  # the grids of the call have one row per prompt, the patches are those of the distinct clips
         patches = torch.split(pixel_values_videos, [len(clip.patches) for clip in clips])
         seen = see(model, patches, [clip.grid for clip in clips], [clip.seconds_per_pair for clip in clips])
         return BaseModelOutputWithPooling(pooler_output=tuple(seen[row].features for row in rows))

@@ -1,7 +1,6 @@
 """Between the stages: is a checkpoint the shortcut model that CDPO is to be repelled from?
 
-`judge` is pure; the command line measures both checkpoints on the dev split and writes the verdict to the bias model's
-gate.json:
+`judge` is pure. `recipes.gate` measures both checkpoints on the dev split and writes the verdict to the bias model's gate.json:
 
     {"passed": false, "reasons": ["inferential accuracy fell by 2.1 points, expected 10.0 or more"], "start": {...}, ...}
 """
@@ -9,48 +8,19 @@ gate.json:
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
 from videothinker import store
 from videothinker.errors import VtError
 from videothinker.records import Rule
-from videothinker.train.stages import Gate
-
-GATE = "gate.json"
+from videothinker.records.training import GATE, GateMargins, GateVerdict, Measured
 
 
-class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """What a diagnosis found; fractions, None over no questions."""
-
-    observational: float | None
-    """Share of observational questions answered exactly right."""
-    inferential: float | None
-    shortcut_reliance: float | None
-    """Share of inferential answers that are the observer's."""
-    n_observational: int
-    n_inferential: int
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """gate.json: whether the bias model passed, why not, and what the verdict rests on."""
-
-    passed: bool
-    reasons: tuple[str, ...]
-    """What speaks against it; empty when passed."""
-    start: Measured
-    bias: Measured
-    margins: Gate
-    split: str
-    rule: Rule
-
-
-def judge(start: Measured, bias: Measured, margins: Gate, *, split: str, rule: Rule) -> Verdict:
+def judge(start: Measured, bias: Measured, margins: GateMargins, *, split: str, rule: Rule | None) -> GateVerdict:
     """Compare the bias model with the checkpoint it was trained from, on the same questions."""
     reasons = tuple(_against(start, bias, margins))
-    return Verdict(passed=not reasons, reasons=reasons, start=start, bias=bias, margins=margins, split=split, rule=rule)
+    return GateVerdict(passed=not reasons, reasons=reasons, start=start, bias=bias, margins=margins, split=split, rule=rule)
 
 
-def _against(start: Measured, bias: Measured, margins: Gate) -> Iterator[str]:
+def _against(start: Measured, bias: Measured, margins: GateMargins) -> Iterator[str]:
     for name, n in (("observational", bias.n_observational), ("inferential", bias.n_inferential)):
         if n < margins.least_questions:
             yield f"only {n} {name} questions were answered, expected {margins.least_questions} or more"
@@ -86,6 +56,6 @@ def require_pass(bias_model: str) -> None:
             f"{bias_model}: has no {GATE}, so nothing says that it is a shortcut model; `vt train bias` writes one"
             " (--force goes on)"
         )
-    verdict = store.read_json(path, Verdict)
+    verdict = store.read_json(path, GateVerdict)
     if not verdict.passed:
         raise VtError(f"{path}: {'; '.join(verdict.reasons)}; so it is no shortcut model to be repelled from (--force goes on)")

@@ -9,6 +9,9 @@ bias model likes better (d > 0) is pushed down with exp(d), one that the policy 
 Tensors only; nothing here knows the trainer.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 from torch.utils.checkpoint import checkpoint
@@ -30,7 +33,7 @@ def k3(log_ratio: torch.Tensor, clamp: float) -> torch.Tensor:
 
 
 def bounded(log_ratio: torch.Tensor, clamp: float) -> torch.Tensor:
-    """tanh(k3) of every token: below 1, with a gradient that stays under 1.1 a nat and dies out on both sides."""
+    """tanh(k3) of every token: below 1, with a gradient that stays under 1.1 per nat and dies out on both sides."""
     return torch.tanh(k3(log_ratio, clamp))
 
 
@@ -68,17 +71,6 @@ def _exact_chunk(
     return (policy.exp() * (policy - reference)).sum(-1)
 
 
-def sampled_divergence(log_ratio: torch.Tensor, kl: KL, clamp: float) -> torch.Tensor:
-    """`bounded`, or else `k3`, of every token, same shape as `log_ratio`.
-
-    Raises:
-        ValueError: `kl` is exact, which needs whole distributions.
-    """
-    if kl is KL.EXACT:
-        raise ValueError("the exact divergence needs hidden states: call exact_kl")
-    return bounded(log_ratio, clamp) if kl is KL.BOUNDED else k3(log_ratio, clamp)
-
-
 def mean_over_replies(tokens: torch.Tensor, mask: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """Mean over replies of the mean over a reply's tokens, scalar: the paper's 1/G sum_i 1/|o_i| sum_t.
 
@@ -98,15 +90,74 @@ def bounded_by_reply(tokens: torch.Tensor, mask: torch.Tensor, rows: torch.Tenso
     return (torch.tanh((tokens * mask).sum(-1)) * rows).mean()
 
 
+class Form(NamedTuple):
+    """One form of the divergence: what a token counts, and how tokens are averaged."""
+
+    function: Callable[..., torch.Tensor]
+    """Called as `k3` is, or where the form `needs_hidden` as `exact_kl` is."""
+    over_replies: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] = mean_over_replies
+    """Makes a scalar of the values of the tokens, as `mean_over_replies` does."""
+    needs_hidden: bool = False
+    """Does it compare whole distributions? Then the trainer keeps both models' hidden states, which takes memory and rules out
+    sharded parameters; there is no log-ratio to clamp, and the log's `kl` is the form itself."""
+
+
+FORMS = {
+    KL.K3: Form(k3),
+    KL.BOUNDED: Form(bounded),
+    KL.REPLY: Form(k3, over_replies=bounded_by_reply),
+    KL.EXACT: Form(exact_kl, needs_hidden=True),
+}
+"""A new form is a function above, a line here and a name in `stages.KL`."""
+
+
+class Distributions(NamedTuple):
+    """What `exact_kl` makes the distributions of both models from; B replies of at most T tokens, V words."""
+
+    policy_hidden: torch.Tensor
+    """(B, T, H): the last hidden states, each of the position that predicts the token."""
+    policy_head: torch.Tensor
+    """(V, H): the output layer's weight."""
+    reference_hidden: torch.Tensor
+    reference_head: torch.Tensor
+    temperature: float
+
+
+def divergence(
+    form: Form, log_ratio: torch.Tensor, mask: torch.Tensor, clamp: float, whole: Distributions | None = None
+) -> torch.Tensor:
+    """The form's value for every token, (B, T).
+
+    log_ratio: (B, T), reference minus policy log-probability of the sampled tokens, nats. mask: (B, T), 1 = a token of the
+    reply. clamp: > 0, nats. whole: required by a form that needs hidden states.
+
+    Raises:
+        ValueError: the form needs hidden states and there are none.
+    """
+    if not form.needs_hidden:
+        return form.function(log_ratio, clamp)
+    if whole is None:
+        raise ValueError("this form compares whole distributions: it needs hidden states and output layers")
+    real = mask.bool()  # padding would cost as much as tokens: it is left out here, and 0 in the result
+    values = form.function(
+        whole.policy_hidden[real],
+        whole.policy_head,
+        whole.reference_hidden[real],
+        whole.reference_head,
+        temperature=whole.temperature,
+    )
+    return torch.zeros_like(log_ratio).masked_scatter(real, values)
+
+
 def rows_to_repel(right: torch.Tensor, group: int, repel_on: RepelOn) -> torch.Tensor:
     """Which replies the divergence counts on, (N,) of 0.0 and 1.0.
 
-    right: (N,) bool, the reply gives exactly the gold answer. group: replies a question, N a multiple of it; a question's
-    replies lie side by side.
+    right: (N,) bool, the reply gives exactly the gold answer. group: replies per question, of which N is a multiple; a
+    question's replies lie side by side.
     """
     if repel_on is RepelOn.CORRECT_ROLLOUTS:
         return right.float()
     if repel_on is RepelOn.GROUPS_NOT_ALL_RIGHT:
-        all_right = right.view(-1, group).all(dim=1)
+        all_right = right.view(-1, group).all(dim=1)  # one row per question
         return (~all_right).float().repeat_interleave(group)
     return torch.ones_like(right, dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""The policy's replies in training: `videothinker.decode` with weights that follow the policy."""
+"""The policy's replies in training: `videothinker.models.decoder` with weights that follow the policy."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -6,21 +6,24 @@ from typing import Any
 
 import torch
 
-from videothinker.decode import Choice, Decoder, quicken_norms, quicken_vision, see
+from videothinker.models.decoder import Decoder, TokenChoice
+from videothinker.models.norms import quicken_norms
+from videothinker.models.vision import quicken_vision, see
 from videothinker.train.clips import ClipTensors, bare
 
 _KEPT_BYTES = 4 * 2**30
-"""Weights and cache that stay on the GPU between batches; larger models give theirs back, for gradients to take the place."""
+"""Most bytes of weights and cache that stay on the GPU between batches; a larger model gives them back to make room for
+gradients."""
 
 
-class Sampler:
-    """Draws replies from a Qwen2.5-VL whose parameters are whole on this device (not FSDP, not ZeRO-3).
+class ReplySampler:
+    """Draws replies from a Qwen2.5-VL whose parameters are whole on this device (neither FSDP nor ZeRO-3).
 
-    On a GPU it draws from a bfloat16 copy of the policy, LoRA merged in. The copy of a small model stays from batch to batch,
-    and with it cache and graph. Elsewhere it draws from the policy itself.
+    On a GPU it draws from a bfloat16 copy of the policy, LoRA merged in. The copy of a small model is kept from batch to batch,
+    with its cache and captured graph. On a CPU it draws from the policy itself.
 
     eos: tokens that end a reply. pad: fills replies that have ended. suppress: tokens never drawn; a drawn video token would
-    make the reply impossible to score.
+    make the reply impossible to score. max_new_tokens: where a reply is cut. temperature: above 0; 1 is the policy itself.
     """
 
     def __init__(
@@ -35,9 +38,9 @@ class Sampler:
     def sample(
         self, policy: Any, prompt_ids: Sequence[Sequence[int]], clips: Sequence[ClipTensors], rows: Sequence[int]
     ) -> list[list[int]]:
-        """One reply a prompt, with the token that ended it, at most `max_new_tokens` long.
+        """One reply per prompt, with the token that ended it, at most `max_new_tokens` long.
 
-        prompt_ids: unpadded. clips: the distinct ones, on the policy's device. rows: of each prompt the index of its clip.
+        prompt_ids: unpadded. clips: the distinct ones, on the policy's device. rows: for each prompt the index of its clip.
         """
         was_training = policy.training
         policy.eval()  # gradient checkpointing would drop the cache, dropout disturb it
@@ -48,13 +51,14 @@ class Sampler:
         seen = see(
             model, [clip.patches for clip in clips], [clip.grid for clip in clips], [clip.seconds_per_pair for clip in clips]
         )
+        # A question comes once for each of its replies; its prompt is read once, and the replies point to it.
         asked = [(row, tuple(ids)) for row, ids in zip(rows, prompt_ids, strict=True)]
         distinct = {prompt: i for i, prompt in enumerate(dict.fromkeys(asked))}
         replies = self._decoder.reply(
             [ids for _, ids in distinct],
             [seen[row] for row, _ in distinct],
             rows=[distinct[prompt] for prompt in asked],
-            choice=Choice(self.temperature),
+            choice=TokenChoice(self.temperature),
             max_new_tokens=self.max_new_tokens,
         )
         self._release()
@@ -62,6 +66,7 @@ class Sampler:
         return replies
 
     def _up_to_date(self, policy: Any, device: torch.device) -> Any:
+        """The copy, with the policy's weights of the moment."""
         base = bare(policy)
         if self._copy is None:
             with torch.device(device):
@@ -72,7 +77,7 @@ class Sampler:
         modules = dict(base.named_modules())
         for name, parameter in self._copy.named_parameters():
             parent, _, leaf = name.rpartition(".")
-            module = modules[parent]
+            module = modules[parent]  # in a LoRA policy a wrapper around the layer: `base_layer` has the frozen weight
             weight = getattr(getattr(module, "base_layer", module), leaf)
             if hasattr(module, "get_delta_weight") and leaf == "weight":
                 weight = weight.float() + module.get_delta_weight("default").float()
@@ -83,6 +88,7 @@ class Sampler:
         return self._copy
 
     def _release(self) -> None:
+        """Give a large model's copy and cache back; the copy's parameters stay as empty shells."""
         if self._copy is None or self._decoder is None:
             return
         if sum(p.nbytes for p in self._copy.parameters()) + self._decoder.n_bytes > _KEPT_BYTES:

@@ -1,8 +1,8 @@
 """What a training stage is: its settings, with bounds and sources, read from TOML and `--set`.
 
-Three stages share one trainer (paper, section 4). `bias`: GRPO on the observational questions alone, which teaches the
-shortcut. `cdpo`: GRPO on all questions, repelled from the frozen bias model. `grpo`: the same without repulsion, the baseline
-of the paper's tables. A file in configs/ names only what differs from the defaults below, and those are the paper's.
+There are three stages (paper, section 4). `bias`: GRPO on the observational questions alone, which teaches the shortcut.
+`cdpo`: GRPO on all questions, repelled from the frozen bias model. `grpo`: the same without repulsion, the baseline of the
+paper's tables. A file in configs/ names only what differs from the defaults below, which are the paper's.
 
 Everything that changes a result is a field here and is written to run.json. This module loads without torch.
 """
@@ -15,13 +15,11 @@ from typing import Annotated, Any
 import msgspec
 
 from videothinker import sections
+from videothinker.answers import Style
 from videothinker.errors import VtError
-from videothinker.mcq import Prompt
-
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-NotNegative = Annotated[float, msgspec.Meta(ge=0)]
-AboveZero = Annotated[float, msgspec.Meta(gt=0)]
+from videothinker.records.bounds import AboveZero, NotNegative, Positive, Share
+from videothinker.records.training import GateMargins
+from videothinker.train.rewards import ACCURACY, REWARDS, default_weights
 
 
 class Stage(StrEnum):
@@ -47,7 +45,8 @@ class Reference(StrEnum):
     BIAS = "bias"
     """The checkpoint named by --bias-model."""
     START = "start"
-    """The policy's own start: the ablation that collapses (phenomenon: it amplifies whatever direction RL starts in)."""
+    """The policy's own start, an ablation of the paper. Measured here it ended about where GRPO does, +0.2 points of
+    inferential accuracy with the sign undecided, and no run collapsed (docs/training.md)."""
 
 
 class KL(StrEnum):
@@ -66,11 +65,11 @@ class RepelOn(StrEnum):
     GROUPS_NOT_ALL_RIGHT = "groups_not_all_right"
     """Not where every reply to a question is right: there the advantage is 0 and repulsion alone would move the policy."""
     CORRECT_ROLLOUTS = "correct_rollouts"
-    """Only on replies that are exactly right."""
+    """Only on replies that are exactly right. What is right is told by the reward "accuracy", here and above."""
 
 
 class Precision(StrEnum):
-    """Numbers that the model computes with; trained weights and Adam's state are float32 in both."""
+    """Numbers that the model computes with; trained weights and Adam's state are float32 in every case."""
 
     BF16 = "bf16"
     FP32 = "fp32"
@@ -84,7 +83,7 @@ class Engine(StrEnum):
     AUTO = "auto"
     """graphs on a GPU that holds the whole model, else transformers."""
     GRAPHS = "graphs"
-    """`decode.py`: fixed cache and one CUDA graph a token."""
+    """Our own decoder: a cache of fixed size and one CUDA graph per token."""
     TRANSFORMERS = "transformers"
     """`generate`, also where parameters are sharded (FSDP, ZeRO-3)."""
     VLLM = "vllm"
@@ -95,23 +94,25 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     """[data]: what is asked."""
 
     split: str = "train"
-    prompt: Prompt = Prompt.COT
+    prompt: Style = Style.COT
     n_questions: Positive = 1000
-    """Questions drawn by hash of seed and question_id, so that more data moves nobody; paper: about 1K prompts a stage."""
+    """Questions drawn by hash of seed and question_id, so that a larger draw contains a smaller one; paper: about 1K prompts in
+    each stage."""
     n_frames: Positive = 16
-    """Frames a clip; paper: 16 in training."""
+    """Frames of a clip; paper: 16 in training."""
     max_pixels: Positive = 128 * 28 * 28
-    """Pixels a frame at most; paper: 128*28*28, which makes CLEVRER's 480x320 252x364, 936 video tokens at 16 frames."""
+    """Most pixels of a frame; paper: 128*28*28, which makes 252x364 of CLEVRER's 480x320, 936 video tokens at 16 frames."""
 
 
 class Objective(msgspec.Struct, frozen=True, kw_only=True):
     """[objective]: the loss."""
 
     repulsion: NotNegative = 0.0
-    """|beta|; paper: 0.01 for CDPO, 0 otherwise. 0.003 to 0.1 was stable here, 0.1 not everywhere (docs/training.md)."""
+    """|beta|; paper: 0.01 for CDPO, 0 otherwise. 0.003 to 0.1 was stable in the study, 0.1 not for every model of the
+    preparatory experiment (docs/training.md)."""
     hold_at: AboveZero | None = None
-    """Adapt the repulsion so that the divergence stays at this multiple of the start model's, `repulsion` being where it begins
-    (`hold.py`); None: constant, as in the paper."""
+    """Adapt the repulsion, from `repulsion` on, so that the divergence stays at this multiple of the start model's (`hold.py`);
+    None: constant, as in the paper."""
     direction: Direction = Direction.REPEL
     reference: Reference = Reference.BIAS
     kl: KL = KL.K3
@@ -127,20 +128,21 @@ class Rollouts(msgspec.Struct, frozen=True, kw_only=True):
     """[rollouts]: how replies are drawn."""
 
     n_replies: Annotated[int, msgspec.Meta(ge=2)] = 8
-    """G, replies a question; official code."""
+    """G, replies per question; official code."""
     questions_per_step: Positive = 2
-    """Questions an optimiser step, over all GPUs together; official code: 1 on each of 2 GPUs."""
+    """Questions per optimiser step, over all GPUs together; official code: 1 on each of 2 GPUs."""
     rows_per_forward: Positive | None = None
-    """Replies scored at a time on one GPU; any number that divides its replies of a step. Fewer cost less memory and change
-    nothing else. None: n_replies, or on a GPU with a small model as many whole questions as fit (`run.rows_at_once`)."""
+    """Replies scored at a time on one GPU; any number that divides its replies of a step. Fewer take less memory and change
+    nothing else. None: n_replies, or on a GPU with a small model as many whole questions as fit (`arguments.rows_at_once`)."""
     updates_per_batch: Positive = 1
-    """Optimiser steps taken on the same replies (TRL's num_iterations). Above 1 the divergence has no clip: keep it at 1."""
+    """Optimiser steps taken on the same replies (TRL's num_iterations). Keep it at 1: above, the divergence is not clipped."""
     max_new_tokens: Positive = 768
+    """Where a reply is cut."""
     temperature: AboveZero = 1.0
     engine: Engine = Engine.AUTO
     shared_prompts: bool = True
     """Score all replies to a question behind one copy of its prompt, where several are in one forward pass: the same numbers
-    for a fraction of the work. Only with SDPA, and neither with FSDP or ZeRO-3 nor with gradient checkpointing."""
+    for a fraction of the work. Done with SDPA alone, and neither with FSDP or ZeRO-3 nor with gradient checkpointing."""
 
 
 class Optimizer(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,7 +152,7 @@ class Optimizer(msgspec.Struct, frozen=True, kw_only=True):
     learning_rate: AboveZero = 1e-6
     weight_decay: NotNegative = 0.0
     max_grad_norm: AboveZero = 20.0
-    """Official code: 20, which hardly ever binds. Tiny models take 1: clipping is what saved their runs from k3's spikes."""
+    """Official code: 20, which hardly ever binds. Configs of tiny models say 1, against k3's spikes."""
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,12 +161,12 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     precision: Precision = Precision.BF16
     attention: Annotated[str, msgspec.Meta(pattern="^(sdpa|eager|flash_attention_2)$")] = "sdpa"
     train_vision: bool = True
-    """Official code trains the vision tower too."""
+    """Train the vision tower too, as the official code does."""
     gradient_checkpointing: bool = True
 
 
 class Lora(msgspec.Struct, frozen=True, kw_only=True):
-    """[lora]: train adapters only. Without this section everything is trained."""
+    """[lora]: train adapters alone. Without this section everything is trained."""
 
     rank: Positive = 64
     alpha: Positive = 128
@@ -172,43 +174,30 @@ class Lora(msgspec.Struct, frozen=True, kw_only=True):
     targets: Annotated[str, msgspec.Meta(min_length=1)] = (
         r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
     )
-    """Regular expression over module names; the language model's projections."""
+    """Regular expression over module names; by default the language model's projections."""
 
 
 class Alarms(msgspec.Struct, frozen=True, kw_only=True):
-    """[alarms]: what is called out while it happens; what fired before every collapse we measured."""
+    """[alarms]: what is called out while it happens.
 
-    window: Positive = 10
-    """Logged steps that are averaged; the first window is the base that others are compared with."""
-    length_ratio: AboveZero = 1.5
-    """Mean reply length over this times the base's."""
-    format_floor: Share = 0.98
-    """Format reward under this, once the base or a later window had reached it."""
-    kl_growth: AboveZero = 2.0
-    """Divergence over this times the window before."""
-    kl_floor: NotNegative = 0.1
-    """Nats; growth below it is not called out."""
-    idle_steps: Positive = 20
-    """Logged steps in a row whose rewards are all equal: nothing but the divergence moves the policy."""
-    stop: bool = False
-    """Stop the run, with a checkpoint, at the first alarm on length, format or divergence."""
-
-
-class Gate(msgspec.Struct, frozen=True, kw_only=True):
-    """[gate]: what makes a checkpoint a shortcut model; compared on the dev split with the checkpoint it was trained from.
-
-    Without these, repelling from it means nothing: under labels that a mere observer answers badly, stage 1 trains a better
-    reasoner, and repelling from that one cost 2 points (docs/training.md).
+    These signs went before the collapses of the preparatory experiment; none of the study's runs collapsed (docs/training.md).
     """
 
-    inferential_drop: Share = 0.10
-    """It must lose at least this on inferential questions; shortcut models measured lost 22 to 24 points."""
-    observational_loss: Share = 0.05
-    """It may lose at most this on observational ones, or it is broken rather than biased; measured ones gained 3.6."""
-    reliance_rise: Share = 0.05
-    """Its share of inferential answers that equal the observer's must rise by this; measured: from 6 to 32 percent."""
-    least_questions: Positive = 100
-    """Of each category, or the differences above are noise: at 100 questions an accuracy's standard error is up to 5 points."""
+    window: Positive = 10
+    """Logged steps that are averaged; the first window is the base that later ones are compared with."""
+    length_ratio: AboveZero = 1.5
+    """Called out when the mean reply length exceeds this times the base's."""
+    format_floor: Share = 0.98
+    """Called out when the format reward falls under this, once the base or a later window had reached it."""
+    kl_growth: AboveZero = 2.0
+    """Called out when the divergence exceeds this times that of the window before."""
+    kl_floor: NotNegative = 0.1
+    """Nats; a divergence below it is never called out."""
+    idle_steps: Positive = 20
+    """Called out after so many logged steps in a row in which all replies to each question earned the same: then nothing but
+    the divergence moves the policy."""
+    stop: bool = False
+    """Stop the run, with a checkpoint, at the first alarm on length, format or divergence."""
 
 
 class Saving(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,8 +205,9 @@ class Saving(msgspec.Struct, frozen=True, kw_only=True):
 
     log_every: Positive = 1
     save_every: Positive = 100
-    """Optimiser steps between checkpoints to resume from; on a boundary of `updates_per_batch`, or resuming is not exact."""
+    """Optimiser steps between checkpoints to resume from; a multiple of `updates_per_batch`, or resuming would not be exact."""
     keep: Positive = 2
+    """How many of these checkpoints are kept, the latest ones."""
     report_to: tuple[str, ...] = ()
     """Any of tensorboard, trackio, wandb."""
 
@@ -229,12 +219,15 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 42
     data: Data = Data()
     objective: Objective = Objective()
+    rewards: dict[str, AboveZero] = msgspec.field(default_factory=default_weights)
+    """[rewards]: weight of each reward by its name in `rewards.REWARDS`; a reply earns their weighted sum. A file's section
+    replaces the default, which is the paper's sum: accuracy and format, 1.0 each. `--set rewards.NAME=WEIGHT` adds to it."""
     rollouts: Rollouts = Rollouts()
     optimizer: Optimizer = Optimizer()
     model: Model = Model()
     lora: Lora | None = None
     alarms: Alarms = Alarms()
-    gate: Gate = Gate()
+    gate: GateMargins = GateMargins()
     saving: Saving = Saving()
 
     @property
@@ -258,7 +251,7 @@ def make_stage(
     stage: Stage, raw: dict[str, Any], overrides: Sequence[str] = (), *, source: str = "the settings"
 ) -> StageConfig:
     """`load_stage` of settings that are already read; {} gives the defaults. A missing `stage` is the command's."""
-    raw = {"stage": stage.value, **raw}
+    raw = {"stage": stage.value, "rewards": default_weights(), **raw}  # so that --set rewards.NAME=... adds to the default
     for assignment in overrides:
         sections.override(raw, assignment)
     problems: list[str] = []
@@ -271,7 +264,7 @@ def make_stage(
 
 
 def tiny_stage(stage: Stage, n_steps: int = 6) -> StageConfig:
-    """What configs/STAGE-tiny.toml says, for an installed package, which has no configs folder: a few steps on a CPU."""
+    """What configs/STAGE-tiny.toml says: a few steps on a CPU. An installed package has no configs folder, hence this copy."""
     raw: dict[str, Any] = {
         "data": {"n_questions": 200, "n_frames": 16, "max_pixels": 24 * 28 * 28},
         "rollouts": {"n_replies": 4, "questions_per_step": 2, "max_new_tokens": 48},
@@ -286,7 +279,7 @@ def tiny_stage(stage: Stage, n_steps: int = 6) -> StageConfig:
 
 
 def _contradictions(config: StageConfig, command: Stage) -> Iterator[str]:
-    """What is wrong between settings that are each fine."""
+    """What is wrong between settings each of which is fine by itself."""
     if config.stage is not command:
         yield f"stage = {config.stage.value!r}: this is a file for `vt train {config.stage.value}`, not `{command.value}`"
     if config.stage is Stage.CDPO and config.objective.repulsion == 0:
@@ -298,6 +291,7 @@ def _contradictions(config: StageConfig, command: Stage) -> Iterator[str]:
             yield "objective.hold_at: only a repulsion is adapted; choose stage cdpo and direction repel, or leave it out"
         elif config.objective.reference is Reference.START:
             yield "objective.hold_at: the start model does not diverge from itself, so there is nothing to take a multiple of"
+    yield from _wrong_rewards(config)
     rows, n_replies = config.rollouts.rows_per_forward, config.rollouts.n_replies * config.rollouts.questions_per_step
     if rows is not None and n_replies % rows:
         yield (
@@ -314,3 +308,15 @@ def _contradictions(config: StageConfig, command: Stage) -> Iterator[str]:
     known = ("tensorboard", "trackio", "wandb")
     if unknown := [name for name in config.saving.report_to if name not in known]:
         yield f"saving.report_to = {unknown}: known are {', '.join(known)}"
+
+
+def _wrong_rewards(config: StageConfig) -> Iterator[str]:
+    if unknown := [name for name in config.rewards if name not in REWARDS]:
+        yield f"rewards: there is no reward {', '.join(map(repr, unknown))}; known are {', '.join(REWARDS)}"
+    if not config.rewards:
+        yield f"rewards: names none, so nothing would be learnt; known are {', '.join(REWARDS)}"
+    if config.needs_reference and config.objective.repel_on is not RepelOn.ALL and ACCURACY not in config.rewards:
+        yield (
+            f"objective.repel_on = '{config.objective.repel_on}': which replies are right is told by the reward '{ACCURACY}',"
+            " which is not among [rewards]; add it, or choose repel_on = 'all'"
+        )

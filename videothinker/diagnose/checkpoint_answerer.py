@@ -1,0 +1,192 @@
+"""Ask a checkpoint on this machine: clips in, replies out.
+
+Each clip is decoded, sized and seen by the vision tower once for all of its questions, many clips at a time; the questions are
+answered in batches, whichever clip they are about. A clip that cannot be read costs its own questions and nothing else.
+
+`frame_choice` says which frames are fed, `prompts` writes the questions, `feed` turns both into rows, and one of the `engines`
+writes the replies. Greedy replies of all engines are the same up to the rounding of logits, and sampled ones draw on the same
+noise.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from videothinker.clips import ClipCache, ClipReader
+from videothinker.curated import Curated
+from videothinker.diagnose.answerer import RawReply
+from videothinker.diagnose.engines import open_engine
+from videothinker.diagnose.engines.base import Engine, Reply, Row
+from videothinker.diagnose.feed import QuestionFeed, Shown, no_memory
+from videothinker.diagnose.prompts import write_prompts
+from videothinker.diagnose.settings import DiagnosisSettings
+from videothinker.errors import VtError
+from videothinker.frames import Backend, ClipError
+from videothinker.records import Question
+
+_CLIPS_AT_ONCE = 64
+"""Clips that are sized and seen together: launching kernels takes longer than running them for one clip."""
+_FRAME_BYTES = 2**29
+"""Most bytes that the frames of clips read ahead may take. The larger the frames, the fewer clips are sized together."""
+
+
+def open_checkpoint(
+    ref: str,
+    *,
+    curated: Curated,
+    settings: DiagnosisSettings,
+    cache: ClipCache | None = None,
+    clip_time_limit_s: float = 60.0,
+    trust_remote_code: bool = False,
+) -> "CheckpointAnswerer":
+    """Load the checkpoint in a local folder or of a hub id onto this process's GPU, if it has one; a LoRA folder with its base.
+
+    Only safetensors are loaded. `trust_remote_code` runs Python that comes with the checkpoint.
+
+    Raises:
+        VtError: there is no such checkpoint, it is not a video-language model, or the data has no clips.
+    """
+    if curated.videos_root is None:
+        raise VtError(f"{curated.folder}: was curated without clips, which {ref} has to see; give their folder with --videos")
+    engine = open_engine(ref, settings, trust_remote_code=trust_remote_code)
+    return CheckpointAnswerer(engine, curated=curated, settings=settings, cache=cache, clip_time_limit_s=clip_time_limit_s)
+
+
+class CheckpointAnswerer:
+    """An `Answerer`: an engine with its checkpoint, and the clips it is to see. Answers come batch by batch.
+
+    batch_size starts as the settings', or what memory allows once a clip was seen, and halves whenever memory runs out.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        curated: Curated,
+        settings: DiagnosisSettings,
+        cache: ClipCache | None = None,
+        clip_time_limit_s: float = 60.0,
+    ) -> None:
+        self.engine, self.loaded = engine, engine.loaded
+        self.feed = QuestionFeed(engine.loaded, settings, free=engine.free)
+        self.batch_size = settings.batch_size
+        self.seconds: dict[str, float] = dict.fromkeys(("clips", "prepare", "generate"), 0.0)
+        """Where the time went: waiting for "clips", "prepare" (words, sizing, vision tower), "generate"."""
+        self._curated, self._settings = curated, settings
+        self._cache, self._clip_time_limit_s = cache, clip_time_limit_s
+        self._clip_backend: str | None = None  # what really reads clips, once known
+
+    def answer(self, questions: Sequence[Question]) -> Iterator[RawReply]:
+        """One answer per question; those about one clip come together, in the order in which clips first appear.
+
+        Raises:
+            VtError: the device has no memory for even one question.
+        """
+        by_clip: dict[Path, list[Question]] = {}
+        for question in questions:
+            path = self._curated.clip(question)
+            assert path is not None  # open_checkpoint has refused a folder without clips
+            by_clip.setdefault(path, []).append(question)
+        with self._clock("prepare"):
+            prompts = write_prompts(self.loaded.processor, questions, self._settings.prompt)
+        rows: list[Row] = []
+        at_once = min(_CLIPS_AT_ONCE, max(1, _FRAME_BYTES // self.feed.frames.n_bytes))
+        with ClipReader(
+            sample=self.feed.frames.indices,
+            backend=cast(Backend, self._settings.decoder),
+            max_pixels=self.feed.frames.max_pixels,
+            cache=self._cache,
+            ahead=max(8, 2 * at_once),
+            time_limit_s=self._clip_time_limit_s,
+        ) as reader:
+            self._clip_backend = reader.decoding.backend
+            clips = reader.map(self.feed.show, by_clip)
+            while group := self._next(clips, at_once):
+                for path, clip in group:
+                    if isinstance(clip, ClipError):
+                        yield from (RawReply(question_id=q.question_id, reply=None, error=str(clip)) for q in by_clip[path])
+                shown = [(clip, by_clip[path]) for path, clip in group if not isinstance(clip, ClipError)]
+                with self._clock("prepare"):
+                    rows += self.feed.rows(shown, prompts)
+                while rows and len(rows) >= (size := self._size(rows, len(questions))):
+                    batch, rows = rows[:size], rows[size:]
+                    yield from self._answers(batch)
+            yield from self._answers(rows)
+
+    def describe(self) -> dict[str, Any]:
+        """What was fed and by what means. `fed` has an entry per kind of clip: `n_clips` of `frames` x `height` x `width`."""
+        fed = [
+            {"n_clips": n, "frames": frames, "height": height, "width": width, "video_tokens": tokens}
+            for (frames, height, width, tokens), n in sorted(self.feed.fed.items())
+        ]
+        return {
+            **self.loaded.describe(),
+            "decoder": self._clip_backend,
+            "sampling": self.feed.frames.describe(),
+            "fed": fed,
+            "batch_size": self.batch_size,
+            **self.engine.describe(),
+            "seconds": {phase: round(seconds, 2) for phase, seconds in self.seconds.items()},
+        }
+
+    @contextmanager
+    def _clock(self, what: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[what] += time.perf_counter() - start
+
+    def _next(self, clips: Iterator[tuple[Path, Shown | ClipError]], n: int) -> list[tuple[Path, Shown | ClipError]]:
+        with self._clock("clips"):
+            return list(islice(clips, n))
+
+    def _size(self, rows: Sequence[Row], n_questions: int) -> int:
+        """The number of questions per batch. Without a setting it is at most the engine's number.
+
+        The questions are spread evenly over as few batches as that allows, so that the last batch is not a small one.
+        """
+        if self.batch_size is None:
+            most = self.engine.n_at_once(max(len(row.ids) for row in rows))
+            self.batch_size = math.ceil(n_questions / math.ceil(n_questions / most))
+        return self.batch_size
+
+    def _answers(self, rows: Sequence[Row]) -> Iterator[RawReply]:
+        """Answer all rows, `batch_size` at a time, and half as many whenever memory runs out."""
+        while rows:
+            batch = rows[: self.batch_size]
+            with self._clock("generate"):
+                replies = self._reply(batch)
+            if replies is None:
+                if len(batch) == 1:
+                    raise no_memory(self.loaded)
+                self.batch_size = len(batch) // 2
+                self.engine.free()
+                continue
+            yield from (self._read_out(row, reply) for row, reply in zip(batch, replies, strict=True))
+            rows = rows[len(batch) :]
+
+    def _reply(self, rows: Sequence[Row]) -> list[Reply] | None:
+        """The engine's replies; None when the device is out of memory.
+
+        The error ends here, and with it the traceback, which would hold on to the tensors of the failed batch.
+        """
+        try:
+            return self.engine.reply(rows)
+        except torch.OutOfMemoryError:
+            return None
+
+    def _read_out(self, row: Row, reply: Reply) -> RawReply:
+        text = self.loaded.processor.tokenizer.decode(reply.content, skip_special_tokens=True)
+        n_tokens = len(reply.tokens)
+        return RawReply(
+            question_id=row.question_id,
+            reply=text,
+            truncated=reply.cut,
+            n_tokens=n_tokens,
+            logprob=sum(reply.logprobs) / n_tokens,
+        )

@@ -1,0 +1,34 @@
+"""What writes the replies of a checkpoint, by name.
+
+To add an engine, add a module of its name to this folder and a line to `ENGINES`. The module has a function
+
+    open_engine(ref: str, settings: DiagnosisSettings, *, trust_remote_code: bool) -> Engine
+
+which loads the checkpoint as the engine needs it, and raises a `VtError` where it cannot serve it. `Engine`, and the records
+that it takes and gives, are in `base.py`. This module itself loads nothing, so that settings and `--help` can read the names.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from videothinker.diagnose.engines.base import Engine
+    from videothinker.diagnose.settings import DiagnosisSettings
+
+ENGINES = {
+    "auto": "graphs on a GPU that can, otherwise transformers",
+    "graphs": "CUDA graphs, for Qwen2.5-VL",
+    "transformers": "transformers' own generate, for any model",
+}
+"""Help for every engine that `--engine` may name."""
+
+
+def open_engine(ref: str, settings: "DiagnosisSettings", *, trust_remote_code: bool = False) -> "Engine":
+    """The engine that the settings name, with the checkpoint `ref` loaded.
+
+    Raises:
+        VtError: the checkpoint cannot be loaded, or the engine cannot serve it.
+    """
+    module = import_module(f"{__name__}.{settings.engine}")
+    engine: Engine = module.open_engine(ref, settings, trust_remote_code=trust_remote_code)
+    return engine

@@ -1,0 +1,100 @@
+"""The border between what prepares questions and what writes replies: rows go in, one `Reply` per row comes out.
+
+Whatever is put around an engine needs these records alone.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+
+from videothinker.models.load import Loaded
+
+BATCH = 32
+"""Rows at once where neither the user nor memory decides."""
+
+
+class PromptStart(NamedTuple):
+    """A prompt up to the text after its clip: it depends on the clip's size and timing, not on its pixels or the question."""
+
+    ids: list[int]
+    """Its tokens, the clip's placeholders included."""
+    marks: dict[str, list[int]]
+    """Other values per token, such as mm_token_type_ids. For text they are 0."""
+    tensors: dict[str, Any]
+    """The processor's other output for one row. Pixels are in it only where the model is fed them for every question."""
+    fed: tuple[int, int, int, int]
+    """Frames, height, width, video tokens."""
+
+
+class Vision(NamedTuple):
+    """What the vision tower makes of one clip."""
+
+    features: torch.Tensor
+    """(video tokens, hidden)"""
+    deepstack: tuple[torch.Tensor, ...] = ()
+    """Qwen3-VL: the same for each of some layers."""
+
+
+class Row(NamedTuple):
+    """One question, ready for the model."""
+
+    question_id: str
+    ids: list[int]
+    """All tokens of the prompt, the clip's placeholders included."""
+    start: PromptStart
+    vision: Vision | None
+    """None where the model is fed pixels, which are then in `start.tensors`."""
+
+
+class Reply(NamedTuple):
+    """What a model wrote to one row."""
+
+    tokens: list[int]
+    """All that was written, the token that ended the reply included; at least one."""
+    logprobs: list[float]
+    """Parallel to `tokens`: the natural logarithm of each token's probability in the softmax of the model's logits, in float32
+    and after placeholders of clips and images are excluded. It is that of temperature 1, whatever the settings say: how sure
+    the model was, and not how likely the draw."""
+    cut: bool
+    """True when the token limit was reached before an end token."""
+
+    @property
+    def content(self) -> list[int]:
+        """The tokens without the one that ended the reply."""
+        return self.tokens if self.cut else self.tokens[:-1]
+
+
+class Engine(Protocol):
+    """Writes replies with one checkpoint, all at the temperature, seed and token limit of its settings."""
+
+    loaded: Loaded
+
+    def reply(self, rows: Sequence[Row]) -> list[Reply]:
+        """One reply per row, in order.
+
+        Raises:
+            torch.OutOfMemoryError: these are too many rows at once. The engine can be asked again with fewer.
+        """
+
+    def n_at_once(self, n_tokens: int) -> int:
+        """How many rows of at most `n_tokens` tokens to give at once, where the user has not said."""
+
+    def free(self) -> None:
+        """Give back what is kept in memory between calls."""
+
+    def describe(self) -> dict[str, Any]:
+        """For run.json: `engine`, what really wrote the replies, and whatever else tells it apart."""
+
+
+def up_to_end(tokens: Sequence[int], logprobs: Sequence[float], eos: Sequence[int]) -> Reply:
+    """The reply in `tokens`, which may go on behind the first token of `eos`, as `logprobs` does."""
+    end = next((i for i, token in enumerate(tokens) if token in eos), None)
+    n = len(tokens) if end is None else end + 1
+    return Reply(list(tokens[:n]), list(logprobs[:n]), cut=end is None)
+
+
+def reply_seed(seed: int, question_id: str) -> int:
+    """The seed, 0 to 2**63 - 1, of all draws for one question: a hash, so a reply depends neither on batch nor on engine."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{question_id}".encode()).digest()[:8]) >> 1

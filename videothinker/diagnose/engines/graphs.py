@@ -1,0 +1,95 @@
+"""Replies by `models.decoder`: one captured CUDA graph per token, for a Qwen2.5-VL with SDPA."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from videothinker.diagnose.engines.base import BATCH, Reply, Row, reply_seed, up_to_end
+from videothinker.diagnose.settings import DiagnosisSettings
+from videothinker.errors import VtError
+from videothinker.models.decoder import Decoder, TokenChoice, can_decode
+from videothinker.models.load import Loaded, load
+from videothinker.models.vision import SeenClip
+
+LARGEST_BATCH = 1024
+"""Most rows at once where memory decides."""
+
+
+def open_engine(ref: str, settings: DiagnosisSettings, *, trust_remote_code: bool = False) -> "GraphsEngine":
+    """Load the checkpoint for this engine.
+
+    Raises:
+        VtError: the checkpoint cannot be loaded, or is not one that this engine serves.
+    """
+    loaded = load(ref, dtype=settings.dtype, attention=settings.attention, trust_remote_code=trust_remote_code)
+    return GraphsEngine(loaded, settings)
+
+
+def serves(loaded: Loaded) -> bool:
+    """Whether this engine can write the model's replies, on whatever device."""
+    return can_decode(loaded.model) and loaded.attention == "sdpa" and loaded.shares_vision
+
+
+class GraphsEngine:
+    """An `Engine`. Without a GPU it runs the same steps one kernel at a time.
+
+    Raises on construction:
+        VtError: the model is not one that this engine serves.
+    """
+
+    def __init__(self, loaded: Loaded, settings: DiagnosisSettings) -> None:
+        if not serves(loaded):
+            raise VtError(
+                f"--engine graphs: writes the replies of Qwen2.5-VL with SDPA only, and {loaded.ref} is a "
+                f"{type(loaded.model).__name__} with {loaded.attention}; leave it out"
+            )
+        self.loaded, self._settings = loaded, settings
+        self._decoder = Decoder(loaded.model, eos=loaded.eos, pad=loaded.pad, suppress=loaded.placeholders)
+        self._n_before = 0  # rows of the batch before, for which there is a graph
+
+    def reply(self, rows: Sequence[Row]) -> list[Reply]:
+        """One reply per row.
+
+        A batch smaller than the one before, as the last one often is, is filled up with copies of its first row, because
+        capturing a graph of its own size would take longer.
+        """
+        self._n_before = max(self._n_before, len(rows))
+        prompts = [*range(len(rows)), *[0] * (self._n_before - len(rows))]
+        settings = self._settings
+        seeds = [reply_seed(settings.seed, rows[i].question_id) for i in prompts] if settings.temperature > 0 else None
+        written = self._decoder.write(
+            [row.ids for row in rows],
+            [_seen_clip(row) for row in rows],
+            max_new_tokens=settings.max_new_tokens,
+            rows=prompts,
+            choice=TokenChoice(settings.temperature, seeds),
+        )
+        return [up_to_end(*reply, self.loaded.eos) for reply in written[: len(rows)]]
+
+    def n_at_once(self, n_tokens: int) -> int:
+        """Rows whose keys and values fill a sixteenth of the GPU's memory, which other processes may share."""
+        config, device = self.loaded.model.config.get_text_config(), self.loaded.device
+        if device.type == "cpu":
+            return BATCH
+        heads, width = config.num_key_value_heads, config.hidden_size // config.num_attention_heads
+        # A key and a value per layer and head, for the prompt and for the reply.
+        per_token: int = 2 * config.num_hidden_layers * heads * width * self.loaded.model.dtype.itemsize
+        budget = int(torch.cuda.get_device_properties(device).total_memory) // 16
+        return max(8, min(LARGEST_BATCH, budget // (per_token * (n_tokens + self._settings.max_new_tokens))))
+
+    def free(self) -> None:
+        """Give back the decoder's caches and graphs."""
+        self._n_before = 0
+        self._decoder.forget()
+        torch.cuda.empty_cache()
+
+    def describe(self) -> dict[str, Any]:
+        """`engine`: "graphs", or "eager" where the steps run without a GPU."""
+        return {"engine": "graphs" if self.loaded.device.type == "cuda" else "eager"}
+
+
+def _seen_clip(row: Row) -> SeenClip:
+    assert row.vision is not None  # `serves` asks for a model that shares vision
+    t, h, w = row.start.tensors["video_grid_thw"][0].tolist()
+    return SeenClip(row.vision.features, (t, h, w), float(row.start.tensors["second_per_grid_ts"][0]))

@@ -1,0 +1,136 @@
+"""Replies by transformers' `generate`, for any video-language model that it loads."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from videothinker.diagnose.engines.base import BATCH, Reply, Row, reply_seed, up_to_end
+from videothinker.diagnose.settings import DiagnosisSettings
+from videothinker.models.load import Loaded, load
+from videothinker.models.noise import hashed_noise, seed_words
+
+
+def open_engine(ref: str, settings: DiagnosisSettings, *, trust_remote_code: bool = False) -> "TransformersEngine":
+    """Load the checkpoint for this engine.
+
+    Raises:
+        VtError: the checkpoint cannot be loaded.
+    """
+    loaded = load(ref, dtype=settings.dtype, attention=settings.attention, trust_remote_code=trust_remote_code)
+    return TransformersEngine(loaded, settings)
+
+
+class TransformersEngine:
+    """An `Engine`. It replaces the model's generation settings by its own."""
+
+    def __init__(self, loaded: Loaded, settings: DiagnosisSettings) -> None:
+        self.loaded, self._settings = loaded, settings
+        # The checkpoint's own generation settings (Qwen2.5-VL: repetition penalty 1.05) would differ from checkpoint to
+        # checkpoint, and fill what a call leaves open. A sampled placeholder would stand for a clip that is not there. The
+        # cache has a fixed size, because growing one by a token takes new GPU memory for every layer at every token.
+        fixed = loaded.attention == "sdpa" and loaded.device.type == "cuda" and loaded.is_tested
+        loaded.model.generation_config = GenerationConfig(
+            eos_token_id=loaded.eos,
+            pad_token_id=loaded.pad,
+            suppress_tokens=loaded.placeholders or None,
+            **({"cache_implementation": "static", "disable_compile": True} if fixed else {}),
+        )
+
+    @torch.inference_mode()
+    def reply(self, rows: Sequence[Row]) -> list[Reply]:
+        """One reply per row."""
+        settings = self._settings
+        seeds = [reply_seed(settings.seed, row.question_id) for row in rows]
+        chooser = _Chooser(_Race(settings.temperature, seeds) if settings.temperature > 0 else None)
+        inputs = self._collate(rows)
+        ids = self.loaded.model.generate(
+            **inputs,
+            do_sample=False,
+            max_new_tokens=settings.max_new_tokens,
+            logits_processor=LogitsProcessorList([chooser]),  # comes after transformers' own, which suppress placeholders
+        )
+        written = ids[:, inputs["input_ids"].shape[1] :].tolist()
+        pairs = zip(written, chooser.logprobs(), strict=True)
+        return [up_to_end(tokens, logprobs, self.loaded.eos) for tokens, logprobs in pairs]
+
+    def n_at_once(self, n_tokens: int) -> int:
+        """A number that has served on every GPU so far, whatever the prompts' length."""
+        return BATCH
+
+    def free(self) -> None:
+        """Nothing is kept but what PyTorch's allocator holds back."""
+        torch.cuda.empty_cache()
+
+    def describe(self) -> dict[str, Any]:
+        """`engine`: "transformers"."""
+        return {"engine": "transformers"}
+
+    def _collate(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """Rows as one batch: values per token are padded on the left, everything else is concatenated along the first axis."""
+        device, start = self.loaded.device, rows[0].start
+        n_tokens = max(len(row.ids) for row in rows)
+
+        def padded(values: Sequence[int], fill: int) -> list[int]:
+            return [fill] * (n_tokens - len(values)) + list(values)
+
+        ids = torch.tensor([padded(row.ids, self.loaded.pad) for row in rows], device=device)
+        batch: dict[str, Any] = {"input_ids": ids}
+        for key in start.marks:
+            of_end = int(key == "attention_mask")  # the end is text: it is attended to, and all its other marks are 0
+            marks = [row.start.marks[key] + [of_end] * (len(row.ids) - len(row.start.ids)) for row in rows]
+            batch[key] = torch.tensor([padded(values, 0) for values in marks], device=device)
+        for key in start.tensors:
+            parts = [row.start.tensors[key] for row in rows]
+            whole = isinstance(parts[0], torch.Tensor)
+            batch[key] = torch.cat(parts).to(device) if whole else [x for part in parts for x in part]
+        visions = [row.vision for row in rows if row.vision is not None]
+        if visions:
+            output = BaseModelOutputWithPooling(pooler_output=tuple(vision.features for vision in visions))
+            if visions[0].deepstack:
+                # From one list of layers per row to one list of rows per layer, as the model takes them.
+                output.deepstack_features = list(zip(*(vision.deepstack for vision in visions), strict=True))
+            batch["mm_encoder_outputs"] = {"video": output}
+        return batch
+
+
+class _Chooser(LogitsProcessor):  # type: ignore[misc]
+    """Keeps the log-probability of every token that `generate` chooses, which is the one with the largest score.
+
+    Only the chosen tokens' numbers are kept: the logits of a batch's whole replies are gigabytes.
+    """
+
+    def __init__(self, race: "_Race | None") -> None:
+        self._race = race
+        self._steps: list[torch.Tensor] = []
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """(B, V) float32 logits -> (B, V) scores: the logits themselves or, for a draw, those of the race."""
+        logits, scores = scores, scores if self._race is None else self._race(scores)
+        self._steps.append(logits.log_softmax(-1).gather(1, scores.argmax(-1, keepdim=True)))
+        return scores
+
+    def logprobs(self) -> list[list[float]]:
+        """One list per row, with a number for each token that was chosen, also for those after the row's end."""
+        found: list[list[float]] = torch.cat(self._steps, 1).tolist()
+        return found
+
+
+class _Race:
+    """Turns the largest score into a draw at a temperature, on the noise that `models.decoder` draws on.
+
+    Of exponential times with rates softmax(logits / temperature), the least is each token's with its probability. The scores
+    are the negative logarithms of these times, up to a constant.
+    """
+
+    def __init__(self, temperature: float, seeds: Sequence[int]) -> None:
+        self._temperature, self._words, self._step = temperature, seed_words(seeds), 0
+
+    def __call__(self, logits: torch.Tensor) -> torch.Tensor:
+        """(B, V) logits -> (B, V) scores whose largest is a draw."""
+        self._words = self._words.to(logits.device)
+        step = torch.tensor([self._step], device=logits.device)
+        self._step += 1
+        return logits.float() / self._temperature - hashed_noise(self._words, step, logits.shape[1]).log()

@@ -1,0 +1,1 @@
+"""Checkpoints and models: what asking, training and pretraining share."""

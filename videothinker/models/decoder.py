@@ -1,0 +1,338 @@
+"""Replies of a Qwen2.5-VL, token by token, with a cache of fixed size and, on a GPU, one captured CUDA graph per token.
+
+`generate` launches every kernel of every layer from Python, token after token, and a small model's GPU mostly waits for it.
+Captured once and replayed, a token costs about what reading weights and cache costs. Prompts are padded to widths that recur,
+so cache, buffers and graph are made once and used by all later batches of the same shape.
+
+    decoder = Decoder(model, eos=[2], pad=0, suppress=[5, 6])
+    clips = see(model, patches, grids, seconds)                       # one call of the vision tower for all clips
+    replies = decoder.reply(prompt_ids, clips, max_new_tokens=96)     # greedy, one reply per prompt
+    replies = decoder.reply(prompt_ids, clips, rows=[0] * 8 + [1] * 8, choice=TokenChoice(1.0), max_new_tokens=96)
+    replies = decoder.reply(prompt_ids, clips, choice=TokenChoice(1.0, seeds), max_new_tokens=96)   # the same in any batch
+    written = decoder.write(prompt_ids, clips, max_new_tokens=96)     # the same as `reply`, with a log-probability per token
+
+`rows` names the prompt of each reply: what replies share, the prompt, is computed once. Every prompt holds exactly one clip.
+The model is used as it is: whole on its device, in eval mode, with any dtype, SDPA, LoRA or not. Its weights may change between
+calls, but only in place, because a graph remembers addresses; if they move, call `forget`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional as F  # noqa: N812 (its usual name)
+from transformers import DynamicCache
+
+from videothinker.models.noise import hashed_noise, seed_words
+from videothinker.models.norms import rms_norm
+from videothinker.models.positions import token_positions
+from videothinker.models.vision import SeenClip
+
+_BUCKET = 32
+"""Prompts are padded to a multiple of this many tokens."""
+
+_CHECK_EVERY = 16
+"""Tokens between two looks at whether all replies have ended. Each look makes the Python side wait for the GPU."""
+
+_PROMPT_TOKENS = 131_072
+"""How many tokens of prompts, padding included, go through the model at a time."""
+
+_KEPT_BYTES = 6 * 2**30
+"""Bytes of caches that stay, with their graphs, for the next batch of their shape. Above it the least recently used go."""
+
+
+class TokenChoice(NamedTuple):
+    """How the next token is chosen among all but the suppressed ones."""
+
+    temperature: float = 0.0
+    """0 takes the likeliest token. Otherwise the token is drawn from softmax(logits / temperature)."""
+    seeds: Sequence[int] | None = None
+    """One per reply, 0 to 2**64 - 1: its draws depend on it alone, not on the batch or device. None: PyTorch's generator."""
+
+
+GREEDY = TokenChoice()
+
+
+class Written(NamedTuple):
+    """One reply."""
+
+    tokens: list[int]
+    """All of its tokens, the one that ended it included. A reply without such a token was cut."""
+    logprobs: list[float]
+    """Parallel to `tokens`: the natural logarithm of each one's probability in the softmax of the model's logits, in float32
+    and without the suppressed tokens. The temperature plays no part in it."""
+
+
+def can_decode(model: Any) -> bool:
+    """Whether `Decoder` serves the model: a Qwen2.5-VL whose layers all attend to everything before them."""
+    if model.config.model_type != "qwen2_5_vl":
+        return False
+    return set(model.config.get_text_config().layer_types) == {"full_attention"}
+
+
+class Decoder:
+    """Writes replies with one model; the module's docstring shows how.
+
+    eos: tokens that end a reply. pad: fills replies that have ended. suppress: tokens that are never chosen (a drawn video
+    token would stand for a clip that is not there). graphs: with False, every kernel is launched from Python, as on a CPU.
+    """
+
+    def __init__(self, model: Any, *, eos: Sequence[int], pad: int, suppress: Sequence[int] = (), graphs: bool = True) -> None:
+        if not can_decode(model):
+            raise ValueError(f"{model.config.model_type}: only Qwen2.5-VL without sliding windows is decoded here")
+        self.model, self.eos, self.pad, self.suppress = model, list(eos), pad, list(suppress)
+        self.graphs = graphs
+        self._states: dict[Any, _ReplyState] = {}
+
+    def reply(
+        self,
+        prompt_ids: Sequence[Sequence[int]],
+        clips: Sequence[SeenClip],
+        *,
+        max_new_tokens: int,
+        rows: Sequence[int] | None = None,
+        choice: TokenChoice = GREEDY,
+    ) -> list[list[int]]:
+        """The tokens of the replies that `write` gives, without their log-probabilities."""
+        written = self.write(prompt_ids, clips, max_new_tokens=max_new_tokens, rows=rows, choice=choice)
+        return [reply.tokens for reply in written]
+
+    @torch.inference_mode()
+    def write(
+        self,
+        prompt_ids: Sequence[Sequence[int]],
+        clips: Sequence[SeenClip],
+        *,
+        max_new_tokens: int,
+        rows: Sequence[int] | None = None,
+        choice: TokenChoice = GREEDY,
+    ) -> list[Written]:
+        """Replies of at most `max_new_tokens` tokens, with the log-probability of each token.
+
+        prompt_ids: unpadded, of any lengths. clips: the clip of each prompt. rows: for each reply the index of its prompt; None
+        asks for one reply per prompt.
+
+        Raises:
+            ValueError: a prompt does not hold its clip's number of video tokens.
+        """
+        self._check(prompt_ids, clips)
+        rows = range(len(prompt_ids)) if rows is None else rows
+        # Rounded up, so that prompts of about the same length share a cache and a graph.
+        width = -(-max(map(len, prompt_ids)) // _BUCKET) * _BUCKET
+        key = (len(rows), width, max_new_tokens, choice.temperature, choice.seeds is None)
+        state = self._states.pop(key, None) or _ReplyState(self, len(rows), width, max_new_tokens, choice)
+        self._states[key] = state  # the latest used comes last
+        logits, following = self._read_prompts(state, prompt_ids, clips, rows)
+        replies, logprobs = state.run(logits, following, choice.seeds)
+        while sum(kept.n_bytes for kept in self._states.values()) > _KEPT_BYTES:
+            del self._states[next(iter(self._states))]
+        return [_to_end(*reply, self.eos) for reply in zip(replies.tolist(), logprobs.tolist(), strict=True)]
+
+    def forget(self) -> None:
+        """Give back all caches and graphs."""
+        self._states.clear()
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the caches that are kept."""
+        return sum(state.n_bytes for state in self._states.values())
+
+    def _check(self, prompt_ids: Sequence[Sequence[int]], clips: Sequence[SeenClip]) -> None:
+        video = self.model.config.video_token_id
+        found = [list(ids).count(video) for ids in prompt_ids]
+        expected = [len(clip.features) for clip in clips]
+        if found != expected:
+            raise ValueError(f"prompts hold {found} video tokens, their clips make {expected}")
+
+    def _read_prompts(
+        self, state: "_ReplyState", prompt_ids: Sequence[Sequence[int]], clips: Sequence[SeenClip], rows: Sequence[int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Fill the state's cache. Returns the logits of each reply's first token, (n_rows, V), and its position, (n_rows,)."""
+        model, device = self.model, state.device
+        at_once = max(1, _PROMPT_TOKENS // state.width)
+        logits, following = [], []
+        for start in range(0, len(prompt_ids), at_once):
+            part, seen = prompt_ids[start : start + at_once], clips[start : start + at_once]
+            # Padded on the left, so that the last column holds every prompt's last token, and every reply begins at `width`.
+            ids = torch.full((len(part), state.width), self.pad)
+            mask = torch.zeros_like(ids)
+            for row, prompt in enumerate(part):
+                ids[row, state.width - len(prompt) :] = torch.from_numpy(np.array(prompt))  # a tenth of torch.tensor's time
+                mask[row, state.width - len(prompt) :] = 1
+            grids, seconds = torch.tensor([c.grid for c in seen]), torch.tensor([c.seconds_per_pair for c in seen])
+            positions, after = token_positions(model.config, ids, mask, grids, seconds)
+            ids, mask, positions, after = (tensor.to(device) for tensor in (ids, mask, positions, after))
+            embedded = model.get_input_embeddings()(ids)
+            features = torch.cat([clip.features for clip in seen]).to(embedded.dtype)
+            # The clips' features, one clip after the other, replace the video tokens, which stand in the same order.
+            embedded = embedded.masked_scatter((ids == model.config.video_token_id)[..., None], features)
+            cache = DynamicCache(config=model.config.get_text_config())
+            hidden = model.model.language_model(
+                inputs_embeds=embedded, position_ids=positions, attention_mask=mask, past_key_values=cache, use_cache=True
+            ).last_hidden_state[:, -1]
+            # The replies whose prompt is in this part, and where in the part it is.
+            to = [row for row, prompt in enumerate(rows) if start <= prompt < start + len(part)]
+            of = torch.tensor([rows[row] - start for row in to], device=device)
+            state.take(torch.tensor(to, device=device), cache, mask, of)
+            logits.append(model.lm_head(hidden))
+            following.append(after)
+        prompt_of = torch.tensor(rows, device=device)
+        return torch.cat(logits)[prompt_of], torch.cat(following)[prompt_of]
+
+
+class _ReplyState:
+    """Cache, running state and captured graph for `n_rows` replies to prompts that are padded to `width` tokens."""
+
+    def __init__(self, decoder: Decoder, n_rows: int, width: int, max_new_tokens: int, choice: TokenChoice) -> None:
+        self._model, config = decoder.model, decoder.model.config.get_text_config()
+        weight = self._model.get_input_embeddings().weight
+        self.width, self.device = width, weight.device
+        heads = config.num_key_value_heads
+        length = -(-(width + max_new_tokens) // 8) * 8  # SDPA would copy a mask of uneven length at every call
+        shape = (config.num_hidden_layers, 2, n_rows, heads, length, config.hidden_size // config.num_attention_heads)
+        self._cache = torch.zeros(shape, dtype=weight.dtype, device=self.device)
+        self.n_bytes = self._cache.nbytes
+        self._pad, self._temperature = decoder.pad, choice.temperature
+        self._graphs = decoder.graphs and self.device.type == "cuda"
+        self._graph: Any = None
+
+        def zeros(*size: int, dtype: torch.dtype = torch.long) -> torch.Tensor:
+            return torch.zeros(*size, dtype=dtype, device=self.device)
+
+        self._eos, self._suppress = (torch.tensor(ids, device=self.device).long() for ids in (decoder.eos, decoder.suppress))
+        self._prompt_mask = zeros(n_rows, width, dtype=torch.bool)
+        self._mask = zeros(n_rows, 1, 1, length, dtype=weight.dtype)  # added to the scores: 0 or -inf
+        self._token, self._position = zeros(n_rows), zeros(n_rows)
+        self._ended = zeros(n_rows, dtype=torch.bool)
+        self._slot, self._count = zeros(1), zeros(1)
+        self._seeds = None if choice.seeds is None else zeros(2, n_rows, 1, dtype=torch.int32)
+        self._replies, self._logprobs = zeros(n_rows, max_new_tokens), zeros(n_rows, max_new_tokens, dtype=torch.float32)
+
+    def take(self, to: torch.Tensor, cache: DynamicCache, mask: torch.Tensor, of: torch.Tensor) -> None:
+        """Keep prompts' keys and values: reply `to[i]` gets those of row `of[i]` of `cache`."""
+        self._prompt_mask[to] = mask[of].bool()
+        for kept, layer in zip(self._cache, cache.layers, strict=True):
+            for into, states in zip(kept, (layer.keys, layer.values), strict=True):
+                into[to, :, : self.width] = states[of]
+
+    def run(
+        self, logits: torch.Tensor, position: torch.Tensor, seeds: Sequence[int] | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Replies and log-probabilities, (n_rows, at most max_new_tokens) both, filled with `pad` and 0 after a reply's end."""
+        if self._seeds is not None and seeds is not None:
+            self._seeds.copy_(seed_words(seeds))
+        n_steps = self._replies.size(1) - 1  # the first token comes from the prompt's logits
+        if self._graphs and self._graph is None and n_steps:
+            self._start(logits, position)
+            self._capture()
+        self._start(logits, position)
+        for step in range(n_steps):
+            if step % _CHECK_EVERY == 0 and bool(self._ended.all()):
+                return self._replies[:, : step + 1], self._logprobs[:, : step + 1]
+            if self._graph is None:
+                self._step()
+            else:
+                self._graph.replay()
+        return self._replies, self._logprobs
+
+    def _start(self, logits: torch.Tensor, position: torch.Tensor) -> None:
+        """Go back to the state after the prompt: the first token is chosen, and it will lie behind the prompt in the cache."""
+        self._slot.fill_(self.width)
+        self._position.copy_(position)
+        self._mask.fill_(-torch.inf)
+        self._mask[:, 0, 0, : self.width].masked_fill_(self._prompt_mask, 0.0)
+        self._ended.zero_()
+        self._count.zero_()
+        self._replies.fill_(self._pad)
+        self._choose(logits)
+
+    def _choose(self, logits: torch.Tensor) -> None:
+        """Choose each row's next token from (n_rows, V) logits. A draw is the largest of chances over exponential noise."""
+        scores = logits = logits.float().index_fill(1, self._suppress, -torch.inf)
+        if self._temperature:
+            chances = torch.softmax(logits / self._temperature, dim=-1)
+            scores = chances / self._noise(chances)
+        chosen = scores.argmax(-1)
+        logprob = logits.log_softmax(-1).gather(1, chosen[:, None])
+        self._logprobs.index_copy_(1, self._count, logprob.masked_fill(self._ended[:, None], 0.0))
+        self._token.copy_(torch.where(self._ended, self._pad, chosen))
+        self._ended.logical_or_((chosen[:, None] == self._eos).any(1))
+        self._replies.index_copy_(1, self._count, self._token[:, None])
+        self._count.add_(1)
+
+    def _noise(self, like: torch.Tensor) -> torch.Tensor:
+        """Exponential noise, (n_rows, V): with seeds a hash of seed, step and token."""
+        if self._seeds is None:
+            return torch.empty_like(like).exponential_()
+        return hashed_noise(self._seeds, self._count, like.size(1))
+
+    def _step(self) -> None:
+        """Feed the last token of every row and choose the next. All writes are in place, so that a graph can replay them."""
+        language = self._model.model.language_model
+        self._mask.index_fill_(3, self._slot, 0.0)  # the token that is fed now is seen from here on
+        states = self._model.get_input_embeddings()(self._token)
+        rotation = self._rotation(language.rotary_emb, states.dtype)
+        for layer, cache in zip(language.layers, self._cache, strict=True):
+            states = states + self._attend(layer.self_attn, rms_norm(layer.input_layernorm, states), rotation, cache)
+            states = states + layer.mlp(rms_norm(layer.post_attention_layernorm, states))
+        self._slot.add_(1)
+        self._position.add_(1)
+        self._choose(self._model.lm_head(rms_norm(language.norm, states)))
+
+    def _rotation(self, rope: Any, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cosine and sine of each row's position, (n_rows, 1, d). Behind the prompt all three axes have the same position.
+
+        The first half of the sines is negated: with x rolled by half, x * cos + rolled * sin is then the rotation.
+        """
+        angles = self._position[:, None, None].float() * rope.inv_freq.float()
+        cos, sin = angles.cos() * rope.attention_scaling, angles.sin() * rope.attention_scaling
+        return torch.cat([cos, cos], -1).to(dtype), torch.cat([-sin, sin], -1).to(dtype)
+
+    def _attend(
+        self, module: Any, states: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor], cache: torch.Tensor
+    ) -> torch.Tensor:
+        """The module's attention for one token per row, (n_rows, hidden).
+
+        Query heads that share keys become the queries of one head, so that keys are not repeated for them.
+        """
+        n_rows, (keys, values) = len(states), cache
+        heads, d = keys.size(1), keys.size(3)
+        query, key, value = (project(states).view(n_rows, -1, d) for project in (module.q_proj, module.k_proj, module.v_proj))
+        cos, sin = rotation
+        query, key = (x * cos + x.roll(d // 2, -1) * sin for x in (query, key))
+        keys.index_copy_(2, self._slot, key[:, :, None])
+        values.index_copy_(2, self._slot, value[:, :, None])
+        query = query.view(n_rows, heads, -1, d)
+        mixed = F.scaled_dot_product_attention(query, keys, values, attn_mask=self._mask, scale=module.scaling)
+        attended: torch.Tensor = module.o_proj(mixed.reshape(n_rows, -1))
+        return attended
+
+    def _capture(self) -> None:
+        """Record `_step` as a graph. The state is not that of any reply afterwards, until `_start`."""
+        stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            self._warm_up()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may go on
+            self._step()
+        self._graph = graph
+
+    def _warm_up(self) -> None:
+        """Run `_step` twice, for CUDA's libraries to set themselves up before a capture.
+
+        Both times it writes the second token, the only one that every limit above 1 has room for: on a GPU, a write behind the
+        end of the cache or of the replies is an assertion that ends the process.
+        """
+        for _ in range(2):
+            self._slot.fill_(self.width)
+            self._count.fill_(1)
+            self._step()
+
+
+def _to_end(tokens: list[int], logprobs: list[float], eos: list[int]) -> Written:
+    """The reply up to the first token that ends it, which is included; all of it if none does."""
+    end = next((i for i, token in enumerate(tokens) if token in eos), len(tokens) - 1)
+    return Written(tokens[: end + 1], logprobs[: end + 1])

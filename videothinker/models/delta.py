@@ -1,0 +1,200 @@
+"""What training has changed in a checkpoint, as one small file beside the checkpoint that it began with.
+
+    pack(Path("base"), Path("runs/grpo"), Path("grpo.delta"))
+    unpack(Path("base"), Path("grpo.delta"), Path("grpo"))     # the same weights again, in bfloat16
+
+Weights are compared in bfloat16, which is what a diagnosis on a GPU computes with; `vt train` saves float32, which is rounded
+first. Reinforcement learning moves a weight to a nearby bfloat16 number, so the file keeps how many numbers away it is. Large
+weights, whose neighbours are far apart, move by fewer numbers than small ones. The differences are therefore sorted by the
+base's exponent, which is known when unpacking, and cost 15 % fewer bytes (4 to 5 bits per weight after 200 steps of Adam at
+3e-5).
+
+The file is a safetensors file. It holds the low and the high bytes of all differences, compressed with xz, and as metadata the
+hashes of the base and of the result.
+"""
+
+import hashlib
+import lzma
+import shutil
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from videothinker import store
+from videothinker.errors import VtError
+from videothinker.models.checkpoint import ADAPTER, Checkpoint, add_to_hash, stored_weights, weights_hash
+
+_FORMAT = "videothinker delta 1"
+_XZ = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 0, "lp": 0, "pb": 0}]
+"""No context bits: a difference does not depend on those before it."""
+_COPIED = ("*.json", "*.jinja", "*.txt", "*.model")
+_NOT_COPIED = ("run.json", "gate.json", "model.safetensors.index.json")
+"""Files that describe the base's own weights, and would be wrong beside others."""
+
+Bits = NDArray[np.uint16]
+
+
+class Delta(NamedTuple):
+    """What `pack` wrote."""
+
+    n_weights: int
+    n_moved: int
+    """How many of them are another bfloat16 number than in the base."""
+    n_bytes: int
+    """Size of the file."""
+    rounded: bool
+    """Whether the weights had a higher precision and were rounded."""
+    sha256: str
+    """`weights_hash` of the checkpoint that `unpack` makes."""
+
+
+def pack(base: Path, other: Path, out: Path) -> Delta:
+    """Write into the file `out` what turns `base` into `other`, two folders with full weights of the same names and shapes.
+
+    Raises:
+        VtError: one of them is an adapter, names or shapes differ, the base is not bfloat16, or `other` holds integers.
+    """
+    for folder in (base, other):
+        if (folder / ADAPTER).is_file():
+            raise VtError(f"{folder}: is a LoRA adapter, which is small already; a delta is between two full checkpoints")
+    digests = hashlib.sha256(), hashlib.sha256()
+    low, high = (lzma.LZMACompressor(filters=_XZ) for _ in range(2))
+    low_parts, high_parts = [], []
+    n_weights = n_moved = 0
+    rounded = False
+    for ours, theirs in zip_longest(_bfloat16(base), stored_weights(other)):
+        if ours is None or theirs is None or (ours[0], ours[1].shape) != (theirs[0], theirs[1].shape):
+            first, second = ("nothing" if one is None else f"{one[0]} {tuple(one[1].shape)}" for one in (ours, theirs))
+            raise VtError(f"{other}: has {second} where {base} has {first}; a delta is between checkpoints of one shape")
+        (name, before), (_, after) = ours, theirs
+        if not after.is_floating_point():
+            raise VtError(f"{other}: {name} is {after.dtype}, expected float32 or bfloat16")
+        rounded |= after.dtype != torch.bfloat16
+        after = after.to(torch.bfloat16)
+        add_to_hash(digests[0], name, before)
+        add_to_hash(digests[1], name, after)
+        # uint16 subtraction wraps around, and so does the addition in `unpack`: a distance of any size survives.
+        steps = _zigzag(_ordered(_bits(after)) - _ordered(_bits(before)))[_by_exponent(_bits(before))]
+        low_parts.append(low.compress((steps & 0xFF).astype(np.uint8).tobytes()))
+        high_parts.append(high.compress((steps >> 8).astype(np.uint8).tobytes()))
+        n_weights += steps.size
+        n_moved += int(np.count_nonzero(steps))
+    streams = {"low": [*low_parts, low.flush()], "high": [*high_parts, high.flush()]}
+    identity = {"format": _FORMAT, "base": digests[0].hexdigest(), "result": digests[1].hexdigest()}
+    data = _save({name: b"".join(parts) for name, parts in streams.items()}, identity)
+    store.write_bytes(out, data)
+    return Delta(n_weights, n_moved, len(data), rounded, identity["result"])
+
+
+def unpack(base: Path, file: Path, out: Path) -> str:
+    """Write the checkpoint folder `out` from `base` and a file that `pack` wrote; verify its weights and return their hash.
+
+    Configuration, tokenizer and processor are copied from the base. `out` appears whole or not at all; a checkpoint that lies
+    there is replaced.
+
+    Raises:
+        VtError: the file was packed with another base or is damaged, or something else lies at `out`.
+    """
+    if out.exists() and not (out / "config.json").is_file():
+        raise VtError(f"{out}: is there and no checkpoint; choose another folder")
+    identity, low, high = _load(file)
+    if weights_hash(Checkpoint(base, None)) != identity["base"]:
+        raise VtError(f"{file}: was packed with another base than {base}; it needs weights `{identity['base'][:12]}`")
+
+    def fill(folder: Path) -> None:
+        from safetensors.torch import save_file
+
+        made: dict[str, torch.Tensor] = {}
+        start = 0
+        for name, before in _bfloat16(base):
+            stop = start + before.numel()
+            sorted_steps = low[start:stop] | (high[start:stop].astype(np.uint16) << 8)
+            if sorted_steps.size != before.numel():
+                raise VtError(f"{file}: is damaged, it ends within {name}; get it again")
+            steps = np.empty_like(sorted_steps)
+            steps[_by_exponent(_bits(before))] = sorted_steps  # assigning through the order undoes the sorting
+            bits = _unordered(_ordered(_bits(before)) + _unzigzag(steps))
+            made[name] = torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16).reshape(before.shape)
+            start = stop
+        save_file(made, folder / "model.safetensors", metadata={"format": "pt"})
+        if weights_hash(Checkpoint(folder, None)) != identity["result"]:
+            raise VtError(f"{file}: is damaged, its weights are not those that were packed; get it again")
+        for path in (path for pattern in _COPIED for path in base.glob(pattern)):
+            if path.name not in _NOT_COPIED:
+                shutil.copy(path, folder)
+
+    store.write_folder(out, fill)
+    return identity["result"]
+
+
+def _bfloat16(base: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    for name, tensor in stored_weights(base):
+        if tensor.dtype != torch.bfloat16:
+            raise VtError(f"{base}: {name} is {tensor.dtype}, expected a base in bfloat16, as `vt pretrain` saves it")
+        yield name, tensor
+
+
+def _save(streams: dict[str, bytes], metadata: dict[str, str]) -> bytes:
+    from safetensors.numpy import save
+
+    return save({name: np.frombuffer(data, np.uint8) for name, data in streams.items()}, metadata)
+
+
+def _load(file: Path) -> tuple[dict[str, str], NDArray[np.uint8], NDArray[np.uint8]]:
+    """The metadata, the low bytes and the high bytes of all differences."""
+    from safetensors import SafetensorError, safe_open
+
+    if not file.is_file():
+        raise VtError(f"{file}: is not there; expected a file that `vt checkpoint pack` wrote")
+    try:
+        with safe_open(file, framework="np") as stored:
+            metadata = stored.metadata() or {}
+            if metadata.get("format") != _FORMAT:
+                raise VtError(f"{file}: is no '{_FORMAT}' file; expected one that `vt checkpoint pack` wrote")
+            low, high = (np.frombuffer(lzma.decompress(stored.get_tensor(name)), np.uint8) for name in ("low", "high"))
+    except (SafetensorError, lzma.LZMAError, EOFError) as error:
+        raise VtError(f"{file}: is damaged ({error}); get it again") from error
+    return metadata, low, high
+
+
+def _bits(tensor: torch.Tensor) -> Bits:
+    """The (n,) bit patterns of a bfloat16 tensor; numpy has no bfloat16, so they pass through int16."""
+    return tensor.reshape(-1).view(torch.int16).numpy().view(np.uint16)
+
+
+def _ordered(bits: Bits) -> Bits:
+    """Turn bit patterns into integers in the order of the numbers: neighbours differ by 1, also across zero.
+
+    A float is a sign and a magnitude, so negative patterns grow as their numbers fall: they are inverted. Positive ones get the
+    top bit, which puts them above.
+    """
+    return np.where(bits >> 15, ~bits, bits | np.uint16(0x8000))
+
+
+def _unordered(integers: Bits) -> Bits:
+    """The inverse of `_ordered`: the top bit says which of the two cases it was."""
+    return np.where(integers >> 15, integers & np.uint16(0x7FFF), ~integers)
+
+
+def _zigzag(differences: Bits) -> Bits:
+    """Write signed differences (modulo 2**16) 0, -1, 1, -2, ... as 0, 1, 2, 3, ..., so that small ones have no high byte."""
+    signed = differences.view(np.int16)
+    return ((signed << 1) ^ (signed >> 15)).view(np.uint16)
+
+
+def _unzigzag(values: Bits) -> Bits:
+    """The inverse of `_zigzag`: odd values were negative."""
+    return np.where(values & 1, ~(values >> 1), values >> 1)
+
+
+def _by_exponent(bits: Bits) -> NDArray[np.int64]:
+    """The (n,) order that puts weights with small exponents first; a stable sort, so equal ones keep their order.
+
+    A bfloat16 has 1 sign bit, 8 exponent bits and 7 bits of fraction, which the shift drops.
+    """
+    return np.argsort(((bits >> 7) & 0xFF).astype(np.uint8), kind="stable")

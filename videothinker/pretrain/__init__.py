@@ -1,0 +1,1 @@
+"""Teaching a tiny model to watch, to imagine and to answer, before reinforcement learning begins (`vt pretrain`)."""

@@ -1,0 +1,179 @@
+"""Generated scenes as arrays: what is seen, what would happen without each object, and questions about it.
+
+`Source.read` simulates a scene, asks about it and tokenises its questions, in a worker process. From then on lessons about it
+(`lessons.py`) are arithmetic on these arrays.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from videothinker import answers
+from videothinker.frames import clip_indices
+from videothinker.world import camera
+from videothinker.world.ask import ask, preset_named
+from videothinker.world.simulate import N_OBJECTS, Simulation, simulate
+from videothinker.world.stream import StreamScene, Trace
+from videothinker.world.table import COLORS, MATERIALS, N_FRAMES, SHAPES
+
+MOST_OBJECTS = max(N_OBJECTS)
+MOST_EVENTS = MOST_OBJECTS * (MOST_OBJECTS - 1) // 2
+"""Most collisions of a scene, since a pair collides at most once."""
+N_CLIP_FRAMES = 16
+"""Frames of a clip that a model sees, evenly spread as by `frames.clip_indices`."""
+N_POINTS = 8
+"""Moments of a track: one per pair of frames, at the later one."""
+GRID = (42, 28)
+"""Columns and rows in which a track tells a place."""
+MOST_PROMPT_TOKENS = 176
+
+Ints = NDArray[np.integer[Any]]
+Bools = NDArray[np.bool_]
+
+
+class Scenes(NamedTuple):
+    """S scenes as arrays, with up to Q questions each.
+
+    Some arrays have an axis of 7 worlds: world 0 is what is seen, world 1 + i is what happens without object i.
+    """
+
+    looks: Ints
+    """(S, 6, 3): each object's index in COLORS, MATERIALS and SHAPES; 0 where there is no object."""
+    n_objects: Ints
+    """(S,)."""
+    location: NDArray[np.float32]
+    """(S, 16, 6, 2): x and y on the table in each frame that is shown, in CLEVRER's units."""
+    yaw: NDArray[np.float32]
+    """(S, 16, 6): radians."""
+    tracks: Ints
+    """(S, 7, 6, 8, 2): column and row of `GRID`, by world, object and moment; -1 where it is out of view or absent."""
+    events: Ints
+    """(S, 7, 15, 3): frame and the two objects of each collision, by world; -1 where there are no more."""
+    prompts: Ints
+    """(S, Q, `MOST_PROMPT_TOKENS`): the tokens from the clip to the reply."""
+    lengths: Ints
+    """(S, Q): how many tokens these are; 0 where there is no such question."""
+    removed: Ints
+    """(S, Q): the object that the question takes away."""
+    gold: Bools
+    """(S, Q, 4): whether the option is correct."""
+    observer: Bools
+    """(S, Q, 4): whether the observer picks the option."""
+
+    def take(self, chosen: Any) -> "Scenes":
+        """The chosen scenes: an index, a mask or a slice."""
+        return Scenes(*(field[chosen] for field in self))
+
+
+class Wording(NamedTuple):
+    """What a checkpoint's chat template puts around a prompt. It is plain data, so that it can be sent to worker processes."""
+
+    tokenizer: Path
+    """The checkpoint's tokenizer.json."""
+    before: str
+    """Text between the clip and the prompt."""
+    after: str
+    """Text between the prompt and the reply."""
+
+
+class Source(NamedTuple):
+    """Where scenes come from. It is plain data, so that it can be sent to worker processes."""
+
+    wording: Wording
+    seed: int
+    preset: str
+    n_questions: int
+    """Questions asked about a scene."""
+
+    def read(self, indices: Iterable[int]) -> Scenes:
+        """The scenes with these indices. A scene depends on its index alone, however many processes there are."""
+        scenes = [_scene(simulate(self.seed, i), self) for i in indices]
+        return Scenes(*(np.stack(fields) for fields in zip(*scenes, strict=True)))
+
+
+def concatenate(parts: Sequence[Scenes]) -> Scenes:
+    """All scenes of several parts, in order."""
+    return Scenes(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
+
+
+def _scene(simulation: Simulation, source: Source) -> Scenes:
+    """One scene: `Scenes` without their first axis."""
+    n = len(simulation.objects)
+    shown = list(clip_indices(N_FRAMES, N_CLIP_FRAMES))
+    looks = np.zeros((MOST_OBJECTS, 3), np.int8)
+    looks[:n] = [(COLORS.index(o.color), MATERIALS.index(o.material), SHAPES.index(o.shape)) for o in simulation.objects]
+    location = np.zeros((N_CLIP_FRAMES, MOST_OBJECTS, 2), np.float32)
+    location[:, :n] = simulation.factual.location[shown, :, :2]
+    yaw = np.zeros((N_CLIP_FRAMES, MOST_OBJECTS), np.float32)
+    yaw[:, :n] = simulation.factual.orientation[shown]
+    tracks, events = _worlds(simulation, shown)
+    prompts, lengths, removed, gold, observer = _questions(simulation, source)
+    return Scenes(looks, np.array(n, np.int8), location, yaw, tracks, events, prompts, lengths, removed, gold, observer)
+
+
+def _worlds(simulation: Simulation, shown: list[int]) -> tuple[Ints, Ints]:
+    """`Scenes.tracks` and `Scenes.events` of one scene, of which the frames `shown` are seen."""
+    tracks = np.full((1 + MOST_OBJECTS, MOST_OBJECTS, N_POINTS, 2), -1, np.int8)
+    events = np.full((1 + MOST_OBJECTS, MOST_EVENTS, 3), -1, np.int16)
+    rollouts = {0: simulation.factual} | {1 + i: rollout for i, rollout in simulation.without.items()}
+    for world, rollout in rollouts.items():
+        present = [thing.object_id for thing in rollout.objects]
+        # A roll-out has time before objects; tracks have objects first. Every other frame is the later one of a pair.
+        tracks[world, present] = _places(rollout.location[shown[1::2]]).swapaxes(0, 1)
+        for row, collision in enumerate(rollout.collisions):
+            events[world, row] = collision.frame, *collision.object_ids
+    return tracks, events
+
+
+def _places(location: NDArray[np.float32]) -> Ints:
+    """(..., 3) centres as (..., 2) columns and rows of `GRID`, -1 where they are out of view."""
+    # From pixels to shares of the picture to cells; the conversion to int8 rounds down, since nothing in view is negative.
+    cell = camera.project(location)[..., :2] / (camera.WIDTH, camera.HEIGHT) * GRID
+    return np.where(camera.in_view(location)[..., None], cell, -1).astype(np.int8)
+
+
+def _questions(simulation: Simulation, source: Source) -> tuple[Ints, Ints, Ints, Bools, Bools]:
+    """`Scenes.prompts`, `lengths`, `removed`, `gold` and `observer` of one scene.
+
+    The scene is asked about again and again, with other random numbers, until there are enough questions. Some scenes have only
+    one object to ask about, and a preset may ask nothing at all, so there is a limit.
+    """
+    wording, n_questions = source.wording, source.n_questions
+    prompts = np.zeros((n_questions, MOST_PROMPT_TOKENS), np.uint16)
+    lengths, removed = np.zeros((2, n_questions), np.uint8)
+    gold, observer = np.zeros((2, n_questions, 4), np.bool_)
+    tokenizer = _tokenizer(wording.tokenizer)
+    found = (pair for turn in range(n_questions + 1) for pair in _asked(simulation, source, turn))
+    for row, (trace, prompt) in enumerate(islice(found, n_questions)):
+        ids = tokenizer.encode(wording.before + prompt + wording.after, add_special_tokens=False).ids
+        prompts[row, : len(ids)], lengths[row], removed[row] = ids, len(ids), trace.removed_object
+        gold[row], observer[row] = _marks(trace.gold), _marks(trace.observer)
+    return prompts, lengths, removed, gold, observer
+
+
+def _asked(simulation: Simulation, source: Source, turn: int) -> Iterator[tuple[Trace, str]]:
+    """The counterfactual questions of one turn: the truth behind each, and its prompt. Turn 0 is as in `stream.make_scene`."""
+    seed = f"{source.seed}:{simulation.scene_index}:{source.preset}"
+    rng = Random(f"{seed}:{turn}" if turn else seed)
+    scene = StreamScene(simulation, *ask(simulation, preset_named(source.preset), rng))
+    for trace, meaning in zip(scene.traces, scene.counterfactuals, strict=True):
+        question = scene.questions[meaning.question_id]
+        assert question.choices is not None
+        yield trace, answers.render_prompt(question.question, [c.choice for c in question.choices], answers.Style.COT)
+
+
+def _marks(letters: Iterable[str]) -> list[bool]:
+    return [letter in letters for letter in answers.LETTERS[:4]]
+
+
+@cache
+def _tokenizer(file: Path) -> Any:
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(file))

@@ -1,0 +1,129 @@
+"""Train a stage; train a bias model and gate it.
+
+    settings, data = load_stage(Stage.BIAS, Path("configs/bias-3b.toml")), open_curated(Path("curated"))
+    made = training.train_bias(settings, data, start="Qwen/Qwen2.5-VL-3B-Instruct", out=Path("runs/bias"))
+    made.verdict.reasons  # what speaks against it as a bias model
+
+`train` and `diagnose` do not import each other; this is where they meet.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from videothinker import store
+from videothinker.curated import Curated
+from videothinker.diagnose import run, runs
+from videothinker.diagnose.settings import DiagnosisSettings
+from videothinker.progress import Bars, no_bars
+from videothinker.recipes.diagnosis import ask
+from videothinker.records import Metrics, Rule
+from videothinker.records.training import GATE, GateVerdict, Measured, StepRecord
+from videothinker.train.gate import judge
+from videothinker.train.process import is_main
+from videothinker.train.stages import StageConfig
+
+if TYPE_CHECKING:
+    from videothinker.train.run import Outcome  # torch
+
+
+def _silent(_: Any) -> None:
+    pass
+
+
+def train(
+    settings: StageConfig,
+    data: Curated,
+    *,
+    start: str,
+    out: Path,
+    bias: str | None = None,
+    rule: Rule | None = None,
+    dry_run: bool = False,
+    report: Callable[[StepRecord], None] = _silent,
+    warn: Callable[[str], None] = _silent,
+    bars: Bars = no_bars,
+) -> "Outcome":
+    """`train.run.train`, told to `bars` step by step."""
+    from videothinker.train import run as training
+
+    with bars(f"training {settings.stage.value}", settings.optimizer.steps, "steps") as advance:
+
+        def told(step: StepRecord) -> None:
+            advance(settings.saving.log_every)
+            report(step)
+
+        return training.train(
+            settings, data=data, start=start, out=out, bias=bias, rule=rule, dry_run=dry_run, report=told, warn=warn
+        )
+
+
+class BiasModel(NamedTuple):
+    """What `train_bias` came to."""
+
+    outcome: "Outcome"
+    verdict: GateVerdict | None
+    """May it serve as a bias model? None in all processes but the main one, which alone asks."""
+
+
+def train_bias(
+    settings: StageConfig,
+    data: Curated,
+    *,
+    start: str,
+    out: Path,
+    rule: Rule | None = None,
+    report: Callable[[StepRecord], None] = _silent,
+    warn: Callable[[str], None] = _silent,
+    bars: Bars = no_bars,
+) -> BiasModel:
+    """Train a bias model, or take up an earlier call, and gate it: `train` and then `gate`.
+
+    A run that finished before is not trained again, and its gate is read if it has one.
+
+    Raises:
+        VtError: as `train.run.train` does.
+    """
+    outcome = train(settings, data, start=start, out=out, rule=rule, report=report, warn=warn, bars=bars)
+    if not is_main():
+        return BiasModel(outcome, None)
+    if outcome.already and (out / GATE).is_file():
+        return BiasModel(outcome, store.read_json(out / GATE, GateVerdict))
+    return BiasModel(outcome, gate(settings, data, start=start, bias=out, rule=rule, bars=bars))
+
+
+def gate(
+    settings: StageConfig, data: Curated, *, start: str, bias: Path, rule: Rule | None = None, bars: Bars = no_bars
+) -> GateVerdict:
+    """Diagnose a bias model and the checkpoint it was trained from on the dev split, fed as in training, and judge.
+
+    settings: the bias model's own. rule: whose categories count; None: the curated folder's own. The answers go to gate/ of the
+    folder `bias` and are taken up there; the verdict goes to its gate.json.
+
+    Raises:
+        VtError: a checkpoint cannot be asked, or gate/ holds answers that were given under other settings.
+    """
+    asked = DiagnosisSettings(
+        split=data.default_split(),
+        prompt=settings.data.prompt,
+        n_frames=settings.data.n_frames,
+        max_pixels=settings.data.max_pixels,
+        max_new_tokens=settings.rollouts.max_new_tokens,
+        seed=settings.seed,
+    )
+    jobs = run.plan({"start": start, "bias": str(bias)}, data, asked, bias / "gate")
+    ask(jobs, what="checking the bias model", bars=bars)
+    before, after = (_measured(each.metrics) for each in runs.load_runs([job.folder for job in jobs], data, rule))
+    verdict = judge(before, after, settings.gate, split=asked.split, rule=rule or data.manifest.rule)
+    store.write_json(bias / GATE, verdict)
+    return verdict
+
+
+def _measured(metrics: Metrics) -> Measured:
+    return Measured(
+        observational=metrics.observational.per_question.value,
+        inferential=metrics.inferential.per_question.value,
+        shortcut_reliance=metrics.shortcut_reliance.value,
+        n_observational=metrics.observational.n_questions,
+        n_inferential=metrics.inferential.n_questions,
+    )

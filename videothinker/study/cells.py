@@ -1,0 +1,183 @@
+"""What a study remembers of each cell (DIR/records/NAME.json), and the state of a cell that follows from it.
+
+A cell is finished when its record says so for the same command and the files that its command writes last are there. So a
+study that is killed at any moment goes on with the cells that were not finished, and each of those commands resumes by itself.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from videothinker import store
+from videothinker.errors import VtError
+from videothinker.records.study import Record, State
+from videothinker.study.plan import Cell, Kind, cell_folder
+
+
+def record_file(folder: Path, name: str) -> Path:
+    """The file with a cell's record, for the study in `folder`."""
+    return folder / "records" / f"{name}.json"
+
+
+def read_records(plan: Sequence[Cell], folder: Path) -> dict[str, Record]:
+    """The records of the plan's cells that have one."""
+    paths = {cell.name: record_file(folder, cell.name) for cell in plan}
+    return {name: store.read_json(path, Record) for name, path in paths.items() if path.is_file()}
+
+
+def outdated(plan: Sequence[Cell], records: Mapping[str, Record], folder: Path) -> list[str]:
+    """Cells that were run with another command, configuration file or input, or whose input has been deleted since."""
+    found: list[str] = []
+    states = {cell.name: state_of(cell, records.get(cell.name), folder) for cell in plan}
+    lost = {cell.name for cell in left_behind(plan, states, records, folder) if cell.kind is Kind.TRAIN}
+    for cell in plan:
+        gone = cell.name in lost or any(need in found or states[need] is not State.FINISHED for need in cell.needs)
+        if (record := records.get(cell.name)) is None:
+            continue
+        if record.identity != cell.identity or (gone and states[cell.name] is State.FINISHED):
+            found.append(cell.name)
+    return found
+
+
+def left_behind(plan: Sequence[Cell], states: Mapping[str, State], records: Mapping[str, Record], folder: Path) -> list[Cell]:
+    """Finished cells whose files did not travel here, though a cell that is not finished needs them."""
+    wanted: set[str] = set()
+    found = []
+    for cell in reversed(plan):
+        if states[cell.name] is State.FINISHED:
+            if (
+                cell.name not in wanted
+                or not _travelled(records.get(cell.name))
+                or has_output(cell, cell_folder(folder, cell.name))
+            ):
+                continue
+            found.append(cell)
+        wanted.update((*cell.needs, *cell.after))
+    return found[::-1]
+
+
+def _travelled(record: Record | None) -> bool:
+    return record is not None and (record.packed or record.given)
+
+
+def has_output(cell: Cell, out: Path) -> bool:
+    """Whether the files that other cells need of this one are there. A training that came in a pack may lack its weights."""
+    if cell.kind is Kind.TRAIN:
+        return any(out.glob("*.safetensors"))
+    return not cell.leaves_nothing and out.is_dir() and any(out.iterdir())
+
+
+def give(name: str, folder: Path, elsewhere: Path) -> None:
+    """Let a folder that was made elsewhere serve as a preparation: link it, and write a record with its hash.
+
+    A preparation that the study made on another machine keeps the identity that came in the pack.
+
+    Raises:
+        VtError: the folder is not a finished one, or the study has made this preparation here itself.
+    """
+    identity, out = content(elsewhere), cell_folder(folder, name)
+    if out.is_symlink():
+        out.unlink()
+    elif out.exists():
+        raise VtError(
+            f"--given {name}={elsewhere}: {out} is there already, made by the study; delete it to have another in place"
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.symlink_to(elsewhere.resolve(), target_is_directory=True)
+    record = Record(identity=identity, state=State.FINISHED, command=f"{_GIVEN}{elsewhere}", attempts=0, given=True)
+    if (path := record_file(folder, name)).is_file():
+        earlier = store.read_json(path, Record)
+        if earlier.packed and not earlier.command.startswith(_GIVEN):
+            record = msgspec.structs.replace(earlier, given=True)
+    store.write_json(path, record)
+
+
+def given_cells(folder: Path) -> dict[str, str]:
+    """The hash of each preparation that was given, by name."""
+    found = {path.stem: store.read_json(path, Record) for path in sorted((folder / "records").glob("*.json"))}
+    return {name: record.identity for name, record in found.items() if record.given}
+
+
+_GIVEN = "given: "
+_CONTENT = ("manifest.json", "world.json", "model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
+"""Files whose content tells one given folder from another; a given folder is a curated one, a world or a checkpoint."""
+
+
+def content(folder: Path) -> str:
+    """A hash of what a folder holds, wherever it lies.
+
+    Raises:
+        VtError: it is neither a curated folder nor a world nor a checkpoint.
+    """
+    for name in _CONTENT:
+        if (folder / name).is_file():
+            return store.sha256_json([name, store.sha256_file(folder / name)])
+    raise VtError(f"{folder}: is neither a curated folder nor a world nor a checkpoint; it has none of {', '.join(_CONTENT)}")
+
+
+def refuse_outdated(names: Sequence[str], folder: Path) -> None:
+    """Refuse to go on with cells that are outdated.
+
+    Raises:
+        VtError: `names` is not empty.
+    """
+    if names:
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        raise VtError(
+            f"{folder}: {len(names)} cells were run with another command, configuration file or input than the study has now: "
+            f"{shown}. Choose another --out, or --redo, which deletes and runs them again"
+        )
+
+
+def discard(names: Sequence[str], folder: Path) -> None:
+    """Delete what the cells have written, and their records."""
+    for name in names:
+        shutil.rmtree(cell_folder(folder, name), ignore_errors=True)
+        record_file(folder, name).unlink(missing_ok=True)
+
+
+def state_of(cell: Cell, record: Record | None, folder: Path) -> State:
+    """The state of a cell while nothing runs."""
+    if record is None:
+        return State.WAITING
+    if record.state is State.FINISHED and _travelled(record):
+        return State.FINISHED
+    if cell.leaves_nothing:
+        return record.state
+    if is_complete(cell, cell_folder(folder, cell.name)) and record.state is not State.FAILED:
+        return State.FINISHED  # also where the study was killed between the command's last file and the record
+    return State.WAITING if record.state is State.FINISHED else record.state
+
+
+def states_of(plan: Sequence[Cell], records: Mapping[str, Record], folder: Path) -> dict[str, State]:
+    """The state of every cell while nothing runs."""
+    states = {cell.name: state_of(cell, records.get(cell.name), folder) for cell in plan}
+    block(plan, states)
+    return states
+
+
+def block(plan: Sequence[Cell], states: dict[str, State]) -> None:
+    """Mark as blocked the waiting cells that need a failed or blocked one; the plan's order reaches all of them in one pass."""
+    for cell in plan:
+        if states[cell.name] is State.WAITING and any(states[need] in (State.FAILED, State.BLOCKED) for need in cell.needs):
+            states[cell.name] = State.BLOCKED
+
+
+def is_complete(cell: Cell, out: Path) -> bool:
+    """Whether the cell's command has written the files that it writes last."""
+    if cell.kind is Kind.ASK:
+        return any(out.glob("*/metrics.json"))
+    if cell.leaves_nothing:
+        return True
+    if not cell.arguments:  # a folder that was given
+        return has_output(cell, out)
+    if cell.arguments[0] == "train":
+        run = out / "run.json"
+        if not run.is_file() or not store.read_json(run, dict[str, Any]).get("finished"):
+            return False
+        return cell.arguments[1] != "bias" or (out / "gate.json").is_file()
+    last = {"world": "world.json", "curate": "manifest.json"}.get(cell.arguments[0])
+    return has_output(cell, out) if last is None else (out / last).is_file()

@@ -1,0 +1,166 @@
+"""From settings and checkpoints to a trainer with its models loaded."""
+
+import importlib.util
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from videothinker.clips import default_cache
+from videothinker.errors import VtError
+from videothinker.models.checkpoint import Checkpoint, find_checkpoint, load_full, load_processor
+from videothinker.train.arguments import in_bf16, shares_prompts
+from videothinker.train.clips import PromptEncoder, bare
+from videothinker.train.data import TrainingRow
+from videothinker.train.loss import FORMS
+from videothinker.train.rewards import Reward, chosen
+from videothinker.train.sampling import ReplySampler
+from videothinker.train.stages import Engine, Reference, StageConfig
+
+if TYPE_CHECKING:
+    from videothinker.train.clip_grpo import ClipGRPOTrainer
+
+
+def check_packages(config: StageConfig) -> None:
+    """Raise VtError if a tracker of `saving.report_to` is not installed: transformers would say so after loading the models."""
+    for name in config.saving.report_to:
+        if importlib.util.find_spec(name) is None:
+            raise VtError(f"saving.report_to: the package '{name}' is not installed: pip install {name}")
+
+
+def find_reference(config: StageConfig, start: Checkpoint, bias: str | None) -> Checkpoint | None:
+    """What the policy is repelled from; None where the loss has no divergence term.
+
+    Raises:
+        VtError: it needs a bias model and there is none, or none at that place.
+    """
+    if not config.needs_reference:
+        return None
+    if config.objective.reference is Reference.START:
+        return start
+    if bias is None:
+        raise VtError(
+            f"objective.repulsion = {config.objective.repulsion} needs a bias model: train one with `vt train bias` and name it"
+            " with --bias-model"
+        )
+    return find_checkpoint(bias)
+
+
+def build_trainer(
+    config: StageConfig,
+    args: Any,
+    start: Checkpoint,
+    reference: Checkpoint | None,
+    rows: Sequence[TrainingRow],
+    *,
+    rewards: Mapping[str, Reward] | None = None,
+) -> "ClipGRPOTrainer":
+    """The trainer of a stage, models loaded: a `CDPOTrainer` if there is a reference, else a `ClipGRPOTrainer`.
+
+    args: from `grpo_arguments`; made before any model is loaded, because ZeRO-3 shards weights as they load. rewards: in place
+    of those that the settings choose.
+
+    Raises:
+        VtError: the settings ask for what sharded parameters cannot give.
+    """
+    from transformers import PrinterCallback
+
+    from videothinker.models.decoder import can_decode
+    from videothinker.train.cdpo import CDPOTrainer
+    from videothinker.train.clip_grpo import ClipGRPOTrainer
+
+    sharded = _is_sharded(args)
+    if sharded:
+        _check_sharded(config, reference)
+    policy, peft_config = _load_policy(config, start)
+    processor, ids = load_processor(start), policy.config
+    unseen = [ids.image_token_id, ids.video_token_id]  # TRL's own list leaves video tokens in, and one drawn would end the run
+    args.generation_kwargs = {"suppress_tokens": unseen}
+    common: dict[str, Any] = {
+        "model": policy,
+        "args": args,
+        "rows": rows,
+        "rewards": chosen(config.rewards) if rewards is None else rewards,
+        "processing_class": processor,
+        "peft_config": peft_config,
+        "encode": PromptEncoder(
+            processor,
+            n_frames=config.data.n_frames,
+            max_pixels=config.data.max_pixels,
+            video_token=ids.video_token_id,
+            cache=default_cache(),
+        ),
+        "shared_prompts": shares_prompts(config) and not sharded and can_decode(bare(policy)),
+    }
+    if reference is None:
+        trainer = ClipGRPOTrainer(**common)
+    else:
+        frozen = _load_reference(config, start, reference, sharded=sharded)
+        trainer = CDPOTrainer(objective=config.objective, reference=frozen, **common)
+    trainer.remove_callback(PrinterCallback)  # what a run says goes through `Recorder`
+    engine = config.rollouts.engine
+    if engine is Engine.GRAPHS or (engine is Engine.AUTO and torch.cuda.is_available() and not sharded):
+        trainer.sampler = ReplySampler(
+            eos=trainer.eos_token_ids,
+            pad=processor.tokenizer.pad_token_id,
+            suppress=unseen,
+            max_new_tokens=config.rollouts.max_new_tokens,
+            temperature=config.rollouts.temperature,
+        )
+    return trainer
+
+
+def _load_policy(config: StageConfig, start: Checkpoint) -> tuple[Any, Any]:
+    """The model to train, and for fresh adapters their configuration, which TRL puts on it; else None.
+
+    Weights that are trained are float32; with LoRA the others are in the precision that the model computes with. A start that
+    is an adapter is trained on as that adapter if the settings have LoRA, else merged into its base.
+    """
+    from peft import LoraConfig, PeftModel
+
+    peft_config = None
+    if config.lora is None:
+        model = load_full(start, torch.float32, config.model.attention)
+    else:
+        model = load_full(Checkpoint(start.full, None), _half(config), config.model.attention)
+        if start.base is not None:
+            model = PeftModel.from_pretrained(model, start.folder, is_trainable=True)
+        else:
+            peft_config = LoraConfig(
+                r=config.lora.rank,
+                lora_alpha=config.lora.alpha,
+                lora_dropout=config.lora.dropout,
+                target_modules=config.lora.targets,
+                task_type="CAUSAL_LM",
+            )
+    if not config.model.train_vision:
+        bare(model).model.visual.requires_grad_(False)
+    return model, peft_config
+
+
+def _load_reference(config: StageConfig, start: Checkpoint, reference: Checkpoint, *, sharded: bool) -> Any:
+    """The frozen model; of an adapter on the very base that a LoRA policy has only the path, to be a second adapter there."""
+    if config.lora is not None and reference.base == start.full and not sharded:
+        return reference.folder
+    return load_full(reference, _half(config), config.model.attention)
+
+
+def _half(config: StageConfig) -> torch.dtype:
+    return torch.bfloat16 if in_bf16(config) else torch.float32
+
+
+def _check_sharded(config: StageConfig, reference: Checkpoint | None) -> None:
+    if reference is not None and FORMS[config.objective.kl].needs_hidden:
+        raise VtError(
+            f"objective.kl = '{config.objective.kl}' needs the whole output layer on each GPU; under FSDP or ZeRO-3 choose"
+            " another form"
+        )
+    if config.rollouts.engine is Engine.GRAPHS:
+        raise VtError("rollouts.engine = 'graphs' needs whole parameters on each GPU; under FSDP or ZeRO choose 'transformers'")
+
+
+def _is_sharded(args: Any) -> bool:
+    """Does each process hold only a part of the parameters? `accelerate launch` says so by environment, not in `args.fsdp`."""
+    zero_3 = args.deepspeed_plugin is not None and args.deepspeed_plugin.zero_stage == 3
+    return zero_3 or bool(args.fsdp) or os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"

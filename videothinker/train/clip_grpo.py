@@ -1,0 +1,281 @@
+"""TRL's GRPO trainer with clips that reach generation and scoring: what `vt train bias` and `vt train grpo` run on.
+
+TRL 1.16 feeds a clip to generation and then scores the replies without it (its batches carry images only), without an error.
+Therefore private methods of GRPOTrainer are overridden; tests/train/test_trl.py holds the signatures and habits relied on.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from accelerate.utils import gather_object
+from datasets import Dataset
+from torch.utils.data import Sampler
+from transformers import AutoModelForImageTextToText
+from trl import GRPOTrainer
+
+from videothinker.models.checkpoint import ADAPTER
+from videothinker.models.norms import quicken_norms
+from videothinker.models.vision import quicken_vision
+from videothinker.records.training import Fed
+from videothinker.train.clips import (
+    ClipTensors,
+    PromptEncoder,
+    bare,
+    generation_inputs,
+    scoring_inputs,
+    share_vision,
+    showing,
+)
+from videothinker.train.data import ClipPrompt, TrainingRow
+from videothinker.train.rewards import Reward
+from videothinker.train.sampling import ReplySampler
+from videothinker.train.shared import share_prompts
+
+CLIP_SLOT = "token_type_ids"
+"""A field that TRL carries, one row per reply, through its shuffling, splitting and slicing, and that Qwen2.5-VL does not use.
+Each reply carries in it two numbers: that of its clip and that of its prompt."""
+
+
+class Completion(NamedTuple):
+    """One reply of a training step: a row of completions.parquet."""
+
+    step: int
+    question_id: str
+    reply: str
+    rewards: dict[str, float]
+    """What it earned of each reward, unweighted, by name: a column each."""
+    advantage: float
+
+
+class _Scored(NamedTuple):
+    """What TRL reads of a scoring pass, (B, T) each."""
+
+    log_probs: torch.Tensor
+    entropy: torch.Tensor | None
+
+
+class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
+    """GRPO on prompts with exactly one clip each: every reply is written and scored with its clip in sight.
+
+    The objective is TRL's own. Subclasses that change it can override `_forward` to see each pass of the model.
+
+    args: TRL's GRPOConfig. rows: the questions. rewards: what a reply can earn, by the name that metrics and completions use;
+    their weighted sum is its reward. encode: turns prompts into tensors. shared_prompts: score all replies to a question behind
+    one copy of its prompt (`shared.py`); needs SDPA. All other arguments are GRPOTrainer's. The attribute `sampler`, if set,
+    writes the replies in place of transformers' `generate`.
+    """
+
+    def __init__(
+        self,
+        *,
+        args: Any,
+        rows: Sequence[TrainingRow],
+        rewards: Mapping[str, Reward],
+        encode: PromptEncoder,
+        shared_prompts: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        args.reward_weights = [reward.weight for reward in rewards.values()]
+        super().__init__(
+            args=args,
+            train_dataset=Dataset.from_dict({"prompt": [""] * len(rows)}),  # TRL requires this type, and needs only its length
+            reward_funcs=[reward.function for reward in rewards.values()],
+            **kwargs,
+        )
+        self.train_dataset: Any = rows  # Arrow would build each row anew, once for every reply and forward pass
+        self.data_collator = _Rows
+        self.reward_func_names: list[str] = list(rewards)  # TRL takes the functions' own names
+        self.completions: list[Completion] = []
+        self.sampler: ReplySampler | None = None
+        self._encode, self._shared_prompts = encode, shared_prompts
+        self._clips: dict[str, list[ClipTensors]] = {}
+        self._rows = torch.empty(0)  # (B, 2): CLIP_SLOT
+        self._rewards = torch.empty(0)  # (N, number of rewards), of all processes; a question's replies lie side by side
+        self._replies: list[str] = []
+        quicken(bare(self.model))
+
+    @property
+    def _mode(self) -> str:
+        return "train" if self.model.training else "eval"
+
+    def save_policy(self, out: Path) -> None:
+        """Write the trained weights, and beside them tokenizer and video processor, as a checkpoint that others load."""
+        self.save_model(str(out))
+        if self.accelerator.is_main_process:
+            self.processing_class.save_pretrained(out)
+
+    # Clips on their way through TRL
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        """TRL's order, of which the encoder is told ahead: it reads the next step's clips while this one is computed."""
+        sampler = super()._get_train_sampler(dataset)
+        if self.accelerator.num_processes > 1:  # each takes a part of the order, and reads its own when it gets there
+            return sampler
+        paths = [row["prompt"].clip for row in self.train_dataset]
+        n_rows = sampler.mini_repeat_count * sampler.batch_size * sampler.repeat_count
+
+        def announce(indices: list[int]) -> None:
+            self._encode.expect((paths[i] for i in dict.fromkeys(indices)), at_most=3 * sampler.batch_size)
+
+        return _Announced(sampler, announce, n_rows)
+
+    def fed(self) -> Fed:
+        """What the last prompts really held."""
+        clip = self._clips["train"][0]
+        pairs, height, width = clip.grid
+        sizes = self._encode.processor.video_processor
+        return Fed(
+            n_frames=pairs * sizes.temporal_patch_size,
+            height=height * sizes.patch_size,
+            width=width * sizes.patch_size,
+            video_tokens=clip.n_tokens(self._encode.merge),
+            seconds_per_pair=round(clip.seconds_per_pair, 6),
+        )
+
+    def _tokenize_prompts(self, prompts: list[ClipPrompt]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        encoded = self._encode(prompts, self.accelerator.device)
+        self._clips[self._mode] = encoded.clips
+        asked = [(row, tuple(ids)) for row, ids in zip(encoded.rows, encoded.prompt_ids, strict=True)]
+        number = {prompt: i for i, prompt in enumerate(dict.fromkeys(asked))}
+        self._rows = torch.tensor([(prompt[0], number[prompt]) for prompt in asked])
+        return encoded.prompt_ids, None, {}
+
+    def _generate_single_turn(self, prompt_ids: Any, images: Any, multimodal_fields: Any, *args: Any, **kwargs: Any) -> Any:
+        clips, rows = self._clips[self._mode], self._rows[:, 0].tolist()
+        if self.sampler is not None:
+            return self.sampler.sample(self.accelerator.unwrap_model(self.model), prompt_ids, clips, rows), None
+        fields = generation_inputs(clips, rows, prompt_ids, self._encode.video_token)
+        with showing(clips, rows):
+            return super()._generate_single_turn(prompt_ids, images, fields, *args, **kwargs)
+
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, logits_to_keep: int, *args: Any, **kwargs: Any
+    ) -> Any:
+        if kwargs.get(CLIP_SLOT) is None:  # the old log-probabilities, asked for before the batch is put together
+            kwargs[CLIP_SLOT] = self._rows
+        every, config = self._clips[self._mode], bare(self.accelerator.unwrap_model(model)).config
+
+        def with_clips(**inputs: Any) -> Any:
+            clip_of, prompts = inputs.pop(CLIP_SLOT).T.tolist()
+            # Of all clips of the batch only those of these rows are given, numbered anew: place is old number -> new.
+            place = {number: i for i, number in enumerate(sorted(set(clip_of)))}
+            clips, rows = [every[number] for number in place], [place[number] for number in clip_of]
+            ids, mask = inputs["input_ids"], inputs["attention_mask"]
+            seen = scoring_inputs(config, clips, rows, ids, mask)
+            shared = None
+            if self._shared_prompts:
+                shared = share_prompts(ids, mask, seen["position_ids"], logits_to_keep, prompts)
+            if shared is None:
+                with showing(clips, rows):
+                    return self._forward(model, lambda values: _predicting(values, logits_to_keep), **inputs, **seen)
+            with showing(clips, [rows[reply] for reply in shared.first]):
+                found = self._forward(model, shared.unpacked, **{**seen, **shared.inputs}, fused_lm_head=True)
+            entropy = None if found.entropy is None else shared.unpacked(found.entropy)
+            return _Scored(shared.unpacked(found.log_probs), entropy)
+
+        return super()._get_per_token_logps_and_entropies(
+            with_clips, input_ids, attention_mask, logits_to_keep, *args, **kwargs
+        )
+
+    def _forward(self, model: Any, at_replies: Callable[[torch.Tensor], torch.Tensor], **inputs: Any) -> Any:
+        """One scoring pass of the policy or of another model.
+
+        at_replies: takes what the model has at every position of its rows, and returns what it has where it predicts the
+        replies' tokens, (B, T, ...).
+        """
+        return model(**inputs)
+
+    # Replies and rewards
+
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: list[str], completion_ids_list: Any) -> torch.Tensor:
+        self._replies = completions
+        self._rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        return self._rewards
+
+    def _generate_and_score_completions(self, inputs: Sequence[TrainingRow]) -> dict[str, Any]:
+        batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        batch[CLIP_SLOT] = self._rows
+        if self._mode == "train":
+            self._keep_completions(inputs, batch["advantages"].tolist())
+        return batch
+
+    def _local(self, rows: torch.Tensor) -> torch.Tensor:
+        """This process's share of a tensor with one row for each reply of all processes, which lie process by process."""
+        mine: torch.Tensor = rows.chunk(self.accelerator.num_processes)[self.accelerator.process_index]
+        return mine
+
+    def _keep_completions(self, inputs: Sequence[TrainingRow], advantages: list[float]) -> None:
+        earned = self._local(self._rewards).tolist()
+        gathered = gather_object(
+            [
+                Completion(
+                    self.state.global_step + 1,
+                    asked["question_id"],
+                    reply,
+                    dict(zip(self.reward_func_names, values, strict=True)),
+                    advantage,
+                )
+                for asked, reply, values, advantage in zip(inputs, self._replies, earned, advantages, strict=True)
+            ]
+        )
+        if self.accelerator.is_main_process:
+            self.completions.extend(gathered)
+
+    # Resuming
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Load the weights that `save_pretrained` wrote.
+
+        transformers 5.23 reads them under the names of the running model, which are others for Qwen2.5-VL; it then trains on
+        from the base weights with a warning only. Adapters, FSDP and DeepSpeed have formats of their own, read properly.
+        """
+        own_format = (Path(resume_from_checkpoint) / ADAPTER).is_file() or self.is_fsdp_enabled or self.is_deepspeed_enabled
+        if own_format:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        model = model or self.model
+        saved = AutoModelForImageTextToText.from_pretrained(resume_from_checkpoint, dtype=model.dtype)
+        model.load_state_dict(saved.state_dict())
+
+
+class _Rows(Sequence[TrainingRow]):
+    """A batch that is no list, in which accelerate would look through every row for tensors to move."""
+
+    def __init__(self, rows: list[TrainingRow]) -> None:
+        self._rows = rows
+
+    def __getitem__(self, i: Any) -> Any:
+        return self._rows[i]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+class _Announced(Sampler[int]):
+    """A sampler's indices, two batches of `n_rows` told to `announce` when the first of them begins."""
+
+    def __init__(self, sampler: Any, announce: Callable[[list[int]], None], n_rows: int) -> None:
+        self._sampler, self._announce, self._n_rows = sampler, announce, n_rows
+
+    def __iter__(self) -> Iterator[int]:
+        order = list(self._sampler)
+        for start in range(0, len(order), self._n_rows):
+            self._announce(order[start : start + 2 * self._n_rows])
+            yield from order[start : start + self._n_rows]
+
+    def __len__(self) -> int:
+        return len(self._sampler)
+
+
+def quicken(model: Any) -> None:
+    """Let a Qwen2.5-VL compute the same numbers faster; called before PEFT or a parallel wrapper goes around it."""
+    share_vision(model)
+    quicken_vision(model)
+    quicken_norms(model)
+
+
+def _predicting(values: torch.Tensor, n_scored: int) -> torch.Tensor:
+    """Of (B, L, ...) the positions that predict the last `n_scored` tokens: each is predicted one position before its own."""
+    return values[:, -n_scored - 1 : -1]
