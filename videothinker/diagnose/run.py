@@ -130,6 +130,19 @@ def open_answerer(
     return OPENERS[job.record.kind](opening)
 
 
+def check_models(jobs: Sequence[Job], *, trust_remote_code: bool = False) -> None:
+    """Check every checkpoint that is to be loaded, so that a bad one is refused before hours are spent on those before it.
+
+    Raises:
+        VtError: one cannot be loaded; what only its weights' numbers tell comes when they are loaded.
+    """
+    for job in jobs:
+        if job.owed and job.record.kind == "checkpoint":
+            from videothinker.models.load import check
+
+            check(job.ref, trust_remote_code=trust_remote_code)
+
+
 def grade(question: Question, answer: Answer, labels: Labels) -> Prediction:
     """What an answer becomes on disk. labels: of the question set; its own observer's answer is kept beside gold."""
     reply = None if answer.reply is None else answer.reply.encode(errors="replace").decode()  # half a character is no UTF-8
