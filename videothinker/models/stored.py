@@ -23,6 +23,8 @@ ADAPTER = "adapter_config.json"
 """The file by which a LoRA adapter's folder is recognised."""
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
+_PICKLED = ("pytorch_model*.bin", "adapter_model*.bin", "consolidated*.pth")
+"""Names that weights have where they are pickles."""
 _READ = (".json", ".jinja", ".safetensors", ".txt", ".model")
 """Suffixes of what transformers and PEFT read."""
 
@@ -118,7 +120,7 @@ def adapter_file(ref: str, folder: Path) -> Path:
 def _present(ref: str, path: Path) -> Path:
     if path.is_file():
         return path
-    pickled = sorted(file.name for pattern in ("*.bin", "*.pt", "*.pth") for file in path.parent.glob(pattern))
+    pickled = [file.name for pattern in _PICKLED for file in path.parent.glob(pattern)]
     if pickled:
         raise VtError(
             f"{ref}: has {some(pickled)} and no {path.name}; a pickle can run code and is not loaded: save the weights as"

@@ -236,18 +236,24 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         model, folder = model or self.model, Path(resume_from_checkpoint)
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
-        elif (folder / ADAPTER).is_file():
-            self._check_adapters(folder, model)
+            return
+        adapters = (folder / ADAPTER).is_file()
+        try:
+            if adapters:
+                self._check_adapters(folder, model)
+            else:
+                model.load_state_dict(load_saved(folder, model.dtype).state_dict())
+        except VtError as error:
+            raise VtError(f"{error}; or delete {folder}, and training goes on from the one before it") from error
+        if adapters:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
-        else:
-            model.load_state_dict(load_saved(folder, model.dtype).state_dict())
 
     def _check_adapters(self, folder: Path, model: Any) -> None:
         """Of the adapters in training the first is saved in the folder itself, and any other in a folder of its name."""
         for path in (folder, *sorted(path.parent for path in folder.glob(f"*/{ADAPTER}"))):
             name = "default" if path == folder else path.name
             if name not in model.peft_config:
-                raise VtError(f"{path}: holds an adapter that this training does not have; delete that folder")
+                raise VtError(f"{path}: holds an adapter that this training does not have; delete it")
             check_resumed(str(path), path, model, name)
 
 
