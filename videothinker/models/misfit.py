@@ -76,8 +76,8 @@ def check_finite(ref: str, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
 
 
 def is_finite(tensor: torch.Tensor) -> bool:
-    """Whether all numbers of a tensor are finite; integers always are."""
-    if not tensor.is_floating_point():
+    """Whether all numbers of a tensor are finite; integers always are, and so is a tensor on "meta", which has no numbers."""
+    if tensor.is_meta or not tensor.is_floating_point():
         return True
     if tensor.element_size() == 1:  # torch neither adds 8-bit floats nor has isfinite for them
         tensor = tensor.to(torch.bfloat16)
