@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from videothinker.answers.form import LETTERS, Answer, is_exact, lettered
-from videothinker.answers.letters import read_letters
+from videothinker.answers.reading import read_letters
 from videothinker.answers.style import Style, answer_part, tagged
 
 _INSTRUCTIONS = {
