@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from videothinker.answers.form import LETTERS, Answer, lettered
+from videothinker.answers.form import LETTERS, Answer, fault_of_letters, lettered
 from videothinker.answers.reading import read_letters
 from videothinker.answers.style import Style, answer_part, tagged
 
@@ -38,6 +38,10 @@ class Letters:
         """
         part = answer_part(reply)
         return None if part is None else read_letters(part, n_options)
+
+    def fault(self, answer: Answer, n_options: int) -> str | None:
+        """Any set of the options will do."""
+        return fault_of_letters(answer, n_options)
 
     def solution(self, answer: Answer) -> str:
         """ "<answer>A,C</answer>"; "<answer>none</answer>" for ()."""

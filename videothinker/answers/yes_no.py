@@ -6,7 +6,7 @@ The answer is held as a letter, like that of every form with options: "A" stands
 import re
 from collections.abc import Sequence
 
-from videothinker.answers.form import Answer, is_exact
+from videothinker.answers.form import Answer, fault_of_letter, is_exact
 from videothinker.answers.style import Style, answer_part, statement, tagged, without_markup
 
 OPTIONS = ("yes", "no")
@@ -47,6 +47,10 @@ class YesNo:
         text = (text if stated is None else stated[1]).strip(" ().\n")
         found = _FIRST_WORD.match(text)
         return None if found is None or _TAKES_BACK.search(text[found.end() :]) else _WORDS[found["word"].lower()]
+
+    def fault(self, answer: Answer, n_options: int) -> str | None:
+        """It has to be one letter."""
+        return fault_of_letter(answer, n_options, "yes-no")
 
     def solution(self, answer: Answer) -> str:
         """ "<answer>yes</answer>" for ("A",)."""
