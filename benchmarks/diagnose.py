@@ -31,7 +31,7 @@ from videothinker.curate.datasets.clevrer import settings as clevrer
 from videothinker.curated import Curated, open_curated
 from videothinker.diagnose.checkpoint_answerer import CheckpointAnswerer
 from videothinker.diagnose.engines import ENGINES, open_engine
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.frames import read_clip
 from videothinker.models.chat import chat
@@ -53,7 +53,7 @@ def made_world(folder: Path, n_scenes: int) -> Curated:
     return open_curated(curated)
 
 
-def ask_plainly(ref: str, curated: Curated, questions: Sequence[Question], settings: Settings) -> dict[str, Any]:
+def ask_plainly(ref: str, curated: Curated, questions: Sequence[Question], settings: DiagnosisSettings) -> dict[str, Any]:
     """The plain loop over the questions, the first of which comes twice: once to warm up."""
     dtype = torch.bfloat16 if ON_GPU else torch.float32  # what `vt diagnose` takes
     model = AutoModelForImageTextToText.from_pretrained(ref, dtype=dtype, attn_implementation="sdpa").eval()
@@ -89,7 +89,12 @@ def ask_plainly(ref: str, curated: Curated, questions: Sequence[Question], setti
 
 
 def ask(
-    name: str, ref: str, curated: Curated, questions: Sequence[Question], settings: Settings, batch_sizes: Sequence[int]
+    name: str,
+    ref: str,
+    curated: Curated,
+    questions: Sequence[Question],
+    settings: DiagnosisSettings,
+    batch_sizes: Sequence[int],
 ) -> list[dict[str, Any]]:
     """A row for each batch size, asked with the engine of that name.
 
@@ -164,7 +169,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         curated = open_curated(options.data) if options.data else made_world(Path(scratch), options.scenes)
-        settings = Settings(
+        settings = DiagnosisSettings(
             split=curated.default_split(),
             n_frames=options.frames,
             max_pixels=options.max_pixels or (256 if options.shape == shapes.LARGE else 25) * 28 * 28,
@@ -178,7 +183,9 @@ def main() -> None:
     results.write(options.out, result)
 
 
-def measure(ref: str, curated: Curated, settings: Settings, batch_sizes: Sequence[int], n_plain: int) -> dict[str, Any]:
+def measure(
+    ref: str, curated: Curated, settings: DiagnosisSettings, batch_sizes: Sequence[int], n_plain: int
+) -> dict[str, Any]:
     """The plain loop, the engine that `auto` takes here, and every other one that can serve the checkpoint."""
     questions = curated.questions(settings.split)
     plain = ask_plainly(ref, curated, questions[:n_plain], settings)

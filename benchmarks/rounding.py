@@ -24,7 +24,7 @@ from videothinker import answers
 from videothinker.curated import Curated, open_curated
 from videothinker.diagnose.checkpoint_answerer import open_checkpoint
 from videothinker.diagnose.run import grade
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.models import load
 from videothinker.records import Category, Prediction
 
@@ -32,7 +32,7 @@ WAYS = {"float32": ("float32", True), "bfloat16": ("bfloat16", True), "bfloat16,
 """The dtype of the weights, and whether the logits of the likeliest tokens are computed in float32 (`models.sharpen`)."""
 
 
-def ask(ref: str, curated: Curated, settings: Settings, *, sharpened: bool) -> list[Prediction]:
+def ask(ref: str, curated: Curated, settings: DiagnosisSettings, *, sharpened: bool) -> list[Prediction]:
     """What the checkpoint answers to every question of the split, in file order."""
     questions = {question.question_id: question for question in curated.questions(settings.split)}
     sharpen = load.sharpen if sharpened else lambda _model: None
@@ -42,7 +42,7 @@ def ask(ref: str, curated: Curated, settings: Settings, *, sharpened: bool) -> l
     return [grade(question, given[question_id], curated.labels) for question_id, question in questions.items()]
 
 
-def measure(ref: str, curated: Curated, settings: Settings) -> list[dict[str, Any]]:
+def measure(ref: str, curated: Curated, settings: DiagnosisSettings) -> list[dict[str, Any]]:
     """A row for each way of computing."""
     rows: list[dict[str, Any]] = []
     exact: list[str] = []
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the shares to this JSON file")
     options = parser.parse_args()
     curated = open_curated(options.data)
-    settings = Settings(
+    settings = DiagnosisSettings(
         split=options.split, n_frames=options.frames, max_pixels=options.max_pixels, max_new_tokens=options.tokens
     )
     rows = [row for ref in options.checkpoints for row in measure(ref, curated, settings)]

@@ -39,6 +39,8 @@ def test_commands_are_what_one_would_type(tmp_path: Path) -> None:
     assert "--bias-model" not in cells["repel-start-s1"].arguments
     assert cells["repel-start-s1"].needs == ("curated",)
     assert cells["bias-s1"].arguments[-6:-4] == ("--rule", "oracle")
+    ruled = {cell.arguments[1] for cell in cells.values() if cell.arguments[0] == "train" and "--rule" in cell.arguments}
+    assert ruled == {"bias"}, "the other stages have no such option"
     assert command(cells["sampled.grpo-s3"], run, here) == [
         *("diagnose", "--model", f"grpo-s3={run}/cells/grpo-s3", "--data", f"{run}/cells/curated"),
         *("--out", f"{run}/cells/sampled.grpo-s3", "--temperature", "1"),

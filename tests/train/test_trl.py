@@ -11,10 +11,12 @@ import torch
 from train.trainers import make_trainer, rows, stage
 from transformers import Qwen2_5_VLForConditionalGeneration
 from trl import GRPOConfig, GRPOTrainer
+from trl.data_utils import is_conversational
 from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 
 from videothinker.train.cdpo import CDPOTrainer
 from videothinker.train.clip_grpo import CLIP_SLOT, ClipGRPOTrainer
+from videothinker.train.data import ClipPrompt
 
 SIGNATURES: dict[str, list[str]] = {
     "_tokenize_prompts": ["self", "prompts"],
@@ -46,6 +48,14 @@ def test_the_slot_that_carries_clips_is_handed_on_and_free() -> None:
     assert CLIP_SLOT in parameters(GRPOTrainer._get_per_token_logps_and_entropies)
     assert f'{CLIP_SLOT}=inputs.get("{CLIP_SLOT}")' in inspect.getsource(GRPOTrainer._compute_loss)
     assert CLIP_SLOT not in parameters(Qwen2_5_VLForConditionalGeneration.forward)
+
+
+def test_a_prompt_that_is_no_list_of_messages_passes_unread_and_replies_come_as_text() -> None:
+    """The whole of what TRL asks of a training row's prompt; see `data.TrainingRow`."""
+    assert not is_conversational({"prompt": ClipPrompt("clip.mp4", "What happens?")})
+    assert 'prompts = [x["prompt"] for x in inputs]' in inspect.getsource(GRPOTrainer._generate_and_score_completions)
+    generate = inspect.getsource(GRPOTrainer._generate)
+    assert "completions = self.processing_class.batch_decode(completion_ids, skip_special_tokens=True)" in generate
 
 
 def test_a_replys_clip_stays_with_it_through_shuffle_and_split() -> None:

@@ -28,9 +28,9 @@ class ClipPrompt(NamedTuple):
 class TrainingRow(TypedDict):
     """One question as the trainer gets it.
 
-    TRL 1.16 wants a mapping with the key `prompt`, and gives all other keys to the rewards as arguments, a list each. It looks
-    into a prompt only to see whether it is a list of messages. Ours is none, so it passes through unread to our tokenisation,
-    and rewards get each reply as plain text.
+    TRL 1.16 requires a mapping with the key `prompt`, and gives all other keys to the rewards as arguments, each as a list. It
+    looks into a prompt only to see whether it is a list of messages. Ours is not, so it passes through unread to our
+    tokenisation, and rewards get each reply as plain text.
     """
 
     prompt: ClipPrompt

@@ -33,7 +33,7 @@ def k3(log_ratio: torch.Tensor, clamp: float) -> torch.Tensor:
 
 
 def bounded(log_ratio: torch.Tensor, clamp: float) -> torch.Tensor:
-    """tanh(k3) of every token: below 1, with a gradient that stays under 1.1 a nat and dies out on both sides."""
+    """tanh(k3) of every token: below 1, with a gradient that stays under 1.1 per nat and dies out on both sides."""
     return torch.tanh(k3(log_ratio, clamp))
 
 
@@ -152,12 +152,12 @@ def divergence(
 def rows_to_repel(right: torch.Tensor, group: int, repel_on: RepelOn) -> torch.Tensor:
     """Which replies the divergence counts on, (N,) of 0.0 and 1.0.
 
-    right: (N,) bool, the reply gives exactly the gold answer. group: replies a question, N a multiple of it; a question's
-    replies lie side by side.
+    right: (N,) bool, the reply gives exactly the gold answer. group: replies per question, of which N is a multiple; a
+    question's replies lie side by side.
     """
     if repel_on is RepelOn.CORRECT_ROLLOUTS:
         return right.float()
     if repel_on is RepelOn.GROUPS_NOT_ALL_RIGHT:
-        all_right = right.view(-1, group).all(dim=1)
+        all_right = right.view(-1, group).all(dim=1)  # one row per question
         return (~all_right).float().repeat_interleave(group)
     return torch.ones_like(right, dtype=torch.float32)
