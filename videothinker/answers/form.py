@@ -66,15 +66,12 @@ def is_exact(chosen: Sequence[str] | None, gold: Sequence[str]) -> bool:
 
 
 def n_options_right(chosen: Sequence[str] | None, gold: Sequence[str], n_options: int) -> int:
-    """Number of options judged right (chosen if correct, and only then), 0 to `n_options`; 0 for an unreadable reply."""
+    """Number of options judged right, that is chosen exactly if correct: 0 to `n_options`; 0 for an unreadable reply."""
     return 0 if chosen is None else n_options - len(options_apart(chosen, gold, n_options))
 
 
 def options_apart(one: Sequence[str], other: Sequence[str], n_options: int) -> set[str]:
-    """The options that only one of two answers has; with gold as the other, those that the answer judges wrongly.
-
-    What an answer holds that is no letter of an option, as a number would be, is no option.
-    """
+    """The options that only one of two answers has. An answer that is no letter, as a number would be, has no option."""
     return (set(one) ^ set(other)) & set(LETTERS[:n_options])
 
 

@@ -158,7 +158,7 @@ def _column(values: Iterable[float]) -> Floats:
 
 
 def _letter_table(answered: Sequence[Sequence[str]], n_letters: int) -> Floats:
-    """(n_questions, n_letters): 1 where the question's answer has the letter. What is no letter, as a number, has no column."""
+    """(n_questions, n_letters): 1 where the answer has the letter. What is no letter of theirs, as a number, has no column."""
     columns = {letter: column for column, letter in enumerate(LETTERS[:n_letters])}
     table = np.zeros((len(answered), n_letters))
     for row, answer in enumerate(answered):
