@@ -16,7 +16,7 @@ from videothinker.answers.choice import Choice
 from videothinker.answers.style import answer_part, tagged
 from videothinker.curated import NO_LABELS
 from videothinker.diagnose import metrics, run, runs
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.records import Form, Prediction, Question, Status
 
 
@@ -84,7 +84,7 @@ def test_such_questions_are_written_asked_and_read_back(tmp_path: Path) -> None:
     curated = write_unlabelled(tmp_path / "curated", {"test": [a_number(str(i), str(i)) for i in range(10)]})
     assert curated.questions("test")[7].gold == ("7",)
     asked = {name: f"solver:{name}" for name in ("gold", "random")}
-    jobs = run.plan(asked, curated, Settings(split="test"), tmp_path / "runs")
+    jobs = run.plan(asked, curated, DiagnosisSettings(split="test"), tmp_path / "runs")
     run.diagnose(jobs, run.open_answerer)
     gold, random = (each.metrics.all for each in runs.load_runs([job.folder for job in jobs], curated))
     assert (gold.per_question.value, gold.n_unparsed) == (1.0, 0)
