@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from damaged import ADAPTER_WEIGHTS, WEIGHTS, Damage, copy, cut, dropped, pickled, pointer, renamed, told, without_effect
 from train.trainers import write_adapter
-from videothinker.study.records import read_records
 from vt_command import one_error, vt
 
 from videothinker.curated import Curated
 from videothinker.models import tiny
 from videothinker.records.study import State
+from videothinker.study.cells import read_records
 from videothinker.study.plan import Cell, Kind
 from videothinker.study.run import Slots, run_study
 
