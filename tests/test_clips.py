@@ -78,6 +78,21 @@ def test_a_clip_that_hangs_or_kills_its_process_costs_only_itself(tmp_path: Path
             assert clip[1:] == ((0, 2, 4, 6), 25.0, 8)
 
 
+def test_a_process_that_does_not_start_in_time_costs_its_clip_and_answers_for_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write(tmp_path, "good0", "good1")
+    with reader() as clips:
+        monkeypatch.setattr(clips_module, "_START_S", 0.0)
+        late = dict(clips.read(paths[:1]))[paths[0]]
+        assert isinstance(late, ClipError)
+        assert "did not start within 0 s" in str(late)
+        monkeypatch.undo()
+        clip = dict(clips.read(paths[1:]))[paths[1]]
+    assert not isinstance(clip, ClipError)
+    assert clip.frames.tolist() == np.full((4, 2, 2, 3), 1).tolist()  # the second clip's frames, not the late first one's
+
+
 def test_a_clip_too_large_for_memory_costs_only_itself(tmp_path: Path) -> None:
     paths = write(tmp_path, "huge0", "good1")
     with reader() as clips:
@@ -168,7 +183,7 @@ def test_any_flipped_byte_is_noticed_and_the_clip_decoded_again(tmp_path: Path) 
             entry.write_bytes(damaged)
             assert cache.get(entry.stem) is None, at
             assert not entry.exists(), at  # it would be found damaged again and again
-            assert cache.has(entry.stem) is None
+            assert cache.get(entry.stem) is None
         [(_, clip)] = clips.read([path])
         assert isinstance(clip, Clip)
         assert clip.frames.tolist() == np.full((4, 2, 2, 3), 7).tolist()
@@ -321,7 +336,7 @@ def test_keeping_ahead_gives_what_reading_gives(tmp_path: Path) -> None:
         (_, n_bytes), (_, error) = clips.keep([good, broken])
         assert n_bytes == 4 * 2 * 2 * 3
         assert isinstance(error, ClipError)
-        assert next(clips.keep([good]))[1] == 32 + 4 * 2 * 2 * 3  # there already, and so a file
+        assert next(clips.keep([good]))[1] == 4 * 2 * 2 * 3  # there already: the same number
         [(_, clip)] = clips.read([good])
     assert isinstance(clip, Clip)
 

@@ -130,13 +130,8 @@ class ClipCache:
     def __reduce__(self) -> tuple[Any, ...]:
         return ClipCache, (self.folder, self.limit_bytes)
 
-    def has(self, key: str) -> int | None:
-        """Bytes of the entry, which now counts as used; None when there is none that can be read back."""
-        frames = self.get(key)
-        return None if frames is None else _HEAD + frames.nbytes
-
     def get(self, key: str) -> Frames | None:
-        """The frames kept under `key`; None when there are none. An entry that is damaged leaves the cache."""
+        """The frames kept under `key`, which now count as used; None when there are none. A damaged entry leaves the cache."""
         path = self.folder / f"{key}{_SUFFIX}"
         try:
             with path.open("rb") as file:

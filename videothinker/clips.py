@@ -198,13 +198,13 @@ class ClipReader:
         return Clip(frames, indices, seen.fps, seen.n_total)
 
     def _keep(self, path: Path) -> int | ClipError:
-        assert self.decoding.cache is not None
         try:
             seen, indices = self._look(path)
-            n_bytes: int | None = self.decoding.cache.has(self.decoding.key(seen.digest, indices))
-            return self._ask(path, ("keep", path, seen.digest, indices)) if n_bytes is None else n_bytes
+            frames = self.decoding.kept(seen.digest, indices)
+            n_bytes: int = self._ask(path, ("keep", path, seen.digest, indices)) if frames is None else frames.nbytes
         except ClipError as error:
             return error
+        return n_bytes
 
     def _look(self, path: Path) -> tuple[Seen, tuple[int, ...]]:
         """What the clip is, and the frames to read."""
@@ -319,7 +319,10 @@ class _Worker:
         """
         try:
             if not self._ready:
-                self._ready = self._line.poll(_START_S) and self._line.recv()
+                if not self._line.poll(_START_S):
+                    self.kill()
+                    raise ClipError(f"{path}: its decoding process did not start within {_START_S:g} s")
+                self._ready = self._line.recv()
             self._line.send(request)
             if not self._line.poll(time_limit_s):
                 self.kill()

@@ -41,6 +41,11 @@ class Member(NamedTuple):
     in_train_set: bool
     """False for a question of the split "train" that a smaller training set leaves out."""
 
+    @property
+    def is_used(self) -> bool:
+        """Whether its split has it for training and asking: False only for what the training set leaves out."""
+        return self.in_train_set or self.split != TRAIN
+
 
 class Labels:
     """All label sets of a question set, in the order of their files."""
@@ -107,7 +112,7 @@ class Curated:
         if split not in self.manifest.splits:
             known = ", ".join(self.manifest.splits) or "none"
             raise VtError(f"{self.folder}: has no split '{split}'; its splits are {known}")
-        return [one.question for one in self.members if one.split == split and (one.in_train_set or split != TRAIN)]
+        return [one.question for one in self.members if one.split == split and one.is_used]
 
     def default_split(self) -> str:
         """The split that is diagnosed if none is named: "dev", or else the only one.

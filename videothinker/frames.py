@@ -82,7 +82,7 @@ def resolve(backend: Backend) -> Backend:
         VtError: it cannot be loaded here.
     """
     if backend == "auto":
-        return available()[0]
+        return "pyav"  # always here, and asking whether the others are would import torch
     if _loads(_PACKAGES[backend]):
         return backend
     if backend == "torchcodec":

@@ -11,6 +11,10 @@ def no_progress(_: int) -> None:
     """The silent `Progress`."""
 
 
+def silent(_: object) -> None:
+    """A listener that does nothing with what it is told."""
+
+
 Bars = Callable[[str, int | None, str], AbstractContextManager[Progress]]
 """For work in several parts. Called at the start of a part with what is being done, the number of items (None if not known) and
 their unit; returns a context manager that gives the `Progress` of that part."""

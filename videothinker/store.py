@@ -107,9 +107,11 @@ class JsonlAppender:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a+b")
-        self._file.seek(0)
-        content = self._file.read()
-        self._file.truncate(content.rfind(b"\n") + 1)  # 0 if there is no whole line, because rfind is then -1
+        size = self._file.seek(0, os.SEEK_END)
+        self._file.seek(max(size - 1, 0))
+        if self._file.read() not in (b"", b"\n"):  # only a torn file is read as a whole
+            self._file.seek(0)
+            self._file.truncate(self._file.read().rfind(b"\n") + 1)  # 0 if there is no whole line: rfind is then -1
         self._encoder = msgspec.json.Encoder()
 
     def append(self, row: Any) -> None:

@@ -13,7 +13,9 @@ THOUGHT = "<think>I look.</think>"
 
 
 def settings(**changes: Any) -> DiagnosisSettings:
-    return DiagnosisSettings(**{"split": "dev", "max_new_tokens": 40, "decoder": "pyav", **changes})
+    """The plain engine in float32, on a GPU too: what a test expects does not depend on the machine."""
+    plain = {"split": "dev", "max_new_tokens": 40, "decoder": "pyav", "dtype": "float32", "engine": "transformers"}
+    return DiagnosisSettings(**plain | changes)
 
 
 def answers(checkpoint: CheckpointAnswerer, curated: Curated) -> dict[str, RawReply]:

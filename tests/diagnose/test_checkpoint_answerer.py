@@ -35,7 +35,8 @@ def test_what_was_fed_is_said(taught: Path, colours: Curated) -> None:
     facts = checkpoint.describe()
     # 16 frames of the 84 x 56 clip are 8 pairs of 6 x 4 patches, four of them a token
     assert facts["fed"] == [{"n_clips": 3, "frames": 16, "height": 56, "width": 84, "video_tokens": 48}]
-    assert (facts["decoder"], facts["dtype"], facts["attention"], facts["device"]) == ("pyav", "float32", "sdpa", "cpu")
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    assert (facts["decoder"], facts["dtype"], facts["attention"], facts["device"]) == ("pyav", "float32", "sdpa", device)
     assert (facts["architecture"], facts["adapter"]) == ("Qwen2_5_VLForConditionalGeneration", False)
     msgspec.json.encode(facts)
 

@@ -15,10 +15,11 @@ from videothinker.cli import app
 from videothinker.errors import VtError
 from videothinker.models import tiny
 from videothinker.pretrain.ranks import Ranks
-from videothinker.pretrain.record import METRICS, RUN, CurvePoint
+from videothinker.pretrain.record import CurvePoint
 from videothinker.pretrain.run import pretrain
 from videothinker.pretrain.settings import OptimizerSettings, PretrainConfig, load_pretraining
 from videothinker.pretrain.trainer import STATE, Trainer
+from videothinker.records.training import METRICS, RUN
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -133,6 +134,15 @@ def test_both_names_of_the_command_have_the_same_options_and_one_says_so() -> No
     assert first.count("--max-minutes") == second.count("--max-minutes") > 0
     assert "The same command as vt pretrain" in second
     assert first[first.index("--config") :] == second[second.index("--config") :]
+
+
+def test_minutes_that_pass_before_the_first_step_finish_nothing(tmp_path: Path, config: PretrainConfig) -> None:
+    plan = OptimizerSettings(steps=100_000, sequences_per_step=4, learning_rate=1e-3, decay_share=0.5, schedule="minutes")
+    timed = msgspec.structs.replace(config, optimizer=plan)
+    for _ in range(2):  # the same command tries again
+        outcome = pretrain(timed, out=tmp_path / "run", max_minutes=1e-9)
+        assert (outcome.steps, outcome.finished) == (0, False)
+        assert not store.read_json(tmp_path / "run" / RUN, dict)["finished"]
 
 
 def test_a_run_by_minutes_ends_decayed_and_finished(tmp_path: Path, config: PretrainConfig) -> None:

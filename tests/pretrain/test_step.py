@@ -13,10 +13,11 @@ from pretrain.small import SMALL
 from videothinker import store
 from videothinker.pretrain import fresh
 from videothinker.pretrain.ranks import Ranks
-from videothinker.pretrain.record import METRICS, RUN, CurvePoint
+from videothinker.pretrain.record import CurvePoint
 from videothinker.pretrain.settings import PretrainConfig, load_pretraining
 from videothinker.pretrain.step import Inputs
 from videothinker.pretrain.trainer import Trainer
+from videothinker.records.training import METRICS, RUN
 
 FIRST_STEP = """
 import sys, torch

@@ -25,7 +25,7 @@ from videothinker.study.cells import (
     refuse_outdated,
     state_of,
 )
-from videothinker.study.plan import Cell, cell_folder, make_plan
+from videothinker.study.plan import Cell, Kind, cell_folder, make_plan
 from videothinker.study.run import Now, Slots, run_study
 
 STUB = (sys.executable, str(Path(__file__).with_name("stub_vt.py")))
@@ -205,6 +205,16 @@ def test_what_makes_a_cell_complete(tmp_path: Path) -> None:
             store.write_json(out / name / file, content)
         assert is_complete(cells[name], out / name)
     assert state_of(cells["curated"], None, out) is State.WAITING
+
+
+def test_a_pretraining_is_complete_only_when_its_record_says_so(tmp_path: Path) -> None:
+    cell = next(cell for cell in make_study(tmp_path, SMALL)[1] if cell.kind is Kind.TRAIN)
+    cell = cell._replace(arguments=("pretrain", "--config", "tiny-sft", "--out", "{out}"))
+    (tmp_path / "model.safetensors").touch()
+    assert not is_complete(cell, tmp_path)
+    for finished in (False, True):
+        store.write_json(tmp_path / "run.json", {"finished": finished})
+        assert is_complete(cell, tmp_path) is finished
 
 
 def test_at_the_limit_nothing_starts_that_would_not_end(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def test_the_graph_writes_what_plain_steps_write_before_and_after_an_update(
         _ReplyState, "_capture", lambda self, capture=_ReplyState._capture: (capture(self), captured.append(self._graph))
     )
     trainer = make_trainer(assets, tmp_path, stage("grpo", "model.precision=bf16", *overrides))
+    trainer.model.train()
     graph = nearly_greedy(trainer)
     before = replies(trainer, graph, assets)
     assert None not in captured
@@ -53,6 +54,7 @@ def test_the_graph_writes_what_plain_steps_write_before_and_after_an_update(
 def test_draws_differ_from_token_to_token_and_batch_to_batch(assets: Path, tmp_path: Path) -> None:
     """A graph replays kernels, but must not replay their random numbers."""
     trainer = make_trainer(assets, tmp_path, stage("grpo", "model.precision=bf16"))
+    trainer.model.train()
     sampler = nearly_greedy(trainer)
     sampler.temperature = 100.0
     first, second = replies(trainer, sampler, assets), replies(trainer, sampler, assets)

@@ -143,8 +143,8 @@ def test_the_policys_own_start_is_refused_as_bias_model_however_it_is_saved(asse
     assert len(list((tmp_path / "again").glob("*.safetensors"))) > 1
     assert weights_hash(start) == weights_hash(again) != weights_hash(find_checkpoint(str(assets / "bias")))
     with pytest.raises(VtError, match=r"very weights.*objective\.reference = 'start'"):
-        check_reference(start, again, may_be_start=False)
-    assert check_reference(start, again, may_be_start=True) == weights_hash(start)
+        check_reference(start, weights_hash(start), again, may_be_start=False)
+    assert check_reference(start, weights_hash(start), again, may_be_start=True) == weights_hash(start)
 
 
 def test_a_reference_that_scores_as_the_policy_is_caught_at_the_first_batch(assets: Path, tmp_path: Path) -> None:
@@ -162,8 +162,9 @@ def test_a_reference_that_scores_as_the_policy_is_caught_at_the_first_batch(asse
 
 def test_another_vocabulary_is_refused(assets: Path, tmp_path: Path) -> None:
     tiny.build(tmp_path / "other", vocabulary=["quite other words"] * 3)
+    start = find_checkpoint(str(assets / "start"))
     with pytest.raises(VtError, match="another vocabulary"):
-        check_reference(find_checkpoint(str(assets / "start")), find_checkpoint(str(tmp_path / "other")), may_be_start=False)
+        check_reference(start, weights_hash(start), find_checkpoint(str(tmp_path / "other")), may_be_start=False)
 
 
 def test_what_is_no_checkpoint_is_refused(assets: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from videothinker.train.loss import (
-    FORMS,
+    DIVERGENCES,
     SIGN,
     Distributions,
     bounded,
@@ -90,9 +90,9 @@ def test_the_exact_divergence_by_hand() -> None:
 
 
 def test_every_form_has_its_line_and_the_exact_one_has_no_sampled_value() -> None:
-    assert set(FORMS) == set(KL)
+    assert set(DIVERGENCES) == set(KL)
     with pytest.raises(ValueError, match="needs hidden states"):
-        divergence(FORMS[KL.EXACT], torch.zeros(1, 1), torch.ones(1, 1), 11.0)
+        divergence(DIVERGENCES[KL.EXACT], torch.zeros(1, 1), torch.ones(1, 1), 11.0)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_the_sampled_forms_of_two_replies_by_hand(kl: KL, value: float) -> None:
     """A reply of two tokens, d = log 2 and -log 2, and one of one, log 2: k3 = 1 - log 2 and log 2 - 1/2, together 1/2."""
     log_ratio = torch.tensor([[math.log(2), -math.log(2)], [math.log(2), 5.0]])
     mask = torch.tensor([[1, 1], [1, 0]])
-    form = FORMS[kl]
+    form = DIVERGENCES[kl]
     found = form.over_replies(divergence(form, log_ratio, mask, 11.0), mask, torch.ones(2))
     assert found.item() == pytest.approx(value, abs=1e-6)
     clamped = divergence(form, torch.tensor([[3.0]]), torch.ones(1, 1), 1.0)
@@ -120,7 +120,7 @@ def test_the_exact_form_of_a_batch_is_computed_where_there_are_tokens() -> None:
     hidden[1, 0] = torch.tensor([math.log(0.8), math.log(0.2)])
     head, mask = torch.eye(2), torch.tensor([[0, 0], [1, 0]])
     whole = Distributions(hidden, head, torch.zeros(2, 2, 2), head, 1.0)
-    found = divergence(FORMS[KL.EXACT], torch.zeros(2, 2), mask, 11.0, whole)
+    found = divergence(DIVERGENCES[KL.EXACT], torch.zeros(2, 2), mask, 11.0, whole)
     assert found[1, 0].item() == pytest.approx(0.8 * math.log(1.6) + 0.2 * math.log(0.4), abs=1e-6)
     assert found.sum() == found[1, 0]
 

@@ -12,7 +12,9 @@ from videothinker.answers.style import Style, answer_part, statement, tagged, wi
 OPTIONS = ("yes", "no")
 """The options of every question of this form."""
 
-_WORDS: dict[str, Answer] = {"yes": ("A",), "no": ("B",)}
+WORDS: dict[str, Answer] = {"yes": ("A",), "no": ("B",)}
+"""The answer that each word is held as."""
+
 _INSTRUCTIONS = {
     Style.COT: "Think step by step inside <think></think>. Then answer yes or no inside <answer></answer>.",
     Style.DIRECT: "Answer only yes or no inside <answer></answer>.",
@@ -46,7 +48,7 @@ class YesNo:
         stated = statement(text[text.rfind("\n") + 1 :])
         text = (text if stated is None else stated[1]).strip(" ().\n")
         found = _FIRST_WORD.match(text)
-        return None if found is None or _TAKES_BACK.search(text[found.end() :]) else _WORDS[found["word"].lower()]
+        return None if found is None or _TAKES_BACK.search(text[found.end() :]) else WORDS[found["word"].lower()]
 
     def fault(self, answer: Answer, n_options: int) -> str | None:
         """It has to be one letter."""
@@ -54,7 +56,7 @@ class YesNo:
 
     def solution(self, answer: Answer) -> str:
         """ "<answer>yes</answer>" for ("A",)."""
-        return tagged({letters: word for word, letters in _WORDS.items()}[answer])
+        return tagged({letters: word for word, letters in WORDS.items()}[answer])
 
     def soft(self, chosen: Answer | None, gold: Answer) -> float:
         """1 for the right word, otherwise 0."""

@@ -1,7 +1,7 @@
 """`vt clips`: decode frames and keep them for training and diagnosis."""
 
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -52,8 +52,8 @@ def warm(
     from videothinker.errors import VtError
     from videothinker.frames import Backend
 
-    if decoder not in ("auto", "decord", "torchcodec", "pyav"):
-        raise VtError(f"--decoder is {decoder!r}, expected auto, decord, torchcodec or pyav")
+    if decoder not in get_args(Backend):
+        raise VtError(f"--decoder is {decoder!r}, expected one of {', '.join(get_args(Backend))}")
     paths: dict[Path, None] = {}
     for folder in data:
         curated = open_curated(folder, videos)

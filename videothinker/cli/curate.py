@@ -37,7 +37,11 @@ _EXAMPLES = """
 
 [bold]What lies in OUT[/bold]
 
-  labels.parquet        every labelled question: its category under all three rules, gold, observer, split
+  questions.parquet     every question that can be used; diagnosis, training and reports read these
+
+  labels/log.parquet    its category under all three rules, with the reason and the observer's answer
+
+  labels.parquet        the same in one table, for notebooks
 
   unresolved.jsonl      every question that could not be labelled, with the reason
 

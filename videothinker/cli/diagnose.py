@@ -59,7 +59,7 @@ def diagnose(
             help="A checkpoint folder, a hub id, or solver:observer, gold, prior, random, none. Repeat for several.",
         ),
     ],
-    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder that vt curate clevrer wrote.")],
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder that vt curate wrote.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Run folder; the same one with the same settings is resumed.")],
     videos: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the clips are, if not where curation found them.")
@@ -175,6 +175,7 @@ def show_report(report: "Report") -> None:
     from rich.console import Console
 
     from videothinker.diagnose.verdict import verdict
+    from videothinker.observers.log import OBSERVER_FLOOR
 
     rule = report.runs[0].labels.rule
     rows = [*report.references, *report.runs]
@@ -185,7 +186,7 @@ def show_report(report: "Report") -> None:
     console.print(_CAPTION if rule else _UNLABELLED, style="dim", soft_wrap=True)
     observer = next((each for each in report.references if each.name == "observer"), None)
     watched = None if observer is None else observer.metrics.observational.per_question.value
-    if watched is not None and watched < 0.9:
+    if watched is not None and watched < OBSERVER_FLOOR:
         warn(
             f"by the rule {rule}, watching answers only {100 * watched:.0f} % of the observational questions, so the gap says "
             f"little about the shortcut; score the same replies again with `vt report ... --rule oracle`"

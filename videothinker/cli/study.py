@@ -202,10 +202,9 @@ def _given_folders(given: "Sequence[str]", study: "Study") -> dict[str, Path]:
 def _tell_what_is_left(
     plan: "Sequence[Cell]", states: "Mapping[str, State]", records: "Mapping[str, Record]", out: Path, slots: "Slots"
 ) -> None:
-    from videothinker.records.study import State
+    from videothinker.records.study import OVER
 
-    over = (State.FINISHED, State.FAILED, State.BLOCKED)
-    left = [cell for cell in plan if states[cell.name] not in over]
+    left = [cell for cell in plan if states[cell.name] not in OVER]
     if left:
         seconds = forecast_of(plan, states, records, out, slots).left_seconds
         time_left = "" if seconds is None else f", about {duration(seconds)}"

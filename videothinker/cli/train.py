@@ -21,7 +21,7 @@ app = typer.Typer(
 )
 
 Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="TOML; configs/ has one for each stage and model size.")]
-Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder that vt curate clevrer wrote.")]
+Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder that vt curate wrote.")]
 Model = Annotated[str, typer.Option("--model", metavar="REF", help="Checkpoint to train: a folder or a hub id.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The same one with the same settings is resumed.")]
 Videos = Annotated[

@@ -45,12 +45,12 @@ class Curation(NamedTuple):
     row: Callable[[Question], VideoR1Row | ClevrerRow] | None = None
     """How a question becomes a Video-R1 row, if the data set adds fields; `problem_id` is set when rows are written."""
 
-    def by_split(self, *, training_set_only: bool = False) -> dict[str, list[Question]]:
-        """The questions of every split that has any; `training_set_only` leaves out those that the training set leaves out."""
+    def by_split(self) -> dict[str, list[Question]]:
+        """The questions of every split that has any, without those that the training set leaves out."""
         found: dict[str, list[Question]] = {}
-        for asked, split, in_train_set in self.members:
-            if in_train_set or split != TRAIN or not training_set_only:
-                found.setdefault(split, []).append(asked)
+        for member in self.members:
+            if member.is_used:
+                found.setdefault(member.split, []).append(member.question)
         return found
 
 
@@ -122,7 +122,7 @@ def _write_exports(curation: Curation, out: Path, layout: Layout) -> None:
     """Write what other programs read: Video-R1 rows of every split, rows for trainers, and a saved dataset."""
     labels = curation.labels
     row = curation.row or (lambda asked: video_r1_row(asked, labels))
-    splits = curation.by_split(training_set_only=True)
+    splits = curation.by_split()
     written = {}
     for split in layout.splits:
         rows = [row(asked) for asked in splits.get(split, [])]

@@ -1,10 +1,13 @@
 """What stands between a question and its reply: a built-in solver, a checkpoint or a server, all behind one protocol."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
+from videothinker.curated import Curated
+from videothinker.errors import VtError
 from videothinker.records import Question
 
 
@@ -22,6 +25,26 @@ class RawReply(msgspec.Struct, frozen=True, kw_only=True):
     """Mean log-probability per written token in nats, as `engines.base.Reply` defines it; None where the source gives none."""
     error: str | None = None
     """Why there is no reply; only with `reply` None."""
+
+
+def check_clips(curated: Curated, ref: str) -> None:
+    """Check that the questions come with clips for `ref` to see.
+
+    Raises:
+        VtError: the folder was curated without clips.
+    """
+    if curated.videos_root is None:
+        raise VtError(f"{curated.folder}: was curated without clips, which {ref} has to see; give their folder with --videos")
+
+
+def by_clip(curated: Curated, questions: Sequence[Question]) -> dict[Path, list[Question]]:
+    """The questions about each clip, in the order in which clips first appear; `check_clips` has found that there are some."""
+    found: dict[Path, list[Question]] = {}
+    for question in questions:
+        path = curated.clip(question)
+        assert path is not None
+        found.setdefault(path, []).append(question)
+    return found
 
 
 class Answerer(Protocol):

@@ -20,13 +20,12 @@ import torch
 
 from videothinker.clips import ClipCache, ClipReader
 from videothinker.curated import Curated
-from videothinker.diagnose.answerer import RawReply
+from videothinker.diagnose.answerer import RawReply, by_clip, check_clips
 from videothinker.diagnose.engines import open_engine
 from videothinker.diagnose.engines.base import Engine, Reply, Row
 from videothinker.diagnose.feed import QuestionFeed, Shown, no_memory
 from videothinker.diagnose.prompts import write_prompts
 from videothinker.diagnose.settings import DiagnosisSettings
-from videothinker.errors import VtError
 from videothinker.frames import Backend, ClipError
 from videothinker.records import Question
 
@@ -42,7 +41,6 @@ def open_checkpoint(
     curated: Curated,
     settings: DiagnosisSettings,
     cache: ClipCache | None = None,
-    clip_time_limit_s: float = 60.0,
     trust_remote_code: bool = False,
 ) -> "CheckpointAnswerer":
     """Load the checkpoint in a local folder or of a hub id onto this process's GPU, if it has one; a LoRA folder with its base.
@@ -52,10 +50,9 @@ def open_checkpoint(
     Raises:
         VtError: there is no such checkpoint, it is not a video-language model, or the data has no clips.
     """
-    if curated.videos_root is None:
-        raise VtError(f"{curated.folder}: was curated without clips, which {ref} has to see; give their folder with --videos")
+    check_clips(curated, ref)
     engine = open_engine(ref, settings, trust_remote_code=trust_remote_code)
-    return CheckpointAnswerer(engine, curated=curated, settings=settings, cache=cache, clip_time_limit_s=clip_time_limit_s)
+    return CheckpointAnswerer(engine, curated=curated, settings=settings, cache=cache)
 
 
 class CheckpointAnswerer:
@@ -71,7 +68,6 @@ class CheckpointAnswerer:
         curated: Curated,
         settings: DiagnosisSettings,
         cache: ClipCache | None = None,
-        clip_time_limit_s: float = 60.0,
     ) -> None:
         self.engine, self.loaded = engine, engine.loaded
         self.feed = QuestionFeed(engine.loaded, settings, free=engine.free)
@@ -79,7 +75,7 @@ class CheckpointAnswerer:
         self.seconds: dict[str, float] = dict.fromkeys(("clips", "prepare", "generate"), 0.0)
         """Where the time went: waiting for "clips", "prepare" (words, sizing, vision tower), "generate"."""
         self._curated, self._settings = curated, settings
-        self._cache, self._clip_time_limit_s = cache, clip_time_limit_s
+        self._cache = cache
         self._clip_backend: str | None = None  # what really reads clips, once known
 
     def answer(self, questions: Sequence[Question]) -> Iterator[RawReply]:
@@ -88,11 +84,7 @@ class CheckpointAnswerer:
         Raises:
             VtError: the device has no memory for even one question.
         """
-        by_clip: dict[Path, list[Question]] = {}
-        for question in questions:
-            path = self._curated.clip(question)
-            assert path is not None  # open_checkpoint has refused a folder without clips
-            by_clip.setdefault(path, []).append(question)
+        asked = by_clip(self._curated, questions)
         with self._clock("prepare"):
             prompts = write_prompts(self.loaded.processor, questions, self._settings.prompt)
         rows: list[Row] = []
@@ -103,15 +95,14 @@ class CheckpointAnswerer:
             max_pixels=self.feed.frames.max_pixels,
             cache=self._cache,
             ahead=max(8, 2 * at_once),
-            time_limit_s=self._clip_time_limit_s,
         ) as reader:
             self._clip_backend = reader.decoding.backend
-            clips = reader.map(self.feed.show, by_clip)
+            clips = reader.map(self.feed.show, asked)
             while group := self._next(clips, at_once):
                 for path, clip in group:
                     if isinstance(clip, ClipError):
-                        yield from (RawReply(question_id=q.question_id, reply=None, error=str(clip)) for q in by_clip[path])
-                shown = [(clip, by_clip[path]) for path, clip in group if not isinstance(clip, ClipError)]
+                        yield from (RawReply(question_id=q.question_id, reply=None, error=str(clip)) for q in asked[path])
+                shown = [(clip, asked[path]) for path, clip in group if not isinstance(clip, ClipError)]
                 with self._clock("prepare"):
                     rows += self.feed.rows(shown, prompts)
                 while rows and len(rows) >= (size := self._size(rows, len(questions))):

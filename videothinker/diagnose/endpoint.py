@@ -27,7 +27,7 @@ from PIL import Image
 from videothinker import answers
 from videothinker.clips import ClipCache, ClipReader
 from videothinker.curated import Curated
-from videothinker.diagnose.answerer import RawReply
+from videothinker.diagnose.answerer import RawReply, by_clip, check_clips
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.frames import Backend, Clip, ClipError, Frames, clip_indices
@@ -39,6 +39,9 @@ API_KEY = ("VIDEOTHINKER_API_KEY", "OPENAI_API_KEY")
 N_AT_ONCE = 32
 """Requests at a time where no batch size is set."""
 
+REQUEST_TIME_LIMIT_S = 600.0
+"""Longest that a server may take for one reply."""
+
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})  # HTTP codes that may pass by themselves
 
 
@@ -49,8 +52,6 @@ def open_endpoint(
     curated: Curated,
     settings: DiagnosisSettings,
     cache: ClipCache | None = None,
-    clip_time_limit_s: float = 60.0,
-    request_time_limit_s: float = 600.0,
     n_tries: int = 6,
 ) -> "Endpoint":
     """The model that the server at `url` ("http://host:8000/v1") serves under the name `ref`.
@@ -61,15 +62,14 @@ def open_endpoint(
     Raises:
         VtError: nothing answers there, the data has no clips, or a setting cannot be had from a server.
     """
-    if curated.videos_root is None:
-        raise VtError(f"{curated.folder}: was curated without clips, which {ref} has to see; give their folder with --videos")
+    check_clips(curated, ref)
     if settings.max_pixels and not settings.n_frames:
         raise VtError("--max-pixels with --endpoint needs --frames too: a clip that is sent whole is sized by the server")
     if not url.startswith(("http://", "https://")):
         raise VtError(f"--endpoint {url}: is no address of a server, expected something like http://localhost:8000/v1")
-    server = _Server(url.rstrip("/"), request_time_limit_s, n_tries)
+    server = _Server(url.rstrip("/"), REQUEST_TIME_LIMIT_S, n_tries)
     server.reach()
-    return Endpoint(server, ref, curated, settings, cache, clip_time_limit_s)
+    return Endpoint(server, ref, curated, settings, cache)
 
 
 class Endpoint:
@@ -82,10 +82,9 @@ class Endpoint:
         curated: Curated,
         settings: DiagnosisSettings,
         cache: ClipCache | None,
-        clip_time_limit_s: float,
     ) -> None:
         self._server, self._ref, self._curated, self._settings = server, ref, curated, settings
-        self._cache, self._clip_time_limit_s = cache, clip_time_limit_s
+        self._cache = cache
         self._decoder: str | None = None
         self._sent: Counter[tuple[int | None, int, int]] = Counter()  # (frames, height, width): clips
         self._prompt_tokens: list[int] = []
@@ -96,11 +95,7 @@ class Endpoint:
         Raises:
             VtError: the server refuses a request, or does not answer one after all tries.
         """
-        by_clip: dict[Path, list[Question]] = {}
-        for question in questions:
-            path = self._curated.clip(question)
-            assert path is not None  # open_endpoint has refused a folder without clips
-            by_clip.setdefault(path, []).append(question)
+        asked = by_clip(self._curated, questions)
         n_at_once = self._settings.batch_size or N_AT_ONCE
         self._server.stopped.clear()
         waiting: set[Future[RawReply]] = set()
@@ -110,15 +105,14 @@ class Endpoint:
                 sample=self._sample,
                 backend=cast(Backend, self._settings.decoder),
                 cache=self._cache,
-                time_limit_s=self._clip_time_limit_s,
             ) as reader:
                 self._decoder = reader.decoding.backend
-                for path, clip in reader.read(by_clip):
+                for path, clip in reader.read(asked):
                     if isinstance(clip, ClipError):
-                        yield from (RawReply(question_id=q.question_id, reply=None, error=str(clip)) for q in by_clip[path])
+                        yield from (RawReply(question_id=q.question_id, reply=None, error=str(clip)) for q in asked[path])
                         continue
                     media = self._media(path, clip)
-                    waiting |= {threads.submit(self._ask, question, media) for question in by_clip[path]}
+                    waiting |= {threads.submit(self._ask, question, media) for question in asked[path]}
                     while len(waiting) > 2 * n_at_once:  # so that no more clips than that wait in memory
                         done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                         yield from (future.result() for future in done)

@@ -33,10 +33,11 @@ def import_results(name: str, path: Path, curated: Curated, rule: str | None = N
     Raises:
         VtError: the file is no result file, a row has no question id or no reply, or a question is unknown or answered twice.
     """
-    split, questions = _split_of(path, curated)
+    rows = list(_rows(path))
+    split, questions = _split_of(path, rows[0], curated)
     by_id = {question.question_id: question for question in questions}
     found: dict[str, Prediction] = {}
-    for place, row in _rows(path):
+    for place, row in rows:
         key = _question_id(row, f"{path}: {place}")
         if key not in by_id:
             raise VtError(f"{path}: {place} answers question {key}, which split '{split}' of {curated.folder} does not have")
@@ -116,9 +117,9 @@ def _answer(key: str, row: dict[str, Any], where: str) -> RawReply:
     )
 
 
-def _split_of(path: Path, curated: Curated) -> tuple[str, list[Question]]:
+def _split_of(path: Path, first: tuple[str, dict[str, Any]], curated: Curated) -> tuple[str, list[Question]]:
     """The split that the file's first question belongs to."""
-    place, row = next(_rows(path))
+    place, row = first
     key = _question_id(row, f"{path}: {place}")
     for split in curated.manifest.splits:
         questions = curated.questions(split)

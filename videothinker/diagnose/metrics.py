@@ -81,30 +81,35 @@ def _metrics(
 ) -> Metrics:
     by_rule = {each.name: _by_category(graded, categories(questions, each), compared(each)) for each in labels.sets}
     own = _unlabelled(graded) if labels.own is None else by_rule[labels.own.name]
+    by_facet = _by_facet(questions, graded)
     return Metrics(
         **msgspec.structs.asdict(own),
         rule=labels.rule,
         chance=own.all.chance,
         by_rule=by_rule,
-        by_facet=_by_facet(questions, graded, by_rule),
+        by_facet=by_facet | _by_label(by_rule),
         by_n_options=_pools(graded, [len(question.options) for question in questions]),
         by_n_correct=_pools(graded, [len(question.gold) for question in questions]),
-        by_polarity=_pools(graded, [question.facets.get(POLARITY) for question in questions]),
+        by_polarity=by_facet.get(POLARITY, {}),
         by_letter=_by_letter(graded),
         benchmark=None if benchmark is None else _benchmark(questions, graded, benchmark),
     )
 
 
-def _by_facet(questions: Sequence[Question], graded: Graded, by_rule: Mapping[str, ByCategory]) -> dict[str, dict[str, Pool]]:
+def _by_facet(questions: Sequence[Question], graded: Graded) -> dict[str, dict[str, Pool]]:
     facets = dict.fromkeys(name for question in questions for name in question.facets)
     found = {name: _pools(graded, [question.facets.get(name) for question in questions]) for name in facets}
     if len({question.form for question in questions}) > 1:
         found["form"] = _pools(graded, [question.form.value for question in questions])
-    labelled = {
+    return found
+
+
+def _by_label(by_rule: Mapping[str, ByCategory]) -> dict[str, dict[str, Pool]]:
+    """The categories of every label set, as values of a facet with its name."""
+    return {
         name: {str(kind): pool for kind, pool in zip(Category, (by.observational, by.inferential), strict=True)}
         for name, by in by_rule.items()
     }
-    return found | labelled
 
 
 def _benchmark(questions: Sequence[Question], graded: Graded, benchmark: Benchmark) -> BenchmarkScore:
@@ -112,9 +117,8 @@ def _benchmark(questions: Sequence[Question], graded: Graded, benchmark: Benchma
     if benchmark.macro_over is None:
         estimate = clustered_ratio(*share(graded.exact, graded.asked), graded.group)
         return BenchmarkScore(name=f"{benchmark.name}, over questions", value=estimate.value, ci95=estimate.ci95)
-    values = [question.facets.get(benchmark.macro_over) for question in questions]
-    found = dict.fromkeys(value for value in values if value is not None)
-    pools = [graded.asked & np.array([each == value for each in values], dtype=np.bool_) for value in found]
+    column = np.array([question.facets.get(benchmark.macro_over) for question in questions], dtype=object)
+    pools = [graded.asked & (column == value) for value in dict.fromkeys(column) if value is not None]
     estimate = clustered_macro(graded.exact, pools, graded.group)
     name = f"{benchmark.name}, mean over {benchmark.macro_over}"
     return BenchmarkScore(name=name, value=estimate.value, ci95=estimate.ci95)
@@ -161,8 +165,8 @@ def _pool(graded: Graded, where: Mask) -> Pool:
 
 def _pools(graded: Graded, keys: Sequence[Key | None]) -> dict[Key, Pool]:
     """One pool for each value of `keys`, sorted; a question whose key is None is in no pool."""
-    found = sorted({key for key in keys if key is not None})
-    return {key: _pool(graded, np.array([each == key for each in keys], dtype=np.bool_)) for key in found}
+    column = np.array(keys, dtype=object)
+    return {key: _pool(graded, column == key) for key in sorted({key for key in keys if key is not None})}
 
 
 def _shortcut_reliance(graded: Graded, inferential: Mask, compared: BesideObserver) -> AgainstChance:

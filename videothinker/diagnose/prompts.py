@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from videothinker import answers
 from videothinker.clips import default_workers
+from videothinker.models.chat import chat
 from videothinker.records import Question
 
 
@@ -32,16 +33,10 @@ def chats(processor: Any, questions: Sequence[Question], style: answers.Style) -
     the last shows that it changes a prompt's text, it is filled in for all.
     """
     prompts = [answers.render(question, style) for question in questions]
-    around = _chat(processor, prompts[0]).split(prompts[0])
-    if len(around) == 2 and prompts[-1].join(around) == _chat(processor, prompts[-1]):
+    around = chat(processor, prompts[0]).split(prompts[0])
+    if len(around) == 2 and prompts[-1].join(around) == chat(processor, prompts[-1]):
         return [prompt.join(around) for prompt in prompts]
-    return [_chat(processor, prompt) for prompt in prompts]
-
-
-def _chat(processor: Any, prompt: str) -> str:
-    message = {"role": "user", "content": [{"type": "video"}, {"type": "text", "text": prompt}]}
-    text: str = processor.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
-    return text
+    return [chat(processor, prompt) for prompt in prompts]
 
 
 def _ends(processor: Any, ids: Sequence[str], texts: Sequence[str]) -> dict[str, list[int]] | None:

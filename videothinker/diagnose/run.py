@@ -151,12 +151,7 @@ def grade(question: Question, answer: RawReply, labels: Labels) -> Prediction:
         None if answer.reply is None else answer.reply.encode(errors="replace").decode()
     )  # half of a surrogate pair is no UTF-8
     chosen = None if reply is None else answers.parse(question, reply)
-    if reply is None:
-        status = Status.DECODE_ERROR
-    elif answer.truncated:
-        status = Status.TRUNCATED
-    else:
-        status = Status.NO_ANSWER if chosen is None else Status.OK
+    status = Status.DECODE_ERROR if reply is None else status_of(chosen, truncated=answer.truncated)
     return Prediction(
         question_id=question.question_id,
         reply=reply or "",
@@ -168,6 +163,13 @@ def grade(question: Question, answer: RawReply, labels: Labels) -> Prediction:
         tokens=answer.n_tokens,
         logprob=None if answer.logprob is None else round(answer.logprob, 6),  # float32 tells no more
     )
+
+
+def status_of(chosen: answers.Answer | None, *, truncated: bool) -> Status:
+    """What became of a reply. chosen: what was read from it."""
+    if truncated:
+        return Status.TRUNCATED
+    return Status.NO_ANSWER if chosen is None else Status.OK
 
 
 def fingerprint(checkpoint: Path) -> str | None:

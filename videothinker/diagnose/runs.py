@@ -123,24 +123,42 @@ def load_runs(folders: Iterable[Path], curated: Curated, rule: str | None = None
     labels = curated.labels.under(rule)
     named = [(path, read_record(path)) for path in paths]
     names = [record.name for _, record in named]
-    splits: dict[str, list[Question]] = {}
+    asked = AskedSplits(curated)
     runs = []
     for path, record in named:
+        questions, predictions = asked.answers(path, record)
+        record = msgspec.structs.replace(record, partial=run.partial(len(predictions), len(questions)))
+        name = record.name if names.count(record.name) == 1 else f"{path.resolve().parent.name}/{record.name}"
+        runs.append(scored(name, record, questions, predictions.values(), labels, curated.manifest.benchmark, path))
+    check_names(runs)
+    return runs
+
+
+class AskedSplits:
+    """The questions of a curated folder's splits, read and hashed once for all runs that were asked them."""
+
+    def __init__(self, curated: Curated) -> None:
+        self._curated = curated
+        self._splits: dict[str, tuple[list[Question], str]] = {}
+
+    def answers(self, path: Path, record: RunRecord) -> tuple[list[Question], dict[str, Prediction]]:
+        """All questions of the split that the run in `path` was asked, and its predictions by question id, in their order.
+
+        Raises:
+            VtError: the run was asked other questions than its split holds, or its predictions cannot be read.
+        """
         assert record.data is not None  # read_record has refused others
-        split = record.data.split
-        if split not in splits:
-            splits[split] = curated.questions(split)
-        if files.data_hash(splits[split], curated.labels) != record.data.hash:
+        split, curated = record.data.split, self._curated
+        if split not in self._splits:
+            questions = curated.questions(split)
+            self._splits[split] = (questions, files.data_hash(questions, curated.labels))
+        questions, digest = self._splits[split]
+        if digest != record.data.hash:
             raise VtError(
                 f"{path / files.RUN}: was asked from other questions than split '{split}' of {curated.folder} holds; "
                 f"give the folder that it was asked from with --data"
             )
-        predictions = files.match(splits[split], curated.labels, files.read_predictions(path), path)
-        record = msgspec.structs.replace(record, partial=run.partial(len(predictions), len(splits[split])))
-        name = record.name if names.count(record.name) == 1 else f"{path.resolve().parent.name}/{record.name}"
-        runs.append(scored(name, record, splits[split], predictions.values(), labels, curated.manifest.benchmark, path))
-    check_names(runs)
-    return runs
+        return questions, files.match(questions, curated.labels, files.read_predictions(path), path)
 
 
 def scored(
@@ -214,7 +232,7 @@ def _read_again(question: Question, row: Prediction) -> Prediction:
     if row.status is Status.DECODE_ERROR:
         return row
     chosen = answers.parse(question, row.reply)
-    status = row.status if row.status is Status.TRUNCATED else Status.NO_ANSWER if chosen is None else Status.OK
+    status = run.status_of(chosen, truncated=row.status is Status.TRUNCATED)
     return msgspec.structs.replace(row, chosen=chosen, status=status)
 
 

@@ -11,6 +11,7 @@ needs the gold answer:
 `observers.log` has the observer who reads the collision log, and two rules that make sense for that one only.
 """
 
+from videothinker.answers import is_exact
 from videothinker.records import Category
 
 
@@ -19,7 +20,7 @@ def oracle(answer: tuple[str, ...] | None, gold: tuple[str, ...]) -> Category:
 
     This is the strict reading of "can be answered from what was seen" (paper, section 3): under it, looking really is enough.
     """
-    return category(answer is not None and set(answer) == set(gold))
+    return category(is_exact(answer, gold))
 
 
 def category(looking_is_enough: bool) -> Category:

@@ -19,6 +19,11 @@ from videothinker import observers
 from videothinker.answers import LETTERS
 from videothinker.records import Category, Rule
 
+OBSERVER_FLOOR = 0.9
+"""Below this share an observer answers the questions badly that a rule calls observational, so that training on them rewards
+reasoning rather than the shortcut. Under any-option an observer answers 54 to 70 % of them (docs/world.md), and the model
+trained on them was hardly a shortcut model (docs/training.md)."""
+
 Pair = tuple[int, int]
 """Two different object_ids, smaller first."""
 

@@ -22,7 +22,7 @@ from videothinker.pretrain.course import CHUNK
 from videothinker.pretrain.forward import prepare
 from videothinker.pretrain.layout import Layout
 from videothinker.pretrain.ranks import Ranks
-from videothinker.pretrain.scenes import Bools, Scenes, Source, concatenate
+from videothinker.pretrain.scenes import Bools, Scenes, Source, concatenate, marks
 from videothinker.pretrain.tower import patches, visual_tokens
 from videothinker.pretrain.variants import as_they_are
 from videothinker.pretrain.vocabulary import WordIds
@@ -128,12 +128,12 @@ def examine(
     prepare(copy, layout, flex=False, compiled=False)
     prompts: list[list[int]] = []
     asked: list[SeenClip] = []
-    answers: list[tuple[Bools, Bools]] = []
+    truths: list[tuple[Bools, Bools]] = []
     beginning = layout.beginning.tolist()
     for scenes in sets:
         clips = _watch(copy, processor, scenes, layout)
         scene, question = (scenes.lengths[:, :n_questions] > 0).nonzero()
-        answers.append((scenes.gold[scene, question], scenes.observer[scene, question]))
+        truths.append((scenes.gold[scene, question], scenes.observer[scene, question]))
         for s, q in zip(scene, question, strict=True):
             prompts.append(beginning + scenes.prompts[s, q, : scenes.lengths[s, q]].tolist())
             asked.append(clips[s])
@@ -141,9 +141,10 @@ def examine(
     n = len(prompts)
     begun = [[words.think[0], cf]] * n + [[words.think[0], obs]] * n + [[]] * n
     texts = _replies(copy, processor, prompts * 3, begun, asked * 3, max_new_tokens)
-    by_cf, by_obs, free = texts[:n], texts[n : 2 * n], texts[2 * n :]
+    picked = [_SETS.parse(text, 4) for text in texts]
+    by_cf, by_obs, free = picked[:n], picked[n : 2 * n], picked[2 * n :]
     found, first = [], 0
-    for gold, observer in answers:
+    for gold, observer in truths:
         part = slice(first, first + len(gold))
         first += len(gold)
         found.append(
@@ -153,8 +154,8 @@ def examine(
                 observed=_right(by_obs[part], observer),
                 greedy=_right(free[part], gold),
                 shortcut=_right(free[part], observer),
-                chooses_counterfactual=np.array([text.startswith("<think>cf") for text in free[part]], np.bool_),
-                readable=np.array([_SETS.parse(text, 4) is not None for text in free[part]], np.bool_),
+                chooses_counterfactual=np.array([text.startswith("<think>cf") for text in texts[2 * n :][part]], np.bool_),
+                readable=np.array([one is not None for one in free[part]], np.bool_),
             )
         )
     return found
@@ -168,14 +169,9 @@ def _watch(model: Any, processor: Any, scenes: Scenes, layout: Layout) -> list[S
     return [SeenClip(features, layout.grid, layout.seconds_per_grid) for features in torch.cat(seen)]
 
 
-def _right(texts: list[str], answers: Bools) -> Bools:
-    """(n,): whether each reply picks exactly the options that (n, 4) answers pick."""
-    chosen = [_SETS.parse(text, 4) for text in texts]
-    return np.array([c is not None and _marks(c) == tuple(a) for c, a in zip(chosen, answers, strict=True)], np.bool_)
-
-
-def _marks(chosen: tuple[str, ...]) -> tuple[bool, ...]:
-    return tuple(letter in chosen for letter in answers.LETTERS[:4])
+def _right(picked: Sequence[answers.Answer | None], truth: Bools) -> Bools:
+    """(n,): whether each reply, as it was read, picks exactly the options that (n, 4) truth picks."""
+    return np.array([one is not None and marks(one) == row for one, row in zip(picked, truth.tolist(), strict=True)], np.bool_)
 
 
 def _share(marks: Bools) -> float:

@@ -12,8 +12,7 @@ from videothinker import store
 from videothinker.errors import VtError
 from videothinker.pretrain.examine import Scores
 from videothinker.pretrain.settings import PretrainConfig
-
-RUN, METRICS = "run.json", "metrics.jsonl"
+from videothinker.records.training import METRICS, RUN
 
 
 class CurvePoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,12 +56,11 @@ def begin(config: PretrainConfig, *, start: str | None, sha256: str | None, max_
     start, sha256: the checkpoint that the run starts from, and the hash of its weights.
     """
     settings = msgspec.to_builtins(config)
-    decides = {name: value for name, value in settings.items() if name != "compute"}
     return {
         "stage": "sft",
         "settings": settings,
         "start": {"ref": start, "sha256": sha256},
-        "identity": store.sha256_json([sha256, decides]),
+        "identity": store.sha256_json([sha256, _decisive(settings)]),
         "max_minutes": max_minutes,
         "finished": False,
         "provenance": store.provenance(),
@@ -84,8 +82,13 @@ def earlier(out: Path, told: dict[str, Any]) -> dict[str, Any]:
 
 def _identity(told: dict[str, Any]) -> dict[str, Any]:
     """What makes two runs the same: where it computes is not part of it."""
-    settings = {name: value for name, value in told["settings"].items() if name != "compute"}
-    return {"settings": settings, "start": {"sha256": told["start"]["sha256"]}}
+    # Settings that came later than the folder count with their defaults.
+    settings = msgspec.to_builtins(msgspec.convert(told["settings"], PretrainConfig))
+    return {"settings": _decisive(settings), "start": {"sha256": told["start"]["sha256"]}}
+
+
+def _decisive(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name != "compute"}
 
 
 def forget_after(out: Path, step: int) -> None:

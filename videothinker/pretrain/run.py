@@ -27,9 +27,11 @@ from videothinker.errors import VtError
 from videothinker.models.checkpoint import check_fit, find_checkpoint, weights_hash
 from videothinker.pretrain import fresh, record
 from videothinker.pretrain.ranks import Ranks
-from videothinker.pretrain.record import METRICS, RUN, CurvePoint
+from videothinker.pretrain.record import CurvePoint
 from videothinker.pretrain.settings import PretrainConfig
 from videothinker.pretrain.trainer import STATE, Trainer
+from videothinker.progress import silent
+from videothinker.records.training import METRICS, RUN
 
 
 class Outcome(NamedTuple):
@@ -43,17 +45,13 @@ class Outcome(NamedTuple):
     """The last point of the curve; None if no step was taken."""
 
 
-def _silent(_: Any) -> None:
-    pass
-
-
 def pretrain(
     config: PretrainConfig,
     *,
     out: Path,
     start: str | None = None,
     max_minutes: float | None = None,
-    report: Callable[[CurvePoint], None] = _silent,
+    report: Callable[[CurvePoint], None] = silent,
 ) -> Outcome:
     """Train to the last step or for `max_minutes`, from a fresh checkpoint or from the weights of `start`.
 
@@ -103,8 +101,9 @@ def _pretrain(
     begun = find_checkpoint(start) if start else None
     if begun is not None:
         check_fit(begun)
-    told = record.begin(config, start=start, sha256=weights_hash(begun) if begun else None, max_minutes=max_minutes)
+    told: dict[str, Any] = {}
     if ranks.is_main:
+        told = record.begin(config, start=start, sha256=weights_hash(begun) if begun else None, max_minutes=max_minutes)
         earlier = record.earlier(out, told)
         told["sessions"] = [*earlier.get("sessions", []), told["provenance"]["created"]]
         store.write_json(out / RUN, told)
@@ -124,12 +123,14 @@ def _pretrain(
             if file is not None:
                 file.append(point)
                 report(point)
-    finished = trainer.step == config.optimizer.steps or (trainer.clock.by_minutes and trainer.clock.is_over)
+    # Minutes that pass before the first step leave nothing that could be called trained; the same command tries again.
+    over = trainer.step > 0 and trainer.clock.by_minutes and trainer.clock.is_over
+    finished = trainer.step == config.optimizer.steps or over
     if ranks.is_main:
         told |= {"finished": finished, "result": trainer.describe() | {"last": last}}
         store.write_json(out / RUN, told)
         store.write_text(out / "README.md", record.card(told))
         if finished:
-            (out / STATE).unlink()
+            (out / STATE).unlink(missing_ok=True)
     ranks.leave()
     return Outcome(out, trainer.step, finished, last)

@@ -153,7 +153,7 @@ def _questions(simulation: Simulation, source: Source) -> tuple[Ints, Ints, Ints
     for row, (trace, prompt) in enumerate(islice(found, n_questions)):
         ids = tokenizer.encode(wording.before + prompt + wording.after, add_special_tokens=False).ids
         prompts[row, : len(ids)], lengths[row], removed[row] = ids, len(ids), trace.removed_object
-        gold[row], observer[row] = _marks(trace.gold), _marks(trace.observer)
+        gold[row], observer[row] = marks(trace.gold), marks(trace.observer)
     return prompts, lengths, removed, gold, observer
 
 
@@ -168,7 +168,8 @@ def _asked(simulation: Simulation, source: Source, turn: int) -> Iterator[tuple[
         yield trace, answers.render_prompt(question.question, [c.choice for c in question.choices], answers.Style.COT)
 
 
-def _marks(letters: Iterable[str]) -> list[bool]:
+def marks(letters: Iterable[str]) -> list[bool]:
+    """Which of the four options the letters pick."""
     return [letter in letters for letter in answers.LETTERS[:4]]
 
 

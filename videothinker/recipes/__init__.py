@@ -2,8 +2,9 @@
 
     from videothinker.recipes import curation, diagnosis
     curation.curate_clevrer(Path("annotation_train"), Path("train.json"), Path("curated"), Settings(rule=Rule.ORACLE))
-    report = diagnosis.diagnose({"ours": "runs/cdpo"}, open_curated(Path("curated")), Settings(split="dev"), Path("runs/dev"))
+    asked = DiagnosisSettings(split="dev")
+    report = diagnosis.diagnose({"ours": "runs/cdpo"}, open_curated(Path("curated")), asked, Path("runs/dev"))
     report.runs[0].metrics.gap
 
-Each takes a `Bars` for who wants to see how far it is.
+What takes long accepts a `Bars`, which is told how far it is.
 """

@@ -9,13 +9,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from videothinker import store
 from videothinker.curated import Curated
 from videothinker.diagnose import run, runs
 from videothinker.diagnose.settings import DiagnosisSettings
-from videothinker.progress import Bars, no_bars
+from videothinker.progress import Bars, no_bars, silent
 from videothinker.recipes.diagnosis import ask
 from videothinker.records import Metrics, Rule
 from videothinker.records.training import GATE, GateVerdict, Measured, StepRecord
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from videothinker.train.run import Outcome  # torch
 
 
-def _silent(_: Any) -> None:
-    pass
-
-
 def train(
     settings: StageConfig,
     data: Curated,
@@ -40,17 +36,21 @@ def train(
     bias: str | None = None,
     rule: Rule | None = None,
     dry_run: bool = False,
-    report: Callable[[StepRecord], None] = _silent,
-    warn: Callable[[str], None] = _silent,
+    report: Callable[[StepRecord], None] = silent,
+    warn: Callable[[str], None] = silent,
     bars: Bars = no_bars,
 ) -> "Outcome":
     """`train.run.train`, told to `bars` step by step."""
     from videothinker.train import run as training
 
-    with bars(f"training {settings.stage.value}", settings.optimizer.steps, "steps") as advance:
+    n_steps = 1 if dry_run else settings.optimizer.steps
+    with bars(f"training {settings.stage.value}", n_steps, "steps") as advance:
+        done = 0
 
         def told(step: StepRecord) -> None:
-            advance(settings.saving.log_every)
+            nonlocal done
+            advance(step.step - done)  # a resumed run begins where the earlier one was
+            done = step.step
             report(step)
 
         return training.train(
@@ -73,8 +73,8 @@ def train_bias(
     start: str,
     out: Path,
     rule: Rule | None = None,
-    report: Callable[[StepRecord], None] = _silent,
-    warn: Callable[[str], None] = _silent,
+    report: Callable[[StepRecord], None] = silent,
+    warn: Callable[[str], None] = silent,
     bars: Bars = no_bars,
 ) -> BiasModel:
     """Train a bias model, or take up an earlier call, and gate it: `train` and then `gate`.

@@ -183,6 +183,10 @@ class State(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+OVER = (State.FINISHED, State.FAILED, State.BLOCKED)
+"""States in which nothing more will be run for a cell."""
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """records/NAME.json, written when a cell starts and when it ends."""
 

@@ -28,7 +28,7 @@ class Films:
     """Strips and links of a data set's clips; strips are embedded until the page's budget is used up."""
 
     def __init__(self, root: Path | None, out: Path | None) -> None:
-        """root: folder that the questions' `video` lies in; out: where the page will lie, for links (None: no links)."""
+        """root: folder that the questions' `clip.path` lies in; out: where the page will lie, for links (None: no links)."""
         self.root = root
         self.out = out
         self.strips = Strips()

@@ -13,8 +13,9 @@ import polars as pl
 
 from videothinker.answers import LETTERS
 from videothinker.curate.datasets.clevrer.build import ClevrerCuration
-from videothinker.curate.datasets.clevrer.counts import OBSERVER_FLOOR, PAPER_OBSERVATIONAL, PAPER_QUESTIONS
+from videothinker.curate.datasets.clevrer.counts import PAPER_OBSERVATIONAL, PAPER_QUESTIONS
 from videothinker.diagnose.estimates import clustered_ratio
+from videothinker.observers.log import OBSERVER_FLOOR
 from videothinker.progress import Progress, no_progress
 from videothinker.records import Category, Estimate, Question, Rule
 from videothinker.reports import page, words

@@ -47,9 +47,8 @@ def diagnosis_pages(
     """report.html, report.md and the figures (PNG and SVG, light and dark) of some runs, by file name.
 
     runs: checkpoints in the order to show them, and references, which come last. changes: between them (`runs.comparisons`).
-    curated: where scenes and clips come from;
-    None: no collision logs and films. out: folder that the page will lie in, for links to clips; None: no links. `progress`
-    counts the questions whose film strips were looked for, at most all of them.
+    curated: where scenes and clips come from; None leaves out collision logs and films. out: folder that the page will lie in,
+    for links to clips; None: no links. `progress` counts the questions whose film strips were looked for, at most all of them.
 
     Raises:
         VtError: there is no run, or the runs are scored under different rules.

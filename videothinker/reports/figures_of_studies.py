@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from videothinker.records import Estimate
 from videothinker.reports.drawing import WIDTH, Drawing, dot, ground, legend, percent_text, themed
-from videothinker.reports.page import signed
+from videothinker.reports.page import points
 
 _FARTHEST = 20.0
 """Points from zero at which the axis of `effects` ends: a collapse would leave no room for what differs by a point."""
@@ -156,10 +156,10 @@ def _draw_sweep(ticks: Sequence[str], panels: Sequence[Panel], x_label: str, col
             axes.axhline(100 * panel.base, color=colours["faint"], lw=0.9, linestyle=dashes)
         line = [float("nan") if mean.value is None else 100 * mean.value for mean in panel.means]
         axes.plot(range(len(line)), line, color=colours[panel.colour], lw=1.6)
-        for x, (mean, points) in enumerate(zip(panel.means, panel.points, strict=True)):
+        for x, (mean, dots) in enumerate(zip(panel.means, panel.points, strict=True)):
             if mean.ci95 is not None:
                 axes.plot([x, x], [100 * bound for bound in mean.ci95], color=colours["ink"], lw=0.9, solid_capstyle="butt")
-            axes.plot([x] * len(points), [100 * point for point in points], **dot(colours))
+            axes.plot([x] * len(dots), [100 * point for point in dots], **dot(colours))
         y = (low + 0.78) / height
         figure.text(left, y, panel.title, va="bottom", fontsize=7, fontweight="bold", color=colours["ink"])
         if lowest:
@@ -219,7 +219,4 @@ def _padded(values: Sequence[float]) -> tuple[float, float]:
 
 def _in_points(value: Estimate) -> str:
     """ "+0.9 [+0.5, +1.4]", with true minus signs."""
-    if value.value is None:
-        return "nothing to compare"
-    interval = "" if value.ci95 is None else f" [{signed(value.ci95[0])}, {signed(value.ci95[1])}]"
-    return f"{signed(value.value)}{interval}"
+    return "nothing to compare" if value.value is None else points(value)

@@ -1,4 +1,4 @@
-"""What both pages share: how numbers are written, tables (said once, shown as HTML and as Markdown) and the templates."""
+"""What all pages share: how numbers are written, tables (said once, shown as HTML and as Markdown) and the templates."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -27,9 +27,6 @@ def _known(value: Value) -> list[float]:
     return [one.value for one in value.per_seed.values() if one.value is not None]
 
 
-# ---- figures -----------------------------------------------------------------------------------------------------------
-
-
 def level_figures(levels: Sequence[Level], notes: Mapping[str, str]) -> tuple[Drawing, Drawing]:
     def over(value: Value) -> Estimate:
         return value.seeds if value.n_seeds > 1 else value.scenes
@@ -130,6 +127,3 @@ def _lines(run: Training) -> dict[str, list[tuple[float, float]]]:
         bins = [line[start : start + width] for start in range(0, len(line), width)]
         found[panel] = [(sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)) for part in bins]
     return found
-
-
-# ---- tables ------------------------------------------------------------------------------------------------------------

@@ -174,7 +174,7 @@ def is_complete(cell: Cell, out: Path) -> bool:
         return True
     if not cell.arguments:  # a folder that was given
         return has_output(cell, out)
-    if cell.arguments[0] == "train":
+    if cell.arguments[0] in ("train", "pretrain"):
         run = out / "run.json"
         if not run.is_file() or not store.read_json(run, dict[str, Any]).get("finished"):
             return False

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videothinker import answers, store
-from videothinker.curated import Curated, Labels, open_curated
+from videothinker.curated import Labels, open_curated
 from videothinker.diagnose import estimates, files, runs
 from videothinker.diagnose.runs import Run
-from videothinker.errors import VtError
 from videothinker.progress import Progress, no_progress
 from videothinker.records import Category, Estimate, Prediction, Question, Rule, Status, label
 from videothinker.records.study import (
@@ -88,33 +87,11 @@ def score(questions: Sequence[Question], predictions: Iterable[Prediction], labe
     )
 
 
-class _AskedSplits:
-    """The questions of a curated folder's splits, read and hashed once for all runs that were asked them."""
-
-    def __init__(self, curated: Curated) -> None:
-        self._curated = curated
-        self._splits: dict[str, tuple[list[Question], str]] = {}
-
-    def scored(self, folder: Path) -> Scored:
-        """The answers of the run in a diagnosis' folder.
-
-        Raises:
-            VtError: the run was asked other questions than its split holds.
-        """
-        (path,) = runs.run_folders([folder])
-        asked = runs.read_record(path).data
-        assert asked is not None  # read_record has refused others
-        labels = self._curated.labels
-        if asked.split not in self._splits:
-            questions = self._curated.questions(asked.split)
-            self._splits[asked.split] = (questions, files.data_hash(questions, labels))
-        questions, digest = self._splits[asked.split]
-        if asked.hash != digest:
-            raise VtError(
-                f"{path / files.RUN}: was asked other questions than split '{asked.split}' of {self._curated.folder} holds"
-            )
-        found = files.match(questions, labels, files.read_predictions(path), path)
-        return score([question for question in questions if question.question_id in found], found.values(), labels)
+def _scored(folder: Path, asked: runs.AskedSplits, labels: Labels) -> Scored:
+    """The answers of the run in a diagnosis' folder."""
+    (path,) = runs.run_folders([folder])
+    questions, found = asked.answers(path, runs.read_record(path))
+    return score([question for question in questions if question.question_id in found], found.values(), labels)
 
 
 def collect(
@@ -140,11 +117,12 @@ def collect(
         if not done:
             continue
         curated = open_curated(cell_folder(folder, ask.data))
-        questions = _AskedSplits(curated)
+        asked = runs.AskedSplits(curated)
         by_arm: dict[str, dict[int, Scored]] = {}
         for cell in done:
             out = cell_folder(folder, cell.name)  # one run at a time, because replies are large
-            by_arm.setdefault(cell.arm or BASE, {})[NO_SEED if cell.seed is None else cell.seed] = questions.scored(out)
+            seed = NO_SEED if cell.seed is None else cell.seed
+            by_arm.setdefault(cell.arm or BASE, {})[seed] = _scored(out, asked, curated.labels)
             if name == study.first_ask and not references:
                 loaded = runs.load_runs([out], curated, study.rule)
                 references = {one.name: _reference(one) for one in runs.references(loaded, curated)}

@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from videothinker.records.study import Record, State
+from videothinker.records.study import OVER, Record, State
 from videothinker.records.training import METRICS
 from videothinker.steps import read_steps
 from videothinker.study.plan import Cell, Kind, cell_folder, heights
@@ -46,15 +46,17 @@ def forecast(
         elif cell.group in groups:
             seconds[cell.name] = median(groups[cell.group]) * (cell.steps or 1)
             measured.add(cell.name)
-        elif (seconds_so_far := _running_rate(cell, folder)) is None and cell.kind in groups and cell.kind is not Kind.PREPARE:
+        elif (by_own_steps := _from_own_steps(cell, folder)) is not None:
+            seconds[cell.name] = by_own_steps
+        elif cell.kind in groups and cell.kind is not Kind.PREPARE:
             seconds[cell.name] = median(groups[cell.kind]) * (cell.steps or 1)
         else:
-            seconds[cell.name] = seconds_so_far or cell.expected
+            seconds[cell.name] = cell.expected
     gpu = _sum([seconds[cell.name] for cell in plan if cell.gpu])
     return Forecast(seconds, frozenset(measured), gpu, _left(plan, states, seconds, n_gpu, n_cpu))
 
 
-def _running_rate(cell: Cell, folder: Path) -> float | None:
+def _from_own_steps(cell: Cell, folder: Path) -> float | None:
     """Seconds that a training will take in all, from the steps it has taken so far; None where fewer than six are known.
 
     The first three steps are left out, because they compile and warm up.
@@ -69,8 +71,7 @@ def _left(
     plan: Sequence[Cell], states: Mapping[str, State], seconds: Mapping[str, float | None], n_gpu: int, n_cpu: int
 ) -> float | None:
     """Seconds until every cell is done; None where a cell that is owed has no known time."""
-    over = (State.FINISHED, State.FAILED, State.BLOCKED)
-    owed = [cell for cell in plan if states[cell.name] not in over]
+    owed = [cell for cell in plan if states[cell.name] not in OVER]
     if any(seconds[cell.name] is None for cell in owed):
         return None
     on_gpu = _sum([seconds[cell.name] for cell in owed if cell.gpu]) or 0.0

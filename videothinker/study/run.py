@@ -25,7 +25,7 @@ import msgspec
 
 from videothinker import store
 from videothinker.errors import VtError
-from videothinker.records.study import Record, State
+from videothinker.records.study import OVER, Record, State
 from videothinker.study.cells import block, is_complete, left_behind, read_records, record_file, states_of
 from videothinker.study.plan import Cell, Kind, cell_folder, command, heights
 
@@ -169,13 +169,12 @@ def _prepare_again(plan: Sequence[Cell], states: dict[str, State], records: Mapp
 
 
 def _ready(plan: Sequence[Cell], states: Mapping[str, State]) -> list[Cell]:
-    over = (State.FINISHED, State.FAILED, State.BLOCKED)
     return [
         cell
         for cell in plan
         if states[cell.name] is State.WAITING
         and all(states[need] is State.FINISHED for need in cell.needs)
-        and all(states[earlier] in over for earlier in cell.after)
+        and all(states[earlier] in OVER for earlier in cell.after)
     ]
 
 

@@ -14,7 +14,7 @@ from videothinker.models.checkpoint import Checkpoint, find_checkpoint, load_ful
 from videothinker.train.arguments import in_bf16, shares_prompts
 from videothinker.train.clips import PromptEncoder, bare
 from videothinker.train.data import TrainingRow
-from videothinker.train.loss import FORMS
+from videothinker.train.loss import DIVERGENCES
 from videothinker.train.rewards import Reward, chosen
 from videothinker.train.sampling import ReplySampler
 from videothinker.train.stages import Engine, Reference, StageConfig
@@ -152,7 +152,7 @@ def _half(config: StageConfig) -> torch.dtype:
 
 
 def _check_sharded(config: StageConfig, reference: Checkpoint | None) -> None:
-    if reference is not None and FORMS[config.objective.kl].needs_hidden:
+    if reference is not None and DIVERGENCES[config.objective.kl].needs_hidden:
         raise VtError(
             f"objective.kl = '{config.objective.kl}' needs the whole output layer on each GPU; under FSDP or ZeRO-3 choose"
             " another form"

@@ -16,7 +16,7 @@ from videothinker.train.clip_grpo import CLIP_SLOT, ClipGRPOTrainer, quicken
 from videothinker.train.clips import bare
 from videothinker.train.data import TrainingRow
 from videothinker.train.hold import Hold
-from videothinker.train.loss import FORMS, SIGN, Distributions, divergence, k3, mean_over_replies, rows_to_repel
+from videothinker.train.loss import DIVERGENCES, SIGN, Distributions, divergence, k3, mean_over_replies, rows_to_repel
 from videothinker.train.rewards import ACCURACY
 from videothinker.train.stages import Objective, Reference, RepelOn
 
@@ -51,7 +51,7 @@ class CDPOTrainer(ClipGRPOTrainer):
         self.objective = objective
         self.hold = Hold(objective.repulsion, objective.hold_at)
         self.add_callback(self.hold)
-        self._form = FORMS[objective.kl]
+        self._form = DIVERGENCES[objective.kl]
         self._hidden: list[torch.Tensor] = []  # of a scoring's forward passes so far
         self._latest: _Latest | None = None
         self._compared = objective.reference is Reference.START

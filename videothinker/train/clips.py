@@ -20,6 +20,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from videothinker.clips import ClipCache, cached_clip
 from videothinker.errors import VtError
 from videothinker.frames import Clip, ClipError
+from videothinker.models.chat import chat
 from videothinker.models.positions import token_positions
 from videothinker.models.vision import see
 
@@ -132,11 +133,7 @@ class PromptEncoder:
         place = self.processor.video_token
         texts = []
         for _, text, clip in prompts:
-            content = [{"type": "video"}, {"type": "text", "text": text}]
-            chat = self.processor.apply_chat_template(
-                [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-            )
-            texts.append(chat.replace(place, place * clip.n_tokens(self.merge)))
+            texts.append(chat(self.processor, text).replace(place, place * clip.n_tokens(self.merge)))
         found: list[list[int]] = self.processor.tokenizer(texts)["input_ids"]
         for ids, (path, _, clip) in zip(found, prompts, strict=True):
             if (n := ids.count(self.video_token)) != (wanted := clip.n_tokens(self.merge)):

@@ -7,13 +7,9 @@ from typing import NamedTuple, TypedDict
 from videothinker import answers
 from videothinker.curated import Curated, Labels
 from videothinker.errors import VtError
+from videothinker.observers.log import OBSERVER_FLOOR
 from videothinker.records import Category, Form, Question, Rule
 from videothinker.train.stages import Stage, StageConfig
-
-OBSERVER_FLOOR = 0.90
-"""Below this share a mere observer answers the observational pool badly, and training on it rewards reasoning rather than the
-shortcut. Under any-option an observer answers 54 to 70 % of them (docs/world.md), and the model trained on them was hardly a
-shortcut model (docs/training.md)."""
 
 
 class ClipPrompt(NamedTuple):

@@ -90,7 +90,7 @@ def bounded_by_reply(tokens: torch.Tensor, mask: torch.Tensor, rows: torch.Tenso
     return (torch.tanh((tokens * mask).sum(-1)) * rows).mean()
 
 
-class Form(NamedTuple):
+class Divergence(NamedTuple):
     """One form of the divergence: what a token counts, and how tokens are averaged."""
 
     function: Callable[..., torch.Tensor]
@@ -102,11 +102,11 @@ class Form(NamedTuple):
     sharded parameters; there is no log-ratio to clamp, and the log's `kl` is the form itself."""
 
 
-FORMS = {
-    KL.K3: Form(k3),
-    KL.BOUNDED: Form(bounded),
-    KL.REPLY: Form(k3, over_replies=bounded_by_reply),
-    KL.EXACT: Form(exact_kl, needs_hidden=True),
+DIVERGENCES = {
+    KL.K3: Divergence(k3),
+    KL.BOUNDED: Divergence(bounded),
+    KL.REPLY: Divergence(k3, over_replies=bounded_by_reply),
+    KL.EXACT: Divergence(exact_kl, needs_hidden=True),
 }
 """A new form is a function above, a line here and a name in `stages.KL`."""
 
@@ -124,7 +124,7 @@ class Distributions(NamedTuple):
 
 
 def divergence(
-    form: Form, log_ratio: torch.Tensor, mask: torch.Tensor, clamp: float, whole: Distributions | None = None
+    form: Divergence, log_ratio: torch.Tensor, mask: torch.Tensor, clamp: float, whole: Distributions | None = None
 ) -> torch.Tensor:
     """The form's value for every token, (B, T).
 

@@ -1,16 +1,13 @@
 """What a training run says about itself while it runs: metrics.jsonl, completions.parquet, and the alarms."""
 
 from collections.abc import Callable, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import pyarrow as pa
-from pyarrow import parquet
 from transformers import TrainerCallback
 
-from videothinker import store
+from videothinker import store, tables
 from videothinker.records.training import METRICS, StepRecord
 from videothinker.steps import append_step, measure, read_steps, write_steps
 from videothinker.train.clip_grpo import ClipGRPOTrainer, Completion
@@ -146,25 +143,25 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             write_completions(self._completions, self._trainer.completions, self._trainer.reward_func_names)
 
 
-_BEFORE = {"step": pa.int64(), "question_id": pa.string(), "reply": pa.string()}
-_AFTER = {"advantage": pa.float64()}
+_BEFORE = {"step": "int64", "question_id": "string", "reply": "string"}
+_AFTER = {"advantage": "double"}
 """Columns of completions.parquet before and after those of the rewards."""
 
 
 def write_completions(path: Path, completions: Sequence[Completion], rewards: Sequence[str]) -> None:
     """All replies so far, in order, with one column for each reward."""
-    fields = _BEFORE | {name: pa.float64() for name in rewards} | _AFTER
-    rows = [completion._asdict() | completion.rewards for completion in completions]
-    table = pa.table({name: [row[name] for row in rows] for name in fields}, schema=pa.schema(list(fields.items())))
-    buffer = BytesIO()
-    parquet.write_table(table, buffer)
-    store.write_bytes(path, buffer.getvalue())
+    columns = _BEFORE | dict.fromkeys(rewards, "double") | _AFTER
+    store.write_bytes(path, tables.to_bytes([one._asdict() | one.rewards for one in completions], columns))
 
 
 def read_completions(path: Path) -> list[Completion]:
-    """What `write_completions` wrote."""
+    """What `write_completions` wrote.
+
+    Raises:
+        VtError: the file is missing, damaged, or lacks a column.
+    """
     found = []
-    for row in parquet.read_table(path).to_pylist():
+    for row in tables.read(path, _BEFORE | _AFTER, more=True):
         rewards = {name: value for name, value in row.items() if name not in _BEFORE and name not in _AFTER}
         found.append(Completion(row["step"], row["question_id"], row["reply"], rewards, row["advantage"]))
     return found

@@ -4,10 +4,11 @@ from videothinker.errors import VtError
 from videothinker.models.checkpoint import Checkpoint, load_processor, weights_hash
 
 
-def check_reference(start: Checkpoint, reference: Checkpoint, *, may_be_start: bool) -> str:
+def check_reference(start: Checkpoint, own: str, reference: Checkpoint, *, may_be_start: bool) -> str:
     """The hash of the reference's weights, after checking that the policy can be repelled from them.
 
-    start: the checkpoint that the policy starts from. may_be_start: whether the reference may hold the same weights.
+    start, own: the checkpoint that the policy starts from, and the hash of its weights.
+    may_be_start: whether the reference may hold the same weights.
 
     Raises:
         VtError: the reference has another vocabulary than the policy, or the same weights although `may_be_start` is False.
@@ -18,8 +19,8 @@ def check_reference(start: Checkpoint, reference: Checkpoint, *, may_be_start: b
             f"{reference.folder}: has another vocabulary ({len(theirs)} tokens) than {start.folder} ({len(ours)}), so its"
             " probabilities are about other tokens; train the bias model from the same base"
         )
-    digest = weights_hash(reference)
-    if not may_be_start and digest == weights_hash(start):
+    digest = own if reference == start else weights_hash(reference)
+    if not may_be_start and digest == own:
         raise VtError(
             f"{reference.folder}: holds the very weights that training starts from, so it is no bias model: give the one of"
             " `vt train bias`, or set objective.reference = 'start' to repel from the start on purpose"

@@ -23,6 +23,7 @@ from videothinker.curated import Curated
 from videothinker.errors import VtError
 from videothinker.models.checkpoint import Checkpoint, check_fit, find_checkpoint, weights_hash
 from videothinker.models.read import read_config
+from videothinker.progress import silent
 from videothinker.records import Rule
 from videothinker.records.training import RUN, Fed, Launch, RunResult, StepRecord, TrainedOn, TrainRecord, Weights
 from videothinker.train.arguments import grpo_arguments, rows_at_once
@@ -51,10 +52,6 @@ class _Finished(NamedTuple):
     launch: Launch
 
 
-def _silent(_: Any) -> None:
-    pass
-
-
 def train(
     config: StageConfig,
     *,
@@ -64,8 +61,8 @@ def train(
     bias: str | None = None,
     rule: Rule | None = None,
     dry_run: bool = False,
-    report: Callable[[StepRecord], None] = _silent,
-    warn: Callable[[str], None] = _silent,
+    report: Callable[[StepRecord], None] = silent,
+    warn: Callable[[str], None] = silent,
 ) -> Outcome:
     """Run the stage, or take up where an earlier run with the same settings ended; one that has finished is left as it is.
 
@@ -89,7 +86,7 @@ def train(
         check_fit(checkpoint)
     if dry_run:
         if reference is not None:
-            _checked_hash(config, first, reference)
+            _checked_hash(config, first, weights_hash(first), reference)
         config = msgspec.structs.replace(config, optimizer=msgspec.structs.replace(config.optimizer, steps=1))
         with tempfile.TemporaryDirectory() as scratch:
             return Outcome(_run(config, Path(scratch), first, reference, rows, report, warn, keep=False).result, already=False)
@@ -117,11 +114,12 @@ def _record(
     rule: Rule | None,
     n_questions: int,
 ) -> TrainRecord:
-    repelled = None if reference is None else _checked_hash(config, first, reference)
+    own = weights_hash(first)
+    repelled = None if reference is None else _checked_hash(config, first, own, reference)
     return TrainRecord(
         stage=config.stage,
         settings=msgspec.to_builtins(config),
-        model=Weights(ref=start, sha256=weights_hash(first)),
+        model=Weights(ref=start, sha256=own),
         bias_model=None if repelled is None else Weights(ref=bias or start, sha256=repelled),
         data=TrainedOn(
             folder=str(data.folder),
@@ -132,8 +130,8 @@ def _record(
     )
 
 
-def _checked_hash(config: StageConfig, start: Checkpoint, reference: Checkpoint) -> str:
-    return check_reference(start, reference, may_be_start=config.objective.reference is Reference.START)
+def _checked_hash(config: StageConfig, start: Checkpoint, own: str, reference: Checkpoint) -> str:
+    return check_reference(start, own, reference, may_be_start=config.objective.reference is Reference.START)
 
 
 def _run(

@@ -19,6 +19,7 @@ import msgspec
 
 from videothinker.answers import LETTERS
 from videothinker.answers.yes_no import OPTIONS as YES_NO
+from videothinker.answers.yes_no import WORDS
 from videothinker.curate.datasets import Dataset, ReadQuestions
 from videothinker.errors import VtError
 from videothinker.records import Clip, Form, Question, Unresolved
@@ -27,7 +28,6 @@ FACETS = ("data_source", "original_question_type", "question_type", "task_type",
 """Fields of a row that become facets if the file's rows differ in them."""
 
 _SOLUTION = re.compile(r"\s*(?:<answer>)?\s*(?P<answer>[^<>]*?)\s*(?:</answer>)?\s*", re.IGNORECASE)
-_WORDS = {"yes": ("A",), "no": ("B",)}
 
 
 class _Row(msgspec.Struct):
@@ -113,8 +113,8 @@ def _read_row(raw: msgspec.Raw, number: int) -> _Read | tuple[str, str]:
     answer = _SOLUTION.fullmatch(row.solution)
     said = answer["answer"] if answer else row.solution
     facets = {key: value for key in FACETS if isinstance(value := fields.get(key), str) and value}
-    if not row.options and said.lower().rstrip(".") in _WORDS:
-        return _Read(name, row, YES_NO, _WORDS[said.lower().rstrip(".")], True, facets)
+    if not row.options and said.lower().rstrip(".") in WORDS:
+        return _Read(name, row, YES_NO, WORDS[said.lower().rstrip(".")], True, facets)
     if row.problem_type != "multiple choice" or not row.options:
         return name, f"problem_type '{row.problem_type}' with {len(row.options)} options needs a form of answer not asked here"
     if len(row.options) > len(LETTERS):

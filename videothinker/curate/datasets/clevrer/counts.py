@@ -9,10 +9,8 @@ from typing import Any
 
 from videothinker.answers import is_exact
 from videothinker.curate.datasets.clevrer.labelled import Labelled
+from videothinker.observers.log import OBSERVER_FLOOR
 from videothinker.records import Category, Rule
-
-OBSERVER_FLOOR = 0.9
-"""A rule is too free if the observer's exact score on its observational questions is lower: watching does not answer them."""
 
 PAPER_QUESTIONS = 18_473
 """Counterfactual questions of CLEVRER's train split (arXiv 2605.01324)."""
