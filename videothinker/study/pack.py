@@ -60,7 +60,7 @@ class _Item(NamedTuple):
 def pack(study: Study, plan: Sequence[Cell], folder: Path, out: Path, shrink: Rewrite, *, n_parts: int = MOST_PARTS) -> Packed:
     """Write the study in `folder` into `out`, at most `n_parts` files of `PART_BYTES`; an older pack there is replaced.
 
-    shrink: (start model, checkpoint, file to write), `vt checkpoint pack`.
+    shrink: (start model, checkpoint, file to write), `vt checkpoint pack`. It may write nothing; such weights stay here.
 
     Raises:
         VtError: the records alone do not fit.
@@ -184,13 +184,13 @@ def _said(out: Path, *, weights: bool) -> Iterator[tuple[str, bytes]]:
 
 
 def _weights(out: Path, base: Path | None, shrink: Rewrite) -> bytes | None:
-    """The difference to the start model, or the one that came in an earlier pack."""
+    """The difference to the start model, or the one that came in an earlier pack; None if there is none to be had."""
     if (out / _DELTA).is_file():
         return (out / _DELTA).read_bytes()
     if base is None or not any(out.glob(f"*{_WEIGHTS}")):
         return None
     shrink(base, out, out / _DELTA)
-    return (out / _DELTA).read_bytes()
+    return (out / _DELTA).read_bytes() if (out / _DELTA).is_file() else None
 
 
 def _logs(folder: Path) -> list[_Item]:
