@@ -10,8 +10,8 @@ from vt_command import one_error, vt
 from videothinker.curated import Curated
 from videothinker.models import tiny
 from videothinker.records.study import State
+from videothinker.study.cells import read_records
 from videothinker.study.plan import Cell, Kind
-from videothinker.study.records import read_records
 from videothinker.study.run import Slots, run_study
 
 

@@ -97,7 +97,7 @@ class Loaded(NamedTuple):
 
 
 def load(ref: str, *, dtype: str = "auto", attention: str = "auto", trust_remote_code: bool = False) -> Loaded:
-    """The checkpoint in a local folder or of a hub id, on this process's GPU if there is one; a LoRA folder on its base.
+    """Load the checkpoint in a local folder or of a hub id onto this process's GPU, if it has one; a LoRA folder with its base.
 
     dtype: of the weights; "auto" is bfloat16 on a GPU and float32 on a CPU. attention: transformers' implementation; "auto" is
     FlashAttention 2 where it is installed and fits the weights, else SDPA. `trust_remote_code` runs Python that comes with the
