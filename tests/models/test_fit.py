@@ -146,6 +146,23 @@ def test_names_that_a_wrapper_gave_come_with_what_to_do(start: Path, part: str, 
     assert "or rename the tensors without it" in line
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        dropped(lambda name: ".mlp." in name),
+        rewritten(lambda tensors: {**tensors, "model.layers.7.mlp.up_proj.weight": torch.zeros(3)}),
+        rewritten(lambda tensors: {**tensors, UP: torch.zeros(3, 4)}),
+    ],
+)
+def test_loading_says_what_the_headers_say(start: Path, damage: Damage) -> None:
+    """Of a checkpoint on the hub the headers are not looked at before."""
+    expected = refusal(start, damage)
+    with damaged(start, damage) as model:
+        with pytest.raises(VtError) as caught:
+            load_full(Checkpoint(model, None), torch.float32, "sdpa")
+        assert str(caught.value) == f"{model}: {expected}"
+
+
 def test_names_of_another_version_load_where_transformers_knows_them_and_else_say_how_to_rename(start: Path) -> None:
     """Files before transformers 4.52 have visual.* and model.layers.*, later ones model.visual.* and model.language_model.*."""
     whole = load_full(Checkpoint(start, None), torch.float32, "sdpa").state_dict()

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from study_factory import FILE, finish, make_study
 
 from videothinker import store
+from videothinker.cli.study import _shrink
 from videothinker.errors import VtError
 from videothinker.models import delta
 from videothinker.records.study import State, Study
@@ -87,6 +88,22 @@ def test_weights_of_the_first_seed_and_of_what_is_owed_travel_exactly(tmp_path: 
         assert (cell_folder(there, name) / "config.json").is_file()
         assert store.read_json(cell_folder(there, name) / "run.json", dict[str, Any])["finished"]
     assert left_behind(plan, look(plan, there), read_records(plan, there), there) == [plan[0]]  # the data, to be made again
+
+
+def test_a_training_that_diverged_leaves_its_weights_and_lets_the_others_travel(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, plan = made_study(tmp_path)
+    checkpoint(cell_folder(tmp_path / "out", "grpo-s1"), float("nan"))
+    pack(study, plan, tmp_path / "out", tmp_path / "away", _shrink)
+    assert "grpo-s1: a.weight holds NaN or infinite numbers" in capsys.readouterr().err
+    there = tmp_path / "there"
+    unpack(there, tmp_path / "away")
+    assert restore_weights(study, plan, there, delta.unpack) == []
+    have = {cell.name for cell in plan if any(cell_folder(there, cell.name).glob("*.safetensors"))}
+    assert "grpo-s1" not in have
+    assert have >= {cell.name for cell in plan if cell.kind is Kind.TRAIN and cell.seed == 1} - {"grpo-s1"}
+    assert look(plan, there)["grpo-s1"] is State.FINISHED
 
 
 def test_a_pack_goes_on_on_another_machine_and_can_move_again(tmp_path: Path) -> None:

@@ -305,8 +305,12 @@ def _report(
 
 def _shrink(base: Path, checkpoint: Path, file: Path) -> None:
     from videothinker.models import delta
+    from videothinker.models.misfit import NotFiniteError
 
-    delta.pack(base, checkpoint, file)
+    try:
+        delta.pack(base, checkpoint, file)
+    except NotFiniteError as error:  # one training that diverged is no reason to leave the others here
+        warn(f"{error}; these weights stay here, and the rest is packed")
 
 
 def _grow(base: Path, file: Path, checkpoint: Path) -> None:

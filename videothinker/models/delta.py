@@ -59,8 +59,8 @@ def pack(base: Path, other: Path, out: Path) -> Delta:
     """Write into the file `out` what turns `base` into `other`, two folders with full weights of the same names and shapes.
 
     Raises:
-        VtError: one of them is an adapter, names or shapes differ, the base is not bfloat16, `other` holds integers, or a
-            weight is not finite once it is rounded.
+        VtError: one of them is an adapter, names or shapes differ, the base is not bfloat16, or `other` holds integers.
+        NotFiniteError: a weight is NaN or infinite once it is rounded.
     """
     for folder in (base, other):
         if (folder / ADAPTER).is_file():

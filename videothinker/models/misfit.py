@@ -23,6 +23,10 @@ _WRAPPERS = {
 """Parts of a tensor's name that come from what a model was wrapped in when it was saved."""
 
 
+class NotFiniteError(VtError):
+    """A weight is NaN or infinite."""
+
+
 class Misfit(NamedTuple):
     """How weights differ from what the model has a place for. All names are the model's own."""
 
@@ -64,12 +68,12 @@ def check_finite(ref: str, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
     """Check that no weight is NaN or infinite.
 
     Raises:
-        VtError: one is; names its tensor.
+        NotFiniteError: one is; names its tensor.
     """
     for name, tensor in tensors:
         here = getattr(tensor, "ds_tensor", tensor)  # under ZeRO-3, this process's share of it
         if not is_finite(here):
-            raise VtError(
+            raise NotFiniteError(
                 f"{ref}: {name} holds NaN or infinite numbers, so the training that saved it diverged or the file is damaged;"
                 " take an earlier checkpoint"
             )

@@ -61,7 +61,8 @@ class _Item(NamedTuple):
 def pack(study: Study, plan: Sequence[Cell], folder: Path, out: Path, shrink: Rewrite, *, n_parts: int = MOST_PARTS) -> Packed:
     """Write the study in `folder` into `out`, at most `n_parts` files of `PART_BYTES`; an older pack there is replaced.
 
-    shrink: called with (start model, checkpoint, file to write); it does what `vt checkpoint pack` does.
+    shrink: called with (start model, checkpoint, file to write); it does what `vt checkpoint pack` does, or writes nothing, and
+        then these weights stay behind.
 
     Raises:
         VtError: the records alone do not fit.
@@ -185,13 +186,13 @@ def _said(out: Path, *, weights: bool) -> Iterator[tuple[str, bytes]]:
 
 
 def _weights(out: Path, base: Path | None, shrink: Rewrite) -> bytes | None:
-    """The weights' difference from the start model, as a file's bytes; None where there are no weights or no start model."""
+    """The weights' difference from the start model, as a file's bytes; None where there is none to be had."""
     if (out / _DELTA).is_file():
         return (out / _DELTA).read_bytes()
     if base is None or not any(out.glob(f"*{_WEIGHTS}")):
         return None
     shrink(base, out, out / _DELTA)
-    return (out / _DELTA).read_bytes()
+    return (out / _DELTA).read_bytes() if (out / _DELTA).is_file() else None
 
 
 def _logs(folder: Path) -> list[_Item]:
