@@ -66,7 +66,7 @@ class TrainedOn(msgspec.Struct, frozen=True, kw_only=True):
     rule: Rule | None
     """For stage bias the one whose observational questions were taken; for the others the curated folder's own, and unused."""
     n_questions: int
-    """How many were drawn."""
+    """How many were drawn; `RunResult.n_asked` says how many of them the steps came to."""
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +83,8 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int
     trainable: int
     """How many of the parameters were trained."""
+    n_asked: int | None = None
+    """Different questions that were asked; None: a run of an earlier version, which did not count them."""
 
 
 class Fed(msgspec.Struct, frozen=True, kw_only=True):
