@@ -32,9 +32,9 @@ class Letters:
     def parse(self, reply: str, n_options: int) -> Answer | None:
         """The letters that a reply gives: sorted; () for an explicit "none"; None when no answer can be read.
 
-        An <answer> that is empty, no answer or names a letter beyond the options makes the reply unreadable. A reply without
-        tag and box has to be an answer as a whole ("B", "A and C", "B. the cube falls"), or its last line has to state one
-        ("The answer is B."). Letters found anywhere else are prose.
+        An <answer> that is empty, no answer or names a letter beyond the options makes the reply unreadable; so does a letter
+        that may be chosen or not, beside one that is. A reply without tag and box has to be an answer as a whole ("B", "A and
+        C", "B. the cube falls"), or its last line has to state one ("The answer is B."). Letters anywhere else are prose.
         """
         part = answer_part(reply)
         return None if part is None else read_letters(part, n_options)
