@@ -1,8 +1,8 @@
-"""The form "letters": any set of the options is the answer, the empty one included. CLEVRER's counterfactual questions."""
+"""The form "letters": the answer is any set of the options, also the empty one. CLEVRER's counterfactual questions have it."""
 
 from collections.abc import Sequence
 
-from videothinker.answers.form import LETTERS, Answer, lettered
+from videothinker.answers.form import LETTERS, Answer, fault_of_letters, lettered
 from videothinker.answers.reading import read_letters
 from videothinker.answers.style import Style, answer_part, tagged
 
@@ -19,7 +19,7 @@ _INSTRUCTIONS = {
 
 
 class Letters:
-    """Which options are correct: none, some or all."""
+    """The form of a question in which none, some or all options are correct."""
 
     def listing(self, options: Sequence[str]) -> list[str]:
         """The options behind their letters."""
@@ -30,21 +30,25 @@ class Letters:
         return _INSTRUCTIONS[style]
 
     def parse(self, reply: str, n_options: int) -> Answer | None:
-        """The letters that a reply gives: sorted; () for an explicit "none"; None when no answer can be read.
+        """The letters that a reply gives, sorted; () for an explicit "none"; None if no answer can be read.
 
-        An <answer> that is empty, no answer or names a letter beyond the options makes the reply unreadable; so does a letter
-        that may be chosen or not, beside one that is. A reply without tag and box has to be an answer as a whole ("B", "A and
-        C", "B. the cube falls"), or its last line has to state one ("The answer is B."). Letters anywhere else are prose.
+        A reply is unreadable if its <answer> is empty, is not an answer, names a letter beyond the options, or names one that
+        may be chosen or not. A reply without tag and box has to be an answer as a whole ("B", "A and C", "B. the cube falls"),
+        or its last line has to state one ("The answer is B."). Letters anywhere else count as prose.
         """
         part = answer_part(reply)
         return None if part is None else read_letters(part, n_options)
+
+    def fault(self, answer: Answer, n_options: int) -> str | None:
+        """Any set of the options will do."""
+        return fault_of_letters(answer, n_options)
 
     def solution(self, answer: Answer) -> str:
         """ "<answer>A,C</answer>"; "<answer>none</answer>" for ()."""
         return tagged(",".join(sorted(answer)) or "none")
 
     def soft(self, chosen: Answer | None, gold: Answer) -> float:
-        """The paper's soft accuracy: 1 for the exact set, |chosen| / |gold| for a non-empty proper subset, else 0."""
+        """The paper's soft accuracy: 1 for the exact set, |chosen| / |gold| for a non-empty proper subset, otherwise 0."""
         if chosen is None:
             return 0.0
         answer, correct = set(chosen), set(gold)
@@ -53,11 +57,11 @@ class Letters:
         return len(answer) / len(correct) if answer and answer < correct else 0.0
 
     def chance(self, n_options: int) -> float:
-        """2^-n: each option is taken or left."""
+        """2^-n, because each option is taken or left."""
         return 2.0**-n_options
 
     def chance_of_option(self, n_options: int) -> float:
-        """1/2, however many options there are."""
+        """1/2, whatever the number of options."""
         return 0.5
 
     def soft_chance(self, n_options: int, n_gold: int) -> float:
@@ -68,5 +72,5 @@ class Letters:
         return 2.0 ** (max(n_gold - 1, 0) - n_options)
 
     def random(self, n_options: int, bits: int) -> Answer:
-        """Each option by one bit, so with probability 1/2."""
+        """Takes each option by one bit of `bits`, so with probability 1/2."""
         return tuple(letter for i, letter in enumerate(LETTERS[:n_options]) if bits >> i & 1)

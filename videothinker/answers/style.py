@@ -30,19 +30,19 @@ _FORMAT = re.compile(r"[\s!]*+<think>.*</think>[\s!]*+<answer>.*</answer>[\s!]*+
 
 
 def format_score(reply: str) -> float:
-    """1.0 if the reply is exactly one <think>...</think>, then exactly one <answer>...</answer>, and else only space or "!"."""
+    """1.0 if a reply is one <think>...</think>, then one <answer>...</answer>, and otherwise only space or "!"; else 0.0."""
     once = all(reply.count(tag) == 1 for tag in ("<think>", "</think>", "<answer>", "</answer>"))
     return float(once and _FORMAT.fullmatch(reply) is not None)
 
 
 class AnswerPart(NamedTuple):
-    """What of a reply gives the answer."""
+    """The part of a reply that gives the answer."""
 
     text: str
     """White space is `collapsed`, and characters that only look different are replaced: "\uff21" by "A"."""
     marked: bool
-    """It stood in <answer></answer> or in a box. If not, it is the whole reply outside its thinking, and a form has to be
-    strict about it: a letter or a "yes" in prose is no answer."""
+    """True if it stood in <answer></answer> or in a box. If not, it is the whole reply outside its thinking, and a form has to
+    be strict about it: a letter or a "yes" in prose is not an answer."""
 
 
 def answer_part(reply: str) -> AnswerPart | None:
@@ -203,10 +203,10 @@ _ENDS_ON_ANSWER = re.compile(r"</answer>[\s!.]*+$", re.IGNORECASE)
 
 
 def _outside_thinking(text: str) -> str:
-    """What is left of a reply without its thinking.
+    """The reply without its thinking.
 
     Chat templates may open <think> themselves, so what stands before a lone </think> is thinking too. A <think> that is never
-    closed hides everything after it, unless the reply ends on a whole answer: then only the closing tag was forgotten.
+    closed hides everything after it, unless the reply ends with a complete answer: then only the closing tag was forgotten.
     """
     text = _THOUGHT.sub(_THOUGHT_GONE, text)
     closes = list(_THINK_CLOSES.finditer(text))

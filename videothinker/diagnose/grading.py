@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from videothinker import answers
-from videothinker.answers.form import LETTERS, n_options_right
+from videothinker.answers.form import LETTERS, n_options_right, options_apart
 from videothinker.diagnose.estimates import Codes, Floats, Mask
 from videothinker.records import LabelSet, Prediction, Question, Status
 
@@ -72,20 +72,26 @@ def grade(questions: Sequence[Question], predictions: Sequence[Prediction]) -> G
 def beside(questions: Sequence[Question], predictions: Sequence[Prediction], labels: LabelSet) -> BesideObserver:
     """The columns of one checkpoint against the observer of a label set."""
     observer = _observer(questions, labels)
-    rows = [(row.chosen, question.gold, said) for question, row, said in zip(questions, predictions, observer, strict=True)]
+    rows = [(row.chosen, question, said) for question, row, said in zip(questions, predictions, observer, strict=True)]
+    wrong = [set() if said is None else _wrong(said, question) for _, question, said in rows]
     return BesideObserver(
         known=np.array([said is not None for said in observer], dtype=np.bool_),
         like=_column(said is not None and answers.is_exact(chosen, said) for chosen, _, said in rows),
         wrong_like=_column(
-            0 if chosen is None or said is None else len((set(chosen) ^ set(gold)) & (set(said) ^ set(gold)))
-            for chosen, gold, said in rows
+            0 if chosen is None else len(_wrong(chosen, question) & theirs)
+            for (chosen, question, _), theirs in zip(rows, wrong, strict=True)
         ),
-        observer_wrong=_column(0 if said is None else len(set(said) ^ set(gold)) for _, gold, said in rows),
+        observer_wrong=_column(len(theirs) for theirs in wrong),
     )
 
 
+def _wrong(answer: Sequence[str], question: Question) -> set[str]:
+    """The options that an answer judges wrongly."""
+    return options_apart(answer, question.gold, len(question.options))
+
+
 def guessing(questions: Sequence[Question]) -> Graded:
-    """The columns that are expected of a uniformly random answer of each question's form; exact expectations."""
+    """The exact expectations of the columns for a uniformly random answer of each question's form."""
     blank = _unanswered(questions)
     taken = _chance_of_option(questions)[:, None]  # the same for each of a question's letters
     right_at = np.where(blank.correct > 0, taken, 1 - taken) * has_letter(blank)
@@ -99,7 +105,7 @@ def guessing(questions: Sequence[Question]) -> Graded:
 
 
 def guessing_beside(questions: Sequence[Question], labels: LabelSet) -> BesideObserver:
-    """`guessing` against the observer of a label set."""
+    """The exact expectations of `beside` for a uniformly random answer of each question's form."""
     observer = _observer(questions, labels)
     graded = _unanswered(questions)
     said = _letter_table([letters or () for letters in observer], graded.correct.shape[1])
@@ -126,7 +132,7 @@ def _chance_of_option(questions: Sequence[Question]) -> Floats:
 
 
 def _unanswered(questions: Sequence[Question]) -> Graded:
-    """The columns that depend on the questions alone; all others as for a readable answer that is never right."""
+    """The columns that depend on the questions alone. The others are those of a readable answer that is never right."""
     _, group = np.unique(np.array([question.group for question in questions], dtype=np.str_), return_inverse=True)
     zeros = np.zeros(len(questions))
     yes = np.ones(len(questions), dtype=np.bool_)
@@ -152,9 +158,11 @@ def _column(values: Iterable[float]) -> Floats:
 
 
 def _letter_table(answered: Sequence[Sequence[str]], n_letters: int) -> Floats:
+    """(n_questions, n_letters): 1 where the answer has the letter. What is no letter of theirs, as a number, has no column."""
+    columns = {letter: column for column, letter in enumerate(LETTERS[:n_letters])}
     table = np.zeros((len(answered), n_letters))
     for row, answer in enumerate(answered):
-        table[row, [LETTERS.index(letter) for letter in answer]] = 1.0
+        table[row, [columns[letter] for letter in answer if letter in columns]] = 1.0
     return table
 
 
