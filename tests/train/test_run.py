@@ -27,7 +27,7 @@ from videothinker.steps import read_steps
 from videothinker.train import run
 from videothinker.train.arguments import rows_at_once
 from videothinker.train.build import check_packages
-from videothinker.train.data import training_questions, warn_about_observer
+from videothinker.train.data import training_questions, warn_about_number, warn_about_observer
 from videothinker.train.rewards import REWARDS, Reward
 from videothinker.train.stages import StageConfig
 
@@ -71,7 +71,7 @@ def test_a_finished_cdpo_run_holds_what_the_contract_names(curated: Curated, ass
     ]
     assert list(record["data"]) == ["folder", "sha256", "rule", "n_questions"]
     assert list(record["result"]) == [
-        *("out", "steps", "seconds_per_step", "tokens_per_step", "peak_bytes", "parameters", "trainable")
+        *("out", "steps", "seconds_per_step", "tokens_per_step", "peak_bytes", "parameters", "trainable", "n_asked")
     ]
     assert record["launch"] == {"processes": 1, "mode": "ParallelMode.NOT_PARALLEL"}
     assert record["finished"]
@@ -83,6 +83,9 @@ def test_a_finished_cdpo_run_holds_what_the_contract_names(curated: Curated, ass
     replies = table.to_pylist()
     assert len(replies) == 2 * 2 * 4
     assert {reply["question_id"] for reply in replies} <= {question.question_id for question in curated.questions("train")}
+    assert record["result"]["n_asked"] == 4  # 2 steps of 2 questions
+    assert record["data"]["n_questions"] == 8
+    assert "| Data | 4 of 8 drawn counterfactual questions" in (out / "README.md").read_text()
     assert "frozen bias model" in (out / "README.md").read_text()
     start, end = weights(assets / "start"), weights(out)
     assert any(not torch.equal(start[name], end[name]) for name in start)
@@ -245,6 +248,18 @@ def test_questions_are_drawn_by_content_so_that_a_larger_draw_adds_to_a_smaller(
     assert drawn[0] < drawn[1]
 
 
+def test_fewer_questions_than_asked_for_are_called_out(curated: Curated) -> None:
+    told: list[str] = []
+    for name, n in (("grpo", 8), ("grpo", 9), ("bias", 5)):
+        config = stage(name, f"data.n_questions={n}")
+        warn_about_number(training_questions(curated, config, None), curated, config, told.append)
+    folder = curated.folder
+    assert told == [
+        f"{folder}: split 'train' has 8 questions, data.n_questions = 9; all 8 are drawn",
+        f"{folder}: split 'train' has 4 observational questions, data.n_questions = 5; all 4 are drawn",
+    ]
+
+
 def test_a_missing_clip_is_refused_before_any_model_is_loaded(curated: Curated, assets: Path, tmp_path: Path) -> None:
     (curated.folder / "videos" / "video_00002.mp4").unlink()
     with pytest.raises(VtError, match=r"2 of 8 training questions lack their clip.*video_00002\.mp4"):
@@ -282,7 +297,7 @@ def test_an_alarm_can_stop_the_run(curated: Curated, assets: Path, tmp_path: Pat
 
     monkeypatch.setattr(Watch, "look", lambda self, row: ("too long",) if row.step == 2 else ())
     told: list[str] = []
-    config = stage("grpo", "optimizer.steps=5", "alarms.stop=true", "saving.save_every=5")
+    config = stage("grpo", "optimizer.steps=5", "alarms.stop=true", "saving.save_every=5", "data.n_questions=8")
     outcome = train(config, curated, assets, tmp_path / "out", warn=told.append)
     assert outcome.result.steps == 2
     assert told == ["step 2: too long"]

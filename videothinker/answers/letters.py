@@ -32,9 +32,9 @@ class Letters:
     def parse(self, reply: str, n_options: int) -> Answer | None:
         """The letters that a reply gives, sorted; () for an explicit "none"; None if no answer can be read.
 
-        A reply is unreadable if its <answer> is empty, is not an answer or names a letter beyond the options. A reply without
-        tag and box has to be an answer as a whole ("B", "A and C", "B. the cube falls"), or its last line has to state one
-        ("The answer is B."). Letters anywhere else count as prose.
+        A reply is unreadable if its <answer> is empty, is not an answer, names a letter beyond the options, or names one that
+        may be chosen or not. A reply without tag and box has to be an answer as a whole ("B", "A and C", "B. the cube falls"),
+        or its last line has to state one ("The answer is B."). Letters anywhere else count as prose.
         """
         part = answer_part(reply)
         return None if part is None else read_letters(part, n_options)

@@ -49,17 +49,15 @@ def answer_part(reply: str) -> AnswerPart | None:
     """The part of a reply that gives its answer; None where the last <answer> or box was never closed, or is denied.
 
     Thinking is not an answer: what <think> encloses, or a cut reply left open, does not count. Then the last <answer> counts,
-    and only it. Without the tag, the last \\boxed{} counts; without that, all of the text. Several tags or boxes with nothing
-    but separators between them are one statement: "\\boxed{A}, \\boxed{C}" is "A, C", and "\\boxed{A} or \\boxed{C}" undecided.
+    without the tag the last \\boxed{}, and without both all of the text. Several tags or boxes with nothing but separators
+    between them are one statement: "\\boxed{A}, \\boxed{C}" is "A, C", and "\\boxed{A} or \\boxed{C}" is undecided.
     """
     text = collapsed(_outside_thinking(reply.translate(_COMPATIBLE)))
-    answers, boxes = _tagged_answers(text), None
-    if answers is None:
-        boxes = _boxes(text)
-    spans = boxes if answers is None else answers
+    answers = _tagged_answers(text)
+    spans = _boxes(text) if answers is None else answers
     if spans is None:
         return AnswerPart(_without_gaps(text), marked=False)
-    if not spans or (boxes and _denied(text, boxes[-1])):
+    if not spans or (answers is None and _denied(text, spans[-1])):
         return None
     return AnswerPart(_without_gaps(_last_statement(text, spans)), marked=True)
 

@@ -70,7 +70,7 @@ _MARK_LIKE = re.compile(r"[):]|\.(?=\S)")
 _SENTENCE_ENDS = re.compile(r"[.!?] ")
 _SAYS_SOMETHING = re.compile(r"\d|\w\w|[^\WA-Za-z_]")
 """More than letters that stand alone ("A: C-D"), or ticks, which judge in a way of their own ("A: x, B: o")."""
-_BREAKS_OFF = re.compile(r"\b(?:or|nor|and|not)\W*$", re.IGNORECASE)
+_BREAKS_OFF = re.compile(r"(?:\b(?:or|nor|and)|^not)\W*$", re.IGNORECASE)
 _GOES_ON = re.compile(r"\W*(?:or|nor|and)\b", re.IGNORECASE)
 
 

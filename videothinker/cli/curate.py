@@ -1,6 +1,7 @@
 """`vt curate`: turn a data set's files into questions, labels and splits."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -106,8 +107,13 @@ def clevrer(
     train_size: Annotated[int | None, typer.Option(metavar="N", help="Questions in the training set. Default: all.")] = None,
     save_dataset: Annotated[bool, typer.Option("--save-dataset", help="Also save the rows as a datasets.DatasetDict.")] = False,
     export: Annotated[
-        str, typer.Option(metavar="LIST", help="Also write rows for these trainers: trl,ms-swift,easyr1.", show_default=False)
-    ] = "",
+        list[str] | None,
+        typer.Option(
+            metavar="LIST",
+            help="Also write rows for these trainers: trl,ms-swift,easyr1. May be given again.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Read CLEVRER, label its counterfactual questions under three rules, and split them."""
     from videothinker.curate.datasets.clevrer.settings import Settings
@@ -122,7 +128,7 @@ def clevrer(
         split=split,
         train_size=train_size,
         observational_share=observational_share,
-        exports=_exports(export),
+        exports=_exports(export or []),
         save_dataset=save_dataset,
     )
     release = curate_clevrer(
@@ -237,10 +243,11 @@ def show_check(result: "Checked", folder: Path) -> None:
     out.print("files          manifest, questions, labels and splits agree")
 
 
-def _exports(names: str) -> "tuple[Export, ...]":
+def _exports(lists: Sequence[str]) -> "tuple[Export, ...]":
+    """The trainers that `--export` names, once or several times, each with commas between them or not."""
     from videothinker.curate.export import Export
 
-    wanted = sorted({name.strip() for name in names.split(",") if name.strip()})
+    wanted = sorted({name.strip() for names in lists for name in names.split(",") if name.strip()})
     unknown = [name for name in wanted if name not in list(Export)]
     if unknown:
         raise VtError(f"--export {unknown[0]}: expected some of {','.join(Export)}")

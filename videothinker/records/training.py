@@ -64,7 +64,7 @@ class TrainedOn(msgspec.Struct, frozen=True, kw_only=True):
     rule: Rule | None
     """For stage bias the rule whose observational questions were taken; for the others the folder's own, which is not used."""
     n_questions: int
-    """Number of questions drawn."""
+    """Number of questions drawn; `RunResult.n_asked` counts those that the steps came to."""
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +81,8 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int
     trainable: int
     """How many of the parameters were trained."""
+    n_asked: int | None = None
+    """Different questions that were asked; None: a run of an earlier version, which did not count them."""
 
 
 class Fed(msgspec.Struct, frozen=True, kw_only=True):

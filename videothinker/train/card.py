@@ -22,10 +22,11 @@ def model_card(record: TrainRecord) -> str:
     """Markdown with the front matter that model hubs read, about a finished run."""
     model, bias, data, result = record.model, record.bias_model, record.data, record.result
     assert result is not msgspec.UNSET
+    n_asked = f"{data.n_questions}" if result.n_asked is None else f"{result.n_asked} of {data.n_questions} drawn"
     rows = [
         ("Start", f"`{model.ref}` (weights `{model.sha256[:12]}`)"),
         ("Bias model", f"`{bias.ref}` (weights `{bias.sha256[:12]}`)" if bias else "-"),
-        ("Data", f"{data.n_questions} counterfactual questions on CLEVRER-format clips, rule {data.rule or 'none'}"),
+        ("Data", f"{n_asked} counterfactual questions on CLEVRER-format clips, rule {data.rule or 'none'}"),
         ("Fed", ", ".join(f"{name} {value}" for name, value in msgspec.to_builtins(record.fed).items())),
         ("Steps", f"{result.steps}, {result.seconds_per_step:.2f} s each"),
         ("Trained", f"{result.trainable:,} of {result.parameters:,} parameters"),

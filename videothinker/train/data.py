@@ -97,6 +97,16 @@ def training_rows(data: Curated, questions: Sequence[Question], config: StageCon
     ]
 
 
+def warn_about_number(questions: Sequence[Question], data: Curated, config: StageConfig, warn: Callable[[str], None]) -> None:
+    """Warn if there are fewer questions than `data.n_questions` asks for, all of which are then drawn."""
+    if len(questions) < config.data.n_questions:
+        what = "observational questions" if config.stage is Stage.BIAS else "questions"
+        warn(
+            f"{data.folder}: split '{config.data.split}' has {len(questions)} {what}, data.n_questions ="
+            f" {config.data.n_questions}; all {len(questions)} are drawn"
+        )
+
+
 def warn_about_observer(questions: Sequence[Question], labels: Labels, warn: Callable[[str], None]) -> None:
     """Warn if the questions of stage `bias` are such that watching alone does not answer them, by the own set of `labels`."""
     share = sum(labels.observer(question.question_id) == question.gold for question in questions) / len(questions)

@@ -29,7 +29,7 @@ from videothinker.records.training import RUN, Fed, Launch, RunResult, StepRecor
 from videothinker.train.arguments import grpo_arguments, rows_at_once
 from videothinker.train.build import build_trainer, check_packages, find_reference
 from videothinker.train.card import model_card
-from videothinker.train.data import TrainingRow, training_questions, training_rows, warn_about_observer
+from videothinker.train.data import TrainingRow, training_questions, training_rows, warn_about_number, warn_about_observer
 from videothinker.train.process import is_main, leave_the_others, peak_bytes
 from videothinker.train.reference import check_reference
 from videothinker.train.run_record import holds_a_finished_run, take
@@ -77,6 +77,7 @@ def train(
         raise VtError(f"rule = '{rule.value}': only stage bias is trained on a category; leave it out for {config.stage.value}")
     questions = training_questions(data, config, rule)
     rows = training_rows(data, questions, config)
+    warn_about_number(questions, data, config, warn)
     if config.stage is Stage.BIAS:
         warn_about_observer(questions, data.labels.under(rule), warn)
     check_packages(config)
@@ -189,4 +190,5 @@ def _result(trainer: Any, out: Path, *, seconds_per_step: float) -> RunResult:
         peak_bytes=peak_bytes(),
         parameters=sum(size for size, _ in sizes),
         trainable=sum(size for size, trained in sizes if trained),
+        n_asked=len({completion.question_id for completion in trainer.completions}),
     )

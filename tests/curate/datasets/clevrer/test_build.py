@@ -379,6 +379,15 @@ def test_a_zip_entry_that_points_outside_is_reported_or_stops(
     assert "points outside the archive (--strict)" in one_error(capsys)
 
 
+def test_an_export_given_again_adds_to_the_first(release: Path, tmp_path: Path) -> None:
+    wishes = ("--export", "trl", "--export", "ms-swift,easyr1", "--export", "trl")
+    assert curate_release(release, tmp_path / "again", *wishes) == 0
+    assert curate_release(release, tmp_path / "commas", "--export", "trl,ms-swift,easyr1") == 0
+    exported = {name for name in data_files(tmp_path / "again") if name.endswith(".jsonl") and name.startswith("train.")}
+    assert exported == {"train.trl.jsonl", "train.ms-swift.jsonl", "train.easyr1.jsonl"}
+    assert data_files(tmp_path / "again") == data_files(tmp_path / "commas")
+
+
 def test_exports_are_in_the_formats_of_the_trainers(release: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert curate_release(release, out, "--export", "trl, ms-swift,easyr1", "--save-dataset") == 0
