@@ -26,10 +26,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from videothinker.curate.clevrer import decode_annotation
-from videothinker.curate.program import Description
 
 from videothinker import store
+from videothinker.curate.datasets.clevrer.annotations import decode_annotation
+from videothinker.curate.datasets.clevrer.program import Description
 from videothinker.records import Scene
 
 COLORS = ["gray", "brown", "green", "red", "blue", "purple", "yellow", "cyan"]

@@ -18,7 +18,7 @@ Row = dict[str, Any]
 @pytest.fixture
 def clevrer(release: Path, tmp_path: Path, plain_pages: None) -> Path:
     """A sound folder of CLEVRER's questions. Of each scene's three, 4 and 5 are "will", 11 is "will not"."""
-    assert curate_release(release, tmp_path / "out") == 0
+    assert curate_release(release, tmp_path / "out", "--rule", "any-option") == 0
     return tmp_path / "out"
 
 
