@@ -79,7 +79,7 @@ def clevrer(
             "[bold]correct-option[/bold] one that still happens without the object is. All three are always computed; this one "
             "decides `category`."
         ),
-    ] = Rule.ANY_OPTION,
+    ] = Rule.ORACLE,
     dev_share: Annotated[
         float | None, typer.Option(help="Share of the scenes that become the split dev; default 0.1.", show_default=False)
     ] = None,

@@ -142,6 +142,12 @@ def test_the_chosen_rule_decides_the_category_and_nothing_else(release: Path, tm
     assert warnings == []
 
 
+def test_without_a_rule_the_oracle_decides(release: Path, tmp_path: Path) -> None:
+    assert curate_release(release, tmp_path / "out") == 0
+    assert open_curated(tmp_path / "out").labels.rule == "oracle"
+    assert Settings().rule is Rule.ORACLE
+
+
 def test_what_is_out_of_view_is_left_out_counted_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """0 and 1 collide at frame 20, which scene 1 does not show, then 0 and 2. Without 3: "A: 0-1, B: 0-2", gold B."""
     log = [{"frame_id": 20, "object_ids": [0, 1]}, {"frame_id": 50, "object_ids": [2, 0]}]
