@@ -36,7 +36,7 @@ COLORS = ["gray", "brown", "green", "red", "blue", "purple", "yellow", "cyan"]
 MATERIALS = ("metal", "rubber")
 SHAPES = ("cube", "cylinder", "sphere")
 N_OBJECTS = 5
-N_TRAJECTORIES = 16  # different ones; what lies inside is skipped, so that it need not differ from scene to scene
+N_TRAJECTORIES = 16  # different ones; hardly anything inside is read, so that it need not differ from scene to scene
 
 Thing = dict[str, Any]
 
@@ -130,13 +130,13 @@ def make_release(folder: Path, n_scenes: int) -> None:
 
 
 def seconds_a_file(read: Callable[[Path], object], paths: Sequence[Path], rounds: int = 5) -> float:
-    """Best mean over a few rounds: the least disturbed one."""
+    """CPU time, the best mean over a few rounds: the least disturbed one. Files are warm, so that nothing waits for a disk."""
     times = []
     for _ in range(rounds):
-        start = time.perf_counter()
+        start = time.process_time()
         for path in paths:
             read(path)
-        times.append((time.perf_counter() - start) / len(paths))
+        times.append((time.process_time() - start) / len(paths))
     return min(times)
 
 

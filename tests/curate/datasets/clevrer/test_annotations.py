@@ -89,6 +89,17 @@ def test_an_annotation_that_cannot_be_used_says_why(content: Any, reason: str) -
     assert reason in fault.reason
 
 
+def test_a_change_that_leaves_something_possible_is_not_noticed() -> None:
+    """What docs/clevrer.md says of damage: only the hash of the bytes tells of these."""
+    sound = json.dumps(annotation(12))
+    moved = sound.replace("[1.5, -2.25, 0.2]", "[7.5, -2.25, 0.2]", 1)
+    assert moved != sound
+    assert decode(moved.encode()) == decode(sound.encode())
+    later = decode(sound.replace('"frame_id": 20, "object_ids"', '"frame_id": 21, "object_ids"').encode())
+    assert isinstance(later, Scene)
+    assert [hit.frame for hit in later.collisions] == [21, 50, 70]
+
+
 def test_the_first_and_last_frame_are_in_range() -> None:
     log = [{"frame_id": frame, "object_ids": [0, 1]} for frame in (0, 127)]
     assert isinstance(decode(annotation(12, collision=log)), Scene)
