@@ -1,9 +1,7 @@
 """`vt study`: a grid of trainings and diagnoses, resumable cell by cell, and one report."""
 
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,28 +13,26 @@ from videothinker.cli.console import out as console
 from videothinker.errors import VtError
 
 if TYPE_CHECKING:
-    from rich.console import Group
-
     from videothinker.records.study import Record, State, Study
-    from videothinker.study.cost import Forecast
     from videothinker.study.plan import Cell
-    from videothinker.study.run import Now, Slots
+    from videothinker.study.run import Slots
+from videothinker.cli.study_display import display, duration, forecast_of, show_plan
 
 EPILOG = """[bold]Examples[/bold]
 
-The whole machinery in some minutes on a CPU; its numbers mean nothing:
+All of the machinery, in a few minutes on a CPU; the numbers mean nothing:
 
   vt study configs/study-cpu.toml --out runs/study-cpu
 
-What would the generated world's study run, and how long?
+What the study of the generated world would run, and how long that would take:
 
   vt study configs/study-world.toml --out runs/study-world --dry-run
 
-Two GPUs of a machine, another start model:
+On two GPUs of a machine, from another start model:
 
   vt study configs/study-world.toml --out runs/study-world --gpus 0,1 --set model=runs/my-base
 
-A machine that is taken away after ten minutes, with data and start model made before; then on with it on the next one:
+On a machine that is taken away after ten minutes, with data and start model made before, and then on the next machine:
 
   vt study configs/study-world.toml --out s --given base=b --given curated=c --max-minutes 8 --no-report --pack away
 
@@ -46,7 +42,7 @@ A machine that is taken away after ten minutes, with data and start model made b
 
   cells/NAME/           what each command wrote: data, checkpoints, answers
 
-  logs/, records/       its output, and how it ended
+  logs/, records/       what each command printed, and how it ended
 
   report.html           claims with their verdicts, accuracy, ablations, curves, every run; report.md, figures
 
@@ -60,31 +56,35 @@ _AWAY = "On a machine that does not last"
 
 
 def study(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML; configs/ has study-cpu, study-world, study-clevrer.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The same one with the same study is resumed.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and what it will take; run nothing.")] = False,
+    config: Annotated[
+        Path,
+        typer.Argument(metavar="CONFIG", help="The study's TOML file; configs/ has study-cpu, study-world and study-clevrer."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the study; give the same one again to resume.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and how long it will take; run nothing.")] = False,
     gpus: Annotated[
-        str | None, typer.Option(metavar="LIST", help="GPUs to use, such as 0,1; default all that can be seen.")
+        str | None, typer.Option(metavar="LIST", help="GPUs to use, such as 0,1; by default all that are visible.")
     ] = None,
     redo: Annotated[
         bool, typer.Option("--redo", help="Delete and run again the cells whose command or input has changed.")
     ] = False,
     report_only: Annotated[
-        bool, typer.Option("--report-only", help="Draw the report of what is finished; run nothing.")
+        bool, typer.Option("--report-only", help="Draw the report of the finished cells; run nothing.")
     ] = False,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting of the study. Repeatable.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a setting of the study; repeat for several."),
     ] = None,
     given: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=FOLDER", help="A preparation that was made elsewhere: data or start model. Repeatable."),
+        typer.Option(metavar="NAME=FOLDER", help="Use data or a start model that was made elsewhere; repeat for several."),
     ] = None,
     max_minutes: Annotated[
         float | None,
         typer.Option(
             min=0,
             metavar="M",
-            help="Start nothing that would not end in M minutes, and interrupt what still runs then.",
+            help="Start no cell that is not expected to end within M minutes, and interrupt what still runs then.",
             rich_help_panel=_AWAY,
         ),
     ] = None,
@@ -94,11 +94,14 @@ def study(
     pack: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="At the end, all that another machine needs to go on, in a few files.", rich_help_panel=_AWAY
+            metavar="DIR",
+            help="At the end, write into a few files what another machine needs to go on.",
+            rich_help_panel=_AWAY,
         ),
     ] = None,
     unpack: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Begin with what --pack wrote elsewhere.", rich_help_panel=_AWAY)
+        Path | None,
+        typer.Option(metavar="DIR", help="Begin with the files that --pack wrote elsewhere.", rich_help_panel=_AWAY),
     ] = None,
 ) -> None:
     """Train and diagnose a whole [bold]grid[/bold] over seeds, as many runs at once as fit, and draw one report.
@@ -109,9 +112,7 @@ def study(
     from videothinker.records.study import State
     from videothinker.study import pack as packs
     from videothinker.study import run
-    from videothinker.study.config import load_study
-    from videothinker.study.plan import heights, make_plan
-    from videothinker.study.records import (
+    from videothinker.study.cells import (
         content,
         discard,
         give,
@@ -121,6 +122,8 @@ def study(
         refuse_outdated,
         states_of,
     )
+    from videothinker.study.config import load_study
+    from videothinker.study.plan import heights, make_plan
 
     here = config.parent
     wanted = load_study(config, set_ or [])
@@ -143,7 +146,7 @@ def study(
     if dry_run:
         states = states_of(plan, records, out)
         states |= dict.fromkeys(stale, State.WAITING)
-        _show_plan(plan, states, _forecast(plan, states, records, out, slots), slots)
+        show_plan(plan, states, forecast_of(plan, states, records, out, slots), slots)
         if stale:
             warn(f"{len(stale)} cells were run with another command or input: vt study refuses them, or runs them with --redo")
         return
@@ -154,13 +157,13 @@ def study(
     refuse_outdated(stale, out)
     if not report_only:
         records = read_records(plan, out)
-        expected = _forecast(plan, states_of(plan, records, out), records, out, slots).seconds
+        expected = forecast_of(plan, states_of(plan, records, out), records, out, slots).seconds
         limit: dict[str, Any] = {}
         if max_minutes is not None:
             limit["max_seconds"] = 60 * max_minutes
-            limit["expect"] = lambda states, records: _forecast(plan, states, records, out, slots).seconds
+            limit["expect"] = lambda states, records: forecast_of(plan, states, records, out, slots).seconds
         try:
-            with _display(plan, out, slots) as watch:
+            with display(plan, out, slots) as watch:
                 run.run_study(plan, out, here, slots, priorities=heights(plan, expected), watch=watch, program=run.VT, **limit)
         except KeyboardInterrupt:
             err.print("interrupted; all processes have ended, and the same command goes on where they stopped")
@@ -183,7 +186,7 @@ def _given_folders(given: "Sequence[str]", study: "Study") -> dict[str, Path]:
     """The folders of `--given NAME=FOLDER`, by name.
 
     Raises:
-        VtError: not of that form, no such preparation, or no such folder.
+        VtError: one is not of that form, or names no preparation of the study or no folder.
     """
     found: dict[str, Path] = {}
     for one in given:
@@ -204,8 +207,8 @@ def _tell_what_is_left(
     over = (State.FINISHED, State.FAILED, State.BLOCKED)
     left = [cell for cell in plan if states[cell.name] not in over]
     if left:
-        seconds = _forecast(plan, states, records, out, slots).left_seconds
-        time_left = "" if seconds is None else f", about {_duration(seconds)}"
+        seconds = forecast_of(plan, states, records, out, slots).left_seconds
+        time_left = "" if seconds is None else f", about {duration(seconds)}"
         names = ", ".join(cell.name for cell in left[:8]) + (f" and {len(left) - 8} more" if len(left) > 8 else "")
         err.print(f"time is up: {len(left)} cells are left{time_left}; the same command goes on with {names}", soft_wrap=True)
 
@@ -222,10 +225,10 @@ def _pack(study: "Study", plan: "Sequence[Cell]", out: Path, folder: Path) -> No
 
 
 def _check_commands(plan: "Sequence[Cell]", out: Path, here: Path) -> None:
-    """Every command has to parse, and every training's settings to be right, before an hour is spent on the first one.
+    """Check that every command parses and every training's settings are valid, before an hour is spent on the first one.
 
     Raises:
-        VtError: names all problems.
+        VtError: some are not; the message names all problems.
     """
     from videothinker.pretrain.settings import load_pretraining
     from videothinker.study.plan import Kind, command
@@ -233,7 +236,7 @@ def _check_commands(plan: "Sequence[Cell]", out: Path, here: Path) -> None:
 
     problems: dict[str, str] = {}
     for cell in plan:
-        if not cell.arguments:  # given
+        if not cell.arguments:  # a folder that was given
             continue
         arguments = command(cell, out, here)
         try:
@@ -249,7 +252,7 @@ def _check_commands(plan: "Sequence[Cell]", out: Path, here: Path) -> None:
 
 
 def _parse(arguments: "Sequence[str]") -> dict[str, Any]:
-    """The options of a `vt` command as its function would get them.
+    """The options of a `vt` command, as its function would get them.
 
     Raises:
         VtError: there is no such command or option, or a value is of the wrong kind.
@@ -275,121 +278,10 @@ _USAGE: Any = typer.BadParameter.__bases__[0]
 """click's UsageError, of which newer versions of typer keep a private copy."""
 
 
-def _forecast(
-    plan: "Sequence[Cell]", states: "Mapping[str, State]", records: "Mapping[str, Record]", out: Path, slots: "Slots"
-) -> "Forecast":
-    from videothinker.study.cost import forecast
-
-    return forecast(plan, states, records, out, n_gpu=len(slots.gpus), n_cpu=slots.n_cpu)
-
-
-def _show_plan(plan: "Sequence[Cell]", states: "Mapping[str, State]", forecast: "Forecast", slots: "Slots") -> None:
-    from rich import box
-    from rich.table import Table
-
-    from videothinker.study.plan import Kind
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for column in ("cell", "vt", "after"):
-        table.add_column(column, overflow="fold")
-    table.add_column("minutes", justify="right", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    for cell in plan:
-        seconds = forecast.seconds[cell.name]
-        mark = " *" if cell.name in forecast.measured else ""
-        minutes = "?" if seconds is None else f"{seconds / 60:.1f}{mark}"
-        where = "GPU" if cell.gpu else "CPU"
-        words = " ".join(cell.arguments[: 1 if cell.kind is Kind.ASK else 2]) or "given"
-        table.add_row(cell.name, words, ", ".join((*cell.needs, *cell.after)), f"{minutes} {where}", str(states[cell.name]))
-    console.print(table)
-    counts = Counter(cell.group for cell in plan)
-    console.print("; ".join(f"{n} {group}" for group, n in counts.items()), style="dim", soft_wrap=True)
-    n_gpus = len(set(slots.gpus))
-    sharing = len(slots.gpus) // n_gpus if n_gpus else 1
-    total = "unknown, for some cells have no expected time"
-    if forecast.gpu_seconds is not None:
-        total = f"{forecast.gpu_seconds / 60 / sharing:,.0f}" + (f", {sharing} cells sharing a GPU" if sharing > 1 else "")
-    console.print(f"[bold]GPU minutes[/bold]: {total}  [dim](* measured on finished cells, else as the file expects)[/dim]")
-    places = (
-        f"{len(slots.gpus)} at once, GPUs {', '.join(dict.fromkeys(slots.gpus))}"
-        if n_gpus
-        else f"{slots.n_cpu} at once on the CPU"
-    )
-    left = "unknown" if forecast.left_seconds is None else f"{_duration(forecast.left_seconds)} at best"
-    console.print(f"[bold]time left[/bold]: {left}, {places}")
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min" if minutes else f"{seconds:.0f} s"
-
-
-@contextmanager
-def _display(plan: "Sequence[Cell]", out: Path, slots: "Slots") -> "Iterator[Callable[[Now], None]]":
-    """Yields what `run_study` tells its progress to: a live table on a terminal, and a line for each cell that ends."""
-    from rich.live import Live
-
-    from videothinker.records.study import State
-
-    shown: dict[str, Any] = {}
-    drawn = 0.0
-    with Live(console=err, auto_refresh=False, transient=True) as live:
-
-        def watch(now: "Now") -> None:
-            nonlocal drawn
-            for name, state in now.states.items():
-                before, shown[name] = shown.get(name), state
-                if before is not state and (before is not None or state is State.RUNNING):
-                    _tell(name, state, now.records.get(name), out)
-            if err.is_terminal and time.monotonic() - drawn > 1:
-                drawn = time.monotonic()
-                live.update(_running(plan, now, out, slots), refresh=True)
-
-        yield watch
-
-
-def _tell(name: str, state: "State", record: "Record | None", out: Path) -> None:
-    from videothinker.records.study import State
-    from videothinker.study.run import log_file
-
-    if state is State.FINISHED and record is not None:
-        err.print(f"[green]finished[/green] {name}  [dim]{_duration(record.seconds)}[/dim]")
-    elif state is State.FAILED and record is not None:
-        last = escape(record.tail[-1]) if record.tail else f"exit code {record.returncode}"
-        err.print(f"[red]failed[/red]   {name}: {last}  [dim]{log_file(out, name, 'stderr')}[/dim]", soft_wrap=True)
-    elif state is State.BLOCKED:
-        err.print(f"[yellow]blocked[/yellow]  {name}")
-    elif state is State.RUNNING and not err.is_terminal:
-        err.print(f"started  {name}")
-
-
-def _running(plan: "Sequence[Cell]", now: "Now", out: Path, slots: "Slots") -> "Group":
-    """How many cells stand where, the time that is left, and a line for each running cell."""
-    from rich.console import Group
-    from rich.table import Table
-
-    from videothinker.records.training import METRICS
-    from videothinker.steps import read_steps
-    from videothinker.study.plan import cell_folder
-
-    counts = Counter(now.states.values())
-    told = ", ".join(f"{counts[state]} {state}" for state in dict.fromkeys(now.states.values()))
-    left = _forecast(plan, now.states, now.records, out, slots).left_seconds
-    head = f"[bold]{len(plan)} cells[/bold]: {told}" + ("" if left is None else f"; about {_duration(left)} left")
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for cell in plan:
-        if (began := now.began.get(cell.name)) is not None:
-            steps = read_steps(cell_folder(out, cell.name) / METRICS) if cell.steps else []
-            step = f"step {steps[-1].step} of {cell.steps}" if steps else ""
-            gpu = now.records[cell.name].gpu
-            table.add_row(cell.name, "CPU" if gpu is None else f"GPU {gpu}", _duration(time.monotonic() - began), step)
-    return Group(head, table)
-
-
 def _report(
     study: "Study", plan: "Sequence[Cell]", out: Path, states: "Mapping[str, State]", records: "Mapping[str, Record]"
 ) -> None:
-    """Gather what is finished, write report and results, and print the verdicts."""
+    """Collect what is finished, write the report and the results, and print the verdicts."""
     import msgspec
 
     from videothinker import store

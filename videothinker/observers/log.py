@@ -1,4 +1,4 @@
-"""The observer who reads CLEVRER's collision log, and three readings of the paper's definition by it.
+"""The observer who reads CLEVRER's collision log, and three readings of the paper's definition, which rests on that log.
 
 The paper (arXiv 2605.01324, data curation) calls a question *observational* when, by the collision log, an event named by its
 options already happened in the unmodified video, so that one can answer from what was seen, and *inferential* when it needs the
@@ -10,7 +10,7 @@ options "cube hits sphere" (correct) and "cube hits cylinder" (wrong) is observa
 
 Events are compared as unordered pairs of objects, whatever the frame: an option says that two objects collide, not when.
 CLEVRER logs contacts out of view as well. Nobody can see those in the film, so neither the observer nor a rule counts them:
-`is_seen` says which ones count. The generated world and the curation of files share these definitions.
+`is_seen` says which ones count. The generated world (`world.ask`) and the curation of files use these definitions.
 
 `observers.readings` has further readings, which are counted and label nothing.
 """
@@ -27,7 +27,7 @@ Pair = tuple[int, int]
 
 
 class Case(NamedTuple):
-    """A counterfactual question, resolved against its scene: all that observer and rules look at."""
+    """A counterfactual question, resolved against its scene: all that the observer and the rules look at."""
 
     pairs: tuple[Pair, ...]
     """The collision that each option names, in file order."""
@@ -63,23 +63,23 @@ def is_seen(now: tuple[bool, bool], later: Iterable[tuple[bool, bool]]) -> bool:
 
 
 def believes(pair: Pair, removed: int, log: Iterable[Pair]) -> bool:
-    """Does the observer think that the two objects collide once `removed` is gone?
+    """True if the observer thinks that the two objects collide once `removed` is gone.
 
-    To the observer a collision happens iff it was seen, that is, is in `log`, and does not involve the removed object: that a
-    removed object collides with nothing takes no reasoning about the scene.
+    For the observer a collision happens iff it is in `log`, that is, it was seen, and does not involve the removed object: it
+    takes no reasoning about the scene to know that a removed object collides with nothing.
     """
     return pair in log and removed not in pair
 
 
 def answer(case: Case) -> tuple[str, ...]:
-    """The letters that the observer answers; of "will not happen" questions those of the options it does not believe."""
+    """The letters that the observer answers: options it believes, or for "will not happen" those it does not believe."""
     return _letters(believes(pair, case.removed, case.log) != case.negated for pair in case.pairs)
 
 
 def any_option(case: Case) -> Finding:
-    """Observational iff *some option's* event was seen, be the option right or wrong.
+    """Observational iff *some option's* event was seen, whether the option is right or wrong.
 
-    The paper's sentence word for word. An event of the removed object counts: it was seen, too.
+    This is the paper's sentence word for word. An event of the removed object counts, as it was seen too.
     """
     seen = _letters(pair in case.log for pair in case.pairs)
     return _finding(bool(seen), f"the clip shows the collision of {_named(seen)}")
@@ -88,7 +88,7 @@ def any_option(case: Case) -> Finding:
 def correct_option(case: Case) -> Finding:
     """Observational iff some option's event *happens in the counterfactual* and was seen.
 
-    The reading in which seeing the event yields a true statement. A question and its negation get the same label.
+    In this reading, seeing the event yields a true statement. A question and its negation get the same label.
     """
     seen = _letters(there and pair in case.log for there, pair in zip(happening(case), case.pairs, strict=True))
     return _finding(bool(seen), f"the clip shows, and it still happens, the collision of {_named(seen)}")
@@ -116,7 +116,7 @@ RULES = {Rule.ANY_OPTION: any_option, Rule.CORRECT_OPTION: correct_option, Rule.
 
 
 def _letters(marks: Iterable[bool]) -> tuple[str, ...]:
-    """Letters of the options that are marked. A question has at most as many options as there are letters."""
+    """Letters of the marked options. A question has at most as many options as there are letters."""
     return tuple(letter for letter, marked in zip(LETTERS, marks, strict=False) if marked)
 
 

@@ -1,8 +1,8 @@
 """Read CLEVRER's annotations (folder or zip) and find its clips. `questions.py` reads the questions.
 
-An annotation is about 230 kB, of which labels need about 3 kB: the object properties, the collision log, and who is in view at
-a few frames. The decoder is typed, so that all of the trajectory is checked to be JSON, and hardly any of it becomes an object
-(`view.py`). What cannot be used is not raised but returned in place of the record, as a `Fault` with its reason, so that
+An annotation has about 230 kB, of which labels need about 3 kB: the object properties, the collision log, and who is in view at
+a few frames. The decoder is typed, so all of the trajectory is checked to be JSON, but hardly any of it becomes an object
+(`view.py`). A file that cannot be used raises nothing: a `Fault` with its reason is returned instead of the record, so that
 nothing is lost between reading and counting.
 
 Layout: annotation_train/annotation_00000-01000/annotation_00000.json and video_train/video_00000-01000/video_00000.mp4; all
@@ -66,7 +66,7 @@ class Annotations(NamedTuple):
     path: Path
     """The folder or the zip file."""
     files: dict[int, list[str]]
-    """Scene index, as the file name has it -> paths relative to `path`; more than one if a scene was found twice."""
+    """Scene index from the file name -> paths relative to `path`; there are several if a scene was found several times."""
     refused: list[str]
     """Entries of the zip that point outside it. They are never read."""
 
@@ -78,14 +78,14 @@ class ReadScenes(NamedTuple):
     n_files: int
     """Number of files whose bytes could be read."""
     sha256: str
-    """Over the bytes of all files that were read, in order of scene: the identity of this input."""
+    """Hash over the bytes of all files that were read, in the order of scenes: the identity of this input."""
 
 
 def find_annotations(path: Path) -> Annotations:
     """List the annotation files below a folder (nested or flat) or inside the released zip.
 
     Raises:
-        VtError: nothing there, not a zip, or no file is named like an annotation.
+        VtError: the path does not exist, is a file but not a zip, or holds no file named like an annotation.
     """
     if path.is_dir():
         names, refused = list(_files_below(path)), []
@@ -110,7 +110,7 @@ def read_scenes(
 ) -> ReadScenes:
     """Objects and collision log of each wanted scene, or why there is none.
 
-    workers: processes to read with; few files are read in this process, whatever it says. The result is the same.
+    workers: processes to read with; a small number of files is read in this process in any case. The result is the same.
     """
     singles = [index for index in wanted if len(annotations.files.get(index, ())) == 1]
     jobs = [(index, annotations.files[index][0]) for index in singles]
@@ -134,9 +134,9 @@ def read_scenes(
 
 
 def decode_annotation(data: bytes, name: str) -> Scene | Fault:
-    """The scene of one annotation file's bytes, or why it is none.
+    """The scene in one annotation file's bytes, or why they cannot be used.
 
-    name: the file's name; its number has to be the scene's. Of the trajectory all has to be JSON; what `view.py` reads of it
+    name: the file's name, whose number has to be the scene's. All of the trajectory has to be JSON; what `view.py` reads of it
     has to fit the rest.
     """
     try:
@@ -164,7 +164,7 @@ def decode_annotation(data: bytes, name: str) -> Scene | Fault:
 
 
 def _contradiction(raw: _Annotation, name: str) -> str | None:
-    """What in an annotation cannot be true, if anything."""
+    """What in an annotation cannot be true; None if nothing."""
     named = _ANNOTATION_NAME.fullmatch(PurePosixPath(name).name)
     if named and int(named[1]) != raw.scene_index:
         return f"scene_index is {raw.scene_index}, expected {int(named[1])} as in the file's name"
@@ -224,7 +224,7 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
     """The opened zip, kept for the next entry: the table of 10,000 entries takes a while to read.
 
     Raises:
-        VtError: not a zip file.
+        VtError: it is not a zip file.
     """
     try:
         return zipfile.ZipFile(path)
@@ -240,7 +240,7 @@ def _points_outside(entry: str) -> bool:
 
 
 def _files_below(folder: Path) -> Iterator[str]:
-    """POSIX paths, relative to `folder`, of all files below it; linked folders are entered, each folder once."""
+    """POSIX paths, relative to `folder`, of all files below it. Links to folders are followed; no folder is entered twice."""
     seen: set[Path] = set()
     for root, folders, names in os.walk(folder, followlinks=True):
         real = Path(root).resolve()
@@ -259,7 +259,10 @@ class Clips(NamedTuple):
     """File name -> POSIX path relative to the folder. Empty when curating without clips."""
 
     def path(self, video: str) -> str:
-        """A clip's path: where it lies, or where it should once it is there (nested as in the release, unless all are flat)."""
+        """Where a clip lies or, if it is missing, where it should lie.
+
+        That is in the release's folders of 1000, or beside the other clips if they are all in one folder.
+        """
         if video in self.paths:
             return self.paths[video]
         number = VIDEO_NAME.fullmatch(video)
@@ -274,7 +277,7 @@ def find_clips(folder: Path | None) -> Clips:
     """The clips below a folder.
 
     Raises:
-        VtError: not a folder, or a clip is there twice.
+        VtError: it is not a folder, or a clip is there twice.
     """
     if folder is None:
         return Clips({})

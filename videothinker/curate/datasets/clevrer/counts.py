@@ -12,7 +12,7 @@ from videothinker.curate.datasets.clevrer.labelled import Labelled
 from videothinker.records import Category, Rule, Scene
 
 OBSERVER_FLOOR = 0.9
-"""Observational questions on which the observer scores less (exact) cannot be answered by watching: the rule is too free."""
+"""A rule is too free if the observer's exact score on its observational questions is lower: watching does not answer them."""
 
 
 def count(splits: Mapping[str, Sequence[Labelled]]) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def count(splits: Mapping[str, Sequence[Labelled]]) -> dict[str, Any]:
 
 
 def observational_shares(questions: Sequence[Labelled]) -> dict[str, float | None]:
-    """Share of observational questions under each rule; None of nothing."""
+    """Share of observational questions under each rule; None if there are no questions."""
     shares: dict[str, float | None] = {}
     for rule in Rule:
         n_observational = sum(one.category(rule) is Category.OBSERVATIONAL for one in questions)
@@ -33,7 +33,7 @@ def observational_shares(questions: Sequence[Labelled]) -> dict[str, float | Non
 
 
 def score_observer(questions: Iterable[Labelled]) -> dict[str, Any]:
-    """What the observer alone scores on each pool under each rule: `n_questions`, `n_exact`, `exact` (None of nothing)."""
+    """What the observer alone scores on each pool under each rule: `n_questions`, `n_exact`, `exact` (None if it is empty)."""
     asked: Counter[tuple[Rule, Category]] = Counter()
     right: Counter[tuple[Rule, Category]] = Counter()
     for one in questions:
@@ -56,7 +56,7 @@ def score_observer(questions: Iterable[Labelled]) -> dict[str, Any]:
 
 
 def warn_of_observer(observer: Mapping[str, Any], rule: Rule) -> str | None:
-    """The warning that the chosen rule's observational pool cannot be answered by watching, if it is so."""
+    """The warning that the chosen rule's observational pool cannot be answered by watching; None if it can."""
     score = observer[rule][Category.OBSERVATIONAL]["exact"]
     if score is None or score >= OBSERVER_FLOOR:
         return None

@@ -84,7 +84,7 @@ def compare_with_paper(
 ) -> dict[str, Any] | None:
     """The paper's counts beside ours under every rule, and the readings that match; None unless this is CLEVRER's train split.
 
-    It is taken for that if it has exactly the scenes 0 to 9999 and within 1 % of the paper's number of questions.
+    The input is taken for that if it has exactly the scenes 0 to 9999 and the paper's number of questions within 1 %.
     readings: what `count_readings` says of the same questions.
     """
     if scene_indices != frozenset(range(10_000)) or abs(n_read - PAPER_QUESTIONS) > PAPER_QUESTIONS // 100:

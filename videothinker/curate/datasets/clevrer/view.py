@@ -12,7 +12,7 @@ from videothinker.curate.datasets.clevrer.faults import explain
 from videothinker.observers.log import Pair, is_seen
 
 N_FRAMES = 128
-"""Frames of a CLEVRER clip (5.12 s at 25 frames a second)."""
+"""Frames of a CLEVRER clip (5.12 s at 25 frames per second)."""
 
 
 class TrajectoryError(ValueError):
