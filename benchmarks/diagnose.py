@@ -144,7 +144,9 @@ def let_go() -> None:
 def table(result: dict[str, Any]) -> Table:
     """The rows beside one another, each as a multiple of the plain loop."""
     title = f"{result['shape']}, {result['frames']} frames, replies of {result['tokens']} tokens, {result['device']}"
-    shown = Table("asked with", "engine", title=title, title_justify="left")
+    shown = Table(title=title, title_justify="left")
+    for head in ("asked with", "engine"):
+        shown.add_column(head, no_wrap=True)
     for head in ("at once", "questions/s", "x plain", "clips s", "prepare s", "generate s"):
         shown.add_column(head, justify="right")
     shown.add_row("plain loop", "generate", "1", f"{result['plain']['questions_per_second']:.3f}", "1.0", "", "", "")

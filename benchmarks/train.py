@@ -277,9 +277,20 @@ def settings(variant: str, options: argparse.Namespace) -> StageConfig:
     return make_stage(Stage.CDPO, raw)
 
 
-def above_static(result: dict[str, Any]) -> int:
-    """Bytes; at least 1, so that there is a ratio on a CPU, where nothing is measured."""
-    return max(max(result["peak_bytes"].values()) - result["static_bytes"], 1)
+def memory(row: dict[str, Any], plain: dict[str, Any] | None) -> list[str]:
+    """The cells of the table about memory; dashes on a CPU, where no peak is measured."""
+    peak = row["peak_bytes"]
+    if not any(peak.values()):
+        return [f"{row['static_bytes'] / GIB:.1f} GiB", "-", "-", "-"]
+    above = f"{above_static(row) / GIB:.1f} GiB"
+    if plain is not None and row is not plain:
+        above += f" ({above_static(row) / above_static(plain):.2f}x)"
+    return [*(f"{n_bytes / GIB:.1f} GiB" for n_bytes in (row["static_bytes"], peak["generate"], peak["rest"])), above]
+
+
+def above_static(row: dict[str, Any]) -> int:
+    """The bytes of the highest peak that are not static; at least 1, so that there is a ratio."""
+    return max(max(row["peak_bytes"].values()) - row["static_bytes"], 1)
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -290,18 +301,13 @@ def table(rows: list[dict[str, Any]]) -> str:
     ]
     plain = next((row for row in rows if row["variant"] == "plain"), None)
     for row in rows:
-        s, peak = row["seconds"], row["peak_bytes"]
+        s = row["seconds"]
         outside, total = f"{row['outside_generation']:.2f} s", f"{s['total']:.2f} s"
-        above = f"{above_static(row) / GIB:.1f} GiB"
         if plain is not None and row is not plain:
             outside += f" ({row['outside_generation'] / plain['outside_generation']:.2f}x)"
             total += f" ({s['total'] / plain['seconds']['total']:.2f}x)"
-            above += f" ({above_static(row) / above_static(plain):.2f}x)"
-        phases = " | ".join(f"{s[name]:.2f} s" for name in PHASES)
-        lines.append(
-            f"| {row['variant']} | {phases} | {total} | {outside} | {row['static_bytes'] / GIB:.1f} GiB"
-            f" | {peak['generate'] / GIB:.1f} GiB | {peak['rest'] / GIB:.1f} GiB | {above} |"
-        )
+        phases = (f"{s[name]:.2f} s" for name in PHASES)
+        lines.append(f"| {' | '.join([row['variant'], *phases, total, outside, *memory(row, plain)])} |")
     return "\n".join(lines)
 
 

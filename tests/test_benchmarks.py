@@ -247,6 +247,18 @@ def test_world(run: Run) -> None:
         assert row["differs"] == 0  # from numpy, which drew it
 
 
+def test_frames(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run("frames", "--first", 3, "--damaged", 2, "--repeats", 1, out=None)
+    corpus, damage, cost = capsys.readouterr().out.split("\n\n")
+    kinds = [line.split(" | ") for line in corpus.splitlines()[2:]]
+    assert len(kinds) == 3
+    assert {outcome.strip(" |") for _, *outcomes in kinds for outcome in outcomes} <= {"right", "refused"}
+    for row in damage.splitlines()[2:]:
+        counts = [int(cell) for cell in row.strip("| ").split(" | ")[1:]]
+        assert sum(counts[:3]) == sum(counts[3:]) == 2  # every damaged clip is refused, looks right or looks wrong
+    assert are_positive(*(float(row.split(" | ")[1].removesuffix(" ms")) for row in cost.splitlines()[2:]))
+
+
 def test_world_draws_a_contact_sheet(run: Run, tmp_path: Path) -> None:
     run("world", "--sheet", tmp_path / "sheet.png", out=None)
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
