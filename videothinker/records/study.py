@@ -221,6 +221,8 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
     """All seeds' questions pooled, clustered by scene: these runs, other scenes."""
     seeds: Estimate
     """Mean over seeds with its t-interval: these scenes, other seeds."""
+    n_scenes: int = 0
+    """Scenes that `scenes` rests on; 0 in results of before they were counted."""
 
     @property
     def n_seeds(self) -> int:

@@ -14,7 +14,7 @@ import polars as pl
 from videothinker.answers import LETTERS
 from videothinker.curate.datasets.clevrer.build import ClevrerCuration
 from videothinker.curate.datasets.clevrer.counts import OBSERVER_FLOOR, PAPER_OBSERVATIONAL, PAPER_QUESTIONS
-from videothinker.diagnose.estimates import clustered_ratio
+from videothinker.diagnose.estimates import clustered_share
 from videothinker.progress import Progress, no_progress
 from videothinker.records import Category, Estimate, Question, Rule
 from videothinker.reports import page, words
@@ -124,7 +124,7 @@ def n_films(release: ClevrerCuration) -> int:
 
 def _mean(labels: pl.DataFrame, values: pl.Series) -> Estimate:
     """Share of the questions for which `values` is true, clustered by scene."""
-    return clustered_ratio(values.cast(pl.Float64).to_numpy(), np.ones(labels.height), labels["scene_index"].to_numpy())
+    return clustered_share(values.cast(pl.Float64).to_numpy(), np.ones(labels.height), labels["scene_index"].to_numpy())
 
 
 def _observer(labels: pl.DataFrame, rule: Rule, kind: Category) -> Estimate:
