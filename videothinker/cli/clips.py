@@ -34,13 +34,15 @@ def warm(
     videos: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the clips are, if not where curation found them.")
     ] = None,
-    decoder: Annotated[str, typer.Option(help="What reads the clips: auto, decord, torchcodec or pyav.")] = "auto",
+    decoder: Annotated[
+        str, typer.Option(help="What reads the clips: auto (which is pyav), pyav, decord or torchcodec.")
+    ] = "auto",
     workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Decoding processes. Default: one per core.")] = None,
 ) -> None:
     """Decode every clip that the questions of curated folders name, in all splits, into the cache on disk.
 
     A diagnosis or training with the same frames, pixels and decoder then decodes nothing. What is there already is kept. A clip
-    that cannot be read is counted and named, and the others are decoded all the same.
+    that cannot be read is counted and named, and the others are decoded all the same. A cache that cannot be written ends it.
 
     The cache is $VIDEOTHINKER_CACHE (default: ~/.cache/videothinker) and holds $VIDEOTHINKER_CACHE_GB gibibytes (default: 8).
     """
