@@ -18,9 +18,9 @@ from videothinker.diagnose import files, metrics
 from videothinker.records import Prediction, Question, RunRecord
 from videothinker.records.run import AskedData
 from videothinker.records.study import Record, State, Study
+from videothinker.study.cells import record_file
 from videothinker.study.config import load_study
 from videothinker.study.plan import Cell, Kind, cell_folder, make_plan
-from videothinker.study.records import record_file
 
 SKILL = {"base": 0.78, "bias": 0.42, "grpo": 0.70, "cdpo": 0.73, "repel-start": 0.67, "attract": 0.66, "repulsion-03": 0.71}
 """Of a made-up arm; 0.72 for any other."""

@@ -8,22 +8,13 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
 from videothinker.errors import VtError
 
 S = TypeVar("S", bound=msgspec.Struct)
-
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-"""A whole number, 1 or more."""
-Index = Annotated[int, msgspec.Meta(ge=0)]
-"""A whole number, 0 or more."""
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-"""A part of a whole, in [0, 1]."""
-NotNegative = Annotated[float, msgspec.Meta(ge=0)]
-AboveZero = Annotated[float, msgspec.Meta(gt=0)]
 
 
 def load_toml(path: Path) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from trained import a_gate
 from videothinker import store
 from videothinker.records.study import Record, Results, State
 from videothinker.reports.study import study_pages
+from videothinker.study.cells import read_records, state_of
 from videothinker.study.collect import collect
 from videothinker.study.plan import cell_folder
-from videothinker.study.records import read_records, state_of
 
 ATTACK = "<img src=x onerror='window.hacked = 1'>"
 

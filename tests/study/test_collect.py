@@ -12,9 +12,9 @@ from videothinker.curated import label_table
 from videothinker.diagnose import runs
 from videothinker.records import Category, Label, LabelSet, Rule, Status
 from videothinker.records.study import NO_SEED, Decision, Difference, Results, State, Study
+from videothinker.study.cells import read_records, state_of
 from videothinker.study.collect import collect
 from videothinker.study.plan import Cell, cell_folder, make_plan
-from videothinker.study.records import read_records, state_of
 
 TWO = (
     FILE.replace("seeds = [1, 2, 3, 4]", "seeds = [1, 2]").split("[arms.repel-start]")[0]

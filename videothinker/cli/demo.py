@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from videothinker.diagnose.runs import Run
-    from videothinker.recipes.demo import Event, Look
-    from videothinker.reports.demo import Study
+    from videothinker.recipes.demo import Look, TourEvent
+    from videothinker.reports.demo import StudyFindings
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -65,7 +65,7 @@ def demo(
         begun = time.monotonic()
 
 
-def _show(event: "Event", folder: Path, seconds: float) -> None:
+def _show(event: "TourEvent", folder: Path, seconds: float) -> None:
     """Print one event. seconds: time since the event before."""
     from videothinker.curate.check import Checked
     from videothinker.curate.datasets.clevrer.build import ClevrerCuration
@@ -111,7 +111,7 @@ def _show_ending(look: "Look") -> None:
         console.print(f"  ([bold]vt[/bold] is {shown(Path(sys.executable).with_name('vt'))})", soft_wrap=True)
 
 
-def _table(runs: "Sequence[Run]", study: "Study | None") -> "Table":
+def _table(runs: "Sequence[Run]", study: "StudyFindings | None") -> "Table":
     """The page's table, for a terminal of 80 columns."""
     from rich import box
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""Shares and their standard errors, clustered by group; differences and their tests. Pure arithmetic on columns."""
+"""Shares with standard errors that are clustered by group, and differences with their tests: arithmetic on columns."""
 
 import math
 from collections.abc import Sequence
@@ -52,10 +52,12 @@ def clustered_difference(first: Sequence[Floats], second: Sequence[Floats], clus
 
 
 def _by_cluster(values: Floats, cluster: Codes) -> Floats:
+    """The sum of the values (n,) in each cluster, (largest code + 1,); codes that do not occur have 0."""
     return np.bincount(cluster, weights=values).astype(np.float64)
 
 
 def _estimate(value: float, influence: Floats, n_clusters: int) -> Estimate:
+    """The value with the error that its clusters' influences, (G,), make; without one for fewer than two clusters."""
     if n_clusters < 2:
         return Estimate(value, None, None)
     stderr = math.sqrt(n_clusters / (n_clusters - 1) * float(np.square(influence).sum()))

@@ -3,7 +3,7 @@
 from videothinker.records import Metrics, Pool
 
 UNLABELLED = "no labels, so nothing says whether it looks or reasons"
-"""Of a checkpoint that is better than guessing, on questions that nobody has labelled."""
+"""The verdict on a checkpoint that is better than guessing, where nobody has labelled the questions."""
 
 
 def verdict(metrics: Metrics) -> str:

@@ -36,7 +36,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     weights: str | None = None
     """SHA-256 of a local checkpoint's weights; None if there are none at hand."""
     settings: dict[str, Any] = {}
-    """`diagnose.settings.Settings` of the run; for an import the split alone."""
+    """`diagnose.settings.DiagnosisSettings` of the run; for an import the split alone."""
     data: AskedData | None = None
     """None for a reference."""
     partial: Partial | None = None

@@ -8,15 +8,14 @@ from typing import Annotated, Any
 
 import msgspec
 
+from videothinker.records.bounds import AboveZero, Index, Positive
 from videothinker.records.label import Rule
 from videothinker.records.metrics import Estimate
 from videothinker.records.training import StepRecord
 
 RESULTS = "results.json"
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-AboveZero = Annotated[float, msgspec.Meta(gt=0)]
-Seed = Annotated[int, msgspec.Meta(ge=0)]
+Seed = Index
 Scalar = bool | int | float | str
 
 BASE = "base"

@@ -1,17 +1,15 @@
 """What a training records about itself: `vt train` writes it, studies and reports read it."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
+from videothinker.records.bounds import Positive, Share
 from videothinker.records.label import Rule
 
 RUN = "run.json"
 METRICS = "metrics.jsonl"
 GATE = "gate.json"
-
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
