@@ -24,9 +24,9 @@ from videothinker import mcq, store
 from videothinker.curated import Curated, Manifest, open_curated
 from videothinker.diagnose.checkpoint_answerer import CheckpointAnswerer
 from videothinker.diagnose.engines.transformers import TransformersEngine
-from videothinker.diagnose.feed import Feed
+from videothinker.diagnose.feed import QuestionFeed
 from videothinker.diagnose.prompts import chats, write_prompts
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.frames import read_clip
 from videothinker.models import tiny
 from videothinker.models.load import Loaded
@@ -91,7 +91,7 @@ def write_data(folder: Path, n_clips: int) -> Curated:
     return open_curated(folder)
 
 
-def random_3b(folder: Path, settings: Settings) -> Loaded:
+def random_3b(folder: Path, settings: DiagnosisSettings) -> Loaded:
     """Qwen2.5-VL-3B-Instruct's shape (its config.json) with random bfloat16 weights and the tiny model's tokenizer."""
     config = AutoConfig.from_pretrained(tiny.build(folder))
     text, vision = config.text_config, config.vision_config
@@ -117,7 +117,7 @@ def random_3b(folder: Path, settings: Settings) -> Loaded:
     return Loaded(model.eval(), AutoProcessor.from_pretrained(folder), "random weights in Qwen2.5-VL-3B's shape", False)
 
 
-def plain_loop(loaded: Loaded, curated: Curated, questions: list[CuratedQuestion], settings: Settings) -> list[float]:
+def plain_loop(loaded: Loaded, curated: Curated, questions: list[CuratedQuestion], settings: DiagnosisSettings) -> list[float]:
     """Seconds a question: decode the clip, run the processor on the CPU, generate for this one question."""
     seconds = []
     for question in questions:
@@ -147,7 +147,7 @@ def plain_loop(loaded: Loaded, curated: Curated, questions: list[CuratedQuestion
     return seconds
 
 
-def ours(loaded: Loaded, curated: Curated, questions: list[CuratedQuestion], settings: Settings) -> dict[str, Any]:
+def ours(loaded: Loaded, curated: Curated, questions: list[CuratedQuestion], settings: DiagnosisSettings) -> dict[str, Any]:
     """Questions a second of a `CheckpointAnswerer`, and where its time went; clips are decoded, not taken from a cache."""
     checkpoint = CheckpointAnswerer(TransformersEngine(loaded, settings), curated=curated, settings=settings)
     keep_going(loaded, settings)
@@ -166,16 +166,18 @@ def ours(loaded: Loaded, curated: Curated, questions: list[CuratedQuestion], set
     }
 
 
-def keep_going(loaded: Loaded, settings: Settings) -> None:
+def keep_going(loaded: Loaded, settings: DiagnosisSettings) -> None:
     loaded.model.generation_config.min_new_tokens = settings.max_new_tokens
 
 
-def vision_seconds(loaded: Loaded, curated: Curated, question: CuratedQuestion, settings: Settings, n_at_once: int) -> float:
+def vision_seconds(
+    loaded: Loaded, curated: Curated, question: CuratedQuestion, settings: DiagnosisSettings, n_at_once: int
+) -> float:
     """Median seconds a clip that the vision tower takes, given `n_at_once` clips."""
     path = curated.clip(question)
     assert path is not None
     clip = read_clip(path, n_frames=settings.n_frames)
-    feed = Feed(loaded, settings)
+    feed = QuestionFeed(loaded, settings)
     inputs = feed.process(chats(loaded.processor, [question], settings.prompt)[0], feed.show(clip))
     pixels = torch.cat([inputs["pixel_values_videos"].to(loaded.model.device)] * n_at_once)
     grid = torch.cat([inputs["video_grid_thw"].to(loaded.model.device)] * n_at_once)
@@ -190,11 +192,11 @@ def vision_seconds(loaded: Loaded, curated: Curated, question: CuratedQuestion, 
     return statistics.median(seconds)
 
 
-def stages(loaded: Loaded, curated: Curated, questions: list[CuratedQuestion], settings: Settings) -> dict[str, float]:
+def stages(loaded: Loaded, curated: Curated, questions: list[CuratedQuestion], settings: DiagnosisSettings) -> dict[str, float]:
     """Of one batch's generation: seconds to the first token and for each further one, and how many of them the GPU works."""
     from torch.profiler import ProfilerActivity, profile
 
-    engine, feed, rows = TransformersEngine(loaded, settings), Feed(loaded, settings), []
+    engine, feed, rows = TransformersEngine(loaded, settings), QuestionFeed(loaded, settings), []
     for question in questions[: settings.batch_size]:
         path = curated.clip(question)
         assert path is not None
@@ -257,7 +259,7 @@ def main() -> None:
         n_clips = -(-args.questions // QUESTIONS_A_CLIP)
         curated = open_curated(data) if (data / "manifest.json").exists() else write_data(data, n_clips)
         questions = curated.questions("dev")[: args.questions]
-        settings = Settings(
+        settings = DiagnosisSettings(
             engine="transformers",  # random weights never end a reply by themselves; only this engine can be made to go on
             split="dev",
             n_frames=args.frames,

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from curated_factory import write_curated
 from report_factory import answer, make
+from trained import a_gate, a_train_record
 
 from videothinker import store
 from videothinker.curate.datasets.clevrer.labelled import Labelled
@@ -17,9 +18,9 @@ from videothinker.diagnose import files, metrics
 from videothinker.records import Prediction, Question, RunRecord
 from videothinker.records.run import AskedData
 from videothinker.records.study import Record, State, Study
+from videothinker.study.cells import record_file
 from videothinker.study.config import load_study
 from videothinker.study.plan import Cell, Kind, cell_folder, make_plan
-from videothinker.study.records import record_file
 
 SKILL = {"base": 0.78, "bias": 0.42, "grpo": 0.70, "cdpo": 0.73, "repel-start": 0.67, "attract": 0.66, "repulsion-03": 0.71}
 """Of a made-up arm; 0.72 for any other."""
@@ -141,8 +142,8 @@ def _train(cell: Cell, out: Path) -> None:
         with store.JsonlAppender(out / "metrics.jsonl") as file:
             file.append(row)
     if cell.arguments[1] == "bias":
-        store.write_json(out / "gate.json", {"passed": True, "reasons": []})
-    store.write_json(out / "run.json", {"finished": True})
+        store.write_json(out / "gate.json", a_gate())
+    store.write_json(out / "run.json", a_train_record(cell.arguments[1]))
 
 
 def _ask(cell: Cell, out: Path, folder: Path) -> None:

@@ -1,18 +1,24 @@
 """Reading ahead: whatever a clip does to its decoder, the others are read, and the cache never gives the wrong frames."""
 
+import errno
 import os
 import signal
+import struct
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from conftest import COLOURS, draw_square
 
 from videothinker import clips as clips_module
 from videothinker import frames as frames_module
+from videothinker import store
 from videothinker.cli import app
 from videothinker.clips import ClipCache, ClipIndex, ClipReader, Decoding, Seen, cached_clip, default_cache, warm
 from videothinker.curated import Curated
@@ -36,6 +42,8 @@ def fake_read(path: Path, *, indices: Sequence[int], backend: str, max_pixels: i
         os.kill(os.getpid(), signal.SIGKILL)
     if path.name.startswith("broken"):
         raise ClipError(f"{path}: is broken")
+    if path.name.startswith("huge"):
+        raise MemoryError
     value = int(path.read_text())
     return Clip(np.full((len(indices), 2, 2, 3), value, np.uint8), tuple(indices), 25.0, 8)
 
@@ -68,6 +76,15 @@ def test_a_clip_that_hangs_or_kills_its_process_costs_only_itself(tmp_path: Path
         if not isinstance(clip, ClipError):
             assert clip.frames.tolist() == np.full((4, 2, 2, 3), number).tolist()
             assert clip[1:] == ((0, 2, 4, 6), 25.0, 8)
+
+
+def test_a_clip_too_large_for_memory_costs_only_itself(tmp_path: Path) -> None:
+    paths = write(tmp_path, "huge0", "good1")
+    with reader() as clips:
+        (_, huge), (_, good) = clips.read(paths)
+        assert len(clips._workers) == 1  # the process lives on
+    assert str(huge) == f"{paths[0]}: its frames do not fit into memory"
+    assert isinstance(good, Clip)
 
 
 def test_leaving_early_ends_the_processes(tmp_path: Path) -> None:
@@ -136,12 +153,85 @@ def test_a_damaged_entry_is_decoded_again(tmp_path: Path) -> None:
     assert cache.get("a") is None
 
 
+def test_any_flipped_byte_is_noticed_and_the_clip_decoded_again(tmp_path: Path) -> None:
+    [path] = write(tmp_path, "good7")
+    path.write_text("7")
+    cache = ClipCache(tmp_path / "cache", 10**6)
+    with reader(cache) as clips:
+        list(clips.read([path]))
+        [entry] = cache.folder.glob("*.frames")
+        whole = entry.read_bytes()
+        assert len(whole) == 32 + 4 * 2 * 2 * 3
+        for at in range(len(whole)):
+            damaged = bytearray(whole)
+            damaged[at] ^= 1
+            entry.write_bytes(damaged)
+            assert cache.get(entry.stem) is None, at
+            assert not entry.exists(), at  # it would be found damaged again and again
+            assert cache.has(entry.stem) is None
+        [(_, clip)] = clips.read([path])
+        assert isinstance(clip, Clip)
+        assert clip.frames.tolist() == np.full((4, 2, 2, 3), 7).tolist()
+        assert entry.read_bytes() == whole
+        entry.write_bytes(whole[:-1] + b"\x08")
+        [(_, kept)] = clips.keep([path])  # vt clips warm does not count a damaged entry as kept
+        assert kept == 4 * 2 * 2 * 3
+        assert entry.read_bytes() == whole
+
+
+def test_a_line_of_the_index_with_a_flipped_byte_is_not_believed(tmp_path: Path) -> None:
+    [path] = write(tmp_path, "good0")
+    state = ClipIndex.state(path)
+    assert state is not None
+    ClipIndex(tmp_path / "seen").note(path, state, Seen("x", 25.0, 128))
+    whole = (tmp_path / "seen").read_bytes()
+    assert ClipIndex(tmp_path / "seen").find(path, state) == Seen("x", 25.0, 128)
+    (tmp_path / "seen").write_bytes(whole.replace(b"128", b"129"))
+    assert ClipIndex(tmp_path / "seen").find(path, state) is None
+
+
+def test_what_earlier_versions_left_is_not_read(tmp_path: Path) -> None:
+    [path] = write(tmp_path, "good0")
+    cache = ClipCache(tmp_path / "cache", 10**6)
+    cache.folder.mkdir()
+    digest = store.sha256_file(path)
+    earlier = store.sha256_json([digest, "pyav", [0, 2, 4, 6], None])  # the key and the content of version 0.2's entries
+    (cache.folder / f"{earlier}.frames").write_bytes(struct.pack("<4Q", 4, 2, 2, 3) + bytes([9]) * 48)
+    (cache.folder / "seen.jsonl").write_bytes(
+        b"\n" + msgspec.json.encode([str(path), ClipIndex.state(path), [digest, 25.0, 4]])
+    )
+    with reader(cache) as clips:
+        [(_, clip)] = clips.read([path])
+    assert isinstance(clip, Clip)
+    assert (clip.n_total, clip.frames.max()) == (8, 0)
+    assert cache.get(earlier) is None
+
+
 def test_a_cache_that_cannot_be_written_costs_no_clip(tmp_path: Path) -> None:
     [path] = write(tmp_path, "good0")
     (tmp_path / "file").touch()
     with reader(ClipCache(tmp_path / "file" / "cache", 1000)) as clips:
         [(_, clip)] = clips.read([path])
     assert isinstance(clip, Clip)
+
+
+def test_a_full_disk_leaves_no_half_of_an_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = ClipCache(tmp_path / "cache", 1000)
+    cache.put("a", frames(1))
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(
+            VtError, match=r"cache: decoded clips cannot be kept here \(No space left on device\).*VIDEOTHINKER_CACHE"
+        ):
+            cache.put("b", frames(2))
+    assert [path.name for path in cache.folder.iterdir()] == ["a.frames"]
+    found = cache.get("a")
+    assert found is not None
+    assert found.tolist() == frames(1).tolist()
 
 
 def test_an_entry_comes_back_as_it_was_put(tmp_path: Path) -> None:
@@ -190,6 +280,21 @@ def test_a_clip_that_was_changed_is_read_anew(tmp_path: Path) -> None:
             [(_, clip)] = clips.read([path])
         assert isinstance(clip, Clip)
         assert clip.frames[0, 0, 0, 0] == value
+
+
+def test_odd_names_of_files_cost_nothing(tmp_path: Path) -> None:
+    names = ["new\nline.mp4", os.fsdecode(b"\xff\xfe.mp4"), "%d|a:b.mp4", "null\0.mp4", 300 * "n"]
+    paths = [tmp_path / name for name in names]
+    for path in paths[:3]:
+        draw_square(tmp_path / "clip.mp4", COLOURS["red"], n=4)
+        (tmp_path / "clip.mp4").rename(path)
+    cache = ClipCache(tmp_path / "cache", 10**8)
+    with ClipReader(sample=half, cache=cache, n_workers=1) as clips:
+        for _ in range(2):  # decoded, then kept
+            found = [clip for _, clip in clips.read(paths)]
+            assert [type(clip) for clip in found] == [Clip, Clip, Clip, ClipError, ClipError]
+    error = ClipError(f"{tmp_path / os.fsdecode(bytes([255]))}: is a folder")
+    assert msgspec.json.decode(msgspec.json.encode(str(error))).endswith("\\udcff: is a folder")  # fit for a result file
 
 
 def test_the_index_survives_torn_lines_and_two_writers(tmp_path: Path) -> None:
@@ -278,3 +383,49 @@ def test_warm_by_command(colours: Curated, tmp_path: Path, monkeypatch: pytest.M
     assert "red.mp4" in said.err
     with pytest.raises(VtError, match="decoder"):
         app([*command, "--decoder", "vlc"], standalone_mode=False)
+
+
+def vt_warm(colours: Curated, cache: Path) -> subprocess.CompletedProcess[str]:
+    command = ["clips", "warm", "--data", str(colours.folder), "--frames", "8", "--workers", "1"]
+    environment = os.environ | {"VIDEOTHINKER_CACHE": str(cache), "COLUMNS": "500"}
+    return subprocess.run(
+        [sys.executable, "-m", "videothinker", *command], capture_output=True, text=True, check=False, env=environment
+    )
+
+
+def test_warming_a_cache_that_cannot_be_written_is_one_line_and_exit_2(colours: Curated, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = vt_warm(colours, tmp_path / "file" / "cache")
+    assert done.returncode == 2
+    assert "kept, " not in done.stdout
+    assert "Traceback" not in done.stderr
+    [line] = [line for line in done.stderr.splitlines() if "error:" in line]
+    assert "decoded clips cannot be kept here (Not a directory)" in line
+    assert "$VIDEOTHINKER_CACHE" in line
+
+
+def test_warming_a_cache_on_a_full_disk_is_one_line_and_exit_2(colours: Curated, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("a small tmpfs cannot be mounted here")
+    try:
+        done = vt_warm(colours, disk)
+        assert not list((disk / "clips").glob("*.frames"))
+    finally:
+        subprocess.run(["umount", disk], check=True)
+    assert done.returncode == 2
+    assert "kept, " not in done.stdout
+    assert "decoded clips cannot be kept here (No space left on device)" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_failure_to_write_reaches_the_one_who_warms(tmp_path: Path) -> None:
+    [path] = write(tmp_path, "good0")
+    (tmp_path / "file").touch()
+    with (
+        reader(ClipCache(tmp_path / "file" / "cache", 10**6)) as clips,
+        pytest.raises(VtError, match="decoded clips cannot be kept here"),
+    ):
+        list(clips.keep([path]))

@@ -116,6 +116,19 @@ def test_indices_outside_or_out_of_order_are_an_error(tmp_path: Path, indices: l
         read_clip(path, indices=indices, backend="pyav")
 
 
+def test_pyav_is_the_default_whatever_else_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "_loads", lambda package: True)
+    assert frames.available() == ["pyav", "decord", "torchcodec"]
+    assert frames.resolve("auto") == "pyav"
+    assert frames.resolve("decord") == "decord"
+
+
+def test_an_error_about_many_indices_stays_short(tmp_path: Path) -> None:
+    path = film(tmp_path / "clip.mp4", n=10)
+    with pytest.raises(ClipError, match=r"asked for \[0, 1, 2, 3, 4, 5, \.\.\., 9997, 9998, 9999\]"):
+        read_clip(path, indices=range(10_000))
+
+
 def test_a_decoder_that_is_not_installed_is_the_users_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frames, "_loads", lambda package: package == "av")
     assert frames.available() == ["pyav"]

@@ -58,7 +58,7 @@ def runs(folder: Path, tmp_path: Path) -> Path:
     curated = open_curated(folder)
     out = tmp_path / "runs"
     models = {"watcher": "solver:observer", "silent": "solver:none"}
-    run.diagnose(run.plan(models, curated, diagnosis.Settings(split="validation"), out), run.open_answerer)
+    run.diagnose(run.plan(models, curated, diagnosis.DiagnosisSettings(split="validation"), out), run.open_answerer)
     path = out / "watcher" / run.PREDICTIONS
     lines = {line.question_id: line for line in store.read_jsonl(path, Prediction)}
     for question_id, status in (("0:1", Status.DECODE_ERROR), ("0:2", Status.NO_ANSWER)):
@@ -102,7 +102,7 @@ def test_columns_of_the_rules_are_the_collision_logs_whoever_else_has_labels(run
 
 def test_predictions_of_a_set_without_labels(tmp_path: Path) -> None:
     curated = write_unlabelled(tmp_path / "data", {"test": [a_choice("x1", gold="B", group="film")]})
-    jobs = run.plan({"top": "solver:gold"}, curated, diagnosis.Settings(split="test"), tmp_path / "runs")
+    jobs = run.plan({"top": "solver:gold"}, curated, diagnosis.DiagnosisSettings(split="test"), tmp_path / "runs")
     run.diagnose(jobs, run.open_answerer)
     (row,) = load_predictions(tmp_path / "runs").iter_rows(named=True)
     assert (row["group"], row["chosen"], row["gold"], row["exact"], row["soft"]) == ("film", "B", "B", True, 1.0)

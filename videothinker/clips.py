@@ -1,7 +1,7 @@
 """Clips decoded ahead of a model, in processes that can be killed, and kept on disk for the next checkpoint.
 
 A decoder may never return from a damaged file, or take its process with it. Here such a clip is a `ClipError` after a time
-limit, while the others go on.
+limit, while the others go on. What a decoder raises about a file is a `ClipError` already (`demux.RAISED`).
 
     with ClipReader(sample=lambda fps, n_total: clip_indices(n_total, 32)) as reader:
         for path, clip in reader.read(paths):
@@ -10,7 +10,6 @@ limit, while the others go on.
 
 import math
 import os
-import struct
 import subprocess
 import sys
 import threading
@@ -23,186 +22,33 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
-import msgspec
-import numpy as np
-
 from videothinker import store
+from videothinker.clip_cache import LIMIT, ClipCache, ClipIndex, Seen, default_cache
 from videothinker.errors import VtError
 from videothinker.frames import Backend, Clip, ClipError, Frames, clip_indices, probe, read_clip, resolve
 from videothinker.progress import Progress, no_progress
 
+__all__ = [
+    "ClipCache",
+    "ClipIndex",
+    "ClipReader",
+    "Decoding",
+    "Seen",
+    "Warmed",
+    "cached_clip",
+    "default_cache",
+    "default_workers",
+    "serve",
+    "warm",
+]
+
 R = TypeVar("R")
 
 Sample = Callable[[float, int], Sequence[int]]
-"""(frames a second, number of frames) of a clip -> the indices to read, increasing."""
+"""(frames per second, number of frames) of a clip -> the indices to read, increasing."""
 
-LIMIT = "VIDEOTHINKER_CACHE_GB"
-"""Environment variable: gibibytes that decoded clips may take on disk."""
-
-_SHAPE = struct.Struct("<4Q")  # ahead of the frames in a cache entry
-_SUFFIX = ".frames"
-_INDEX_BYTES = 64 * 2**20  # about 200,000 clips
+_KEY = 2  # the version of what a cache entry's key stands for: which frame an index means, and how it is converted
 _START_S = 120.0  # a decoding process has to import numpy; on a busy machine that takes its time
-
-
-class Seen(NamedTuple):
-    """What is known of a clip's file without opening it."""
-
-    digest: str
-    """SHA-256 of its bytes."""
-    fps: float
-    n_total: int
-
-
-class _Line(msgspec.Struct, array_like=True):
-    path: str
-    state: tuple[int, int, int]
-    seen: Seen
-
-
-class ClipIndex:
-    """Which content the clips had that were read before, by path, size, time of change and inode: a file beside the cache.
-
-    So a clip whose frames are kept is neither opened nor hashed again. Any number of processes and threads may share it; each
-    sees what others noted before it began.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lines: dict[str, _Line] | None = None
-        self._lock = threading.Lock()
-
-    @staticmethod
-    def state(path: Path) -> tuple[int, int, int] | None:
-        """What tells the file from a later one of the same name; None when it is not there."""
-        try:
-            stat = path.stat()
-        except OSError:
-            return None
-        return stat.st_size, stat.st_mtime_ns, stat.st_ino
-
-    def find(self, path: Path, state: tuple[int, int, int]) -> Seen | None:
-        """What was noted of the clip when it was in this state."""
-        with self._lock:
-            if self._lines is None:
-                self._lines = self._read()
-        line = self._lines.get(str(path.absolute()))
-        return line.seen if line is not None and line.state == state else None
-
-    def note(self, path: Path, state: tuple[int, int, int], seen: Seen) -> None:
-        """Remember it, here and on disk; a disk that cannot be written costs the next run time and this one nothing."""
-        line = _Line(str(path.absolute()), state, seen)
-        with self._lock, suppress(OSError):
-            if self._lines is not None:
-                self._lines[line.path] = line
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab", buffering=0) as file:  # one write of one line: others append to it as well
-                file.write(b"\n" + msgspec.json.encode(line))
-
-    def _read(self) -> dict[str, _Line]:
-        try:
-            data = self.path.read_bytes()
-        except OSError:
-            return {}
-        if len(data) > _INDEX_BYTES:  # mostly of clips that are gone
-            self.path.unlink(missing_ok=True)
-            return {}
-        decoder = msgspec.json.Decoder(_Line)
-        lines = {}
-        for row in data.splitlines():
-            with suppress(msgspec.MsgspecError):  # torn, or empty
-                line = decoder.decode(row)
-                lines[line.path] = line
-        return lines
-
-
-class ClipCache:
-    """Decoded frames on disk, the least recently used leaving first. Any number of processes may share a folder.
-
-    Each process looks at the folder's size only after it has written a 32nd of what was left, so many processes together may
-    overshoot the limit by a few percent for a while.
-    """
-
-    def __init__(self, folder: Path, limit_bytes: int) -> None:
-        self.folder, self.limit_bytes = folder, limit_bytes
-        self.index = ClipIndex(folder / "seen.jsonl")
-        self._unchecked = 0  # bytes that may be written before the next look at the folder
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return ClipCache, (self.folder, self.limit_bytes)
-
-    def has(self, key: str) -> int | None:
-        """Bytes of the entry, which now counts as used; None when there is none."""
-        path = self.folder / f"{key}{_SUFFIX}"
-        try:
-            os.utime(path)
-            return path.stat().st_size
-        except OSError:
-            return None
-
-    def get(self, key: str) -> Frames | None:
-        """The frames kept under `key`; None when there are none, or they cannot be read back."""
-        path = self.folder / f"{key}{_SUFFIX}"
-        try:
-            with path.open("rb", buffering=0) as file:
-                shape = _SHAPE.unpack(file.read(_SHAPE.size))
-                if not all(shape) or os.fstat(file.fileno()).st_size != _SHAPE.size + math.prod(shape):
-                    return None
-                frames = np.empty(shape, np.uint8)
-                if file.readinto(frames.reshape(-1).data) != frames.nbytes:
-                    return None
-            os.utime(path)
-        except (OSError, struct.error):  # gone, or damaged on disk: decode again
-            return None
-        return frames
-
-    def put(self, key: str, frames: Frames) -> None:
-        """Keep `frames`; now and then older entries leave until all fit into `limit_bytes`."""
-        if frames.nbytes > self.limit_bytes:
-            return
-        data = _SHAPE.pack(*frames.shape) + frames.tobytes()
-        store.write_bytes(self.folder / f"{key}{_SUFFIX}", data, durable=False)
-        self._unchecked -= len(data)
-        if self._unchecked < 0:
-            self._unchecked = self._make_room() // 32
-
-    def _make_room(self) -> int:
-        """Bytes that are left under the limit, once older entries have left; then at least a 16th of it."""
-        entries = []
-        with os.scandir(self.folder) as found:
-            for entry in found:
-                if entry.name.endswith((_SUFFIX, ".npy")):  # .npy: 0.1's entries
-                    with suppress(FileNotFoundError):  # another process makes room too
-                        stat = entry.stat()
-                        entries.append((stat.st_mtime_ns, stat.st_size, entry.path))
-        taken = sum(size for _, size, _ in entries)
-        if taken > self.limit_bytes:
-            for _, size, path in sorted(entries):
-                Path(path).unlink(missing_ok=True)
-                taken -= size
-                if taken <= self.limit_bytes * 15 // 16:
-                    break
-        return self.limit_bytes - taken
-
-
-def default_cache() -> ClipCache:
-    """The user's cache folder: $VIDEOTHINKER_CACHE, else $XDG_CACHE_HOME/videothinker, else ~/.cache/videothinker.
-
-    It holds $VIDEOTHINKER_CACHE_GB gibibytes, 8 where that is not set.
-
-    Raises:
-        VtError: $VIDEOTHINKER_CACHE_GB is not a positive number.
-    """
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    folder = Path(os.environ.get("VIDEOTHINKER_CACHE") or f"{base}/videothinker").expanduser() / "clips"
-    text = os.environ.get(LIMIT) or "8"
-    try:
-        limit = float(text)
-    except ValueError:
-        limit = math.nan
-    if not 0 < limit < math.inf:
-        raise VtError(f"${LIMIT} is {text!r}, expected the gibibytes that decoded clips may take on disk, such as 8")
-    return ClipCache(folder, int(limit * 2**30))
 
 
 class Decoding(NamedTuple):
@@ -216,7 +62,7 @@ class Decoding(NamedTuple):
 
     def key(self, digest: str, indices: Sequence[int]) -> str:
         """Content, decoder, frames and pixels: all that the decoded frames depend on."""
-        return store.sha256_json([digest, self.backend, list(indices), self.max_pixels])
+        return store.sha256_json([_KEY, digest, self.backend, list(indices), self.max_pixels])
 
     def look(self, path: Path, probe: Callable[[Path], Seen]) -> Seen:
         """What the clip is; asks `probe`, which opens its file, only if nothing is known of it."""
@@ -237,7 +83,11 @@ class Decoding(NamedTuple):
             ClipError: the clip cannot be read.
         """
         fps, n_total = self.probe(path, self.backend)
-        return Seen(store.sha256_file(path), fps, n_total)
+        try:
+            digest = store.sha256_file(path)
+        except OSError as error:
+            raise ClipError(f"{path}: cannot be read ({error.strerror})") from error
+        return Seen(digest, fps, n_total)
 
     def kept(self, digest: str, indices: Sequence[int]) -> Frames | None:
         """The frames, if the cache has them."""
@@ -249,11 +99,26 @@ class Decoding(NamedTuple):
         Raises:
             ClipError: the clip cannot be read.
         """
-        frames = self.read(path, indices=indices, backend=self.backend, max_pixels=self.max_pixels).frames
+        frames = self._decoded(path, indices)
         if self.cache:
-            with suppress(OSError, VtError):  # a full disk costs the next run time, not this one an answer
+            with suppress(VtError):  # a full disk costs the next run time, not this one an answer
                 self.cache.put(self.key(digest, indices), frames)
         return frames
+
+    def keep(self, path: Path, digest: str, indices: Sequence[int]) -> int:
+        """Decode the frames and put them into the cache; bytes that they take.
+
+        Raises:
+            ClipError: the clip cannot be read.
+            VtError: the cache cannot be written.
+        """
+        assert self.cache is not None
+        frames = self._decoded(path, indices)
+        self.cache.put(self.key(digest, indices), frames)
+        return frames.nbytes
+
+    def _decoded(self, path: Path, indices: Sequence[int]) -> Frames:
+        return self.read(path, indices=indices, backend=self.backend, max_pixels=self.max_pixels).frames
 
 
 class ClipReader:
@@ -305,7 +170,11 @@ class ClipReader:
         return self._in_order(read, paths)
 
     def keep(self, paths: Iterable[Path]) -> Iterator[tuple[Path, int | ClipError]]:
-        """See to it that the cache has every clip: each path with the bytes that its frames take, or why it has none."""
+        """See to it that the cache has every clip: each path with the bytes that its frames take, or why it has none.
+
+        Raises:
+            VtError: the cache cannot be written.
+        """
         return self._in_order(self._keep, paths)
 
     def _in_order(self, function: Callable[[Path], R], paths: Iterable[Path]) -> Iterator[tuple[Path, R]]:
@@ -391,7 +260,8 @@ def warm(
     """Fill the cache with `n_frames` evenly spread frames of each clip, in `n_workers` processes (None: one a core).
 
     Raises:
-        VtError: the cache is too small for all of them, so that the first would have left before they are used.
+        VtError: the cache cannot be written, or is too small for all of them, so that the first would have left before they
+            are used.
     """
     distinct = list(dict.fromkeys(paths))
     n_workers = n_workers or os.cpu_count() or 1
@@ -445,6 +315,7 @@ class _Worker:
 
         Raises:
             ClipError: the clip cannot be read, it took longer than `time_limit_s`, or its process died.
+            VtError: what was asked for cannot be done for any clip.
         """
         try:
             if not self._ready:
@@ -479,8 +350,11 @@ def serve(handle: int) -> None:
             try:
                 if kind == "open":
                     line.send(decoding.open(path))
+                elif kind == "read":
+                    line.send(decoding.fresh(path, *rest))
                 else:
-                    frames = decoding.fresh(path, *rest)
-                    line.send(frames if kind == "read" else frames.nbytes)
-            except ClipError as error:
+                    line.send(decoding.keep(path, *rest))
+            except (ClipError, VtError) as error:
                 line.send(error)
+            except MemoryError:  # before anything was sent: a message is pickled whole
+                line.send(ClipError(f"{path}: its frames do not fit into memory"))

@@ -30,7 +30,7 @@ from videothinker.records import (
 )
 
 TRAIN = "train"
-"""The split that trainings draw from, and the blind prior counts answers in."""
+"""The split that trainings draw from, and in which the blind prior counts answers."""
 
 
 class Member(NamedTuple):
@@ -39,22 +39,22 @@ class Member(NamedTuple):
     question: Question
     split: str
     in_train_set: bool
-    """False for a question of the split "train" that a smaller training set left out."""
+    """False for a question of the split "train" that a smaller training set leaves out."""
 
 
 class Labels:
     """All label sets of a question set, in the order of their files."""
 
     def __init__(self, sets: Iterable[LabelSet], own: LabelSet | None) -> None:
-        """own: the set whose categories and observer results are about; one of `sets`, or None where there is none."""
+        """own: the set whose categories and observer results use; one of `sets`, or None if there are no own labels."""
         self.own = own
         self.sets = list(sets)
 
     def under(self, name: str | None) -> "Labels":
-        """The same labels with the set of that name as the own one; None: as it is.
+        """The same labels with the set of that name as the own one; None keeps the own set.
 
         Raises:
-            VtError: there is no such set; names those there are.
+            VtError: there is no such set; the message names those that exist.
         """
         if name is None or (self.own is not None and name == self.own.name):
             return self
@@ -66,16 +66,16 @@ class Labels:
 
     @property
     def rule(self) -> str | None:
-        """Name of the own set."""
+        """Name of the own set; None if there is none."""
         return None if self.own is None else self.own.name
 
     def category(self, question_id: str) -> Category | None:
-        """The question's category in the own set; None where it has none."""
+        """The question's category in the own set; None if it has none."""
         found = None if self.own is None else self.own.by_question.get(question_id)
         return None if found is None else found.category
 
     def observer(self, question_id: str) -> tuple[str, ...] | None:
-        """What the own set's observer answers; None where it has no answer."""
+        """What the own set's observer answers; None if it has no answer."""
         found = None if self.own is None else self.own.by_question.get(question_id)
         return None if found is None else found.answer
 
@@ -87,14 +87,14 @@ class Curated:
     """An opened question set."""
 
     def __init__(self, folder: Path, manifest: Manifest, videos_root: Path | None) -> None:
-        """videos_root: absolute folder of the clips; None when there are none."""
+        """videos_root: absolute folder of the clips; None if there are none."""
         self.folder = folder
         self.manifest = manifest
         self.videos_root = videos_root
 
     @cached_property
     def members(self) -> list[Member]:
-        """Every question of the set, in file order, those left out of the training set included."""
+        """Every question of the set, in file order, including those that the training set leaves out."""
         path = self.folder / question.FILE
         return [_member(path, row) for row in tables.read(path, question.COLUMNS, more=True)]
 
@@ -102,7 +102,7 @@ class Curated:
         """The questions of one split (for "train": those in the training set), in file order.
 
         Raises:
-            VtError: no such split; names those that exist.
+            VtError: there is no such split; the message names those that exist.
         """
         if split not in self.manifest.splits:
             known = ", ".join(self.manifest.splits) or "none"
@@ -110,10 +110,10 @@ class Curated:
         return [one.question for one in self.members if one.split == split and (one.in_train_set or split != TRAIN)]
 
     def default_split(self) -> str:
-        """The split that is diagnosed when none is named: "dev", else the only one.
+        """The split that is diagnosed if none is named: "dev", or else the only one.
 
         Raises:
-            VtError: several splits and none is "dev".
+            VtError: there are several splits and none is "dev".
         """
         splits = list(self.manifest.splits)
         if "dev" in splits:
@@ -140,23 +140,23 @@ class Curated:
 
     @cached_property
     def scenes(self) -> dict[str, Scene]:
-        """CLEVRER: objects and collision log of every scene with a label, by the `group` of its questions; else empty."""
+        """Objects and collision log of every scene with a label, by the `group` of its questions; empty if not CLEVRER."""
         path = self.folder / scene.FILE
         return {str(one.scene_index): one for one in store.read_jsonl(path, Scene)} if path.is_file() else {}
 
     @cached_property
     def removed_objects(self) -> dict[str, int]:
-        """CLEVRER: object_id of what each counterfactual question takes away, by question_id; else empty."""
+        """object_id of what each counterfactual question takes away, by question_id; empty if not CLEVRER."""
         path = self.folder / clevrer.FILE
         rows = tables.read(path, clevrer.COLUMNS) if path.is_file() else []
         return {row["question_id"]: row["removed_object"] for row in rows}
 
     def clip(self, question: Question) -> Path | None:
-        """Where the question's clip should be; None when the folder was curated without clips.
+        """Where the question's clip should be; None if the folder was curated without clips.
 
         Raises:
-            VtError: the question is about a part of a clip, or about a folder of frames, which nothing here reads yet: all of
-                the clip would be another question.
+            VtError: the question is about a part of a clip, or about a folder of frames, which nothing here reads yet. It
+                would be another question about the whole clip.
         """
         part = question.clip
         if part.start is not None or part.end is not None or part.fps is not None:
@@ -171,7 +171,7 @@ def open_curated(folder: Path, videos: Path | None = None) -> Curated:
     """Open a curated folder; `videos` overrides where its clips are.
 
     Raises:
-        VtError: not a finished curated folder, one that an earlier version wrote, or `videos` is not a folder.
+        VtError: it is not a finished curated folder, an earlier version wrote it, or `videos` is not a folder.
     """
     if not (folder / manifest.FILE).is_file():
         raise VtError(f"{folder}: has no {manifest.FILE}, so it is not a finished curated folder; make one with `vt curate`")
@@ -202,7 +202,7 @@ def raw_manifest(folder: Path) -> dict[str, Any]:
 
 
 def question_table(members: Sequence[Member]) -> bytes:
-    """questions.parquet of these questions, in their order; each facet that some question has is a column."""
+    """questions.parquet with these questions, in their order; every facet that some question has becomes a column."""
     facets = list(dict.fromkeys(name for one in members for name in one.question.facets))
     if clash := next((name for name in facets if name in question.COLUMNS), None):
         raise ValueError(f"a facet is named '{clash}', which is a column of {question.FILE}")
@@ -248,7 +248,7 @@ def _member(path: Path, row: tables.Row) -> Member:
 
 
 def _fault(row: tables.Row) -> str | None:
-    """Why a row of questions.parquet is no question that can be asked and graded; None if it is one."""
+    """Why a row of questions.parquet cannot be asked and graded; None if it can."""
     lacking = next((key for key in question.COLUMNS if row[key] is None and key not in ("start", "end", "fps")), None)
     if lacking is not None:
         return f"has no {lacking}"
@@ -267,7 +267,7 @@ def _fault(row: tables.Row) -> str | None:
 
 
 def label_table(sets: Iterable[LabelSet]) -> bytes:
-    """A file for labels/ with all labels of these sets, set after set."""
+    """A file for labels/ with all labels of these sets, one set after the other."""
     rows = [
         msgspec.structs.asdict(one) | {"category": one.category.value, "answer": tables.joined(one.answer)}
         for each in sets
@@ -277,10 +277,10 @@ def label_table(sets: Iterable[LabelSet]) -> bytes:
 
 
 def read_label_sets(path: Path) -> list[LabelSet]:
-    """The label sets in a label file, in the order in which they first appear.
+    """The label sets of a label file, in the order in which they first appear.
 
     Raises:
-        VtError: the file is missing, damaged, is no label file, or labels a question twice in one set.
+        VtError: the file is missing, damaged or not a label file, or labels a question twice in one set.
     """
     found: dict[tuple[str, str], dict[str, Label]] = {}
     for one in _labels(path):

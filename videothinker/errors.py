@@ -20,5 +20,5 @@ EXTRAS = {
 
 
 def missing_extra(package: str, extra: str, purpose: str) -> VtError:
-    """The error for an optional package that is not installed: names what needs it and the command that installs it."""
+    """The error for an optional package that is not installed; it names what needs the package and how to install it."""
     return VtError(f"{purpose} needs the package '{package}', which is not installed: pip install 'videothinker[{extra}]'")

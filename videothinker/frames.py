@@ -1,30 +1,49 @@
 """A clip's frames, whichever decoder reads them: frames, their indices, the frame rate and the clip's length, together.
 
-A video-language model places a frame in time by its index and the clip's frame rate. Lose them and Qwen2.5-VL takes 16 frames
-of a 5 s clip for 0.7 s at 24 frames a second, silently; so `read_clip` always returns them and `Clip.metadata` hands them to a
-processor. PyAV, decord and torchcodec return the same pixels (tests/test_frames.py).
+A video-language model places a frame in time by its index and the clip's frame rate. Without them Qwen2.5-VL takes 16 frames
+of a 5 s clip for 0.7 s at 24 frames per second, silently; so `read_clip` always returns them and `Clip.metadata` hands them to
+a processor.
+
+The frames are those that were asked for, or there is a `ClipError`: docs/reliability.md says what is promised, what is not, and
+which tests hold it. `demux` tells which frames there are, `decoders` decode them.
 """
 
 import functools
 import importlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from videothinker import decoders
+from videothinker.decoders import Frames
+from videothinker.demux import ClipError, survey
 from videothinker.errors import VtError, missing_extra
 
+__all__ = [
+    "Backend",
+    "Clip",
+    "ClipError",
+    "Frames",
+    "available",
+    "clip_indices",
+    "probe",
+    "read_clip",
+    "resolve",
+    "shrink",
+]
+
 Backend = Literal["auto", "decord", "torchcodec", "pyav"]
-"""A decoder; "auto" is the first of `available()`."""
+"""A decoder; "auto" is PyAV."""
 
-Frames = NDArray[np.uint8]
-"""(n, height, width, 3) RGB."""
-
-_PACKAGES: dict[Backend, str] = {"decord": "decord", "torchcodec": "torchcodec", "pyav": "av"}  # fastest first
-_BLOCK = 16  # frames held at full size at a time
+_PACKAGES: dict[Backend, str] = {"pyav": "av", "decord": "decord", "torchcodec": "torchcodec"}
+_DECODERS: dict[Backend, decoders.Decode] = {
+    "pyav": decoders.pyav,
+    "decord": decoders.decord,
+    "torchcodec": decoders.torchcodec,
+}
 
 
 class Clip(NamedTuple):
@@ -34,7 +53,7 @@ class Clip(NamedTuple):
     indices: tuple[int, ...]
     """0-based positions of the frames in the clip."""
     fps: float
-    """The clip's frames a second."""
+    """The clip's frames per second; an average where its frames are not evenly spaced."""
     n_total: int
     """Number of frames in the clip."""
 
@@ -51,12 +70,8 @@ class Clip(NamedTuple):
         }
 
 
-class ClipError(Exception):
-    """A clip cannot be read; the message names the file and says why. Costs that clip's questions, never a run."""
-
-
 def available() -> list[Backend]:
-    """The decoders that can be loaded here, the fastest first; PyAV always can."""
+    """The decoders that can be loaded here; PyAV always can, and comes first."""
     return [backend for backend, package in _PACKAGES.items() if _loads(package)]
 
 
@@ -96,14 +111,17 @@ def clip_indices(n_total: int, n_frames: int | None) -> tuple[int, ...]:
 
 
 def probe(path: Path | str, backend: Backend = "auto") -> tuple[float, int]:
-    """Frames a second and number of frames of a clip; decodes none.
+    """Frames per second and number of frames of a clip; decodes none.
+
+    Both are the same whichever decoder reads the frames later.
 
     Raises:
-        ClipError: missing, empty, or not a video.
+        ClipError: missing, empty, not a video, or cut short.
         VtError: the decoder cannot be loaded here.
     """
-    source = _open(Path(path), resolve(backend))
-    return source.fps, source.n_total
+    resolve(backend)
+    contents = survey(Path(path))
+    return contents.fps, contents.n_total
 
 
 def read_clip(
@@ -113,26 +131,35 @@ def read_clip(
     indices: Sequence[int] | None = None,
     backend: Backend = "auto",
     max_pixels: int | None = None,
+    n_expected: int | None = None,
 ) -> Clip:
     """The frames that `indices` (increasing) name, or `n_frames` evenly spread ones (`clip_indices`), or all.
 
     `max_pixels` only bounds memory, see `shrink`: sizing a frame for a model is its processor's work. CLEVRER's clips are small
     enough to pass as they are, so training and evaluation see the same pixels.
 
+    n_expected: frames that an annotation says the clip has. Some containers do not say it themselves, and then nothing else
+        shows that a clip ends too early.
+
     Raises:
-        ClipError: missing, empty, not a video, cut short, or an index lies outside. Never returns a frame in another's place.
+        ClipError: missing, empty, not a video, cut short, seen to be damaged, of a kind that this decoder is not trusted with,
+            of fewer frames than expected, or an index lies outside. Never returns a frame in another's place.
         VtError: the decoder cannot be loaded here.
     """
     path = Path(path)
-    source = _open(path, resolve(backend))
-    wanted = clip_indices(source.n_total, n_frames) if indices is None else tuple(indices)
-    if not wanted or wanted[0] < 0 or wanted[-1] >= source.n_total or list(wanted) != sorted(set(wanted)):
-        raise ClipError(f"{path}: has {source.n_total} frames; asked for {list(wanted)}, expected increasing ones of these")
-    blocks = [shrink(block, max_pixels) for block in source.decode(wanted)]
+    decode = _DECODERS[resolve(backend)]
+    contents = survey(path)
+    n_total = contents.n_total
+    if n_expected is not None and n_total < n_expected:
+        raise ClipError(f"{path}: has {n_total} frames, expected {n_expected}; it is cut short")
+    wanted = clip_indices(n_total, n_frames) if indices is None else tuple(indices)
+    if not wanted or wanted[0] < 0 or wanted[-1] >= n_total or list(wanted) != sorted(set(wanted)):
+        raise ClipError(f"{path}: has {n_total} frames; asked for {_shortly(wanted)}, expected increasing ones of these")
+    blocks = [shrink(block, max_pixels) for block in decode(path, contents, wanted)]
     n_read = sum(map(len, blocks))
     if n_read != len(wanted):
-        raise ClipError(f"{path}: only {n_read} of the {len(wanted)} frames asked for could be decoded; it is cut short")
-    return Clip(np.concatenate(blocks), wanted, source.fps, source.n_total)
+        raise ClipError(f"{path}: only {n_read} of the {len(wanted)} frames asked for could be decoded")
+    return Clip(np.concatenate(blocks), wanted, contents.fps, n_total)
 
 
 def shrink(frames: Frames, max_pixels: int | None) -> Frames:
@@ -152,97 +179,8 @@ def shrink(frames: Frames, max_pixels: int | None) -> Frames:
     return np.rint(np.true_divide(total, k * k, dtype=np.float32)).astype(np.uint8)
 
 
-class _Source(NamedTuple):
-    """An opened clip."""
-
-    fps: float
-    n_total: int
-    decode: Callable[[tuple[int, ...]], Iterator[Frames]]
-    """The frames with these indices, a few at a time; fewer than asked for when the file is cut short."""
-
-
-def _open(path: Path, backend: Backend) -> _Source:
-    try:
-        empty = path.stat().st_size == 0
-    except OSError as error:
-        raise ClipError(f"{path}: cannot be read ({error.strerror})") from error
-    if empty:
-        raise ClipError(f"{path}: is an empty file")
-    source = {"pyav": _pyav, "decord": _decord, "torchcodec": _torchcodec}[backend](path)
-    if source.n_total < 1 or not source.fps > 0:
-        raise ClipError(f"{path}: has {source.n_total} frames at {source.fps} a second")
-    return source
-
-
-def _pyav(path: Path) -> _Source:
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise ClipError(f"{path}: has no video stream")
-            stream = container.streams.video[0]
-            fps = float(stream.average_rate or stream.guessed_rate or 0)
-            n_total = stream.frames or sum(packet.size > 0 for packet in container.demux(stream))
-    except av.error.FFmpegError as error:
-        raise ClipError(f"{path}: cannot be opened ({error.strerror})") from error
-
-    def decode(indices: tuple[int, ...]) -> Iterator[Frames]:
-        wanted = set(indices)
-        try:
-            with av.open(str(path)) as container:
-                for index, frame in enumerate(container.decode(video=0)):  # counting is exact where seeking to a time is not
-                    if index in wanted:
-                        yield frame.to_ndarray(format="rgb24")[None]
-                    if index == indices[-1]:
-                        return
-        except av.error.FFmpegError as error:
-            raise ClipError(f"{path}: cannot be decoded ({error.strerror})") from error
-
-    return _Source(fps, n_total, decode)
-
-
-def _decord(path: Path) -> _Source:
-    import decord
-
-    decord.logging.set_level(decord.logging.FATAL)  # what is wrong with a file is in the error, not also on stderr
-    try:
-        reader = decord.VideoReader(str(path), num_threads=1)
-    except (RuntimeError, decord.DECORDError) as error:
-        raise ClipError(f"{path}: cannot be opened ({_first_line(error)})") from error
-
-    def decode(indices: tuple[int, ...]) -> Iterator[Frames]:
-        try:
-            for start in range(0, len(indices), _BLOCK):
-                yield reader.get_batch(list(indices[start : start + _BLOCK])).asnumpy()
-        except (RuntimeError, decord.DECORDError) as error:
-            raise ClipError(f"{path}: cannot be decoded ({_first_line(error)})") from error
-
-    return _Source(float(reader.get_avg_fps()), len(reader), decode)
-
-
-def _torchcodec(path: Path) -> _Source:
-    from torchcodec.decoders import VideoDecoder
-
-    try:
-        reader = VideoDecoder(str(path), dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact")
-    except (RuntimeError, ValueError) as error:
-        raise ClipError(f"{path}: cannot be opened ({_first_line(error)})") from error
-
-    said, found = reader.metadata.num_frames_from_header, reader.metadata.num_frames_from_content
-    if said is not None and found is not None and found < said:  # torchcodec itself would take it for a shorter clip
-        raise ClipError(f"{path}: has {found} of its {said} frames; it is cut short")
-
-    def decode(indices: tuple[int, ...]) -> Iterator[Frames]:
-        try:
-            for start in range(0, len(indices), _BLOCK):
-                yield reader.get_frames_at(list(indices[start : start + _BLOCK])).data.numpy()
-        except RuntimeError as error:
-            raise ClipError(f"{path}: cannot be decoded ({_first_line(error)})") from error
-
-    return _Source(float(reader.metadata.average_fps), int(reader.metadata.num_frames), decode)
-
-
-def _first_line(error: BaseException) -> str:
-    """What a decoder said, without the C++ stack trace it adds."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def _shortly(indices: Sequence[int]) -> str:
+    """All of a few numbers, the ends of many."""
+    if len(indices) <= 12:
+        return str(list(indices))
+    return f"[{', '.join(map(str, indices[:6]))}, ..., {', '.join(map(str, indices[-3:]))}]"

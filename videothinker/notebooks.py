@@ -22,12 +22,12 @@ def load_labels(folder: str | PathLike[str], backend: Literal["polars"] = "polar
 @overload
 def load_labels(folder: str | PathLike[str], backend: Literal["pandas"]) -> "pd.DataFrame": ...
 def load_labels(folder: str | PathLike[str], backend: Literal["polars", "pandas"] = "polars") -> "pl.DataFrame | pd.DataFrame":
-    """One row a labelled question of a curated folder: the columns of labels.parquet, by scene and qid.
+    """One row per labelled question of a curated folder: the columns of labels.parquet, by scene and qid.
 
     Sets of letters are strings joined by "," ("" for none); categories are "observational" or "inferential".
 
     Raises:
-        VtError: not a finished curated folder, or another backend than "polars" and "pandas".
+        VtError: it is not a finished curated folder, or the backend is neither "polars" nor "pandas".
     """
     from videothinker.curate.datasets.clevrer.labelled import read_labels
     from videothinker.curated import open_curated
@@ -49,19 +49,19 @@ def load_predictions(
     *,
     data: str | PathLike[str] | None = None,
 ) -> "pl.DataFrame | pd.DataFrame":
-    """One row a model and question of a folder that `vt diagnose` wrote, model after model.
+    """One row per model and question of a folder that `vt diagnose` wrote, one model after the other.
 
-    Columns: `model`, `question_id`, `group` (what intervals cluster by), of CLEVRER `scene_index` and the categories
+    The columns are `model`, `question_id`, `group` (what intervals cluster by), for CLEVRER `scene_index` and the categories
     `category`, `any_option`, `correct_option` and `oracle`, then `n_options`, `gold`, `observer`, `chosen` (letters joined by
-    ","; "" is an explicit "none", null unreadable), `status`, `exact` (is the whole answer right?), `soft` (soft accuracy, 0
-    to 1) and `reply`. Questions whose clip could not be read (status decode_error) have null for `exact` and `soft`: they
-    count nowhere.
+    ","; "" is an explicit "none", null means unreadable), `status`, `exact` (true if the whole answer is right), `soft` (soft
+    accuracy, 0 to 1) and `reply`. Questions whose clip could not be read (status decode_error) have null for `exact` and
+    `soft`, because they count nowhere.
 
     run: the folder given to `vt diagnose --out`, or one model's folder in it.
-    data: the curated folder; None: where it was when the model was asked.
+    data: the curated folder; None takes the place where it was when the model was asked.
 
     Raises:
-        VtError: no run there, or its curated folder is gone or has changed.
+        VtError: there is no run, or its curated folder is gone or has changed.
     """
     import polars as pl
 
@@ -73,7 +73,7 @@ def load_predictions(
     curated = find_curated([Path(run)], None if data is None else Path(data))
     runs = load_runs([Path(run)], curated)
     is_clevrer = curated.labels.own is not None
-    sets = {each.name: each for each in curated.labels.sets}  # the log's are named by their rule alone
+    sets = {each.name: each for each in curated.labels.sets}  # label sets of the collision log have the name of their rule
 
     def category(rule: Rule, question_id: str) -> str | None:
         label = sets[rule].by_question.get(question_id) if rule in sets else None

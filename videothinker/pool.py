@@ -18,13 +18,13 @@ J = TypeVar("J")
 R = TypeVar("R")
 
 _AHEAD = 8
-"""Jobs in hand a process: enough that none waits, few enough that an endless `jobs` fills no memory."""
+"""Jobs in hand per process: enough that no process waits, few enough that an endless `jobs` does not fill the memory."""
 
 
 def map_in_order(function: Callable[[J], R], jobs: Iterable[J], workers: int) -> Generator[R, None, None]:
-    """Yield `function(job)` of each job in order; `jobs` may be endless. Close the generator to stop early.
+    """Yield `function(job)` for each job in order; `jobs` may be endless. Close the generator to stop early.
 
-    function: importable by name, unless workers is 1: then all happens in this process.
+    function: has to be importable by name, unless workers is 1, because then everything happens in this process.
     """
     if workers <= 1:
         yield from map(function, jobs)
@@ -43,7 +43,7 @@ def map_in_order(function: Callable[[J], R], jobs: Iterable[J], workers: int) ->
                 result = pending.popleft().result()
                 pending.extend(pool.submit(function, job) for job in islice(todo, 1))
                 yield result
-        except BaseException:
+        except BaseException:  # also GeneratorExit, when the caller closes the generator
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 

@@ -1,4 +1,4 @@
-"""How pure code says how far it is, without knowing who shows it."""
+"""How pure code reports its progress without knowing who shows it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -12,8 +12,8 @@ def no_progress(_: int) -> None:
 
 
 Bars = Callable[[str, int | None, str], AbstractContextManager[Progress]]
-"""Called with what is being done, how many items there are (None: not known) and their unit; gives the `Progress` of that part
-while it lasts. For work of several parts."""
+"""For work in several parts. Called at the start of a part with what is being done, the number of items (None if not known) and
+their unit; returns a context manager that gives the `Progress` of that part."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Read TOML files into typed settings: unknown keys are refused, and all violations are told at once.
+"""Read TOML files into typed settings: unknown keys are refused, and all violations are reported at once.
 
 problems: list[str] = []
 settings = read(Settings, load_toml(path), problems)      # None if anything is wrong
@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -16,21 +16,12 @@ from videothinker.errors import VtError
 
 S = TypeVar("S", bound=msgspec.Struct)
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-"""A whole number from 1 on."""
-Index = Annotated[int, msgspec.Meta(ge=0)]
-"""A whole number from 0 on."""
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-"""A part of a whole, in [0, 1]."""
-NotNegative = Annotated[float, msgspec.Meta(ge=0)]
-AboveZero = Annotated[float, msgspec.Meta(gt=0)]
-
 
 def load_toml(path: Path) -> dict[str, Any]:
     """The file's tables as plain values.
 
     Raises:
-        VtError: cannot be read, or is not TOML.
+        VtError: the file cannot be read, or is not TOML.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -41,10 +32,10 @@ def load_toml(path: Path) -> dict[str, Any]:
 
 
 def override(raw: dict[str, Any], assignment: str) -> None:
-    """Put "section.key=value" into `raw`: a TOML value, or a plain word without quotes.
+    """Put "section.key=value" into `raw`, where the value is in TOML or a plain word without quotes.
 
     Raises:
-        VtError: not of that form, or a section's name where a value stands.
+        VtError: the assignment is not of that form, or names a section where `raw` has a value.
     """
     name, equals, text = assignment.partition("=")
     *outer, last = (key.strip() for key in name.split("."))
@@ -63,11 +54,11 @@ def override(raw: dict[str, Any], assignment: str) -> None:
 
 
 def read(kind: type[S], raw: Any, problems: list[str], where: str = "") -> S | None:
-    """`raw` as a `kind`, whose fields may be plain, structs (or None), dicts of structs or tuples of structs.
+    """Convert `raw` to a `kind`, whose fields may be plain, structs (or None), dicts of structs or tuples of structs.
 
     A field that msgspec writes by another name (`msgspec.field(name=...)`) is read by that name.
 
-    Every violation is appended to `problems`, with its dotted place under `where`; then the result is None.
+    Every violation is appended to `problems` with its dotted place under `where`; the result is None if there is one.
     """
     before = len(problems)
     if not isinstance(raw, dict):

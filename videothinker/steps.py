@@ -19,7 +19,7 @@ _REWARD = "reward/"
 
 
 def measure(step: StepRecord, name: str) -> float | None:
-    """A number by its key in the file: a reward by "reward/NAME", all else by its field; None where it is not there."""
+    """The number under `name` in the file: "reward/NAME" is a reward, anything else a field. None if the step lacks it."""
     if name.startswith(_REWARD):
         return step.rewards.get(name.removeprefix(_REWARD))
     value: float | None = getattr(step, name)
@@ -32,16 +32,16 @@ def write_steps(path: Path, steps: Iterable[StepRecord]) -> None:
 
 
 def append_step(path: Path, step: StepRecord) -> None:
-    """Add one line."""
+    """Append the step as one line."""
     with store.JsonlAppender(path) as file:
         file.append(_line(step))
 
 
 def read_steps(path: Path) -> list[StepRecord]:
-    """The file's lines; none if there is no file yet.
+    """The file's steps in order; an empty list if there is no file yet.
 
     Raises:
-        VtError: a line does not hold what a `StepRecord` does.
+        VtError: a line is not a `StepRecord`.
     """
     if not path.is_file():
         return []
@@ -49,7 +49,7 @@ def read_steps(path: Path) -> list[StepRecord]:
 
 
 def _line(step: StepRecord) -> dict[str, Any]:
-    """The record as it is written: each reward a key of its own, where the field `rewards` stands."""
+    """The record as a line of the file: each reward gets a key of its own in the place of the field `rewards`."""
     line: dict[str, Any] = {}
     for name, value in msgspec.to_builtins(step).items():
         line |= {f"{_REWARD}{reward}": mean for reward, mean in value.items()} if name == "rewards" else {name: value}

@@ -1,4 +1,4 @@
-"""The only code that writes result files: atomic, manifest last, with provenance.
+"""The only code that writes result files: atomically, the manifest last, and with provenance.
 
 A file appears under its name complete or not at all (written beside it, flushed to disk, renamed). A folder of results has one
 file that is written last and names the settings: while it is missing the folder is unfinished, and a folder that holds another
@@ -44,7 +44,7 @@ _VERSIONED = (
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Put `data` at `path` in one step: a reader, or a crash at any moment, sees the old file or the whole new one.
 
-    `durable=False` does not wait for the disk, for what can be made again.
+    `durable=False` does not wait for the disk; it is for files that can be made again.
 
     Raises:
         VtError: the folder cannot be written to.
@@ -68,7 +68,7 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """`write_bytes` of UTF-8 text."""
+    """`write_bytes` for text, as UTF-8."""
     write_bytes(path, text.encode())
 
 
@@ -78,13 +78,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
-    """Write one JSON value a line, all at once."""
+    """Write one JSON value per line, all of them at once."""
     encoder = msgspec.json.Encoder()
     write_bytes(path, b"".join(encoder.encode(row) + b"\n" for row in rows))
 
 
 def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
-    """Put a folder at `path` in one step, in place of an older one: `fill` writes into an empty folder beside it."""
+    """Put a folder at `path` in one step, replacing an older one: `fill` writes into an empty folder beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
@@ -99,7 +99,7 @@ def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
 
 
 class JsonlAppender:
-    """Appends one JSON line a finished item, each flushed to the system, so that a killed run loses at most the line in hand.
+    """Appends one JSON line per finished item and flushes it, so that a killed run loses at most the line being written.
 
     On opening, a torn last line (no final line break) of an earlier, killed run is cut off.
     """
@@ -109,7 +109,7 @@ class JsonlAppender:
         self._file = path.open("a+b")
         self._file.seek(0)
         content = self._file.read()
-        self._file.truncate(content.rfind(b"\n") + 1)
+        self._file.truncate(content.rfind(b"\n") + 1)  # 0 if there is no whole line, because rfind is then -1
         self._encoder = msgspec.json.Encoder()
 
     def append(self, row: Any) -> None:
@@ -128,7 +128,7 @@ def read_jsonl(path: Path, kind: type[T]) -> list[T]:
     """The records of a JSON Lines file; a torn last line (no final line break) does not count.
 
     Raises:
-        VtError: the file is missing, or a whole line is not a `kind`; names file and line.
+        VtError: the file is missing, or a whole line is not a `kind`; the message names file and line.
     """
     try:
         data = path.read_bytes()
@@ -169,16 +169,17 @@ def claim(
     replace: bool = False,
     in_todays_form: Callable[[dict[str, Any]], Mapping[str, Any]] = lambda held: held,
 ) -> dict[str, Any] | None:
-    """Whose is this folder? What `marker` says if it is this very run's; None if nobody's yet, so that it may be taken.
+    """Claim a folder for a run: what its `marker` says if the run already owns it, or None if nobody does and it may be taken.
 
-    marker: name of the JSON file in it that says whose it is. identity: what that file has to say, compared key by key and
-    through nested objects; keys that it has beyond these may differ. what, advice: words for messages: "a run", "choose
-    another --out". may_hold: names that may lie in the folder without a marker, left by a run that was killed early. replace:
-    another run of the same kind may be there too, for it is about to be replaced. in_todays_form: makes of the file's content
-    what is compared, where an earlier version may have written less.
+    marker: name of the JSON file in the folder that says whose it is.
+    identity: what that file has to say, compared key by key and through nested objects; further keys of the file do not matter.
+    what, advice: words for messages, such as "a run" and "choose another --out".
+    may_hold: True for names that may lie in the folder without a marker, because a run that was killed early left them.
+    replace: accept another run of the same kind, too, because it is about to be replaced.
+    in_todays_form: turns the file's content into what is compared, if an earlier version may have written less.
 
     Raises:
-        VtError: it is a file, it holds other files, or another run; says which of its settings differ.
+        VtError: it is a file, or holds other files or another run; the message says which of the run's settings differ.
     """
     if folder.exists() and not folder.is_dir():
         raise VtError(f"{folder}: is a file, expected a folder")

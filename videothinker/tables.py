@@ -1,4 +1,4 @@
-"""Parquet files whose columns a record declares: written and read by their declared types, with one line for a damaged file."""
+"""Parquet files whose columns a record declares: written by the declared types, and checked against them when read."""
 
 from collections.abc import Iterable, Mapping
 from io import BytesIO
@@ -27,7 +27,7 @@ def read(path: Path, columns: Mapping[str, str], *, more: bool = False) -> list[
     more: allow further columns, whatever their type, and return them too.
 
     Raises:
-        VtError: the file is missing, damaged, or does not have the columns; names the file and them.
+        VtError: the file is missing, damaged, or does not have the columns; the message names the file and the columns.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -48,12 +48,12 @@ def read(path: Path, columns: Mapping[str, str], *, more: bool = False) -> list[
 
 
 def joined(letters: tuple[str, ...] | None) -> str | None:
-    """("A", "C") -> "A,C"; () -> ""; None stays None. How a table holds an answer."""
+    """("A", "C") -> "A,C"; () -> ""; None stays None. This is how a table holds an answer."""
     return None if letters is None else ",".join(letters)
 
 
 def parted(text: str | None) -> tuple[str, ...] | None:
-    """`joined` undone."""
+    """The answer that `joined` made into `text`."""
     return None if text is None else tuple(text.split(",")) if text else ()
 
 

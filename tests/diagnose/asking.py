@@ -5,18 +5,18 @@ from typing import Any
 
 from videothinker.answers import solution
 from videothinker.curated import Curated
-from videothinker.diagnose.answerer import Answer
+from videothinker.diagnose.answerer import RawReply
 from videothinker.diagnose.checkpoint_answerer import CheckpointAnswerer, open_checkpoint
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import DiagnosisSettings
 
 THOUGHT = "<think>I look.</think>"
 
 
-def settings(**changes: Any) -> Settings:
-    return Settings(**{"split": "dev", "max_new_tokens": 40, "decoder": "pyav", **changes})
+def settings(**changes: Any) -> DiagnosisSettings:
+    return DiagnosisSettings(**{"split": "dev", "max_new_tokens": 40, "decoder": "pyav", **changes})
 
 
-def answers(checkpoint: CheckpointAnswerer, curated: Curated) -> dict[str, Answer]:
+def answers(checkpoint: CheckpointAnswerer, curated: Curated) -> dict[str, RawReply]:
     found = list(checkpoint.answer(curated.questions("dev")))
     assert len({answer.question_id for answer in found}) == len(found)
     return {answer.question_id: answer for answer in found}

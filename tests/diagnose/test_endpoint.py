@@ -22,9 +22,9 @@ from PIL import Image
 
 from videothinker import answers
 from videothinker.curated import Curated
-from videothinker.diagnose.answerer import Answer
+from videothinker.diagnose.answerer import RawReply
 from videothinker.diagnose.endpoint import open_endpoint
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.frames import read_clip
 
@@ -99,11 +99,11 @@ def server() -> Iterator[Fake]:
     fake.server_close()
 
 
-def settings(**changes: Any) -> Settings:
-    return Settings(**{"split": "dev", "decoder": "pyav", "batch_size": 2, **changes})
+def settings(**changes: Any) -> DiagnosisSettings:
+    return DiagnosisSettings(**{"split": "dev", "decoder": "pyav", "batch_size": 2, **changes})
 
 
-def ask(server: Fake, curated: Curated, n_tries: int = 3, **changes: Any) -> dict[str, Answer]:
+def ask(server: Fake, curated: Curated, n_tries: int = 3, **changes: Any) -> dict[str, RawReply]:
     endpoint = open_endpoint(server.url, "served", curated=curated, settings=settings(**changes), n_tries=n_tries)
     found = list(endpoint.answer(curated.questions("dev")))
     assert len({answer.question_id for answer in found}) == len(found)

@@ -76,9 +76,9 @@ def test_a_share_by_hand() -> None:
     """Four scenes of two, both right, both right, one right, none right: 5 of 8.
 
     Residuals by scene 2 - 5/4 twice, 1 - 5/4, 0 - 5/4: squares 9/16, 9/16, 1/16, 25/16, so stderr^2 = 4/3 * 44/16 / 64, that
-    is 11/192. One scene more that fails: 5/8 / 4 = 5/32. Effective number: (15/64 + 4 * 25/1024) / (11/192 + 25/1024) = (340/1024) /
-    (251/3072) = 1020/251 = 4.0637. t(3) = 3.1824, t^2 / n = 2.49222. Middle (0.625 + 1.24611) / 3.49222 = 0.535794; reach
-    3.1824 / 3.49222 * sqrt(0.234375 / 4.0637 + 2.49222 / (4 * 4.0637)) = 0.911283 * 0.459344 = 0.418592.
+    is 11/192. One scene more that fails: 5/8 / 4 = 5/32. Effective number: (15/64 + 4 * 25/1024) / (11/192 + 25/1024) =
+    (340/1024) / (251/3072) = 1020/251 = 4.0637. t(3) = 3.1824, t^2 / n = 2.49222. Middle (0.625 + 1.24611) / 3.49222, that is
+    0.535794; reach 3.1824 / 3.49222 * sqrt(0.234375 / 4.0637 + 2.49222 / (4 * 4.0637)) = 0.911283 * 0.459344 = 0.418592.
     """
     found = clustered_share(column(1, 1, 1, 1, 1, 0, 0, 0), np.ones(8), np.repeat(np.arange(4), 2))
     assert found.stderr == pytest.approx(math.sqrt(11 / 192))

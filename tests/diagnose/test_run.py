@@ -18,9 +18,9 @@ from curated_factory import labels_of, random_questions, write_curated
 from videothinker import answers, store
 from videothinker.curated import Curated
 from videothinker.diagnose import run
-from videothinker.diagnose.answerer import Answer
+from videothinker.diagnose.answerer import RawReply
 from videothinker.diagnose.openers import OPENERS
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.records import Metrics, Prediction, Question, Rule, Status
 
@@ -32,25 +32,25 @@ class Fake:
         self.asked: list[str] = []
         self.lost = lost
 
-    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+    def answer(self, questions: Sequence[Question]) -> Iterator[RawReply]:
         for question in reversed(questions):  # any order is allowed
             self.asked.append(question.question_id)
             if question.question_id in self.lost:
-                yield Answer(question_id=question.question_id, reply=None, error="clip is missing")
+                yield RawReply(question_id=question.question_id, reply=None, error="clip is missing")
             else:
-                yield Answer(question_id=question.question_id, reply=answers.solution(question))
+                yield RawReply(question_id=question.question_id, reply=answers.solution(question))
 
     def describe(self) -> dict[str, Any]:
         return {"frames": 16}
 
 
-def settings(**changes: Any) -> Settings:
-    return Settings(**{"split": "dev", **changes})
+def settings(**changes: Any) -> DiagnosisSettings:
+    return DiagnosisSettings(**{"split": "dev", **changes})
 
 
 def ask(curated: Curated, out: Path, fake: Fake | None = None, *, model: str = "model", **options: Any) -> Fake:
     fake = fake or Fake()
-    changes = {key: options.pop(key) for key in list(options) if key in Settings.__struct_fields__}
+    changes = {key: options.pop(key) for key in list(options) if key in DiagnosisSettings.__struct_fields__}
     jobs = run.plan({"fake": model}, curated, settings(**changes), out, **options)
     run.diagnose(jobs, lambda _: fake)
     return fake
@@ -257,7 +257,7 @@ def test_predictions_without_their_record_are_refused(curated: Curated, tmp_path
 
 def test_an_answerer_that_forgets_a_question_is_a_bug(curated: Curated, tmp_path: Path) -> None:
     class Forgetful(Fake):
-        def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+        def answer(self, questions: Sequence[Question]) -> Iterator[RawReply]:
             yield from super().answer(questions[1:])
 
     with pytest.raises(RuntimeError, match="left 1 questions unanswered"):
@@ -274,7 +274,7 @@ class KilledError(Exception):
 class Mortal(Fake):
     """Dies after two answers."""
 
-    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+    def answer(self, questions: Sequence[Question]) -> Iterator[RawReply]:
         yield from list(super().answer(questions))[:2]
         raise KilledError
 
@@ -387,7 +387,7 @@ def test_grading_keeps_truncated_replies_that_can_be_read() -> None:
     (asked,) = random_questions([1], per_scene=1)
 
     def grade(reply: str, truncated: bool = False) -> Prediction:
-        answer = Answer(question_id="1:0", reply=reply, truncated=truncated)
+        answer = RawReply(question_id="1:0", reply=reply, truncated=truncated)
         return run.grade(asked.question, answer, labels_of([asked]))
 
     graded = grade("<answer>A</answer> because the", truncated=True)
@@ -403,7 +403,7 @@ def test_grading_keeps_truncated_replies_that_can_be_read() -> None:
 
 def test_grading_keeps_how_long_and_how_sure_a_reply_was() -> None:
     (asked,) = random_questions([1], per_scene=1)
-    answer = Answer(question_id="1:0", reply="<answer>A</answer>", n_tokens=7, logprob=-0.12345678901)
+    answer = RawReply(question_id="1:0", reply="<answer>A</answer>", n_tokens=7, logprob=-0.12345678901)
     graded = run.grade(asked.question, answer, labels_of([asked]))
     assert (graded.tokens, graded.logprob) == (7, -0.123457)
 

@@ -11,7 +11,7 @@ from curated_factory import random_questions, write_curated
 from videothinker import store
 from videothinker.curated import Curated, label_table, open_curated
 from videothinker.diagnose import run, runs
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.observers import oracle
 from videothinker.records import Category, Label, LabelSet, Metrics, Prediction, Rule, Status
@@ -19,7 +19,7 @@ from videothinker.records.run import Partial
 
 
 def diagnose(curated: Curated, out: Path, *models: str, split: str = "dev", **options: Any) -> None:
-    jobs = run.plan(run.model_names(models), curated, Settings(split=split), out, **options)
+    jobs = run.plan(run.model_names(models), curated, DiagnosisSettings(split=split), out, **options)
     run.diagnose(jobs, run.open_answerer)
 
 
@@ -183,6 +183,6 @@ def test_a_report_takes_in_what_was_asked_into_the_same_folder_before(curated: C
     out = tmp_path / "runs"
     diagnose(curated, out, "solver:none", "solver:gold")
     diagnose(curated, out, "train=solver:gold", split="train")  # other questions: not beside the others
-    jobs = run.plan({"a": "solver:random", "gold": "solver:gold"}, curated, Settings(split="dev"), out)
+    jobs = run.plan({"a": "solver:random", "gold": "solver:gold"}, curated, DiagnosisSettings(split="dev"), out)
     run.diagnose(jobs, run.open_answerer)
     assert [path.name for path in runs.folders_beside(jobs, out)] == ["none", "a", "gold"]

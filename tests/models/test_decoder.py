@@ -9,7 +9,7 @@ import torch
 from models.prompts import padded
 from transformers import AutoModelForImageTextToText
 
-from videothinker.models.decoder import Choice, Decoder, _State
+from videothinker.models.decoder import Decoder, TokenChoice, _ReplyState
 from videothinker.models.sharpen import sharpen
 from videothinker.models.vision import SeenClip, see
 from videothinker.train.clips import Encoded
@@ -72,8 +72,8 @@ def test_prompts_read_in_parts_are_the_same_prompts(
 def test_seeded_draws_depend_on_the_seed_and_not_on_the_batch(model: Any, encoded: Encoded, clips: list[SeenClip]) -> None:
     seeds = [2**64 - 1, 5, 2**33, 5]
     prompts, seen = [encoded.prompt_ids[0]] * 4, [clips[0]] * 4
-    together = decoder(model).reply(prompts, seen, choice=Choice(5.0, seeds), max_new_tokens=12)
-    alone = [decoder(model).reply(prompts[:1], seen[:1], choice=Choice(5.0, [s]), max_new_tokens=12)[0] for s in seeds]
+    together = decoder(model).reply(prompts, seen, choice=TokenChoice(5.0, seeds), max_new_tokens=12)
+    alone = [decoder(model).reply(prompts[:1], seen[:1], choice=TokenChoice(5.0, [s]), max_new_tokens=12)[0] for s in seeds]
     assert together == alone
     assert together[1] == together[3]
     assert len({tuple(reply) for reply in together}) == 3
@@ -91,8 +91,8 @@ def test_draws_follow_the_models_distribution_without_the_suppressed_tokens(mode
     torch.manual_seed(3)
     n, one = 20_000, decoder(model)
     logits = torch.randn(model.config.get_text_config().vocab_size)
-    choice = Choice(0.5, range(n) if seeded else None)
-    state = _State(one, n, 0, 1, choice)
+    choice = TokenChoice(0.5, range(n) if seeded else None)
+    state = _ReplyState(one, n, 0, 1, choice)
     replies, _ = state.run(logits.expand(n, -1), torch.zeros(n, dtype=torch.long), choice.seeds)
     logits[one.suppress] = -torch.inf
     chances = (logits / 0.5).softmax(-1)
@@ -105,9 +105,9 @@ def test_draws_follow_the_models_distribution_without_the_suppressed_tokens(mode
     assert counts[one.suppress].sum() == 0
 
 
-@pytest.mark.parametrize("choice", [Choice(), Choice(2.0), Choice(0.7, [3, 1, 2**40, 7])])
+@pytest.mark.parametrize("choice", [TokenChoice(), TokenChoice(2.0), TokenChoice(0.7, [3, 1, 2**40, 7])])
 def test_log_probabilities_are_those_of_a_plain_forward_pass(
-    model: Any, encoded: Encoded, clips: list[SeenClip], choice: Choice
+    model: Any, encoded: Encoded, clips: list[SeenClip], choice: TokenChoice
 ) -> None:
     """Over prompt and reply together, one row at a time, padded nowhere. The likeliest first tokens are suppressed too."""
     likeliest = {reply[0] for reply in decoder(model).reply(encoded.prompt_ids, clips, max_new_tokens=1)}
@@ -141,11 +141,11 @@ def test_log_probabilities_by_hand(model: Any) -> None:
     logits = torch.full((1, size), 50.0)  # suppressed, so the large values do not count
     logits[0, 4:8] = torch.tensor([1.0, 2.0, 4.0, 9.0]).log()
     one = decoder(model, suppress=[i for i in range(size) if not 4 <= i < 8])
-    replies, logprobs = _State(one, 1, 32, 1, Choice()).run(logits, torch.zeros(1, dtype=torch.long), None)
+    replies, logprobs = _ReplyState(one, 1, 32, 1, TokenChoice()).run(logits, torch.zeros(1, dtype=torch.long), None)
     assert replies.tolist() == [[7]]
     assert logprobs.item() == pytest.approx(math.log(9 / 16), abs=1e-6)
     seeds = range(40)
-    state = _State(one, 40, 32, 1, Choice(2.0, seeds))
+    state = _ReplyState(one, 40, 32, 1, TokenChoice(2.0, seeds))
     replies, logprobs = state.run(logits.expand(40, -1), torch.zeros(40, dtype=torch.long), seeds)
     assert len(set(replies[:, 0].tolist())) == 4
     chances = torch.tensor([1.0, 2.0, 4.0, 9.0]) / 16
@@ -198,13 +198,13 @@ def test_what_a_gpu_does_before_a_capture_writes_inside_its_buffers(
     for name in ("index_copy_", "index_fill_"):
         monkeypatch.setattr(torch.Tensor, name, watched(getattr(torch.Tensor, name)))
     warmed = []
-    monkeypatch.setattr(_State, "_capture", lambda state: warmed.append(state._warm_up()))
+    monkeypatch.setattr(_ReplyState, "_capture", lambda state: warmed.append(state._warm_up()))
 
-    def on_a_gpu(state: _State, *args: Any, init: Any = _State.__init__) -> None:
+    def on_a_gpu(state: _ReplyState, *args: Any, init: Any = _ReplyState.__init__) -> None:
         init(state, *args)
         state._graphs = True
 
-    monkeypatch.setattr(_State, "__init__", on_a_gpu)
+    monkeypatch.setattr(_ReplyState, "__init__", on_a_gpu)
     assert decoder(model).reply(encoded.prompt_ids, clips, max_new_tokens=limit) == expected
     assert len(warmed) == (limit > 1)
     assert room
@@ -246,9 +246,11 @@ def test_a_captured_graph_sharpens_too(assets: Path, encoded: Encoded, monkeypat
         )
     clips = [found[row] for row in encoded.rows]
     captured = []
-    monkeypatch.setattr(_State, "_capture", lambda self, capture=_State._capture: (capture(self), captured.append(self._graph)))
+    monkeypatch.setattr(
+        _ReplyState, "_capture", lambda self, capture=_ReplyState._capture: (capture(self), captured.append(self._graph))
+    )
     graphed = decoder(model).reply(encoded.prompt_ids, clips, max_new_tokens=12)
     assert captured
     assert None not in captured
-    monkeypatch.setattr(_State, "_capture", lambda self: None)
+    monkeypatch.setattr(_ReplyState, "_capture", lambda self: None)
     assert decoder(model).reply(encoded.prompt_ids, clips, max_new_tokens=12) == graphed

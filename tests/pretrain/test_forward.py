@@ -10,9 +10,9 @@ from pretrain.school import School
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from videothinker.answers import Style
-from videothinker.diagnose.feed import Feed
+from videothinker.diagnose.feed import QuestionFeed
 from videothinker.diagnose.prompts import chats
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.frames import Clip, clip_indices
 from videothinker.models import tiny
 from videothinker.models.load import Loaded
@@ -57,7 +57,7 @@ def as_questions(school: School) -> list[Question]:
 
 def test_tensors_equal_those_that_diagnose_feeds(school: School) -> None:
     """Pixels, token ids and positions of the whole prompt, against the answerer's own preparation of the same clip."""
-    feed = Feed(Loaded(school.model, school.processor, "school", False), Settings(split="dev"))
+    feed = QuestionFeed(Loaded(school.model, school.processor, "school", False), DiagnosisSettings(split="dev"))
     variants = as_they_are(school.scenes)
     found = lessons.questions(variants, np.zeros((8, 1), np.int64), np.ones((8, 1), np.bool_), school.words)
     rows = pack([found], school.layout.beginning, 512, school.course.pad)

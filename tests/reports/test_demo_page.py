@@ -12,11 +12,11 @@ from videothinker.diagnose.runs import Run
 from videothinker.errors import VtError
 from videothinker.records import Rule
 from videothinker.records.study import Results
-from videothinker.reports.demo import Study, demo_page, demo_table, read_study, sample_words
+from videothinker.reports.demo import StudyFindings, demo_page, demo_table, read_study, sample_words
 from videothinker.reports.page import estimate, percent
 from videothinker.reports.study import study_pages
+from videothinker.study.cells import read_records, state_of
 from videothinker.study.collect import collect
-from videothinker.study.records import read_records, state_of
 
 LINKS = {"The diagnosis": "runs/report.html"}
 
@@ -43,7 +43,7 @@ def committed(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="module")
-def study(committed: Path) -> Study:
+def study(committed: Path) -> StudyFindings:
     found = read_study(committed)
     assert found is not None
     return found
@@ -57,7 +57,7 @@ def runs() -> list[Run]:
     return [make_run("observer", questions, skill=0, shortcut=1, reference=True), *made]
 
 
-def test_the_studys_numbers_are_those_of_its_first_way_of_asking_under_its_rule(study: Study, results: Results) -> None:
+def test_the_studys_numbers_are_those_of_its_first_way_of_asking_under_its_rule(study: StudyFindings, results: Results) -> None:
     wanted = {
         level.arm: level.measures["inferential"].scenes
         for level in results.levels
@@ -69,7 +69,7 @@ def test_the_studys_numbers_are_those_of_its_first_way_of_asking_under_its_rule(
     assert [words for _, words in study.verdicts] == [one.decision for one in results.verdicts]
 
 
-def test_a_line_a_checkpoint_its_numbers_here_beside_the_studys(runs: list[Run], study: Study) -> None:
+def test_a_line_a_checkpoint_its_numbers_here_beside_the_studys(runs: list[Run], study: StudyFindings) -> None:
     table = demo_table(runs, study)
     assert [row[0] for row in table.rows] == ["base", "grpo", "bias", "cdpo", "mine"]
     for row, run in zip(table.rows, runs[1:], strict=True):
@@ -80,7 +80,7 @@ def test_a_line_a_checkpoint_its_numbers_here_beside_the_studys(runs: list[Run],
     assert [row[1:] for row in alone.rows] == [row[1::2] for row in table.rows]
 
 
-def test_the_page_says_how_small_the_sample_is_and_what_the_study_concludes(runs: list[Run], study: Study) -> None:
+def test_the_page_says_how_small_the_sample_is_and_what_the_study_concludes(runs: list[Run], study: StudyFindings) -> None:
     assert sample_words(runs) == "small sample: 32 questions of 16 scenes"  # each once, however many runs were asked it
     page = demo_page(runs, study, source="Made up.", links=LINKS).decode()
     assert "Small sample: 32 questions of 16 scenes" in page
@@ -106,7 +106,7 @@ def test_no_study_no_figure_and_a_broken_one_is_said(committed: Path, tmp_path: 
 @pytest.mark.browser
 @needs_chromium
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_page_is_quiet_and_fits(runs: list[Run], study: Study, tmp_path: Path, width: int) -> None:
+def test_the_page_is_quiet_and_fits(runs: list[Run], study: StudyFindings, tmp_path: Path, width: int) -> None:
     store.write_bytes(tmp_path / "report.html", demo_page(runs, study, source="Made up.", links=LINKS))
     with quiet_page(tmp_path / "report.html", width) as page:
         figures = page.locator(".beside figure:visible")

@@ -7,13 +7,14 @@ import pytest
 from quiet_page import needs_chromium, quiet_page
 from report_factory import make
 from study_factory import FILE, finish, make_study
+from trained import a_gate
 
 from videothinker import store
 from videothinker.records.study import Record, Results, State
 from videothinker.reports.study import study_pages
+from videothinker.study.cells import read_records, state_of
 from videothinker.study.collect import collect
 from videothinker.study.plan import cell_folder
-from videothinker.study.records import read_records, state_of
 
 ATTACK = "<img src=x onerror='window.hacked = 1'>"
 
@@ -29,7 +30,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
         if "attract-s2" not in cell.name:
             finish(cell, out, questions)
     cells = {cell.name: cell for cell in plan}
-    store.write_json(cell_folder(out, "bias-s3") / "gate.json", {"passed": False, "reasons": ["it reasons"]})
+    store.write_json(cell_folder(out, "bias-s3") / "gate.json", a_gate("it reasons"))
     failed = Record(identity=cells["attract-s2"].identity, state=State.FAILED, command="vt train cdpo", returncode=1)
     records = {**read_records(plan, out), "attract-s2": msgspec.structs.replace(failed, tail=("Traceback", ATTACK))}
     states = {cell.name: state_of(cell, records.get(cell.name), out) for cell in plan}

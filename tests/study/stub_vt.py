@@ -33,10 +33,16 @@ def main() -> None:
         case ["curate", _]:
             (out / "manifest.json").write_text("{}")
         case ["train", stage]:
-            (out / "run.json").write_text('{"finished": true}')
+            weights, data = {"ref": "base", "sha256": ""}, {"folder": "", "sha256": "", "rule": None, "n_questions": 1}
+            rollouts = {"n_replies": 1, "questions_per_step": 1}
+            told = {"stage": stage, "settings": {"rollouts": rollouts}, "model": weights, "bias_model": None, "data": data}
+            (out / "run.json").write_text(json.dumps(told | {"finished": True}))
             (out / "metrics.jsonl").write_text('{"step": 40, "loss": 0.1, "seconds": 0.01}\n')
             if stage == "bias":
-                (out / "gate.json").write_text('{"reasons": []}')
+                scores = ("observational", "inferential", "shortcut_reliance")
+                asked = {**dict.fromkeys(scores), "n_observational": 0, "n_inferential": 0}
+                told = {"start": asked, "bias": asked, "margins": {}, "split": "dev", "rule": None}
+                (out / "gate.json").write_text(json.dumps(told | {"passed": True, "reasons": []}))
         case _:
             (out / "model").mkdir(exist_ok=True)
             (out / "model" / "metrics.json").write_text("{}")

@@ -37,7 +37,7 @@ def test_every_violation_is_told_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("seeds = [1, 2, 3, 4]", "seeds = [1, 2, 2]", "one stands there twice"),
+        ("seeds = [1, 2, 3, 4]", "seeds = [1, 2, 2]", "a seed is listed twice"),
         ("seeds = [1, 2, 3, 4]", "seeds = [-1]", "seeds = [-1]"),
         ('model = "tiny"', 'model = "{basis}"', "there is no [prepare.basis]"),
         ('configs = { bias = "bias.toml"', 'configs = { bias = "bies.toml"', "no such file beside the study's"),
@@ -46,12 +46,12 @@ def test_every_violation_is_told_at_once(tmp_path: Path) -> None:
         ("--out {out}", "--out x", "writes nowhere"),
         ('note = "repulsion 0.03"', 'bias = "grpo"', "is no arm of stage bias"),
         ('note = "repulsion 0.03"', 'rule = "oracle"', "only stage bias"),
-        ('note = "repulsion 0.03"', 'against = ["repulsion-03"]', "is no other arm"),
+        ('note = "repulsion 0.03"', 'against = ["repulsion-03"]', "is neither another arm"),
         ('stage = "bias"\n', 'stage = "bias"\nseeds = 2\n', "'bias' is trained with fewer"),
         ('stage = "bias"\n', 'stage = "bias"\nseeds = 5\n', "the study has 4"),
         ('{ "objective.repulsion" = 0.03 }', '{ "optimizer.steps" = 3 }', "the study's own train.steps"),
         ('holds = ["cdpo > grpo"]', 'holds = ["cdpo >= grpo"]', "is not of the form"),
-        ('holds = ["cdpo > grpo"]', 'holds = ["cdpo > gpro"]', "'gpro' is no arm"),
+        ('holds = ["cdpo > grpo"]', 'holds = ["cdpo > gpro"]', "'gpro' is neither an arm"),
         ('holds = ["cdpo > grpo"]', 'holds = ["cdpo > cdpo"]', "with itself"),
         ("{ repulsion-03 = 0.03, grpo", "{ repulsion-3 = 0.03, grpo", "sweeps[0].arms: 'repulsion-3' is no arm"),
         ("grpo = 0, cdpo = 0.01", "grpo = 0, cdpo = 0.0", "the same number"),

@@ -7,9 +7,9 @@ from study_factory import FILE, finish, make_study
 
 from videothinker import store
 from videothinker.records.study import State
+from videothinker.study.cells import read_records, state_of
 from videothinker.study.cost import Forecast, forecast
 from videothinker.study.plan import Cell, cell_folder
-from videothinker.study.records import read_records, state_of
 
 
 def look(plan: tuple[Cell, ...], folder: Path, n_gpu: int = 0, n_cpu: int = 1) -> Forecast:

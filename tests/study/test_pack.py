@@ -17,10 +17,10 @@ from videothinker.errors import VtError
 from videothinker.models import delta
 from videothinker.records.study import State, Study
 from videothinker.study import pack as packs
+from videothinker.study.cells import discard, give, given_cells, left_behind, outdated, read_records, states_of
 from videothinker.study.collect import collect
 from videothinker.study.pack import pack, restore_weights, unpack
 from videothinker.study.plan import Cell, Kind, cell_folder, make_plan
-from videothinker.study.records import discard, give, given_cells, left_behind, outdated, read_records, states_of
 from videothinker.study.run import Slots, run_study
 
 STUB = (sys.executable, str(Path(__file__).with_name("stub_vt.py")))

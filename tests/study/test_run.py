@@ -15,8 +15,7 @@ from study_factory import FILE, make_study
 from videothinker import store
 from videothinker.errors import VtError
 from videothinker.records.study import State
-from videothinker.study.plan import Cell, cell_folder, make_plan
-from videothinker.study.records import (
+from videothinker.study.cells import (
     discard,
     give,
     given_cells,
@@ -26,6 +25,7 @@ from videothinker.study.records import (
     refuse_outdated,
     state_of,
 )
+from videothinker.study.plan import Cell, cell_folder, make_plan
 from videothinker.study.run import Now, Slots, run_study
 
 STUB = (sys.executable, str(Path(__file__).with_name("stub_vt.py")))

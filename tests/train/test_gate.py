@@ -8,16 +8,15 @@ import pytest
 from videothinker import store
 from videothinker.errors import VtError
 from videothinker.records import Rule
-from videothinker.records.training import GATE, GateVerdict, Measured
+from videothinker.records.training import GATE, GateMargins, GateVerdict, Measured
 from videothinker.train.gate import judge, require_pass
-from videothinker.train.stages import Gate
 
 START = Measured(observational=0.93, inferential=0.78, shortcut_reliance=0.06, n_observational=2000, n_inferential=4000)
 SHORTCUT = Measured(observational=0.97, inferential=0.49, shortcut_reliance=0.32, n_observational=2000, n_inferential=4000)
 
 
 def verdict(bias: Measured, start: Measured = START) -> GateVerdict:
-    return judge(start, bias, Gate(), split="dev", rule=Rule.ORACLE)
+    return judge(start, bias, GateMargins(), split="dev", rule=Rule.ORACLE)
 
 
 def test_a_shortcut_model_passes() -> None:
@@ -46,7 +45,7 @@ def test_what_is_no_shortcut_model_does_not(change: dict[str, float], reason: st
 def test_exactly_on_the_margin_passes() -> None:
     bias = Measured(observational=0.5, inferential=0.5, shortcut_reliance=0.5, n_observational=100, n_inferential=100)
     start = Measured(observational=0.5, inferential=0.75, shortcut_reliance=0.25, n_observational=100, n_inferential=100)
-    margins = Gate(inferential_drop=0.25, reliance_rise=0.25)
+    margins = GateMargins(inferential_drop=0.25, reliance_rise=0.25)
     assert judge(start, bias, margins, split="dev", rule=Rule.ORACLE).passed
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from train.trainers import make_trainer, rows, stage
 
-from videothinker.models.decoder import _State
+from videothinker.models.decoder import _ReplyState
 from videothinker.train.sampling import ReplySampler
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -30,7 +30,9 @@ def test_the_graph_writes_what_plain_steps_write_before_and_after_an_update(
 ) -> None:
     captured = []
     monkeypatch.setattr(torch.Tensor, "exponential_", lambda noise: noise.fill_(1.0))  # bfloat16 ties: the first one wins
-    monkeypatch.setattr(_State, "_capture", lambda self, capture=_State._capture: (capture(self), captured.append(self._graph)))
+    monkeypatch.setattr(
+        _ReplyState, "_capture", lambda self, capture=_ReplyState._capture: (capture(self), captured.append(self._graph))
+    )
     trainer = make_trainer(assets, tmp_path, stage("grpo", "model.precision=bf16", *overrides))
     graph = nearly_greedy(trainer)
     before = replies(trainer, graph, assets)
@@ -43,7 +45,7 @@ def test_the_graph_writes_what_plain_steps_write_before_and_after_an_update(
     after = replies(trainer, graph, assets)
     assert before != after
     assert len(captured) == 1, "a second batch of the same shape uses the first's graph"
-    monkeypatch.setattr(_State, "_capture", lambda self: None)
+    monkeypatch.setattr(_ReplyState, "_capture", lambda self: None)
     plain = nearly_greedy(trainer)
     assert replies(trainer, plain, assets) == after
 

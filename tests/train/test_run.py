@@ -14,12 +14,13 @@ from train.trainers import TINY, stage, write_clip
 from transformers import AutoConfig, Qwen2_5_VLConfig
 from typer.testing import CliRunner
 
-from videothinker import recipes, store
+from videothinker import store
 from videothinker.cli import app
 from videothinker.cli.train import _line, train_stage
 from videothinker.curated import Curated
 from videothinker.errors import VtError
 from videothinker.models.checkpoint import find_checkpoint, load_full
+from videothinker.recipes import training
 from videothinker.records import Category, Rule
 from videothinker.records.training import GateVerdict, StepRecord
 from videothinker.steps import read_steps
@@ -162,7 +163,7 @@ def test_the_same_folder_refuses_other_settings_and_leaves_a_finished_run_as_it_
     with pytest.raises(VtError, match=r"is not empty and holds no run\.json"):
         train(config, curated, assets, curated.folder)
     store.write_json(out / "run.json", {"name": "base", "model": "base", "kind": "checkpoint"})
-    with pytest.raises(VtError, match="holds no training of `vt train bias`, cdpo or grpo; choose another --out"):
+    with pytest.raises(VtError, match=r"its run\.json is not of a training"):
         train(config, curated, assets, out)
 
 
@@ -357,7 +358,7 @@ def test_a_recipe_trains_and_gates_in_one_call_and_prints_nothing(
 
     config, start = stage("bias"), str(assets / "start")
     capsys.readouterr()
-    made = recipes.train_bias(config, curated, start=start, out=tmp_path / "out", progress=bar)
+    made = training.train_bias(config, curated, start=start, out=tmp_path / "out", bars=bar)
     assert not capsys.readouterr().out
     assert {name: sum(advanced) for name, advanced in bars.items()} == {
         "training bias: 2 steps": 2,
@@ -366,12 +367,12 @@ def test_a_recipe_trains_and_gates_in_one_call_and_prints_nothing(
     assert made.outcome.result.steps == 2
     assert made.verdict == store.read_json(tmp_path / "out" / "gate.json", GateVerdict)
     bars.clear()
-    again = recipes.train_bias(config, curated, start=start, out=tmp_path / "out", progress=bar)
+    again = training.train_bias(config, curated, start=start, out=tmp_path / "out", bars=bar)
     assert again.outcome.already
     assert again.verdict == made.verdict
     assert list(bars) == ["training bias: 2 steps"]
     monkeypatch.setenv("RANK", "1")
-    assert recipes.train_bias(config, curated, start=start, out=tmp_path / "out").verdict is None
+    assert training.train_bias(config, curated, start=start, out=tmp_path / "out").verdict is None
 
 
 def test_a_small_model_is_scored_in_a_pass_or_two_and_a_large_one_question_by_question(

@@ -1,12 +1,12 @@
 """The contract with a model: put a question into words, read a reply, grade it.
 
-The one definition of "correct": evaluation, rewards and reports all call it. Two things make a prompt. The question's *form*
-says what kind of answer it wants, and owns instruction, parsing, grading and chance: any set of letters, one letter, yes or no.
-The prompt's *style* says how a reply is laid out, reasoning first or not, and where in it the answer stands.
+This is the one definition of "correct": evaluation, rewards and reports all call it. Two things make a prompt. The question's
+*form* says what kind of answer it needs (any set of letters, one letter, yes or no) and owns instruction, parsing, grading and
+chance. The prompt's *style* says how a reply is laid out: whether reasoning comes first, and where the answer stands.
 
-An answer is a sorted tuple, ("A", "C"); () is an explicit "none of them", None says that nothing could be read. The two never
-count as equal, and an unreadable reply is never guessed at. Every form of reply that is read, or refused, stands with its
-reason in tests/data/replies.json.
+An answer is a sorted tuple, ("A", "C"); () is an explicit "none of them", and None says that nothing could be read. The two
+never count as equal, and nothing is guessed from an unreadable reply. tests/data/replies.json has every form of reply that is
+read, or refused, with its reason.
 
     >>> FORMS[Form.LETTERS].parse("<think>It needs the cube.</think><answer>A and C</answer>", n_options=4)
     ('A', 'C')
@@ -55,7 +55,7 @@ def render(question: Question, style: Style) -> str:
 
 
 def render_prompt(text: str, options: Sequence[str], style: Style, form: Form = Form.LETTERS) -> str:
-    """`render` of a question's parts. options: bare, in file order."""
+    """`render` for the parts of a question. options: without letters, in file order."""
     owner = FORMS[form]
     return "\n".join([text, *owner.listing(options), owner.instruction(style)])
 

@@ -15,18 +15,18 @@ _INSTRUCTIONS = {
 
 
 class Choice:
-    """Which one option is correct."""
+    """The form of a question with exactly one correct option."""
 
     def listing(self, options: Sequence[str]) -> list[str]:
         """The options behind their letters."""
         return lettered(options)
 
     def instruction(self, style: Style) -> str:
-        """Asks for one letter; that all or none could be correct is not on offer."""
+        """Asks for one letter; it offers neither "all" nor "none"."""
         return _INSTRUCTIONS[style]
 
     def parse(self, reply: str, n_options: int) -> Answer | None:
-        """The one letter that a reply gives, read as `Letters` reads a set; None where it gives none, or several."""
+        """The one letter that a reply gives, read as `Letters` reads a set; None if it gives none or several."""
         part = answer_part(reply)
         chosen = None if part is None else read_letters(part, n_options)
         return chosen if chosen is not None and len(chosen) == 1 else None
@@ -37,7 +37,7 @@ class Choice:
         return tagged(letter)
 
     def soft(self, chosen: Answer | None, gold: Answer) -> float:
-        """1 for the gold letter, else 0."""
+        """1 for the gold letter, otherwise 0."""
         return float(is_exact(chosen, gold))
 
     def chance(self, n_options: int) -> float:
@@ -45,13 +45,13 @@ class Choice:
         return 1 / n_options
 
     def chance_of_option(self, n_options: int) -> float:
-        """1/n: one of the options is taken."""
+        """1/n, because one of the options is taken."""
         return 1 / n_options
 
     def soft_chance(self, n_options: int, n_gold: int) -> float:
-        """1/n, as there is no partial credit."""
+        """1/n, because there is no partial credit."""
         return 1 / n_options
 
     def random(self, n_options: int, bits: int) -> Answer:
-        """One of the options; of 64 bits the remainder is even enough for 26 of them."""
+        """One of the options. The remainder of 64 bits is close enough to uniform over at most 26 options."""
         return (LETTERS[bits % n_options],)

@@ -1,4 +1,4 @@
-"""What every form of answer has to say for itself, and what holds for all of them."""
+"""The interface of a form of answer, and what all forms have in common."""
 
 from collections.abc import Sequence
 from string import ascii_uppercase
@@ -7,7 +7,7 @@ from typing import Protocol
 from videothinker.answers.style import Style
 
 LETTERS = ascii_uppercase
-"""Names of the options, in file order; so a question has at most 26."""
+"""Names of the options, in file order, so that a question has at most 26."""
 
 Answer = tuple[str, ...]
 """A readable answer: letters, sorted; () for an explicit "none of them"."""
@@ -17,7 +17,7 @@ class AnswerForm(Protocol):
     """One kind of answer: how it is asked for, read, graded, and what guessing is worth."""
 
     def listing(self, options: Sequence[str]) -> list[str]:
-        """The prompt's lines that show the options, bare and in file order."""
+        """The prompt's lines that show the options; `options` are without letters, in file order."""
 
     def instruction(self, style: Style) -> str:
         """The prompt's last line: what to write, and where."""
@@ -38,7 +38,7 @@ class AnswerForm(Protocol):
         """Probability that a uniformly random answer of this form is the gold one."""
 
     def chance_of_option(self, n_options: int) -> float:
-        """Probability that a uniformly random answer of this form has one given letter in it."""
+        """Probability that a uniformly random answer of this form contains one given letter."""
 
     def soft_chance(self, n_options: int, n_gold: int) -> float:
         """Expected `soft` of a uniformly random answer of this form."""
@@ -58,12 +58,12 @@ def lettered(options: Sequence[str]) -> list[str]:
 
 
 def is_exact(chosen: Sequence[str] | None, gold: Sequence[str]) -> bool:
-    """Is the whole answer right? None is never right, not even where no option is correct."""
+    """True if the whole answer is right. None is never right, not even where no option is correct."""
     return chosen is not None and set(chosen) == set(gold)
 
 
 def n_options_right(chosen: Sequence[str] | None, gold: Sequence[str], n_options: int) -> int:
-    """Number of options judged right, that is chosen exactly if correct: 0 to `n_options`; 0 for an unreadable reply."""
+    """Number of options judged right (chosen if correct, and only then), 0 to `n_options`; 0 for an unreadable reply."""
     if chosen is None:
         return 0
-    return n_options - len(set(chosen) ^ set(gold))
+    return n_options - len(set(chosen) ^ set(gold))  # ^: chosen but wrong, or correct but not chosen

@@ -1,4 +1,4 @@
-"""The form "letters": any set of the options is the answer, the empty one included. CLEVRER's counterfactual questions."""
+"""The form "letters": the answer is any set of the options, also the empty one. CLEVRER's counterfactual questions have it."""
 
 import re
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _INSTRUCTIONS = {
 
 
 class Letters:
-    """Which options are correct: none, some or all."""
+    """The form of a question in which none, some or all options are correct."""
 
     def listing(self, options: Sequence[str]) -> list[str]:
         """The options behind their letters."""
@@ -30,11 +30,11 @@ class Letters:
         return _INSTRUCTIONS[style]
 
     def parse(self, reply: str, n_options: int) -> Answer | None:
-        """The letters that a reply gives: sorted; () for an explicit "none"; None when no answer can be read.
+        """The letters that a reply gives, sorted; () for an explicit "none"; None if no answer can be read.
 
-        An <answer> that is empty, no answer or names a letter beyond the options makes the reply unreadable. A reply without
+        A reply is unreadable if its <answer> is empty, is not an answer or names a letter beyond the options. A reply without
         tag and box has to be an answer as a whole ("B", "A and C", "B. the cube falls"), or its last line has to state one
-        ("The answer is B."). Letters found anywhere else are prose.
+        ("The answer is B."). Letters anywhere else count as prose.
         """
         part = answer_part(reply)
         return None if part is None else read_letters(part, n_options)
@@ -44,7 +44,7 @@ class Letters:
         return tagged(",".join(sorted(answer)) or "none")
 
     def soft(self, chosen: Answer | None, gold: Answer) -> float:
-        """The paper's soft accuracy: 1 for the exact set, |chosen| / |gold| for a non-empty proper subset, else 0."""
+        """The paper's soft accuracy: 1 for the exact set, |chosen| / |gold| for a non-empty proper subset, otherwise 0."""
         if chosen is None:
             return 0.0
         answer, correct = set(chosen), set(gold)
@@ -53,11 +53,11 @@ class Letters:
         return len(answer) / len(correct) if answer and answer < correct else 0.0
 
     def chance(self, n_options: int) -> float:
-        """2^-n: each option is taken or left."""
+        """2^-n, because each option is taken or left."""
         return 2.0**-n_options
 
     def chance_of_option(self, n_options: int) -> float:
-        """1/2, however many options there are."""
+        """1/2, whatever the number of options."""
         return 0.5
 
     def soft_chance(self, n_options: int, n_gold: int) -> float:
@@ -68,12 +68,12 @@ class Letters:
         return 2.0 ** (max(n_gold - 1, 0) - n_options)
 
     def random(self, n_options: int, bits: int) -> Answer:
-        """Each option by one bit, so with probability 1/2."""
+        """Takes each option by one bit of `bits`, so with probability 1/2."""
         return tuple(letter for i, letter in enumerate(LETTERS[:n_options]) if bits >> i & 1)
 
 
 def read_letters(part: AnswerPart, n_options: int) -> Answer | None:
-    """The set of letters that a reply's answer part states; None if it states none, or one beyond the options."""
+    """The set of letters that a reply's answer part states; None if it states nothing, or a letter beyond the options."""
     chosen = _read(part.text) if part.marked else _read_unmarked(part.text)
     options = LETTERS[:n_options]
     if chosen == _ALL:
@@ -101,7 +101,7 @@ _VERDICT = re.compile(r"(?:is\s+|are\s+)?(?:yes|no|not|true|false|correct|incorr
 
 
 def _read(text: str) -> tuple[str, ...] | None:
-    """The answer that a whole text is: letters, (), `_ALL` or None. Says nothing about which letters the question has."""
+    """The answer that a text is as a whole: letters, (), `_ALL` or None. Which letters the question has is not checked here."""
     text = without_markup(text)
     upper_only = False
     for _ in range(2):  # "Answer: option B"
@@ -122,7 +122,7 @@ def _read(text: str) -> tuple[str, ...] | None:
 
 
 def _letters(text: str) -> list[str] | None:
-    """The letters of a text that is nothing but a list of them ("A, (c) and D.", "AC"), as they are written; else None."""
+    """The letters of a text that is nothing but a list of them ("A, (c) and D.", "AC"), as written; None for others."""
     text = re.sub(rf"{_IS_CORRECT}[\s.!]*$", "", text, flags=re.IGNORECASE)
     text = re.sub(r"\(|[.):!]+(?=[\s,;/&+|\u3001\u548c]|$)", " ", text)
     words = [word for word in re.split(r"[\s,;/&+|\u3001\u548c]+", text) if word]
@@ -146,7 +146,7 @@ def _lettered_items(text: str) -> list[str] | None:
 
 
 def _read_unmarked(text: str) -> tuple[str, ...] | None:
-    """The letters of a reply without tag or box: strict, since a letter in prose is no answer."""
+    """The letters of a reply without tag or box, read strictly, because a letter in prose is not an answer."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         return None

@@ -24,25 +24,25 @@ _FORMAT = re.compile(r"[\s!]*<think>.*</think>[\s!]*<answer>.*</answer>[\s!]*", 
 
 
 def format_score(reply: str) -> float:
-    """1.0 if the reply is exactly one <think>...</think>, then exactly one <answer>...</answer>, and else only space or "!"."""
+    """1.0 if a reply is one <think>...</think>, then one <answer>...</answer>, and otherwise only space or "!"; else 0.0."""
     once = all(reply.count(tag) == 1 for tag in ("<think>", "</think>", "<answer>", "</answer>"))
     return float(once and _FORMAT.fullmatch(reply) is not None)
 
 
 class AnswerPart(NamedTuple):
-    """What of a reply gives the answer."""
+    """The part of a reply that gives the answer."""
 
     text: str
     marked: bool
-    """It stood in <answer></answer> or in a box. If not, it is the whole reply outside its thinking, and a form has to be
-    strict about it: a letter or a "yes" in prose is no answer."""
+    """True if it stood in <answer></answer> or in a box. If not, it is the whole reply outside its thinking, and a form has to
+    be strict about it: a letter or a "yes" in prose is not an answer."""
 
 
 def answer_part(reply: str) -> AnswerPart | None:
-    """The part of a reply that gives its answer; None where the last <answer> was never closed.
+    """The part of a reply that gives its answer; None if the last <answer> was never closed.
 
-    Thinking is not an answer: what <think> encloses, or a cut reply left open, does not count. Then the last <answer> counts,
-    and only it. Without the tag, the last \\boxed{} counts; without that, all of the text.
+    Thinking is not an answer: what <think> encloses does not count, nor what follows one that a cut reply left open. Of the
+    rest only the last <answer> counts; without that tag the last \\boxed{}, and without a box all of the text.
     """
     text = _outside_thinking(unicodedata.normalize("NFKC", reply))
     _, tag, inside = _rpartition(_ANSWER_OPENS, text)
@@ -95,10 +95,10 @@ def _rpartition(pattern: re.Pattern[str], text: str) -> tuple[str, str, str]:
 
 
 def _outside_thinking(text: str) -> str:
-    """What is left of a reply without its thinking.
+    """The reply without its thinking.
 
     Chat templates may open <think> themselves, so what stands before a lone </think> is thinking too. A <think> that is never
-    closed hides everything after it, unless the reply ends on a whole answer: then only the closing tag was forgotten.
+    closed hides everything after it, unless the reply ends with a complete answer: then only the closing tag was forgotten.
     """
     text = re.sub(r"<think>(?:(?!<think>).)*?</think>", " ", text, flags=re.IGNORECASE | re.DOTALL)
     _, _, text = _rpartition(_THINK_CLOSES, text)

@@ -1,6 +1,6 @@
-"""The form "yes-no": a statement or question that is answered by yes or by no.
+"""The form "yes-no": the answer to a statement or question is yes or no.
 
-The answer is held as a letter, as that of every form with options is: "A" stands for yes, "B" for no.
+The answer is held as a letter, like that of every form with options: "A" stands for yes and "B" for no.
 """
 
 import re
@@ -22,10 +22,10 @@ _EITHER = re.compile(r"\b(?:yes|no)\b", re.IGNORECASE)
 
 
 class YesNo:
-    """Is it so?"""
+    """The form of a question that is answered by yes or no."""
 
     def listing(self, options: Sequence[str]) -> list[str]:
-        """Nothing: the instruction names the two words."""
+        """No lines, because the instruction names the two words."""
         return []
 
     def instruction(self, style: Style) -> str:
@@ -33,7 +33,7 @@ class YesNo:
         return _INSTRUCTIONS[style]
 
     def parse(self, reply: str, n_options: int) -> Answer | None:
-        """("A",) for yes, ("B",) for no; None when neither can be read.
+        """("A",) for yes, ("B",) for no, None if neither can be read.
 
         The answer part has to be the word, or begin with it and go on behind a punctuation mark without saying either word
         again ("Yes, the cube moves."). In a reply without tag or box a last line may state it ("The answer is no.").
@@ -56,7 +56,7 @@ class YesNo:
         return tagged({letters: word for word, letters in _WORDS.items()}[answer])
 
     def soft(self, chosen: Answer | None, gold: Answer) -> float:
-        """1 for the right word, else 0."""
+        """1 for the right word, otherwise 0."""
         return float(is_exact(chosen, gold))
 
     def chance(self, n_options: int) -> float:
@@ -64,13 +64,13 @@ class YesNo:
         return 0.5
 
     def chance_of_option(self, n_options: int) -> float:
-        """1/2: one of the two words is said."""
+        """1/2, because one of the two words is said."""
         return 0.5
 
     def soft_chance(self, n_options: int, n_gold: int) -> float:
-        """1/2, as there is no partial credit."""
+        """1/2, because there is no partial credit."""
         return 0.5
 
     def random(self, n_options: int, bits: int) -> Answer:
         """Yes or no by the lowest bit."""
-        return ("A", "B")[bits & 1 : (bits & 1) + 1]
+        return ("A", "B")[bits & 1 : (bits & 1) + 1]  # a slice of length 1, since an answer is a tuple

@@ -1,6 +1,6 @@
 """The command `vt`: a command parses its options, calls one function and prints the result.
 
-A package and not one file: seven groups of commands with their help texts would be a thousand lines. Nothing else imports it.
+It is a package because all commands with their help texts would make a file of over a thousand lines. Nothing else imports it.
 Heavy imports (polars, torch, matplotlib) stand inside the command bodies, so that every `--help` answers at once.
 """
 
@@ -59,7 +59,7 @@ def main() -> None:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
             raise
-        extra = "train" if sys.argv[1:2] == ["train"] else EXTRAS[package]  # which holds the other
+        extra = "train" if sys.argv[1:2] == ["train"] else EXTRAS[package]  # the extra "train" includes "models"
         _fail(missing_extra(package, extra, "this command"))
 
 
@@ -69,7 +69,7 @@ def _fail(error: VtError) -> NoReturn:
 
 
 def _plain(text: str) -> str:
-    """One line, and no rich markup read into a user's file names."""
+    """The text on one line, escaped so that no part of a user's file names is read as rich markup."""
     from rich.markup import escape
 
     return escape(" ".join(text.split()))

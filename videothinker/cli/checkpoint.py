@@ -1,4 +1,4 @@
-"""`vt checkpoint`: trained checkpoints as small files."""
+"""`vt checkpoint`: keep trained checkpoints as small files."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ from videothinker.cli.console import out as console
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="Keep a trained checkpoint as the small difference to the one that it began with.",
+    help="Keep a trained checkpoint as its small difference from the one that training began with.",
 )
 
 Base = Annotated[Path, typer.Option("--base", metavar="DIR", help="The bfloat16 checkpoint that training began with.")]
@@ -33,7 +33,7 @@ def pack(
     base: Base,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The file to write.")],
 ) -> None:
-    """Write what training has changed, without loss in [bold]bfloat16[/bold]: 2 to 5 bits a weight after 200 steps of RL.
+    """Write what training has changed, without loss in [bold]bfloat16[/bold]: 2 to 5 bits per weight after 200 steps of RL.
 
     Weights in float32, as vt train saves them, are rounded to bfloat16, which is what a diagnosis on a GPU computes with.
     """
@@ -43,7 +43,7 @@ def pack(
     if made.rounded:
         console.print("the weights were rounded to bfloat16")
     console.print(
-        f"{escape(str(out))}: {made.n_bytes:,} bytes, {8 * made.n_bytes / made.n_weights:.2f} bits a weight; "
+        f"{escape(str(out))}: {made.n_bytes:,} bytes, {8 * made.n_bytes / made.n_weights:.2f} bits per weight; "
         f"{made.n_moved:,} of {made.n_weights:,} weights moved",
         soft_wrap=True,
     )
@@ -51,11 +51,11 @@ def pack(
 
 @app.command(epilog=_UNPACK)
 def unpack(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What vt checkpoint pack wrote.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File that vt checkpoint pack wrote.")],
     base: Base,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The checkpoint folder to write.")],
 ) -> None:
-    """Make the whole checkpoint again; its weights are verified by their hash."""
+    """Rebuild the whole checkpoint and verify its weights by their hash."""
     from videothinker.models.delta import unpack
 
     sha256 = unpack(base, file, out)

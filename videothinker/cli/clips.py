@@ -1,4 +1,4 @@
-"""`vt clips`: decoded frames, kept for training and diagnosis."""
+"""`vt clips`: decode frames and keep them for training and diagnosis."""
 
 from pathlib import Path
 from typing import Annotated, cast
@@ -8,16 +8,16 @@ import typer
 from videothinker.cli.console import out, progress_bar, warn
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode="rich", help="Decode clips ahead, once for all trainings and diagnoses."
+    no_args_is_help=True, rich_markup_mode="rich", help="Decode clips in advance, once for all trainings and diagnoses."
 )
 
 _EXAMPLES = """[bold]Examples[/bold]
 
-What a diagnosis with --frames 16 --max-pixels 18816 will read, and a training with the same data.n_frames and data.max_pixels:
+For a diagnosis with --frames 16 --max-pixels 18816, and a training with the same data.n_frames and data.max_pixels:
 
   vt clips warm --data curated --frames 16 --max-pixels 18816
 
-Two folders, in a cache that is large enough for both:
+For two folders, with a cache that is large enough for both:
 
   VIDEOTHINKER_CACHE_GB=40 vt clips warm --data curated --data heldout --frames 16 --max-pixels 18816
 """
@@ -25,24 +25,26 @@ Two folders, in a cache that is large enough for both:
 
 @app.command(epilog=_EXAMPLES)
 def warm(
-    data: Annotated[list[Path], typer.Option(metavar="DIR", help="Folder that vt curate clevrer wrote. Repeat for several.")],
-    frames: Annotated[int, typer.Option(metavar="N", min=1, help="Evenly spread frames of each clip.")],
+    data: Annotated[list[Path], typer.Option(metavar="DIR", help="Folder that vt curate wrote. Repeat for several.")],
+    frames: Annotated[int, typer.Option(metavar="N", min=1, help="Frames to keep of each clip, evenly spread.")],
     max_pixels: Annotated[
         int | None,
-        typer.Option(metavar="N", min=784, help="Pixels a frame; larger ones are shrunk towards it. Default: none are."),
+        typer.Option(metavar="N", min=784, help="Shrink frames with more pixels to about this many. Default: never shrink."),
     ] = None,
     videos: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the clips are, if not where curation found them.")
     ] = None,
-    decoder: Annotated[str, typer.Option(help="What reads the clips: auto, decord, torchcodec or pyav.")] = "auto",
-    workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Decoding processes; default one a core.")] = None,
+    decoder: Annotated[
+        str, typer.Option(help="What reads the clips: auto (which is pyav), pyav, decord or torchcodec.")
+    ] = "auto",
+    workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Decoding processes. Default: one per core.")] = None,
 ) -> None:
-    """Decode every clip that a curated folder's questions name, of all splits, into the cache on disk.
+    """Decode every clip that the questions of curated folders name, in all splits, into the cache on disk.
 
-    A diagnosis or training with the same frames, pixels and decoder then decodes nothing. What is there already is kept.
-    A clip that cannot be read is counted and named; it stops nothing.
+    A diagnosis or training with the same frames, pixels and decoder then decodes nothing. What is there already is kept. A clip
+    that cannot be read is counted and named, and the others are decoded all the same. A cache that cannot be written ends it.
 
-    The cache is $VIDEOTHINKER_CACHE, else ~/.cache/videothinker, and holds $VIDEOTHINKER_CACHE_GB gibibytes, else 8.
+    The cache is $VIDEOTHINKER_CACHE (default: ~/.cache/videothinker) and holds $VIDEOTHINKER_CACHE_GB gibibytes (default: 8).
     """
     from videothinker.clips import default_cache
     from videothinker.clips import warm as fill

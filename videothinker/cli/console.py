@@ -17,7 +17,7 @@ err = Console(stderr=True, highlight=False)
 def progress_bar(description: str, total: int | None, unit: str = "it") -> Iterator[Progress]:
     """A bar on stderr that vanishes when done; yields the function that advances it.
 
-    Shows count, rate in `unit` a second and time left. `total` None: unknown, a pulse.
+    It shows the count, the rate in `unit` per second and the time left, or only a pulse if `total` is None.
     """
     from rich.progress import (
         BarColumn,
@@ -52,7 +52,7 @@ def progress_bar(description: str, total: int | None, unit: str = "it") -> Itera
 
 @contextmanager
 def quiet_unless(shown: bool, description: str, total: int | None, unit: str = "it") -> Iterator[Progress]:
-    """`progress_bar` if `shown`, else nothing: of several processes one draws."""
+    """`progress_bar` if `shown`, otherwise no bar, so that only one of several processes draws."""
     with progress_bar(description, total, unit) if shown else no_bars(description, total, unit) as progress:
         yield progress
 

@@ -1,4 +1,4 @@
-"""`vt curate`: from a data set's files to questions, labels and splits."""
+"""`vt curate`: turn a data set's files into questions, labels and splits."""
 
 from collections import Counter
 from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="Read a data set into questions with splits; CLEVRER's counterfactual ones with labels, observational or inferential.",
+    help="Turn a data set into questions with splits, and label those of CLEVRER as observational or inferential.",
 )
 
 _EXAMPLES = """
@@ -37,7 +37,7 @@ _EXAMPLES = """
 
 [bold]What lies in OUT[/bold]
 
-  labels.parquet        every labelled question; its category under all three rules, gold, observer, split
+  labels.parquet        every labelled question: its category under all three rules, gold, observer, split
 
   unresolved.jsonl      every question that could not be labelled, with the reason
 
@@ -45,7 +45,7 @@ _EXAMPLES = """
 
   train.trl.jsonl ...   with --export: SPLIT.trl.jsonl, SPLIT.ms-swift.jsonl, SPLIT.easyr1.jsonl
 
-  dataset/              with --save-dataset: for datasets.load_from_disk
+  dataset/              with --save-dataset: the same rows for datasets.load_from_disk
 
   scenes.jsonl          objects and collision log of every scene with a label
 
@@ -68,36 +68,39 @@ def clevrer(
     ],
     questions: Annotated[Path, typer.Option(help="train.json or validation.json.")],
     folder: Annotated[
-        Path, typer.Option("--out", metavar="OUT", help="Folder to write; the same command again redoes the same data.")
+        Path, typer.Option("--out", metavar="OUT", help="Folder to write; repeating the command makes the same data again.")
     ],
     videos: Annotated[Path | None, typer.Option(help="Folder of the clips; without it only labels are made.")] = None,
     rule: Annotated[
         Rule,
         typer.Option(
-            help="When a question is observational: [bold]any-option[/bold] some option's collision is in the video (the "
-            "paper's sentence), [bold]correct-option[/bold] one that still happens without the object is, [bold]oracle[/bold] "
-            "whoever only watched answers it right. All three are always computed; this one decides `category`."
+            help="What makes a question observational. [bold]any-option[/bold]: some option's collision is in the video (the "
+            "paper's sentence). [bold]correct-option[/bold]: some option's collision is in the video and still happens without "
+            "the object. [bold]oracle[/bold]: an observer who only watched answers the question right. All three are always "
+            "computed; this one decides `category`."
         ),
     ] = Rule.ANY_OPTION,
     dev_share: Annotated[
-        float | None, typer.Option(help="Share of the scenes that become the split dev; default 0.1.", show_default=False)
+        float | None, typer.Option(help="Share of the scenes that become the split dev. Default: 0.1.", show_default=False)
     ] = None,
     split: Annotated[
         str | None, typer.Option(metavar="NAME", help="Put every scene into this one split (for validation.json).")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Decides which scenes are dev and which questions come first.")] = 42,
+    seed: Annotated[
+        int, typer.Option(help="Decides which scenes are dev and which questions the training set takes first.")
+    ] = 42,
     strict: Annotated[
         bool, typer.Option("--strict/--no-strict", help="Stop if any question cannot be labelled or any clip is missing.")
     ] = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that read annotations; default: one a CPU.", show_default=False)
+        int | None, typer.Option(min=1, help="Processes that read annotations. Default: one per CPU.", show_default=False)
     ] = None,
     observational_share: Annotated[
         float | None,
         typer.Option(metavar="F", help="Share of observational questions in the training set; the paper's is 0.74."),
     ] = None,
-    train_size: Annotated[int | None, typer.Option(metavar="N", help="Questions in the training set; default: all.")] = None,
-    save_dataset: Annotated[bool, typer.Option("--save-dataset", help="Also save a datasets.DatasetDict.")] = False,
+    train_size: Annotated[int | None, typer.Option(metavar="N", help="Questions in the training set. Default: all.")] = None,
+    save_dataset: Annotated[bool, typer.Option("--save-dataset", help="Also save the rows as a datasets.DatasetDict.")] = False,
     export: Annotated[
         str, typer.Option(metavar="LIST", help="Also write rows for these trainers: trl,ms-swift,easyr1.", show_default=False)
     ] = "",
@@ -126,16 +129,22 @@ def clevrer(
 
 def _curate_set(
     ctx: typer.Context,
-    source: Annotated[Path, typer.Option("--from", metavar="PATH", help="What the data set's line in vt curate list needs.")],
+    source: Annotated[
+        Path, typer.Option("--from", metavar="PATH", help="What to read; vt curate list says what each data set needs.")
+    ],
     folder: Annotated[
-        Path, typer.Option("--out", metavar="OUT", help="Folder to write; the same command again redoes the same data.")
+        Path, typer.Option("--out", metavar="OUT", help="Folder to write; repeating the command makes the same data again.")
     ],
     videos: Annotated[Path | None, typer.Option(help="Folder of the clips; without it only questions are written.")] = None,
     dev_share: Annotated[
         float | None,
-        typer.Option(help="Part the clips into train and this share of dev. Default: all in one split.", show_default=False),
+        typer.Option(
+            help="Share of the clips that become dev; the others become train. Default: one split.", show_default=False
+        ),
     ] = None,
-    split: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the one split; default the data set's.")] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the one split. Default: the data set's own.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides which clips are dev.")] = 42,
     strict: Annotated[
         bool, typer.Option("--strict/--no-strict", help="Stop if any question cannot be used or any clip is missing.")
@@ -179,7 +188,7 @@ for _name in DATASETS:
 def list_(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
-    """Say which data sets can be curated: what each needs, where it comes from, its size and licence."""
+    """List the data sets that can be curated, with what each needs, where it comes from, its size and its licence."""
     from rich.table import Table
 
     from videothinker.curate.datasets.clevrer import ABOUT
@@ -235,7 +244,7 @@ def _exports(names: str) -> "tuple[Export, ...]":
 
 
 def show_clevrer(release: "ClevrerCuration", folder: Path) -> None:
-    """What was curated, in one screen: counts, the three rules side by side, warnings, where to go on."""
+    """Print what was curated on one screen: counts, the three rules side by side, warnings and the next commands."""
     from rich.table import Table
 
     manifest = release.curation.manifest

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from videothinker.diagnose.runs import Run
-    from videothinker.recipes.demo import Event, Look
-    from videothinker.reports.demo import Study
+    from videothinker.recipes.demo import Look, TourEvent
+    from videothinker.reports.demo import StudyFindings
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -38,14 +38,14 @@ EPILOG = """[bold]Examples[/bold]
 
 def demo(
     folder: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Where everything goes; the same folder again goes on.")
+        Path, typer.Option("--out", metavar="DIR", help="Folder for everything; a demo that was stopped goes on in it.")
     ] = Path("demo"),
     scenes: Annotated[int, typer.Option(min=20, help="Scenes of the world.")] = 120,
     models: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Other checkpoints than the repository's data/study: base/, and NAME.delta as vt checkpoint pack writes them.",
+            help="Checkpoints to ask instead of the repository's data/study: base/ and NAME.delta of vt checkpoint pack.",
         ),
     ] = None,
     train: Annotated[
@@ -65,8 +65,8 @@ def demo(
         begun = time.monotonic()
 
 
-def _show(event: "Event", folder: Path, seconds: float) -> None:
-    """Print one event. seconds: since the one before."""
+def _show(event: "TourEvent", folder: Path, seconds: float) -> None:
+    """Print one event. seconds: time since the event before."""
     from videothinker.curate.check import Checked
     from videothinker.curate.datasets.clevrer.build import ClevrerCuration
     from videothinker.recipes import demo as recipe
@@ -111,8 +111,8 @@ def _show_ending(look: "Look") -> None:
         console.print(f"  ([bold]vt[/bold] is {shown(Path(sys.executable).with_name('vt'))})", soft_wrap=True)
 
 
-def _table(runs: "Sequence[Run]", study: "Study | None") -> "Table":
-    """The page's table for a terminal of 80 columns."""
+def _table(runs: "Sequence[Run]", study: "StudyFindings | None") -> "Table":
+    """The page's table, for a terminal of 80 columns."""
     from rich import box
     from rich.table import Table
 

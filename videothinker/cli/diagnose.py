@@ -134,12 +134,12 @@ def diagnose(
     """
     from videothinker.curated import open_curated
     from videothinker.diagnose import run, runs
-    from videothinker.diagnose.settings import Settings
+    from videothinker.diagnose.settings import DiagnosisSettings
     from videothinker.diagnose.workers import worker
     from videothinker.recipes import diagnosis
 
     curated = open_curated(data, videos)
-    settings = Settings(
+    settings = DiagnosisSettings(
         split=split or curated.default_split(),
         prompt=prompt,
         n_frames=frames,

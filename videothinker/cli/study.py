@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 EPILOG = """[bold]Examples[/bold]
 
-The whole machinery in some minutes on a CPU; its numbers mean nothing:
+All of the machinery, in a few minutes on a CPU; the numbers mean nothing:
 
   vt study configs/study-cpu.toml --out runs/study-cpu
 
-What would the generated world's study run, and how long?
+What the study of the generated world would run, and how long that would take:
 
   vt study configs/study-world.toml --out runs/study-world --dry-run
 
-Two GPUs of a machine, another start model:
+On two GPUs of a machine, from another start model:
 
   vt study configs/study-world.toml --out runs/study-world --gpus 0,1 --set model=runs/my-base
 
-A machine that is taken away after ten minutes, with data and start model made before; then on with it on the next one:
+On a machine that is taken away after ten minutes, with data and start model made before, and then on the next machine:
 
   vt study configs/study-world.toml --out s --given base=b --given curated=c --max-minutes 8 --no-report --pack away
 
@@ -46,7 +46,7 @@ A machine that is taken away after ten minutes, with data and start model made b
 
   cells/NAME/           what each command wrote: data, checkpoints, answers
 
-  logs/, records/       its output, and how it ended
+  logs/, records/       what each command printed, and how it ended
 
   report.html           claims with their verdicts, accuracy, ablations, curves, every run; report.md, figures
 
@@ -60,31 +60,35 @@ _AWAY = "On a machine that does not last"
 
 
 def study(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML; configs/ has study-cpu, study-world, study-clevrer.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The same one with the same study is resumed.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and what it will take; run nothing.")] = False,
+    config: Annotated[
+        Path,
+        typer.Argument(metavar="CONFIG", help="The study's TOML file; configs/ has study-cpu, study-world and study-clevrer."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the study; give the same one again to resume.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and how long it will take; run nothing.")] = False,
     gpus: Annotated[
-        str | None, typer.Option(metavar="LIST", help="GPUs to use, such as 0,1; default all that can be seen.")
+        str | None, typer.Option(metavar="LIST", help="GPUs to use, such as 0,1; by default all that are visible.")
     ] = None,
     redo: Annotated[
         bool, typer.Option("--redo", help="Delete and run again the cells whose command or input has changed.")
     ] = False,
     report_only: Annotated[
-        bool, typer.Option("--report-only", help="Draw the report of what is finished; run nothing.")
+        bool, typer.Option("--report-only", help="Draw the report of the finished cells; run nothing.")
     ] = False,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting of the study. Repeatable.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a setting of the study; repeat for several."),
     ] = None,
     given: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=FOLDER", help="A preparation that was made elsewhere: data or start model. Repeatable."),
+        typer.Option(metavar="NAME=FOLDER", help="Use data or a start model that was made elsewhere; repeat for several."),
     ] = None,
     max_minutes: Annotated[
         float | None,
         typer.Option(
             min=0,
             metavar="M",
-            help="Start nothing that would not end in M minutes, and interrupt what still runs then.",
+            help="Start no cell that is not expected to end within M minutes, and interrupt what still runs then.",
             rich_help_panel=_AWAY,
         ),
     ] = None,
@@ -94,11 +98,14 @@ def study(
     pack: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="At the end, all that another machine needs to go on, in a few files.", rich_help_panel=_AWAY
+            metavar="DIR",
+            help="At the end, write into a few files what another machine needs to go on.",
+            rich_help_panel=_AWAY,
         ),
     ] = None,
     unpack: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Begin with what --pack wrote elsewhere.", rich_help_panel=_AWAY)
+        Path | None,
+        typer.Option(metavar="DIR", help="Begin with the files that --pack wrote elsewhere.", rich_help_panel=_AWAY),
     ] = None,
 ) -> None:
     """Train and diagnose a whole [bold]grid[/bold] over seeds, as many runs at once as fit, and draw one report.
@@ -109,9 +116,7 @@ def study(
     from videothinker.records.study import State
     from videothinker.study import pack as packs
     from videothinker.study import run
-    from videothinker.study.config import load_study
-    from videothinker.study.plan import heights, make_plan
-    from videothinker.study.records import (
+    from videothinker.study.cells import (
         content,
         discard,
         give,
@@ -121,6 +126,8 @@ def study(
         refuse_outdated,
         states_of,
     )
+    from videothinker.study.config import load_study
+    from videothinker.study.plan import heights, make_plan
 
     here = config.parent
     wanted = load_study(config, set_ or [])
@@ -183,7 +190,7 @@ def _given_folders(given: "Sequence[str]", study: "Study") -> dict[str, Path]:
     """The folders of `--given NAME=FOLDER`, by name.
 
     Raises:
-        VtError: not of that form, no such preparation, or no such folder.
+        VtError: one is not of that form, or names no preparation of the study or no folder.
     """
     found: dict[str, Path] = {}
     for one in given:
@@ -222,10 +229,10 @@ def _pack(study: "Study", plan: "Sequence[Cell]", out: Path, folder: Path) -> No
 
 
 def _check_commands(plan: "Sequence[Cell]", out: Path, here: Path) -> None:
-    """Every command has to parse, and every training's settings to be right, before an hour is spent on the first one.
+    """Check that every command parses and every training's settings are valid, before an hour is spent on the first one.
 
     Raises:
-        VtError: names all problems.
+        VtError: some are not; the message names all problems.
     """
     from videothinker.pretrain.settings import load_pretraining
     from videothinker.study.plan import Kind, command
@@ -233,7 +240,7 @@ def _check_commands(plan: "Sequence[Cell]", out: Path, here: Path) -> None:
 
     problems: dict[str, str] = {}
     for cell in plan:
-        if not cell.arguments:  # given
+        if not cell.arguments:  # a folder that was given
             continue
         arguments = command(cell, out, here)
         try:
@@ -249,7 +256,7 @@ def _check_commands(plan: "Sequence[Cell]", out: Path, here: Path) -> None:
 
 
 def _parse(arguments: "Sequence[str]") -> dict[str, Any]:
-    """The options of a `vt` command as its function would get them.
+    """The options of a `vt` command, as its function would get them.
 
     Raises:
         VtError: there is no such command or option, or a value is of the wrong kind.
@@ -306,10 +313,12 @@ def _show_plan(plan: "Sequence[Cell]", states: "Mapping[str, State]", forecast: 
     console.print("; ".join(f"{n} {group}" for group, n in counts.items()), style="dim", soft_wrap=True)
     n_gpus = len(set(slots.gpus))
     sharing = len(slots.gpus) // n_gpus if n_gpus else 1
-    total = "unknown, for some cells have no expected time"
+    total = "unknown, because some cells have no expected time"
     if forecast.gpu_seconds is not None:
         total = f"{forecast.gpu_seconds / 60 / sharing:,.0f}" + (f", {sharing} cells sharing a GPU" if sharing > 1 else "")
-    console.print(f"[bold]GPU minutes[/bold]: {total}  [dim](* measured on finished cells, else as the file expects)[/dim]")
+    console.print(
+        f"[bold]GPU minutes[/bold]: {total}  [dim](* measured on finished cells; the others as the file expects)[/dim]"
+    )
     places = (
         f"{len(slots.gpus)} at once, GPUs {', '.join(dict.fromkeys(slots.gpus))}"
         if n_gpus
@@ -326,7 +335,7 @@ def _duration(seconds: float) -> str:
 
 @contextmanager
 def _display(plan: "Sequence[Cell]", out: Path, slots: "Slots") -> "Iterator[Callable[[Now], None]]":
-    """Yields what `run_study` tells its progress to: a live table on a terminal, and a line for each cell that ends."""
+    """Yield what `run_study` tells its progress to: it prints each cell that ends, and on a terminal a live table."""
     from rich.live import Live
 
     from videothinker.records.study import State
@@ -364,7 +373,7 @@ def _tell(name: str, state: "State", record: "Record | None", out: Path) -> None
 
 
 def _running(plan: "Sequence[Cell]", now: "Now", out: Path, slots: "Slots") -> "Group":
-    """How many cells stand where, the time that is left, and a line for each running cell."""
+    """The number of cells in each state, the time that is left, and a line for each running cell."""
     from rich.console import Group
     from rich.table import Table
 
@@ -389,7 +398,7 @@ def _running(plan: "Sequence[Cell]", now: "Now", out: Path, slots: "Slots") -> "
 def _report(
     study: "Study", plan: "Sequence[Cell]", out: Path, states: "Mapping[str, State]", records: "Mapping[str, Record]"
 ) -> None:
-    """Gather what is finished, write report and results, and print the verdicts."""
+    """Collect what is finished, write the report and the results, and print the verdicts."""
     import msgspec
 
     from videothinker import store

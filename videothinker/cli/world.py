@@ -1,4 +1,4 @@
-"""`vt world`: generated scenes in CLEVRER's format, with the truth that CLEVRER cannot give."""
+"""`vt world`: generate scenes in CLEVRER's format, with the exact counterfactuals that CLEVRER cannot give."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,7 +36,7 @@ _EXAMPLES = """
 @app.command(epilog=_EXAMPLES)
 def make(
     folder: Annotated[
-        Path, typer.Argument(metavar="OUT", help="New folder of the world; the same command again finishes a killed run.")
+        Path, typer.Argument(metavar="OUT", help="New folder for the world; repeating the command finishes a killed run.")
     ],
     scenes: Annotated[int, typer.Option(help="Number of scenes.")],
     seed: Annotated[int, typer.Option(help="Decides every scene; the same seed gives the same bytes.")],
@@ -48,18 +48,20 @@ def make(
             "under the oracle rule)."
         ),
     ] = "clevrer74",
-    videos: Annotated[bool, typer.Option("--videos/--no-videos", help="Draw the clips; labels and solvers need none.")] = True,
+    videos: Annotated[
+        bool, typer.Option("--videos/--no-videos", help="Draw the clips; labels and solvers do not need them.")
+    ] = True,
     size: Annotated[str, typer.Option(metavar="WxH", help="Size of the clips in pixels.")] = "480x320",
     counterfactual_videos: Annotated[
         bool,
         typer.Option(
-            "--counterfactual-videos", help="Also film what would have happened, for each question: video_00000.without_2.mp4."
+            "--counterfactual-videos", help="For each question also film what would have happened: video_00000.without_2.mp4."
         ),
     ] = False,
     first_scene: Annotated[
         int, typer.Option(help="Index of the first scene. Ranges of one seed that do not overlap share no scene.")
     ] = 0,
-    workers: Annotated[int | None, typer.Option(help="Processes; default: one a CPU.", show_default=False)] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes. Default: one per CPU.", show_default=False)] = None,
 ) -> None:
     """Simulate scenes, ask all four types of questions about them, and film them."""
     import os
@@ -104,7 +106,7 @@ def show_world(folder: Path, world: "World", seconds: float) -> None:
     table.add_column("")
     table.add_column("number", justify="right")
     table.add_row("scenes", f"{world.n_scenes:,}")
-    table.add_row("collisions a scene", f"{world.n_collisions / world.n_scenes:.1f}")
+    table.add_row("collisions per scene", f"{world.n_collisions / world.n_scenes:.1f}")
     for kind, n in world.n_questions.items():
         table.add_row(f"{kind} questions", f"{n:,}")
     for rule, n in world.observational.items():

@@ -1,4 +1,4 @@
-"""A curated folder in memory, and how it is written: every data set ends here.
+"""A curated folder in memory, and how it is written, whatever the data set.
 
 A data set's reader makes a `Curation` and touches no output; `write` puts it on disk with the manifest last. Between the two
 the command line draws the report page from the same `Curation`, so that page, manifest and data files cannot disagree.
@@ -32,21 +32,21 @@ class Curation(NamedTuple):
     members: list[Member]
     """Every usable question, in the order of the files."""
     labels: Labels
-    """Its own labels; empty where its makers gave nothing to label by."""
+    """Its own labels; empty if the data set has nothing to label by."""
     unresolved: list[Unresolved]
-    """Questions read = members + these."""
+    """Every question that cannot be used: questions read = members + unresolved."""
     manifest: dict[str, Any]
     """manifest.json: the fields of `records.Manifest`; `questions` (n_read, n_labelled, n_unresolved), `settings`, `inputs`
     (sha256), `provenance`, and what the data set adds."""
     videos_root: Path | None
-    """Absolute folder of the clips; None: curated without clips."""
+    """Absolute folder of the clips; None if curated without clips."""
     files: Mapping[str, bytes] = MappingProxyType({})
-    """Further data files of the data set's own, by name."""
+    """Further data files that only this data set has, by name."""
     row: Callable[[Question], VideoR1Row | ClevrerRow] | None = None
-    """How a question becomes a Video-R1 row where the data set adds fields; `problem_id` is set when rows are written."""
+    """How a question becomes a Video-R1 row, if the data set adds fields; `problem_id` is set when rows are written."""
 
     def by_split(self, *, training_set_only: bool = False) -> dict[str, list[Question]]:
-        """The questions of every split that has any; `training_set_only` leaves out what the training set leaves out."""
+        """The questions of every split that has any; `training_set_only` leaves out those that the training set leaves out."""
         found: dict[str, list[Question]] = {}
         for asked, split, in_train_set in self.members:
             if in_train_set or split != TRAIN or not training_set_only:
@@ -55,7 +55,7 @@ class Curation(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """What a curated folder will hold beside the files that all have; decided by the settings."""
+    """What a curated folder will hold beside the files that every one has, as the settings decide it."""
 
     splits: Sequence[str]
     exports: Sequence[Export] = ()
@@ -75,9 +75,9 @@ def relative_root(videos: Path | None, out: Path) -> str | None:
 
 
 def check_out(out: Path, settings: Mapping[str, Any], layout: Layout, source: Path) -> None:
-    """See, before work starts, that `out` is new, empty, or the folder of an earlier run with the same settings.
+    """Check, before work starts, that `out` is new, empty, or the folder of an earlier run with the same settings.
 
-    settings: as the manifest will hold them. source: the file that is read, which must not be overwritten.
+    settings: as the manifest will hold them. source: the file that will be read, which must not be overwritten.
 
     Raises:
         VtError: it holds another run or other files, or the source itself would be overwritten.
@@ -119,7 +119,7 @@ def write(curation: Curation, out: Path, layout: Layout, pages: Mapping[str, byt
 
 
 def _write_exports(curation: Curation, out: Path, layout: Layout) -> None:
-    """What other programs read: Video-R1 rows of every split, rows of trainers, a saved dataset."""
+    """Write what other programs read: Video-R1 rows of every split, rows for trainers, and a saved dataset."""
     labels = curation.labels
     row = curation.row or (lambda asked: video_r1_row(asked, labels))
     splits = curation.by_split(training_set_only=True)
@@ -141,5 +141,5 @@ def _write_exports(curation: Curation, out: Path, layout: Layout) -> None:
 
 
 def _numbered(rows: Sequence[VideoR1Row | ClevrerRow]) -> list[VideoR1Row | ClevrerRow]:
-    """The rows with their numbers in the file as `problem_id`."""
+    """The rows with their 1-based place in the file as `problem_id`."""
     return [msgspec.structs.replace(row, problem_id=number) for number, row in enumerate(rows, start=1)]

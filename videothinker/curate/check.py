@@ -23,14 +23,14 @@ class Checked(NamedTuple):
     n_graded: int
     """Questions whose gold answer was graded."""
     problems: list[str]
-    """One line each; empty: the folder is sound."""
+    """One line per problem; empty if the folder is sound."""
 
 
 def check_folder(folder: Path) -> Checked:
     """Grade every gold answer and compare the folder's files with each other.
 
     Raises:
-        VtError: not a finished curated folder, or a file cannot be read at all.
+        VtError: it is not a finished curated folder, or a file cannot be read at all.
     """
     data = curated.open_curated(folder)
     said = curated.raw_manifest(folder)
@@ -66,7 +66,7 @@ def grade_gold(asked: Question) -> str | None:
 
 
 def _check_questions(data: Curated) -> list[str]:
-    """questions.parquet against itself and the manifest's counts."""
+    """Where questions.parquet contradicts itself or the manifest's counts."""
     problems = []
     where: dict[str, set[str]] = {}
     for asked, split, _ in data.members:
@@ -86,7 +86,7 @@ def _check_questions(data: Curated) -> list[str]:
 
 
 def _check_labels(data: Curated) -> list[str]:
-    """Label files against the questions: every label is of a question, and the collision log labels all of them."""
+    """Where labels do not fit the questions: each has to be of one of them, and the collision log has to label them all."""
     ids = {one.question.question_id for one in data.members}
     problems = []
     for each in data.labels.sets:
@@ -100,7 +100,7 @@ def _check_labels(data: Curated) -> list[str]:
 
 
 def _check_clevrer(data: Curated, said: dict[str, Any], table: dict[str, tables.Row]) -> list[str]:
-    """labels.parquet (`table`, by question_id), label files, scenes and the manifest's counts against each other."""
+    """Where labels.parquet (`table`, by question_id), label files, scenes and the manifest's counts disagree."""
     sets = {each.rule: each.by_question for each in data.labels.sets if each.observer == label.LOG}
     problems = [f"labels: lack those of the rule {rule}" for rule in Rule if data.members and rule not in sets]
     if table.keys() != {one.question.question_id for one in data.members}:
@@ -140,7 +140,7 @@ def _check_clevrer(data: Curated, said: dict[str, Any], table: dict[str, tables.
 
 
 def _check_exports(data: Curated, table: dict[str, tables.Row]) -> list[str]:
-    """The Video-R1 rows of every split: the same questions with the same answers and labels, numbered from 1."""
+    """Where a split's Video-R1 rows are not its questions with the same answers and labels, numbered from 1."""
     problems = []
     kind: Any = VideoR1Row if data.manifest.rule is None else ClevrerRow
     for split in data.manifest.splits:
@@ -156,9 +156,9 @@ def _check_exports(data: Curated, table: dict[str, tables.Row]) -> list[str]:
 
 
 _NOT_COMPARED = ("problem_id", "data_type", "problem_type", "process", "original_question_type")
-"""Fields of a Video-R1 row that say nothing of its question."""
+"""Fields of a Video-R1 row that do not depend on its question."""
 _FROM_TABLE = ("scene_index", "removed_object", "negated", *(rule.column for rule in Rule))
-"""Fields of CLEVRER's rows that labels.parquet has, too."""
+"""Fields of CLEVRER's rows that labels.parquet has as well."""
 
 
 def _check_export(

@@ -1,7 +1,7 @@
 """Questions as the rows that other programs read, with the cot prompt of evaluation (`answers.render`).
 
-A clip's path stays relative to the manifest's `videos_root`: rows are the same on every machine, and TRL, ms-swift and EasyR1
-each take a root folder of their own.
+A clip's path stays relative to the manifest's `videos_root`, so that rows are the same on every machine; TRL, ms-swift and
+EasyR1 can each be given a root folder.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 
 def video_r1_row(question: Question, labels: Labels) -> VideoR1Row:
-    """The question as Video-R1 and its kin have it. `problem_id` is 0: rows are numbered when they are written."""
+    """The question as a Video-R1 row. `problem_id` is 0, because rows are numbered when they are written."""
     return VideoR1Row(
         problem_id=0,
         problem=question.text,
@@ -62,13 +62,16 @@ def trl_row(question: Question, labels: Labels) -> Row:
 
 
 def ms_swift_row(question: Question, labels: Labels) -> Row:
-    """Messages with a <video> tag, and the clips they stand for."""
+    """One message with a <video> tag, and the clip that the tag stands for."""
     message = {"role": "user", "content": f"<video>{_prompt(question)}"}
     return {"messages": [message], "videos": [question.clip.path], **_answer(question, labels)}
 
 
 def easyr1_row(question: Question, labels: Labels) -> Row:
-    """A problem with a <video> tag; its answer is bare letters, "none" for no correct option. Set no `format_prompt`."""
+    """A problem with a <video> tag, and its answer without tags: letters, or "none" if no option is correct.
+
+    Leave EasyR1's `format_prompt` unset, because the problem already says how to answer.
+    """
     return {
         "problem": f"<video>{_prompt(question)}",
         "answer": answers.solution(question).removeprefix("<answer>").removesuffix("</answer>"),
@@ -115,12 +118,13 @@ def save_dataset(splits: Mapping[str, Iterable[VideoR1Row | ClevrerRow]], folder
     for split, rows in splits.items():
         rows = list(rows)
         fields = msgspec.structs.fields(rows[0])
+        # Types are named and not inferred: if no question of a split has a correct option, `gold` would become a list of nulls.
         features = Features(
             {
                 field.name: Sequence(Value("string")) if field.type in letters else words.get(field.type, Value("string"))
                 for field in fields
             }
-        )  # named, not guessed: a split whose questions all have no correct option would get lists of nothing
+        )
         saved[split] = Dataset.from_list([msgspec.to_builtins(row) for row in rows], features=features)
     DatasetDict(saved).save_to_disk(folder)
 

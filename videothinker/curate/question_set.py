@@ -1,4 +1,4 @@
-"""From any data set's files to a curated folder in memory: read, split, count. CLEVRER, which has labels, does more."""
+"""Curate a data set in memory: read its files, split the questions, count. CLEVRER, which also has labels, has its own way."""
 
 import re
 from pathlib import Path
@@ -16,16 +16,16 @@ from videothinker.records import Question
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What changes the curated data; written to the manifest, and the same for a run that resumes."""
+    """What changes the curated data. It is written to the manifest, and curating into the same folder again needs the same."""
 
     dataset: str
     """Name of the data set's command."""
     seed: int = 42
-    """Of the hash that decides which groups are "dev"."""
+    """Seed of the hash that decides which groups are "dev"."""
     dev_share: float | None = None
-    """Share of the groups that becomes "dev", the others "train", 0 < share < 1; None: all in one split."""
+    """Share of the groups that becomes "dev", 0 < share < 1, while the others become "train"; None puts all into one split."""
     split: str
-    """The one split, where `dev_share` is None."""
+    """Name of the one split, where `dev_share` is None."""
 
     def check(self) -> None:
         """Raise a VtError that names what is out of bounds."""
@@ -63,7 +63,7 @@ def curate(
 ) -> Counted:
     """Read and split a data set; nothing is written.
 
-    source: what --from names. videos: folder of the clips; None: they are not looked for.
+    source: what --from names. videos: folder of the clips; None does not look for them.
     out: the folder that will be written, which the manifest's `videos_root` is relative to.
     strict: refuse any question that cannot be used and any missing clip, instead of reporting and going on.
 

@@ -1,7 +1,7 @@
 """Which split a question belongs to, and which questions of "train" make the training set.
 
-Membership is by hash, not by drawing from a stream of random numbers: it depends on the seed and the item alone, so that files
-that come or go move nobody else, and neither the order of reading nor the number of workers plays a part.
+A hash decides, and not a stream of random numbers, so the result depends on the seed and the item alone: files that come or go
+move no other item, and neither the order of reading nor the number of workers matters.
 """
 
 import hashlib
@@ -16,25 +16,26 @@ DEV = "dev"
 
 def fraction(seed: int, key: str) -> float:
     """A number in [0, 1) that looks random and is the same every time for a seed and a key."""
+    # 8 bytes of the hash are a whole number below 2^64.
     return int.from_bytes(hashlib.sha256(f"{seed}:{key}".encode()).digest()[:8]) / 2**64
 
 
 def split_of(key: str, seed: int, dev_share: float) -> str:
-    """ "dev" for about `dev_share` (0 <= share < 1) of all keys, else "train". Questions of one key stay together."""
+    """ "dev" for about `dev_share` (0 <= share < 1) of all keys, and otherwise "train". Questions of one key stay together."""
     return DEV if fraction(seed, key) < dev_share else TRAIN
 
 
 def training_set(
     categories: Mapping[str, Category], seed: int, *, size: int | None = None, observational_share: float | None = None
 ) -> frozenset[str]:
-    """The question ids that make the training set: first come by hash of seed and id.
+    """The question ids that make the training set: the first ones in the order of a hash of seed and id.
 
     categories: question_id -> category, of all questions in "train".
-    size: number of questions wanted (> 0); None: as many as there are, or as the share allows.
-    observational_share: wanted share of observational questions, 0 to 1; None: as it comes.
+    size: number of questions wanted (> 0); None takes as many as there are, or as the share allows.
+    observational_share: wanted share of observational questions, 0 to 1; None takes questions of both categories as they come.
 
     Raises:
-        VtError: there are not enough questions (of one category); says which size is possible.
+        VtError: there are not enough questions (of one category); the message says which size is possible.
     """
     order = sorted(categories, key=lambda question_id: (fraction(seed, f"question {question_id}"), question_id))
     if observational_share is None:
@@ -48,7 +49,7 @@ def training_set(
     inferential = [question_id for question_id in order if categories[question_id] is Category.INFERENTIAL]
     largest = max(
         n for n in range(len(order) + 1) if _fits(n, observational_share, len(observational), len(inferential))
-    )  # a few thousand cheap steps: plainer than the closed form and its rounding
+    )  # a few thousand cheap steps, which are plainer than the closed form with its rounding
     wanted = largest if size is None else size
     if wanted > largest or wanted == 0:
         found = f"the train split has {len(observational)} observational and {len(inferential)} inferential questions"

@@ -8,7 +8,7 @@ import msgspec
 from videothinker.records import Question
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class RawReply(msgspec.Struct, frozen=True, kw_only=True):
     """One raw reply, before anything is read from it."""
 
     question_id: str
@@ -27,8 +27,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 class Answerer(Protocol):
     """Answers questions; `diagnose` reads, grades and stores what it yields."""
 
-    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        """Yield exactly one `Answer` per question, in any order, each as soon as it is known."""
+    def answer(self, questions: Sequence[Question]) -> Iterator[RawReply]:
+        """Yield exactly one `RawReply` per question, in any order, each as soon as it is known."""
 
     def describe(self) -> dict[str, Any]:
-        """What was really fed and with what, for run.json: frames and their size, video tokens, dtype, attention, and so on."""
+        """What was fed and by what means, for run.json: frames and their size, video tokens, dtype, attention, and so on."""

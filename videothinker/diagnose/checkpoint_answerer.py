@@ -20,12 +20,12 @@ import torch
 
 from videothinker.clips import ClipCache, ClipReader
 from videothinker.curated import Curated
-from videothinker.diagnose.answerer import Answer
+from videothinker.diagnose.answerer import RawReply
 from videothinker.diagnose.engines import open_engine
 from videothinker.diagnose.engines.base import Engine, Reply, Row
-from videothinker.diagnose.feed import Feed, Shown, no_memory
+from videothinker.diagnose.feed import QuestionFeed, Shown, no_memory
 from videothinker.diagnose.prompts import write_prompts
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.frames import Backend, ClipError
 from videothinker.records import Question
@@ -33,19 +33,19 @@ from videothinker.records import Question
 _CLIPS_AT_ONCE = 64
 """Clips that are sized and seen together: launching kernels takes longer than running them for one clip."""
 _FRAME_BYTES = 2**29
-"""What the frames of clips read ahead may take; of large frames, fewer clips are read ahead and sized together."""
+"""Most bytes that the frames of clips read ahead may take. The larger the frames, the fewer clips are sized together."""
 
 
 def open_checkpoint(
     ref: str,
     *,
     curated: Curated,
-    settings: Settings,
+    settings: DiagnosisSettings,
     cache: ClipCache | None = None,
     clip_time_limit_s: float = 60.0,
     trust_remote_code: bool = False,
 ) -> "CheckpointAnswerer":
-    """The checkpoint in a local folder or of a hub id, on this process's GPU if there is one; a LoRA folder on its base.
+    """Load the checkpoint in a local folder or of a hub id onto this process's GPU, if it has one; a LoRA folder with its base.
 
     Only safetensors are loaded. `trust_remote_code` runs Python that comes with the checkpoint.
 
@@ -69,12 +69,12 @@ class CheckpointAnswerer:
         engine: Engine,
         *,
         curated: Curated,
-        settings: Settings,
+        settings: DiagnosisSettings,
         cache: ClipCache | None = None,
         clip_time_limit_s: float = 60.0,
     ) -> None:
         self.engine, self.loaded = engine, engine.loaded
-        self.feed = Feed(engine.loaded, settings, free=engine.free)
+        self.feed = QuestionFeed(engine.loaded, settings, free=engine.free)
         self.batch_size = settings.batch_size
         self.seconds: dict[str, float] = dict.fromkeys(("clips", "prepare", "generate"), 0.0)
         """Where the time went: waiting for "clips", "prepare" (words, sizing, vision tower), "generate"."""
@@ -82,7 +82,7 @@ class CheckpointAnswerer:
         self._cache, self._clip_time_limit_s = cache, clip_time_limit_s
         self._clip_backend: str | None = None  # what really reads clips, once known
 
-    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+    def answer(self, questions: Sequence[Question]) -> Iterator[RawReply]:
         """One answer per question; those about one clip come together, in the order in which clips first appear.
 
         Raises:
@@ -110,7 +110,7 @@ class CheckpointAnswerer:
             while group := self._next(clips, at_once):
                 for path, clip in group:
                     if isinstance(clip, ClipError):
-                        yield from (Answer(question_id=q.question_id, reply=None, error=str(clip)) for q in by_clip[path])
+                        yield from (RawReply(question_id=q.question_id, reply=None, error=str(clip)) for q in by_clip[path])
                 shown = [(clip, by_clip[path]) for path, clip in group if not isinstance(clip, ClipError)]
                 with self._clock("prepare"):
                     rows += self.feed.rows(shown, prompts)
@@ -120,7 +120,7 @@ class CheckpointAnswerer:
             yield from self._answers(rows)
 
     def describe(self) -> dict[str, Any]:
-        """What was fed and with what: `fed` has a line for every kind of clip, `n_clips` of `frames` x `height` x `width`."""
+        """What was fed and by what means. `fed` has an entry per kind of clip: `n_clips` of `frames` x `height` x `width`."""
         fed = [
             {"n_clips": n, "frames": frames, "height": height, "width": width, "video_tokens": tokens}
             for (frames, height, width, tokens), n in sorted(self.feed.fed.items())
@@ -146,13 +146,16 @@ class CheckpointAnswerer:
             return list(islice(clips, n))
 
     def _size(self, rows: Sequence[Row], n_questions: int) -> int:
-        """Questions at once; where none are set, what the engine says, evenly spread over as few batches as that makes."""
+        """The number of questions per batch. Without a setting it is at most the engine's number.
+
+        The questions are spread evenly over as few batches as that allows, so that the last batch is not a small one.
+        """
         if self.batch_size is None:
             most = self.engine.n_at_once(max(len(row.ids) for row in rows))
             self.batch_size = math.ceil(n_questions / math.ceil(n_questions / most))
         return self.batch_size
 
-    def _answers(self, rows: Sequence[Row]) -> Iterator[Answer]:
+    def _answers(self, rows: Sequence[Row]) -> Iterator[RawReply]:
         """Answer all rows, `batch_size` at a time, and half as many whenever memory runs out."""
         while rows:
             batch = rows[: self.batch_size]
@@ -177,10 +180,10 @@ class CheckpointAnswerer:
         except torch.OutOfMemoryError:
             return None
 
-    def _read_out(self, row: Row, reply: Reply) -> Answer:
+    def _read_out(self, row: Row, reply: Reply) -> RawReply:
         text = self.loaded.processor.tokenizer.decode(reply.content, skip_special_tokens=True)
         n_tokens = len(reply.tokens)
-        return Answer(
+        return RawReply(
             question_id=row.question_id,
             reply=text,
             truncated=reply.cut,

@@ -22,7 +22,7 @@ class Answers(NamedTuple):
     questions: Sequence[Question]
     predictions: Sequence[Prediction]
     labels: Labels
-    """The own set says which questions are inferential, and what the observer answers."""
+    """Their own set says which questions are inferential, and what the observer answers."""
 
 
 def compare(checkpoints: Sequence[Answers]) -> list[Comparison]:
@@ -42,7 +42,7 @@ def _compare_pair(before: Answers, after: Answers) -> list[Comparison]:
     old, new, own = grade(questions, earlier), grade(questions, later), before.labels.own
     kinds = categories(questions, own)
     every = np.ones_like(kinds.inferential)
-    exact = new.exact - old.exact
+    exact = new.exact - old.exact  # 1 where the second checkpoint gained a question, -1 where it lost one
     if own is None:
         known, like_observer = ~every, np.zeros(len(questions))
     else:

@@ -27,8 +27,8 @@ from PIL import Image
 from videothinker import answers
 from videothinker.clips import ClipCache, ClipReader
 from videothinker.curated import Curated
-from videothinker.diagnose.answerer import Answer
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.answerer import RawReply
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.frames import Backend, Clip, ClipError, Frames, clip_indices
 from videothinker.records import Question
@@ -47,7 +47,7 @@ def open_endpoint(
     ref: str,
     *,
     curated: Curated,
-    settings: Settings,
+    settings: DiagnosisSettings,
     cache: ClipCache | None = None,
     clip_time_limit_s: float = 60.0,
     request_time_limit_s: float = 600.0,
@@ -55,8 +55,8 @@ def open_endpoint(
 ) -> "Endpoint":
     """The model that the server at `url` ("http://host:8000/v1") serves under the name `ref`.
 
-    `settings.batch_size` requests, else 32, are open at a time. One that fails in a way that may pass is sent up to `n_tries`
-    times, with pauses of 1, 2, 4, ... seconds, or what the server's Retry-After says.
+    As many requests are open at a time as `settings.batch_size` says, or 32. One that fails in a way that may pass is sent up
+    to `n_tries` times, with pauses of 1, 2, 4, ... seconds, or as long as the server's Retry-After says.
 
     Raises:
         VtError: nothing answers there, the data has no clips, or a setting cannot be had from a server.
@@ -80,7 +80,7 @@ class Endpoint:
         server: "_Server",
         ref: str,
         curated: Curated,
-        settings: Settings,
+        settings: DiagnosisSettings,
         cache: ClipCache | None,
         clip_time_limit_s: float,
     ) -> None:
@@ -90,7 +90,7 @@ class Endpoint:
         self._sent: Counter[tuple[int | None, int, int]] = Counter()  # (frames, height, width): clips
         self._prompt_tokens: list[int] = []
 
-    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+    def answer(self, questions: Sequence[Question]) -> Iterator[RawReply]:
         """One answer per question, each as soon as the server gives it.
 
         Raises:
@@ -103,7 +103,7 @@ class Endpoint:
             by_clip.setdefault(path, []).append(question)
         n_at_once = self._settings.batch_size or N_AT_ONCE
         self._server.stopped.clear()
-        waiting: set[Future[Answer]] = set()
+        waiting: set[Future[RawReply]] = set()
         threads = ThreadPoolExecutor(n_at_once, thread_name_prefix="endpoint")
         try:
             with ClipReader(
@@ -115,7 +115,7 @@ class Endpoint:
                 self._decoder = reader.decoding.backend
                 for path, clip in reader.read(by_clip):
                     if isinstance(clip, ClipError):
-                        yield from (Answer(question_id=q.question_id, reply=None, error=str(clip)) for q in by_clip[path])
+                        yield from (RawReply(question_id=q.question_id, reply=None, error=str(clip)) for q in by_clip[path])
                         continue
                     media = self._media(path, clip)
                     waiting |= {threads.submit(self._ask, question, media) for question in by_clip[path]}
@@ -130,7 +130,7 @@ class Endpoint:
             threads.shutdown(wait=False, cancel_futures=True)
 
     def describe(self) -> dict[str, Any]:
-        """What was sent, clips whole (`frames` None: the server chose) or as images, and the prompts' tokens as it counts."""
+        """What was sent, whole clips (`frames` is None, the server chose) or images, and the prompts' tokens by its count."""
         sent = sorted(self._sent.items(), key=lambda item: (item[0][0] or 0, *item[0][1:]))
         return {
             "endpoint": self._server.url,
@@ -144,7 +144,7 @@ class Endpoint:
         }
 
     def _sample(self, fps: float, n_total: int) -> Sequence[int]:
-        """The frames to send. Of a clip that is sent whole it is the last one, for which all of it has to be decoded."""
+        """The frames to decode. Of a clip that is sent whole it is the last one, which can be read only if all of it can."""
         return clip_indices(n_total, self._settings.n_frames) if self._settings.n_frames else [n_total - 1]
 
     def _media(self, path: Path, clip: Clip) -> list[dict[str, Any]]:
@@ -161,7 +161,7 @@ class Endpoint:
         self._sent[len(images), images[0].height, images[0].width] += 1
         return [{"type": "image_url", "image_url": {"url": _data_url("image/png", _png(image))}} for image in images]
 
-    def _ask(self, question: Question, media: list[dict[str, Any]]) -> Answer:
+    def _ask(self, question: Question, media: list[dict[str, Any]]) -> RawReply:
         settings = self._settings
         text = answers.render(question, settings.prompt)
         reply = self._server.post(
@@ -178,7 +178,7 @@ class Endpoint:
         choice = reply.choices[0]
         thought = choice.message.reasoning_content  # a server that parses reasoning takes it out of the text
         text = (f"<think>{thought}</think>" if thought else "") + (choice.message.content or "")
-        return Answer(
+        return RawReply(
             question_id=question.question_id,
             reply=text,
             truncated=choice.finish_reason == "length",
@@ -218,7 +218,7 @@ class _Server:
         self._time_limit_s, self._n_tries = time_limit_s, n_tries
         key = next((os.environ[name] for name in API_KEY if os.environ.get(name)), None)
         self.stopped = threading.Event()
-        """Set when nobody waits for replies any more. Tries then end early."""
+        """Set when nobody waits for replies any more; requests are then not tried again."""
         self._failure: VtError | None = None
         self._headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
 
@@ -239,7 +239,7 @@ class _Server:
         """The chat completion.
 
         Raises:
-            VtError: the request is refused, or not answered after all tries. Once one has failed so, the others are not sent.
+            VtError: the request is refused, or not answered after all tries. Later requests then fail without being sent.
         """
         if self._failure is None:
             try:

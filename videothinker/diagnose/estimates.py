@@ -132,6 +132,7 @@ def _ratio(column: Column, cluster: Codes) -> tuple[float, Floats, Floats, float
 
 
 def _by_cluster(values: Floats, cluster: Codes) -> Floats:
+    """The sum of the values (n,) in each cluster, (largest code + 1,); codes that do not occur have 0."""
     return np.bincount(cluster, weights=values).astype(np.float64)
 
 

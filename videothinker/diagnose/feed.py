@@ -1,6 +1,6 @@
 """Clips as a checkpoint takes them: frames on its device, sized by its processor and seen by its vision tower once.
 
-    feed = Feed(loaded, settings)
+    feed = QuestionFeed(loaded, settings)
     rows = feed.rows([(feed.show(clip), questions)], prompts)
 
 All questions about a clip share what was made of it, and clips of one size and timing are prepared in one call. What was really
@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from videothinker.diagnose.engines.base import Form, Row, Vision
+from videothinker.diagnose.engines.base import PromptStart, Row, Vision
 from videothinker.diagnose.frame_choice import FrameChoice
 from videothinker.diagnose.prompts import Prompts
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.frames import Clip
 from videothinker.models.decoder import can_decode
@@ -42,23 +42,25 @@ class Shown(NamedTuple):
         return *self.frames.shape, *times["frames_indices"], times["fps"], times["total_num_frames"]
 
 
-Asked = tuple[Shown, Sequence[Question]]
+ClipQuestions = tuple[Shown, Sequence[Question]]
 """A clip and the questions about it."""
 
 
-class Feed:
+class QuestionFeed:
     """Prepares clips and their questions for one loaded checkpoint.
 
     free: called when the vision tower runs out of memory, to give back what others keep.
     """
 
-    def __init__(self, loaded: Loaded, settings: Settings, *, free: Callable[[], None] = torch.cuda.empty_cache) -> None:
+    def __init__(
+        self, loaded: Loaded, settings: DiagnosisSettings, *, free: Callable[[], None] = torch.cuda.empty_cache
+    ) -> None:
         self.frames = FrameChoice(loaded.processor.video_processor, loaded.model.config.model_type, settings)
         self.fed: Counter[tuple[int, int, int, int]] = Counter()
-        """How many clips were fed with so many frames, of which height and width, and as how many video tokens."""
+        """The number of clips that were fed, by frames, height, width and video tokens."""
         self._loaded, self._processor, self._device, self._free = loaded, loaded.processor, loaded.device, free
         self._shares_vision = loaded.shares_vision
-        self._forms: dict[Any, Form | None] = {}
+        self._starts: dict[Any, PromptStart | None] = {}
         self._most_patches = _PATCHES
         self._uploads: Any = None
         if self._device.type == "cuda":
@@ -73,21 +75,21 @@ class Feed:
         return Shown(frames.permute(0, 3, 1, 2), clip.metadata())
 
     @torch.inference_mode()
-    def rows(self, clips: Sequence[Asked], prompts: Prompts) -> list[Row]:
+    def rows(self, clips: Sequence[ClipQuestions], prompts: Prompts) -> list[Row]:
         """The clips' questions as the model takes them; clips of one kind are sized and seen together.
 
         Raises:
             VtError: a single clip does not fit into the device's memory.
         """
-        kinds: dict[tuple[Any, ...], list[Asked]] = {}
+        kinds: dict[tuple[Any, ...], list[ClipQuestions]] = {}
         for shown, questions in clips:
             if shown.frames.is_cuda:
                 shown.frames.record_stream(torch.cuda.current_stream(shown.frames.device))
             kinds.setdefault(shown.kind, []).append((shown, questions))
         rows: list[Row] = []
         for alike in kinds.values():
-            form = self._form(alike[0][0], prompts) if self._shares_vision else None
-            rows += self._rows_alike(alike, form, prompts) if form is not None else self._rows_alone(alike, prompts)
+            start = self._start(alike[0][0], prompts) if self._shares_vision else None
+            rows += self._rows_alike(alike, start, prompts) if start is not None else self._rows_alone(alike, prompts)
         return rows
 
     def process(self, text: str, shown: Shown) -> dict[str, Any]:
@@ -115,39 +117,42 @@ class Feed:
         pixels: torch.Tensor = inputs["pixel_values_videos"]
         return list(pixels.to(self._device).chunk(len(alike)))
 
-    def _rows_alike(self, alike: Sequence[Asked], form: Form, prompts: Prompts) -> list[Row]:
+    def _rows_alike(self, alike: Sequence[ClipQuestions], start: PromptStart, prompts: Prompts) -> list[Row]:
         """Rows of clips of one kind, whose prompts differ in their last tokens alone."""
-        assert prompts.ends is not None  # without them there is no form
-        visions = self._see(self.patches([shown for shown, _ in alike]), form)
-        self.fed[form.fed] += len(alike)
+        assert prompts.ends is not None  # without them there is no start
+        visions = self._see(self.patches([shown for shown, _ in alike]), start)
+        self.fed[start.fed] += len(alike)
         return [
-            Row(question.question_id, form.ids + prompts.ends[question.question_id], form, vision)
+            Row(question.question_id, start.ids + prompts.ends[question.question_id], start, vision)
             for vision, (_, questions) in zip(visions, alike, strict=True)
             for question in questions
         ]
 
-    def _form(self, shown: Shown, prompts: Prompts) -> Form | None:
+    def _start(self, shown: Shown, prompts: Prompts) -> PromptStart | None:
         """What all clips of this kind have in common; None where the question is not simply the end of the tokens."""
         if prompts.ends is None:
             return None
-        if shown.kind not in self._forms:
+        if shown.kind not in self._starts:
             example = next(iter(prompts.texts))
             inputs = self.process(prompts.texts[example], shown)
             del inputs["pixel_values_videos"]
-            self._forms[shown.kind] = self._split(inputs, prompts.ends[example], shown)
-        return self._forms[shown.kind]
+            self._starts[shown.kind] = self._split(inputs, prompts.ends[example], shown)
+        return self._starts[shown.kind]
 
-    def _rows_alone(self, clips: Sequence[Asked], prompts: Prompts) -> list[Row]:
+    def _rows_alone(self, clips: Sequence[ClipQuestions], prompts: Prompts) -> list[Row]:
         return [row for shown, questions in clips for row in self._rows_of_one(shown, questions, prompts)]
 
     def _rows_of_one(self, shown: Shown, questions: Sequence[Question], prompts: Prompts) -> list[Row]:
-        """One clip's questions, the plainer way: through the whole processor, once if the end of the tokens can be swapped."""
+        """The rows of one clip by the plainer way, through the whole processor.
+
+        It runs once if the prompts differ only in the end of their tokens, and otherwise once per question.
+        """
         ids = [question.question_id for question in questions]
         inputs = self.process(prompts.texts[ids[0]], shown)
         pixels = inputs.pop("pixel_values_videos") if self._shares_vision else None
-        form = None if prompts.ends is None else self._split(inputs, prompts.ends[ids[0]], shown)
-        if form is not None and prompts.ends is not None:
-            pairs = [(form, prompts.ends[question_id]) for question_id in ids]
+        start = None if prompts.ends is None else self._split(inputs, prompts.ends[ids[0]], shown)
+        if start is not None and prompts.ends is not None:
+            pairs = [(start, prompts.ends[question_id]) for question_id in ids]
         else:
             again = [self.process(prompts.texts[question_id], shown) for question_id in ids[1:]]
             whole = [self._split(each, [], shown) for each in (inputs, *again)]
@@ -157,10 +162,10 @@ class Feed:
                     each.tensors.pop("pixel_values_videos", None)
         self.fed[pairs[0][0].fed] += 1
         vision = None if pixels is None else self._see([pixels], pairs[0][0])[0]
-        return [Row(question_id, form.ids + end, form, vision) for question_id, (form, end) in zip(ids, pairs, strict=True)]
+        return [Row(question_id, start.ids + end, start, vision) for question_id, (start, end) in zip(ids, pairs, strict=True)]
 
-    def _split(self, inputs: Mapping[str, Any], end: list[int], shown: Shown) -> Form | None:
-        """The processor's output without its last tokens, `end`; None where it does not end so."""
+    def _split(self, inputs: Mapping[str, Any], end: list[int], shown: Shown) -> PromptStart | None:
+        """The processor's output without its last tokens, `end`; None where it does not end with them."""
         ids: list[int] = inputs["input_ids"][0].tolist()
         kept = len(ids) - len(end)
         if ids[kept:] != end:
@@ -172,7 +177,7 @@ class Feed:
             else:
                 tensors[key] = value
         del marks["input_ids"]
-        return Form(ids[:kept], marks, tensors, self._size_of(shown, inputs))
+        return PromptStart(ids[:kept], marks, tensors, self._size_of(shown, inputs))
 
     def _size_of(self, shown: Shown, inputs: Mapping[str, Any]) -> tuple[int, int, int, int]:
         if "video_grid_thw" in inputs:
@@ -185,13 +190,13 @@ class Feed:
         n_tokens = sum(int((inputs["input_ids"] == token).sum()) for token in video)
         return len(shown.frames), height, width, n_tokens
 
-    def _see(self, patches: Sequence[torch.Tensor], form: Form) -> list[Vision]:
-        """Let the vision tower see clips of one form, as many at once as memory allows."""
+    def _see(self, patches: Sequence[torch.Tensor], start: PromptStart) -> list[Vision]:
+        """Let the vision tower see clips that share a prompt's start, as many at once as memory allows."""
         seen: list[Vision] = []
         while len(seen) < len(patches):
             some = patches[len(seen) : len(seen) + max(1, self._most_patches // len(patches[0]))]
             try:
-                seen += self._see_at_once(some, form)
+                seen += self._see_at_once(some, start)
             except torch.OutOfMemoryError:
                 if len(some) == 1:
                     raise no_memory(self._loaded) from None
@@ -199,8 +204,8 @@ class Feed:
                 self._free()
         return seen
 
-    def _see_at_once(self, patches: Sequence[torch.Tensor], form: Form) -> list[Vision]:
-        model, grid = self._loaded.model, form.tensors["video_grid_thw"]
+    def _see_at_once(self, patches: Sequence[torch.Tensor], start: PromptStart) -> list[Vision]:
+        model, grid = self._loaded.model, start.tensors["video_grid_thw"]
         if can_decode(model):
             t, h, w = grid[0].tolist()
             clips = see(model, patches, [(t, h, w)] * len(patches), [0.0] * len(patches))

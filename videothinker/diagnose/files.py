@@ -1,4 +1,4 @@
-"""The files of a run of `vt diagnose`, read back and checked: who only reads them needs nothing that asks."""
+"""Read back and check the files of a run of `vt diagnose`. Nothing here needs what asks a checkpoint."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,13 +40,13 @@ def read_predictions(folder: Path) -> dict[str, Prediction]:
 def match(
     questions: Sequence[Question], labels: Labels, predictions: Mapping[str, Prediction], where: Path | str
 ) -> dict[str, Prediction]:
-    """The predictions in the order of the questions, checked to be theirs.
+    """The predictions in the order of the questions, after a check that they answer these questions.
 
-    labels: of the question set; predictions carry the answer of its own observer.
+    labels: those of the question set; predictions carry the answer of its own observer.
 
     Raises:
-        VtError: a prediction of a question that is not among them, graded against another gold answer, or with other letters
-            than the question's options.
+        VtError: a prediction is of a question that is not among them, was graded against another gold answer, or has other
+            letters than the question's options.
     """
     by_id = {question.question_id: question for question in questions}
     for key, row in predictions.items():
@@ -67,16 +67,16 @@ def match(
 
 
 def _differs(here: Sequence[str] | None, there: Sequence[str] | None) -> bool:
-    """Are the answers different ones? None is no answer, and differs from every answer."""
+    """Whether two answers differ. None stands for no answer, and differs from every answer."""
     return (here is None) != (there is None) or set(here or ()) != set(there or ())
 
 
 def data_hash(questions: Sequence[Question], labels: Labels) -> str:
     """SHA-256 of what a reply and its grade depend on: words, options, clip, gold and the set's observer, but not the category.
 
-    So a run can be scored under another rule, and resumed on a folder that was curated again under one. What only some sets
-    have, a part of a clip or another form than letters, is added where it is there: the hash of a run that was asked before
-    there was such a thing is still the same.
+    So a run can be scored under another rule, and resumed on a folder that was curated again under one. A part of a clip, and a
+    form other than letters, are hashed only where a question has them: runs from before there were such questions keep their
+    hash.
     """
 
     def row(one: Question) -> list[Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.frames import clip_indices
 
@@ -15,13 +15,13 @@ _PIXELS_PER_VIDEO = ("qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe")
 
 
 class FrameChoice:
-    """The user's frames and pixels where they are set, else the processor's own, else the paper's.
+    """The user's frames and pixels where they are set, otherwise the processor's own, and where it has none the paper's.
 
     Raises on construction:
         VtError: `max_pixels` is set for a processor that gives all frames one size.
     """
 
-    def __init__(self, video_processor: Any, model_type: str, settings: Settings) -> None:
+    def __init__(self, video_processor: Any, model_type: str, settings: DiagnosisSettings) -> None:
         self._processor = video_processor
         self._own = bool(
             video_processor.do_sample_frames and (video_processor.num_frames or getattr(video_processor, "fps", None))
@@ -38,8 +38,9 @@ class FrameChoice:
         self.max_pixels = self._cap or (None if self._per_video or not by_pixels else int(video_processor.size["longest_edge"]))
         """Most pixels that the processor keeps of a frame, as far as known: larger frames need not be held at full size."""
         n_frames = self._n_frames or video_processor.num_frames or N_FRAMES
+        # Three bytes per pixel, of up to four times the pixels: a frame is shrunk when it is read only if it has more.
         self.n_bytes = n_frames * 3 * 4 * (self.max_pixels or MAX_PIXELS)
-        """What a clip's frames may take in memory, where they are shrunk; roughly, where the processor decides by itself."""
+        """Most bytes that a clip's frames take in memory where they are shrunk; a rough number where the processor decides."""
         self._indices: dict[tuple[float, int], Sequence[int]] = {}
 
     def indices(self, fps: float, n_total: int) -> Sequence[int]:
@@ -69,5 +70,5 @@ class FrameChoice:
         return {"size": {"shortest_edge": shortest, "longest_edge": longest}, "cap_pixels_per_frame": False}
 
     def describe(self) -> dict[str, Any]:
-        """Whose choice the frames were: None stands for the checkpoint's own."""
+        """The frames and pixels that were set; None stands for the checkpoint's own choice."""
         return {"processor": type(self._processor).__name__, "n_frames": self._n_frames, "max_pixels": self._cap}

@@ -85,7 +85,7 @@ def beside(questions: Sequence[Question], predictions: Sequence[Prediction], lab
 
 
 def guessing(questions: Sequence[Question]) -> Graded:
-    """The columns that are expected of a uniformly random answer of each question's form; exact expectations."""
+    """The exact expectations of the columns for a uniformly random answer of each question's form."""
     blank = _unanswered(questions)
     taken = _chance_of_option(questions)[:, None]  # the same for each of a question's letters
     right_at = np.where(blank.correct > 0, taken, 1 - taken) * has_letter(blank)
@@ -99,7 +99,7 @@ def guessing(questions: Sequence[Question]) -> Graded:
 
 
 def guessing_beside(questions: Sequence[Question], labels: LabelSet) -> BesideObserver:
-    """`guessing` against the observer of a label set."""
+    """The exact expectations of `beside` for a uniformly random answer of each question's form."""
     observer = _observer(questions, labels)
     graded = _unanswered(questions)
     said = _letter_table([letters or () for letters in observer], graded.correct.shape[1])
@@ -126,7 +126,7 @@ def _chance_of_option(questions: Sequence[Question]) -> Floats:
 
 
 def _unanswered(questions: Sequence[Question]) -> Graded:
-    """The columns that depend on the questions alone; all others as for a readable answer that is never right."""
+    """The columns that depend on the questions alone. The others are those of a readable answer that is never right."""
     _, group = np.unique(np.array([question.group for question in questions], dtype=np.str_), return_inverse=True)
     zeros = np.zeros(len(questions))
     yes = np.ones(len(questions), dtype=np.bool_)
@@ -152,6 +152,7 @@ def _column(values: Iterable[float]) -> Floats:
 
 
 def _letter_table(answered: Sequence[Sequence[str]], n_letters: int) -> Floats:
+    """(n_questions, n_letters): 1 where the question's answer has the letter."""
     table = np.zeros((len(answered), n_letters))
     for row, answer in enumerate(answered):
         table[row, [LETTERS.index(letter) for letter in answer]] = 1.0

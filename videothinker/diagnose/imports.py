@@ -1,11 +1,11 @@
-"""Result files of other evaluators, read as runs: their replies, our reading and grading.
+"""Import result files of other evaluators as runs: the replies are theirs, and are read and graded as ours are.
 
 - VideoThinker, Video-R1 and VideoRFT (`eval_bench.py`): {"results": [the record + "output", ...], "final_acc": ...}, or the
   results alone as a list or JSON Lines. The reply is `output`.
-- lmms-eval (`*_samples_*.jsonl`): one row a document; the reply is `resps`, else `filtered_resps`. The document itself is not
-  in the file, so the task has to put the question's id into the row or into one of its metrics' dicts.
+- lmms-eval (`*_samples_*.jsonl`): one row per document; the reply is `resps` or, without it, `filtered_resps`. The document is
+  not in the file, so the task has to put the question's id into the row or into one of its metrics' dicts.
 
-Rows are matched to curated questions by `question_id` ("10000:12"); its place in the file says nothing.
+Rows are matched to curated questions by `question_id` ("10000:12"); their place in the file does not matter.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 
 from videothinker.curated import Curated
 from videothinker.diagnose import files, run
-from videothinker.diagnose.answerer import Answer
+from videothinker.diagnose.answerer import RawReply
 from videothinker.diagnose.runs import Run, scored
 from videothinker.errors import VtError
 from videothinker.records import Prediction, Question, RunRecord
@@ -31,7 +31,7 @@ def import_results(name: str, path: Path, curated: Curated, rule: str | None = N
     A batch that the evaluator failed to run becomes decode errors, not wrong answers.
 
     Raises:
-        VtError: the file is no such file; a row without question id or reply; a question that is unknown, or answered twice.
+        VtError: the file is no result file, a row has no question id or no reply, or a question is unknown or answered twice.
     """
     split, questions = _split_of(path, curated)
     by_id = {question.question_id: question for question in questions}
@@ -56,7 +56,7 @@ def import_results(name: str, path: Path, curated: Curated, rule: str | None = N
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each row with its place for messages. Python's json, since the official evaluator writes NaN into its totals."""
+    """Yield each row with its place for messages. Python's json takes the NaN that the official evaluator writes."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -101,14 +101,14 @@ def _question_id(row: dict[str, Any], where: str) -> str:
     )
 
 
-def _answer(key: str, row: dict[str, Any], where: str) -> Answer:
+def _answer(key: str, row: dict[str, Any], where: str) -> RawReply:
     for field in ("output", "resps", "filtered_resps"):
         reply = row.get(field)
-        while isinstance(reply, list) and len(reply) == 1:  # lmms-eval wraps the reply once a repeat and once a request
+        while isinstance(reply, list) and len(reply) == 1:  # lmms-eval wraps the reply once per repeat and once per request
             reply = reply[0]
         if isinstance(reply, str):
             failed = reply.strip() == FAILED_BATCH
-            return Answer(
+            return RawReply(
                 question_id=key, reply=None if failed else reply, error="the evaluator failed on this batch" if failed else None
             )
     raise VtError(

@@ -1,4 +1,4 @@
-"""From graded replies to numbers with honest intervals. Pure; docs/metrics.md gives every formula.
+"""Compute metrics with their intervals from graded replies; docs/metrics.md gives every formula.
 
 Every share is a ratio of sums over questions, and every standard error clusters by group: a checkpoint that misreads a clip
 misses all its questions together. A share over nothing is None, never 0. Results are broken down by facet: by any named value
@@ -59,14 +59,14 @@ def _without_errors(value: Any) -> Any:
 
 
 class Categories(NamedTuple):
-    """Which questions one label set calls what, (n_questions,) each; a question without a label is in neither."""
+    """The questions that one label set puts into each category, (n_questions,) each; without a label they are in neither."""
 
     observational: Mask
     inferential: Mask
 
 
 def categories(questions: Sequence[Question], labels: LabelSet | None) -> Categories:
-    """The questions by category; without labels all are in none."""
+    """The questions by category; without labels they are in neither."""
     by_question = {} if labels is None else labels.by_question
     found = [label and label.category for label in (by_question.get(one.question_id) for one in questions)]
     return Categories(*(np.array([each is kind for each in found], dtype=np.bool_) for kind in Category))
@@ -160,7 +160,7 @@ def _pool(graded: Graded, where: Mask) -> Pool:
 
 
 def _pools(graded: Graded, keys: Sequence[Key | None]) -> dict[Key, Pool]:
-    """One pool for each value of `keys`, in their order; a question whose key is None is in none."""
+    """One pool for each value of `keys`, sorted; a question whose key is None is in no pool."""
     found = sorted({key for key in keys if key is not None})
     return {key: _pool(graded, np.array([each == key for each in keys], dtype=np.bool_)) for key in found}
 

@@ -12,7 +12,7 @@ from videothinker.clips import ClipCache, default_cache
 from videothinker.curated import Curated
 from videothinker.diagnose import solvers
 from videothinker.diagnose.answerer import Answerer
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import DiagnosisSettings
 
 
 class Opening(NamedTuple):
@@ -20,7 +20,7 @@ class Opening(NamedTuple):
 
     ref: str
     curated: Curated
-    settings: Settings
+    settings: DiagnosisSettings
     endpoint: str | None = None
     """The address of the server, for a server's model."""
     clip_cache: bool = False

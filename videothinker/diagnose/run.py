@@ -1,9 +1,10 @@
-"""Ask checkpoints the questions of a split, one line on disk a reply, so that a killed run goes on where it stopped.
+"""Ask checkpoints the questions of a split, and append each reply to a file at once, so that a killed run can go on.
 
-RUN_DIR/NAME/ holds `run.json` (what is asked, of what, how), `predictions.jsonl` (appended one line a question) and, once all
-is asked, `metrics.json`, computed from the predictions' file alone. `plan` reads what is there and says which questions are
-owed; `diagnose` asks those. With several processes (torchrun), each appends to a file of its own, `predictions.rank3.jsonl`,
-and process 0 puts them together at the end; whatever a killed run of any number of processes left behind counts as answered.
+RUN_DIR/NAME/ holds `run.json` (what is asked, of what, how), `predictions.jsonl` (one line per question) and, once every
+question is asked, `metrics.json`, computed from the predictions' file alone. `plan` reads what is there and says which
+questions are owed; `diagnose` asks those. With several processes (torchrun), each appends to a file of its own, such as
+`predictions.rank3.jsonl`, and process 0 puts them together at the end; whatever a killed run of any number of processes left
+behind counts as answered.
 """
 
 import hashlib
@@ -18,10 +19,10 @@ import msgspec
 from videothinker import answers, store
 from videothinker.curated import Curated, Labels
 from videothinker.diagnose import metrics, solvers
-from videothinker.diagnose.answerer import Answer, Answerer
+from videothinker.diagnose.answerer import Answerer, RawReply
 from videothinker.diagnose.files import METRICS, PREDICTIONS, RUN, data_hash, match, prediction_files, read_predictions
 from videothinker.diagnose.openers import OPENERS, Opening, kind_of
-from videothinker.diagnose.settings import FREE, Settings
+from videothinker.diagnose.settings import FREE, DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.progress import Progress, no_progress
 from videothinker.records import Prediction, Question, RunRecord, Status
@@ -34,15 +35,15 @@ class Job(NamedTuple):
     ref: str
     folder: Path
     curated: Curated
-    settings: Settings
+    settings: DiagnosisSettings
     record: RunRecord
-    """run.json as far as it is known before anything is asked; without settings that may differ on resume, its identity."""
+    """run.json as far as it is known before anything is asked. A resumed run has to match it, except for `FREE` settings."""
     questions: list[Question]
-    """All of the split, in file order."""
+    """All questions of the split, in file order."""
     wanted: set[str]
     """Ids of the questions to ask: all, or those that `--limit` chose."""
     done: dict[str, Prediction]
-    """What is answered already, decode errors among it."""
+    """The predictions that are there already, decode errors among them."""
 
     @property
     def owed(self) -> list[Question]:
@@ -58,17 +59,18 @@ class Job(NamedTuple):
 def plan(
     models: Mapping[str, str],
     curated: Curated,
-    settings: Settings,
+    settings: DiagnosisSettings,
     out: Path,
     *,
     endpoint: bool = False,
     limit: int | None = None,
     resume: bool = True,
 ) -> list[Job]:
-    """What is to be asked, before any model is loaded. `models`: REF by name; `endpoint`: a server stands behind the REFs.
+    """What is to be asked, found out before any model is loaded.
 
-    `limit` asks that many questions: those with the smallest hash of their id, so that a larger limit adds to a smaller one.
-    With `resume` False, what an earlier run left is not looked at, and `diagnose` replaces it.
+    models: REF by name. endpoint: whether a server stands behind the REFs. limit: how many questions to ask; they are those
+    with the smallest hash of their id, so that a larger limit adds to a smaller one. resume: with False, what an earlier run
+    left is not looked at, and `diagnose` replaces it.
 
     Raises:
         VtError: a folder holds a run with other settings or data (names what differs), or predictions that do not belong there.
@@ -84,7 +86,7 @@ def plan(
         if ref.startswith(solvers.PREFIX):
             solvers.open_solver(ref, curated=curated, seed=settings.seed)  # a wrong name shows before an hour of asking others
         kind = kind_of(ref, endpoint=endpoint)
-        weights = weights_hash(Path(ref)) if kind == "checkpoint" else None
+        weights = fingerprint(Path(ref)) if kind == "checkpoint" else None
         record = RunRecord(name=name, model=ref, kind=kind, weights=weights, settings=msgspec.to_builtins(settings), data=data)
         done = {}
         _claim(folder, _identity(record), replace=not resume)
@@ -105,7 +107,7 @@ def diagnose(
 ) -> None:
     """Ask what is owed and write the run folders. A model is opened only if it owes answers, and let go before the next.
 
-    `rank`, `world_size`, `barrier`: of several processes that share the work; each asks the questions of its own clips.
+    rank, world_size, barrier: this process among those that share the work; each asks the questions of its own clips.
     """
     for job in jobs:
         answerer = open_answerer(job) if job.owed else None  # first: a model that cannot be loaded leaves no empty run
@@ -130,9 +132,11 @@ def open_answerer(
     return OPENERS[job.record.kind](opening)
 
 
-def grade(question: Question, answer: Answer, labels: Labels) -> Prediction:
-    """What an answer becomes on disk. labels: of the question set; its own observer's answer is kept beside gold."""
-    reply = None if answer.reply is None else answer.reply.encode(errors="replace").decode()  # half a character is no UTF-8
+def grade(question: Question, answer: RawReply, labels: Labels) -> Prediction:
+    """The reply read and graded, as a line on disk. labels: the question set's; its observer's answer is kept beside gold."""
+    reply = (
+        None if answer.reply is None else answer.reply.encode(errors="replace").decode()
+    )  # half of a surrogate pair is no UTF-8
     chosen = None if reply is None else answers.parse(question, reply)
     if reply is None:
         status = Status.DECODE_ERROR
@@ -153,11 +157,11 @@ def grade(question: Question, answer: Answer, labels: Labels) -> Prediction:
     )
 
 
-def weights_hash(checkpoint: Path) -> str | None:
+def fingerprint(checkpoint: Path) -> str | None:
     """SHA-256 that tells a checkpoint folder from the same folder trained again; None for what is no local folder.
 
-    Of configurations, templates, and names, sizes, first and last mebibyte of the weight files: a 7B model has 15 GB to read
-    otherwise, and no training leaves both ends of a file as they were.
+    It covers configurations and templates, and of the weight files the names, sizes, first and last mebibyte. All of a 7B model
+    would be 15 GB to read, and no training leaves both ends of a file as they were.
     """
     if not checkpoint.is_dir():
         return None
@@ -184,14 +188,14 @@ def _chosen(questions: Sequence[Question], limit: int | None) -> set[str]:
 
 
 def _identity(record: RunRecord) -> dict[str, Any]:
-    """What has to be the same for a run to be resumed."""
+    """The fields that have to be equal for a run to be resumed."""
     said: dict[str, Any] = msgspec.to_builtins(record)
     settings = {name: value for name, value in said["settings"].items() if name not in FREE}
     return {name: said[name] for name in ("name", "model", "kind", "weights", "data")} | {"settings": settings}
 
 
 def _claim(folder: Path, identity: Mapping[str, Any], *, replace: bool) -> None:
-    """See that the folder is free, or holds this very diagnosis; with `replace` any other diagnosis may be there."""
+    """Check that the folder is free, or holds this same diagnosis; with `replace` any other diagnosis may be there."""
     store.claim(
         folder,
         RUN,
@@ -213,7 +217,7 @@ def _start(job: Job) -> None:
 
 
 def _ask(job: Job, answerer: Answerer, rank: int, world_size: int, progress: Progress) -> dict[str, Any]:
-    """Ask one process's share, a line each as soon as it is answered; returns what the answerer says it was fed."""
+    """Ask one process's share, and append each prediction at once. Returns what the answerer says it was fed."""
     owed = {question.question_id: question for question in shard(job.owed, rank, world_size)}
     name = PREDICTIONS if world_size == 1 else f"predictions.rank{rank}.jsonl"
     with store.JsonlAppender(job.folder / name) as file:
@@ -226,7 +230,7 @@ def _ask(job: Job, answerer: Answerer, rank: int, world_size: int, progress: Pro
 
 
 def _finish(job: Job, fed: dict[str, Any] | None) -> None:
-    """One file of predictions in the order of the questions, run.json with what was fed, then the metrics."""
+    """Write one file of predictions in the order of the questions, run.json with what was fed, and then the metrics."""
     labels = job.curated.labels
     predictions = match(job.questions, labels, read_predictions(job.folder), job.folder)
     store.write_jsonl(job.folder / PREDICTIONS, predictions.values())
@@ -251,7 +255,7 @@ def _write_record(job: Job, fed: dict[str, Any] | None, *, n_asked: int | None =
 
 
 def partial(n_asked: int, n_questions: int) -> Partial | None:
-    """run.json's `partial`: None when all of the split was asked."""
+    """The field `partial` of run.json, which is None when all questions of the split were asked."""
     return None if n_asked == n_questions else Partial(asked=n_asked, of=n_questions)
 
 

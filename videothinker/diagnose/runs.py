@@ -32,14 +32,14 @@ class Run(NamedTuple):
     predictions: list[Prediction]
     """In the order of the split's file; empty for the reference "chance", whose metrics are exact expectations."""
     labels: Labels
-    """What categories and observer follow; its own set is the one that the report is drawn under."""
+    """Where categories and observer come from; the own set is the one that the report is drawn under."""
     metrics: Metrics
     folder: Path | None
     """None for a reference, or an import."""
 
     @property
     def reference(self) -> bool:
-        """Is it one of the rows that every report adds: "chance", "prior" and "observer"?"""
+        """True for the rows that every report adds: "chance", "prior" and "observer"."""
         return self.record.kind == REFERENCE
 
 
@@ -51,7 +51,7 @@ def read_record(folder: Path) -> RunRecord:
     """run.json of a diagnosis.
 
     Raises:
-        VtError: it is not one.
+        VtError: the file is missing, or is not that of a diagnosis.
     """
     record = store.read_json(folder / files.RUN, RunRecord)
     if record.data is None or "data" not in record.provenance:
@@ -65,7 +65,7 @@ def find_curated(folders: Sequence[Path], data: Path | None = None, videos: Path
     """The curated folder that runs were asked from: `data` if given, else the one that the first run names.
 
     Raises:
-        VtError: no run in a folder, or the curated folder is no longer where it was.
+        VtError: a folder holds no run, or the curated folder is no longer where it was.
     """
     if data is not None:
         return open_curated(data, videos)
@@ -79,10 +79,10 @@ def find_curated(folders: Sequence[Path], data: Path | None = None, videos: Path
 
 
 def run_folders(folders: Iterable[Path]) -> list[Path]:
-    """The runs in some folders, each once: a folder with predictions is a run, any other holds runs, taken by name.
+    """The runs in some folders, each once. A folder with predictions is a run; of any other the runs in it are taken, by name.
 
     Raises:
-        VtError: a folder without any run.
+        VtError: a folder holds no run.
     """
     found: list[Path] = []
     for folder in folders:
@@ -117,7 +117,7 @@ def load_runs(folders: Iterable[Path], curated: Curated, rule: str | None = None
     Runs of one name are told apart by the folder that they lie in. A run that was killed is loaded as far as it got.
 
     Raises:
-        VtError: no run in a folder, a file that cannot be read, or predictions that are not of `curated`.
+        VtError: a folder holds no run, a file cannot be read, or predictions are not of `curated`.
     """
     paths = run_folders(folders)
     labels = curated.labels.under(rule)
@@ -219,7 +219,8 @@ def _read_again(question: Question, row: Prediction) -> Prediction:
 
 
 def check_names(runs: Sequence[Run]) -> None:
-    """
+    """Check that runs can share a report.
+
     Raises:
         VtError: two runs have one name.
     """

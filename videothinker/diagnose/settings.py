@@ -17,14 +17,14 @@ _NAMED: dict[str, Collection[str]] = {
     "engine": ENGINES,
     "decoder": ("auto", "decord", "torchcodec", "pyav"),
 }
-"""Settings that are one of some names."""
+"""Settings whose value is one of a few names."""
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DiagnosisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How every checkpoint of one `vt diagnose` is asked. Built-in solvers heed `split` and `seed` alone.
 
     Raises on construction:
-        VtError: all values out of bounds, in one line.
+        VtError: values are out of bounds; one line names all of them.
     """
 
     split: str
@@ -32,22 +32,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     prompt: Style = Style.COT
     """How the reply is to be laid out."""
     n_frames: int | None = None
-    """Frames of each clip; None: what the checkpoint's own processor says, else 32 (paper, evaluation set-up)."""
+    """Frames of each clip. None leaves them to the checkpoint's own processor or, if it does not sample by itself, means 32
+    (paper, evaluation set-up)."""
     max_pixels: int | None = None
-    """Largest number of pixels of one frame; None: what the checkpoint's own processor says, else 256*28*28 (paper)."""
+    """Largest number of pixels of one frame. None leaves it to the checkpoint's own processor or, if it does not sample by
+    itself, means 256*28*28 (paper)."""
     batch_size: int | None = None
-    """Questions that are answered at once; None: what memory allows with graphs, else 32. It may differ when a run is resumed,
-    because a smaller one cures running out of memory."""
+    """Questions that are answered at once. None is what memory allows with the engine graphs, and 32 otherwise. It may differ
+    when a run is resumed, because a smaller one cures running out of memory."""
     temperature: float = 0.0
     """0 is greedy decoding."""
     seed: int = 42
     max_new_tokens: int = 1024
     """Longest reply; one that reaches it is `truncated` (1,024 in the paper's evaluator)."""
     dtype: str = "auto"
-    """Of the weights: "auto" (bfloat16 on a GPU, float32 on a CPU), "bfloat16", "float16" or "float32"."""
+    """Type of the weights: "auto" (bfloat16 on a GPU, float32 on a CPU), "bfloat16", "float16" or "float32"."""
     attention: str = "auto"
-    """transformers' attention implementation: "flash_attention_2", "sdpa", "eager", or "auto": the first where it is installed
-    and fits the weights, else "sdpa"."""
+    """transformers' attention implementation: "flash_attention_2", "sdpa", "eager", or "auto", which is
+    the first where it is installed and fits the weights, and otherwise "sdpa"."""
     engine: str = "auto"
     """What writes the replies, one of `engines.ENGINES`. Replies are the same up to the rounding of logits, so it may differ
     when a run is resumed."""

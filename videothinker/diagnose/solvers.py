@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from videothinker import answers
 from videothinker.curated import TRAIN, Curated, Labels
-from videothinker.diagnose.answerer import Answer
+from videothinker.diagnose.answerer import RawReply
 from videothinker.errors import VtError
 from videothinker.records import Form, Question
 
@@ -31,15 +31,15 @@ class Solver(NamedTuple):
 
     name: str
     choose: Callable[[Question], tuple[str, ...] | None]
-    """The answer; None: it has none to give, and says "none"."""
+    """Gives the answer to a question; None where there is none to give, and the solver replies "none"."""
     facts: dict[str, Any]
 
-    def answer(self, questions: Sequence[Question]) -> Iterator[Answer]:
+    def answer(self, questions: Sequence[Question]) -> Iterator[RawReply]:
         """One reply per question, in order."""
         for question in questions:
             chosen = self.choose(question)
             reply = answers.form_of(question).solution(chosen) if chosen else NONE
-            yield Answer(question_id=question.question_id, reply=reply)
+            yield RawReply(question_id=question.question_id, reply=reply)
 
     def describe(self) -> dict[str, Any]:
         """The solver's name and what it was made from; no clip is fed."""
@@ -47,10 +47,10 @@ class Solver(NamedTuple):
 
 
 def open_solver(ref: str, *, curated: Curated, seed: int) -> Solver:
-    """The built-in solver that `ref` ("solver:NAME") names; `seed` is that of `random`.
+    """The built-in solver that `ref` ("solver:NAME") names. seed: that of `random`.
 
     Raises:
-        VtError: no such solver, `observer` without labels, or `prior` without a train split to count in.
+        VtError: there is no such solver, `observer` without labels, or `prior` without a train split to count in.
     """
     name = ref.removeprefix(PREFIX)
     match name:
@@ -99,7 +99,7 @@ def prior(train: Sequence[Question]) -> Callable[[Question], tuple[str, ...]]:
 
 
 def _looks(question: Question) -> list[tuple[Any, ...]]:
-    """What a question looks like, from near to far."""
+    """What a question looks like before it is read, from the closest look to the roughest."""
     rough = (question.form, len(question.options))
     return [(*rough, question.facets.get("polarity")), rough]
 
@@ -107,6 +107,7 @@ def _looks(question: Question) -> list[tuple[Any, ...]]:
 def random_answer(question: Question, seed: int) -> tuple[str, ...]:
     """A uniformly random answer, by hash of seed and question: the same whichever questions are asked beside it."""
     digest = hashlib.sha256(f"{seed}:{question.question_id}".encode()).digest()
-    # Letters are drawn from the first 32 bits, as they always were; a remainder of 64 bits is even enough for single choices.
+    # Sets of letters use the low 32 bits, so that draws of earlier versions stay as they were. A single choice is a remainder,
+    # which only many bits make nearly even.
     bits = int.from_bytes(digest[:4]) | int.from_bytes(digest[8:16]) << 32
     return answers.form_of(question).random(len(question.options), bits)

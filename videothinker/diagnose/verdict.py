@@ -8,7 +8,7 @@ from videothinker.diagnose.estimates import FEWEST_GROUPS
 from videothinker.records import Metrics, Pool
 
 UNLABELLED = "no labels, so nothing says whether it looks or reasons"
-"""Of a checkpoint that is better than guessing, on questions that nobody has labelled."""
+"""The verdict on a checkpoint that is better than guessing, where nobody has labelled the questions."""
 _GUESSING = "not shown to be better than guessing"
 
 

@@ -22,7 +22,7 @@ ALONE = Worker(0, 1, lambda: None)
 
 @contextmanager
 def worker() -> Iterator[Worker]:
-    """This process's place under torchrun; alone without it."""
+    """Yield this process's place under torchrun, and `ALONE` without it."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:  # WORLD_SIZE alone may be a cluster's, around a process that is alone
         yield ALONE
         return

@@ -1,1 +1,1 @@
-"""Checkpoints, and what a model is, whoever asks or trains it."""
+"""Checkpoints and models: what asking, training and pretraining share."""

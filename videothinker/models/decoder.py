@@ -7,8 +7,8 @@ so cache, buffers and graph are made once and used by all later batches of the s
     decoder = Decoder(model, eos=[2], pad=0, suppress=[5, 6])
     clips = see(model, patches, grids, seconds)                       # one call of the vision tower for all clips
     replies = decoder.reply(prompt_ids, clips, max_new_tokens=96)     # greedy, one reply per prompt
-    replies = decoder.reply(prompt_ids, clips, rows=[0] * 8 + [1] * 8, choice=Choice(1.0), max_new_tokens=96)
-    replies = decoder.reply(prompt_ids, clips, choice=Choice(1.0, seeds), max_new_tokens=96)    # the same whatever the batch
+    replies = decoder.reply(prompt_ids, clips, rows=[0] * 8 + [1] * 8, choice=TokenChoice(1.0), max_new_tokens=96)
+    replies = decoder.reply(prompt_ids, clips, choice=TokenChoice(1.0, seeds), max_new_tokens=96)   # the same in any batch
     written = decoder.write(prompt_ids, clips, max_new_tokens=96)     # the same as `reply`, with a log-probability per token
 
 `rows` names the prompt of each reply: what replies share, the prompt, is computed once. Every prompt holds exactly one clip.
@@ -39,10 +39,10 @@ _PROMPT_TOKENS = 131_072
 """How many tokens of prompts, padding included, go through the model at a time."""
 
 _KEPT_BYTES = 6 * 2**30
-"""Caches that stay, with their graphs, for the next batch of their shape. Beyond that, the least recently used go."""
+"""Bytes of caches that stay, with their graphs, for the next batch of their shape. Above it the least recently used go."""
 
 
-class Choice(NamedTuple):
+class TokenChoice(NamedTuple):
     """How the next token is chosen among all but the suppressed ones."""
 
     temperature: float = 0.0
@@ -51,14 +51,14 @@ class Choice(NamedTuple):
     """One per reply, 0 to 2**64 - 1: its draws depend on it alone, not on the batch or device. None: PyTorch's generator."""
 
 
-GREEDY = Choice()
+GREEDY = TokenChoice()
 
 
 class Written(NamedTuple):
     """One reply."""
 
     tokens: list[int]
-    """With the token that ended it. A reply without such a token was cut."""
+    """All of its tokens, the one that ended it included. A reply without such a token was cut."""
     logprobs: list[float]
     """Parallel to `tokens`: the natural logarithm of each one's probability in the softmax of the model's logits, in float32
     and without the suppressed tokens. The temperature plays no part in it."""
@@ -83,7 +83,7 @@ class Decoder:
             raise ValueError(f"{model.config.model_type}: only Qwen2.5-VL without sliding windows is decoded here")
         self.model, self.eos, self.pad, self.suppress = model, list(eos), pad, list(suppress)
         self.graphs = graphs
-        self._states: dict[Any, _State] = {}
+        self._states: dict[Any, _ReplyState] = {}
 
     def reply(
         self,
@@ -92,9 +92,9 @@ class Decoder:
         *,
         max_new_tokens: int,
         rows: Sequence[int] | None = None,
-        choice: Choice = GREEDY,
+        choice: TokenChoice = GREEDY,
     ) -> list[list[int]]:
-        """As `write`, but the tokens alone."""
+        """The tokens of the replies that `write` gives, without their log-probabilities."""
         written = self.write(prompt_ids, clips, max_new_tokens=max_new_tokens, rows=rows, choice=choice)
         return [reply.tokens for reply in written]
 
@@ -106,7 +106,7 @@ class Decoder:
         *,
         max_new_tokens: int,
         rows: Sequence[int] | None = None,
-        choice: Choice = GREEDY,
+        choice: TokenChoice = GREEDY,
     ) -> list[Written]:
         """Replies of at most `max_new_tokens` tokens, with the log-probability of each token.
 
@@ -118,9 +118,10 @@ class Decoder:
         """
         self._check(prompt_ids, clips)
         rows = range(len(prompt_ids)) if rows is None else rows
+        # Rounded up, so that prompts of about the same length share a cache and a graph.
         width = -(-max(map(len, prompt_ids)) // _BUCKET) * _BUCKET
         key = (len(rows), width, max_new_tokens, choice.temperature, choice.seeds is None)
-        state = self._states.pop(key, None) or _State(self, len(rows), width, max_new_tokens, choice)
+        state = self._states.pop(key, None) or _ReplyState(self, len(rows), width, max_new_tokens, choice)
         self._states[key] = state  # the latest used comes last
         logits, following = self._read_prompts(state, prompt_ids, clips, rows)
         replies, logprobs = state.run(logits, following, choice.seeds)
@@ -145,7 +146,7 @@ class Decoder:
             raise ValueError(f"prompts hold {found} video tokens, their clips make {expected}")
 
     def _read_prompts(
-        self, state: "_State", prompt_ids: Sequence[Sequence[int]], clips: Sequence[SeenClip], rows: Sequence[int]
+        self, state: "_ReplyState", prompt_ids: Sequence[Sequence[int]], clips: Sequence[SeenClip], rows: Sequence[int]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Fill the state's cache. Returns the logits of each reply's first token, (n_rows, V), and its position, (n_rows,)."""
         model, device = self.model, state.device
@@ -164,6 +165,7 @@ class Decoder:
             ids, mask, positions, after = (tensor.to(device) for tensor in (ids, mask, positions, after))
             embedded = model.get_input_embeddings()(ids)
             features = torch.cat([clip.features for clip in seen]).to(embedded.dtype)
+            # The clips' features, one clip after the other, replace the video tokens, which stand in the same order.
             embedded = embedded.masked_scatter((ids == model.config.video_token_id)[..., None], features)
             cache = DynamicCache(config=model.config.get_text_config())
             hidden = model.model.language_model(
@@ -179,10 +181,10 @@ class Decoder:
         return torch.cat(logits)[prompt_of], torch.cat(following)[prompt_of]
 
 
-class _State:
+class _ReplyState:
     """Cache, running state and captured graph for `n_rows` replies to prompts that are padded to `width` tokens."""
 
-    def __init__(self, decoder: Decoder, n_rows: int, width: int, max_new_tokens: int, choice: Choice) -> None:
+    def __init__(self, decoder: Decoder, n_rows: int, width: int, max_new_tokens: int, choice: TokenChoice) -> None:
         self._model, config = decoder.model, decoder.model.config.get_text_config()
         weight = self._model.get_input_embeddings().weight
         self.width, self.device = width, weight.device

@@ -21,11 +21,10 @@ from transformers import __version__ as transformers_version
 from transformers.utils import is_flash_attn_2_available, logging
 
 from videothinker.errors import VtError, missing_extra
+from videothinker.models.checkpoint import ADAPTER
 from videothinker.models.decoder import can_decode
 from videothinker.models.sharpen import sharpen
 from videothinker.models.vision import batch_windows, quicken_vision
-
-ADAPTER = "adapter_config.json"
 
 TESTED = ("qwen2_5_vl", "qwen3_vl")
 """Architectures that are tested to give the plain loop's replies when questions share a clip's vision features. Others are fed
@@ -97,7 +96,7 @@ class Loaded(NamedTuple):
 
 
 def load(ref: str, *, dtype: str = "auto", attention: str = "auto", trust_remote_code: bool = False) -> Loaded:
-    """The checkpoint in a local folder or of a hub id, on this process's GPU if there is one; a LoRA folder on its base.
+    """Load the checkpoint in a local folder or of a hub id onto this process's GPU, if it has one; a LoRA folder with its base.
 
     dtype: of the weights; "auto" is bfloat16 on a GPU and float32 on a CPU. attention: transformers' implementation; "auto" is
     FlashAttention 2 where it is installed and fits the weights, else SDPA. `trust_remote_code` runs Python that comes with the
@@ -106,7 +105,7 @@ def load(ref: str, *, dtype: str = "auto", attention: str = "auto", trust_remote
     Raises:
         VtError: there is no such checkpoint, it is not a video-language model, or it does not fit into memory.
     """
-    if not Path(ref).is_dir() and not re.fullmatch(r"[\w.-]+/[\w.-]+", ref):  # else the hub is asked for a misspelt folder
+    if not Path(ref).is_dir() and not re.fullmatch(r"[\w.-]+/[\w.-]+", ref):  # the hub would be asked for it
         raise VtError(f"{ref}: is neither a folder nor a hub id such as Qwen/Qwen2.5-VL-3B-Instruct")
     logging.disable_progress_bar()
     base, adapter = _base(ref)

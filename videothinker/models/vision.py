@@ -77,7 +77,7 @@ def see(
 def _vision_inputs(
     grids: tuple[tuple[int, int, int], ...], sizes: tuple[int, int, int], device: torch.device, borders_there: bool
 ) -> dict[str, Any]:
-    """All that the tower is told beside patches, worked out on the CPU, where asking for a number makes no GPU wait.
+    """What the tower is told besides the patches, worked out on the CPU, where reading a number makes no GPU wait.
 
     sizes: merged patches per side of a token, window in pixels, patch in pixels. borders_there: whether attention wants the
     borders of windows on the device; the loops around SDPA want numbers.
@@ -122,7 +122,10 @@ def _attend(
     cu_seq_lens_q: torch.Tensor,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """query, key, value: (1, heads, n, d). cu_seq_lens_q: (n_windows + 1,) borders, 0 to n. Returns (1, n, heads, d)."""
+    """Attention within windows, with one call of SDPA for all windows of one length. Returns (1, n, heads, d).
+
+    query, key, value: (1, heads, n, d). cu_seq_lens_q: (n_windows + 1,), the borders of the windows from 0 to n.
+    """
     borders = cu_seq_lens_q.tolist()
     starts: dict[int, list[int]] = {}
     for start, end in pairwise(borders):

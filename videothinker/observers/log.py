@@ -1,4 +1,4 @@
-"""The observer who reads CLEVRER's collision log, and three readings of the paper's definition by it.
+"""The observer who reads CLEVRER's collision log, and three readings of the paper's definition, which rests on that log.
 
 The paper (arXiv 2605.01324, data curation) calls a question *observational* when, by the collision log, an event named by its
 options already happened in the unmodified video, so that one can answer from what was seen, and *inferential* when it needs the
@@ -9,7 +9,7 @@ Example: the log holds one collision, of the cube (0) and the sphere (1). "Witho
 options "cube hits sphere" (correct) and "cube hits cylinder" (wrong) is observational under all three rules.
 
 Events are compared as unordered pairs of objects, whatever the frame: an option says that two objects collide, not when.
-The generated world and the curation of files share this definition.
+The generated world (`world.ask`) and the curation of files use this one definition.
 """
 
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ Pair = tuple[int, int]
 
 
 class Case(NamedTuple):
-    """A counterfactual question, resolved against its scene: all that observer and rules look at."""
+    """A counterfactual question, resolved against its scene: all that the observer and the rules look at."""
 
     pairs: tuple[Pair, ...]
     """The collision that each option names, in file order."""
@@ -46,23 +46,23 @@ class Finding(NamedTuple):
 
 
 def believes(pair: Pair, removed: int, log: Iterable[Pair]) -> bool:
-    """Does the observer think that the two objects collide once `removed` is gone?
+    """True if the observer thinks that the two objects collide once `removed` is gone.
 
-    To the observer a collision happens iff it is in the log, `log`, and does not involve the removed object: that a removed
-    object collides with nothing takes no reasoning about the scene.
+    For the observer a collision happens iff it is in `log` and does not involve the removed object: it takes no reasoning about
+    the scene to know that a removed object collides with nothing.
     """
     return pair in log and removed not in pair
 
 
 def answer(case: Case) -> tuple[str, ...]:
-    """The letters that the observer answers; of "will not happen" questions those of the options it does not believe."""
+    """The letters that the observer answers: options it believes, or for "will not happen" those it does not believe."""
     return _letters(believes(pair, case.removed, case.log) != case.negated for pair in case.pairs)
 
 
 def any_option(case: Case) -> Finding:
-    """Observational iff *some option's* event is in the factual log, be the option right or wrong.
+    """Observational iff *some option's* event is in the factual log, whether the option is right or wrong.
 
-    The paper's sentence word for word, and the default. An event of the removed object counts: it was seen, too.
+    This is the paper's sentence word for word, and the default. An event of the removed object counts, as it was seen too.
     """
     seen = _letters(pair in case.log for pair in case.pairs)
     return _finding(bool(seen), f"the clip shows the collision of {_named(seen)}")
@@ -71,8 +71,8 @@ def any_option(case: Case) -> Finding:
 def correct_option(case: Case) -> Finding:
     """Observational iff some option's event *happens in the counterfactual* and is in the factual log.
 
-    The reading in which seeing the event yields a true statement. Of "will happen" questions the correct options happen, of
-    "will not happen" questions the wrong ones, so a question and its negation get the same label.
+    In this reading, seeing the event yields a true statement. In "will happen" questions the correct options happen, in "will
+    not happen" questions the wrong ones, so a question and its negation get the same label.
     """
     happens = [(letter in case.gold) != case.negated for letter in LETTERS[: len(case.pairs)]]
     seen = _letters(there and pair in case.log for there, pair in zip(happens, case.pairs, strict=True))
@@ -90,7 +90,7 @@ RULES = {Rule.ANY_OPTION: any_option, Rule.CORRECT_OPTION: correct_option, Rule.
 
 
 def _letters(marks: Iterable[bool]) -> tuple[str, ...]:
-    """Letters of the options that are marked. A question has at most as many options as there are letters."""
+    """Letters of the marked options. A question has at most as many options as there are letters."""
     return tuple(letter for letter, marked in zip(LETTERS, marks, strict=False) if marked)
 
 

@@ -13,7 +13,7 @@ import msgspec
 from videothinker import sections
 from videothinker.errors import VtError
 from videothinker.pretrain.course import CHUNK
-from videothinker.sections import AboveZero, Index, NotNegative, Positive, Share
+from videothinker.records.bounds import AboveZero, Index, NotNegative, Positive, Share
 from videothinker.world.ask import PRESETS
 
 

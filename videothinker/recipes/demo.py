@@ -19,13 +19,13 @@ from videothinker.curate.datasets.clevrer.build import ClevrerCuration
 from videothinker.curate.datasets.clevrer.settings import Settings as CurationSettings
 from videothinker.curated import open_curated
 from videothinker.diagnose.runs import Run
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.progress import Bars, no_bars
 from videothinker.recipes import diagnosis
 from videothinker.recipes.curation import curate_clevrer
 from videothinker.records import Rule
-from videothinker.reports.demo import Study, demo_page, read_study
+from videothinker.reports.demo import StudyFindings, demo_page, read_study
 from videothinker.world.make import World, WorldSettings, make_world
 
 SEED = 2026
@@ -88,11 +88,11 @@ class Look(NamedTuple):
     runs_folder: Path
     runs: list[Run]
     """The checkpoints that were asked."""
-    study: Study | None
+    study: StudyFindings | None
     """What the whole study found, where its checkpoints were asked."""
 
 
-Event = Step | Command | Missing | World | ClevrerCuration | Checked | Trained | diagnosis.Report | Look
+TourEvent = Step | Command | Missing | World | ClevrerCuration | Checked | Trained | diagnosis.Report | Look
 
 
 def tour(
@@ -102,7 +102,7 @@ def tour(
     models: Path | None = None,
     train: bool = False,
     bars: Bars = no_bars,
-) -> Iterator[Event]:
+) -> Iterator[TourEvent]:
     """Make, or go on with, the tour in `folder`, event by event.
 
     scenes: of the world, 20 or more. models: other checkpoints than the repository's data/study: base/, and NAME.delta as
@@ -128,7 +128,7 @@ def tour(
     yield _look(folder, curated, runs, report, list(checkpoints), models)
 
 
-def _world(out: Path, scenes: int, bars: Bars) -> Iterator[Event]:
+def _world(out: Path, scenes: int, bars: Bars) -> Iterator[TourEvent]:
     yield Step("A world in CLEVRER's format, in which the truth about every counterfactual is known")
     yield Command(f"vt world make {out} --scenes {scenes} --seed {SEED}")
     with bars("making scenes", scenes, "scenes") as progress:
@@ -137,7 +137,7 @@ def _world(out: Path, scenes: int, bars: Bars) -> Iterator[Event]:
     yield world
 
 
-def _curation(world: Path, out: Path, bars: Bars) -> Iterator[Event]:
+def _curation(world: Path, out: Path, bars: Bars) -> Iterator[TourEvent]:
     yield Step("Which questions can be answered from what was seen, and which need the counterfactual?")
     annotations, questions, videos = world / "annotation_train", world / "train.json", world / "video_train"
     yield Command(
@@ -150,7 +150,7 @@ def _curation(world: Path, out: Path, bars: Bars) -> Iterator[Event]:
     yield check_folder(out)
 
 
-def _unpacked(models: Path | None, out: Path, into: dict[str, Path]) -> Iterator[Event]:
+def _unpacked(models: Path | None, out: Path, into: dict[str, Path]) -> Iterator[TourEvent]:
     """Put the checkpoints that can be asked here `into` a dictionary by name, deltas unpacked."""
     if find_spec("torch") is None or find_spec("transformers") is None:
         yield Missing("without the packages for checkpoints only solvers are asked: pip install 'videothinker[models]'")
@@ -175,7 +175,7 @@ def _place(file: Path) -> tuple[int, str]:
     return (ORDER.index(file.stem) if file.stem in ORDER else len(ORDER), file.stem)
 
 
-def _few_steps(checkpoints: dict[str, Path], curated: Path, folder: Path, bars: Bars) -> Iterator[Event]:
+def _few_steps(checkpoints: dict[str, Path], curated: Path, folder: Path, bars: Bars) -> Iterator[TourEvent]:
     """A few steps of each training from the base; what they make is added to `checkpoints`."""
     from videothinker.recipes.training import train
     from videothinker.train.stages import Stage, tiny_stage
@@ -195,14 +195,14 @@ def _few_steps(checkpoints: dict[str, Path], curated: Path, folder: Path, bars: 
         yield Trained(stage.value, made.result.steps, made.already, out)
 
 
-def _asked(checkpoints: dict[str, Path], curated: Path, runs: Path, bars: Bars) -> Iterator[Event]:
+def _asked(checkpoints: dict[str, Path], curated: Path, runs: Path, bars: Bars) -> Iterator[TourEvent]:
     refs = {name: shown(path) for name, path in checkpoints.items()} or {name: f"solver:{name}" for name in _SOLVERS}
     yield Step("What do they answer? Beside them the observer, who sees everything and thinks nothing")
     asked = " ".join(f"--model {name}={ref}" if checkpoints else f"--model {ref}" for name, ref in refs.items())
     options = f"--max-new-tokens {MAX_NEW_TOKENS} --batch-size {BATCH_SIZE}"
     yield Command(f"vt diagnose {asked} --data {curated} {options} --out {runs}")
     data = open_curated(curated)
-    settings = Settings(split=data.default_split(), max_new_tokens=MAX_NEW_TOKENS, batch_size=BATCH_SIZE)
+    settings = DiagnosisSettings(split=data.default_split(), max_new_tokens=MAX_NEW_TOKENS, batch_size=BATCH_SIZE)
     yield diagnosis.diagnose(refs, data, settings, runs, bars=bars)
 
 

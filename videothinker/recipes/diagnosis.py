@@ -9,7 +9,7 @@ from videothinker.curated import Curated
 from videothinker.diagnose import files, run, runs
 from videothinker.diagnose.imports import import_results
 from videothinker.diagnose.runs import Run
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.workers import ALONE, Worker
 from videothinker.errors import VtError
 from videothinker.progress import Bars, no_bars
@@ -113,7 +113,7 @@ def report(loaded: Sequence[Run], curated: Curated, out: Path, *, bars: Bars = n
 def diagnose(
     models: Mapping[str, str],
     curated: Curated,
-    settings: Settings,
+    settings: DiagnosisSettings,
     out: Path,
     *,
     endpoint: str | None = None,

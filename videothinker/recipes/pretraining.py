@@ -4,7 +4,7 @@ from pathlib import Path
 
 from videothinker.curated import Curated
 from videothinker.diagnose import run, runs
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.progress import Bars, no_bars
 from videothinker.recipes.diagnosis import ask
 from videothinker.records import Metrics
@@ -16,7 +16,7 @@ def diagnose_base(folder: Path, curated: Curated, *, max_new_tokens: int, bars: 
     Raises:
         VtError: the checkpoint cannot be asked, or diagnosis/ holds answers that were given under other settings.
     """
-    asked = Settings(split=curated.default_split(), max_new_tokens=max_new_tokens)
+    asked = DiagnosisSettings(split=curated.default_split(), max_new_tokens=max_new_tokens)
     jobs = run.plan({"base": str(folder)}, curated, asked, folder / "diagnosis")
     ask(jobs, what="diagnosing", bars=bars)
     (found,) = runs.load_runs([job.folder for job in jobs], curated)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from videothinker import store
 from videothinker.curated import Curated
 from videothinker.diagnose import run, runs
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.progress import Bars, no_bars
 from videothinker.recipes.diagnosis import ask
 from videothinker.records import Metrics, Rule
@@ -103,7 +103,7 @@ def gate(
     Raises:
         VtError: a checkpoint cannot be asked, or gate/ holds answers that were given under other settings.
     """
-    asked = Settings(
+    asked = DiagnosisSettings(
         split=data.default_split(),
         prompt=settings.data.prompt,
         n_frames=settings.data.n_frames,

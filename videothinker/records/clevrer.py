@@ -21,4 +21,4 @@ COLUMNS = {
     "observer": "string",
 }
 """Columns by Arrow type: one row per labelled question, by scene and qid. `category` is the chosen rule's; `gold` and
-`observer` are letters joined by ","; `in_train_set` is False for what was left out of the training set."""
+`observer` are letters joined by ","; `in_train_set` is False for questions left out of the training set."""

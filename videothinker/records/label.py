@@ -1,4 +1,4 @@
-"""Labels: can a question be answered by looking less? They lie beside a question set, in any number of files."""
+"""Labels say whether a question can be answered by looking less. They lie beside a question set, in any number of files."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -14,7 +14,7 @@ LOG = "log"
 
 
 class Category(StrEnum):
-    """Can the question be answered from the video as shown? (paper, section 3)"""
+    """Whether the question can be answered from the video as shown (paper, section 3)."""
 
     OBSERVATIONAL = "observational"
     INFERENTIAL = "inferential"
@@ -35,18 +35,18 @@ class Rule(StrEnum):
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True):
-    """What one observer and one rule say of one question: a row of a file in labels/."""
+    """What one observer and one rule say about one question: a row of a file in labels/."""
 
     question_id: str
     observer: str
     """Who looked less, such as "log"."""
     rule: str
-    """How the category follows from the observer's answer; a `Rule`, or another rule that the observer's maker named."""
+    """How the category follows from the observer's answer: a `Rule`, or another name that the observer's maker gave."""
     category: Category
     reason: str | None = None
-    """What decided the category, in words; None where nobody said it."""
+    """What decided the category, in words; None if not given."""
     answer: tuple[str, ...] | None
-    """The observer's answer, as `Question.gold` holds one; None: it gave none that could be read."""
+    """The observer's answer, as `Question.gold` holds one; None if none could be read."""
 
 
 COLUMNS = {
@@ -57,7 +57,7 @@ COLUMNS = {
     "answer": "string",
     "reason": "string",
 }
-"""Columns of a label file by Arrow type; `answer` is joined by ",". Further columns are scores of the observer's own."""
+"""Columns of a label file by Arrow type; `answer` is joined by ",". Further columns hold scores of the observer."""
 
 
 class LabelSet(NamedTuple):
@@ -66,9 +66,9 @@ class LabelSet(NamedTuple):
     observer: str
     rule: str
     by_question: Mapping[str, Label]
-    """By question_id. Questions without a label are in no category."""
+    """Labels by question_id. Questions without a label are in no category."""
 
     @property
     def name(self) -> str:
-        """What results under these labels are filed under: the rule alone for the collision log, else "observer/rule"."""
+        """Name that results under these labels have: the rule alone for the collision log, otherwise "observer/rule"."""
         return self.rule if self.observer == LOG else f"{self.observer}/{self.rule}"

@@ -13,32 +13,32 @@ class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     macro_over: str | None = None
-    """Facet over whose values accuracies are averaged, each with the same weight; None: over questions (micro)."""
+    """Facet whose values count with the same weight each; None gives every question the same weight (micro)."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """The part of manifest.json that readers rely on; further fields are kept in the file for people and reports."""
 
     rule: Rule | None = None
-    """The rule of the folder's own labels that `category` follows; None: it has no labels of its own."""
+    """The rule of the folder's own labels, which `category` follows; None if it has no labels of its own."""
     seed: int
     videos_root: str | None
-    """Folder that the questions' clips are relative to, relative to the curated folder; None: curated without clips."""
+    """Folder of the clips, relative to the curated folder; the questions' clips are relative to it. None if curated without."""
     splits: dict[str, int]
     """Number of questions by split, those left out of the training set included."""
     missing_videos: list[str] = []
     """Clips that were not there at curation, as the questions' `clip.path`."""
     benchmark: Benchmark | None = None
-    """Where the data set is a benchmark that is quoted by one number."""
+    """How the one number is averaged that the data set is quoted by; None if there is no such number."""
 
 
 class Unresolved(msgspec.Struct, frozen=True, kw_only=True):
     """One question that cannot be used: a line of unresolved.jsonl."""
 
     question_id: str
-    """CLEVRER's is "SCENE:QID"; "?" stands for what the file does not give."""
+    """CLEVRER's is "SCENE:QID", with "?" for what the file does not give."""
     scene_index: int | None = None
-    """CLEVRER: None when the file does not give one."""
+    """For CLEVRER; None if the file does not give one."""
     qid: int | None = None
     file: str
     """Name of the file at fault."""

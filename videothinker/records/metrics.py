@@ -9,22 +9,22 @@ class Estimate(msgspec.Struct, frozen=True):
     """A mean with its uncertainty, all as fractions in [0, 1] (differences: [-1, 1])."""
 
     value: float | None
-    """None over nothing; shown as a dash, never as 0."""
+    """None if there is nothing to average; shown as a dash, never as 0."""
     stderr: float | None
-    """Standard error clustered by group with the factor G/(G-1); None with fewer than two groups."""
+    """Standard error clustered by group with the factor G/(G-1); None for fewer than two groups."""
     ci95: tuple[float, float] | None
-    """95 % interval, wider on the side where more is possible and never without width; a share's lies within [0, 1]. None where
-    `stderr` is."""
+    """95 % interval: longer on the side where more is possible, and never without length; that of a share lies within [0, 1].
+    None if stderr is."""
 
 
 class AgainstChance(Estimate, frozen=True):
-    """A share beside the one that would be expected without the shortcut."""
+    """A share, and the one that would be expected without the shortcut."""
 
     chance: float | None
 
 
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
-    """How the questions of one kind were answered. Questions with a decode_error are counted, and in nothing else."""
+    """How the questions of one kind were answered. Questions with a decode_error are counted apart and in nothing else."""
 
     n_questions: int
     """Questions asked and answered, unreadable replies included."""
@@ -36,7 +36,7 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     n_truncated: int
     """Replies cut at the token limit, readable or not."""
     n_decode_error: int
-    """Questions that could not be asked, because their clip could not be read; in none of the other counts."""
+    """Questions that could not be asked because their clip could not be read; they are in none of the other counts."""
     per_question: Estimate
     """Share of questions whose whole answer is right."""
     per_option: Estimate
@@ -44,7 +44,7 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     soft: Estimate
     """Mean of the paper's soft score; for single choices the same as `per_question`."""
     chance: float | None
-    """`per_question` that is expected of a uniformly random answer of each question's form."""
+    """Expected `per_question` of a uniformly random answer in each question's form."""
 
 
 class ByCategory(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,16 +54,16 @@ class ByCategory(msgspec.Struct, frozen=True, kw_only=True):
     observational: Pool
     inferential: Pool
     gap: Estimate
-    """per_question on observational minus inferential questions: what is lost when watching is not enough."""
+    """per_question on observational minus that on inferential questions: what is lost when watching is not enough."""
     shortcut_reliance: AgainstChance
-    """Share of inferential answers that are the observer's; chance: that of a uniformly random answer."""
+    """Share of inferential answers that equal the observer's; chance: the same for uniformly random answers."""
     shortcut_error_share: AgainstChance
-    """Of the wrong options on inferential questions, the share on which the observer is wrong the same way; chance: that of
-    errors that fall evenly on the question's options."""
+    """Of the wrong options on inferential questions, the share on which the observer is wrong in the same way; chance: the same
+    for errors that fall evenly on a question's options."""
 
 
 class LetterScore(msgspec.Struct, frozen=True, kw_only=True):
-    """One position of the answer list: is a letter favoured whatever it says?"""
+    """How one letter is treated, which shows whether it is favoured whatever its option says."""
 
     n_options: int
     """Questions asked that have this letter."""
@@ -71,14 +71,14 @@ class LetterScore(msgspec.Struct, frozen=True, kw_only=True):
     chosen: Estimate
     """Share of these questions whose answer contains the letter."""
     correct: float | None
-    """Share of these questions where it should."""
+    """Share of these questions whose gold answer contains the letter."""
 
 
 class BenchmarkScore(msgspec.Struct, frozen=True, kw_only=True):
     """The one number that a benchmark is quoted by."""
 
     name: str
-    """Of the benchmark, and how it averages, such as "MVBench, mean over task"."""
+    """Name of the benchmark and how it averages, such as "MVBench, mean over task"."""
     value: float | None
     ci95: tuple[float, float] | None
 
@@ -87,21 +87,21 @@ class Metrics(ByCategory, frozen=True, kw_only=True):
     """metrics.json: `ByCategory` under the folder's own labels, the same under every other set, and further breakdowns."""
 
     rule: str | None
-    """Name of the label set of the fields at the top; None: the set has no labels, and those by category are over nothing."""
+    """Name of the label set that the top fields use; None if there are no labels, so that fields by category are empty."""
     chance: float | None
     """`all.chance`, for readers that want one number to hold `all` against."""
     by_rule: dict[str, ByCategory]
-    """By name of the label set (`LabelSet.name`)."""
+    """The contrast under each label set, by its name (`LabelSet.name`)."""
     by_facet: dict[str, dict[str, Pool]] = {}
-    """By named breakdown and its value: the questions' own facets, their form where there are several, and the categories of
-    every label set under its name."""
+    """By named breakdown and its value: the questions' own facets, their form if there are several, and the categories of every
+    label set under its name."""
     by_n_options: dict[int, Pool]
     by_n_correct: dict[int, Pool]
     by_polarity: dict[str, Pool]
-    """CLEVRER: "will" and "will not"; else empty."""
+    """For CLEVRER by "will" and "will not"; otherwise empty."""
     by_letter: dict[str, LetterScore]
     benchmark: BenchmarkScore | None = None
-    """Where the question set says how it is averaged."""
+    """None unless the question set says how it is averaged."""
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,22 +113,22 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     measure: str
     """"all", "observational", "inferential" (per_question), "gap" or "shortcut_reliance"."""
     n_questions: int
-    """Questions that both answered, decode_errors of either left out."""
+    """Questions that both answered, without decode_errors of either."""
     n_scenes: int
     n_gained: int | None
-    """Questions that only `after` has right (shortcut_reliance: answers as the observer does); None for the gap."""
+    """Questions that only `after` has right (for shortcut_reliance: answers as the observer does); None for the gap."""
     n_lost: int | None
     """Questions that only `before` has right."""
     difference: Estimate
     """`after` minus `before`, paired by question, clustered by group."""
     p_value: float | None
-    """Two-sided, of the exact test that swaps the two checkpoints group by group; None with fewer than two groups."""
+    """Two-sided p-value of the exact test that swaps the two checkpoints group by group; None for fewer than two groups."""
     p_holm: float | None
-    """`p_value` corrected by Holm for all comparisons of the report."""
+    """`p_value` after Holm's correction for all comparisons of the report."""
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """summary.json of a report: what is not about one run alone."""
+    """summary.json of a report: what does not belong to one run alone."""
 
     rule: str | None
     references: dict[str, Metrics]

@@ -15,9 +15,9 @@ class Status(StrEnum):
     NO_ANSWER = "no_answer"
     """The reply ended by itself, but no answer could be read: wrong, and counted as unparsed."""
     TRUNCATED = "truncated"
-    """The reply was cut at the token limit. Graded if readable all the same."""
+    """The reply was cut at the token limit. It is graded if it can be read all the same."""
     DECODE_ERROR = "decode_error"
-    """The clip could not be read, so nothing was asked. Leaves every denominator; asked again on resume."""
+    """The clip could not be read, so nothing was asked. The question leaves every denominator and is asked again on resume."""
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,11 +31,11 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     answer could be read (never right)."""
     gold: tuple[str, ...]
     observer: tuple[str, ...] | None
-    """The answer of the set's own observer; None where the set has none."""
+    """The answer of the set's own observer; None if it has none."""
     status: Status
     error: str | None = None
     """Why the clip could not be read; None unless status is decode_error."""
     tokens: int | None = None
-    """Tokens that were written, the one that ended the reply included; None where the source does not say."""
+    """Tokens that were written, including the one that ended the reply; None if the source does not say."""
     logprob: float | None = None
-    """Mean log-probability per written token in nats, at temperature 1; None where the source gives none."""
+    """Mean log-probability per written token in nats, at temperature 1; None if the source gives none."""

@@ -9,14 +9,14 @@ FILE = "questions.parquet"
 
 
 class Form(StrEnum):
-    """What kind of answer a question wants; `answers` has an object for each."""
+    """What kind of answer a question needs; `answers` has an object for each."""
 
     LETTERS = "letters"
-    """Any set of the options' letters, the empty one included."""
+    """Any set of the options' letters, also the empty one."""
     CHOICE = "choice"
     """Exactly one of the options' letters."""
     YES_NO = "yes-no"
-    """Yes (held as "A") or no ("B"); its options are always ("yes", "no")."""
+    """Yes (held as "A") or no (held as "B"); the options are always ("yes", "no")."""
 
 
 class Clip(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,9 +25,9 @@ class Clip(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     """POSIX path of the file or folder, relative to the manifest's `videos_root`."""
     start: float | None = None
-    """Seconds into the file at which the part begins; None: at its beginning."""
+    """Where the part begins, in seconds; None for the beginning of the file."""
     end: float | None = None
-    """Seconds into the file at which the part ends; None: at its end."""
+    """Where the part ends, in seconds; None for the end of the file."""
     fps: float | None = None
     """Frames per second of a folder of frames, which has no clock of its own; None for a file."""
 
@@ -40,14 +40,14 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     """The question alone; options and instructions are added where a prompt is rendered (`answers.render`)."""
     options: tuple[str, ...] = ()
-    """Bare texts in file order. "A. " and its like are added where they are shown, once."""
+    """Texts without letters, in file order. "A. " and the like are added only where options are shown."""
     clip: Clip
     gold: tuple[str, ...]
-    """The correct answer. For forms with options: the letters of the correct ones, sorted; () when no option is correct."""
+    """The correct answer: the letters of the correct options, sorted; () if no option is correct."""
     form: Form = Form.LETTERS
     group: str
-    """What intervals cluster by: questions of one group share a clip, so that their errors come together. CLEVRER's is the
-    scene's index."""
+    """What intervals cluster by: questions of one group share a clip, so their errors are correlated. CLEVRER's is the index
+    of the scene."""
     facets: dict[str, str] = {}
     """Named values that results are broken down by, such as {"polarity": "will not"} or {"discipline": "Science"}."""
     source: str

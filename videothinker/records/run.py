@@ -14,7 +14,7 @@ class AskedData(msgspec.Struct, frozen=True, kw_only=True):
     """SHA-256 of what a reply and its grade depend on (`diagnose.files.data_hash`)."""
     split: str
     n_questions: int | None = None
-    """Of the whole split."""
+    """Number of questions in the whole split."""
 
 
 class Partial(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,17 +30,17 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     """Unique in its run folder, and the name of its folder there."""
     model: str
-    """REF that was asked; of an import the file, of a reference what stands behind it."""
+    """REF that was asked; for an import its file, for a reference what it stands for."""
     kind: str
     """checkpoint | solver | endpoint | import | reference"""
     weights: str | None = None
-    """SHA-256 of a local checkpoint's weights; None where there are none at hand."""
+    """SHA-256 of a local checkpoint's weights; None if there are none at hand."""
     settings: dict[str, Any] = {}
-    """`diagnose.settings.Settings`, as they were; of an import the split alone."""
+    """`diagnose.settings.DiagnosisSettings` of the run; for an import the split alone."""
     data: AskedData | None = None
     """None for a reference."""
     partial: Partial | None = None
-    """None when all of the split was asked."""
+    """None if all of the split was asked."""
     fed: dict[str, Any] | None = None
     """What the answerer says it was fed: frames, pixels, tokens, attention, seconds; None before it has answered."""
     provenance: dict[str, Any] = {}

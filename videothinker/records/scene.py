@@ -1,9 +1,9 @@
-"""What CLEVRER's annotations say of a clip, as far as labels and pages need it."""
+"""What CLEVRER's annotations say about a clip, as far as labels and pages need it."""
 
 import msgspec
 
 FILE = "scenes.jsonl"
-"""A `Scene` per line, for every scene with a labelled question."""
+"""One `Scene` per line, for every scene with a labelled question."""
 
 
 class SceneObject(msgspec.Struct, frozen=True):
@@ -23,17 +23,17 @@ class Collision(msgspec.Struct, frozen=True):
     """One contact of the factual video's collision log."""
 
     frame: int
-    """Frame of contact, 0-based, in the 128-frame clip."""
+    """Frame of the contact in the 128-frame clip, 0-based."""
     object_ids: tuple[int, int]
     """The two objects, smaller id first."""
 
 
 class Scene(msgspec.Struct, frozen=True):
-    """What the factual video shows: objects and collision log, no trajectories."""
+    """What the factual video shows: objects and collision log, without trajectories."""
 
     scene_index: int
     video: str
     """Clip's file name as the annotation gives it, e.g. "video_00000.mp4"."""
     objects: tuple[SceneObject, ...]
     collisions: tuple[Collision, ...]
-    """In file order, that is by frame."""
+    """In file order, which is by frame."""

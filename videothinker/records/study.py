@@ -1,4 +1,4 @@
-"""What a study is and what came of it: its TOML file, records/NAME.json of each cell, and results.json of its report.
+"""What a study is and what it found: its TOML file, records/NAME.json of each cell, and results.json of its report.
 
 The names are those of docs/study.md: an *arm* is one way of training, run once per seed; a *cell* is one `vt` command.
 """
@@ -8,15 +8,14 @@ from typing import Annotated, Any
 
 import msgspec
 
+from videothinker.records.bounds import AboveZero, Index, Positive
 from videothinker.records.label import Rule
 from videothinker.records.metrics import Estimate
 from videothinker.records.training import StepRecord
 
 RESULTS = "results.json"
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-AboveZero = Annotated[float, msgspec.Meta(gt=0)]
-Seed = Annotated[int, msgspec.Meta(ge=0)]
+Seed = Index
 Scalar = bool | int | float | str
 
 BASE = "base"
@@ -42,9 +41,9 @@ class Prepare(msgspec.Struct, frozen=True, kw_only=True):
     """The command without "vt". {out} is this cell's folder, {NAME} that of another one, {here} that of the study's file. One
     that only fills a cache has no {out}, and stands in `after`."""
     gpu: bool = False
-    """Does it want a GPU?"""
+    """True if it needs a GPU."""
     minutes: AboveZero | None = None
-    """Expected, for the plan; None: not known."""
+    """Expected minutes, for the plan; None if not known."""
 
 
 class Train(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,36 +52,37 @@ class Train(msgspec.Struct, frozen=True, kw_only=True):
     data: str
     """Name of the [prepare] cell that holds the curated training data."""
     configs: dict[Stage, str]
-    """File of each stage that some arm uses, relative to the study's."""
+    """Settings file of each stage that some arm uses, relative to the study's file."""
     steps: Positive
     """Optimiser steps of every arm."""
     set: dict[str, Scalar] = {}
     """Settings of every arm, as `vt train --set` takes them."""
     seconds_per_step: AboveZero | None = None
-    """Expected, with as many cells sharing a GPU as the schedule says; None: not known. Measured ones take its place."""
+    """Expected with as many cells on a GPU as the schedule says; None if not known. A measured value replaces it."""
     after: tuple[str, ...] = ()
     """[prepare] cells that trainings wait for although no command names them, such as one that fills the clip cache. They
     change no result: if one fails, trainings run all the same."""
 
 
 class Arm(msgspec.Struct, frozen=True, kw_only=True):
-    """[arms.NAME]: one way of training, run once a seed."""
+    """[arms.NAME]: one way of training, run once per seed."""
 
     stage: Stage
     note: str = ""
     """What it is, in a few words, for the report."""
     seeds: Positive | None = None
-    """How many of the study's seeds, the first ones, for an ablation; None: all of them, and a bar of its own in the figure."""
+    """How many of the study's seeds it is run with, from the first, for an ablation; None runs all, and gives it a bar in the
+    figure."""
     early_seeds: Positive | None = None
-    """How many of them have their turn where the arm stands in the file; the others come after all arms. None: all."""
+    """How many of these seeds are run where the arm stands in the file; the others come after all arms. None: all."""
     set: dict[str, Scalar] = {}
-    """What differs from [train] set; objective.reference = "start" needs no bias model."""
+    """Settings that differ from `set` in [train]; objective.reference = "start" needs no bias model."""
     data: str | None = None
-    """Another training set; None: [train] data."""
+    """Another training set; None takes `data` of [train]."""
     bias: str = "bias"
     """For cdpo: the arm whose checkpoint of the same seed is repelled from."""
     rule: Rule | None = None
-    """For bias: whose observational questions it is trained on; None: the study's."""
+    """For bias: the rule whose observational questions it is trained on; None takes the study's."""
     force: bool = False
     """For cdpo: go on although the bias model has not passed its gate."""
     against: tuple[str, ...] = ("cdpo",)
@@ -90,7 +90,7 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def needs_bias(self) -> bool:
-        """Is there a bias model to wait for?"""
+        """True if it has to wait for a bias model."""
         return self.stage is Stage.CDPO and self.set.get("objective.reference") != "start"
 
 
@@ -103,16 +103,16 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     options: str = ""
     """Further options of `vt diagnose`, such as "--split heldout --temperature 1"."""
     arms: tuple[str, ...] | None = None
-    """Arms, or "base", that are asked in this way; None: all."""
+    """Arms, or "base", that are asked in this way; None asks all."""
     after: tuple[str, ...] = ()
-    """As [train] after."""
+    """Cells to wait for, as `after` in [train]."""
 
     def asks(self, arm: str) -> bool:
-        """Is the arm asked in this way?"""
+        """True if the arm is asked in this way."""
         return self.arms is None or arm in self.arms
 
     minutes: AboveZero | None = None
-    """Expected for one checkpoint on one GPU, for the plan; None: not known."""
+    """Expected minutes for one checkpoint on one GPU, for the plan; None if not known."""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,25 +120,25 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
     text: str
     holds: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
-    """"grpo < base": all of these have to hold."""
+    """Comparisons such as "grpo < base", all of which have to hold."""
 
 
 class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     """[[sweeps]]: arms that differ in one number, for a figure over its values."""
 
     factor: str
-    """What the number is: the label of the axis."""
+    """What the number is, as the label of the axis."""
     arms: Annotated[dict[str, float], msgspec.Meta(min_length=2)]
     """The number of each arm."""
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
-    """[schedule]: how much at once."""
+    """[schedule]: how many cells run at once."""
 
     jobs_per_gpu: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
     """Cells that share a GPU. Tiny checkpoints leave most of it idle."""
     cpu_jobs: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
-    """Cells without a GPU at the same time; all cells where there is none."""
+    """Cells that run at the same time without a GPU; these are all cells if the machine has none."""
 
 
 class Study(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,7 +151,7 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     """REF that every arm starts from, or {NAME} of a [prepare] cell that trains one."""
     seeds: Annotated[tuple[Seed, ...], msgspec.Meta(min_length=1, max_length=MOST_SEEDS)]
     rule: Rule = Rule.ORACLE
-    """Whose categories the verdicts use; the others stand beside."""
+    """The rule whose categories the verdicts use; the report also shows the others."""
     prepare: dict[str, Prepare]
     train: Train
     arms: dict[str, Arm]
@@ -166,7 +166,7 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
         return next(iter(self.ask))
 
     def seeds_of(self, arm: str) -> tuple[int, ...]:
-        """The seeds that an arm is run with; of "base" none."""
+        """The seeds that an arm is run with; none for "base"."""
         return () if arm == BASE else self.seeds[: self.arms[arm].seeds]
 
 
@@ -175,7 +175,7 @@ class State(StrEnum):
 
     WAITING = "waiting"
     RUNNING = "running"
-    """In a record of a study that does not run: killed with it."""
+    """If the study is not running, the cell was killed with it."""
     FINISHED = "finished"
     FAILED = "failed"
     BLOCKED = "blocked"
@@ -189,19 +189,19 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     identity: str
     state: State
     command: str
-    """As it would be typed in the study's folder, which may lie elsewhere by now."""
+    """The command as one would type it in the study's folder, which may have been moved since."""
     gpu: str | None = None
-    """Which one it ran on; None: on the CPU."""
+    """The GPU that it ran on; None for the CPU."""
     seconds: float = 0.0
-    """Of all attempts together."""
+    """Seconds of all attempts together."""
     attempts: int = 1
     returncode: int | None = None
     tail: tuple[str, ...] = ()
-    """Last lines of stderr, where it failed."""
+    """Last lines of stderr, if it failed."""
     given: bool = False
-    """Its folder was made elsewhere and linked here, `vt study --given`; `command` says where it was."""
+    """True if its folder was made elsewhere and linked here (`vt study --given`); `command` says where it was."""
     packed: bool = False
-    """It ran on another machine and came in a pack, without what the report does not need."""
+    """True if it ran on another machine and came in a pack, without what the report does not need."""
 
 
 class Decision(StrEnum):
@@ -216,17 +216,17 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
     """One measure, of an arm or of the difference between two."""
 
     per_seed: dict[int, Estimate]
-    """Each run's, clustered by scene; of "base" one, under `NO_SEED`."""
+    """Estimate of each run, clustered by scene; "base" has one, under `NO_SEED`."""
     scenes: Estimate
-    """All seeds' questions pooled, clustered by scene: these runs, other scenes."""
+    """Estimate over the questions of all seeds, clustered by scene: its interval is for these runs and other scenes."""
     seeds: Estimate
-    """Mean over seeds with its t-interval: these scenes, other seeds."""
+    """Mean over seeds with a t-interval, which is for these scenes and other seeds."""
     n_scenes: int = 0
-    """Scenes that `scenes` rests on; 0 in results of before they were counted."""
+    """Scenes that `scenes` rests on; 0 in results that were written before they were counted."""
 
     @property
     def n_seeds(self) -> int:
-        """Runs with a value."""
+        """Number of runs that have a value."""
         return sum(one.value is not None for one in self.per_seed.values())
 
 
@@ -237,7 +237,7 @@ class Level(msgspec.Struct, frozen=True, kw_only=True):
     arm: str
     rule: Rule
     n_questions: dict[str, int]
-    """By measure, of one run."""
+    """Number of questions of one run, by measure."""
     measures: dict[str, Value]
 
 
@@ -257,7 +257,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     claim: Claim
     decision: Decision
     parts: tuple[tuple[str, Value | None], ...]
-    """Each comparison of the claim and its difference on inferential questions; None: no run of one of the arms."""
+    """Each comparison of the claim and its difference on inferential questions; None if an arm has no run."""
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True):
@@ -269,16 +269,16 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     stage: Stage
     state: State
     diverged: bool
-    """An alarm was on at its last step, or its loss was no number."""
+    """True if an alarm was on at its last step, or its loss was not a number."""
     gate: tuple[str, ...] | None
-    """For bias: why it is no shortcut model, () if it is one; None: not judged."""
+    """For bias: why it is not a shortcut model, () if it is one; None if it was not judged."""
     seconds: float
     replies: int | None = None
-    """Sampled a step, as run.json says."""
+    """Replies sampled per step, as run.json says."""
     alarms: list[tuple[int, str]] = []
     """The first step of each kind of alarm, with its words."""
     steps: list[StepRecord] = []
-    """Its metrics.jsonl, for curves; left out of results.json, since the cell's own file has it."""
+    """Its metrics.jsonl, for curves; results.json leaves it out, because the cell's own file has it."""
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
@@ -294,6 +294,6 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     states: dict[str, State]
     records: dict[str, Record]
     seconds: dict[str, float]
-    """Of GPU cells by group, all attempts."""
+    """Seconds of GPU cells by group, over all attempts."""
     provenance: dict[str, Any]
-    """Of the report; each cell's own files have theirs."""
+    """Provenance of the report; each cell's own files have theirs."""

@@ -1,21 +1,19 @@
-"""What a training says about itself, as `vt train` writes it and as studies and reports read it."""
+"""What a training records about itself: `vt train` writes it, studies and reports read it."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
+from videothinker.records.bounds import Positive, Share
 from videothinker.records.label import Rule
 
 RUN = "run.json"
 METRICS = "metrics.jsonl"
 GATE = "gate.json"
 
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-
 
 class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One logging step, means over it and over all processes; None: not measured in this stage."""
+    """One logging step: means over it and over all processes. None stands for what this stage does not measure."""
 
     step: int
     """1-based optimiser step."""
@@ -25,26 +23,26 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     rewards: dict[str, float | None] = {}
     """Mean of each reward, unweighted, by name."""
     kl: float | None = None
-    """Divergence between policy and reference, nats: k3 (also where the loss takes a bounded form), or exact; averaged as in
-    the paper's loss, over each reply's tokens and then over replies."""
+    """Divergence between policy and reference in nats: k3 (also where the loss takes a bounded form), or exact. It is averaged
+    as in the paper's loss, over each reply's tokens and then over replies."""
     repulsion: float | None = None
     """Weight of the divergence in the loss: constant, or what `objective.hold_at` has made of it."""
     clamped_share: float | None = None
-    """Share of tokens whose log-ratio reached kl_clamp; there the divergence has no gradient."""
+    """Share of tokens whose log-ratio reached kl_clamp, where the divergence has no gradient."""
     zero_advantage_share: float | None = None
     """Share of questions whose replies all earned the same."""
     entropy: float | None = None
-    """Of the policy, nats per token."""
+    """Entropy of the policy in nats per token."""
     length: float | None = None
-    """Tokens per reply."""
+    """Mean tokens per reply."""
     grad_norm: float | None = None
-    """Before clipping."""
+    """Gradient norm before clipping."""
     seconds: float | None = None
     """Duration of one optimiser step, generation included."""
     tokens: int = 0
     """Prompt and reply tokens since the start of the run."""
     alarms: tuple[str, ...] = ()
-    """Signs at this step that something goes wrong, in words; `[alarms]` of a training's settings."""
+    """Signs at this step that something goes wrong, in words; `[alarms]` in a training's settings sets the limits."""
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,11 +60,11 @@ class TrainedOn(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
     """The curated folder."""
     sha256: str
-    """Of the split's file."""
+    """Hash of the split's file."""
     rule: Rule | None
-    """For stage bias the one whose observational questions were taken; for the others the curated folder's own, and unused."""
+    """For stage bias the rule whose observational questions were taken; for the others the folder's own, which is not used."""
     n_questions: int
-    """How many were drawn."""
+    """Number of questions drawn."""
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,9 +73,9 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     out: str
     steps: int
     seconds_per_step: float
-    """Over the steps of the last call alone, if the run was resumed."""
+    """Mean over all steps, or over those of the last call alone if the run was resumed."""
     tokens_per_step: float
-    """Prompt and reply tokens."""
+    """Prompt and reply tokens of a step."""
     peak_bytes: int
     """Most memory allocated on the main process's GPU; on a CPU the process's peak resident memory."""
     parameters: int
@@ -108,8 +106,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 class TrainRecord(msgspec.Struct, frozen=True, kw_only=True):
     """run.json, written when a run begins and again when it has finished.
 
-    A field that a later version adds needs a default that says what runs did before it: so old folders can still be read, and
-    resumed.
+    A field that a later version adds needs a default that says what runs did before it, so that old folders can still be read
+    and resumed.
     """
 
     stage: str
@@ -119,15 +117,15 @@ class TrainRecord(msgspec.Struct, frozen=True, kw_only=True):
     model: Weights
     """The checkpoint that training started from."""
     bias_model: Weights | None
-    """The frozen reference of CDPO (the start itself where `objective.reference` is start); None without divergence term."""
+    """The frozen reference of CDPO (the start itself where `objective.reference` is start); None without a divergence."""
     data: TrainedOn
     identity: str = ""
-    """Hash of what makes two runs the same, for people to compare; what decides is computed anew."""
+    """Hash of what makes two runs the same, for people to compare; resuming computes it anew."""
     finished: bool = False
     provenance: dict[str, Any] = {}
-    """When, with which command, commit and versions; of the latest call."""
+    """When the latest call was made, and with which command, commit and versions."""
     result: RunResult | msgspec.UnsetType = msgspec.UNSET
-    """This and the two fields below are there once the run has finished."""
+    """This field and the two below are set once the run has finished."""
     fed: Fed | msgspec.UnsetType = msgspec.UNSET
     launch: Launch | msgspec.UnsetType = msgspec.UNSET
 
@@ -147,20 +145,21 @@ class GateMargins(msgspec.Struct, frozen=True, kw_only=True):
     reliance_rise: Share = 0.05
     """Its share of inferential answers that equal the observer's must rise by this; there it rose from 0.06 to 0.32."""
     least_questions: Positive = 100
-    """Of each category, or the differences above are noise: at 100 questions an accuracy's standard error is up to 0.05."""
+    """Fewest questions per category; with fewer the differences above are noise. At 100 the standard error is up to 0.05."""
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """What a diagnosis of one checkpoint found; fractions, None over no questions."""
+    """What a diagnosis of one checkpoint found, as fractions; None if there were no questions."""
 
     observational: float | None
     """Share of observational questions answered exactly right."""
     inferential: float | None
     shortcut_reliance: float | None
-    """Share of inferential answers that are the observer's."""
+    """Share of inferential answers that equal the observer's."""
     n_observational: int
-    """Questions that were answered, by category."""
+    """Observational questions that were answered."""
     n_inferential: int
+    """Inferential questions that were answered."""
 
 
 class GateVerdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,7 +167,7 @@ class GateVerdict(msgspec.Struct, frozen=True, kw_only=True):
 
     passed: bool
     reasons: tuple[str, ...]
-    """What speaks against it; empty when passed."""
+    """What speaks against it; empty if it passed."""
     start: Measured
     bias: Measured
     margins: GateMargins

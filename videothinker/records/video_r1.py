@@ -1,5 +1,7 @@
-"""Video-R1 rows, the records that Video-R1, VideoThinker, VideoRFT and ms-swift users exchange. Here they are an export:
-SPLIT.json of a curated folder; diagnosis and training read questions.parquet."""
+"""Video-R1 rows, the records that users of Video-R1, VideoThinker, VideoRFT and ms-swift exchange.
+
+Here they are an export, SPLIT.json of a curated folder; diagnosis and training read questions.parquet.
+"""
 
 import msgspec
 
@@ -20,18 +22,18 @@ class VideoR1Row(msgspec.Struct, frozen=True, kw_only=True):
     solution: str
     """"<answer>A,C</answer>"; "<answer>none</answer>" when no option is correct."""
     video: str
-    """Clip, as a POSIX path relative to the manifest's `videos_root`."""
+    """The clip, as a POSIX path relative to the manifest's `videos_root`."""
     path: str
-    """The same as `video`: some of the format's readers look for this key."""
+    """The same as `video`, because some readers of the format look for this key."""
     process: str = ""
     data_source: str
     original_question_type: str = ""
 
     question_id: str
     category: Category | None
-    """Under the folder's own labels; None where it has none."""
+    """Category under the folder's own labels; None if it has none."""
     observer: tuple[str, ...] | None
-    """What the folder's own observer answers; None where it has none."""
+    """What the folder's own observer answers; None if it has none."""
     gold: tuple[str, ...]
     """The correct answer; () when no option is correct."""
 

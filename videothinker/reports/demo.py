@@ -17,7 +17,7 @@ MEASURES = {"observational": "Observational", "inferential": "Inferential", "sho
 FIGURE = "figure-accuracy.svg", "figure-accuracy-dark.svg"
 
 
-class Study(NamedTuple):
+class StudyFindings(NamedTuple):
     """What a finished study says, read from its folder."""
 
     title: str
@@ -31,7 +31,7 @@ class Study(NamedTuple):
     figure: Drawing
 
 
-def read_study(folder: Path) -> Study | None:
+def read_study(folder: Path) -> StudyFindings | None:
     """The study whose report lies in `folder`; None if none does.
 
     Raises:
@@ -49,7 +49,7 @@ def read_study(folder: Path) -> Study | None:
         f"intervals; each dot is one seed."
     )
     files = {name: (folder / name).read_bytes() for name in FIGURE}
-    return Study(
+    return StudyFindings(
         title=results.study.title,
         seeds=seeds,
         n_questions=n_questions,
@@ -59,7 +59,7 @@ def read_study(folder: Path) -> Study | None:
     )
 
 
-def demo_table(runs: Sequence[Run], study: Study | None) -> Table:
+def demo_table(runs: Sequence[Run], study: StudyFindings | None) -> Table:
     """Accuracy by category and shortcut reliance, here and in the study, a line each for the checkpoints of `runs`."""
 
     def row(run: Run) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ def sample_words(runs: Sequence[Run]) -> str:
     return f"small sample: {count(len(asked))} questions of {count(len(set(asked.values())))} scenes"
 
 
-def demo_page(runs: Sequence[Run], study: Study | None, *, source: str, links: Mapping[str, str]) -> bytes:
+def demo_page(runs: Sequence[Run], study: StudyFindings | None, *, source: str, links: Mapping[str, str]) -> bytes:
     """The page.
 
     runs: checkpoints, and references. source: where the checkpoints are from, in words. links: label to address, relative to

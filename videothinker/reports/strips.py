@@ -51,7 +51,7 @@ class Strips:
         if self.left <= 0:
             return None
         try:
-            pictures = read_clip(clip, indices=frames, backend="pyav").frames  # here on every machine, and converts only these
+            pictures = read_clip(clip, indices=frames).frames
         except ClipError:
             self.n_unreadable += 1
             return None

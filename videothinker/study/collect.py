@@ -1,4 +1,4 @@
-"""From the files of a study's cells to its results. Nothing is asked or trained, and no torch is loaded.
+"""Compute a study's results from the files of its cells. No model is asked or trained here, and torch is not loaded.
 
 Levels and differences are computed from predictions, question by question, because differences are paired; curves and alarms
 come from each training's metrics.jsonl.
@@ -41,7 +41,8 @@ from videothinker.study.seeds import decide, over_seeds, side
 
 Floats = NDArray[np.float64]
 MEASURES = ("all", "observational", "inferential", "shortcut_reliance")
-"""Share of questions answered exactly right, of all and by category; share of inferential answers that are the observer's."""
+"""The first three are the share of questions answered exactly right, of all questions and of each category. The last is the
+share of inferential answers that are the observer's."""
 
 
 class Scored(NamedTuple):
@@ -54,17 +55,19 @@ class Scored(NamedTuple):
     asked: NDArray[np.bool_]
     """False where the clip could not be read."""
     observational: dict[Rule, NDArray[np.bool_]]
-    """Under every rule of the collision log."""
+    """True for observational questions, under each rule of the collision log."""
 
     def take(self, rows: NDArray[np.int64]) -> "Scored":
-        """Some of the questions, in the order of `rows`."""
+        """The columns of some of the questions, in the order of `rows`."""
         arrays = (self.ids[rows], self.scene[rows], self.exact[rows], self.like_observer[rows], self.asked[rows])
         return Scored(*arrays, {rule: mask[rows] for rule, mask in self.observational.items()})
 
 
 def score(questions: Sequence[Question], predictions: Iterable[Prediction], labels: Labels) -> Scored:
-    """The columns that a study needs of a run; `predictions` answer `questions`, one each. A study has a hundred runs of ten
-    thousand questions, so all else that a diagnosis computes is left out."""
+    """The columns that a study needs of a run. `predictions[i]` answers `questions[i]`.
+
+    A study has a hundred runs of ten thousand questions, so whatever else a diagnosis computes is left out.
+    """
     pairs = list(zip(questions, predictions, strict=True))
     by_rule = {each.rule: each.by_question for each in labels.sets if each.observer == label.LOG}
     return Scored(
@@ -86,7 +89,7 @@ def score(questions: Sequence[Question], predictions: Iterable[Prediction], labe
     )
 
 
-class _Questions:
+class _AskedSplits:
     """The questions of a curated folder's splits, read and hashed once for all runs that were asked them."""
 
     def __init__(self, curated: Curated) -> None:
@@ -97,7 +100,7 @@ class _Questions:
         """The answers of the run in a diagnosis' folder.
 
         Raises:
-            VtError: it was asked other questions.
+            VtError: the run was asked other questions than its split holds.
         """
         (path,) = runs.run_folders([folder])
         asked = runs.read_record(path).data
@@ -123,7 +126,7 @@ def collect(
     records: Mapping[str, Record],
     progress: Progress = no_progress,
 ) -> Results:
-    """The results of all cells of the study in `folder` that are finished. `progress` counts those that asked."""
+    """The results of the study in `folder`, from the cells that are finished. `progress` counts the diagnoses that are read."""
     levels: list[Level] = []
     differences: list[Difference] = []
     references: dict[str, dict[str, Estimate]] = {}
@@ -133,15 +136,15 @@ def collect(
             for cell in plan
             if cell.ask == name
             and states[cell.name] is State.FINISHED
-            and any(cell_folder(folder, cell.name).glob(f"*/{files.PREDICTIONS}"))  # else there was no room for it in a pack
+            and any(cell_folder(folder, cell.name).glob(f"*/{files.PREDICTIONS}"))  # a pack may have left them out
         ]
         if not done:
             continue
         curated = open_curated(cell_folder(folder, ask.data))
-        questions = _Questions(curated)
+        questions = _AskedSplits(curated)
         by_arm: dict[str, dict[int, Scored]] = {}
         for cell in done:
-            out = cell_folder(folder, cell.name)  # one at a time: replies are large
+            out = cell_folder(folder, cell.name)  # one run at a time, because replies are large
             by_arm.setdefault(cell.arm or BASE, {})[NO_SEED if cell.seed is None else cell.seed] = questions.scored(out)
             if name == study.first_ask and not references:
                 loaded = runs.load_runs([out], curated, study.rule)
@@ -178,14 +181,16 @@ def _level(ask: str, arm: str, rule: Rule, scored: Mapping[int, Scored]) -> Leve
 
 
 def _differences(ask: str, after: str, before: str, by_arm: Mapping[str, Mapping[int, Scored]]) -> list[Difference]:
-    """Under every rule."""
+    """`after` minus `before` under every rule, paired by seed and by question."""
     pairs = {}
     for seed, new in by_arm[after].items():
+        # The start model has one run without a seed, which is subtracted from the run of every seed.
         old = by_arm[before].get(NO_SEED if before == BASE else seed)
         if old is not None:
             if np.array_equal(new.ids, old.ids):
                 pairs[seed] = (new, old)
                 continue
+            # Runs of different questions are compared on those that both answered, put into the same order.
             _, rows, others = np.intersect1d(new.ids, old.ids, assume_unique=True, return_indices=True)
             pairs[seed] = (new.take(rows), old.take(others))
 
@@ -207,7 +212,7 @@ def _column(measure: str, scored: Scored) -> Floats:
 
 
 def _where(measure: str, rule: Rule, scored: Scored) -> NDArray[np.bool_]:
-    """The questions that a measure is about, those that could not be asked left out."""
+    """True for the questions that a measure is about and that could be asked."""
     if measure == "all":
         return scored.asked
     observational = scored.observational[rule]
@@ -218,11 +223,14 @@ def _pooled(
     columns: Mapping[int, tuple[Floats, NDArray[np.bool_], NDArray[np.int64]]],
     clustered: Callable[[Floats, Floats, NDArray[np.int64]], Estimate],
 ) -> Value:
-    """(values, which of them count, scenes) by seed -> each seed's mean, all together, and the mean over seeds.
+    """Each seed's mean, the mean of all seeds' questions together, and the mean over seeds.
 
-    clustered: `clustered_share` of scores, `clustered_change` of differences.
+    columns: for each seed the values by question, which of them count, and the questions' scenes. clustered: `clustered_share`
+    for scores, `clustered_change` for differences.
     """
     per_seed = {seed: clustered(*estimates.share(values, where), scene) for seed, (values, where, scene) in columns.items()}
+    # Scenes keep their codes when the seeds' questions are put end to end: a scene stays one cluster over all seeds, because
+    # what makes it hard does so for every seed.
     values, where, scene = (np.concatenate(parts) for parts in zip(*columns.values(), strict=True)) if columns else _NOTHING
     return Value(
         per_seed=per_seed,
@@ -268,7 +276,7 @@ MINUS = "\u2212"
 
 
 def negative(value: Value) -> Value:
-    """The same difference the other way round."""
+    """The difference with its two sides exchanged; an interval's bounds change sign and place."""
 
     def turn(one: Estimate) -> Estimate:
         ci95 = None if one.ci95 is None else (-one.ci95[1], -one.ci95[0])
@@ -299,7 +307,7 @@ def _training(cell: Cell, folder: Path, state: State, record: Record | None) -> 
 
 
 def _first_alarms(steps: Iterable[StepRecord]) -> list[tuple[int, str]]:
-    """The first step of each kind of alarm, with its words; a kind is told by its first two words."""
+    """The first step of each kind of alarm, with its words. Alarms that begin with the same two words are of one kind."""
     first: dict[str, tuple[int, str]] = {}
     for row in steps:
         for words in row.alarms:

@@ -8,7 +8,7 @@
     seeds = 2
     set = { "objective.repulsion" = 0.003 }
 
-An *arm* is one way of training, run once a seed. A *cell* is one `vt` command of the study. "base" is the checkpoint that
+An *arm* is one way of training, run once per seed. A *cell* is one `vt` command of the study. "base" is the checkpoint that
 every arm starts from. docs/study.md explains every field by example.
 """
 
@@ -27,7 +27,7 @@ _HOLDS = re.compile(r"\s*(\S+)\s*([<>])\s*(\S+)\s*")
 
 
 class Part(NamedTuple):
-    """One comparison of a claim: `after` minus `before` is above zero, or below."""
+    """One comparison of a claim, which says that `after` minus `before` is above zero, or below it."""
 
     after: str
     before: str
@@ -39,10 +39,10 @@ class Part(NamedTuple):
 
 
 def parse_claim(claim: Claim) -> list[Part]:
-    """ "grpo < base" -> grpo minus base is below zero.
+    """The comparisons of a claim: "grpo < base" says that grpo minus base is below zero.
 
     Raises:
-        ValueError: not of that form.
+        ValueError: one of them is not of that form.
     """
     parts = []
     for text in claim.holds:
@@ -53,14 +53,15 @@ def parse_claim(claim: Claim) -> list[Part]:
 
 
 def pairs_of(study: Study) -> list[tuple[str, str]]:
-    """Every (arm, subtracted arm) of the report: those of `against`, then those that only a claim names."""
+    """Every (arm, arm subtracted from it) of the report: the pairs of `against`, then those that only a claim names."""
     asked = [(name, other) for name, arm in study.arms.items() for other in arm.against]
+    # The start model is always the one that is subtracted, on whichever side of its comparison a claim names it.
     claimed = [part.pair if part.after != BASE else part.pair[::-1] for claim in study.claims for part in parse_claim(claim)]
     return list(dict.fromkeys([*asked, *(pair for pair in claimed if pair not in asked and pair[::-1] not in asked)]))
 
 
 def placeholders(text: str) -> list[str]:
-    """ "curate clevrer --questions {world}/train.json --out {out}" -> ["world", "out"]."""
+    """The names in braces, in order: "curate clevrer --questions {world}/train.json --out {out}" has "world" and "out"."""
     return _PLACE.findall(text)
 
 
@@ -70,11 +71,11 @@ def fill(text: str, places: dict[str, str]) -> str:
 
 
 def load_study(file: Path, overrides: Sequence[str] = ()) -> Study:
-    """The study of a file, with `--set KEY=VALUE` applied.
+    """Read a study's file, with the overrides of `--set KEY=VALUE` applied.
 
     Raises:
-        VtError: not TOML, or any setting is unknown, missing, of the wrong kind, out of bounds or contradicts another; names
-            all of them.
+        VtError: the file is not TOML, or settings are unknown, missing, of the wrong kind, out of bounds or contradict each
+            other; the message names all of them.
     """
     raw = load_toml(file)
     for assignment in overrides:
@@ -89,10 +90,10 @@ def load_study(file: Path, overrides: Sequence[str] = ()) -> Study:
 
 
 def _contradictions(study: Study, here: Path) -> Iterator[str]:
-    """What is wrong between settings that are each fine."""
+    """Yield what is wrong with settings that are each valid but do not fit together."""
     yield from _bad_names(study)
     if len(set(study.seeds)) < len(study.seeds):
-        yield f"seeds = {list(study.seeds)}: one stands there twice"
+        yield f"seeds = {list(study.seeds)}: a seed is listed twice"
     for section, empty in (("arms", not study.arms), ("ask", not study.ask)):
         if empty:
             yield f"{section}: is empty; a study trains at least one arm and asks in at least one way"
@@ -113,7 +114,7 @@ def _contradictions(study: Study, here: Path) -> Iterator[str]:
     for ask, one in study.ask.items():
         for named in one.arms or ():
             if named != BASE and named not in study.arms:
-                yield f"ask.{ask}.arms: '{named}' is no arm, nor '{BASE}'"
+                yield f"ask.{ask}.arms: '{named}' is neither an arm nor '{BASE}'"
     yield from _bad_settings("train.set", study.train.set)
     for name, arm in study.arms.items():
         yield from _bad_arm(study, name, arm)
@@ -174,7 +175,7 @@ def _bad_arm(study: Study, name: str, arm: Arm) -> Iterator[str]:
         yield f"{where}.force: only stage cdpo has a gate before it"
     for other in arm.against:
         if other == name or (other != BASE and other not in study.arms):
-            yield f"{where}.against: '{other}' is no other arm, nor '{BASE}'"
+            yield f"{where}.against: '{other}' is neither another arm nor '{BASE}'"
     yield from _bad_settings(f"{where}.set", arm.set)
 
 
@@ -186,7 +187,7 @@ def _bad_claim(study: Study, where: str, claim: Claim) -> Iterator[str]:
         return
     for name in dict.fromkeys(name for part in parts for name in part.pair):
         if name != BASE and name not in study.arms:
-            yield f"{where}.holds: '{name}' is no arm, nor '{BASE}'"
+            yield f"{where}.holds: '{name}' is neither an arm nor '{BASE}'"
     for part in parts:
         if part.after == part.before:
             yield f"{where}.holds: compares '{part.after}' with itself"

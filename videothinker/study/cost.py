@@ -1,4 +1,4 @@
-"""What a study will take: GPU minutes by cell, from what finished cells took, else from what its file expects."""
+"""Predict how long a study will take, from what finished cells took or, where there are none, from what its file expects."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,22 +12,26 @@ from videothinker.study.plan import Cell, Kind, cell_folder, heights
 
 
 class Forecast(NamedTuple):
-    """What is expected of a plan; None where nothing is known of some cell."""
+    """The times that are expected of a plan. A time is None where nothing is known about one of its cells."""
 
     seconds: dict[str, float | None]
-    """By cell: what it took, or what it is expected to take from its start."""
+    """For each cell what it took, or what it is expected to take from its start."""
     measured: frozenset[str]
-    """Cells whose seconds come from finished ones."""
+    """Cells whose seconds come from finished cells."""
     gpu_seconds: float | None
-    """Of all cells that want a GPU."""
+    """The sum over all cells that need a GPU."""
     left_seconds: float | None
-    """Until all is done: the work that is left, shared by the places for it, but no less than the longest chain of cells."""
+    """Time until every cell is done: the work that is left, divided by the places for it, but no less than the longest chain
+    of cells that wait for each other."""
 
 
 def forecast(
     plan: Sequence[Cell], states: Mapping[str, State], records: Mapping[str, Record], folder: Path, *, n_gpu: int, n_cpu: int
 ) -> Forecast:
-    """`n_gpu`, `n_cpu`: cells that can run at once on GPUs and on the CPU; without a GPU all cells share the CPU's places."""
+    """The forecast for a plan.
+
+    n_gpu, n_cpu: how many cells can run at once on GPUs and on the CPU. Without a GPU all cells share the CPU's places.
+    """
     done = [cell for cell in plan if states[cell.name] is State.FINISHED and cell.name in records]
     groups: dict[str, list[float]] = {}
     for cell in done:
@@ -51,7 +55,10 @@ def forecast(
 
 
 def _running_rate(cell: Cell, folder: Path) -> float | None:
-    """A training's seconds by the steps that it has taken; the first few are left out, they compile and warm up."""
+    """Seconds that a training will take in all, from the steps it has taken so far; None where fewer than six are known.
+
+    The first three steps are left out, because they compile and warm up.
+    """
     if cell.steps is None:
         return None
     taken = [row.seconds for row in read_steps(cell_folder(folder, cell.name) / METRICS) if row.seconds is not None]
@@ -61,6 +68,7 @@ def _running_rate(cell: Cell, folder: Path) -> float | None:
 def _left(
     plan: Sequence[Cell], states: Mapping[str, State], seconds: Mapping[str, float | None], n_gpu: int, n_cpu: int
 ) -> float | None:
+    """Seconds until every cell is done; None where a cell that is owed has no known time."""
     over = (State.FINISHED, State.FAILED, State.BLOCKED)
     owed = [cell for cell in plan if states[cell.name] not in over]
     if any(seconds[cell.name] is None for cell in owed):
@@ -72,5 +80,6 @@ def _left(
 
 
 def _sum(values: Sequence[float | None]) -> float | None:
+    """The sum of the values; None if any of them is not known."""
     known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) else None

@@ -1,8 +1,9 @@
-"""Take a study to another machine: what is needed to go on with it and to draw its report, in a few files of bounded size.
+"""Pack a study for another machine: a few files of bounded size hold what is needed to continue it and to draw its report.
 
-A pack holds records, the ends of the logs, and of every finished cell what it says about itself and what it answered. Weights
-travel as lossless differences to the start model: of bias models, of the first seed, and of whatever an owed cell needs.
-Data, clips, optimiser states and weights that nobody will ask again stay behind: their cells count as finished by their record.
+A pack holds the records, the ends of the logs, and from every finished cell its answers and the files that describe it. Weights
+travel as lossless differences from the start model, for bias models, for the first seed, and for whatever an unfinished cell
+needs. Data, clips, optimiser states and weights that nothing will ask again stay behind; a record is enough for their cells to
+count as finished.
 
     pack(study, plan, folder, Path("away"), shrink)   # away/study-1.tar, away/study-2.tar, ...
     unpack(folder, Path("away"))                      # on the other machine
@@ -24,15 +25,15 @@ import msgspec
 from videothinker import store
 from videothinker.errors import VtError
 from videothinker.records.study import Stage, State, Study
+from videothinker.study.cells import has_output, read_records, states_of
 from videothinker.study.config import fill, placeholders
 from videothinker.study.plan import Cell, Kind, cell_folder
-from videothinker.study.records import has_output, read_records, states_of
 
 Rewrite = Callable[[Path, Path, Path], object]
-"""A checkpoint becomes its difference to another, or the other way: this room knows neither."""
+"""Turns a checkpoint into its difference from another, or back. It is passed in, because this room does not import models/."""
 
 PART_BYTES = 15 * 2**20
-"""Of one file of a pack, at most."""
+"""Largest size of one file of a pack."""
 MOST_PARTS = 4
 _BATCH = 24 * 2**20
 """Bytes that are compressed together: replies of several checkpoints to the same questions are much alike."""
@@ -40,16 +41,16 @@ _LOG_LINES = 200
 _DELTA = "weights.delta"
 _WEIGHTS = ".safetensors"
 _NOT_SAID = (_WEIGHTS, ".html", ".svg", ".png", ".pt", ".pth", ".bin", ".parquet")
-"""What a cell's folder holds beyond what it says about itself and what it answered."""
+"""Endings of the files in a cell's folder that neither describe it nor hold its answers."""
 
 
 class Packed(NamedTuple):
-    """What came of packing."""
+    """What `pack` wrote."""
 
     files: list[Path]
     n_bytes: int
     left_out: list[str]
-    """Cells for whose files there was no room, first of all weights; their records travel."""
+    """Cells whose files did not fit, weights before answers. Their records travel all the same."""
 
 
 class _Item(NamedTuple):
@@ -60,7 +61,7 @@ class _Item(NamedTuple):
 def pack(study: Study, plan: Sequence[Cell], folder: Path, out: Path, shrink: Rewrite, *, n_parts: int = MOST_PARTS) -> Packed:
     """Write the study in `folder` into `out`, at most `n_parts` files of `PART_BYTES`; an older pack there is replaced.
 
-    shrink: (start model, checkpoint, file to write), `vt checkpoint pack`.
+    shrink: called with (start model, checkpoint, file to write); it does what `vt checkpoint pack` does.
 
     Raises:
         VtError: the records alone do not fit.
@@ -109,7 +110,7 @@ def pack(study: Study, plan: Sequence[Cell], folder: Path, out: Path, shrink: Re
 
 
 def unpack(folder: Path, away: Path) -> None:
-    """Put the pack in `away` into `folder`; weights come as differences, which `restore_weights` makes whole.
+    """Put the pack in `away` into `folder`. Weights come as differences, from which `restore_weights` makes checkpoints.
 
     Raises:
         VtError: `away` holds no pack, or one that is damaged.
@@ -130,7 +131,7 @@ def unpack(folder: Path, away: Path) -> None:
 
 
 def _extract(files: tarfile.TarFile, folder: Path) -> None:
-    """Every file into `folder`; whatever is no file within it is refused. (extractall learned that with Python 3.11.4.)"""
+    """Write every file into `folder`, and refuse what is not a file within it (as `extractall` does from Python 3.11.4 on)."""
     for member in files.getmembers():
         content = files.extractfile(member) if member.isfile() else None
         if content is None or not (folder / member.name).resolve().is_relative_to(folder.resolve()):
@@ -139,9 +140,9 @@ def _extract(files: tarfile.TarFile, folder: Path) -> None:
 
 
 def restore_weights(study: Study, plan: Sequence[Cell], folder: Path, grow: Rewrite) -> list[str]:
-    """Make whole the weights that came as differences; returns the trainings for which the start model is not there.
+    """Make checkpoints of the weights that came as differences. Returns the trainings that wait for a start model.
 
-    grow: (start model, file, checkpoint folder to make), `vt checkpoint unpack`.
+    grow: called with (start model, file, checkpoint folder to make); it does what `vt checkpoint unpack` does.
     """
     base = base_folder(study, folder)
     waiting = []
@@ -160,13 +161,13 @@ def restore_weights(study: Study, plan: Sequence[Cell], folder: Path, grow: Rewr
 
 
 def base_folder(study: Study, folder: Path) -> Path | None:
-    """Where the start model lies; None: not here, or on a hub."""
+    """The start model's folder; None if it is not on this machine, or on a hub."""
     path = Path(fill(study.model, {name: str(cell_folder(folder, name)) for name in placeholders(study.model)}))
     return path if any(path.glob(f"*{_WEIGHTS}")) else None
 
 
 def _with_weights(study: Study, plan: Sequence[Cell], states: Mapping[str, State]) -> dict[str, bool]:
-    """Trainings whose weights travel, and whether a cell needs them or may come to: bias models, and what is owed answers."""
+    """The trainings whose weights travel, True where a cell needs them or may come to, as it may a bias model's."""
     needed = {need for cell in plan if states[cell.name] is not State.FINISHED for need in cell.needs}
     trainings = [cell for cell in plan if cell.kind is Kind.TRAIN]
     repelled_from = {cell.name for cell in trainings if study.arms[cell.arm or ""].stage is Stage.BIAS}
@@ -175,7 +176,7 @@ def _with_weights(study: Study, plan: Sequence[Cell], states: Mapping[str, State
 
 
 def _said(out: Path, *, weights: bool) -> Iterator[tuple[str, bytes]]:
-    """A finished cell's files without pictures and checkpoints to resume from, and without weights unless they are wanted."""
+    """Yield a finished cell's files, but no pictures, no checkpoints to resume from, and weights only if they are wanted."""
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out)
         wanted = not path.name.endswith(_NOT_SAID) or (weights and path.name.endswith(_WEIGHTS))
@@ -184,7 +185,7 @@ def _said(out: Path, *, weights: bool) -> Iterator[tuple[str, bytes]]:
 
 
 def _weights(out: Path, base: Path | None, shrink: Rewrite) -> bytes | None:
-    """The difference to the start model, or the one that came in an earlier pack."""
+    """The weights' difference from the start model, as a file's bytes; None where there are no weights or no start model."""
     if (out / _DELTA).is_file():
         return (out / _DELTA).read_bytes()
     if base is None or not any(out.glob(f"*{_WEIGHTS}")):
@@ -202,7 +203,7 @@ def _logs(folder: Path) -> list[_Item]:
 
 
 def _joined(batches: Sequence[tuple[str, list[_Item]]]) -> list[tuple[list[str], list[_Item]]]:
-    """Neighbours together up to `_BATCH` bytes: (cells, their files)."""
+    """Join neighbouring batches up to `_BATCH` bytes. Returns for each the names of its cells, and their files."""
     joined = []
     names: list[str] = []
     items: list[_Item] = []
@@ -232,17 +233,21 @@ def _tar(items: Sequence[_Item]) -> bytes:
 
 
 _MEMBER = 2 * tarfile.BLOCKSIZE
-"""Bytes that a tar adds to a member, at most."""
+"""Most bytes that a tar archive adds to a member: a block of header, and less than a block to fill up the last one."""
 
 
 def _parts(blobs: Sequence[tuple[list[str], bytes]], n_parts: int) -> tuple[list[list[_Item]], list[str]]:
-    """The blobs, most important first, each in the first file that it fits in; and the cells of those that fit nowhere."""
+    """Put each blob, the most important first, into the first file that has room for it.
+
+    Returns the members of every file, and the cells whose blobs fit into none.
+    """
     parts: list[list[_Item]] = []
     room: list[int] = []
     left_out: list[str] = []
     for index, (names, blob) in enumerate(blobs):
         size = len(blob) + _MEMBER
         place = next((place for place, free in enumerate(room) if size <= free), None)
+        # tarfile fills an archive up to a whole record, so that much of a file is not for members.
         if place is None and len(parts) < n_parts and size <= PART_BYTES - tarfile.RECORDSIZE:
             place = len(parts)
             parts.append([])

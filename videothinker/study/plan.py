@@ -1,6 +1,6 @@
-"""From a study to its cells: one `vt` command each, with what it waits for.
+"""Plan the cells of a study: one `vt` command each, with the cells that it waits for.
 
-Pure. A command is kept with its placeholders, so that a study's folder can be moved; `command` fills them in.
+Nothing is run here. A command is kept with its placeholders, so that a study's folder can be moved; `command` fills them in.
 """
 
 import shlex
@@ -14,7 +14,7 @@ from videothinker.records.study import BASE, Arm, Ask, Stage, Study
 from videothinker.study.config import fill, placeholders
 
 _HERE = "{here}/"
-"""How an argument begins that names a file beside the study's."""
+"""Start of an argument that names a file beside the study's."""
 
 
 class Kind(StrEnum):
@@ -29,41 +29,45 @@ class Cell(NamedTuple):
     """One `vt` command."""
 
     name: str
-    """"curated", "cdpo-s42", "greedy.cdpo-s42"; of its folder, too."""
+    """Such as "curated", "cdpo-s42" or "greedy.cdpo-s42"; its folder has the same name."""
     kind: Kind
     arguments: tuple[str, ...]
-    """Of `vt`, with {out}, {here} and {NAME} of other cells."""
+    """Arguments of `vt`, with the placeholders {out}, {here} and, for other cells' folders, {NAME}."""
     gpu: bool
-    """Does it want a GPU?"""
+    """Whether it needs a GPU."""
     group: str
     """Cells of one group cost about the same: "train cdpo", "ask greedy", or the cell's own name."""
     needs: tuple[str, ...] = ()
-    """Cells that have to be finished before: this one reads what they write."""
+    """Cells that have to be finished first, because this one reads what they write."""
     after: tuple[str, ...] = ()
-    """Cells that have to be over before, finished or not: they make this one faster, and its result no other."""
+    """Cells that have to have ended first, whether they finished or failed: they make this one faster, and do not change what
+    it writes."""
     identity: str = ""
     """Hash of the command, of the files beside the study's that it names, and of the cells that it needs."""
     steps: int | None = None
     """Optimiser steps of a training."""
     expected: float | None = None
-    """Seconds, as the study's file says; None: not known."""
+    """Seconds that the study's file expects; None where it does not say."""
     arm: str | None = None
     seed: int | None = None
-    """None for "base" and for what is prepared."""
+    """None for "base" and for preparations."""
     ask: str | None = None
     turn: int = 0
-    """Cells of an earlier turn start before those of a later one: all of the arms without `seeds` first, then the others as
-    they stand in the file, then the seeds that `early_seeds` leaves for later."""
+    """Cells of an earlier turn start before those of a later one. The arms without `seeds` come first, then the others in the
+    order of the file, then the seeds that `early_seeds` leaves for later."""
 
     @property
     def leaves_nothing(self) -> bool:
-        """Does its command write no folder of its own, such as one that fills a cache?"""
+        """True for a command that writes no folder of its own, such as one that fills a cache."""
         return bool(self.arguments) and not any("{out}" in argument for argument in self.arguments)
 
 
 def make_plan(study: Study, here: Path, given: Mapping[str, str] = {}) -> tuple[Cell, ...]:
-    """Every cell, each after those that it needs. `here`: folder of the study's file. `given`: preparations whose folder was
-    made elsewhere, with the hash of its content; such a cell has no command."""
+    """All cells of a study, each behind those that it needs.
+
+    here: the folder of the study's file. given: the preparations whose folder was made elsewhere, with the hash of its
+    content; such a cell has no command.
+    """
     found: dict[str, Cell] = {}
 
     def add(cell: Cell) -> None:
@@ -81,7 +85,7 @@ def make_plan(study: Study, here: Path, given: Mapping[str, str] = {}) -> tuple[
         expected = None if preparation.minutes is None else 60 * preparation.minutes
         arguments = tuple(shlex.split(preparation.run))
         cell = Cell(name, Kind.PREPARE, arguments, gpu=preparation.gpu, group=name, expected=expected)
-        add(cell._replace(turn=len(study.arms) + 1))  # that of the first cell that waits for it
+        add(cell._replace(turn=len(study.arms) + 1))  # the last turn, which `_in_time` brings forward
     turns = _turns(study)
     for name, seed in _trainings(study):
         arm, steps, rate = study.arms[name], study.train.steps, study.train.seconds_per_step
@@ -103,7 +107,7 @@ def make_plan(study: Study, here: Path, given: Mapping[str, str] = {}) -> tuple[
 
 
 def _needed(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """Without what is prepared for nobody, such as the base where `--set model=REF` names another."""
+    """The cells without preparations that nothing waits for, such as the base where `--set model=REF` names another model."""
     wanted: set[str] = set()
     for cell in reversed(cells):
         if cell.kind is not Kind.PREPARE or cell.name in wanted:
@@ -122,7 +126,7 @@ def _turns(study: Study) -> dict[tuple[str, int], int]:
 
 
 def _in_time(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """The cells with their turns no later than those of the cells that wait for them."""
+    """The cells, each with a turn no later than that of any cell that waits for it."""
     turns = {cell.name: cell.turn for cell in cells}
     for cell in reversed(cells):
         for need in (*cell.needs, *cell.after):
@@ -131,7 +135,7 @@ def _in_time(cells: Sequence[Cell]) -> tuple[Cell, ...]:
 
 
 def _trainings(study: Study) -> list[tuple[str, int]]:
-    """(arm, seed), bias models first."""
+    """All pairs (arm, seed) to train, bias models first, because other arms wait for them."""
     arms = sorted(study.arms, key=lambda name: study.arms[name].stage is not Stage.BIAS)
     return [(arm, seed) for arm in arms for seed in study.seeds_of(arm)]
 
@@ -168,10 +172,13 @@ def command(cell: Cell, folder: Path, here: Path) -> list[str]:
 
 
 def heights(plan: Sequence[Cell], seconds: Mapping[str, float | None]) -> dict[str, float]:
-    """For each cell the seconds from its start to the end of the longest chain that waits for it; unknown ones count 1."""
+    """For each cell the seconds from its start to the end of the longest chain of cells that wait for it.
+
+    A cell whose duration is not known counts as one second.
+    """
     after: dict[str, float] = {}
     found = {}
-    for cell in reversed(plan):
+    for cell in reversed(plan):  # a cell's followers stand behind it, so their heights are known by then
         found[cell.name] = after.get(cell.name, 0.0) + (seconds[cell.name] or 1.0)
         for need in (*cell.needs, *cell.after):
             after[need] = max(after.get(need, 0.0), found[cell.name])

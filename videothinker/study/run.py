@@ -1,4 +1,4 @@
-"""Run a study's cells: as many at once as fit, each a process of its own, each after those that it needs.
+"""Run a study's cells, as many at once as fit, each as a process of its own and after the cells that it needs.
 
 A cell that fails stops nothing but the cells that need it. An interruption (Ctrl-C, SIGTERM) ends every process that was
 started, with its own children; the records then say which cells were cut short, and the next `vt study` goes on with them.
@@ -26,8 +26,8 @@ import msgspec
 from videothinker import store
 from videothinker.errors import VtError
 from videothinker.records.study import Record, State
+from videothinker.study.cells import block, is_complete, left_behind, read_records, record_file, states_of
 from videothinker.study.plan import Cell, Kind, cell_folder, command, heights
-from videothinker.study.records import block, is_complete, left_behind, read_records, record_file, states_of
 
 VT = (sys.executable, "-m", "videothinker")
 _TAIL = 12
@@ -35,6 +35,7 @@ _TAIL = 12
 _GRACE = 20.0
 """Seconds that an interrupted process has to end by itself."""
 _TICK = 0.05
+"""Seconds between two looks at the processes."""
 _LOCK = ".lock"
 
 
@@ -42,13 +43,13 @@ class Slots(NamedTuple):
     """Where cells can run."""
 
     gpus: tuple[str, ...]
-    """One entry a place, its GPU as CUDA_VISIBLE_DEVICES names it: ("0", "0", "1", "1") is two cells on each of two GPUs."""
+    """One GPU per place, as CUDA_VISIBLE_DEVICES names it: ("0", "0", "1", "1") lets two cells share each of two GPUs."""
     n_cpu: int
-    """Cells at once without a GPU; all cells where there is none."""
+    """How many cells run at once without a GPU. Where there is no GPU, these places are for all cells."""
 
 
 def find_gpus() -> list[str]:
-    """The GPUs that this process may use: those of CUDA_VISIBLE_DEVICES if it is set, else all that nvidia-smi lists."""
+    """The GPUs that this process may use: those of CUDA_VISIBLE_DEVICES if it is set, otherwise all that nvidia-smi lists."""
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [gpu for gpu in visible.split(",") if gpu not in ("", "-1")]
     query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
@@ -90,16 +91,16 @@ def run_study(
     max_seconds: float = math.inf,
     expect: Callable[[Mapping[str, State], Mapping[str, Record]], Mapping[str, float | None]] = lambda *_: {},
 ) -> dict[str, State]:
-    """Run every cell that is not finished, and return where each stands then.
+    """Run every cell that is not finished, and return the state of each at the end.
 
-    here: folder of the study's file. priorities: within a turn, cells with larger values start first; None: those that the
-    longest chain of others waits for. program: what runs a cell's arguments. max_seconds: no cell starts that `expect` (states
-    and records -> seconds by cell; None: not known, so it starts) does not see ended by then, and what still runs then is
-    interrupted.
+    here: folder of the study's file. priorities: within a turn, cells with larger values start first; by default those that the
+    longest chain of others waits for. program: what runs a cell's arguments. max_seconds: a cell starts only if it is expected
+    to end by then, and whatever still runs at that time is interrupted. expect: gives each cell's expected seconds from states
+    and records; a cell with None starts.
 
     Raises:
         VtError: another `vt study`, or a cell of one that was killed, is still at work in `folder`; or a given folder that is
-            needed has not come along.
+            needed is not on this machine.
         KeyboardInterrupt: after an interruption, once all processes have ended.
     """
     deadline = time.monotonic() + max_seconds
@@ -179,7 +180,7 @@ def _ready(plan: Sequence[Cell], states: Mapping[str, State]) -> list[Cell]:
 
 
 def _free(cell: Cell, slots: Slots, running: Sequence[tuple[Cell, str | None]]) -> _Place | None:
-    """A place for the cell: on the GPU that fewest cells share, or on the CPU; None: not now."""
+    """A place for the cell, on the GPU that the fewest cells share or on the CPU; None while all places are taken."""
     if cell.gpu and slots.gpus:
         taken = Counter(gpu for _, gpu in running)
         free = [gpu for gpu in dict.fromkeys(slots.gpus) if taken[gpu] < slots.gpus.count(gpu)]
@@ -199,13 +200,13 @@ def _begun(cell: Cell, arguments: Sequence[str], place: _Place, earlier: Record 
 
 
 def _environment(place: _Place, n_places: int) -> dict[str, str]:
-    """The study's own, with the cell's GPU alone to be seen, and its share of the cores."""
+    """The environment of a cell's process: the study's own, with only the cell's GPU visible and its share of the cores."""
     threads = max(1, len(os.sched_getaffinity(0)) // n_places)
     return {"OMP_NUM_THREADS": str(threads), **os.environ, "CUDA_VISIBLE_DEVICES": place.gpu or "", "PYTHONUNBUFFERED": "1"}
 
 
 def log_file(folder: Path, name: str, stream: str) -> Path:
-    """Where a cell's "stdout" or "stderr" goes; every attempt is appended."""
+    """The file that a cell's "stdout" or "stderr" goes to; every attempt is appended."""
     return folder / "logs" / f"{name}.{stream}"
 
 
@@ -229,7 +230,7 @@ def _launch(cell: Cell, argv: Sequence[str], folder: Path, environment: Mapping[
 
 def _ended(job: _Job, record: Record, folder: Path, *, interrupted: bool) -> Record:
     """The record of a process that has ended."""
-    _signal(job.process, signal.SIGKILL)  # what it left behind in its group
+    _signal(job.process, signal.SIGKILL)  # ends the children that it left behind
     code = job.process.returncode
     complete = code == 0 and is_complete(job.cell, cell_folder(folder, job.cell.name))
     state = State.FINISHED if complete else State.INTERRUPTED if interrupted else State.FAILED
@@ -256,17 +257,17 @@ def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
 
 
 def _signal(process: subprocess.Popen[bytes], number: int) -> None:
-    """To the process and its children: it leads a group of its own."""
+    """Send a signal to the process and its children, which form one process group."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, number)
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[int]:
-    """Hold the study's folder; yields the descriptor that holds it, which children inherit.
+    """Lock the study's folder, and yield the lock's file descriptor, which children inherit.
 
     Raises:
-        VtError: somebody else does.
+        VtError: another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / _LOCK).open("w") as file:
@@ -279,7 +280,8 @@ def alone(folder: Path) -> Iterator[int]:
 
 @contextmanager
 def _interruption() -> Iterator[threading.Event]:
-    """Set once Ctrl-C or SIGTERM, as a cluster sends it, has come; no exception out of nowhere, which would lose a process."""
+    """Yield an event that Ctrl-C, or the SIGTERM of a cluster, sets. An exception could come between the start of a process and
+    its entry in the list of jobs, and the process would be lost."""
     come = threading.Event()
 
     def note(number: int, frame: FrameType | None) -> None:

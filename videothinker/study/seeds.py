@@ -1,8 +1,8 @@
-"""Statistics over seeds: t-intervals, and when a claim is confirmed. Pure.
+"""Statistics over seeds: t-intervals, and the rule by which a claim is confirmed.
 
-Two things vary: which scenes were asked, and which seed trained. An interval clustered by scene says how the result would move
-with other scenes and these runs; a t-interval over seeds how it would move with other seeds and these scenes. A claim about the
-method has to survive both.
+Two things vary: which scenes were asked, and which seed trained. An interval clustered by scene says how the result would
+move with other scenes and these runs; a t-interval over seeds says how it would move with other seeds and these scenes. A claim
+about the method has to survive both.
 """
 
 import math
@@ -16,9 +16,9 @@ from videothinker.records.study import Decision
 
 
 def over_seeds(values: Sequence[float | None]) -> Estimate:
-    """Mean and 95 % t-interval of one value a seed: mean +- t(n - 1) * sd / sqrt(n), sd with n - 1.
+    """Mean and 95 % t-interval of one value per seed: mean +- t(n - 1) * sd / sqrt(n), where sd divides by n - 1.
 
-    None values do not count; with one left there is no interval, with none no mean.
+    None values are left out; a single one that remains has no interval, and over nothing there is no mean.
     """
     known = [value for value in values if value is not None]
     if len(known) < 2:
@@ -34,7 +34,7 @@ RULE = (
     "hold, refuted if any is reversed, and undecided otherwise; so a single seed decides nothing, and neither do fewer than "
     f"{FEWEST_GROUPS} scenes. Undecided means that neither was shown. The intervals are not corrected for the number of claims."
 )
-"""How `decide` decides, for people."""
+"""The rule of `decide` in words, as reports show it."""
 
 
 def side(scenes: Estimate, seeds: Estimate, n_scenes: int) -> int:
@@ -47,7 +47,7 @@ def side(scenes: Estimate, seeds: Estimate, n_scenes: int) -> int:
 
 
 def decide(sides: Sequence[int]) -> Decision:
-    """A claim's verdict from its comparisons' `side`, each turned so that 1 is the claimed one."""
+    """A claim's verdict from the `side` of each of its comparisons, with signs turned so that 1 is the claimed side."""
     if any(found < 0 for found in sides):
         return Decision.REFUTED
     return Decision.CONFIRMED if sides and all(found > 0 for found in sides) else Decision.UNDECIDED

@@ -2,8 +2,6 @@
 
 import os
 
-import torch
-
 
 def is_main() -> bool:
     """Is this the process that writes and prints?"""
@@ -17,6 +15,8 @@ def n_processes() -> int:
 
 def peak_bytes() -> int:
     """Most memory ever allocated on this process's GPU; without a GPU the process's peak resident memory."""
+    import torch
+
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
     import resource

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from videothinker.models.decoder import Choice, Decoder
+from videothinker.models.decoder import Decoder, TokenChoice
 from videothinker.models.norms import quicken_norms
 from videothinker.models.vision import quicken_vision, see
 from videothinker.train.clips import ClipTensors, bare
@@ -58,7 +58,7 @@ class ReplySampler:
             [ids for _, ids in distinct],
             [seen[row] for row, _ in distinct],
             rows=[distinct[prompt] for prompt in asked],
-            choice=Choice(self.temperature),
+            choice=TokenChoice(self.temperature),
             max_new_tokens=self.max_new_tokens,
         )
         self._release()

@@ -17,8 +17,8 @@ import msgspec
 from videothinker import sections
 from videothinker.answers import Style
 from videothinker.errors import VtError
+from videothinker.records.bounds import AboveZero, NotNegative, Positive, Share
 from videothinker.records.training import GateMargins
-from videothinker.sections import AboveZero, NotNegative, Positive, Share
 from videothinker.train.rewards import ACCURACY, REWARDS, default_weights
 
 

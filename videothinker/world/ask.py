@@ -1,12 +1,13 @@
 """Ask about a simulated scene in CLEVRER's words and program dialect, with answers read off the roll-outs.
 
-Four types, as in the release: descriptive (what was seen), explanatory (which earlier event or object is responsible) and
-predictive (what comes after the clip), which `observe.py` makes, and here counterfactual (what if an object were not there).
-Objects are named by a shortest expression that fits no other object of the scene.
+There are four types, as in the release. `factual.py` makes the descriptive questions (what was seen), the explanatory ones
+(which earlier event or object is responsible) and the predictive ones (what comes after the clip); this module makes the
+counterfactual ones (what if an object were not there). An object is named by a shortest expression that fits no other object
+of the scene.
 
 The options of a counterfactual question are collisions of four kinds: in both roll-outs; only in the factual one (prevented,
 or with the removed object); only in the counterfactual one; in neither. A preset says how often the options are chosen so that
-watching the clip suffices, and under which reading of that.
+watching the clip is enough, and which label rule decides whether it is.
 """
 
 from dataclasses import dataclass
@@ -21,51 +22,52 @@ from videothinker.answers import LETTERS
 from videothinker.errors import VtError
 from videothinker.observers import log
 from videothinker.records import Category, Rule
-from videothinker.world.observe import Choosing, collision_option, describe, explain, predict
+from videothinker.world.factual import Choosing, collision_option, describe, explain, predict
 from videothinker.world.simulate import Simulation
 from videothinker.world.story import Pair, Story, pairs
 
 N_DESCRIPTIVE = 6
-"""Descriptive questions a scene (the release: 11)."""
+"""Descriptive questions per scene (the release has 11)."""
 N_EXPLANATORY = 1
-"""Explanatory questions a scene, where something has a cause (the release: 1.7)."""
+"""Explanatory questions per scene, where something has a cause (the release has 1.7)."""
 N_COUNTERFACTUAL = 2
-"""Counterfactual questions a scene, about two different objects (the release: 1.9)."""
+"""Counterfactual questions per scene, about different objects (the release has 1.9)."""
 N_OPTIONS = {2: 1, 3: 2, 4: 4}
-"""Number of options of a counterfactual question and how often, relative to one another; the release too has mostly 4."""
+"""Number of options of a counterfactual question -> its relative frequency; the release, too, has mostly 4."""
 HAPPENS = 0.6
-"""Chance that an option happens in the counterfactual, before the roll-out's limits: most pairs never meet, so that without
-this a bet on "does not happen" would pay."""
+"""Chance that an option happens in the counterfactual, as far as the roll-out allows. Most pairs never meet, so without this
+a bet on "does not happen" would pay."""
 NO_EVENT = 0.3
-"""How often a question whose options all do not happen is taken, where the draw gives one; in the release it is rare."""
+"""Weight of a question none of whose options happens, relative to all others; in the release such questions are rare."""
 WITH_REMOVED, DIFFERENT = 0.5, 2.5
-"""How often an option is drawn that names the removed object (it is right to reject it without looking), and one that happens
-in only one of the two roll-outs (it tells apart who thinks from who looks), relative to the others."""
+"""Weights of two kinds of options in the draw; all others have weight 1. An option that names the removed object can be
+rejected without looking, so it is rarer. One that happens in only one of the two roll-outs separates those who think from those
+who look, so it is more frequent."""
 
 
-class Choice(msgspec.Struct, frozen=True):
-    """One option, as in the release."""
+class WorldChoice(msgspec.Struct, frozen=True):
+    """One option, in the release's fields."""
 
     choice_id: int
     choice: str
     program: list[str]
     answer: str
-    """correct | wrong"""
+    """"correct" or "wrong"."""
 
 
-class Question(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One question, as in the release; it has `answer` (descriptive) or `choices` (the others)."""
+class WorldQuestion(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One question, in the release's fields; descriptive ones have an `answer`, the others have `choices`."""
 
     question_id: int
-    """0-based in its scene."""
+    """Its number in its scene, 0-based."""
     question: str
     question_type: str
-    """descriptive | explanatory | predictive | counterfactual"""
+    """"descriptive", "explanatory", "predictive" or "counterfactual"."""
     question_subtype: str | None = None
-    """Last module of a descriptive program: count, exist, query_color, ..."""
+    """Last module of a descriptive program, such as count, exist or query_color; None for the other types."""
     program: list[str]
     answer: str | None = None
-    choices: list[Choice] | None = None
+    choices: list[WorldChoice] | None = None
 
 
 class Counterfactual(NamedTuple):
@@ -76,13 +78,13 @@ class Counterfactual(NamedTuple):
     negated: bool
     """True for "what will not happen"."""
     options: tuple[Pair, ...]
-    """Which two objects each option says will collide."""
+    """The two objects that each option speaks of."""
 
 
 class Asked(NamedTuple):
-    """The questions of one scene; `counterfactuals` explains those of that type, in the same order."""
+    """The questions of one scene; `counterfactuals` says what the counterfactual ones mean, in the same order."""
 
-    questions: tuple[Question, ...]
+    questions: tuple[WorldQuestion, ...]
     counterfactuals: tuple[Counterfactual, ...]
 
 
@@ -91,12 +93,12 @@ class Preset:
     """How a world's counterfactual questions are chosen. The scenes are the same under every preset."""
 
     rule: Rule
-    """The reading that `inferential` is about: any-option or oracle."""
+    """The label rule that `inferential` refers to: any-option or oracle."""
     inferential: float
-    """How often an inferential question is wanted. Where the scene has none about the objects not yet asked about, an
-    observational one is asked instead, and the other way round; docs/world.md has the measured shares."""
+    """Probability that an inferential question is wanted, 0 to 1. Where the scene has none about the objects not yet asked
+    about, an observational one is asked instead, and the other way round; docs/world.md has the measured shares."""
     only: bool = False
-    """True: ask nothing where the wanted category is not to be had."""
+    """True: where the wanted category cannot be had, ask nothing instead of a question of the other category."""
 
 
 PRESETS = {
@@ -110,7 +112,7 @@ def preset_named(name: str) -> Preset:
     """The preset of that name.
 
     Raises:
-        VtError: there is none; names those that exist.
+        VtError: there is no such preset; the message names those that exist.
     """
     if name not in PRESETS:
         raise VtError(f"--preset {name}: there is no such preset; choose one of {', '.join(PRESETS)}")
@@ -120,10 +122,10 @@ def preset_named(name: str) -> Preset:
 def ask(simulation: Simulation, preset: Preset, rng: Random) -> Asked:
     """All questions of a scene, numbered in the release's order of types."""
     story = Story(simulation.factual)
-    questions: list[Question] = []
+    questions: list[WorldQuestion] = []
     for text, program, answer in describe(story, N_DESCRIPTIVE, rng):
         questions.append(
-            Question(
+            WorldQuestion(
                 question_id=len(questions),
                 question=text,
                 question_type="descriptive",
@@ -135,11 +137,11 @@ def ask(simulation: Simulation, preset: Preset, rng: Random) -> Asked:
 
     def add(kind: str, choosing: Choosing) -> None:
         choices = [
-            Choice(i, option.text, option.program, "correct" if option.is_correct else "wrong")
+            WorldChoice(i, option.text, option.program, "correct" if option.is_correct else "wrong")
             for i, option in enumerate(choosing.options)
         ]
         questions.append(
-            Question(
+            WorldQuestion(
                 question_id=len(questions),
                 question=choosing.text,
                 question_type=kind,
@@ -191,9 +193,9 @@ def _suppose(story: Story, removed: int, negated: bool, options: tuple[Pair, ...
 
 
 def case_of(question: Counterfactual, seen: set[Pair], happens: set[Pair]) -> log.Case:
-    """The question as observer and rules look at it, straight from the roll-outs.
+    """The question as the observer and the label rules see it, taken straight from the roll-outs.
 
-    seen, happens: who collides with whom in the factual and in the counterfactual roll-out.
+    seen, happens: the pairs that collide in the factual and in the counterfactual roll-out.
     """
     correct = [(pair in happens) != question.negated for pair in question.options]
     gold = tuple(letter for letter, is_correct in zip(LETTERS, correct, strict=False) if is_correct)
@@ -201,7 +203,7 @@ def case_of(question: Counterfactual, seen: set[Pair], happens: set[Pair]) -> lo
 
 
 def categories(question: Counterfactual, seen: set[Pair], happens: set[Pair]) -> dict[Rule, Category]:
-    """The question's category under every rule (curation must find the same from the files)."""
+    """The question's category under every rule; curation has to find the same from the files."""
     case = case_of(question, seen, happens)
     return {rule: decide(case).category for rule, decide in log.RULES.items()}
 
@@ -209,8 +211,8 @@ def categories(question: Counterfactual, seen: set[Pair], happens: set[Pair]) ->
 def _choose(simulation: Simulation, preset: Preset, rng: Random) -> list[tuple[int, tuple[Pair, ...]]]:
     """(removed object, options) of the counterfactual questions.
 
-    Both rules come down to a mark on single options: under any-option "it was seen", under oracle "the observer is wrong
-    about it". One category has no marked option, the other has at least one.
+    Both rules come down to a mark on single options: under any-option the mark is "it was seen", under oracle "the observer is
+    wrong about it". Questions of one category have no marked option, those of the other have at least one.
     """
     seen = pairs(simulation.factual.collisions)
     all_pairs = list(combinations(range(len(simulation.objects)), 2))
@@ -224,9 +226,11 @@ def _choose(simulation: Simulation, preset: Preset, rng: Random) -> list[tuple[i
     for _ in range(N_COUNTERFACTUAL):
         wants_inferential = rng.random() < preset.inferential
         for is_inferential in [wants_inferential] if preset.only else [wants_inferential, not wants_inferential]:
+            # A marked option makes a question inferential under oracle, and observational under any-option.
             wants_mark = is_inferential != is_any_option
             candidates = rng.sample(left := sorted(happens.keys() - chosen), len(left))
-            if not wants_mark:  # first the objects without which something unmarked happens: else most answers were "none"
+            if not wants_mark:
+                # Objects without which something unmarked happens come first: otherwise most answers would be "none".
                 candidates.sort(key=lambda removed: happens[removed] <= marked[removed])
             drawn = (
                 (removed, _draw(all_pairs, removed, seen, happens[removed], marked[removed], wants_mark, rng))
@@ -242,14 +246,16 @@ def _choose(simulation: Simulation, preset: Preset, rng: Random) -> list[tuple[i
 def _draw(
     all_pairs: list[Pair], removed: int, seen: set[Pair], happens: set[Pair], marked: set[Pair], wants_mark: bool, rng: Random
 ) -> tuple[Pair, ...] | None:
-    """Options of one question: at least one marked, or none; None if that is not to be had (or rarely: not drawn).
+    """Options of one question, at least one of them marked if `wants_mark`, else none.
 
-    First how many options and how many of them happen, as evenly over all answers as the roll-out allows, then which.
+    First it is drawn how many options there are and how many of them happen, as evenly over all answers as the roll-out
+    allows, and then which ones. None if the roll-out has no such options or, rarely, if ten draws found none.
     """
     if wants_mark and not marked:
         return None
     pool = all_pairs if wants_mark else [pair for pair in all_pairs if pair not in marked]
     true, false = ([p for p in pool if (p in happens) is truth] for truth in (True, False))
+    # (options, options that happen) -> weight, where the pool has enough of each kind; `comb` counts the answers of that size.
     shapes = {
         (n, n_true): weight
         * comb(n, n_true)
@@ -264,7 +270,7 @@ def _draw(
         return None
 
     def draw(population: list[Pair], n: int) -> list[Pair]:
-        """n of them without replacement, weighted (Efraimidis and Spirakis: the largest u**(1/weight))."""
+        """A weighted draw of n pairs without replacement: those with the largest u**(1/weight) (Efraimidis and Spirakis)."""
         weights = (WITH_REMOVED if removed in p else DIFFERENT if (p in seen) != (p in happens) else 1 for p in population)
         keys = [(rng.random() ** (1 / weight), pair) for weight, pair in zip(weights, population, strict=True)]
         return [pair for _, pair in sorted(keys)[len(keys) - n :]]

@@ -1,9 +1,10 @@
 """Draw roll-outs: one renderer for films and for training batches, by ray casting at any size.
 
-Each object is drawn in a window around it. Several rays a pixel find where the object is and whether another one hides it there
-(a z-buffer by ray); the pixel gets that share of the object's colour. `solids.py` has the geometry, `light.py` the looks. The
-same code runs on numpy and, where a device is named, on torch, through the array API. What is small (where objects are, which
-pixels they touch) numpy computes in double precision for both; what is large (pixels) is computed in single precision.
+Each object is drawn in a window around it. Several rays per pixel find where the object is and whether another one hides it
+there (a z-buffer by ray); the pixel gets the object's colour in the share of the rays that see it. `solids.py` has the geometry
+and `light.py` the looks. The same code runs on numpy and, where a device is named, on torch, through the array API. For both,
+numpy computes the small arrays (where objects are, which pixels they touch) in double precision; the large ones (pixels) are in
+single precision.
 """
 
 import itertools
@@ -22,11 +23,11 @@ from videothinker.world.solids import Array, Pose, Ray
 from videothinker.world.table import HALF_SIZE, SHAPES
 
 _LARGE = WIDTH * HEIGHT // 4
-"""From this many pixels a picture on, 4 rays a pixel find the outlines and one its shade; below, 16 rays do both."""
+"""From this many pixels per picture on, 4 rays per pixel find the outlines and one the shade; below, 16 rays do both."""
 _RAYS_CPU, _RAYS_GPU = 32 * WIDTH * HEIGHT, 4096 * WIDTH * HEIGHT
-"""Rays of a pass, counted over whole pictures: on a CPU few enough for its cache, on a GPU many enough to fill it."""
+"""Rays of one pass, counted over whole pictures: few enough for a CPU's cache, and many enough to fill a GPU."""
 _WHITEST = 254
-"""Brightest an object gets; 1 below white, so that rounding twice cannot pass 255."""
+"""Brightest value that an object gets: 1 below white, so that rounding twice cannot pass 255."""
 
 
 def frames(
@@ -42,13 +43,13 @@ def frames(
     Args:
         rollouts: B roll-outs; they may differ in their objects. Colours are read from `Rollout.objects`, so a recoloured scene
             is the same roll-out with other objects.
-        width, height: size of the pictures in pixels: the same view resized, whatever the ratio of the sides.
-        indices: frames to draw: (T,) for all roll-outs, or (B, T) with a row each. None: all.
-        device: None draws with numpy, a torch device ("cpu", "cuda", ...) with torch on that device.
+        width, height: size of the pictures in pixels; they show the same view, resized to these sides whatever their ratio.
+        indices: frames to draw: (T,) for all roll-outs, or (B, T) with one row per roll-out. None draws every frame.
+        device: None draws with numpy; a torch device ("cpu", "cuda", ...) draws with torch on that device.
 
     Returns:
-        (B, T, 3, height, width) uint8 RGB: an array, or a tensor on `device`. Both agree within rounding; where an edge passes
-        within rounding of a ray, that ray may fall on either side of it.
+        (B, T, 3, height, width) uint8 RGB: an array, or a tensor on `device`. The two agree within rounding; where an edge
+        passes within rounding of a ray, that ray may fall on either side of it.
     """
     chosen = _chosen(rollouts, indices)
     n_frames = chosen.size
@@ -69,7 +70,7 @@ def stream(
     indices: Sequence[int] | NDArray[np.integer[Any]] | None = None,
     device: str | None = None,
 ) -> Iterator[Array]:
-    """`frames`, a few at a time: yields (F, 3, height, width) uint8, scene after scene."""
+    """`frames` in batches: yields (F, 3, height, width) uint8, scene after scene."""
     stage = _Stage.set_up(rollouts, _chosen(rollouts, indices), width, height)
     canvas = _Canvas(device, width, height)
     on_cpu = device is None or device == "cpu"
@@ -79,7 +80,7 @@ def stream(
 
 
 def _chosen(rollouts: Sequence[Rollout], indices: Sequence[int] | NDArray[np.integer[Any]] | None) -> NDArray[np.integer[Any]]:
-    """(B, T): the frames to draw of each roll-out."""
+    """(B, T): the frames to draw of each roll-out; one row for all is repeated."""
     chosen = np.arange(len(rollouts[0].location)) if indices is None else np.asarray(indices)
     return np.broadcast_to(chosen, (len(rollouts), chosen.shape[-1]))
 
@@ -93,32 +94,33 @@ def _namespace(device: str | None) -> Any:
 
 
 _Rows = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Some objects of a stage: their frames and their places, (N,) each."""
+"""Which objects of a stage are meant, (N,) each: the frame of each one, and its place in that frame."""
 
 
 class _Stage(NamedTuple):
-    """Where everything is in F frames, in n places a frame; a place without object has empty boxes."""
+    """Where everything is in F frames with n places each; a place without an object has empty boxes."""
 
     shape: NDArray[np.int64]
     """(F, n): index in SHAPES."""
     metal: NDArray[np.bool_]
-    """(F, n)."""
+    """(F, n): True for metal, False for rubber."""
     color: NDArray[np.float64]
     """(F, n, 3): 0 to 255."""
     place: NDArray[np.float64]
-    """(F, n, 3): centre, seen from the eye."""
+    """(F, n, 3): centre, relative to the eye."""
     yaw: NDArray[np.float64]
-    """(F, n)."""
+    """(F, n): radians."""
     box: NDArray[np.int64]
-    """(F, n, 4): left, top, right, bottom of the pixels that the object may touch, ends excluded."""
+    """(F, n, 4): left, top, right and bottom of the pixels that the object may touch; right and bottom are excluded."""
     shadow: NDArray[np.int64]
-    """(F, n, 4): the same of its shadow."""
+    """(F, n, 4): the same for its shadow."""
 
     @classmethod
     def set_up(cls, rollouts: Sequence[Rollout], chosen: NDArray[np.integer[Any]], width: int, height: int) -> "_Stage":
         n = max(len(rollout.objects) for rollout in rollouts)
         size = (*chosen.shape, n)
-        place, yaw = np.tile(2 * EYE, (*size, 1)), np.zeros(size)  # nobody: behind the camera
+        # Roll-outs with fewer objects leave places empty: those lie behind the camera, where `_bounds` finds no pixels.
+        place, yaw = np.tile(2 * EYE, (*size, 1)), np.zeros(size)
         looks = np.zeros((len(rollouts), n, 5))
         for scene, (rollout, picked) in enumerate(zip(rollouts, chosen, strict=True)):
             k = len(rollout.objects)
@@ -126,13 +128,13 @@ class _Stage(NamedTuple):
             yaw[scene, :, :k] = rollout.orientation[picked]
             for i, thing in enumerate(rollout.objects):
                 looks[scene, i] = SHAPES.index(thing.shape), thing.material == "metal", *light.PALETTE[thing.color]
-        looks = np.broadcast_to(looks[:, None], (*size, 5))
+        looks = np.broadcast_to(looks[:, None], (*size, 5))  # the same in all T frames
         shape, metal, color = looks[..., 0].astype(np.int64), looks[..., 1] > 0, looks[..., 2:]
 
         x, y, z = np.moveaxis(place, -1, 0)
         angle = np.where(shape == SHAPES.index("cube"), yaw, 0)
-        # Corners of the box around each object; for a sphere of a square that faces the camera: perspective draws a sphere up
-        # to 5 % larger near the picture's corners.
+        # Corners of the box around each object, on an axis before (B, T, n). A sphere gets the corners of a square that faces
+        # the camera, made larger because perspective draws a sphere up to 5 % larger near the picture's corners.
         cx, cy, cz = HALF_SIZE * np.array(list(itertools.product((-1, 1), repeat=3))).T[..., None, None, None]
         right = np.cos(angle) * cx - np.sin(angle) * cy
         deep = np.sin(angle) * cx + np.cos(angle) * cy
@@ -145,7 +147,8 @@ class _Stage(NamedTuple):
             width,
             height,
         )
-        # Corners of squares on the floor: around the foot, and around where the top casts its shadow.
+        # The same corners serve for two squares on the floor: the lower four go around the foot, the upper four around the
+        # place where the top casts its shadow. `reach` is half the side of the square around a turned cube.
         reach = (abs(np.cos(angle)) + abs(np.sin(angle))) * HALF_SIZE
         margin = np.where(cz < 0, light.CONTACT, light.SOFT_EDGE[1] / 2)
         fall_x, fall_y = (np.where(cz < 0, 0, 2 * HALF_SIZE * fall) for fall in light.FALL)
@@ -153,37 +156,40 @@ class _Stage(NamedTuple):
         shadow = _bounds(x + fall_x + np.sign(cx) * spread, y + fall_y + np.sign(cy) * spread, 0.0, width, height)
 
         fields: tuple[Any, ...] = (shape, metal, color, place - EYE, yaw, box, shadow)
+        # (B, T, ...) becomes (F, ...): from here on a frame is a frame, whatever its scene.
         return cls(*(field.reshape(chosen.size, *field.shape[2:]) for field in fields))
 
     def part(self, start: int, stop: int) -> "_Stage":
-        """Some of the frames."""
+        """Frames from `start` up to, but not including, `stop`."""
         fields: tuple[Any, ...] = self
         return _Stage(*(field[start:stop] for field in fields))
 
     def overlaps(self) -> NDArray[np.bool_]:
-        """(F, n, n): may object j hide some of object i?"""
+        """(F, n, n) bool: True where object j (last axis) may hide some of object i, because their boxes overlap."""
         left, top, right, bottom = np.moveaxis(self.box, -1, 0)
+        # Two ranges overlap exactly if each begins before the other ends. [:, :, None] is object i, [:, None] is object j.
         meet: NDArray[np.bool_] = (left[:, :, None] < right[:, None]) & (left[:, None] < right[:, :, None])
         meet &= (top[:, :, None] < bottom[:, None]) & (top[:, None] < bottom[:, :, None])
-        meet &= ~np.eye(meet.shape[1], dtype=np.bool_)
+        meet &= ~np.eye(meet.shape[1], dtype=np.bool_)  # nothing hides itself
         return meet
 
     def source(self, overlaps: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-        """(F, n): the latest frame since which an object, and with `overlaps` all that may hide it, looks the same."""
+        """(F, n): the latest frame since which an object looks the same, and with `overlaps` also all that may hide it."""
         look = np.concatenate(
             [self.shape[..., None], self.metal[..., None], self.color, self.place, self.yaw[..., None]], axis=-1
         )
         fresh = np.ones(self.shape.shape, dtype=np.bool_)
-        fresh[1:] = np.any(look[1:] != look[:-1], axis=-1)
+        fresh[1:] = np.any(look[1:] != look[:-1], axis=-1)  # it looks different than one frame before
         if overlaps is not None:
-            hidden = overlaps & fresh[:, None]
+            hidden = overlaps & fresh[:, None]  # (F, i, j): j, which may hide i, looks different
             fresh[1:] |= np.any(hidden[1:] | (overlaps[1:] != overlaps[:-1]), axis=-1)
+        # Frame numbers grow, so their running maximum carries the last fresh frame on until the next one.
         frame = np.arange(len(fresh))[:, None]
         return np.maximum.accumulate(np.where(fresh, frame, 0), axis=0)
 
 
 def _bounds(x: Any, y: Any, z: Any, width: int, height: int) -> NDArray[np.int64]:
-    """(..., 4): left, top, right, bottom of the pixels that the hull of (k, ...) points touches; all 0 if none."""
+    """(..., 4): left, top, right and bottom of the pixels that the hull of (k, ...) points touches; all 0 if there are none."""
     column, row, depth = camera.see(x, y, z)
     column, row = column * (width / WIDTH), row * (height / HEIGHT)
     edges = [np.floor(column.min(0)), np.floor(row.min(0)), np.ceil(column.max(0)), np.ceil(row.max(0))]
@@ -193,7 +199,7 @@ def _bounds(x: Any, y: Any, z: Any, width: int, height: int) -> NDArray[np.int64
 
 
 class _Windows(NamedTuple):
-    """N windows of one size, each in a frame of the pass."""
+    """N windows of one size, each in one frame of the pass."""
 
     corner: Array
     """(3, N): frame, top, left."""
@@ -201,19 +207,20 @@ class _Windows(NamedTuple):
     width: int
 
     def pick(self, rows: Array) -> "_Windows":
-        """Some of them."""
+        """The windows with these numbers, (K,)."""
         return self._replace(corner=self.corner[:, rows])
 
 
 class _Canvas:
-    """Draws passes of one size on one device."""
+    """Draws stages as pictures of one size on one device."""
 
     def __init__(self, device: str | None, width: int, height: int) -> None:
         self.xp, self.device, self.width, self.height = _namespace(device), device, width, height
         self.outline = self._spread(4 if width * height >= _LARGE else 16)
         self.inside = self._spread(1) if width * height >= _LARGE else self.outline
         n_inside = self.inside.shape[1]
-        self.blur = camera.DISTANCE / camera.FOCAL * WIDTH / width / n_inside**0.5  # between rays, on an object at the origin
+        # Distance between neighbouring rays on an object at the origin: edges are rounded over it.
+        self.blur = camera.DISTANCE / camera.FOCAL * WIDTH / width / n_inside**0.5
         self.floor = self._put(light.floor(width, height))
         if device is None:
             # glibc returns freed memory to the system at once, and a quarter of the time goes into getting it back, until it
@@ -221,7 +228,7 @@ class _Canvas:
             np.empty(31 << 20, dtype=np.uint8)
 
     def draw(self, stage: _Stage) -> Array:
-        """(F, 3, height, width) uint8."""
+        """The pictures of all frames of a stage, (F, 3, height, width) uint8."""
         xp = self.xp
         ground = self._ground(stage)
         pictures = xp.empty((len(stage.shape), 3, self.height, self.width), dtype=xp.uint8, device=self.device)
@@ -251,6 +258,8 @@ class _Canvas:
             column, row = self._positions(windows.pick(self._index(once)), self._spread(1))
             pose = self._pose(stage, (frame[once], place[once]))
             x, y = light.floor_points(column, row)
+            # Points of the floor are relative to the origin and poses to the eye; `shadow` wants points relative to the foot.
+            # There is one ray per pixel, and [:, 0] drops its axis.
             lit = 1 - light.shadow(SHAPES[shape], x - (pose.x + float(EYE[0])), y - pose.y, pose)[:, 0]
             blocks = self._blocks(ground, windows)
             for some in self._apart(frame):
@@ -270,16 +279,17 @@ class _Canvas:
         """Draw objects of one shape and material.
 
         Args:
-            rows: their frames and places.
-            overlaps, source: of the stage.
-            ground: (F, height, width), the floor behind them.
-            pictures: (F, 3, height, width) uint8, changed in place. A pixel gets from each object the change against the floor
-                that this object's visible share makes, so the order of objects does not matter.
+            rows: frames and places of these objects.
+            overlaps, source: as the stage gives them.
+            ground: (F, height, width), the floor behind the objects.
+            pictures: (F, 3, height, width) uint8, changed in place. Each object adds to a pixel how far its visible share
+                changes the floor there, so the order of objects does not matter.
         """
         xp = self.xp
         shape, metal = SHAPES[stage.shape[rows][0]], bool(stage.metal[rows][0])
         all_windows = self._windows(rows[0], stage.box[rows])
         once, back = self._once(rows, source)
+        # Below, arrays have one row per object that is computed, and [back] repeats these rows for all that look the same.
         windows = all_windows.pick(self._index(once))
         first = rows[0][once], rows[1][once]
         pose = self._pose(stage, first)
@@ -295,7 +305,8 @@ class _Canvas:
         own = xp.sum(own * seen, axis=1) / seen.shape[1]
         white = xp.sum(white * seen, axis=1) * (255 / seen.shape[1])
         most = _WHITEST * covered
-        behind = self._blocks(ground, all_windows)[tuple(all_windows.corner)] * covered[back] - 0.5  # the 0.5 rounds
+        # Minus 0.5, which makes the change 0.5 larger, so that the cast to whole numbers below rounds to the nearest.
+        behind = self._blocks(ground, all_windows)[tuple(all_windows.corner)] * covered[back] - 0.5
         color = self._put(stage.color[first].T)[:, :, None, None]
         rounds = list(self._apart(rows[0]))
         for channel, tone in enumerate(color):
@@ -306,13 +317,13 @@ class _Canvas:
                 blocks[at] = xp.astype(blocks[at] + change[some], xp.uint8)
 
     def _visible(self, stage: _Stage, rows: _Rows, neighbours: NDArray[np.bool_], ray: Ray, meeting: solids.Meeting) -> Array:
-        """(N, S, h, w) bool: rays that hit the object with none of its `neighbours` (N, n) before it."""
+        """(N, S, h, w) bool: the rays that hit the object and none of its `neighbours` (N, n) in front of it."""
         visible, depth = meeting.hit, None
         for shape in range(len(SHAPES)):
             row, place = np.nonzero(neighbours & (stage.shape[rows[0]] == shape))
             if not len(row):
                 continue
-            mine = self._index(row)
+            mine = self._index(row)  # pairs of an object and a neighbour: an object with two neighbours is there twice
             x, y, z = ray
             other = solids.meet(SHAPES[shape], (x[mine], y[mine], z[mine]), self._pose(stage, (rows[0][row], place)))
             depth = meeting.depth() if depth is None else depth
@@ -323,35 +334,37 @@ class _Canvas:
         return visible
 
     def _once(self, rows: _Rows, source: NDArray[np.int64]) -> tuple[Any, Array]:
-        """Rows that look alike are computed once: the first of each, and for every row the number of its first."""
+        """Rows that look alike are computed once: the first row of each kind, and for every row the number of its kind."""
+        # One whole number for each pair of source frame and place.
         keys = source[rows] * source.shape[1] + rows[1]
         _, once, back = np.unique(keys, return_index=True, return_inverse=True)
         return once, self._index(back)
 
     def _windows(self, frame: NDArray[np.int64], box: NDArray[np.int64]) -> _Windows:
-        """Windows around boxes (N, 4), all as large as the largest and within the picture."""
+        """Windows around boxes (N, 4), all as large as the largest box and moved to lie within the picture."""
         width, height = (box[:, 2:] - box[:, :2]).max(axis=0).tolist()
         corner = np.stack([frame, np.minimum(box[:, 1], self.height - height), np.minimum(box[:, 0], self.width - width)])
         return _Windows(self._index(corner), height, width)
 
     def _blocks(self, buffer: Array, windows: _Windows) -> Array:
-        """All blocks of the windows' size in (F, height, width), a view by frame, top and left: (F, ..., ..., h, w).
+        """A view of all blocks of the windows' size in (F, height, width), indexed by frame, top and left: (F, ..., ..., h, w).
 
-        Reading and writing whole blocks is several times faster than an index a pixel.
+        Reading and writing whole blocks is several times faster than indexing every pixel.
         """
         if self.device is None:
             return sliding_window_view(buffer, (windows.height, windows.width), axis=(1, 2), writeable=True)
         return buffer.unfold(1, windows.height, 1).unfold(2, windows.width, 1)
 
     def _spread(self, n: int) -> Array:
-        """(2, n, 1, 1): places of n rays within a pixel, each in a row and a column of its own (Hammersley's points)."""
+        """(2, n, 1, 1): places of n = 2^k rays within a pixel, no two in one row or column (Hammersley's points)."""
+        # Reversing the binary digits of 0 ... n - 1 gives the same numbers in an order that jumps about evenly.
         turned = [int(f"{i:b}".zfill(n.bit_length() - 1)[::-1], 2) for i in range(n)]
         return self._put((np.array([range(n), turned]) + 0.5)[..., None, None] / n)
 
     def _positions(self, windows: _Windows, spread: Array) -> tuple[Array, Array]:
-        """Where rays pass the 480x320 picture: columns (N, S, 1, w) and rows (N, S, h, 1)."""
+        """Where rays pass through the 480x320 picture: columns (N, S, 1, w) and rows (N, S, h, 1)."""
         xp = self.xp
-        _, top, left = windows.corner[:, :, None, None, None]
+        _, top, left = windows.corner[:, :, None, None, None]  # (N, 1, 1, 1) each: window, ray, row, column
         column = left + xp.arange(windows.width, device=self.device) + spread[0]
         row = top + xp.arange(windows.height, device=self.device)[:, None] + spread[1]
         return column * (WIDTH / self.width), row * (HEIGHT / self.height)
@@ -363,11 +376,15 @@ class _Canvas:
     def _pose(self, stage: _Stage, rows: _Rows) -> Pose:
         place, yaw = stage.place[rows], stage.yaw[rows]
         values = np.stack([*place.T, place @ camera.FORWARD, np.cos(yaw), np.sin(yaw)])
-        return Pose(*self._put(values)[:, :, None, None, None])
+        return Pose(*self._put(values)[:, :, None, None, None])  # (N, 1, 1, 1) each, beside rays (N, S, h, w)
 
     def _apart(self, frame: NDArray[np.int64]) -> Iterator[Array]:
-        """Rows in rounds such that no value of `frame` occurs twice in a round: what is written in a round never overlaps."""
+        """Split rows into rounds such that no value of `frame` occurs twice in a round.
+
+        Blocks of one frame may overlap, and one assignment to overlapping blocks would keep only the last value.
+        """
         order = np.argsort(frame, kind="stable")
+        # In sorted order equal values are neighbours; `first` is where each one begins, so `turn` counts 0, 1, 2, ... in each.
         first = np.searchsorted(frame[order], frame[order])
         turn = np.arange(len(frame)) - first
         for k in range(int(turn.max()) + 1):

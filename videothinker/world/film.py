@@ -1,4 +1,4 @@
-"""Films: a roll-out as an H.264 clip like CLEVRER's (480x320, 128 frames, 25 a second).
+"""Films: a roll-out as an H.264 clip like CLEVRER's (480x320, 128 frames, 25 per second).
 
 The encoder runs on one thread with fixed settings, so the same roll-out gives the same bytes with the same versions of numpy
 and PyAV.
@@ -30,7 +30,7 @@ def write_clip(rollout: Rollout, path: Path, *, width: int = WIDTH, height: int 
         crf: x264's quality, 0 (lossless) to 51.
 
     Raises:
-        VtError: an odd size, or `path` cannot be written.
+        VtError: a side is odd, or `path` cannot be written.
     """
     if width % 2 or height % 2:
         raise VtError(f"--size {width}x{height}: H.264 needs an even width and height")
@@ -38,7 +38,7 @@ def write_clip(rollout: Rollout, path: Path, *, width: int = WIDTH, height: int 
 
 
 def encode(pictures: Iterable[Any], width: int, height: int, *, crf: int = CRF) -> bytes:
-    """The mp4 file of pictures that come some at a time, as (F, 3, height, width) uint8 RGB."""
+    """The mp4 file of pictures that arrive in batches of (F, 3, height, width) uint8 RGB."""
     import av
 
     file = io.BytesIO()
@@ -51,6 +51,7 @@ def encode(pictures: Iterable[Any], width: int, height: int, *, crf: int = CRF) 
         for some in pictures:
             for picture in some:
                 frame = av.VideoFrame(width, height, "gbrp")
+                # gbrp keeps green, blue and red in planes of their own, whose lines are padded to line_size bytes.
                 for plane, channel in zip(frame.planes, (picture[1], picture[2], picture[0]), strict=True):
                     np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)[:, :width] = channel
                 container.mux(video.encode(frame))

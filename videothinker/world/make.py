@@ -3,11 +3,12 @@
     OUT/annotation_train/annotation_00000-01000/annotation_00000.json    as in the release
     OUT/video_train/video_00000-01000/video_00000.mp4                     the clip
     OUT/video_train/video_00000-01000/video_00000.without_2.mp4           what would have happened without object 2
-    OUT/train.json                                                        all questions, as in the release, a scene a line
+    OUT/train.json                                                        all questions, as in the release, one scene per line
     OUT/traces.jsonl                                                      the truth behind each counterfactual question
     OUT/world.json                                                        settings, counts, provenance; written last
 
-Same settings, same bytes, whatever the number of workers. A killed run goes on where it stopped: finished files are kept.
+The same settings give the same bytes, whatever the number of workers. A killed run goes on where it stopped, because finished
+files are kept.
 """
 
 from collections import Counter
@@ -35,17 +36,17 @@ from videothinker.world.stream import StreamScene, make_scene
 MANIFEST = "world.json"
 _UNFINISHED = ".settings.json"
 _DECIMALS = 4
-"""Of every number in an annotation: in pixels a hundredth, and less than half the bytes of full precision."""
+"""Decimals of every number in an annotation: a hundredth of a pixel, in less than half the bytes of full precision."""
 
 
 @dataclass(frozen=True)
 class WorldSettings:
-    """What decides a world's bytes."""
+    """The settings that decide a world's bytes."""
 
     n_scenes: int
     seed: int
     first_scene: int = 0
-    """Index of the first scene: worlds of one seed whose ranges do not overlap share no scene."""
+    """Index of the first scene. Worlds of one seed whose ranges do not overlap share no scene."""
     preset: str = "clevrer74"
     videos: bool = True
     width: int = 480
@@ -69,25 +70,25 @@ class WorldSettings:
 
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
-    """world.json: what was made. `settings` and counts are a function of the settings alone."""
+    """world.json: what was made. All of it but `provenance` follows from the settings alone."""
 
     settings: dict[str, Any]
     n_scenes: int
     n_collisions: int
-    """In all factual clips."""
+    """Collisions in all factual clips."""
     n_questions: dict[str, int]
-    """By type."""
+    """Number of questions of each type."""
     observational: dict[Rule, int]
-    """Counterfactual questions that are observational, under each rule."""
+    """Number of counterfactual questions that are observational under each rule."""
     n_clips: int
     n_counterfactual_clips: int
     sha256: dict[str, str]
-    """Of train.json and traces.jsonl."""
+    """Hashes of train.json and traces.jsonl, by name."""
     provenance: dict[str, Any] = {}
 
 
 class _Done(NamedTuple):
-    """What comes back from making one scene: two ready pieces of the files, and counts."""
+    """What comes back from making one scene: its pieces of train.json and traces.jsonl, and counts."""
 
     questions: bytes
     traces: bytes
@@ -133,7 +134,7 @@ def make_world(out: Path, settings: WorldSettings, *, workers: int = 1, progress
 
 
 def _open(out: Path, wanted: Mapping[str, Any]) -> World | None:
-    """The finished world of the same settings; None if there is something to do."""
+    """The finished world with the same settings in `out`; None if there is work to do."""
     if (out / MANIFEST).is_file():
         _claim(out, MANIFEST, {"settings": wanted})
         return store.read_json(out / MANIFEST, World)
@@ -221,15 +222,16 @@ def annotation(scene: StreamScene) -> bytes:
     def numbers(values: Any) -> Any:
         return np.round(np.asarray(values, np.float64), _DECIMALS).tolist()
 
-    turned = np.zeros_like(rollout.location)
+    turned = np.zeros_like(rollout.location)  # three angles as in the release, though objects turn about z only
     turned[..., 2] = rollout.orientation
     arrays = (rollout.location, turned, rollout.velocity, rollout.angular_velocity)
     columns = [*map(numbers, arrays), in_view(rollout.location).tolist()]
     ids = [thing.object_id for thing in rollout.objects]
+    # The outer zip runs over frames; within one, every column has one entry per object, which `map` puts together.
     frames = [_Frame(i, list(map(_State, ids, *state))) for i, state in enumerate(zip(*columns, strict=True))]
 
     def place(collision: Collision) -> list[float]:
-        """Midway between the two centres."""
+        """Midway between the two centres; in the factual roll-out object_ids are positions."""
         return list(numbers(rollout.location[collision.frame, list(collision.object_ids)].mean(axis=0)))
 
     contacts = [_Contact(c.object_ids, c.frame, place(c)) for c in rollout.collisions]

@@ -4,9 +4,9 @@ Every roll-out starts from the same initial state, so the counterfactual is exac
 left out, and not an estimate. The physics is Chipmunk's (pymunk), two-dimensional and seen from above; `docs/world.md` says
 why, with the measurement. A scene is a function of (seed, scene index) alone.
 
-What counts as one collision: the first contact of two objects at a moment when both are in view. A pair that stays in touch,
-or meets again, is the same event, so "the collision between X and Y" names at most one; contacts out of view move objects but
-are not events, for nobody sees them.
+One collision is the first contact of two objects at a moment when both are in view. A pair that stays in touch, or meets again,
+is the same event, so "the collision between X and Y" names at most one. Contacts out of view move objects but are not events,
+because nobody sees them.
 """
 
 import math
@@ -27,26 +27,26 @@ from videothinker.world.table import COLORS, FPS, HALF_SIZE, MATERIALS, N_FRAMES
 
 N_UNSEEN_FRAMES = 64
 """Frames simulated after the clip's end, for "what will happen next": 2.56 s."""
-STEPS_A_FRAME = 4
-"""Physics steps a frame (100 Hz): the fastest object moves less than a fifth of its width in one."""
+STEPS_PER_FRAME = 4
+"""Physics steps per frame (100 Hz): in one step the fastest object moves less than a fifth of its width."""
 DECELERATION = {"cube": 0.5, "cylinder": 0.5, "sphere": 0.25}
-"""What the table's Coulomb friction takes from a moving object, units/s^2; spheres roll, so they keep their speed longer."""
+"""What the table's Coulomb friction takes from a moving object, in units/s^2; spheres roll, so they keep their speed longer."""
 ELASTICITY = 0.75
-"""Of each object; two in contact multiply theirs."""
+"""Elasticity of each object; for two in contact the values are multiplied."""
 FRICTION = 0.4
-"""Coulomb coefficient of each object's side; two in contact multiply theirs."""
+"""Coulomb coefficient of each object's side; for two in contact the values are multiplied."""
 ENTRY_SPEED = (1.5, 3.5)
-"""Speed when an object comes into view, units a second."""
+"""Range of the speed with which an object comes into view, in units per second."""
 ENTRY_TIME = (0.0, 1.8)
-"""When an object comes into view, seconds."""
+"""Range of the time at which an object comes into view, in seconds."""
 LATE_TIME = (3.4, 5.0)
-"""When a late object comes into view, seconds: it makes most of what happens after the clip."""
+"""Range of the time at which a late object comes into view, in seconds; it causes most of what happens after the clip."""
 LATE_SHARE = 0.6
 """Share of the scenes with 4 objects or more in which one object comes late."""
 N_OBJECTS = {3: 1, 4: 3, 5: 4, 6: 3}
-"""Number of objects and how often, relative to one another."""
+"""Number of objects in a scene -> its relative frequency."""
 AIM_SPREAD = 0.15
-"""Standard deviation of where an entering object aims, around its target's centre."""
+"""Standard deviation of where an entering object aims, around its target's centre, in each coordinate."""
 
 _STATE = pymunk.batch.BodyFields.POSITION | pymunk.batch.BodyFields.ANGLE
 _STATE |= pymunk.batch.BodyFields.VELOCITY | pymunk.batch.BodyFields.ANGULAR_VELOCITY
@@ -69,18 +69,18 @@ class Start(NamedTuple):
 
 @dataclass(frozen=True)
 class Rollout:
-    """What happens in one clip. T = `table.N_FRAMES` frames, n objects present, in the order of `objects`."""
+    """What happens in one clip of T = `table.N_FRAMES` frames; the n objects present stand in the order of `objects`."""
 
     objects: tuple[SceneObject, ...]
     """The objects present, by object_id; a roll-out without an object keeps the others' ids."""
     location: NDArray[np.float32]
-    """(T, n, 3): centre, CLEVRER's units, z up."""
+    """(T, n, 3): centre in CLEVRER's units, z up."""
     orientation: NDArray[np.float32]
     """(T, n): yaw in radians, counter-clockwise seen from above."""
     velocity: NDArray[np.float32]
-    """(T, n, 3): units a second."""
+    """(T, n, 3): units per second."""
     angular_velocity: NDArray[np.float32]
-    """(T, n, 3): radians a second; only z is not 0."""
+    """(T, n, 3): radians per second; only z is not 0."""
     collisions: tuple[Collision, ...]
     """First contacts in view, by frame, then ids."""
 
@@ -94,7 +94,7 @@ class Simulation:
     unseen: tuple[Collision, ...]
     """First contacts in view in the `N_UNSEEN_FRAMES` after the clip, of pairs that did not collide in it."""
     without: dict[int, Rollout]
-    """By object_id: the roll-out of the same initial state without that object."""
+    """For each object_id, the roll-out of the same initial state without that object."""
 
     @property
     def objects(self) -> tuple[SceneObject, ...]:
@@ -113,7 +113,7 @@ def simulate(seed: int, scene_index: int) -> Simulation:
     unseen = tuple(c for c in later if c.frame >= N_FRAMES and c.object_ids not in met)
     touched = {i for _, *pair in contacts for i in pair}
     without = {
-        # One that touched nothing is missed by none: the others go as before (tested), and a seventh of the time is saved.
+        # Without an object that touched nothing the others move as before (tested), and using that saves a seventh of the time.
         i: roll_out(objects, starts, without=i) if i in touched else _clip(objects, states, contacts, without=i)
         for i in range(len(objects))
     }
@@ -121,10 +121,10 @@ def simulate(seed: int, scene_index: int) -> Simulation:
 
 
 def roll_out(objects: tuple[SceneObject, ...], starts: tuple[Start, ...], *, without: int | None = None) -> Rollout:
-    """What happens in the `N_FRAMES` frames from the given initial state; `starts` one an object, object_id i at position i.
+    """What happens in `N_FRAMES` frames from the given initial state; `starts` has that of object_id i at position i.
 
-    The object `without` is not there. To the solver it is, as a ghost that touches nothing: leaving it out would change the
-    order in which contacts are solved, and so, in the sixth digit, the paths of objects that it never met.
+    The object `without` is not there. For the solver it is, as a ghost that touches nothing: leaving it out would change the
+    order in which contacts are solved, and with it, in the sixth digit, the paths of objects that it never met.
     """
     return _clip(objects, *_run(objects, starts, N_FRAMES, without), without)
 
@@ -140,6 +140,7 @@ def draw_scene(rng: Random) -> tuple[tuple[SceneObject, ...], tuple[Start, ...]]
     n_entering = rng.randint(2, n_objects - 1)
     starts: list[Start] = []
     while len(starts) < n_objects - n_entering:
+        # The square root makes places equally likely all over the disc.
         distance, angle = STAGE_RADIUS * math.sqrt(rng.random()), rng.uniform(-math.pi, math.pi)
         start = Start(distance * math.cos(angle), distance * math.sin(angle), rng.uniform(-math.pi, math.pi), 0.0, 0.0)
         if _is_free(start, starts, _GAP):
@@ -151,7 +152,7 @@ def draw_scene(rng: Random) -> tuple[tuple[SceneObject, ...], tuple[Start, ...]]
         start = _entering(rng, rng.choice(targets), time, DECELERATION[looks[len(starts)][2]])
         if _is_free(start, starts, 3 * _GAP):
             starts.append(start)
-    order = rng.sample(range(n_objects), n_objects)  # else a low id would mean "at rest at the start"
+    order = rng.sample(range(n_objects), n_objects)  # otherwise a low id would mean "at rest at the start"
     objects = tuple(SceneObject(i, *looks[k]) for i, k in enumerate(order))
     return objects, tuple(starts[k] for k in order)
 
@@ -163,6 +164,7 @@ def _entering(rng: Random, target: Start, time: float, deceleration: float) -> S
     edge_x, edge_y = _edge(direction)
     speed = rng.uniform(*ENTRY_SPEED)
     heading = math.atan2(aim_y - edge_y, aim_x - edge_x)
+    # Back in time from the edge of the view: earlier it was faster, by what friction takes in the meantime.
     back = speed * time + deceleration * time**2 / 2
     speed += deceleration * time
     ux, uy = math.cos(heading), math.sin(heading)
@@ -171,10 +173,11 @@ def _entering(rng: Random, target: Start, time: float, deceleration: float) -> S
 
 @cache
 def _edge(degrees: int) -> tuple[float, float]:
-    """The first point in this direction from the origin where an object is wholly out of view."""
+    """The point in this direction from the origin at which an object is only just out of view."""
     angle = math.radians(degrees)
     distances = np.arange(0, OFFSTAGE_RADIUS, 0.02)
     points = np.stack([distances * math.cos(angle), distances * math.sin(angle), np.full_like(distances, HALF_SIZE)], axis=-1)
+    # The last place whose centre is in view, plus half the diagonal of a cube and a little air.
     distance = float(distances[np.flatnonzero(in_view(points))[-1]]) + math.sqrt(2) * HALF_SIZE + 0.05
     return distance * math.cos(angle), distance * math.sin(angle)
 
@@ -186,7 +189,10 @@ def _is_free(start: Start, others: list[Start], gap: float) -> bool:
 def _run(
     objects: tuple[SceneObject, ...], starts: tuple[Start, ...], n_frames: int, ghost: int | None = None
 ) -> tuple[NDArray[np.float64], list[_Contact]]:
-    """States (n_frames, n, 6) as x, y, yaw, vx, vy, spin, of the ghost too; and when who began to touch whom."""
+    """Run the physics: states (n_frames, n, 6) as x, y, yaw, vx, vy, spin, and every contact at the frame in which it began.
+
+    ghost: object_id of an object that touches nothing; it has states all the same.
+    """
     space = pymunk.Space()
     space.collision_slop = 0.002  # how far objects may sink into one another; Chipmunk's own 0.1 is a quarter of an object
     ids = {}
@@ -195,8 +201,8 @@ def _run(
         if thing.object_id == ghost:
             shape.filter = pymunk.ShapeFilter(mask=0)
         grip = DECELERATION[thing.shape] * body.mass
-        # The table's Coulomb friction, the usual way in a game engine seen from above: joints to the ground that want to
-        # stop all sliding and turning, and whose strength is limited to the friction force and its moment.
+        # The table's Coulomb friction, as is usual in physics engines for a view from above: joints to the ground that stop
+        # all sliding and turning, with a strength limited to the friction force and its moment.
         slide = pymunk.PivotJoint(space.static_body, body, (0, 0), (0, 0))
         turn = pymunk.GearJoint(space.static_body, body, 0, 1)
         slide.max_bias = turn.max_bias = 0
@@ -215,14 +221,15 @@ def _run(
     buffer = pymunk.batch.Buffer()
     pymunk.batch.get_space_bodies(space, _STATE, buffer)
     for frame in range(1, n_frames):  # noqa: B007 - `touched` reads it
-        for _ in range(STEPS_A_FRAME):
-            space.step(1 / FPS / STEPS_A_FRAME)
+        for _ in range(STEPS_PER_FRAME):
+            space.step(1 / FPS / STEPS_PER_FRAME)
         pymunk.batch.get_space_bodies(space, _STATE, buffer)
+    # The buffer holds frame after frame, in each the bodies in the order in which they were added, and at the end the ground.
     return np.frombuffer(buffer.float_buf()).reshape(n_frames, -1, 6)[:, : len(objects)], contacts
 
 
 def _body(shape: str, start: Start) -> tuple[pymunk.Body, pymunk.Shape]:
-    """All weigh the same (1), as in CLEVRER; seen from above a cube is a square, the others are circles."""
+    """An object for the solver, of mass 1 as in CLEVRER; seen from above a cube is a square and the others are circles."""
     edge = 2 * HALF_SIZE
     is_cube = shape == "cube"
     moment = pymunk.moment_for_box(1, (edge, edge)) if is_cube else pymunk.moment_for_circle(1, 0, HALF_SIZE)
@@ -234,7 +241,7 @@ def _body(shape: str, start: Start) -> tuple[pymunk.Body, pymunk.Shape]:
 
 
 def _first_contacts(states: NDArray[np.float64], contacts: list[_Contact]) -> tuple[Collision, ...]:
-    """The events among all contacts: see the module's docstring."""
+    """The collisions among all contacts, as the module's docstring defines one, by frame, then ids."""
     seen = in_view(_location(states))
     first: dict[tuple[int, int], int] = {}
     for frame, a, b in contacts:
@@ -244,7 +251,7 @@ def _first_contacts(states: NDArray[np.float64], contacts: list[_Contact]) -> tu
 
 
 def _location(states: NDArray[np.float64]) -> NDArray[np.float32]:
-    """(..., 3) centres of (..., 6) states."""
+    """Centres (..., 3) of states (..., 6); every centre is at the height `HALF_SIZE`."""
     location = np.full((*states.shape[:-1], 3), HALF_SIZE, np.float32)
     location[..., :2] = states[..., :2]
     return location
@@ -253,11 +260,11 @@ def _location(states: NDArray[np.float64]) -> NDArray[np.float32]:
 def _clip(
     objects: tuple[SceneObject, ...], states: NDArray[np.float64], contacts: list[_Contact], without: int | None = None
 ) -> Rollout:
-    """The first `N_FRAMES` as a roll-out, with or without the ghost's column."""
+    """The first `N_FRAMES` frames as a roll-out; `without` leaves out that object."""
     present = [thing.object_id for thing in objects if thing.object_id != without]
     states = states[:N_FRAMES]
     collisions = _first_contacts(states, [contact for contact in contacts if contact[0] < N_FRAMES])
-    states = states[:, present]
+    states = states[:, present]  # only now: contacts name objects by id, which is the column as long as all are there
     velocity, angular_velocity = np.zeros((2, *states.shape[:2], 3), np.float32)
     velocity[..., :2] = states[..., 3:5]
     angular_velocity[..., 2] = states[..., 5]

@@ -1,9 +1,9 @@
 """Rays meet objects: spheres, upright cylinders and cubes, in closed form, on numpy or torch.
 
-All arrays broadcast to (N, S, h, w): N objects, each with its own window of h rows by w columns and S rays a pixel. Everything
-is seen from the eye, and rays have depth 1, so a ray's parameter is its depth. Differences between a ray and the ray through
-the object's centre are formed first and multiplied later: squares of whole distances would cost single precision its last
-digits.
+All arrays broadcast to (N, S, h, w): N objects, each with its own window of h rows by w columns, and S rays per pixel.
+Everything is relative to the eye, and a ray d has depth 1, so t d is its point at depth t. The object's centre is c = depth u,
+where u is the ray through it, and formulas are written in e = d - u: forming that small difference first keeps the digits that
+single precision would lose in squares of whole distances.
 """
 
 from collections.abc import Callable
@@ -25,32 +25,32 @@ class Pose(NamedTuple):
     x: Array
     y: Array
     z: Array
-    """Centre, seen from the eye."""
+    """The centre is at (x, y, z), relative to the eye."""
     depth: Array
     """Depth of the centre."""
     cos: Array
     sin: Array
-    """Of the yaw."""
+    """Cosine and sine of the yaw."""
 
 
 class Surface(NamedTuple):
-    """What rays find where they meet objects; it goes on smoothly a little way outside them, for pixels whose middle just
-    misses."""
+    """What rays find where they meet objects. It continues smoothly a little way beyond the outline, for pixels whose middle
+    just misses the object."""
 
     depth: Array
     nx: Array
     ny: Array
     nz: Array
-    """Normal, of unit length but on rounded edges."""
+    """(nx, ny, nz) is the normal, of unit length except on rounded edges."""
     edge: Array | None
-    """1 on an edge, less by distance in half sizes beside it; None for a sphere."""
+    """1 on an edge, and less by the distance from it in half sizes; None for a sphere."""
 
 
 class Meeting(NamedTuple):
     """Where rays meet objects. Depth and surface are functions, because most rays need only `hit`."""
 
     hit: Array
-    """bool."""
+    """True where the ray meets the object."""
     depth: Callable[[], Array]
     surface: Callable[[float], Surface]
     """Given the distance between rays (CLEVRER's units), over which edges are rounded."""
@@ -61,7 +61,8 @@ def meet(shape: str, ray: Ray, pose: Pose) -> Meeting:
     return {"cube": _cube, "cylinder": _cylinder, "sphere": _sphere}[shape](ray, pose)
 
 
-# Below, terms of x and z are added first: they have one value a row, and y one a column, so only their sum is a whole window.
+# Below, terms of x and z are added first: they have one value per row and y has one per column, so only the sum of both fills a
+# whole window.
 
 
 def _sphere(ray: Ray, pose: Pose) -> Meeting:
@@ -70,10 +71,12 @@ def _sphere(ray: Ray, pose: Pose) -> Meeting:
     ux, uy, uz = pose.x / pose.depth, pose.y / pose.depth, pose.z / pose.depth  # the ray through the centre
     ex, ey, ez = dx - ux, dy - uy, dz - uz
     size = ux * ux + uy * uy + uz * uz
+    # The ray is at the sphere where |t d - c| = r, first at t = (c d - root(|d|^2 r^2 - |c x d|^2)) / |d|^2.
+    # Below, `along` is depth u e, so that c d = along + size depth, and `length` is |d|^2 r^2.
     scale = size * pose.depth * pose.depth
     length = (dx * dx + dz * dz) * half**2 + dy * dy * half**2
     along = pose.depth * (ux * ex + uz * ez) + pose.depth * uy * ey
-    apart = scale * (ex * ex + ez * ez) + scale * (ey * ey) - along * along  # squared cross product of the two rays
+    apart = scale * (ex * ex + ez * ez) + scale * (ey * ey) - along * along  # |c x d|^2, since c x d = c x e
     inside = length - apart
 
     def depth() -> Array:
@@ -95,11 +98,13 @@ def _cylinder(ray: Ray, pose: Pose) -> Meeting:
     along = pose.depth * (ux * ux + uy * uy + ux * ex) + pose.depth * uy * ey
     closest = along / length  # depth at which the ray is nearest to the axis
     lid, base = (pose.z + half) / dz, (pose.z - half) / dz
+    # Rays go down, so they pass the lid first. Between lid and base the ray is nearest to the axis here: if this point is
+    # within the circle, the ray meets the cylinder.
     between = xp.minimum(xp.maximum(closest, lid), base)
     x, y = between * dx - pose.x, between * dy - pose.y
 
     def wall() -> Array:
-        """Depth at which the ray enters the endless cylinder."""
+        """Depth at which the ray enters the cylinder if it had no ends: the formula of the sphere in the plane."""
         cross = pose.depth * ux * ey - pose.depth * uy * ex
         return closest - xp.sqrt((length * half**2 - cross * cross).clip(0, None)) / length
 
@@ -120,15 +125,17 @@ def _cube(ray: Ray, pose: Pose) -> Meeting:
     xp, half = array_namespace(ray[0]), HALF_SIZE
     dx, dy, dz = ray
     cos, sin = pose.cos, pose.sin
-    qx, qy = cos * pose.x + sin * pose.y, cos * pose.y - sin * pose.x  # in the cube's own axes
+    # In the cube's own axes three pairs of planes bound it. A ray is inside once it has entered all three pairs and left none.
+    qx, qy = cos * pose.x + sin * pose.y, cos * pose.y - sin * pose.x
     ix, iy, iz = 1 / (cos * dx + sin * dy), 1 / (cos * dy - sin * dx), 1 / dz
     faces = [((q - half) * i, (q + half) * i) for q, i in ((qx, ix), (qy, iy), (pose.z, iz))]
-    inx, iny, inz = (xp.minimum(*pair) for pair in faces)  # depths at which the three pairs of faces are entered, and left
+    inx, iny, inz = (xp.minimum(*pair) for pair in faces)  # depths at which the three pairs are entered, and below left
     outx, outy, outz = (xp.maximum(*pair) for pair in faces)
     wall = xp.maximum(inx, iny)
     depth = xp.maximum(wall, inz)
 
     def surface(blur: float) -> Surface:
+        # The last pair entered gives the face that is seen; how close the second-last comes says how near an edge is.
         second = xp.maximum(xp.minimum(inx, iny), xp.minimum(wall, inz))
         top = (0.5 + (inz - wall) * (1 / blur)).clip(0, 1)
         x = (1 - top) * (0.5 + (inx - iny) * (1 / blur)).clip(0, 1)

@@ -12,18 +12,18 @@ from videothinker.world.camera import in_view
 from videothinker.world.simulate import Rollout
 
 Pair = tuple[int, int]
-"""The object_ids of a collision, smaller first."""
+"""The object_ids of two objects that collide, smaller first."""
 
 
 class Event(NamedTuple):
     """Something that is seen to happen."""
 
     kind: str
-    """in (comes into view) | out (leaves it) | collision"""
+    """"in" (it comes into view), "out" (it leaves the view) or "collision"."""
     frame: int
     """First frame after the change."""
     objects: tuple[int, ...]
-    """object_ids: one, or the two that collide."""
+    """object_ids: the one that comes or goes, or the two that collide."""
 
 
 class Name(NamedTuple):
@@ -32,7 +32,7 @@ class Name(NamedTuple):
     text: str
     """Without article: "red cube", "metal object"."""
     program: list[str]
-    """Leaves the one object on the stack."""
+    """A program that leaves this one object on the stack."""
 
 
 class Story:
@@ -41,9 +41,10 @@ class Story:
     def __init__(self, rollout: Rollout) -> None:
         self.objects = rollout.objects
         self.seen = in_view(rollout.location)
-        """(T, n) bool: in view."""
+        """(T, n) bool: True where the centre is in view."""
         self.speed = np.hypot(rollout.velocity[..., 0], rollout.velocity[..., 1])
-        """(T, n): units a second."""
+        """(T, n): units per second."""
+        # Row t is 1 where an object comes into view between frames t and t + 1, and -1 where it leaves.
         changes = np.diff(self.seen.astype(np.int8), axis=0)
         crossings = [
             Event("in" if changes[frame, i] > 0 else "out", int(frame) + 1, (self.objects[i].object_id,))
@@ -68,7 +69,7 @@ class Story:
         return rng.choice(self._names[object_id])
 
     def ancestors(self, event: Event) -> list[Event] | None:
-        """All events that led to this one, by frame; None where two events of one object share a frame: no order to tell."""
+        """All events that led to this one, by frame; None where two events of one object share a frame and have no order."""
         chains = {thing.object_id: [e for e in self.events if thing.object_id in e.objects] for thing in self.objects}
         if any(a.frame == b.frame for chain in chains.values() for a, b in pairwise(chain)):
             return None
@@ -77,7 +78,7 @@ class Story:
         while pending:
             last = pending.pop()
             for chain in (chains[object_id] for object_id in last.objects):
-                before = chain[: chain.index(last)][-1:]
+                before = chain[: chain.index(last)][-1:]  # the last event before this one, if there is one
                 pending += [e for e in before if e not in found]
                 found.update(before)
         return sorted(found, key=lambda e: e.frame)
@@ -114,5 +115,5 @@ def collision_program(source: str, first: Name, second: Name) -> list[str]:
 
 
 def pairs(collisions: Sequence[Collision]) -> set[Pair]:
-    """Who collides with whom."""
+    """The pairs that collide."""
     return {collision.object_ids for collision in collisions}

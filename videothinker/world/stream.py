@@ -9,7 +9,7 @@ happen without the object (`cf`). Both are plain words, e.g.
 
     red metal cube hits blue rubber cylinder then gray metal sphere hits red metal cube
 
-so that a tiny model learns them. A scene is a function of (seed, scene index, preset), whatever the number of processes.
+so that a tiny model can learn them. A scene is a function of (seed, scene index, preset), whatever the number of processes.
 Physics depends neither on colour nor on handedness, so `recolour` and `mirror` make new scenes at no cost.
 """
 
@@ -26,7 +26,7 @@ import numpy as np
 from videothinker.observers import log
 from videothinker.pool import map_in_order
 from videothinker.records import Collision, SceneObject
-from videothinker.world.ask import Counterfactual, Question, ask, case_of, preset_named
+from videothinker.world.ask import Counterfactual, WorldQuestion, ask, case_of, preset_named
 from videothinker.world.simulate import Rollout, Simulation, simulate
 from videothinker.world.story import Pair, pairs
 from videothinker.world.table import COLORS, MATERIALS, SHAPES
@@ -36,7 +36,7 @@ NOTHING = "nothing"
 
 
 class OptionTruth(msgspec.Struct, frozen=True):
-    """What one option says, and whether it is so."""
+    """The collision that one option names, and in which roll-outs it happens."""
 
     object_ids: Pair
     in_factual: bool
@@ -44,7 +44,7 @@ class OptionTruth(msgspec.Struct, frozen=True):
 
 
 class Trace(msgspec.Struct, frozen=True, kw_only=True):
-    """The truth behind one counterfactual question and both ways to think about it: a line of traces.jsonl."""
+    """The truth behind one counterfactual question and both ways to think about it: one line of traces.jsonl."""
 
     question_id: str
     """"SCENE:QID", as in curated data."""
@@ -55,7 +55,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     gold: tuple[str, ...]
     """Letters of the correct options."""
     observer: tuple[str, ...]
-    """Letters that one would answer who only saw the clip."""
+    """Letters that the observer answers, who only saw the clip."""
     factual: tuple[Collision, ...]
     counterfactual: tuple[Collision, ...]
     obs: str
@@ -69,10 +69,10 @@ class StreamScene:
     """A scene with its questions."""
 
     simulation: Simulation
-    questions: tuple[Question, ...]
-    """All types, in the release's fields."""
+    questions: tuple[WorldQuestion, ...]
+    """Questions of all types, in the release's fields."""
     counterfactuals: tuple[Counterfactual, ...]
-    """What the counterfactual ones among them mean, in the same order."""
+    """What the counterfactual questions among them mean, in the same order."""
 
     @property
     def scene_index(self) -> int:
@@ -80,7 +80,7 @@ class StreamScene:
 
     @property
     def traces(self) -> tuple[Trace, ...]:
-        """One a counterfactual question, in order."""
+        """One trace per counterfactual question, in order."""
         return tuple(_trace(self.simulation, question) for question in self.counterfactuals)
 
 
@@ -99,7 +99,7 @@ def stream(
     With more than one worker the scenes come from processes that work ahead; close the generator to end them.
 
     Raises:
-        VtError: no such preset.
+        VtError: there is no such preset.
     """
     preset_named(preset)
     indices: Iterable[int] = count(first_scene) if n_scenes is None else range(first_scene, first_scene + n_scenes)
@@ -109,8 +109,8 @@ def stream(
 def trace_text(collisions: Sequence[Collision], objects: Iterable[SceneObject]) -> str:
     """The collisions in words, by frame: "red metal cube hits blue rubber cylinder then ..."; `NOTHING` if there are none.
 
-    Each object has its full description, and of the two the one earlier in the table's order of colours, materials and shapes
-    comes first, so that the text follows from what can be seen: object_ids are no part of the picture.
+    Each object has its full description. Of the two, the one that is earlier in the table's order of colours, materials and
+    shapes comes first, so that the text follows from what can be seen, which object_ids cannot.
     """
     things = {thing.object_id: thing for thing in objects}
     events = []
@@ -169,20 +169,22 @@ def recolour(scene: StreamScene, rng: Random) -> StreamScene:
     return replace(scene, simulation=simulation, questions=tuple(_renamed(question, new) for question in scene.questions))
 
 
-def _renamed(question: Question, new: Mapping[str, str]) -> Question:
-    """Every colour word replaced."""
+def _renamed(question: WorldQuestion, new: Mapping[str, str]) -> WorldQuestion:
+    """The question with every colour word replaced."""
+    # Colours stand in texts, programs and answers; one pass over the JSON reaches them all and replaces each word once.
     text = msgspec.json.encode(question).decode()
-    return msgspec.json.decode(_COLOR.sub(lambda match: new[match[0]], text), type=Question)
+    return msgspec.json.decode(_COLOR.sub(lambda match: new[match[0]], text), type=WorldQuestion)
 
 
 def mirror(scene: StreamScene) -> StreamScene:
-    """The scene as seen in a mirror, left and right exchanged; words stay, for none speaks of sides."""
+    """The scene as seen in a mirror, with left and right exchanged. The words stay the same, because none speaks of sides."""
     simulation = scene.simulation
     without = {gone: _mirrored(rollout) for gone, rollout in simulation.without.items()}
     return replace(scene, simulation=replace(simulation, factual=_mirrored(simulation.factual), without=without))
 
 
 def _mirrored(rollout: Rollout) -> Rollout:
+    # y points to the right on the screen, so y changes its sign, and so does every turn in the plane.
     across = np.array([1, -1, 1], np.float32)
     return replace(
         rollout,

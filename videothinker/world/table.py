@@ -8,17 +8,17 @@ a scene. Physics happens in the plane; heights are constant.
 N_FRAMES = 128
 """Frames of a clip, as in CLEVRER."""
 FPS = 25
-"""Frames a second, as in CLEVRER: a clip lasts 5.12 s."""
+"""Frames per second, as in CLEVRER: a clip lasts 5.12 s."""
 
 COLORS = ("gray", "brown", "green", "red", "blue", "purple", "yellow", "cyan")
 MATERIALS = ("metal", "rubber")
 SHAPES = ("cube", "cylinder", "sphere")
 
 HALF_SIZE = 0.2
-"""Radius of spheres and cylinders, half the edge of cubes, half the height of all: so also the z of every object's centre.
-One size for all, as in CLEVRER, so that nothing bounces upwards."""
+"""Radius of spheres and cylinders, half the edge of cubes and half the height of all, so also the z of every object's centre.
+All objects have one size, as in CLEVRER, so that nothing bounces upwards."""
 
 STAGE_RADIUS = 1.6
-"""Objects that are in the scene from the start lie within this distance of the origin; the camera shows all of that disc."""
+"""Objects that are in the scene from the start lie within this distance of the origin; the camera shows the whole disc."""
 OFFSTAGE_RADIUS = 6.5
 """The camera shows nothing of the table beyond this distance from the origin."""

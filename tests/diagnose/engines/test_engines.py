@@ -21,7 +21,7 @@ from videothinker.diagnose.engines import ENGINES
 from videothinker.diagnose.engines.base import Reply, Row, reply_seed
 from videothinker.diagnose.engines.graphs import GraphsEngine
 from videothinker.diagnose.engines.transformers import TransformersEngine, _Race
-from videothinker.diagnose.feed import Feed
+from videothinker.diagnose.feed import QuestionFeed
 from videothinker.diagnose.prompts import write_prompts
 from videothinker.errors import VtError
 from videothinker.frames import read_clip
@@ -109,7 +109,7 @@ def test_engines_agree_with_a_plain_forward_pass_on_how_sure_a_reply_was(
     """Log-probabilities of whole batches, against prompt and reply fed at once, one row at a time, with nothing shared."""
     chosen = settings(temperature=temperature)
     graphs, plain = GraphsEngine(load(str(taught)), chosen), TransformersEngine(load(str(taught)), chosen)
-    feed, questions = Feed(graphs.loaded, chosen), colours.questions("dev")
+    feed, questions = QuestionFeed(graphs.loaded, chosen), colours.questions("dev")
     prompts = write_prompts(graphs.loaded.processor, questions, chosen.prompt)
     shown = {q.clip.path: feed.show(read_clip(path, n_frames=16)) for q in questions if (path := colours.clip(q))}
     rows = feed.rows([(shown[question.clip.path], [question]) for question in questions], prompts)

@@ -1,7 +1,7 @@
 """The data sets that `vt curate NAME` reads: files of a release -> questions.
 
-A data set is one module here with a `DATASET`, and its line in `DATASETS`. CLEVRER has a command and a folder of its own, for
-its questions come with scenes and labels.
+A data set is one module here with a `DATASET`, and its line in `DATASETS`. CLEVRER has a command and a folder of its own,
+because its questions come with scenes and labels.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ DATASETS = {
 
 
 class ReadQuestions(NamedTuple):
-    """What a data set's files ask. Questions in the files = `questions` + `unresolved`."""
+    """The questions of a data set's files, each in one of two lists: questions in the files = `questions` + `unresolved`."""
 
     questions: list[Question]
     """In file order; `clip.path` is relative to the folder of clips."""
@@ -40,16 +40,16 @@ class Dataset(NamedTuple):
     origin: str
     """Where it comes from."""
     size: str
-    """Of the questions and of the clips, for who has to fetch them."""
+    """How many questions and clips there are and how large they are, for whoever has to fetch them."""
     licence: str
     split: str
-    """The one split that all questions fall into, where none is named."""
+    """The one split that all questions fall into unless another is named."""
     read: Callable[[Path], ReadQuestions]
-    """Reads --from. Raises VtError where the file as a whole cannot be used."""
+    """Reads --from. Raises VtError if the file as a whole cannot be used."""
     n_published: int | None = None
-    """Questions that its makers count; None where nobody counts them."""
+    """Number of questions that its makers state; None if they state none."""
     benchmark: Benchmark | None = None
-    """How its one number is averaged, where it is a benchmark."""
+    """How the number that it is quoted by is averaged; None if it is not quoted by one."""
 
 
 def dataset_named(name: str) -> Dataset:

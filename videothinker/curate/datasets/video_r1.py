@@ -3,9 +3,9 @@
     {"problem_id": 1, "problem": "What falls first?", "problem_type": "multiple choice", "data_type": "video",
      "options": ["A. the cup", "B. the ball"], "solution": "<answer>B</answer>", "path": "clips/7.mp4"}
 
-Options may carry their letter or not; the clip is `video` or `path`; the id is `question_id`, else `problem_id`, else the
-number of the row. Where every solution of the file is one letter, its questions are single choices. Where some solution has
-several letters or none, all of them are asked for sets: else the prompt would tell how many options are correct.
+Options may carry their letter or not. The clip is `video` or `path`; the id is `question_id`, or else `problem_id`, or else the
+number of the row. If every solution in the file is one letter, its questions are single choices. If some solution has several
+letters or none, all questions ask for sets, because otherwise the prompt would tell how many options are correct.
 """
 
 import codecs
@@ -24,7 +24,7 @@ from videothinker.errors import VtError
 from videothinker.records import Clip, Form, Question, Unresolved
 
 FACETS = ("data_source", "original_question_type", "question_type", "task_type", "domain", "sub_category", "duration")
-"""Fields of a row that become facets, where the file's rows differ in them."""
+"""Fields of a row that become facets if the file's rows differ in them."""
 
 _SOLUTION = re.compile(r"\s*(?:<answer>)?\s*(?P<answer>[^<>]*?)\s*(?:</answer>)?\s*", re.IGNORECASE)
 _WORDS = {"yes": ("A",), "no": ("B",)}
@@ -43,7 +43,7 @@ class _Row(msgspec.Struct):
 
 
 class _Read(NamedTuple):
-    """One usable row. `gold` is what its solution says, before anything is decided about the file."""
+    """One usable row. `gold` is what its solution says, before the form of the file's questions is decided."""
 
     question_id: str
     row: _Row
@@ -57,7 +57,7 @@ def read(path: Path) -> ReadQuestions:
     """The questions of a file.
 
     Raises:
-        VtError: it is missing, or neither a JSON list of objects nor JSON Lines of them.
+        VtError: the file is missing, or is neither a JSON list of objects nor JSON Lines of them.
     """
     try:
         data = path.read_bytes()
@@ -97,7 +97,7 @@ def _rows(path: Path, data: bytes) -> list[msgspec.Raw]:
 
 
 def _read_row(raw: msgspec.Raw, number: int) -> _Read | tuple[str, str]:
-    """A usable row, or its id and why it cannot be used."""
+    """A usable row, or the row's id and why it cannot be used."""
     name = f"row {number}"
     try:
         row = msgspec.json.decode(raw, type=_Row)
@@ -126,7 +126,7 @@ def _read_row(raw: msgspec.Raw, number: int) -> _Read | tuple[str, str]:
 
 
 def _letters(said: str, n_options: int) -> tuple[str, ...] | None:
-    """ "A, C" -> ("A", "C"); "none" -> (); None where it is not a list of the options' letters."""
+    """ "A, C" -> ("A", "C"); "none" -> (); None if it is not a list of the options' letters."""
     if said.lower() == "none":
         return ()
     letters = [part.strip().strip("().").upper() for part in said.split(",")]
@@ -135,7 +135,7 @@ def _letters(said: str, n_options: int) -> tuple[str, ...] | None:
 
 
 def _bare(options: list[str]) -> tuple[str, ...]:
-    """The options without their letters, where every one of them carries its own ("A. x", "A) x", "(A) x", "A: x")."""
+    """The options, without their letters if every option carries its own ("A. x", "A) x", "(A) x", "A: x")."""
     parts = [re.fullmatch(rf"\s*\(?{LETTERS[i]}[.):]\s*(?P<text>.*)", text, re.DOTALL) for i, text in enumerate(options)]
     if all(parts):
         return tuple(part["text"].strip() for part in parts if part)
@@ -143,7 +143,7 @@ def _bare(options: list[str]) -> tuple[str, ...]:
 
 
 def _part_duplicates(usable: list[_Read], file: str) -> tuple[list[_Read], list[Unresolved]]:
-    """Rows with an id of their own, and those whose id stands there several times: nothing says which one is meant."""
+    """Rows whose id is unique, and those whose id occurs several times, of which nothing says which one is meant."""
     times = Counter(one.question_id for one in usable)
     good = [one for one in usable if times[one.question_id] == 1]
     bad = [

@@ -2,7 +2,7 @@
 
 To add an engine, add a module of its name to this folder and a line to `ENGINES`. The module has a function
 
-    open_engine(ref: str, settings: Settings, *, trust_remote_code: bool) -> Engine
+    open_engine(ref: str, settings: DiagnosisSettings, *, trust_remote_code: bool) -> Engine
 
 which loads the checkpoint as the engine needs it, and raises a `VtError` where it cannot serve it. `Engine`, and the records
 that it takes and gives, are in `base.py`. This module itself loads nothing, so that settings and `--help` can read the names.
@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from videothinker.diagnose.engines.base import Engine
-    from videothinker.diagnose.settings import Settings
+    from videothinker.diagnose.settings import DiagnosisSettings
 
 ENGINES = {
-    "auto": "graphs where a GPU can, else transformers",
+    "auto": "graphs on a GPU that can, otherwise transformers",
     "graphs": "CUDA graphs, for Qwen2.5-VL",
-    "transformers": "its generate, for any model",
+    "transformers": "transformers' own generate, for any model",
 }
-"""Help on every engine that `--engine` may name."""
+"""Help for every engine that `--engine` may name."""
 
 
-def open_engine(ref: str, settings: "Settings", *, trust_remote_code: bool = False) -> "Engine":
+def open_engine(ref: str, settings: "DiagnosisSettings", *, trust_remote_code: bool = False) -> "Engine":
     """The engine that the settings name, with the checkpoint `ref` loaded.
 
     Raises:

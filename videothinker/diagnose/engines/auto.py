@@ -1,13 +1,13 @@
-"""The quickest engine that serves a checkpoint: `graphs` for a Qwen2.5-VL with SDPA on a GPU, else `transformers`."""
+"""The quickest engine for a checkpoint: `graphs` for a Qwen2.5-VL with SDPA on a GPU, otherwise `transformers`."""
 
 from videothinker.diagnose.engines.base import Engine
 from videothinker.diagnose.engines.graphs import GraphsEngine, serves
 from videothinker.diagnose.engines.transformers import TransformersEngine
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.models.load import load
 
 
-def open_engine(ref: str, settings: Settings, *, trust_remote_code: bool = False) -> Engine:
+def open_engine(ref: str, settings: DiagnosisSettings, *, trust_remote_code: bool = False) -> Engine:
     """Load the checkpoint and choose what writes its replies.
 
     Raises:

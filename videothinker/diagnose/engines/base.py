@@ -15,15 +15,15 @@ BATCH = 32
 """Rows at once where neither the user nor memory decides."""
 
 
-class Form(NamedTuple):
-    """What the processor makes of a clip's size and timing, whatever its pixels show and its question asks."""
+class PromptStart(NamedTuple):
+    """A prompt up to the text after its clip: it depends on the clip's size and timing, not on its pixels or the question."""
 
     ids: list[int]
-    """Tokens up to the text after the clip, its placeholders included."""
+    """Its tokens, the clip's placeholders included."""
     marks: dict[str, list[int]]
-    """Other values of these tokens, such as mm_token_type_ids. For text they are 0."""
+    """Other values per token, such as mm_token_type_ids. For text they are 0."""
     tensors: dict[str, Any]
-    """The processor's other output, for one row; with pixels only where the model is fed them for every question."""
+    """The processor's other output for one row. Pixels are in it only where the model is fed them for every question."""
     fed: tuple[int, int, int, int]
     """Frames, height, width, video tokens."""
 
@@ -43,9 +43,9 @@ class Row(NamedTuple):
     question_id: str
     ids: list[int]
     """All tokens of the prompt, the clip's placeholders included."""
-    form: Form
+    start: PromptStart
     vision: Vision | None
-    """None where the model is fed pixels, which are then in `form.tensors`."""
+    """None where the model is fed pixels, which are then in `start.tensors`."""
 
 
 class Reply(NamedTuple):

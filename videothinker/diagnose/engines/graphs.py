@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from videothinker.diagnose.engines.base import BATCH, Reply, Row, reply_seed, up_to_end
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
-from videothinker.models.decoder import Choice, Decoder, can_decode
+from videothinker.models.decoder import Decoder, TokenChoice, can_decode
 from videothinker.models.load import Loaded, load
 from videothinker.models.vision import SeenClip
 
@@ -16,7 +16,7 @@ LARGEST_BATCH = 1024
 """Most rows at once where memory decides."""
 
 
-def open_engine(ref: str, settings: Settings, *, trust_remote_code: bool = False) -> "GraphsEngine":
+def open_engine(ref: str, settings: DiagnosisSettings, *, trust_remote_code: bool = False) -> "GraphsEngine":
     """Load the checkpoint for this engine.
 
     Raises:
@@ -38,7 +38,7 @@ class GraphsEngine:
         VtError: the model is not one that this engine serves.
     """
 
-    def __init__(self, loaded: Loaded, settings: Settings) -> None:
+    def __init__(self, loaded: Loaded, settings: DiagnosisSettings) -> None:
         if not serves(loaded):
             raise VtError(
                 f"--engine graphs: writes the replies of Qwen2.5-VL with SDPA only, and {loaded.ref} is a "
@@ -63,7 +63,7 @@ class GraphsEngine:
             [_seen_clip(row) for row in rows],
             max_new_tokens=settings.max_new_tokens,
             rows=prompts,
-            choice=Choice(settings.temperature, seeds),
+            choice=TokenChoice(settings.temperature, seeds),
         )
         return [up_to_end(*reply, self.loaded.eos) for reply in written[: len(rows)]]
 
@@ -73,6 +73,7 @@ class GraphsEngine:
         if device.type == "cpu":
             return BATCH
         heads, width = config.num_key_value_heads, config.hidden_size // config.num_attention_heads
+        # A key and a value per layer and head, for the prompt and for the reply.
         per_token: int = 2 * config.num_hidden_layers * heads * width * self.loaded.model.dtype.itemsize
         budget = int(torch.cuda.get_device_properties(device).total_memory) // 16
         return max(8, min(LARGEST_BATCH, budget // (per_token * (n_tokens + self._settings.max_new_tokens))))
@@ -90,5 +91,5 @@ class GraphsEngine:
 
 def _seen_clip(row: Row) -> SeenClip:
     assert row.vision is not None  # `serves` asks for a model that shares vision
-    t, h, w = row.form.tensors["video_grid_thw"][0].tolist()
-    return SeenClip(row.vision.features, (t, h, w), float(row.form.tensors["second_per_grid_ts"][0]))
+    t, h, w = row.start.tensors["video_grid_thw"][0].tolist()
+    return SeenClip(row.vision.features, (t, h, w), float(row.start.tensors["second_per_grid_ts"][0]))

@@ -8,12 +8,12 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from videothinker.diagnose.engines.base import BATCH, Reply, Row, reply_seed, up_to_end
-from videothinker.diagnose.settings import Settings
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.models.load import Loaded, load
 from videothinker.models.noise import hashed_noise, seed_words
 
 
-def open_engine(ref: str, settings: Settings, *, trust_remote_code: bool = False) -> "TransformersEngine":
+def open_engine(ref: str, settings: DiagnosisSettings, *, trust_remote_code: bool = False) -> "TransformersEngine":
     """Load the checkpoint for this engine.
 
     Raises:
@@ -26,11 +26,11 @@ def open_engine(ref: str, settings: Settings, *, trust_remote_code: bool = False
 class TransformersEngine:
     """An `Engine`. It replaces the model's generation settings by its own."""
 
-    def __init__(self, loaded: Loaded, settings: Settings) -> None:
+    def __init__(self, loaded: Loaded, settings: DiagnosisSettings) -> None:
         self.loaded, self._settings = loaded, settings
         # The checkpoint's own generation settings (Qwen2.5-VL: repetition penalty 1.05) would differ from checkpoint to
-        # checkpoint, and fill what a call leaves open. A sampled placeholder would stand for a clip that is not there. And a
-        # cache of fixed size: growing one by a token means new GPU memory for every layer at every token.
+        # checkpoint, and fill what a call leaves open. A sampled placeholder would stand for a clip that is not there. The
+        # cache has a fixed size, because growing one by a token takes new GPU memory for every layer at every token.
         fixed = loaded.attention == "sdpa" and loaded.device.type == "cuda" and loaded.is_tested
         loaded.model.generation_config = GenerationConfig(
             eos_token_id=loaded.eos,
@@ -70,7 +70,7 @@ class TransformersEngine:
 
     def _collate(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Rows as one batch: values per token are padded on the left, everything else is concatenated along the first axis."""
-        device, form = self.loaded.device, rows[0].form
+        device, start = self.loaded.device, rows[0].start
         n_tokens = max(len(row.ids) for row in rows)
 
         def padded(values: Sequence[int], fill: int) -> list[int]:
@@ -78,12 +78,12 @@ class TransformersEngine:
 
         ids = torch.tensor([padded(row.ids, self.loaded.pad) for row in rows], device=device)
         batch: dict[str, Any] = {"input_ids": ids}
-        for key in form.marks:
-            of_end = int(key == "attention_mask")  # any other mark is that of text, 0
-            marks = [row.form.marks[key] + [of_end] * (len(row.ids) - len(row.form.ids)) for row in rows]
+        for key in start.marks:
+            of_end = int(key == "attention_mask")  # the end is text: it is attended to, and all its other marks are 0
+            marks = [row.start.marks[key] + [of_end] * (len(row.ids) - len(row.start.ids)) for row in rows]
             batch[key] = torch.tensor([padded(values, 0) for values in marks], device=device)
-        for key in form.tensors:
-            parts = [row.form.tensors[key] for row in rows]
+        for key in start.tensors:
+            parts = [row.start.tensors[key] for row in rows]
             whole = isinstance(parts[0], torch.Tensor)
             batch[key] = torch.cat(parts).to(device) if whole else [x for part in parts for x in part]
         visions = [row.vision for row in rows if row.vision is not None]

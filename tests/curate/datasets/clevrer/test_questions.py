@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from release_factory import DESCRIPTIVE, DIALECTS, entry, question
 
-from videothinker.curate.datasets.clevrer.questions import Asked, read_questions
+from videothinker.curate.datasets.clevrer.questions import ReadRelease, read_questions
 from videothinker.errors import VtError
 
 
-def read(tmp_path: Path, content: Any) -> Asked:
+def read(tmp_path: Path, content: Any) -> ReadRelease:
     path = tmp_path / "train.json"
     path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
     return read_questions(path)

@@ -1,4 +1,4 @@
-"""CLEVRER's release: annotations, questions and their programs -> counterfactual questions with labels by the collision log."""
+"""Read CLEVRER's release: annotations and questions with programs become questions, labelled by the collision log."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def _read(path: Path) -> ReadQuestions:
 ABOUT = Dataset(
     name="CLEVRER",
     what="what would happen, or would not, if an object were not there; with labels by the collision log",
-    needs="--annotations (folder or zip) and --questions (train.json or validation.json) in place of --from",
+    needs="--annotations (folder or zip) and --questions (train.json or validation.json) instead of --from",
     origin="clevrer.csail.mit.edu",
     size="18,642 counterfactual questions in train.json; 15,000 clips of 5 s; about 30 GB with validation",
     licence="CC0",
@@ -23,4 +23,4 @@ ABOUT = Dataset(
     read=_read,
     n_published=18_642,
 )
-"""What `vt curate list` says of it; its own command reads it."""
+"""What `vt curate list` says about CLEVRER; its own command reads it."""

@@ -1,8 +1,8 @@
 """Read CLEVRER's annotations (folder or zip) and find its clips. `questions.py` reads the questions.
 
-An annotation is about 230 kB, of which labels need the object properties and the collision log: about 2 kB. The decoder is
-typed, so that the trajectory is checked to be JSON but builds no objects. What cannot be used is not raised but returned in
-place of the record, as a `Fault` with its reason, so that nothing is lost between reading and counting.
+An annotation has about 230 kB, of which labels need about 2 kB, the object properties and the collision log. The decoder is
+typed, so the trajectory is checked to be JSON but builds no objects. A file that cannot be used raises nothing: a `Fault` with
+its reason is returned instead of the record, so that nothing is lost between reading and counting.
 
 Layout: annotation_train/annotation_00000-01000/annotation_00000.json and video_train/video_00000-01000/video_00000.mp4; all
 files in one folder, or the annotations in their zip, are read as well. Source: the README of the CLEVRER release.
@@ -28,7 +28,7 @@ from videothinker.progress import Progress, no_progress
 from videothinker.records import Collision, Scene, SceneObject
 
 N_FRAMES = 128
-"""Frames of a CLEVRER clip (5.12 s at 25 frames a second)."""
+"""Frames of a CLEVRER clip (5.12 s at 25 frames per second)."""
 
 _ANNOTATION_NAME = re.compile(r"annotation_(\d+)\.json")
 VIDEO_NAME = re.compile(r"video_(\d+)\.mp4")
@@ -74,7 +74,7 @@ class Annotations(NamedTuple):
     path: Path
     """The folder or the zip file."""
     files: dict[int, list[str]]
-    """Scene index, as the file name has it -> paths relative to `path`; more than one if a scene was found twice."""
+    """Scene index from the file name -> paths relative to `path`; there are several if a scene was found several times."""
     refused: list[str]
     """Entries of the zip that point outside it. They are never read."""
 
@@ -86,14 +86,14 @@ class ReadScenes(NamedTuple):
     n_files: int
     """Number of files whose bytes could be read."""
     sha256: str
-    """Over the bytes of all files that were read, in order of scene: the identity of this input."""
+    """Hash over the bytes of all files that were read, in the order of scenes: the identity of this input."""
 
 
 def find_annotations(path: Path) -> Annotations:
     """List the annotation files below a folder (nested or flat) or inside the released zip.
 
     Raises:
-        VtError: nothing there, not a zip, or no file is named like an annotation.
+        VtError: the path does not exist, is a file but not a zip, or holds no file named like an annotation.
     """
     if path.is_dir():
         names, refused = list(_files_below(path)), []
@@ -118,7 +118,7 @@ def read_scenes(
 ) -> ReadScenes:
     """Objects and collision log of each wanted scene, or why there is none.
 
-    workers: processes to read with; few files are read in this process, whatever it says. The result is the same.
+    workers: processes to read with; a small number of files is read in this process in any case. The result is the same.
     """
     singles = [index for index in wanted if len(annotations.files.get(index, ())) == 1]
     jobs = [(index, annotations.files[index][0]) for index in singles]
@@ -142,9 +142,9 @@ def read_scenes(
 
 
 def decode_annotation(data: bytes, name: str) -> Scene | Fault:
-    """The scene of one annotation file's bytes, or why it is none.
+    """The scene in one annotation file's bytes, or why they cannot be used.
 
-    name: the file's name; its number has to be the scene's. The trajectory is skipped: it has to be JSON, no more.
+    name: the file's name, whose number has to be the scene's. The trajectory is skipped and only has to be JSON.
     """
     try:
         if not data.isascii():
@@ -166,7 +166,7 @@ def decode_annotation(data: bytes, name: str) -> Scene | Fault:
 
 
 def _contradiction(raw: _Annotation, name: str) -> str | None:
-    """What in an annotation cannot be true, if anything."""
+    """What in an annotation cannot be true; None if nothing."""
     named = _ANNOTATION_NAME.fullmatch(PurePosixPath(name).name)
     if named and int(named[1]) != raw.scene_index:
         return f"scene_index is {raw.scene_index}, expected {int(named[1])} as in the file's name"
@@ -226,7 +226,7 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
     """The opened zip, kept for the next entry: the table of 10,000 entries takes a while to read.
 
     Raises:
-        VtError: not a zip file.
+        VtError: it is not a zip file.
     """
     try:
         return zipfile.ZipFile(path)
@@ -242,7 +242,7 @@ def _points_outside(entry: str) -> bool:
 
 
 def _files_below(folder: Path) -> Iterator[str]:
-    """POSIX paths, relative to `folder`, of all files below it; linked folders are entered, each folder once."""
+    """POSIX paths, relative to `folder`, of all files below it. Links to folders are followed; no folder is entered twice."""
     seen: set[Path] = set()
     for root, folders, names in os.walk(folder, followlinks=True):
         real = Path(root).resolve()
@@ -261,7 +261,10 @@ class Clips(NamedTuple):
     """File name -> POSIX path relative to the folder. Empty when curating without clips."""
 
     def path(self, video: str) -> str:
-        """A clip's path: where it lies, or where it should once it is there (nested as in the release, unless all are flat)."""
+        """Where a clip lies or, if it is missing, where it should lie.
+
+        That is in the release's folders of 1000, or beside the other clips if they are all in one folder.
+        """
         if video in self.paths:
             return self.paths[video]
         number = VIDEO_NAME.fullmatch(video)
@@ -276,7 +279,7 @@ def find_clips(folder: Path | None) -> Clips:
     """The clips below a folder.
 
     Raises:
-        VtError: not a folder, or a clip is there twice.
+        VtError: it is not a folder, or a clip is there twice.
     """
     if folder is None:
         return Clips({})

@@ -1,4 +1,4 @@
-"""From CLEVRER's files to a curated folder in memory: read, label, split, count."""
+"""Curate CLEVRER in memory: read its files, label and split the questions, count."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ from videothinker.curate.datasets.clevrer.counts import (
 )
 from videothinker.curate.datasets.clevrer.labelled import Labelled, clevrer_row, label_question, label_sets, label_table
 from videothinker.curate.datasets.clevrer.program import ProgramError
-from videothinker.curate.datasets.clevrer.questions import Asked, read_questions
+from videothinker.curate.datasets.clevrer.questions import ReadRelease, read_questions
 from videothinker.curate.datasets.clevrer.settings import Settings
 from videothinker.curate.export import require_datasets
 from videothinker.curate.split import DEV, split_of, training_set
@@ -39,7 +39,7 @@ class ClevrerCuration(NamedTuple):
     scenes: dict[str, Scene]
     """Objects and collision log of every scene with a labelled question, by the `group` of its questions."""
     removed_objects: dict[str, int]
-    """What each question takes away, by question_id."""
+    """object_id of the object that each question takes away, by question_id."""
 
 
 def curate(
@@ -56,11 +56,11 @@ def curate(
     """Label and split the counterfactual questions of a release; nothing is written.
 
     questions: train.json or validation.json.
-    videos: folder of the clips; None: their paths are those of the release's layout.
+    videos: folder of the clips; None takes their paths from the release's layout.
     out: the folder that will be written, which the manifest's `videos_root` is relative to.
     strict: refuse any question that cannot be labelled and any missing clip, instead of reporting and going on.
     workers: processes that read annotations.
-    progress: told of every annotation that was read.
+    progress: counts annotations that have been read.
 
     Raises:
         VtError: an input cannot be used as a whole, or the settings do not fit it.
@@ -118,7 +118,7 @@ def _assembled(
     settings: Settings,
     videos: Path | None,
 ) -> ClevrerCuration:
-    """The pieces as the folder will hold them."""
+    """Put the pieces together as the folder will hold them."""
     kept = {group: one for group, one in scenes.items() if isinstance(one, Scene)}
     by_id = {one.question.question_id: one for members in splits.values() for one in members}
     table = label_table(splits, in_training_set, settings.rule)
@@ -148,9 +148,9 @@ def layout(settings: Settings) -> Layout:
 
 
 def _label_all(
-    asked: Asked, scenes: Mapping[int, Scene | Fault], clips: Clips, file: str
+    asked: ReadRelease, scenes: Mapping[int, Scene | Fault], clips: Clips, file: str
 ) -> tuple[list[Labelled], list[Unresolved]]:
-    """Every question either labelled or unresolved, each by scene and qid. `file`: name of the questions file."""
+    """All questions, either labelled or unresolved, both by scene and qid. file: name of the questions file."""
     labelled: list[Labelled] = []
     unresolved = [_unresolved(index, qid, fault) for index, qid, fault in asked.bad]
     for question in sorted(asked.questions, key=lambda question: (question.scene_index, question.qid)):
@@ -162,6 +162,7 @@ def _label_all(
             labelled.append(label_question(question, found, clips.path(found.video)))
         except ProgramError as error:
             unresolved.append(_unresolved(question.scene_index, question.qid, Fault(file, str(error))))
+    # Entries without a scene or a qid come last among their equals.
     unresolved.sort(key=lambda item: (item.scene_index is None, item.scene_index or 0, item.qid is None, item.qid or 0))
     return labelled, unresolved
 
@@ -177,7 +178,7 @@ def _is_there(question: Question, clips: Clips) -> bool:
 
 
 def _refuse(annotations: Annotations, unresolved: list[Unresolved], missing: list[str], videos: Path | None) -> None:
-    """Raise what --strict does not let pass, if there is anything."""
+    """Raise the first thing that --strict does not allow, if there is any."""
     if annotations.refused:
         raise VtError(f"{annotations.path}: the zip's entry '{annotations.refused[0]}' points outside the archive (--strict)")
     if unresolved:
@@ -216,7 +217,7 @@ def _warnings(
 
 
 def _split(labelled: list[Labelled], settings: Settings) -> dict[str, list[Labelled]]:
-    """The questions by split; only splits that have any."""
+    """The questions by split, without splits that are empty."""
     splits: dict[str, list[Labelled]] = {name: [] for name in settings.split_names()}
     for one in labelled:
         splits[settings.split or split_of(f"scene {one.scene_index}", settings.seed, settings.dev_share)].append(one)

@@ -12,7 +12,7 @@ from videothinker.curate.datasets.clevrer.labelled import Labelled
 from videothinker.records import Category, Rule
 
 OBSERVER_FLOOR = 0.9
-"""Observational questions on which the observer scores less (exact) cannot be answered by watching: the rule is too free."""
+"""A rule is too free if the observer's exact score on its observational questions is lower: watching does not answer them."""
 
 PAPER_QUESTIONS = 18_473
 """Counterfactual questions of CLEVRER's train split (arXiv 2605.01324)."""
@@ -29,7 +29,7 @@ def count(splits: Mapping[str, Sequence[Labelled]]) -> dict[str, Any]:
 
 
 def observational_shares(questions: Sequence[Labelled]) -> dict[str, float | None]:
-    """Share of observational questions under each rule; None of nothing."""
+    """Share of observational questions under each rule; None if there are no questions."""
     shares: dict[str, float | None] = {}
     for rule in Rule:
         n_observational = sum(one.category(rule) is Category.OBSERVATIONAL for one in questions)
@@ -38,7 +38,7 @@ def observational_shares(questions: Sequence[Labelled]) -> dict[str, float | Non
 
 
 def score_observer(questions: Iterable[Labelled]) -> dict[str, Any]:
-    """What the observer alone scores on each pool under each rule: `n_questions`, `n_exact`, `exact` (None of nothing)."""
+    """What the observer alone scores on each pool under each rule: `n_questions`, `n_exact`, `exact` (None if it is empty)."""
     asked: Counter[tuple[Rule, Category]] = Counter()
     right: Counter[tuple[Rule, Category]] = Counter()
     for one in questions:
@@ -61,7 +61,7 @@ def score_observer(questions: Iterable[Labelled]) -> dict[str, Any]:
 
 
 def warn_of_observer(observer: Mapping[str, Any], rule: Rule) -> str | None:
-    """The warning that the chosen rule's observational pool cannot be answered by watching, if it is so."""
+    """The warning that the chosen rule's observational pool cannot be answered by watching; None if it can."""
     score = observer[rule][Category.OBSERVATIONAL]["exact"]
     if score is None or score >= OBSERVER_FLOOR:
         return None
@@ -74,7 +74,7 @@ def warn_of_observer(observer: Mapping[str, Any], rule: Rule) -> str | None:
 def compare_with_paper(scene_indices: frozenset[int], n_read: int, questions: Sequence[Labelled]) -> dict[str, Any] | None:
     """The paper's counts beside ours under every rule; None unless this is CLEVRER's train split.
 
-    It is taken for that if it has exactly the scenes 0 to 9999 and within 1 % of the paper's number of questions.
+    The input is taken for that if it has exactly the scenes 0 to 9999 and the paper's number of questions within 1 %.
     """
     if scene_indices != frozenset(range(10_000)) or abs(n_read - PAPER_QUESTIONS) > PAPER_QUESTIONS // 100:
         return None
@@ -86,7 +86,7 @@ def compare_with_paper(scene_indices: frozenset[int], n_read: int, questions: Se
             "paper": PAPER_QUESTIONS,
             "read": n_read,
             "labelled": len(questions),
-            # one public count of the release: 18,642 questions, 169 without a correct option; the rest is the paper's number
+            # One public count of the release has 18,642 questions, 169 without a correct option; the others are the paper's.
             "labelled_with_a_correct_option": sum(bool(one.question.gold) for one in questions),
         },
         "observational": {

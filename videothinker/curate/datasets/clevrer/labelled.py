@@ -30,9 +30,9 @@ class Labelled(NamedTuple):
     negated: bool
     """True for "what will not happen"."""
     observer: tuple[str, ...]
-    """Letters that one would answer who only saw the clip."""
+    """Letters that the observer answers, who only saw the clip."""
     findings: dict[Rule, log.Finding]
-    """Under every rule."""
+    """What every rule finds."""
 
     def category(self, rule: Rule) -> Category:
         """The question's category under one of the rules."""
@@ -63,7 +63,7 @@ def label_question(question: ReleaseQuestion, scene: Scene, video: str) -> Label
 
 
 def label_sets(labelled: Iterable[Labelled], rule: Rule) -> Labels:
-    """What the collision log says under every rule; the folder's own set is that of `rule`."""
+    """The collision log's labels under every rule; the folder's own set is that of `rule`."""
     by_rule: dict[Rule, dict[str, Label]] = {each: {} for each in Rule}
     for one in labelled:
         for each, (category, reason) in one.findings.items():
@@ -76,7 +76,7 @@ def label_sets(labelled: Iterable[Labelled], rule: Rule) -> Labels:
 
 
 def clevrer_row(one: Labelled, rule: Rule) -> ClevrerRow:
-    """The question as a Video-R1 row with its labels. `problem_id` is 0: rows are numbered when they are written."""
+    """The question as a Video-R1 row with its labels. `problem_id` is 0, because rows are numbered when they are written."""
     asked = one.question
     return ClevrerRow(
         problem_id=0,
@@ -123,14 +123,14 @@ def label_table(splits: Mapping[str, list[Labelled]], in_training_set: frozenset
 
 _POLARS = {"string": pl.String, "int64": pl.Int64, "bool": pl.Boolean}
 LABEL_COLUMNS = pl.Schema({name: _POLARS[kind] for name, kind in clevrer.COLUMNS.items()})
-"""Columns of labels.parquet, as polars has them."""
+"""Columns of labels.parquet by polars type."""
 
 
 def read_labels(folder: Path) -> pl.DataFrame:
     """labels.parquet of a folder that holds CLEVRER.
 
     Raises:
-        VtError: it is missing, damaged, or has other columns.
+        VtError: the file is missing, damaged, or has other columns.
     """
     path = folder / clevrer.FILE
     try:

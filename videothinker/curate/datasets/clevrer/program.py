@@ -1,4 +1,4 @@
-"""What a CLEVRER program names: the event of an option, the object that a counterfactual question removes.
+"""What a CLEVRER program names: the event of an option, or the object that a counterfactual question removes.
 
 Programs are postfix token lists run on a stack. Here they run on *descriptions* ("the metal cube") instead of objects, so that
 a program is parsed once and resolved against each scene. Two dialects exist: options begin with `all_events` or, in explanatory
@@ -26,7 +26,7 @@ Material = Literal["metal", "rubber"]
 Shape = Literal["cube", "cylinder", "sphere"]
 
 _ATTRIBUTES: dict[str, tuple[str, ...]] = {"color": get_args(Color), "material": get_args(Material), "shape": get_args(Shape)}
-# Read elsewhere in CLEVRER; here they would need the trajectory, or answer another kind of question.
+# Modules of other questions; to follow them one would need the trajectory, and none is part of a counterfactual question.
 _OTHER_TOKENS = re.compile(
     r"count|exist|start|end|first|second|last|null|unseen_events|query_\w+|"
     r"filter_(after|ancestor|before|end|moving|order|resting|start|stationary)"
@@ -34,7 +34,7 @@ _OTHER_TOKENS = re.compile(
 
 
 class ProgramError(ValueError):
-    """A program is not one of those that name an event or a removed object, or does not fit its scene; says where and why."""
+    """A program names neither an event nor a removed object, or does not fit its scene; the message says where and why."""
 
 
 class Description(NamedTuple):
@@ -65,7 +65,7 @@ class Event(NamedTuple):
 
     kind: EventKind
     objects: tuple[Description, ...]
-    """Two of a collision, in program order; else one."""
+    """The two of a collision, in program order, or the one of any other event."""
 
 
 class Removal(NamedTuple):
@@ -83,7 +83,7 @@ class _Objects(NamedTuple):
 
 
 class _Events(NamedTuple):
-    """A set of events on the stack; kind None: not yet filtered. `unique` makes it an `Event`."""
+    """A set of events on the stack; its kind is None as long as no filter was applied. `unique` makes it an `Event`."""
 
     kind: EventKind | None = None
     objects: tuple[Description, ...] = ()
@@ -113,7 +113,7 @@ _NEEDS = {
 
 
 class _Stack:
-    """The machine that a program runs on. `where` names the token in hand for errors."""
+    """The machine that a program runs on. `where` names the current token, for errors."""
 
     def __init__(self) -> None:
         self.values: list[Any] = []
@@ -211,7 +211,7 @@ def parse_choice(tokens: tuple[str, ...]) -> Event:
     """The event that an option's program names; a final `unique` may be absent.
 
     Raises:
-        ProgramError: not the program of a collision, entrance, exit or presence; names token and position.
+        ProgramError: it is no program of a collision, entrance, exit or presence; the message names token and position.
     """
     value = _run(tokens)
     match value:
@@ -232,7 +232,7 @@ def parse_question(tokens: tuple[str, ...]) -> Removal:
     """The object that a counterfactual question's program removes, and whether it asks what will not happen.
 
     Raises:
-        ProgramError: not the program of a counterfactual question; names token and position.
+        ProgramError: it is no program of a counterfactual question; the message names token and position.
     """
     value = _run(tokens)
     if not isinstance(value, Removal):

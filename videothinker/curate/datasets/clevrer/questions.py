@@ -1,6 +1,6 @@
 """Read train.json and validation.json: the counterfactual questions, each with its programs and its answer.
 
-One unusable question costs itself and no other: it is returned as a `BadQuestion` with its reason and counted. Only a file that
+An unusable question does no harm to the others: it is returned as a `BadQuestion` with its reason and counted. Only a file that
 cannot be used at all is an error.
 """
 
@@ -79,20 +79,20 @@ class BadQuestion(NamedTuple):
     fault: Fault
 
 
-class Asked(NamedTuple):
-    """What a questions file asks."""
+class ReadRelease(NamedTuple):
+    """The counterfactual questions of a questions file."""
 
     questions: list[ReleaseQuestion]
-    """Counterfactual ones that could be read, in file order."""
+    """Those that could be read, in file order."""
     bad: list[BadQuestion]
-    """Counterfactual ones that could not."""
+    """Those that cannot be used."""
     scene_indices: frozenset[int]
     """Every scene that the file has an entry for."""
     sha256: str
-    """Of the file's bytes."""
+    """Hash of the file's bytes."""
 
 
-def read_questions(path: Path) -> Asked:
+def read_questions(path: Path) -> ReadRelease:
     """The counterfactual questions of a questions file.
 
     Raises:
@@ -119,11 +119,11 @@ def read_questions(path: Path) -> Asked:
     if not questions and (b'"answer"' not in data or all(item.fault.reason.endswith(_NO_ANSWER) for item in bad)):
         raise VtError(f"--questions {path}: has no answers, like test.json; curate train.json or validation.json")
     scenes = frozenset(index for index, _ in read if index is not None)
-    return Asked(*_part_duplicates(questions, bad, path.name), scenes, hashlib.sha256(data).hexdigest())
+    return ReadRelease(*_part_duplicates(questions, bad, path.name), scenes, hashlib.sha256(data).hexdigest())
 
 
 def _read_entry(number: int, raw: msgspec.Raw, file: str) -> tuple[int | None, list[ReleaseQuestion | BadQuestion]]:
-    """One scene's index and its counterfactual questions; what is wrong with the scene is wrong with each of them."""
+    """One scene's index and its counterfactual questions; a fault of the scene is a fault of each of them."""
     index, fault = None, None
     try:
         entry = _entry_decoder.decode(raw)
@@ -147,7 +147,7 @@ def _read_entry(number: int, raw: msgspec.Raw, file: str) -> tuple[int | None, l
 def _read_question(
     raw: msgspec.Raw, index: int | None, scene_fault: Fault | None, place: Fault
 ) -> ReleaseQuestion | BadQuestion | None:
-    """One question; None if it is not a counterfactual one. `place`: the file, and the question's path in it."""
+    """One question; None if it is not a counterfactual one. place: the file, and the question's path in it."""
     try:
         if _type_decoder.decode(raw).question_type != "counterfactual":
             return None
@@ -156,7 +156,7 @@ def _read_question(
         question = _question_decoder.decode(raw)
     except msgspec.MsgspecError as error:
         return BadQuestion(index, _qid(raw), Fault(place.file, f"{place.reason}: {explain(error)}"))
-    if reason := _lacks(question):
+    if reason := _flaw(question):
         return BadQuestion(index, question.question_id, Fault(place.file, f"{place.reason}: {reason}"))
     return ReleaseQuestion(
         index,
@@ -169,8 +169,8 @@ def _read_question(
     )
 
 
-def _lacks(question: _Question) -> str | None:
-    """What a question with all its fields lacks all the same."""
+def _flaw(question: _Question) -> str | None:
+    """Why a question that has all its fields cannot be used; None if it can."""
     ids = [choice.choice_id for choice in question.choices]
     for position, choice in enumerate(question.choices):
         if choice.choice_id in ids[:position]:
@@ -181,7 +181,7 @@ def _lacks(question: _Question) -> str | None:
 
 
 def _qid(raw: msgspec.Raw) -> int | None:
-    """A question's id, whatever else is wrong with it."""
+    """A question's id, whatever else is wrong with the question; None if it has none."""
     try:
         return msgspec.json.decode(raw, type=_Id).question_id
     except msgspec.MsgspecError:
@@ -191,7 +191,7 @@ def _qid(raw: msgspec.Raw) -> int | None:
 def _part_duplicates(
     questions: list[ReleaseQuestion], bad: list[BadQuestion], file: str
 ) -> tuple[list[ReleaseQuestion], list[BadQuestion]]:
-    """Move questions whose id is there twice to the bad ones, all of them: nothing says which one is meant."""
+    """Move all questions that share an id to the bad ones, because nothing says which one is meant."""
     times: Counter[tuple[int | None, int | None]] = Counter((item.scene_index, item.qid) for item in questions)
     times.update((item.scene_index, item.qid) for item in bad)
     good = [item for item in questions if times[item.scene_index, item.qid] == 1]

@@ -1,4 +1,4 @@
-"""A counterfactual question's programs, resolved to objects and collisions of its scene: what observer and rules look at."""
+"""A counterfactual question's programs, resolved to objects and collisions of its scene, as observer and rules need them."""
 
 from videothinker.answers import LETTERS
 from videothinker.curate.datasets.clevrer.program import EventKind, ProgramError, parse_choice, parse_question, resolve
@@ -13,7 +13,7 @@ def resolve_case(
 
     Raises:
         ProgramError: a program is not understood, a description fits no object or several, or an option is not about a
-            collision of two objects. Entrances and exits are refused, not guessed: the annotation logs collisions only.
+            collision of two objects. Entrances and exits are refused, because the annotation logs collisions only.
     """
     try:
         removal = parse_question(question_program)

@@ -1,4 +1,4 @@
-"""What a curation of CLEVRER can be told: all that changes its data, with bounds and the reason for each default."""
+"""The settings of a curation of CLEVRER: all that changes its data, with bounds and the reason for each default."""
 
 import re
 from typing import Any
@@ -12,24 +12,24 @@ from videothinker.errors import VtError
 from videothinker.records import Rule
 
 _TAKEN = frozenset({"manifest", "report"})
-"""Names that no split can have: other files of the folder are called so."""
+"""Names that no split can have, because other files of the folder have them."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What changes the curated data; written to the manifest, and the same for a run that resumes."""
+    """What changes the curated data. It is written to the manifest, and curating into the same folder again needs the same."""
 
     rule: Rule = Rule.ANY_OPTION
-    """Which rule `category` follows. The default is the paper's sentence."""
+    """The rule that `category` follows. The default is the paper's sentence."""
     seed: int = 42
-    """Of every hash: which scenes are "dev", which questions come first into the training set. 42 as in the official code."""
+    """Seed of every hash: which scenes are "dev", which questions the training set takes first. 42 as in the official code."""
     dev_share: float = 0.1
-    """Share of the scenes that becomes "dev", 0 <= share < 1; without effect if `split` is set."""
+    """Share of the scenes that becomes "dev", 0 <= share < 1; it has no effect if `split` is set."""
     split: str | None = None
-    """Put every scene into this one split; None: "train" and "dev"."""
+    """Put every scene into this one split; None makes "train" and "dev"."""
     train_size: int | None = None
-    """Size of the training set; None: everything in "train", or as much as `observational_share` allows."""
+    """Size of the training set; None takes everything in "train", or as much as `observational_share` allows."""
     observational_share: float | None = None
-    """Share of observational questions in the training set, 0 to 1; None: as it comes. The paper's is 0.74."""
+    """Share of observational questions in the training set, 0 to 1; None leaves it as it comes. The paper's is 0.74."""
     exports: tuple[Export, ...] = ()
     save_dataset: bool = False
 

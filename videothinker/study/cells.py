@@ -1,4 +1,4 @@
-"""What a study remembers of each cell, DIR/records/NAME.json, and what that says about a cell today.
+"""What a study remembers of each cell (DIR/records/NAME.json), and the state of a cell that follows from it.
 
 A cell is finished when its record says so for the same command and the files that its command writes last are there. So a
 study that is killed at any moment goes on with the cells that were not finished, and each of those commands resumes by itself.
@@ -18,7 +18,7 @@ from videothinker.study.plan import Cell, Kind, cell_folder
 
 
 def record_file(folder: Path, name: str) -> Path:
-    """Where the record of a cell of the study in `folder` is."""
+    """The file with a cell's record, for the study in `folder`."""
     return folder / "records" / f"{name}.json"
 
 
@@ -64,19 +64,19 @@ def _travelled(record: Record | None) -> bool:
 
 
 def has_output(cell: Cell, out: Path) -> bool:
-    """Is there what other cells need of this one? A training that came in a pack may lack its weights."""
+    """Whether the files that other cells need of this one are there. A training that came in a pack may lack its weights."""
     if cell.kind is Kind.TRAIN:
         return any(out.glob("*.safetensors"))
     return not cell.leaves_nothing and out.is_dir() and any(out.iterdir())
 
 
 def give(name: str, folder: Path, elsewhere: Path) -> None:
-    """Put a folder that was made elsewhere in the place of a preparation: a link to it, and a record with its hash.
+    """Let a folder that was made elsewhere serve as a preparation: link it, and write a record with its hash.
 
-    What the study has made itself on another machine keeps the identity that came in the pack.
+    A preparation that the study made on another machine keeps the identity that came in the pack.
 
     Raises:
-        VtError: it is no finished folder, or the study has made that cell itself.
+        VtError: the folder is not a finished one, or the study has made this preparation here itself.
     """
     identity, out = content(elsewhere), cell_folder(folder, name)
     if out.is_symlink():
@@ -103,7 +103,7 @@ def given_cells(folder: Path) -> dict[str, str]:
 
 _GIVEN = "given: "
 _CONTENT = ("manifest.json", "world.json", "model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
-"""What tells one given folder from another: a curated one, a world, a checkpoint."""
+"""Files whose content tells one given folder from another; a given folder is a curated one, a world or a checkpoint."""
 
 
 def content(folder: Path) -> str:
@@ -119,9 +119,10 @@ def content(folder: Path) -> str:
 
 
 def refuse_outdated(names: Sequence[str], folder: Path) -> None:
-    """
+    """Refuse to go on with cells that are outdated.
+
     Raises:
-        VtError: there are any.
+        VtError: `names` is not empty.
     """
     if names:
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
@@ -139,7 +140,7 @@ def discard(names: Sequence[str], folder: Path) -> None:
 
 
 def state_of(cell: Cell, record: Record | None, folder: Path) -> State:
-    """Where a cell stands while nothing runs."""
+    """The state of a cell while nothing runs."""
     if record is None:
         return State.WAITING
     if record.state is State.FINISHED and _travelled(record):
@@ -152,26 +153,26 @@ def state_of(cell: Cell, record: Record | None, folder: Path) -> State:
 
 
 def states_of(plan: Sequence[Cell], records: Mapping[str, Record], folder: Path) -> dict[str, State]:
-    """Where every cell stands while nothing runs."""
+    """The state of every cell while nothing runs."""
     states = {cell.name: state_of(cell, records.get(cell.name), folder) for cell in plan}
     block(plan, states)
     return states
 
 
 def block(plan: Sequence[Cell], states: dict[str, State]) -> None:
-    """Mark what waits for a failed cell; the plan's order carries it on to what waits for those."""
+    """Mark as blocked the waiting cells that need a failed or blocked one; the plan's order reaches all of them in one pass."""
     for cell in plan:
         if states[cell.name] is State.WAITING and any(states[need] in (State.FAILED, State.BLOCKED) for need in cell.needs):
             states[cell.name] = State.BLOCKED
 
 
 def is_complete(cell: Cell, out: Path) -> bool:
-    """Has the cell's command written what it writes last?"""
+    """Whether the cell's command has written the files that it writes last."""
     if cell.kind is Kind.ASK:
         return any(out.glob("*/metrics.json"))
     if cell.leaves_nothing:
         return True
-    if not cell.arguments:  # given
+    if not cell.arguments:  # a folder that was given
         return has_output(cell, out)
     if cell.arguments[0] == "train":
         run = out / "run.json"

@@ -1,8 +1,8 @@
-"""Questions about what the film shows: descriptive, explanatory and predictive, with answers read off the factual roll-out.
+"""Questions about what really happens: descriptive, explanatory and predictive, with answers read off the factual roll-out.
 
-"Responsible" follows CLEVRER's causal graph: entrances, exits and collisions are linked to the next event of each object that
-takes part; an event is responsible for those it leads to along the links, an object for those with a responsible event that it
-takes part in.
+"Responsible" follows CLEVRER's causal graph. Entrances, exits and collisions are linked to the next event of each object that
+takes part; an event is responsible for all that it leads to along the links, and an object is responsible for an event if it
+takes part in one that is.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,8 @@ from videothinker.world.story import Event, Story, collision_program, filters, n
 from videothinker.world.table import COLORS, MATERIALS, N_FRAMES, SHAPES
 
 MOVING = 0.05
-"""Speed from which an object is said to move, units a second. Nothing is asked where a speed is within a factor 3 of it."""
+"""Speed above which an object is said to move, in units per second. Nothing is asked where a speed is within a factor of 3 of
+it."""
 
 _VALUES = {"color": COLORS, "material": MATERIALS, "shape": SHAPES}
 
@@ -46,7 +47,7 @@ class Choosing(NamedTuple):
 
 def describe(story: Story, n: int, rng: Random) -> list[Description]:
     """At most `n` different descriptive questions."""
-    found: dict[tuple[str, ...], Description] = {}  # by program: the same question in other words is no second one
+    found: dict[tuple[str, ...], Description] = {}  # by program, since the same question in other words is not another one
     for _ in range(3 * n):
         question = rng.choice(_TEMPLATES)(story, rng)
         if question is not None:
@@ -79,7 +80,7 @@ def _count_crossings(story: Story, rng: Random) -> Description | None:
 
 
 def _motion(story: Story, rng: Random) -> Description | None:
-    """How many moving or stationary objects there are at some moment, or whether there are any."""
+    """How many moving or stationary objects there are at some moment, or whether there are any; None if a speed is in doubt."""
     entrances = story.once("in")
     choice = rng.random()
     if entrances and choice < 0.5:
@@ -107,7 +108,7 @@ def _motion(story: Story, rng: Random) -> Description | None:
 
 
 def _query_crossing(story: Story, rng: Random) -> Description | None:
-    """Look of the first or last object to enter or exit."""
+    """The colour, material or shape of the first or last object to enter or exit."""
     kind, verb = rng.choice((("in", "enter"), ("out", "exit")))
     order = rng.choice(("first", "last"))
     event = _extreme(story.of_kind(kind), order)
@@ -118,7 +119,7 @@ def _query_crossing(story: Story, rng: Random) -> Description | None:
 
 
 def _query_partner(story: Story, rng: Random) -> Description | None:
-    """Look of the only, first or last object that hits a named one."""
+    """The colour, material or shape of the only, first or last object that hits a named one."""
     named = rng.choice(story.objects).object_id
     collisions = [event for event in story.of_kind("collision") if named in event.objects]
     order = rng.choice(("first", "last")) if len(collisions) > 1 else "unique"
@@ -151,14 +152,14 @@ def _query(story: Story, which: str, program: list[str], object_id: int, rng: Ra
 
 
 def _moment(story: Story, event: Event, rng: Random) -> tuple[str, list[str]]:
-    """("the red cube enters the scene", its program) of an entrance or exit."""
+    """An entrance or exit in words and as a program: ("the red cube enters the scene", [...])."""
     name = story.name(event.objects[0], rng)
     verb = "enters" if event.kind == "in" else "exits"
     return f"the {name.text} {verb} the scene", ["events", *name.program, f"filter_{event.kind}", "unique"]
 
 
 def _look(rng: Random) -> dict[str, str]:
-    """No attribute or one."""
+    """A value of one attribute, such as {"color": "red"}, or of none: {}."""
     attribute = rng.choice(("", "", "color", "material", "shape"))
     return {attribute: rng.choice(_VALUES[attribute])} if attribute else {}
 
@@ -168,7 +169,7 @@ def _fits(story: Story, object_id: int, look: dict[str, str]) -> bool:
 
 
 def _extreme(events: list[Event], order: str) -> Event | None:
-    """The first, last or only event; None if there is none, or another at the same frame."""
+    """The first, last or only event; None if there is none, or if another one is at the same frame."""
     if not events:
         return None
     event = events[-1] if order == "last" else events[0]
@@ -176,7 +177,7 @@ def _extreme(events: list[Event], order: str) -> Event | None:
 
 
 def explain(story: Story, n: int, rng: Random) -> list[Choosing]:
-    """At most `n` explanatory questions, each about another event that has a cause."""
+    """At most `n` explanatory questions, each about a different event that has a cause."""
     targets = story.of_kind("collision") + story.once("out")
     rng.shuffle(targets)
     questions = [question for target in targets if (question := _explain(story, target, rng)) is not None]
@@ -201,8 +202,9 @@ def _explain(story: Story, target: Event, rng: Random) -> Choosing | None:
     if len(options) < 3:
         return None
     rng.shuffle(options)
+    # Sorted by truth, the two ends hold both answers wherever there are both.
     options.sort(key=lambda option: option.is_correct, reverse=rng.random() < 0.5)
-    picked = [*options[:2], *options[-2:]] if len(options) > 3 else options  # both answers, where there are both
+    picked = [*options[:2], *options[-2:]] if len(options) > 3 else options
     rng.shuffle(picked)
     text, program = _event(story, target, rng)
     asked = f"Which of the following is {'not ' if is_negated else ''}responsible for {text}?"
@@ -210,7 +212,7 @@ def _explain(story: Story, target: Event, rng: Random) -> Choosing | None:
 
 
 def _event(story: Story, event: Event, rng: Random) -> tuple[str, list[str]]:
-    """("the red cube's entrance", its program)."""
+    """An event in words and as a program: ("the red cube's entrance", [...])."""
     first, *second = rng.sample([story.name(object_id, rng) for object_id in event.objects], len(event.objects))
     if event.kind == "collision":
         text = rng.choice(
@@ -225,7 +227,10 @@ def _event(story: Story, event: Event, rng: Random) -> tuple[str, list[str]]:
 
 
 def predict(story: Story, unseen: Sequence[Collision], rng: Random) -> Choosing | None:
-    """What comes after the clip: the next collision and one that does not come; None when nothing comes."""
+    """A question about what comes after the clip, with the next collision and one that does not come as its options.
+
+    unseen: the collisions after the clip, by frame. None if there are none, or if every other pair collides, too.
+    """
     ids = [thing.object_id for thing in story.objects]
     met = {event.objects for event in story.of_kind("collision")}
     others = [pair for pair in combinations(ids, 2) if pair not in met | pairs(unseen)]
@@ -240,7 +245,7 @@ def predict(story: Story, unseen: Sequence[Collision], rng: Random) -> Choosing 
 
 
 def collision_option(story: Story, pair: tuple[int, int], is_correct: bool, rng: Random) -> Option:
-    """An option that says these two collide."""
+    """An option that says that these two objects collide."""
     first, second = rng.sample([story.name(object_id, rng) for object_id in pair], 2)
     text = rng.choice((f"The {first.text} collides with the {second.text}", f"The {first.text} and the {second.text} collide"))
     return Option(text, collision_program("all_events", first, second), is_correct)

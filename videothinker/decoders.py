@@ -1,0 +1,247 @@
+"""The decoders: each turns the packets of a clip into the frames that were asked for, or says why it cannot.
+
+PyAV decodes every clip. A frame is known by its timestamp, which the packets have told beforehand (`demux.survey`), or by
+counting all frames where a container has none; so a frame that the decoder leaves out is noticed and never becomes the next.
+FFmpeg is told to stop at damage instead of painting over it, and `nal.has_hole` looks for zeros. That finds most damage in
+H.264, MPEG-2, MPEG-4 part 2 and AV1, in HEVC only zeros, and hardly any in VP8 and VP9: docs/reliability.md has the counts.
+
+decord and torchcodec get a clip only after PyAV has decoded the same frames without complaint, and only if it is of a kind on
+which they were tested. They are there for comparison: they cost more than PyAV alone.
+"""
+
+import struct
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from videothinker.demux import RAISED, ClipError, Contents, Packet, ask, each, open_video, said
+from videothinker.nal import has_hole
+
+Frames = NDArray[np.uint8]
+"""(n, height, width, 3) RGB."""
+
+Decode = Callable[[Path, Contents, tuple[int, ...]], Iterator[Frames]]
+"""The frames with these indices (increasing), a few at a time. Raises ClipError."""
+
+TESTED = {"decord": ("h264", "hevc", "mpeg4", "vp8", "vp9"), "torchcodec": ("h264",)}
+"""Codecs with which a decoder other than PyAV gave PyAV's frames; see tests/test_decoders.py."""
+
+_STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
+_UPRIGHT = (1, 0, 0, 1)
+_BLOCK = 16  # frames held at full size at a time
+
+
+def pyav(path: Path, contents: Contents, wanted: tuple[int, ...]) -> Iterator[Frames]:
+    """See `Decode`. Frames come upright: turned and mirrored as the container says that they are to be shown."""
+    from av.video.reformatter import VideoReformatter
+
+    reformatter = VideoReformatter()  # sets up its conversion once, not for every frame
+    for frame in _checked(path, contents, wanted):
+        matrix = _matrix(path, frame)
+        picture: Any = ask(path, "converted", reformatter.reformat, frame, format="rgb24")
+        yield _turned(ask(path, "converted", picture.to_ndarray), matrix)[None]
+
+
+def decord(path: Path, contents: Contents, wanted: tuple[int, ...]) -> Iterator[Frames]:
+    """See `Decode`."""
+    import decord as package
+
+    _clear(path, contents, wanted, "decord")
+    package.logging.set_level(package.logging.FATAL)  # what is wrong with a file is in the error, not also on stderr
+    try:
+        reader = package.VideoReader(str(path), num_threads=1)
+        _check_count(path, contents, len(reader), "decord")
+        for start in range(0, len(wanted), _BLOCK):
+            yield reader.get_batch(list(wanted[start : start + _BLOCK])).asnumpy()
+    except (*RAISED, package.DECORDError) as error:
+        raise ClipError(f"{path}: cannot be decoded by decord ({said(error)})") from error
+
+
+def torchcodec(path: Path, contents: Contents, wanted: tuple[int, ...]) -> Iterator[Frames]:
+    """See `Decode`."""
+    from torchcodec.decoders import VideoDecoder
+
+    _clear(path, contents, wanted, "torchcodec")
+    reader = ask(path, "opened", VideoDecoder, str(path), dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact")
+    _check_count(path, contents, int(reader.metadata.num_frames or 0), "torchcodec")
+    for start in range(0, len(wanted), _BLOCK):
+        batch = ask(path, "decoded", reader.get_frames_at, list(wanted[start : start + _BLOCK]))
+        yield batch.data.numpy()
+
+
+def _clear(path: Path, contents: Contents, wanted: tuple[int, ...], name: str) -> None:
+    """Refuse what decoder `name` may misread, and what PyAV finds to be damaged, which the others do not report."""
+    doubt = contents.doubt
+    if not doubt and contents.codec not in TESTED[name]:
+        doubt = f"is coded in {contents.codec}"
+    if not doubt:
+        keys: list[tuple[int, ...]] = [(number,) for number, packet in enumerate(contents.packets) if packet.is_key]
+        if len(list(_sound(path, keys))) != len(keys):
+            doubt = "has key frames at which decoding cannot begin"
+    if not doubt and {_matrix(path, frame) for frame in _checked(path, contents, wanted)} != {_UPRIGHT}:
+        doubt = "is to be shown turned or mirrored"
+    if doubt:
+        raise ClipError(f"{path}: {doubt}, for which {name} is not known to give the right frames; read it with pyav")
+
+
+def _check_count(path: Path, contents: Contents, n_found: int, name: str) -> None:
+    if n_found != contents.n_total:
+        raise ClipError(f"{path}: {name} finds {n_found} of its {contents.n_total} frames; read it with pyav")
+
+
+def _checked(path: Path, contents: Contents, wanted: tuple[int, ...]) -> Iterator[Any]:
+    """The wanted frames as PyAV's, each certainly the one that was asked for."""
+    times = contents.times
+    if times is None:
+        yield from _counted(path, contents, set(wanted))
+        return
+    ways = [needed(path, contents, wanted), needed(path, contents, wanted, from_start=True)]
+    if ways[0] == ways[1]:
+        del ways[0]
+    left = deque(wanted)
+    while ways:
+        try:
+            for frame in _sound(path, ways.pop(0)):
+                if left and frame.pts == times[left[0]]:
+                    left.popleft()
+                    yield frame
+        except ClipError:  # not all that is marked as a key frame is one, as in H.264 with intra refresh: once more, in full
+            if not ways:
+                raise
+        if not left:
+            return
+    raise ClipError(f"{path}: its frame {left[0]} of {contents.n_total} could not be decoded; it is damaged")
+
+
+def _counted(path: Path, contents: Contents, wanted: set[int]) -> Iterator[Any]:
+    """The wanted frames of a clip without timestamps: if as many come out as there are packets, the i-th is frame i."""
+    n_found = 0
+    for frame in _sound(path, [tuple(range(len(contents.packets)))]):
+        if n_found in wanted:
+            yield frame
+        n_found += 1
+    if n_found != contents.n_total:  # which ones are missing, nobody knows
+        raise ClipError(f"{path}: {n_found} of its {contents.n_total} frames could be decoded; it is damaged or cut short")
+
+
+def _sound(path: Path, groups: list[tuple[int, ...]]) -> Iterator[Any]:
+    """What comes out of the decoder for these packets, none of it marked as damaged and all of one size."""
+    size = None
+    for frame in _decoded(path, groups):
+        if frame.is_corrupt:
+            raise ClipError(f"{path}: the decoder marks one of its frames as damaged")
+        if size not in (None, (frame.width, frame.height)):
+            raise ClipError(f"{path}: its frames change their size")
+        size = frame.width, frame.height
+        yield frame
+
+
+def _decoded(path: Path, groups: list[tuple[int, ...]]) -> Iterator[Any]:
+    """What comes out of the decoder for these packets, by their numbers; it starts anew with each group."""
+    container, stream = open_video(path)
+    with container:
+        context = stream.codec_context
+        context.options = _STRICT
+        codec, header = context.name, bytes(context.extradata or b"")
+        left = iter(groups)
+        group, done = next(left), 0
+        packets = (packet for packet in each(path, "decoded", container.demux(stream)) if packet.size)
+        for number, packet in enumerate(packets):
+            if number != group[done]:
+                continue
+            if has_hole(codec, header, bytes(packet)):
+                raise ClipError(f"{path}: its packet {number} has zeros where {codec} allows none; it is damaged")
+            yield from ask(path, "decoded", context.decode, packet)
+            done += 1
+            if done == len(group):
+                yield from ask(path, "decoded", context.decode, None)  # those that wait for their turn to be shown
+                context.flush_buffers()
+                group, done = next(left, ()), 0
+                if not group:
+                    return
+
+
+def needed(path: Path, contents: Contents, wanted: tuple[int, ...], *, from_start: bool = False) -> list[tuple[int, ...]]:
+    """Numbers of the packets that have to be decoded for the wanted frames, in groups that each begin with a key frame.
+
+    A frame needs all packets from the last key frame that is neither decoded nor shown after it: what is decoded after a key
+    frame but shown before it (B-frames of an open group) may refer to frames in front of that key frame. For the same reason
+    such frames are left out where a group begins with their key frame: they could only be decoded wrongly.
+
+    contents: with timestamps.
+    from_start: trust no key frame but the first one.
+
+    Raises:
+        ClipError: a wanted frame has no key frame in front of it.
+    """
+    packets, times = contents.packets, contents.times
+    assert times is not None
+    number_at = {packet.time: number for number, packet in enumerate(packets) if packet.is_shown}
+    keys = [number for number, packet in enumerate(packets) if packet.is_key]
+    if from_start:
+        del keys[1:]
+    spans = []
+    for index in wanted:
+        number = number_at[times[index]]
+        before = reversed(keys[: bisect_right(keys, number)])
+        start = next((key for key in before if _is_by(packets[key], times[index])), None)
+        if start is None:
+            raise ClipError(f"{path}: its frame {index} has no key frame in front of it; the clip's beginning is missing")
+        spans.append(range(start, number + 1))
+    return [
+        tuple(number for number in span if number == span.start or not _leads(packets[number], packets[span.start]))
+        for span in _joined(spans)
+    ]
+
+
+def _leads(packet: Packet, key: Packet) -> bool:
+    """The packet's frame is shown before that of the key frame, though it is decoded after it."""
+    return packet.time is not None and key.time is not None and packet.time < key.time
+
+
+def _is_by(packet: Packet, time: int) -> bool:
+    """The packet's frame is shown at `time` or earlier."""
+    return packet.time is not None and packet.time <= time
+
+
+def _joined(spans: list[range]) -> list[range]:
+    """Spans that touch or overlap become one."""
+    joined: list[range] = []
+    for span in sorted(spans, key=lambda span: (span.start, span.stop)):
+        if joined and span.start <= joined[-1].stop:
+            joined[-1] = range(joined[-1].start, max(joined[-1].stop, span.stop))
+        else:
+            joined.append(span)
+    return joined
+
+
+def _matrix(path: Path, frame: Any) -> tuple[int, int, int, int]:
+    """How a frame is to be shown: (a, b, c, d) of x' = a x + c y and y' = b x + d y, with y downwards.
+
+    Raises:
+        ClipError: it is to be shown at an odd angle or another size.
+    """
+    from av.sidedata.sidedata import Type
+
+    data = ask(path, "decoded", lambda: frame.side_data.get(Type.DISPLAYMATRIX))
+    if data is None:
+        return _UPRIGHT
+    # Nine int32, row by row, the first two columns in units of 1/65536 (libavutil/display.h).
+    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(data))
+    matrix = a / 65536, b / 65536, c / 65536, d / 65536
+    if sorted(map(abs, matrix)) != [0, 0, 1, 1] or abs(matrix[0]) != abs(matrix[3]):
+        raise ClipError(f"{path}: is to be shown turned or scaled by the matrix {matrix}, expected quarter turns")
+    return int(matrix[0]), int(matrix[1]), int(matrix[2]), int(matrix[3])
+
+
+def _turned(rgb: Frames, matrix: tuple[int, int, int, int]) -> Frames:
+    """One frame, (height, width, 3), as it is to be shown."""
+    a, b, c, d = matrix
+    if a == 0:  # x' = c y and y' = b x: rows become columns
+        rgb, a, d = rgb.transpose(1, 0, 2), c, b
+    return np.ascontiguousarray(rgb[:: 1 if d > 0 else -1, :: 1 if a > 0 else -1])

@@ -1,0 +1,271 @@
+"""What a clip holds, told by its packets alone: how many frames, in which order, at which times. Nothing is decoded here.
+
+The packets decide which frames there are, whichever decoder is asked for them later: what a decoder says of its own accord is
+wrong too often (decord counts frames that an edit list cuts off and then repeats the last one in their place). A clip whose
+packets fall short of what its container promises is refused here.
+
+Every call into PyAV goes through `ask` or `each`, so that whatever it raises of a clip becomes that clip's `ClipError`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+T = TypeVar("T")
+
+
+class ClipError(Exception):
+    """A clip cannot be read; the message names the file and says why. Costs that clip's questions, never a run."""
+
+    def __init__(self, message: str) -> None:
+        # A file's name need not be UTF-8, but what goes into a result file must.
+        super().__init__(message.encode("utf-8", "backslashreplace").decode())
+
+
+RAISED = (
+    av.error.FFmpegError,  # what FFmpeg itself reports
+    ArithmeticError,  # OverflowError of a number in the file that does not fit, ZeroDivisionError of a rate
+    LookupError,
+    MemoryError,  # an absurd frame size
+    OSError,
+    RuntimeError,
+    ValueError,  # UnicodeDecodeError of a tag, a pixel format without conversion, an embedded null in a path
+)
+"""What PyAV, decord and torchcodec are known to raise about a file. Anything else is a bug and keeps its traceback."""
+
+_CONTAINERS = "mov,matroska,avi,mpeg,mpegts,flv,asf,gif,ogg,ivf,nut,mxf,dv,rm,h264,hevc,m4v,mpegvideo,mjpeg,obu,yuv4mpegpipe"
+_OPTIONS = {
+    # Without these FFmpeg shows a text file as a film of its letters, and a playlist as the films that it names.
+    "format_whitelist": _CONTAINERS,
+    "protocol_whitelist": "file",
+}
+# A tag that is not UTF-8 is no reason to refuse the pixels. From 19 on PyAV has no such argument and never raises over one.
+_TAGS: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+
+_RATES = (0.01, 1000.0)  # frames per second that a clip can have
+_MP4, _MATROSKA = "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"  # FFmpeg's names of the two kinds of containers
+_PLAIN_PIXELS = ("yuv420p", "yuvj420p")
+_MESSAGE_LENGTH = 200
+
+
+class Packet(NamedTuple):
+    """One packet of the video stream, in decoding order."""
+
+    time: int | None
+    """When its frame is shown, in units of the stream's time base; None where the container does not say."""
+    is_key: bool
+    """Decoding can begin here."""
+    is_shown: bool
+    """False for what an edit list cuts off and for a frame that only serves others."""
+
+
+class Contents(NamedTuple):
+    """The frames of a clip."""
+
+    fps: float
+    """Frames per second: the container's where its timestamps bear it out, else their average."""
+    n_total: int
+    """Number of frames that are shown."""
+    packets: tuple[Packet, ...]
+    times: tuple[int, ...] | None
+    """The frames' timestamps, increasing; None where they cannot tell the frames apart, so that only counting can."""
+    codec: str
+    doubt: str
+    """What makes this clip one that other decoders than PyAV were seen to misread; empty if there is nothing."""
+
+
+def survey(path: Path) -> Contents:
+    """Read all packets of a clip's video stream.
+
+    Raises:
+        ClipError: missing, empty, not a video, without frames, cut short, or with an absurd frame rate.
+    """
+    try:
+        empty = path.stat().st_size == 0
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise ClipError(f"{path}: cannot be read ({said(error)})") from error
+    if empty:
+        raise ClipError(f"{path}: is an empty file")
+    container, stream = open_video(path)
+    with container:
+        told = ask(path, "opened", _told, container, stream)
+        packets, end_s = _packets(path, container, stream, told)
+    _check_whole(path, told, len(packets), end_s)
+    shown = [packet.time for packet in packets if packet.is_shown]
+    times = _times(told, shown)
+    fps = _rate(told, times)
+    if not shown or not _RATES[0] <= fps <= _RATES[1]:
+        raise ClipError(f"{path}: has {len(shown)} frames at {fps:g} per second")
+    return Contents(fps, len(shown), packets, times, told.codec, _doubt(told, packets, times))
+
+
+class _Told(NamedTuple):
+    """What a container's header says."""
+
+    container: str
+    codec: str
+    pixels: str
+    n_streams: int
+    """Video streams, covers and thumbnails among them."""
+    n_frames: int
+    """0 where it does not say."""
+    fps: float
+    """0 where it does not say."""
+    tick_s: float
+    """The unit of timestamps."""
+    duration_s: float
+    """Of the longest stream; 0 where it does not say or is a mere estimate."""
+    reorders: bool
+    """Some frames are shown in another order than they are decoded in."""
+
+
+def _told(container: InputContainer, stream: VideoStream) -> _Told:
+    name = container.format.name
+    # Only Matroska writes the length without the number of frames; elsewhere FFmpeg may have guessed it from the bit rate.
+    exact = name == _MATROSKA and container.duration
+    return _Told(
+        container=name,
+        codec=stream.codec_context.name,
+        pixels=str(stream.codec_context.pix_fmt),
+        n_streams=len(container.streams.video),
+        n_frames=stream.frames,
+        fps=float(stream.average_rate or stream.guessed_rate or 0),
+        tick_s=float(stream.time_base or 0),
+        duration_s=container.duration / av.time_base if exact and container.duration else 0.0,
+        reorders=bool(stream.codec_context.has_b_frames),
+    )
+
+
+def _packets(path: Path, container: InputContainer, stream: VideoStream, told: _Told) -> tuple[tuple[Packet, ...], float]:
+    """The video stream's packets, and the second at which the last packet of any stream that was read ends."""
+    packets: list[Packet] = []
+    end_s = 0.0
+    streams = container.streams if told.duration_s else (stream,)  # a length is the longest stream's
+    for packet in each(path, "read", container.demux(*streams)):
+        if not packet.size:  # the end of a stream
+            continue
+        if packet.pts is not None and packet.time_base:
+            end_s = max(end_s, (packet.pts + (packet.duration or 0)) * float(packet.time_base))
+        if packet.stream_index != stream.index:
+            continue
+        if packet.is_corrupt:
+            raise ClipError(f"{path}: its packet {len(packets)} is damaged or cut short")
+        # VP8's first byte has a bit for "show this frame" (RFC 6386, section 9.1); hidden ones only serve as reference.
+        hidden = told.codec == "vp8" and not memoryview(packet)[0] >> 4 & 1
+        packets.append(Packet(packet.pts, packet.is_keyframe, not (packet.is_discard or hidden)))
+    return tuple(packets), end_s
+
+
+def _check_whole(path: Path, told: _Told, n_packets: int, end_s: float) -> None:
+    """Refuse a clip of fewer packets than its header promises."""
+    if n_packets < told.n_frames:
+        n_there = n_packets
+        if told.container == _MP4:  # an edit list leaves out what lies behind its end, which is no damage
+            container, stream = open_video(path, ignore_editlist="1")
+            with container:
+                n_there = sum(packet.size > 0 for packet in each(path, "read", container.demux(stream)))
+        if n_there < told.n_frames:
+            raise ClipError(f"{path}: has {n_there} of its {told.n_frames} frames; it is cut short")
+    slack = max(0.05, 1.5 / told.fps if told.fps else 0.0)  # the last frame's own length is not always counted
+    if end_s < told.duration_s - slack:
+        raise ClipError(f"{path}: ends after {end_s:.2f} of its {told.duration_s:.2f} s; it is cut short")
+
+
+def _times(told: _Told, shown: list[int | None]) -> tuple[int, ...] | None:
+    """The timestamps in the order in which frames are shown, if each frame has one of its own."""
+    if told.container == "avi" or not told.tick_s:  # AVI has none: those that FFmpeg makes up for its packets are off
+        return None
+    times = sorted(time for time in shown if time is not None)
+    return tuple(times) if len(set(times)) == len(shown) else None
+
+
+def _rate(told: _Told, times: tuple[int, ...] | None) -> float:
+    """The header's frame rate if it puts the last frame within one frame of its timestamp, else the average of timestamps."""
+    if times is None or len(times) < 2:
+        return told.fps
+    span_s = (times[-1] - times[0]) * told.tick_s
+    if told.fps and abs((len(times) - 1) / told.fps - span_s) <= 1 / told.fps:
+        return told.fps
+    return (len(times) - 1) / span_s
+
+
+def _doubt(told: _Told, packets: tuple[Packet, ...], times: tuple[int, ...] | None) -> str:
+    """Why only PyAV should read this clip; tests/test_decoders.py shows what decord does with some of them."""
+    if told.container not in (_MP4, _MATROSKA):
+        return f"is a file of the kind {told.container.split(',')[0]}"
+    if told.n_streams > 1:
+        return f"has {told.n_streams} video streams"
+    if told.pixels not in _PLAIN_PIXELS:
+        return f"has pixels of the kind {told.pixels}"
+    if not all(packet.is_shown for packet in packets) or len(packets) < told.n_frames:
+        return "has frames that are not shown (an edit list cuts them off, or they only serve others)"
+    if times is None:
+        return "has frames without a timestamp of their own"
+    if not packets[0].is_key or packets[0].time != times[0]:
+        return "does not begin with a key frame"
+    if times[0] != 0:
+        return f"begins at {times[0] * told.tick_s:g} s and not at 0"
+    if told.codec == "mpeg4" and told.reorders:
+        return "has B-frames in MPEG-4 part 2"
+    if _has_open_groups(packets):
+        return "has frames that are decoded after a key frame and shown before it"
+    return ""
+
+
+def _has_open_groups(packets: tuple[Packet, ...]) -> bool:
+    key_time = None
+    for packet in packets:
+        if packet.is_key:
+            key_time = packet.time
+        elif key_time is not None and packet.time is not None and packet.time < key_time:
+            return True
+    return False
+
+
+def open_video(path: Path, **options: str) -> tuple[InputContainer, VideoStream]:
+    """The container, for the caller to close, and its video stream, which decodes on one thread.
+
+    A cover picture is not a video stream. Of several streams it is the one that is marked as default: guessing by size or
+    order, as decoders do, gives each of them another one. One thread, because several processes read clips side by side.
+
+    Raises:
+        ClipError: it cannot be opened, has no video, or several video streams of equal standing.
+    """
+    container = ask(path, "opened as a video", av.open, str(path), options=_OPTIONS | options, **_TAGS)
+    films = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if len(films) > 1:
+        films = [stream for stream in films if stream.disposition & Disposition.default] or films
+    if len(films) == 1 and films[0].codec_context is not None:
+        films[0].codec_context.thread_count = 1
+        return container, films[0]
+    container.close()
+    if len(films) > 1:
+        raise ClipError(f"{path}: has {len(films)} video streams, and none of them is marked as the one to show")
+    raise ClipError(f"{path}: has no video stream that can be decoded")
+
+
+def ask(path: Path, doing: str, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    """What a decoder's `function` returns; what it raises about the file is a `ClipError`: "... cannot be {doing} (why)"."""
+    try:
+        return function(*arguments, **named)
+    except RAISED as error:
+        raise ClipError(f"{path}: cannot be {doing} ({said(error)})") from error
+
+
+def each(path: Path, doing: str, items: Iterable[T]) -> Iterator[T]:
+    """`items` one after another; what fetching one raises is a `ClipError`, what the loop's body raises is not."""
+    left = iter(items)
+    while (item := ask(path, doing, next, left, None)) is not None:
+        yield item
+
+
+def said(error: BaseException) -> str:
+    """What a decoder said, in one bounded line that can be printed: without its C++ stack trace or a file's stray bytes."""
+    text = getattr(error, "strerror", None) or str(error)
+    line = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+    return "".join(c if c.isprintable() else "?" for c in line[:_MESSAGE_LENGTH])
