@@ -147,32 +147,36 @@ def _wilson(share: float, n: float, t: float) -> tuple[float, float]:
     return max(min(middle - reach, share), 0.0), min(max(middle + reach, share), 1.0)  # rounding must not cut the share off
 
 
-def _estimate(signs: Sequence[float], parts: Sequence[_Part | None]) -> Estimate:
-    """The sum of parts, each times its factor in `signs`."""
+def _estimate(factors: Sequence[float], parts: Sequence[_Part | None]) -> Estimate:
+    """The sum of parts, each times its factor in `factors`."""
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
         return NOTHING
-    value = sum(sign * part.value for sign, part in zip(signs, known, strict=True))
+    value = sum(factor * part.value for factor, part in zip(factors, known, strict=True))
     n_clusters = int(np.count_nonzero(np.sum([part.weight for part in known], axis=0)))
     if n_clusters < 2:
         return Estimate(value, None, None)
-    influence = np.sum([sign * part.influence for sign, part in zip(signs, known, strict=True)], axis=0)
-    downwards = [part.value - part.low if sign > 0 else part.high - part.value for sign, part in zip(signs, known, strict=True)]
-    upwards = [part.high - part.value if sign > 0 else part.value - part.low for sign, part in zip(signs, known, strict=True)]
-    interval = value - _combined(signs, downwards, known), value + _combined(signs, upwards, known)
+    influence = np.sum([factor * part.influence for factor, part in zip(factors, known, strict=True)], axis=0)
+    downwards = [
+        part.value - part.low if factor > 0 else part.high - part.value for factor, part in zip(factors, known, strict=True)
+    ]
+    upwards = [
+        part.high - part.value if factor > 0 else part.value - part.low for factor, part in zip(factors, known, strict=True)
+    ]
+    interval = value - _combined(factors, downwards, known), value + _combined(factors, upwards, known)
     return Estimate(value, math.sqrt(_variance(influence, n_clusters)), interval)
 
 
-def _combined(signs: Sequence[float], reaches: Sequence[float], parts: Sequence[_Part]) -> float:
-    """How far a sum of parts reaches, if each by itself reaches as far as in `reaches`: sqrt(sum_kl s_k s_l rho_kl a_k a_l).
+def _combined(factors: Sequence[float], reaches: Sequence[float], parts: Sequence[_Part]) -> float:
+    """How far a sum of parts reaches, if each by itself reaches as far as in `reaches`: sqrt(sum_kl f_k f_l rho_kl a_k a_l).
 
     rho_kl is the correlation of two parts over the clusters that they have in common. One cluster more in each, which the other
     knows nothing of, keeps it below 1, or two parts that agree in every cluster would differ by nothing, for certain.
     """
     common, own = np.zeros_like(parts[0].influence), 0.0
-    for sign, reach, part in zip(signs, reaches, parts, strict=True):
+    for factor, reach, part in zip(factors, reaches, parts, strict=True):
         seen = float(np.square(part.influence).sum())
         spread = seen + part.one_more**2
-        common = common + sign * reach * part.influence / math.sqrt(spread)
-        own += (sign * reach) ** 2 * part.one_more**2 / spread
+        common = common + factor * reach * part.influence / math.sqrt(spread)
+        own += (factor * reach) ** 2 * part.one_more**2 / spread
     return math.sqrt(float(np.square(common).sum()) + own)
