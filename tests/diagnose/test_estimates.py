@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from curated_factory import labels_of, questions_of, random_questions
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from videothinker.curate.datasets.clevrer.labelled import Labelled
@@ -85,6 +85,7 @@ def test_a_share_by_hand() -> None:
     assert found.ci95 == pytest.approx((0.535794 - 0.418592, 0.535794 + 0.418592), abs=2e-5)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_shares_interval_lies_within_0_and_1_holds_the_share_and_has_a_width(data: st.DataObject) -> None:
     n = data.draw(st.integers(2, 12))
@@ -179,6 +180,7 @@ def test_a_gaps_change_is_the_change_of_one_minus_that_of_the_other() -> None:
     assert found.ci95 == pytest.approx((1 - math.hypot(reach, reach), 1 + math.hypot(reach, 0)))
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_gap_lies_within_what_its_shares_allow(data: st.DataObject) -> None:
     n = data.draw(st.integers(3, 14))

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from videothinker.diagnose.significance import holm, sign_flip_p
@@ -47,6 +47,7 @@ def test_signs_are_flipped_by_hand(changes: list[int], expected: float | None) -
     assert found == (None if expected is None else pytest.approx(expected, abs=1e-12))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-60, 60), min_size=2, max_size=9))
 def test_the_transform_counts_what_trying_every_sign_counts(changes: list[int]) -> None:
     found = sign_flip_p(np.array(changes, dtype=np.int64))
