@@ -24,7 +24,8 @@ _DASH = "\u2013"
 _ASKING = "How the checkpoints are asked"
 _CAPTION = """\
 \u00b1: the longer side of the 95 % interval, clustered by scene.
-gap: observational minus inferential. reliance: inferential answers that are the observer's.
+gap: observational minus inferential.
+reliance: inferential answers that are the observer's.
 unread: no answer found; cut: at the token limit; lost: clip could not be read.
 """
 _UNLABELLED = """\
