@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import results
 from numpy.typing import NDArray
 
-from videothinker import store
 from videothinker.diagnose.estimates import clustered_change, clustered_gap, clustered_gap_change, clustered_share, share
 from videothinker.diagnose.significance import sign_flip_p
 from videothinker.records import Estimate
@@ -175,9 +175,8 @@ def main() -> None:
     for name, rows in found.items():
         cells = [(row, *(f"{now:.1f} ({before:.1f})" for now, before in values)) for row, values in rows.items()]
         print(f"\n{Table(name, TITLES[name], ('', *(f'{size} scenes' for size in sizes)), cells).markdown()}")
-    if options.out:
-        settings = {"simulations": n, "seed": options.seed, "correlation": options.correlation, "scenes": sizes}
-        store.write_json(options.out, {**settings, **found, "provenance": store.provenance()})
+    settings = {"simulations": n, "seed": options.seed, "correlation": options.correlation, "scenes": sizes}
+    results.write(options.out, {**settings, **found})
 
 
 if __name__ == "__main__":

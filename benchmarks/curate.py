@@ -23,20 +23,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import results
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from videothinker.curate.clevrer import decode_annotation
-from videothinker.curate.program import Description
 
-from videothinker import store
+from videothinker.curate.datasets.clevrer.annotations import decode_annotation
+from videothinker.curate.datasets.clevrer.program import Description
 from videothinker.records import Scene
 
 COLORS = ["gray", "brown", "green", "red", "blue", "purple", "yellow", "cyan"]
 MATERIALS = ("metal", "rubber")
 SHAPES = ("cube", "cylinder", "sphere")
 N_OBJECTS = 5
-N_TRAJECTORIES = 16  # different ones; what lies inside is skipped, so that it need not differ from scene to scene
+N_TRAJECTORIES = 16  # several scenes share one: reading skips what lies inside, so that it need not differ
 
 Thing = dict[str, Any]
 
@@ -65,7 +65,7 @@ def describe(thing: Thing) -> Description:
 
 
 def reference(thing: Thing) -> list[str]:
-    """Tokens that single the object out."""
+    """The tokens of a program that single the object out."""
     color, material, shape = thing["color"], thing["material"], thing["shape"]
     return ["objects", color, "filter_color", material, "filter_material", shape, "filter_shape", "unique"]
 
@@ -77,6 +77,7 @@ def collision(a: Thing, b: Thing) -> tuple[str, list[str]]:
 
 
 def counterfactual(qid: int, things: Sequence[Thing], rng: random.Random) -> Thing:
+    """A question about what happens without one of the objects, its answers drawn at random."""
     removed, *others = rng.sample(things, N_OBJECTS)
     negate = rng.random() < 0.5
     pairs = [(a, b) for position, a in enumerate(others) for b in others[position + 1 :]]
@@ -94,6 +95,7 @@ def counterfactual(qid: int, things: Sequence[Thing], rng: random.Random) -> Thi
 
 
 def descriptive(qid: int, things: Sequence[Thing], rng: random.Random) -> Thing:
+    """A question about what is seen, which curation leaves out."""
     thing = rng.choice(things)
     return {
         "question_id": qid,
@@ -105,7 +107,8 @@ def descriptive(qid: int, things: Sequence[Thing], rng: random.Random) -> Thing:
 
 
 def make_release(folder: Path, n_scenes: int) -> None:
-    """`n_scenes` annotations in the nested layout, and train.json with about 11 questions a scene, 1.85 counterfactual."""
+    """Write `n_scenes` annotations in the nested layout, and train.json with about 11 questions per scene, 1.85 of them
+    counterfactual."""
     rng = random.Random(0)
     trajectories = [trajectory(rng) for _ in range(N_TRAJECTORIES)]
     asked = []
@@ -129,8 +132,8 @@ def make_release(folder: Path, n_scenes: int) -> None:
     (folder / "train.json").write_text(json.dumps(asked))
 
 
-def seconds_a_file(read: Callable[[Path], object], paths: Sequence[Path], rounds: int = 5) -> float:
-    """Best mean over a few rounds: the least disturbed one."""
+def seconds_per_file(read: Callable[[Path], object], paths: Sequence[Path], rounds: int = 5) -> float:
+    """The best mean of a few rounds over all files: that of the least disturbed round."""
     times = []
     for _ in range(rounds):
         start = time.perf_counter()
@@ -150,11 +153,12 @@ def read_scene(path: Path) -> None:
 
 
 def measure_decoding(folder: Path) -> dict[str, float]:
+    """Our reading of the first 100 annotations, beside a `json.load` loop and a plain read."""
     paths = sorted((folder / "annotation_train").rglob("*.json"))[:100]
     kilobytes = sum(path.stat().st_size for path in paths) / len(paths) / 1000
-    plain = seconds_a_file(Path.read_bytes, paths)
-    ours = seconds_a_file(read_scene, paths)
-    theirs = seconds_a_file(load_json, paths)
+    plain = seconds_per_file(Path.read_bytes, paths)
+    ours = seconds_per_file(read_scene, paths)
+    theirs = seconds_per_file(load_json, paths)
     return {
         "kilobytes": kilobytes,
         "plain_read_ms": plain * 1000,
@@ -166,7 +170,7 @@ def measure_decoding(folder: Path) -> dict[str, float]:
 
 
 def tree_megabytes(pid: int) -> float:
-    """Memory of a process and its descendants, shared pages counted once (Linux's PSS)."""
+    """Memory of a process and its descendants, with shared pages counted once (Linux's PSS)."""
     total = 0.0
     try:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
@@ -204,7 +208,7 @@ def measure_command(folder: Path, out: Path, workers: int) -> dict[str, float]:
         peak = max(peak, tree_megabytes(process.pid))
         time.sleep(0.1)
     seconds = time.perf_counter() - start
-    assert process.returncode == 0
+    assert process.returncode == 0, "the command failed; run it by hand to see why"
     after = os.times()
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["questions"]["n_unresolved"] == 0
@@ -222,10 +226,10 @@ def measure_command(folder: Path, out: Path, workers: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenes", type=int, default=10_000)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--scenes", type=int, default=10_000, help="annotations to make")
+    parser.add_argument("--workers", type=int, default=2, help="processes of the command")
     parser.add_argument("--rounds", type=int, default=2, help="runs of the command; the fastest is shown")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="also write the numbers to this JSON file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -248,15 +252,7 @@ def main() -> None:
         f"{command['peak_megabytes']:.0f} MB at most; a plain read of the files takes one core {command['plain_read_s']:.1f} s",
         soft_wrap=True,
     )
-    if options.out is not None:
-        result = {
-            "decoding": decoding,
-            "command": command,
-            "rounds": runs,
-            "workers": options.workers,
-            "provenance": store.provenance(),
-        }
-        store.write_json(options.out, result)
+    results.write(options.out, {"decoding": decoding, "command": command, "rounds": runs, "workers": options.workers})
 
 
 if __name__ == "__main__":

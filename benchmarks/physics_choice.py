@@ -1,6 +1,6 @@
-"""Which physics library for the world: pymunk (Chipmunk) or MuJoCo? The measurement behind the choice; see docs/world.md.
+"""Which physics library suits the world, pymunk (Chipmunk) or MuJoCo? The measurement behind the choice in docs/world.md.
 
-    pip install mujoco            # only for this script; without it the second column stays empty
+    pip install mujoco            # only for this script; without it pymunk alone is measured
     python benchmarks/physics_choice.py [--scenes 100] [--out FILE.json]
 
 Both get the initial states of the same scenes and run the 128 frames on one core: pymunk as `videothinker.world.simulate` uses
@@ -8,9 +8,9 @@ it (seen from above, 100 steps a second), MuJoCo with free bodies on a plane by 
 and pyramidal friction cones, and with twice as many and elliptic ones. Friction is set to the same deceleration in all; MuJoCo
 has no elasticity, its bounce comes from contact stiffness and damping. An object is left out by making it a ghost. Measured are
 
-- roll-outs a second of CPU time, model building included;
-- the way of a cylinder pushed at 1 unit/s: 1 unit by Coulomb's law with 0.5 units/s^2;
-- the share of the relative speed that two spheres keep in a head-on collision: 0.5625 is wanted (elasticity 0.75 each);
+- roll-outs per second of CPU time, building the model included;
+- how far a cylinder slides that is pushed at 1 unit/s: 1 unit by Coulomb's law with 0.5 units/s^2;
+- the share of their relative speed that two spheres keep in a head-on collision: 0.5625 is wanted (elasticity 0.75 each);
 - the deepest overlap of two round objects in any scene, in units (an object is 0.4 wide);
 - the largest change of any path when an object is left out that never came near the others: 0 is wanted, for a counterfactual
   must differ by the removed object alone.
@@ -28,11 +28,11 @@ from random import Random
 from typing import Any
 
 import numpy as np
+import results
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from videothinker import store
 from videothinker.records import SceneObject
 from videothinker.world.simulate import DECELERATION, Start, draw_scene, roll_out
 from videothinker.world.table import FPS, HALF_SIZE, N_FRAMES
@@ -44,6 +44,7 @@ RollOut = Callable[[Objects, Starts, int | None], NDArray[np.float64]]
 
 
 def with_pymunk(objects: Objects, starts: Starts, without: int | None) -> NDArray[np.float64]:
+    """A `RollOut` by the world's own simulation."""
     rollout = roll_out(objects, starts, without=without)
     path = np.full((N_FRAMES, len(objects), 2), np.nan)
     path[:, [thing.object_id for thing in rollout.objects]] = rollout.location[..., :2]
@@ -51,7 +52,10 @@ def with_pymunk(objects: Objects, starts: Starts, without: int | None) -> NDArra
 
 
 def mujoco_roll_out(mujoco: Any, steps: int, contacts: str) -> RollOut:
-    """`steps` a frame; `contacts`: attributes of MuJoCo's option element."""
+    """A `RollOut` by MuJoCo.
+
+    steps: simulated steps per frame. contacts: attributes of MuJoCo's option element.
+    """
     native = importlib.import_module("mujoco.rollout")
 
     def run(objects: Objects, starts: Starts, without: int | None) -> NDArray[np.float64]:
@@ -92,6 +96,7 @@ def _xml(shapes: list[str], ghost: int | None, steps: int, contacts: str) -> str
 
 
 def measure(run: RollOut, n_scenes: int) -> dict[str, float]:
+    """What the docstring of this script lists, for one library."""
     scenes = [draw_scene(Random(f"1:{index}:scene")) for index in range(n_scenes)]
     start = time.process_time()
     paths = [run(objects, starts, None) for objects, starts in scenes]
@@ -114,8 +119,8 @@ def measure(run: RollOut, n_scenes: int) -> dict[str, float]:
         for gone in lone:
             changes.append(float(np.nanmax(np.abs(run(objects, starts, gone) - path))))
     return {
-        "roll-outs a second": n_scenes / seconds,
-        "cylinder's way, 1 wanted": float(stop),
+        "roll-outs per second": n_scenes / seconds,
+        "how far a cylinder slides, 1 wanted": float(stop),
         "speed kept in a collision, 0.5625 wanted": float((speed[hit, 1] - speed[hit, 0]) / speed[hit - 3, 0]),
         "deepest overlap": max(overlaps),
         "change by an object that touched nothing": max(changes),
@@ -125,20 +130,19 @@ def measure(run: RollOut, n_scenes: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="pymunk against MuJoCo on the world's scenes")
     parser.add_argument("--scenes", type=int, default=100)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="also write the numbers to this JSON file")
     arguments = parser.parse_args()
-    results = {"pymunk": measure(with_pymunk, arguments.scenes)}
+    columns = {"pymunk": measure(with_pymunk, arguments.scenes)}
     if importlib.util.find_spec("mujoco"):
         mujoco = importlib.import_module("mujoco")
         for steps, contacts in ((4, 'cone="pyramidal"'), (8, 'cone="elliptic" impratio="10"')):
             name = f"MuJoCo, {steps * FPS} steps/s, {contacts}"
-            results[name] = measure(mujoco_roll_out(mujoco, steps, contacts), arguments.scenes)
-    table = Table("", *results, title=f"{arguments.scenes} scenes, one core")
-    for name in results["pymunk"]:
-        table.add_row(name, *(f"{column[name]:.4g}" for column in results.values()))
+            columns[name] = measure(mujoco_roll_out(mujoco, steps, contacts), arguments.scenes)
+    table = Table("", *columns, title=f"{arguments.scenes} scenes, one core")
+    for name in columns["pymunk"]:
+        table.add_row(name, *(f"{column[name]:.4g}" for column in columns.values()))
     Console().print(table)
-    if arguments.out:
-        store.write_json(arguments.out, {"results": results, "provenance": store.provenance()})
+    results.write(arguments.out, {"results": columns})
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""The curve of a base pretrained in pieces: losses, and whole answers right on unseen and on trained scenes; light and dark.
+"""The curve of a base that was pretrained in pieces: its losses, and its right answers on unseen and on trained scenes.
 
-    .venv/bin/python benchmarks/pretraining_curve.py reports/pretraining-world
+    python benchmarks/pretraining_curve.py reports/pretraining-world
 
-Reads metrics.jsonl and run.json of each folder there, which follow one another by name, and writes docs/img/pretraining.png and
-pretraining-dark.png. Prints what reports/LOG.md says of it: the shares with their intervals, and for pieces whose rate stays
-high for a while how the losses fall within a round of clips.
+Reads metrics.jsonl and run.json of each folder there, in the order of their names, and draws docs/img/pretraining.png and, for
+dark pages, pretraining-dark.png. Prints what reports/LOG.md says of it: the shares with their intervals, and for pieces whose
+learning rate stays high for a while how the losses fall within a round of clips.
 """
 
+import argparse
 import json
 import math
-import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,43 +27,56 @@ THEMES = {
     | {"blue": "#56b4e9", "orange": "#e69f00", "green": "#2fc497"},
 }
 LOSSES = {
-    "loss_tracks": ("tracks, nats a reply token", "blue"),
-    "loss_questions": ("questions, nats a reply token", "orange"),
-    "perception": ("perception, nats a cell with an object", "green"),
+    "loss_tracks": ("tracks, nats per reply token", "blue"),
+    "loss_questions": ("questions, nats per reply token", "orange"),
+    "perception": ("perception, nats per cell with an object", "green"),
 }
 SHARES = {"counterfactual": ("what would happen", "orange"), "observed": ("what is seen", "blue")}
 SETS = {"unseen": "-", "trained": ":"}
 N_PARTS = 8
-"""Of a round, in the printed table."""
+"""Parts into which the printed table cuts a round of clips."""
 
 Rows = list[dict[str, Any]]
 
 
 class Piece(NamedTuple):
-    """A run of `vt pretrain`, with how many steps of others came before it."""
+    """A run of `vt pretrain`."""
 
     name: str
     rows: Rows
+    """Its metrics.jsonl."""
     settings: dict[str, Any]
     n_processes: int
     before: int
+    """Steps that the pieces before it took."""
 
     @property
     def asked(self) -> Rows:
-        """Rows with scores; of those at its end the last one's, which has its checkpoint's."""
+        """The rows with scores. Of several at the end of the run only the last, whose scores are the checkpoint's."""
         scored = [row for row in self.rows if row["unseen"]]
         return [row for row, after in zip(scored, [*scored[1:], None], strict=True) if after is None or row["gone"] < 1]
 
     @property
     def high_until(self) -> int:
-        """The step at which the rate begins to fall."""
+        """The step at which the learning rate begins to fall."""
         optimizer = self.settings["optimizer"]
         high = 1 - optimizer["decay_share"] - optimizer.get("settle_share", 0.0)
         return next(row["step"] for row in self.rows if row["gone"] >= high)
 
 
 def main() -> None:
-    pieces = _pieces(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, help="folder with a folder for each piece")
+    parser.add_argument("--out", type=Path, default=PICTURES, help="folder of the two pictures")
+    options = parser.parse_args()
+    pieces = _pieces(options.runs)
+    draw(pieces, options.out)
+    for piece in pieces:
+        tell(piece)
+
+
+def draw(pieces: list[Piece], out: Path) -> None:
+    """Write the picture for light and for dark pages."""
     for suffix, colours in THEMES.items():
         figure = Figure(figsize=(7.2, 2.9), facecolor=colours["ground"])
         losses, shares = (figure.add_axes((left, 0.14, 0.43, 0.77)) for left in (0.05, 0.55))
@@ -71,21 +84,24 @@ def main() -> None:
         _shares(shares, pieces, colours)
         for axes, title in ((losses, "loss"), (shares, "whole answers right, %")):
             _plain(axes, title, pieces, colours)
-        figure.savefig(PICTURES / f"pretraining{suffix}.png", dpi=200, metadata={"Software": None})
-    for piece in pieces:
-        print(piece.name)
-        for row in piece.asked:
-            for scenes in SETS:
-                n = row[scenes]["n_questions"]
-                said = [f"{key} {100 * row[scenes][key]:.1f} +- {100 * _half(row[scenes][key], n):.1f}" for key in SHARES]
-                print(f"gone {row['gone']:.2f}, step {row['step']:,}, {scenes}, {n:,} questions:", ", ".join(said))
-        per_step = piece.settings["optimizer"]["rows"] // piece.n_processes
-        length = piece.settings["compute"]["clips_a_round"] * piece.settings["lessons"]["rows"] // per_step
-        steady = [row for row in piece.rows if piece.high_until / 2 < row["step"] < piece.high_until]
-        if len(steady) > 4 * N_PARTS:
-            for key in LOSSES:
-                parts = _within_a_round(steady, key, length)
-                print(f"{key}, eighths of a round of {length} steps:", " ".join(f"{part:.3f}" for part in parts))
+        figure.savefig(out / f"pretraining{suffix}.png", dpi=200, metadata={"Software": None})
+
+
+def tell(piece: Piece) -> None:
+    """Print the shares of a piece, and how its losses fall within a round of clips while the learning rate is high."""
+    print(piece.name)
+    for row in piece.asked:
+        for scenes in SETS:
+            n = row[scenes]["n_questions"]
+            said = [f"{key} {100 * row[scenes][key]:.1f} +- {100 * _half(row[scenes][key], n):.1f}" for key in SHARES]
+            print(f"gone {row['gone']:.2f}, step {row['step']:,}, {scenes}, {n:,} questions:", ", ".join(said))
+    per_step = piece.settings["optimizer"]["rows"] // piece.n_processes
+    length = piece.settings["compute"]["clips_a_round"] * piece.settings["lessons"]["rows"] // per_step
+    steady = [row for row in piece.rows if piece.high_until / 2 < row["step"] < piece.high_until]
+    if len(steady) > 4 * N_PARTS:
+        for key in LOSSES:
+            parts = _within_a_round(steady, key, length)
+            print(f"{key}, eighths of a round of {length} steps:", " ".join(f"{part:.3f}" for part in parts))
 
 
 def _pieces(folder: Path) -> list[Piece]:
@@ -99,15 +115,19 @@ def _pieces(folder: Path) -> list[Piece]:
 
 
 def _half(share: float, n: int) -> float:
-    """Half a 95 % interval of a share of n, as if all were drawn by themselves."""
+    """Half of the 95 % interval of a share of n, as if the n were independent."""
     return 1.96 * math.sqrt(share * (1 - share) / n)
 
 
 def _within_a_round(rows: Rows, key: str, length: int) -> list[float]:
-    """Mean loss of each part of a round, by least squares from means of steps that end anywhere in one, and a slope."""
+    """Mean loss of each part of a round of `length` steps.
+
+    A row holds the mean over steps that may begin and end anywhere in a round. Least squares find the parts, and a slope over
+    the steps, from which those means would follow best.
+    """
     shares, means = [], []
     for before, row in pairwise(rows):
-        parts = np.arange(before["step"], row["step"]) % length * N_PARTS // length
+        parts = np.arange(before["step"], row["step"]) % length * N_PARTS // length  # the part that each step falls into
         shares.append([*np.bincount(parts, minlength=N_PARTS) / len(parts), row["step"] / rows[-1]["step"] - 0.75])
         means.append(row[key])
     found, *_ = np.linalg.lstsq(np.array(shares), np.array(means), rcond=None)
@@ -144,7 +164,7 @@ def _losses(axes: Axes, pieces: list[Piece], colours: dict[str, str]) -> None:
 
 
 def _say(axes: Axes, place: tuple[float, float], text: str, colour: str, colours: dict[str, str]) -> None:
-    """Text that hides the lines behind it."""
+    """Write a text that hides the lines behind it."""
     ground = {"facecolor": colours["ground"], "edgecolor": "none", "pad": 1.5}
     axes.text(*place, text, transform=axes.transAxes, va="top", fontsize=7, color=colour, bbox=ground, zorder=5)
 

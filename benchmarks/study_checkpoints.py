@@ -3,8 +3,8 @@
     python benchmarks/study_checkpoints.py runs/study-world data/study
     python benchmarks/study_checkpoints.py runs/study-world data/study --base runs/base --seed 2
 
-OUT gets base/, and NAME.delta with NAME.md for each of bias, grpo and cdpo, which `vt checkpoint unpack` makes checkpoints of
-again; every one is unpacked once before it is written. The cards' numbers are those of the study's own diagnoses.
+OUT gets base/, and NAME.delta with NAME.md for each of bias, grpo and cdpo, from which `vt checkpoint unpack` makes checkpoints
+again; each is unpacked once, to see that it can be. The cards' numbers are those of the study's own diagnoses.
 """
 
 import argparse
@@ -17,10 +17,10 @@ import msgspec
 from rich.console import Console
 
 from videothinker import store
-from videothinker.diagnose.metrics import Metrics
 from videothinker.errors import VtError
 from videothinker.models import delta
 from videothinker.models.checkpoint import Checkpoint, weights_hash
+from videothinker.records import Metrics
 from videothinker.reports.page import Table, count, estimate
 
 ARMS = ("bias", "grpo", "cdpo")
@@ -33,7 +33,7 @@ WHAT = {
 }
 MODEL_FILES = ("*.safetensors", "*config.json", "tokenizer*.json", "*.jinja")
 PACKED = "weights.delta"
-"""Of a study that came from another machine."""
+"""A training's weights in a study that came from another machine: the very file that is wanted here."""
 
 console = Console()
 
@@ -50,7 +50,9 @@ def main() -> None:
 
 
 def keep(study: Path, out: Path, base: Path, seed: int, bias_note: str) -> None:
-    """Fill `out`.
+    """Fill `out` with a study's start model and the checkpoints of one seed.
+
+    base: the start model's folder. bias_note: a further paragraph for the bias model's card.
 
     Raises:
         VtError: a run is missing, unfinished, or was not trained from `base`.
@@ -110,7 +112,7 @@ def _lessons(result: dict[str, Any]) -> str:
 
 
 def scores(study: Path, name: str) -> dict[str, Metrics]:
-    """The run's metrics by way of asking."""
+    """The metrics of the run `name` in each of the study's ways of asking, by what the card calls that way."""
     found = sorted(study.glob(f"cells/*.{name}/{name}/metrics.json"))
     if not found:
         raise VtError(f"{study}: has no answers of {name}; finish the study")
@@ -122,7 +124,7 @@ def scores(study: Path, name: str) -> dict[str, Metrics]:
 
 
 def gates(study: Path, seed: int) -> str:
-    """What `vt train bias` found when it looked whether this seed's bias model had learned the shortcut."""
+    """A paragraph on this seed's bias model where it did not pass the gate of `vt train bias`; else nothing."""
     found = [store.read_json(path, dict[str, Any]) for path in study.glob("cells/bias-s*/gate.json")]
     one = store.read_json(study / "cells" / f"bias-s{seed}" / "gate.json", dict[str, Any])
     if one["passed"]:
@@ -131,12 +133,15 @@ def gates(study: Path, seed: int) -> str:
     return (
         f"\n\nThe bias model **did not pass the gate** of `vt train bias`: {'; '.join(one['reasons'])}, on the "
         f"{one['bias']['n_inferential']:,} inferential questions of the {one['split']} split. Of the study's {len(found)} "
-        f"bias models, one a seed, {passed or 'none'} passed; it goes on with them all (`vt train cdpo --force`)."
+        f"bias models, one per seed, {passed or 'none'} passed; it goes on with them all (`vt train cdpo --force`)."
     )
 
 
 def card(name: str, note: str, about: dict[str, str], record: dict[str, Any], by_ask: dict[str, Metrics]) -> str:
-    """Markdown with the front matter that model hubs read."""
+    """The README of a checkpoint: Markdown with the front matter that model hubs read.
+
+    note: what it is. about: rows of its table. record: its run.json, of a training or of a pretraining. by_ask: its metrics.
+    """
     settings, result = record["settings"], record["result"]
     about = {
         "Stage": record["stage"],

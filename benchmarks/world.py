@@ -6,15 +6,14 @@
     python benchmarks/world.py --only frames --device cuda
     python benchmarks/world.py --sheet docs/img/world.png
 
-Sections: `scenes` (scenes a second on one core, all roll-outs, questions and JSON, and where the time goes), `shares` (how
-many counterfactual questions of each preset are observational under each rule, and how far blind answers get), `clips`
-(480x320 clips a second on one core), `compression` (how decoded clips differ from what was drawn, at 480x320 and made
-smaller), `frames` (small frames a second for training batches, by numpy or on a device).
+Sections: `scenes` (scenes per second on one core with all roll-outs, questions and JSON, and where the time goes), `shares`
+(how many counterfactual questions of each preset are observational under each rule, and how far blind answers get), `clips`
+(480x320 clips per second on one core), `compression` (how decoded clips differ from what was drawn, at 480x320 and made
+smaller), `frames` (small frames per second for training batches, drawn by numpy or on a device).
 """
 
 import argparse
 import io
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from random import Random
 from typing import Any
 
 import msgspec
+import results
 import world_drawing
 from rich.console import Console
 from rich.progress import track
@@ -41,7 +41,7 @@ Result = dict[str, Any]
 
 
 def scenes(n_scenes: int, seed: int) -> Result:
-    """Scenes a second on one core, and the share of each step."""
+    """Scenes per second on one core, and the share of each step."""
     preset = PRESETS["clevrer74"]
     seconds = Counter[str]()
 
@@ -60,7 +60,7 @@ def scenes(n_scenes: int, seed: int) -> Result:
         timed("encode questions and traces", lambda: msgspec.json.encode([scene.questions, scene.traces]))  # noqa: B023
         n_rollouts += len(simulation.without) + (1 + N_UNSEEN_FRAMES / 128)
     total = seconds.total()
-    table = Table("step", "ms a scene", "share", title=f"one core, {n_scenes} scenes, {n_scenes / total:.0f} scenes/s")
+    table = Table("step", "ms per scene", "share", title=f"one core, {n_scenes} scenes, {n_scenes / total:.0f} scenes/s")
     for step, spent in seconds.items():
         table.add_row(step, f"{spent / n_scenes * 1e3:.2f}", f"{spent / total:.0%}")
     console.print(table)
@@ -69,10 +69,10 @@ def scenes(n_scenes: int, seed: int) -> Result:
     for _ in range(50):
         roll_out(objects, starts)
     console.print(
-        f"{n_rollouts / n_scenes:.1f} roll-outs a scene; one of {len(objects)} objects takes "
+        f"{n_rollouts / n_scenes:.1f} roll-outs per scene; one of {len(objects)} objects takes "
         f"{(time.process_time() - start) / 50 * 1e3:.2f} ms; an annotation has {n_bytes / n_scenes / 1e3:.0f} kB"
     )
-    return {"scenes_a_second": n_scenes / total, "ms_a_scene": {k: v / n_scenes * 1e3 for k, v in seconds.items()}}
+    return {"scenes_per_second": n_scenes / total, "ms_per_scene": {k: v / n_scenes * 1e3 for k, v in seconds.items()}}
 
 
 def shares(n_scenes: int, seed: int) -> Result:
@@ -96,7 +96,7 @@ def shares(n_scenes: int, seed: int) -> Result:
         table.add_row(row, *(f"{column[row]:.3f}" for column in columns.values()))
     console.print(table)
     about_scenes = {
-        "collisions a scene": n_collisions / n_scenes,
+        "collisions per scene": n_collisions / n_scenes,
         "scenes where some removal changes what happens among the others": n_matters / n_scenes,
         "scenes with a new collision after the clip": n_later / n_scenes,
     }
@@ -139,7 +139,7 @@ class Tally:
         for gold, times in all_answers.items():
             n_correct[len(gold)] += times
         return {
-            "questions a scene": n / self.n_scenes,
+            "questions per scene": n / self.n_scenes,
             **{f"observational, {rule}": self.observational[rule] / n for rule in Rule},
             **{
                 f"observer's score on {rule}-observational": self.by_observer[rule] / max(self.observational[rule], 1)
@@ -166,15 +166,16 @@ SECTIONS: dict[str, Callable[[argparse.Namespace], Result]] = {
     "shares": lambda a: shares(a.scenes, a.seed),
     "clips": lambda a: world_drawing.clips(min(a.scenes, 12), a.seed),
     "compression": lambda a: world_drawing.compression(min(a.scenes, 6), a.seed),
-    "frames": lambda a: world_drawing.frames(a.device, a.seed),
+    "frames": lambda a: world_drawing.frames(a.device, a.scenes, a.seed),
 }
+"""How each section is measured. All but `shares` need few scenes: of a larger --scenes they take the first ones."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="speed of the generated world, shares of its questions, fidelity of its clips")
     parser.add_argument("--only", choices=SECTIONS, action="append", help="a section; may be given several times")
-    parser.add_argument("--scenes", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--scenes", type=int, default=1000, help="at most so many in each section")
+    parser.add_argument("--seed", type=int, default=1, help="of the scenes")
     parser.add_argument("--device", help="torch device of the section `frames`, such as cuda; numpy when not given")
     parser.add_argument("--sheet", type=Path, help="only write a contact sheet to this PNG")
     parser.add_argument("--out", type=Path, help="also write the numbers to this JSON file")
@@ -184,9 +185,7 @@ def main() -> None:
         world_drawing.sheet(arguments.seed).save(buffer, "PNG", optimize=True)
         store.write_bytes(arguments.sheet, buffer.getvalue())
         return
-    results = {name: SECTIONS[name](arguments) for name in arguments.only or SECTIONS}
-    if arguments.out:
-        store.write_json(arguments.out, {**results, "argv": sys.argv[1:], "provenance": store.provenance()})
+    results.write(arguments.out, {name: SECTIONS[name](arguments) for name in arguments.only or SECTIONS})
 
 
 if __name__ == "__main__":

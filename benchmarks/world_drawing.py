@@ -1,4 +1,4 @@
-"""The drawing sections of benchmarks/world.py: clips, what compression changes, frames for training, a contact sheet."""
+"""The sections of benchmarks/world.py that draw: clips, what compression changes, frames for training, a contact sheet."""
 
 import io
 import itertools
@@ -16,18 +16,16 @@ from rich.table import Table
 from videothinker.records import SceneObject
 from videothinker.world import draw
 from videothinker.world.simulate import Rollout, simulate
-from videothinker.world.table import COLORS, HALF_SIZE, MATERIALS, SHAPES
+from videothinker.world.table import COLORS, HALF_SIZE, MATERIALS, N_FRAMES, SHAPES
 
 console = Console()
 Result = dict[str, Any]
 
 
 def clips(n_scenes: int, seed: int) -> Result:
-    """Clips a second on one core, drawn and filmed, and by two processes at once."""
-    from videothinker.world import film
-
+    """Clips per second on one core, drawn and encoded, and by two processes at once."""
     rollouts = [simulate(seed, index).factual for index in range(n_scenes)]
-    film.encode(draw.stream(rollouts[:1]), 480, 320)  # first calls load libraries
+    _film(rollouts[0], n_frames=1)  # first calls load libraries
     seconds = {"draw": [], "film": []}
     sizes = []
     for rollout in rollouts:
@@ -36,62 +34,62 @@ def clips(n_scenes: int, seed: int) -> Result:
             pass
         seconds["draw"].append(time.process_time() - start)
         start = time.process_time()
-        sizes.append(len(film.encode(draw.stream([rollout]), 480, 320)))
+        sizes.append(_film(rollout))
         seconds["film"].append(time.process_time() - start)
     ms = {name: float(np.median(spent)) * 1e3 for name, spent in seconds.items()}
-    table = Table("", "ms a clip (median)", title=f"480x320, 128 frames, {n_scenes} scenes, CPU time")
+    table = Table("", "ms per clip (median)", title=f"480x320, 128 frames, {n_scenes} scenes, CPU time")
     table.add_row("draw", f"{ms['draw']:.0f}")
     table.add_row("encode", f"{ms['film'] - ms['draw']:.0f}")
     table.add_row("both", f"{ms['film']:.0f}")
     console.print(table)
     with ProcessPoolExecutor(2) as pool:
-        list(pool.map(_film, rollouts[:2]))
+        list(pool.map(partial(_film, n_frames=1), 2 * rollouts[:1]))
         start = time.perf_counter()
         n_clips = len(list(pool.map(_film, 3 * rollouts)))
         together = n_clips / (time.perf_counter() - start)
     console.print(
-        f"{1e3 / ms['film']:.1f} clips a second and core by CPU time; two processes {together:.1f} a second by the clock; "
-        f"a clip has {np.mean(sizes) / 1e3:.0f} kB on average"
+        f"{1e3 / ms['film']:.1f} clips per second and core by CPU time; two processes make {together:.1f} per second by the "
+        f"clock; a clip has {np.mean(sizes) / 1e3:.0f} kB on average"
     )
     return {
-        "ms_a_clip": ms,
-        "clips_a_second_and_core": 1e3 / ms["film"],
-        "clips_a_second_two_processes": together,
-        "kilobytes_a_clip": float(np.mean(sizes)) / 1e3,
+        "ms_per_clip": ms,
+        "clips_per_second_and_core": 1e3 / ms["film"],
+        "clips_per_second_of_two_processes": together,
+        "kilobytes_per_clip": float(np.mean(sizes)) / 1e3,
     }
 
 
-def _film(rollout: Rollout) -> int:
-    """Bytes of a roll-out's film."""
+def _film(rollout: Rollout, n_frames: int = N_FRAMES) -> int:
+    """The size in bytes of the film of a roll-out's first frames."""
     from videothinker.world import film
 
-    return len(film.encode(draw.stream([rollout]), 480, 320))
+    return len(film.encode(draw.stream([rollout], indices=range(n_frames)), 480, 320))
 
 
 def compression(n_scenes: int, seed: int) -> Result:
-    """Difference between what is drawn and what a decoder gives back, over 8 frames a clip."""
+    """How what is drawn differs from what a decoder gives back, over 8 frames of each clip."""
     import av
 
     from videothinker.world import film
 
-    chosen = list(range(0, 128, 16))
+    chosen = list(range(0, N_FRAMES, 16))
     rollouts = [simulate(seed, index).factual for index in range(n_scenes)]
+    drawn = [draw.frames([rollout])[0] for rollout in rollouts]  # 59 MB each
+    little = [draw.frames([rollout], width=84, height=56, indices=chosen)[0].astype(float) for rollout in rollouts]
     table = Table(
-        "crf", "kB a clip", "480x320", "at 84x56", "drawn small", title=f"mean difference, 0-255 (PSNR), {n_scenes} clips"
+        "crf", "kB per clip", "480x320", "at 84x56", "drawn small", title=f"mean difference, 0-255 (PSNR), {n_scenes} clips"
     )
     rows = {}
     for crf in (18, film.CRF, 28):
         full, small, native, kilobytes = [], [], [], []
-        for rollout in rollouts:
-            data = film.encode(draw.stream([rollout]), 480, 320, crf=crf)
+        for pictures, little_ones in zip(drawn, little, strict=True):
+            data = film.encode([pictures], 480, 320, crf=crf)
             with av.open(io.BytesIO(data)) as container:
                 shown = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])[chosen]
-            decoded = np.moveaxis(shown, -1, 1).astype(float)
-            drawn = draw.frames([rollout], indices=chosen)[0].astype(float)
-            little = draw.frames([rollout], width=84, height=56, indices=chosen)[0].astype(float)
-            full.append(decoded - drawn)
-            small.append(shrink(decoded) - shrink(drawn))
-            native.append(shrink(decoded) - little)
+            decoded, before = np.moveaxis(shown, -1, 1).astype(float), pictures[chosen].astype(float)
+            full.append(decoded - before)
+            small.append(shrink(decoded) - shrink(before))
+            native.append(shrink(decoded) - little_ones)
             kilobytes.append(len(data) / 1e3)
         cells = [difference(np.stack(part)) for part in (full, small, native)]
         table.add_row(str(crf), f"{np.mean(kilobytes):.0f}", *(f"{mean:.2f} ({psnr:.1f} dB)" for mean, psnr in cells))
@@ -115,16 +113,17 @@ def difference(errors: NDArray[np.float64]) -> tuple[float, float]:
     return float(abs(errors).mean()), float(10 * np.log10(255**2 / (errors**2).mean()))
 
 
-def frames(device: str | None, seed: int) -> Result:
-    """Frames a second in batches of 16 frames a scene, and the share of the time that the host's part takes."""
-    simulated = [simulate(seed, index).factual for index in range(32)]
-    small = device is None or device == "cpu"
+def frames(device: str | None, most_scenes: int, seed: int) -> Result:
+    """Frames per second in batches of 16 frames of each scene, and the share of the time that numpy takes on the host."""
+    simulated = [simulate(seed, index).factual for index in range(min(32, most_scenes))]
+    batches = (16,) if device is None or device == "cpu" else (64, 512)
     table = Table(
-        "size", "scenes", "frames/s", "host's part", "differs from numpy", title=f"16 frames a scene, {device or 'numpy'}"
+        "size", "scenes", "frames/s", "host's part", "differs from numpy", title=f"16 frames of each scene, {device or 'numpy'}"
     )
     rows = {}
     indices = np.arange(4, 128, 8)
-    sizes = itertools.product(((84, 56), (126, 84), (480, 320)), (16,) if small else (64, 512))
+    batches = tuple(dict.fromkeys(min(n, most_scenes) for n in batches))
+    sizes = itertools.product(((84, 56), (126, 84), (480, 320)), batches)
     for (width, height), n_scenes in ((size, n) for size, n in sizes if size[0] < 480 or n <= 64):
         rollouts = list(itertools.islice(itertools.cycle(simulated), n_scenes))
         batch = partial(draw.frames, rollouts, width=width, height=height, indices=indices, device=device)
@@ -133,16 +132,16 @@ def frames(device: str | None, seed: int) -> Result:
         drawn = batch()[:4]
         drawn = drawn if device is None else drawn.cpu().numpy()
         numpys = draw.frames(rollouts[:4], width=width, height=height, indices=indices)
-        apart = float((np.abs(drawn.astype(int) - numpys) > 1).mean())
+        apart = float((np.abs(drawn.astype(int) - numpys) > 1).mean())  # by more than rounding
         speed = n_scenes * len(indices) / spent
         table.add_row(f"{width}x{height}", str(n_scenes), f"{speed:,.0f}", f"{host / spent:.0%}", f"{apart:.1e}")
-        rows[f"{width}x{height}x{n_scenes}"] = {"frames_a_second": speed, "host_share": host / spent, "differs": apart}
+        rows[f"{width}x{height}x{n_scenes}"] = {"frames_per_second": speed, "host_share": host / spent, "differs": apart}
     console.print(table)
     return rows
 
 
 def timed(call: Callable[[], Any], device: str | None) -> float:
-    """Median seconds of a call after two to warm up."""
+    """Median seconds of seven calls, after two that warm up."""
     if device is not None and device.startswith("cuda"):
         import torch
 
@@ -163,7 +162,7 @@ def timed(call: Callable[[], Any], device: str | None) -> float:
 
 
 def sheet(seed: int) -> Any:
-    """A picture of the world: four moments of a clip, below them all 48 kinds, last the same at 84x56, enlarged."""
+    """A picture of the world: four moments of a clip, below them all 48 kinds of objects, and these at 84x56, enlarged."""
     from PIL import Image
 
     rng = np.random.default_rng(seed)

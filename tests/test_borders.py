@@ -168,6 +168,12 @@ def test_only_the_store_puts_files_into_place() -> None:
     assert writers == []
 
 
+def test_checkpoints_are_read_in_two_modules_alone() -> None:
+    """Which pass trust_remote_code and use_safetensors, and refuse what does not fit."""
+    readers = [name for name, path in modules().items() if ".from_pretrained(" in path.read_text()]
+    assert readers == ["videothinker.models.adapter", "videothinker.models.read"]
+
+
 def test_the_light_rooms_load_without_heavy_packages() -> None:
     heavy = (
         "videothinker.train",

@@ -259,11 +259,8 @@ def _fault(row: tables.Row) -> str | None:
         return f"has {n_options} options, but its n_options is {row['n_options']}"
     if n_options > len(answers.LETTERS):
         return f"has {n_options} options, more than there are letters"
-    if not set(gold) <= set(answers.LETTERS[:n_options]):
-        return f"gold is {','.join(gold)}, which its {n_options} options do not have"
-    if form != Form.LETTERS and len(gold) != 1:
-        return f"gold is {','.join(gold) or 'none'}, expected one letter for the form {form}"
-    return None
+    wrong = answers.FORMS[Form(form)].fault(gold, n_options)
+    return None if wrong is None else f"gold is {','.join(gold) or 'none'}, {wrong}"
 
 
 def label_table(sets: Iterable[LabelSet]) -> bytes:

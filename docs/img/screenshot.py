@@ -2,11 +2,11 @@
 
     make demo && .venv/bin/python docs/img/screenshot.py demo/report.html
 
-Writes report.png and report-dark.png beside this file, at one and a half pixels a CSS pixel. Needs Debian's chromium.
+Writes report.png and report-dark.png beside this file, with one and a half pixels per CSS pixel. Needs Debian's chromium.
 """
 
+import argparse
 import io
-import sys
 from pathlib import Path
 
 from PIL import Image
@@ -16,7 +16,11 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 
 
 def main() -> None:
-    page_url = Path(sys.argv[1]).resolve().as_uri()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("page", type=Path, help="the report that `vt demo` wrote")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder of the two pictures")
+    options = parser.parse_args()
+    page_url = options.page.resolve().as_uri()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
         for scheme, name in (("light", "report.png"), ("dark", "report-dark.png")):
@@ -27,7 +31,7 @@ def main() -> None:
             page.goto(page_url)
             picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
             few = picture.quantize(128, dither=Image.Dither.NONE)  # a third of the size, and no eye sees it
-            few.save(Path(__file__).with_name(name), optimize=True)
+            few.save(options.out / name, optimize=True)
         browser.close()
 
 

@@ -14,6 +14,8 @@ from videothinker.models import delta
 from videothinker.models.checkpoint import Checkpoint, weights_hash
 from videothinker.models.delta import pack, unpack
 
+LARGEST = torch.finfo(torch.bfloat16).max
+
 
 def checkpoint(folder: Path, tensors: dict[str, torch.Tensor]) -> Path:
     folder.mkdir()
@@ -33,10 +35,10 @@ def base(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def trained(base: Path, tmp_path: Path) -> Path:
-    """Moved by some 1e-4, in float32; with every kind of number that bfloat16 has."""
+    """Moved by some 1e-4, in float32; with every kind of finite number that bfloat16 has, the largest among them."""
     tensors = {name: tensor.float() for name, tensor in load_file(base / "model.safetensors").items()}
     tensors["a"] += torch.randn(300, 200) * 2e-4
-    tensors["a"][0, :6] = torch.tensor([0.0, -0.0, float("inf"), -float("inf"), 1e-40, -3e38])
+    tensors["a"][0, :6] = torch.tensor([0.0, -0.0, LARGEST, -LARGEST, 1e-40, -3e38])
     tensors["b.bias"] -= 1e-4
     return checkpoint(tmp_path / "trained", tensors)
 
@@ -122,6 +124,11 @@ def test_what_a_delta_cannot_hold_is_refused_by_name(base: Path, trained: Path, 
     fewer = checkpoint(tmp_path / "fewer", {"a": tensors["a"]})
     with pytest.raises(VtError, match=r"fewer: has nothing where .*base has b\.bias \(7,\)"):
         pack(base, fewer, tmp_path / "x.delta")
+    for name, number in {"nan": float("nan"), "infinite": -float("inf"), "rounded to infinity": 3.4e38}.items():
+        diverged = checkpoint(tmp_path / name, {**tensors, "c": torch.tensor(number)})
+        with pytest.raises(VtError, match=rf"{name}: c holds NaN or infinite numbers"):
+            pack(base, diverged, tmp_path / "x.delta")
+    assert not (tmp_path / "x.delta").exists()
     integers = checkpoint(tmp_path / "integers", {**tensors, "a": tensors["a"].int()})
     with pytest.raises(VtError, match=r"integers: a is torch\.int32"):
         pack(base, integers, tmp_path / "x.delta")

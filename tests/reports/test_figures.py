@@ -7,8 +7,10 @@ import pytest
 from PIL import Image
 
 from videothinker.records import Estimate
-from videothinker.reports import figures
-from videothinker.reports.figures import Curves, Drawing, Effect, Line, Series, bars, curves, effects
+from videothinker.reports import drawing, figures_of_studies
+from videothinker.reports.drawing import Drawing
+from videothinker.reports.figures import Line, Series, bars
+from videothinker.reports.figures_of_studies import Curves, Effect, curves, effects
 
 
 def draw() -> Drawing:
@@ -66,7 +68,7 @@ def test_effects_say_their_values_and_stop_at_20_points() -> None:
 
 
 def _limits(rows: list[Effect]) -> tuple[float, float]:
-    figure = figures._draw_effects(rows, "points", figures._THEMES["light"])
+    figure = figures_of_studies._draw_effects(rows, "points", drawing._THEMES["light"])
     low, high = figure.axes[0].get_xlim()
     return low, high
 

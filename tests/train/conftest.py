@@ -4,9 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
-from train.trainers import CLIP_SIZES, write_clip
-from transformers import AutoModelForImageTextToText
+from train.trainers import CLIP_SIZES, write_adapter, write_clip
 
 from videothinker.models import tiny
 
@@ -26,15 +24,4 @@ def assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def adapter(assets: Path, tmp_path: Path) -> Path:
     """A LoRA bias model on start/, its weights far from nothing."""
-    torch.manual_seed(2)
-    targets = r".*language_model.*\.(q_proj|v_proj|up_proj)"
-    model = get_peft_model(
-        AutoModelForImageTextToText.from_pretrained(assets / "start", dtype=torch.float32),
-        LoraConfig(r=4, lora_alpha=16, lora_dropout=0.5, target_modules=targets),
-    )
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(std=0.3)
-    model.save_pretrained(tmp_path / "adapter")
-    return tmp_path / "adapter"
+    return write_adapter(assets / "start", tmp_path / "adapter")

@@ -6,6 +6,9 @@ from typing import Any
 
 import av
 import numpy as np
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForImageTextToText
 
 from videothinker import answers
 from videothinker.models.checkpoint import find_checkpoint
@@ -32,6 +35,22 @@ def write_clip(path: Path, height: int, width: int, shade: int, n_frames: int = 
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
     return path
+
+
+def write_adapter(start: Path, out: Path) -> Path:
+    """A LoRA of rank 4 on a checkpoint, its weights far from nothing."""
+    torch.manual_seed(2)
+    targets = r".*language_model.*\.(q_proj|v_proj|up_proj)"
+    model = get_peft_model(
+        AutoModelForImageTextToText.from_pretrained(start, dtype=torch.float32),
+        LoraConfig(r=4, lora_alpha=16, lora_dropout=0.5, target_modules=targets),
+    )
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.3)
+    model.save_pretrained(out)
+    return out
 
 
 def rows(assets: Path, n: int = 6) -> list[TrainingRow]:

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from videothinker.answers.form import LETTERS, Answer, is_exact, lettered
-from videothinker.answers.letters import read_letters
+from videothinker.answers.form import LETTERS, Answer, fault_of_letter, is_exact, lettered
+from videothinker.answers.reading import read_letters
 from videothinker.answers.style import Style, answer_part, tagged
 
 _INSTRUCTIONS = {
@@ -30,6 +30,10 @@ class Choice:
         part = answer_part(reply)
         chosen = None if part is None else read_letters(part, n_options)
         return chosen if chosen is not None and len(chosen) == 1 else None
+
+    def fault(self, answer: Answer, n_options: int) -> str | None:
+        """It has to be one letter."""
+        return fault_of_letter(answer, n_options, "choice")
 
     def solution(self, answer: Answer) -> str:
         """ "<answer>B</answer>"."""

@@ -28,6 +28,9 @@ class AnswerForm(Protocol):
         n_options: number of options that the question has, 1 to 26.
         """
 
+    def fault(self, answer: Answer, n_options: int) -> str | None:
+        """Why a question with so many options cannot have this answer, as the end of "gold is A,C, ..."; None if it can."""
+
     def solution(self, answer: Answer) -> str:
         """The reply that gives exactly `answer`: "<answer>A,C</answer>"."""
 
@@ -63,7 +66,21 @@ def is_exact(chosen: Sequence[str] | None, gold: Sequence[str]) -> bool:
 
 
 def n_options_right(chosen: Sequence[str] | None, gold: Sequence[str], n_options: int) -> int:
-    """Number of options judged right (chosen if correct, and only then), 0 to `n_options`; 0 for an unreadable reply."""
-    if chosen is None:
-        return 0
-    return n_options - len(set(chosen) ^ set(gold))  # ^: chosen but wrong, or correct but not chosen
+    """Number of options judged right, that is chosen exactly if correct: 0 to `n_options`; 0 for an unreadable reply."""
+    return 0 if chosen is None else n_options - len(options_apart(chosen, gold, n_options))
+
+
+def options_apart(one: Sequence[str], other: Sequence[str], n_options: int) -> set[str]:
+    """The options that only one of two answers has. An answer that is no letter, as a number would be, has no option."""
+    return (set(one) ^ set(other)) & set(LETTERS[:n_options])
+
+
+def fault_of_letters(answer: Answer, n_options: int) -> str | None:
+    """`AnswerForm.fault` of an answer that is any set of the options' letters."""
+    return None if set(answer) <= set(LETTERS[:n_options]) else f"which its {n_options} options do not have"
+
+
+def fault_of_letter(answer: Answer, n_options: int, form: str) -> str | None:
+    """`AnswerForm.fault` of an answer that is exactly one of the options' letters. form: its name."""
+    several = None if len(answer) == 1 else f"expected one letter for the form {form}"
+    return fault_of_letters(answer, n_options) or several

@@ -6,7 +6,7 @@ The answer is held as a letter, like that of every form with options: "A" stands
 import re
 from collections.abc import Sequence
 
-from videothinker.answers.form import Answer, is_exact
+from videothinker.answers.form import Answer, fault_of_letter, is_exact
 from videothinker.answers.style import Style, answer_part, statement, tagged, without_markup
 
 OPTIONS = ("yes", "no")
@@ -17,8 +17,8 @@ _INSTRUCTIONS = {
     Style.COT: "Think step by step inside <think></think>. Then answer yes or no inside <answer></answer>.",
     Style.DIRECT: "Answer only yes or no inside <answer></answer>.",
 }
-_VERDICT = re.compile(r"(?P<word>yes|no)\b(?:\s*$|\s*[.,;:!]\s*(?P<more>.*)$)", re.IGNORECASE | re.DOTALL)
-_EITHER = re.compile(r"\b(?:yes|no)\b", re.IGNORECASE)
+_FIRST_WORD = re.compile(r"(?P<word>yes|no)\b(?:$| ?[.,;:!] ?|\n(?!(?-i:[a-z])))", re.IGNORECASE)
+_TAKES_BACK = re.compile(r"\b(?:yes|no)\b|^(?:or|wrong|incorrect|false)\b", re.IGNORECASE)
 
 
 class YesNo:
@@ -35,21 +35,22 @@ class YesNo:
     def parse(self, reply: str, n_options: int) -> Answer | None:
         """("A",) for yes, ("B",) for no, None if neither can be read.
 
-        The answer part has to be the word, or begin with it and go on behind a punctuation mark without saying either word
-        again ("Yes, the cube moves."). In a reply without tag or box a last line may state it ("The answer is no.").
+        The answer part has to be the word, or begin with it and go on behind a punctuation mark, or in a new line that begins a
+        sentence, without saying either word again ("Yes, the cube moves."). In a reply without tag or box a last line may state
+        it ("The answer is no.").
         """
         part = answer_part(reply)
         if part is None:
             return None
-        lines = [line.strip() for line in without_markup(part.text).splitlines() if line.strip()]
-        if not lines:
-            return None
-        stated = statement(lines[-1])
-        text = " ".join(lines) if stated is None else stated[1]
-        found = _VERDICT.match(text.strip(" \t()."))
-        if found is None or _EITHER.search(found["more"] or ""):
-            return None
-        return _WORDS[found["word"].lower()]
+        text = without_markup(part.text)
+        stated = statement(text[text.rfind("\n") + 1 :])
+        text = (text if stated is None else stated[1]).strip(" ().\n")
+        found = _FIRST_WORD.match(text)
+        return None if found is None or _TAKES_BACK.search(text[found.end() :]) else _WORDS[found["word"].lower()]
+
+    def fault(self, answer: Answer, n_options: int) -> str | None:
+        """It has to be one letter."""
+        return fault_of_letter(answer, n_options, "yes-no")
 
     def solution(self, answer: Answer) -> str:
         """ "<answer>yes</answer>" for ("A",)."""

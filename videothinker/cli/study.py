@@ -1,9 +1,7 @@
 """`vt study`: a grid of trainings and diagnoses, resumable cell by cell, and one report."""
 
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,12 +13,10 @@ from videothinker.cli.console import out as console
 from videothinker.errors import VtError
 
 if TYPE_CHECKING:
-    from rich.console import Group
-
     from videothinker.records.study import Record, State, Study
-    from videothinker.study.cost import Forecast
     from videothinker.study.plan import Cell
-    from videothinker.study.run import Now, Slots
+    from videothinker.study.run import Slots
+from videothinker.cli.study_display import display, duration, forecast_of, show_plan
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -150,7 +146,7 @@ def study(
     if dry_run:
         states = states_of(plan, records, out)
         states |= dict.fromkeys(stale, State.WAITING)
-        _show_plan(plan, states, _forecast(plan, states, records, out, slots), slots)
+        show_plan(plan, states, forecast_of(plan, states, records, out, slots), slots)
         if stale:
             warn(f"{len(stale)} cells were run with another command or input: vt study refuses them, or runs them with --redo")
         return
@@ -161,13 +157,13 @@ def study(
     refuse_outdated(stale, out)
     if not report_only:
         records = read_records(plan, out)
-        expected = _forecast(plan, states_of(plan, records, out), records, out, slots).seconds
+        expected = forecast_of(plan, states_of(plan, records, out), records, out, slots).seconds
         limit: dict[str, Any] = {}
         if max_minutes is not None:
             limit["max_seconds"] = 60 * max_minutes
-            limit["expect"] = lambda states, records: _forecast(plan, states, records, out, slots).seconds
+            limit["expect"] = lambda states, records: forecast_of(plan, states, records, out, slots).seconds
         try:
-            with _display(plan, out, slots) as watch:
+            with display(plan, out, slots) as watch:
                 run.run_study(plan, out, here, slots, priorities=heights(plan, expected), watch=watch, program=run.VT, **limit)
         except KeyboardInterrupt:
             err.print("interrupted; all processes have ended, and the same command goes on where they stopped")
@@ -211,8 +207,8 @@ def _tell_what_is_left(
     over = (State.FINISHED, State.FAILED, State.BLOCKED)
     left = [cell for cell in plan if states[cell.name] not in over]
     if left:
-        seconds = _forecast(plan, states, records, out, slots).left_seconds
-        time_left = "" if seconds is None else f", about {_duration(seconds)}"
+        seconds = forecast_of(plan, states, records, out, slots).left_seconds
+        time_left = "" if seconds is None else f", about {duration(seconds)}"
         names = ", ".join(cell.name for cell in left[:8]) + (f" and {len(left) - 8} more" if len(left) > 8 else "")
         err.print(f"time is up: {len(left)} cells are left{time_left}; the same command goes on with {names}", soft_wrap=True)
 
@@ -280,119 +276,6 @@ def _parse(arguments: "Sequence[str]") -> dict[str, Any]:
 
 _USAGE: Any = typer.BadParameter.__bases__[0]
 """click's UsageError, of which newer versions of typer keep a private copy."""
-
-
-def _forecast(
-    plan: "Sequence[Cell]", states: "Mapping[str, State]", records: "Mapping[str, Record]", out: Path, slots: "Slots"
-) -> "Forecast":
-    from videothinker.study.cost import forecast
-
-    return forecast(plan, states, records, out, n_gpu=len(slots.gpus), n_cpu=slots.n_cpu)
-
-
-def _show_plan(plan: "Sequence[Cell]", states: "Mapping[str, State]", forecast: "Forecast", slots: "Slots") -> None:
-    from rich import box
-    from rich.table import Table
-
-    from videothinker.study.plan import Kind
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for column in ("cell", "vt", "after"):
-        table.add_column(column, overflow="fold")
-    table.add_column("minutes", justify="right", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    for cell in plan:
-        seconds = forecast.seconds[cell.name]
-        mark = " *" if cell.name in forecast.measured else ""
-        minutes = "?" if seconds is None else f"{seconds / 60:.1f}{mark}"
-        where = "GPU" if cell.gpu else "CPU"
-        words = " ".join(cell.arguments[: 1 if cell.kind is Kind.ASK else 2]) or "given"
-        table.add_row(cell.name, words, ", ".join((*cell.needs, *cell.after)), f"{minutes} {where}", str(states[cell.name]))
-    console.print(table)
-    counts = Counter(cell.group for cell in plan)
-    console.print("; ".join(f"{n} {group}" for group, n in counts.items()), style="dim", soft_wrap=True)
-    n_gpus = len(set(slots.gpus))
-    sharing = len(slots.gpus) // n_gpus if n_gpus else 1
-    total = "unknown, because some cells have no expected time"
-    if forecast.gpu_seconds is not None:
-        total = f"{forecast.gpu_seconds / 60 / sharing:,.0f}" + (f", {sharing} cells sharing a GPU" if sharing > 1 else "")
-    console.print(
-        f"[bold]GPU minutes[/bold]: {total}  [dim](* measured on finished cells; the others as the file expects)[/dim]"
-    )
-    places = (
-        f"{len(slots.gpus)} at once, GPUs {', '.join(dict.fromkeys(slots.gpus))}"
-        if n_gpus
-        else f"{slots.n_cpu} at once on the CPU"
-    )
-    left = "unknown" if forecast.left_seconds is None else f"{_duration(forecast.left_seconds)} at best"
-    console.print(f"[bold]time left[/bold]: {left}, {places}")
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min" if minutes else f"{seconds:.0f} s"
-
-
-@contextmanager
-def _display(plan: "Sequence[Cell]", out: Path, slots: "Slots") -> "Iterator[Callable[[Now], None]]":
-    """Yield what `run_study` tells its progress to: it prints each cell that ends, and on a terminal a live table."""
-    from rich.live import Live
-
-    from videothinker.records.study import State
-
-    shown: dict[str, Any] = {}
-    drawn = 0.0
-    with Live(console=err, auto_refresh=False, transient=True) as live:
-
-        def watch(now: "Now") -> None:
-            nonlocal drawn
-            for name, state in now.states.items():
-                before, shown[name] = shown.get(name), state
-                if before is not state and (before is not None or state is State.RUNNING):
-                    _tell(name, state, now.records.get(name), out)
-            if err.is_terminal and time.monotonic() - drawn > 1:
-                drawn = time.monotonic()
-                live.update(_running(plan, now, out, slots), refresh=True)
-
-        yield watch
-
-
-def _tell(name: str, state: "State", record: "Record | None", out: Path) -> None:
-    from videothinker.records.study import State
-    from videothinker.study.run import log_file
-
-    if state is State.FINISHED and record is not None:
-        err.print(f"[green]finished[/green] {name}  [dim]{_duration(record.seconds)}[/dim]")
-    elif state is State.FAILED and record is not None:
-        last = escape(record.tail[-1]) if record.tail else f"exit code {record.returncode}"
-        err.print(f"[red]failed[/red]   {name}: {last}  [dim]{log_file(out, name, 'stderr')}[/dim]", soft_wrap=True)
-    elif state is State.BLOCKED:
-        err.print(f"[yellow]blocked[/yellow]  {name}")
-    elif state is State.RUNNING and not err.is_terminal:
-        err.print(f"started  {name}")
-
-
-def _running(plan: "Sequence[Cell]", now: "Now", out: Path, slots: "Slots") -> "Group":
-    """The number of cells in each state, the time that is left, and a line for each running cell."""
-    from rich.console import Group
-    from rich.table import Table
-
-    from videothinker.records.training import METRICS
-    from videothinker.steps import read_steps
-    from videothinker.study.plan import cell_folder
-
-    counts = Counter(now.states.values())
-    told = ", ".join(f"{counts[state]} {state}" for state in dict.fromkeys(now.states.values()))
-    left = _forecast(plan, now.states, now.records, out, slots).left_seconds
-    head = f"[bold]{len(plan)} cells[/bold]: {told}" + ("" if left is None else f"; about {_duration(left)} left")
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for cell in plan:
-        if (began := now.began.get(cell.name)) is not None:
-            steps = read_steps(cell_folder(out, cell.name) / METRICS) if cell.steps else []
-            step = f"step {steps[-1].step} of {cell.steps}" if steps else ""
-            gpu = now.records[cell.name].gpu
-            table.add_row(cell.name, "CPU" if gpu is None else f"GPU {gpu}", _duration(time.monotonic() - began), step)
-    return Group(head, table)
 
 
 def _report(

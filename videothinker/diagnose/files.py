@@ -59,7 +59,7 @@ def match(
             raise VtError(
                 f"{where}: question {key} has another gold or observer's answer than the curated data; they do not match"
             )
-        if not set(row.chosen or ()) <= set(answers.LETTERS[: len(question.options)]):
+        if row.chosen is not None and answers.form_of(question).fault(row.chosen, len(question.options)):
             raise VtError(
                 f"{where}: question {key} has {len(question.options)} options, but its `chosen` is {list(row.chosen or ())}"
             )

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from videothinker import answers
-from videothinker.answers.form import LETTERS, n_options_right
+from videothinker.answers.form import LETTERS, n_options_right, options_apart
 from videothinker.diagnose.estimates import Codes, Floats, Mask
 from videothinker.records import LabelSet, Prediction, Question, Status
 
@@ -72,16 +72,22 @@ def grade(questions: Sequence[Question], predictions: Sequence[Prediction]) -> G
 def beside(questions: Sequence[Question], predictions: Sequence[Prediction], labels: LabelSet) -> BesideObserver:
     """The columns of one checkpoint against the observer of a label set."""
     observer = _observer(questions, labels)
-    rows = [(row.chosen, question.gold, said) for question, row, said in zip(questions, predictions, observer, strict=True)]
+    rows = [(row.chosen, question, said) for question, row, said in zip(questions, predictions, observer, strict=True)]
+    wrong = [set() if said is None else _wrong(said, question) for _, question, said in rows]
     return BesideObserver(
         known=np.array([said is not None for said in observer], dtype=np.bool_),
         like=_column(said is not None and answers.is_exact(chosen, said) for chosen, _, said in rows),
         wrong_like=_column(
-            0 if chosen is None or said is None else len((set(chosen) ^ set(gold)) & (set(said) ^ set(gold)))
-            for chosen, gold, said in rows
+            0 if chosen is None else len(_wrong(chosen, question) & theirs)
+            for (chosen, question, _), theirs in zip(rows, wrong, strict=True)
         ),
-        observer_wrong=_column(0 if said is None else len(set(said) ^ set(gold)) for _, gold, said in rows),
+        observer_wrong=_column(len(theirs) for theirs in wrong),
     )
+
+
+def _wrong(answer: Sequence[str], question: Question) -> set[str]:
+    """The options that an answer judges wrongly."""
+    return options_apart(answer, question.gold, len(question.options))
 
 
 def guessing(questions: Sequence[Question]) -> Graded:
@@ -152,10 +158,11 @@ def _column(values: Iterable[float]) -> Floats:
 
 
 def _letter_table(answered: Sequence[Sequence[str]], n_letters: int) -> Floats:
-    """(n_questions, n_letters): 1 where the question's answer has the letter."""
+    """(n_questions, n_letters): 1 where the answer has the letter. What is no letter of theirs, as a number, has no column."""
+    columns = {letter: column for column, letter in enumerate(LETTERS[:n_letters])}
     table = np.zeros((len(answered), n_letters))
     for row, answer in enumerate(answered):
-        table[row, [LETTERS.index(letter) for letter in answer]] = 1.0
+        table[row, [columns[letter] for letter in answer if letter in columns]] = 1.0
     return table
 
 

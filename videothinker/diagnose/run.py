@@ -132,6 +132,19 @@ def open_answerer(
     return OPENERS[job.record.kind](opening)
 
 
+def check_models(jobs: Sequence[Job], *, trust_remote_code: bool = False) -> None:
+    """Check every checkpoint that is to be loaded, so that a bad one is refused before hours are spent on those before it.
+
+    Raises:
+        VtError: one cannot be loaded; what only its weights' numbers tell comes when they are loaded.
+    """
+    for job in jobs:
+        if job.owed and job.record.kind == "checkpoint":
+            from videothinker.models.load import check
+
+            check(job.ref, trust_remote_code=trust_remote_code)
+
+
 def grade(question: Question, answer: RawReply, labels: Labels) -> Prediction:
     """The reply read and graded, as a line on disk. labels: the question set's; its observer's answer is kept beside gold."""
     reply = (

@@ -4,18 +4,26 @@ A checkpoint is a folder that transformers loads, or a LoRA adapter folder that 
 the weights: `weights_hash` gives the same value however a checkpoint is split into files.
 """
 
+import difflib
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from videothinker import store
 from videothinker.errors import VtError
+from videothinker.models.adapter import base_of, check_adapter, put_on
+from videothinker.models.misfit import check_finite
+from videothinker.models.read import check_headers, read_config, read_model, read_processor
+from videothinker.models.stored import ADAPTER, CONFIG, foreign_code, opened
 
-ADAPTER = "adapter_config.json"
-"""The file by which a LoRA adapter's folder is recognised."""
+TRAINED = "qwen2_5_vl"
+"""The only family whose positions and clips our training code handles."""
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_EXAMPLE = "Qwen/Qwen2.5-VL-3B-Instruct"
 
 
 class Checkpoint(NamedTuple):
@@ -32,33 +40,115 @@ class Checkpoint(NamedTuple):
 
 
 def find_checkpoint(ref: str) -> Checkpoint:
-    """The checkpoint that a folder or a hub id names; a hub id is downloaded first.
+    """The checkpoint that a folder or a hub id names, to be trained or learnt from; a hub id is downloaded first.
 
     Raises:
-        VtError: there is no checkpoint of that name, or it is an adapter whose base is missing.
+        VtError: there is no checkpoint of that name, it is an adapter whose base is missing, or it brings Python of its own.
     """
     folder = _folder(ref)
-    if not (folder / ADAPTER).is_file():
-        if not (folder / "config.json").is_file():
-            raise VtError(f"{ref}: has neither config.json nor {ADAPTER}, so it is no checkpoint")
-        return Checkpoint(folder, None)
-    base = store.read_json(folder / ADAPTER, dict[str, Any]).get("base_model_name_or_path")
-    if not base:
-        raise VtError(f"{folder / ADAPTER}: names no base_model_name_or_path")
-    return Checkpoint(folder, _folder(base))
+    if not is_adapter(ref, folder):
+        found = Checkpoint(folder, None)
+    else:
+        base = base_of(ref, folder)
+        here = local_base(ref, base)
+        found = Checkpoint(folder, here.resolve() if here else download(base))
+    if name := foreign_code(found.full):
+        raise VtError(
+            f"{ref}: {name} names Python code to be run with it (auto_map), and training runs none; if transformers has the"
+            " architecture, remove auto_map from that file"
+        )
+    return found
 
 
-def _folder(ref: str) -> Path:
+def is_adapter(ref: str, folder: Path) -> bool:
+    """Whether a folder holds an adapter; else it holds a checkpoint.
+
+    Raises:
+        VtError: it holds neither.
+    """
+    if (folder / ADAPTER).is_file():
+        return True
+    if (folder / CONFIG).is_file():
+        return False
+    within = sorted(path.parent.name for name in (CONFIG, ADAPTER) for path in folder.glob(f"*/{name}"))
+    hint = f"; the folder {within[-1]} in it is one" if within else ""
+    raise VtError(f"{ref}: has neither {CONFIG} nor {ADAPTER}, so it is no checkpoint{hint}")
+
+
+def local_folder(ref: str) -> Path | None:
+    """The folder here that the user names; None if it can only be a hub id. What looks like a path is never asked of the hub.
+
+    Raises:
+        VtError: it looks like a path, and there is no folder.
+    """
+    path = Path(ref)
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise VtError(f"{ref}: is a file, expected the folder of a checkpoint")
+    if not _HUB_ID.fullmatch(ref) or ref.startswith((".", "~")):
+        raise VtError(f"{ref}: no such folder; it is neither a folder nor a hub id such as {_HUB_EXAMPLE}")
+    if path.parent.is_dir():
+        beside = difflib.get_close_matches(path.name, [other.name for other in path.parent.iterdir() if other.is_dir()], n=1)
+        meant = f"; is {path.parent / beside[0]} meant?" if beside else ""
+        raise VtError(f"{ref}: no such folder in {path.parent}, which is here, so the hub is not asked{meant}")
+    return None
+
+
+def local_base(ref: str, base: str) -> Path | None:
+    """The folder here of the checkpoint that an adapter was trained on; None if that can only be a hub id.
+
+    Raises:
+        VtError: it looks like a path, and there is no folder; or it is an adapter in turn, which transformers would put on
+            a base of its own.
+    """
+    try:
+        here = local_folder(base)
+    except VtError as error:
+        raise VtError(f"{ref}: its base is gone: {error}; correct base_model_name_or_path in {ADAPTER}") from error
+    if here is not None and is_adapter(base, here):
+        raise VtError(
+            f"{ref}: its base {base} is an adapter itself; merge that one and save it, then name the result in {ADAPTER}"
+        )
+    return here
+
+
+def download(ref: str) -> Path:
+    """The local copy of what the hub has of that name, without Python and pickles.
+
+    Raises:
+        VtError: the hub has nothing of that name, or cannot be reached.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    if Path(ref).is_dir():
-        return Path(ref).resolve()
     try:
         wanted = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
         return Path(snapshot_download(ref, allow_patterns=wanted))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise VtError(f"{ref}: is not a folder here, and the hub gave no checkpoint of that name") from error
+
+
+def _folder(ref: str) -> Path:
+    here = local_folder(ref)
+    return download(ref) if here is None else here.resolve()
+
+
+def check_fit(checkpoint: Checkpoint) -> None:
+    """Check, from configurations and the headers of weight files, that a checkpoint can be loaded for training.
+
+    Takes well under a second whatever the size of the weights, of which only an adapter's are read.
+
+    Raises:
+        VtError: it is of another family, a weight is missing, unknown or of another shape, an adapter changes nothing or holds
+            NaN, or a file is damaged.
+    """
+    ref = str(checkpoint.full)
+    config = _config(checkpoint)
+    read_processor(ref, checkpoint.full)
+    empty = check_headers(ref, checkpoint.full, config)
+    if checkpoint.base is not None:
+        check_adapter(str(checkpoint.folder), checkpoint.folder, empty)
 
 
 def weights_hash(checkpoint: Checkpoint) -> str:
@@ -80,16 +170,14 @@ def stored_weights(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
     Raises:
         VtError: the folder has no safetensors file.
     """
-    from safetensors import safe_open
-
     where: dict[str, Path] = {}
     for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, framework="pt") as tensors:
+        with opened(str(folder), file) as tensors:
             where.update(dict.fromkeys(tensors.keys(), file))
     if not where:
         raise VtError(f"{folder}: has no .safetensors file; save the checkpoint with save_pretrained")
     for name in sorted(where):
-        with safe_open(where[name], framework="pt") as tensors:
+        with opened(str(folder), where[name]) as tensors:
             yield name, tensors.get_tensor(name).contiguous()
 
 
@@ -103,23 +191,34 @@ def load_full(checkpoint: Checkpoint, dtype: torch.dtype, attention: str) -> Any
     """Load the model; an adapter is merged into its base.
 
     Raises:
-        VtError: the checkpoint is not a Qwen2.5-VL, the only family whose positions and clips our training code handles.
+        VtError: the checkpoint is not a Qwen2.5-VL, its weights do not fit or are not finite, or a file is damaged.
     """
-    from transformers import AutoConfig, AutoModelForImageTextToText
-
-    kind = AutoConfig.from_pretrained(checkpoint.full).model_type
-    if kind != "qwen2_5_vl":
-        raise VtError(f"{checkpoint.full}: is a {kind} checkpoint; `vt train` handles qwen2_5_vl")
-    model = AutoModelForImageTextToText.from_pretrained(checkpoint.full, dtype=dtype, attn_implementation=attention)
+    model = read_model(str(checkpoint.full), checkpoint.full, _config(checkpoint), dtype, attention)
+    check_finite(str(checkpoint.full), model.named_parameters())
     if checkpoint.base is None:
         return model
-    from peft import PeftModel
+    return put_on(str(checkpoint.folder), checkpoint.folder, model).merge_and_unload()
 
-    return PeftModel.from_pretrained(model, checkpoint.folder).merge_and_unload()
+
+def load_saved(folder: Path, dtype: torch.dtype) -> Any:
+    """Load the weights that a trainer saved in a folder to go on from.
+
+    Raises:
+        VtError: they do not fit or are not finite, or a file is damaged.
+    """
+    ref = str(folder)
+    model = read_model(ref, folder, read_config(ref, folder), dtype, "sdpa")
+    check_finite(ref, model.named_parameters())
+    return model
 
 
 def load_processor(checkpoint: Checkpoint) -> Any:
     """Load the tokenizer and video processor, set to pad on the left."""
-    from transformers import AutoProcessor
+    return read_processor(str(checkpoint.full), checkpoint.full, padding_side="left")
 
-    return AutoProcessor.from_pretrained(checkpoint.full, padding_side="left")
+
+def _config(checkpoint: Checkpoint) -> Any:
+    config = read_config(str(checkpoint.full), checkpoint.full)
+    if config.model_type != TRAINED:
+        raise VtError(f"{checkpoint.full}: is a {config.model_type} checkpoint; `vt train` handles {TRAINED}")
+    return config

@@ -27,7 +27,9 @@ from numpy.typing import NDArray
 
 from videothinker import store
 from videothinker.errors import VtError
-from videothinker.models.checkpoint import ADAPTER, Checkpoint, add_to_hash, stored_weights, weights_hash
+from videothinker.models.checkpoint import Checkpoint, add_to_hash, stored_weights, weights_hash
+from videothinker.models.misfit import check_finite
+from videothinker.models.stored import ADAPTER
 
 _FORMAT = "videothinker delta 1"
 _XZ = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 0, "lp": 0, "pb": 0}]
@@ -57,7 +59,8 @@ def pack(base: Path, other: Path, out: Path) -> Delta:
     """Write into the file `out` what turns `base` into `other`, two folders with full weights of the same names and shapes.
 
     Raises:
-        VtError: one of them is an adapter, names or shapes differ, the base is not bfloat16, or `other` holds integers.
+        VtError: one of them is an adapter, names or shapes differ, the base is not bfloat16, `other` holds integers, or a
+            weight is not finite once it is rounded.
     """
     for folder in (base, other):
         if (folder / ADAPTER).is_file():
@@ -76,6 +79,7 @@ def pack(base: Path, other: Path, out: Path) -> Delta:
             raise VtError(f"{other}: {name} is {after.dtype}, expected float32 or bfloat16")
         rounded |= after.dtype != torch.bfloat16
         after = after.to(torch.bfloat16)
+        check_finite(str(other), [(name, after)])
         add_to_hash(digests[0], name, before)
         add_to_hash(digests[1], name, after)
         # uint16 subtraction wraps around, and so does the addition in `unpack`: a distance of any size survives.
@@ -120,6 +124,7 @@ def unpack(base: Path, file: Path, out: Path) -> str:
             steps[_by_exponent(_bits(before))] = sorted_steps  # assigning through the order undoes the sorting
             bits = _unordered(_ordered(_bits(before)) + _unzigzag(steps))
             made[name] = torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16).reshape(before.shape)
+            check_finite(str(file), [(name, made[name])])
             start = stop
         save_file(made, folder / "model.safetensors", metadata={"format": "pt"})
         if weights_hash(Checkpoint(folder, None)) != identity["result"]:
@@ -136,6 +141,7 @@ def _bfloat16(base: Path) -> Iterator[tuple[str, torch.Tensor]]:
     for name, tensor in stored_weights(base):
         if tensor.dtype != torch.bfloat16:
             raise VtError(f"{base}: {name} is {tensor.dtype}, expected a base in bfloat16, as `vt pretrain` saves it")
+        check_finite(str(base), [(name, tensor)])
         yield name, tensor
 
 

@@ -8,22 +8,23 @@ Only safetensors are loaded. What is said here about a loaded model holds for wh
 
 import inspect
 import os
-import re
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import torch
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers import __version__ as transformers_version
 from transformers.utils import is_flash_attn_2_available, logging
 
-from videothinker.errors import VtError, missing_extra
-from videothinker.models.checkpoint import ADAPTER
+from videothinker.errors import VtError
+from videothinker.models.adapter import base_of, check_adapter, put_on
+from videothinker.models.checkpoint import download, is_adapter, local_base, local_folder
 from videothinker.models.decoder import can_decode
+from videothinker.models.misfit import check_finite
+from videothinker.models.read import check_headers, first_line, read_config, read_model, read_processor
 from videothinker.models.sharpen import sharpen
+from videothinker.models.stored import foreign_code
 from videothinker.models.vision import batch_windows, quicken_vision
 
 TESTED = ("qwen2_5_vl", "qwen3_vl")
@@ -103,30 +104,18 @@ def load(ref: str, *, dtype: str = "auto", attention: str = "auto", trust_remote
     checkpoint.
 
     Raises:
-        VtError: there is no such checkpoint, it is not a video-language model, or it does not fit into memory.
+        VtError: there is no such checkpoint, it is not a video-language model, its weights do not fit it or are not finite, or
+            it does not fit into memory.
     """
-    if not Path(ref).is_dir() and not re.fullmatch(r"[\w.-]+/[\w.-]+", ref):  # the hub would be asked for it
-        raise VtError(f"{ref}: is neither a folder nor a hub id such as Qwen/Qwen2.5-VL-3B-Instruct")
-    logging.disable_progress_bar()
-    base, adapter = _base(ref)
-    common = {"trust_remote_code": trust_remote_code}
-    _check_architecture(ref, base, common)
+    place, config, processor = _checked(ref, trust_remote_code)
     cuda = torch.cuda.is_available()
     dtype = dtype if dtype != "auto" else "bfloat16" if cuda else "float32"
     half = dtype in ("bfloat16", "float16")
     if attention == "auto":
         attention = "flash_attention_2" if cuda and half and is_flash_attn_2_available() else "sdpa"
-    try:
-        processor = AutoProcessor.from_pretrained(base, **common)
-        model = AutoModelForImageTextToText.from_pretrained(
-            base, dtype=getattr(torch, dtype), attn_implementation=attention, use_safetensors=True, **common
-        )
-    except (OSError, ValueError, ImportError) as error:
-        raise VtError(f"{ref}: cannot be loaded as a video-language model: {_first_line(error)}") from error
-    if getattr(processor, "video_processor", None) is None or getattr(processor, "tokenizer", None) is None:
-        raise VtError(f"{ref}: its {type(processor).__name__} takes no video; expected a video-language model")
-    if adapter:
-        model = _merge(model, ref)
+    model = read_model(ref, place.base, config, getattr(torch, dtype), attention, trust_remote_code=trust_remote_code)
+    if place.adapter is not None:
+        model = put_on(ref, place.adapter, model).merge_and_unload()
     if can_decode(model):
         quicken_vision(model)
     else:
@@ -139,48 +128,66 @@ def load(ref: str, *, dtype: str = "auto", attention: str = "auto", trust_remote
         raise VtError(
             f"{ref}: does not fit into the memory of {device}; serve it on several GPUs and use --endpoint"
         ) from error
-    return Loaded(model.eval(), processor, ref, adapter)
+    check_finite(ref, model.named_parameters())
+    return Loaded(model.eval(), processor, ref, place.adapter is not None)
 
 
-def _check_architecture(ref: str, base: str, common: dict[str, Any]) -> None:
-    """Refuse, before any weights are read, what transformers cannot load or would feed wrongly."""
-    try:
-        config = AutoConfig.from_pretrained(base, **common)
-    except (OSError, ValueError) as error:
-        raise VtError(f"{ref}: is no checkpoint that transformers can load: {_first_line(error)}") from error
+def check(ref: str, *, trust_remote_code: bool = False) -> None:
+    """Check what can be known of a checkpoint without loading its weights, so that a bad one ends no long run halfway.
+
+    Of a folder that is configuration, processor, and names and shapes of all weights; of a hub id, that it is one.
+
+    Raises:
+        VtError: as for `load`, for one of these reasons.
+    """
+    if local_folder(ref) is not None:
+        _checked(ref, trust_remote_code)
+
+
+class _Place(NamedTuple):
+    """Where a checkpoint's files are."""
+
+    base: str
+    """The folder or hub id of configuration, processor and full weights."""
+    adapter: Path | None
+    """The folder of a LoRA adapter on it."""
+
+
+def _checked(ref: str, trust_remote_code: bool) -> tuple[_Place, Any, Any]:
+    """Where the checkpoint is, its configuration and its processor; what would be loaded or fed wrongly is refused here."""
+    logging.disable_progress_bar()
+    place = _place(ref)
+    config = read_config(ref, place.base, trust_remote_code=trust_remote_code)
     if config.model_type == "qwen2_5_vl" and _version(transformers_version) < (5, 18):
         raise VtError(
             f"{ref}: transformers {transformers_version} gives all frames of Qwen2.5-VL the same time; "
             f"install transformers 5.18 or later"
         )
+    base = Path(place.base)
+    if base.is_dir() and not (trust_remote_code and foreign_code(base)):  # else only that code can build it
+        empty = check_headers(ref, base, config)
+        if place.adapter is not None:
+            check_adapter(ref, place.adapter, empty)
+    return place, config, read_processor(ref, place.base, trust_remote_code=trust_remote_code)
 
 
-def _base(ref: str) -> tuple[str, bool]:
-    """What to load first, the checkpoint itself or the base that a LoRA adapter names, and whether it is an adapter."""
+def _place(ref: str) -> _Place:
     from transformers.utils.peft_utils import find_adapter_config_file
 
-    if Path(ref).is_dir():
-        found = Path(ref) / ADAPTER if (Path(ref) / ADAPTER).is_file() else None
-    else:
+    folder = local_folder(ref)
+    if folder is None:
         try:
-            hub = find_adapter_config_file(ref)
+            found = find_adapter_config_file(ref)
         except (OSError, ValueError) as error:
-            raise VtError(f"{ref}: is neither a folder here nor a checkpoint on the hub: {_first_line(error)}") from error
-        found = None if hub is None else Path(hub)
-    if found is None:
-        return ref, False
-    base = msgspec.json.decode(found.read_bytes()).get("base_model_name_or_path")
-    if not base:
-        raise VtError(f"{ref}: {ADAPTER} does not say which checkpoint it adapts (base_model_name_or_path)")
-    return base, True
-
-
-def _merge(model: Any, ref: str) -> Any:
-    try:
-        from peft import PeftModel
-    except ImportError as error:
-        raise missing_extra("peft", "train", f"the LoRA adapter {ref}") from error
-    return PeftModel.from_pretrained(model, ref).merge_and_unload()
+            raise VtError(f"{ref}: is neither a folder here nor a checkpoint on the hub: {first_line(error)}") from error
+        if found is None:
+            return _Place(ref, None)
+        folder = download(ref)
+    elif not is_adapter(ref, folder):
+        return _Place(ref, None)
+    base = base_of(ref, folder)
+    local_base(ref, base)
+    return _Place(base, folder)
 
 
 def _ids(value: int | Sequence[int] | None) -> list[int]:
@@ -193,7 +200,3 @@ def _ids(value: int | Sequence[int] | None) -> list[int]:
 def _version(text: str) -> tuple[int, ...]:
     """The first two numbers of a version."""
     return tuple(int("".join(digits)) for is_digit, digits in groupby(text, str.isdigit) if is_digit)[:2]
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

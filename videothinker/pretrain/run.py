@@ -24,7 +24,7 @@ from transformers.utils import logging
 
 from videothinker import store
 from videothinker.errors import VtError
-from videothinker.models.checkpoint import find_checkpoint, weights_hash
+from videothinker.models.checkpoint import check_fit, find_checkpoint, weights_hash
 from videothinker.pretrain import fresh, record
 from videothinker.pretrain.ranks import Ranks
 from videothinker.pretrain.record import METRICS, RUN, CurvePoint
@@ -101,6 +101,8 @@ def _pretrain(
 ) -> Outcome:
     logging.disable_progress_bar()
     begun = find_checkpoint(start) if start else None
+    if begun is not None:
+        check_fit(begun)
     told = record.begin(config, start=start, sha256=weights_hash(begun) if begun else None, max_minutes=max_minutes)
     if ranks.is_main:
         earlier = record.earlier(out, told)

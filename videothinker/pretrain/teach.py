@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from videothinker.frames import Clip, read_clip
 from videothinker.models.chat import chat
+from videothinker.models.read import read_config, read_model, read_processor
 from videothinker.progress import Progress, no_progress
 
 
@@ -47,8 +47,9 @@ def teach(
     Raises:
         ClipError: the clip of an example cannot be read.
     """
-    model = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=torch.float32).train()
-    processor = AutoProcessor.from_pretrained(checkpoint)
+    ref = str(checkpoint)
+    model = read_model(ref, checkpoint, read_config(ref, checkpoint), torch.float32, "sdpa").train()
+    processor = read_processor(ref, checkpoint)
     n_frames = processor.video_processor.num_frames
     clips = {path: read_clip(path, n_frames=n_frames) for path in dict.fromkeys(example.clip for example in examples)}
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)

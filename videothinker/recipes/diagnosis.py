@@ -56,6 +56,7 @@ def ask(
         VtError: a checkpoint cannot be asked.
     """
     owed = sum(len(run.shard(job.owed, worker.rank, worker.world_size)) for job in jobs)
+    run.check_models(jobs, trust_remote_code=trust_remote_code)
     with bars(what, owed, "questions") as progress:
         run.diagnose(
             jobs,

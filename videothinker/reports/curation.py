@@ -19,7 +19,8 @@ from videothinker.progress import Progress, no_progress
 from videothinker.records import Category, Estimate, Question, Rule
 from videothinker.reports import page, words
 from videothinker.reports.browser import Films, browser_data, shuffled
-from videothinker.reports.figures import Drawing, Line, Series, bars
+from videothinker.reports.drawing import Drawing
+from videothinker.reports.figures import Line, Series, bars
 from videothinker.reports.page import Table, count, estimate, percent
 from videothinker.reports.words import Explained, explained
 

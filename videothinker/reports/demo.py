@@ -10,7 +10,7 @@ from videothinker.records import Estimate
 from videothinker.records.study import RESULTS, Results
 from videothinker.reports import page
 from videothinker.reports.diagnosis import accuracy_figure
-from videothinker.reports.figures import Drawing
+from videothinker.reports.drawing import Drawing
 from videothinker.reports.page import DASH, Table, count, estimate, percent
 
 MEASURES = {"observational": "Observational", "inferential": "Inferential", "shortcut_reliance": "Shortcut reliance"}

@@ -16,7 +16,8 @@ from videothinker.progress import Progress, no_progress
 from videothinker.records import AgainstChance, Category, Comparison, Estimate, Form, Pool, Prediction, Question, Status
 from videothinker.reports import page
 from videothinker.reports.browser import Films, browser_data, shuffled
-from videothinker.reports.figures import Drawing, Series, bars
+from videothinker.reports.drawing import Drawing
+from videothinker.reports.figures import Series, bars
 from videothinker.reports.page import DASH, Table, count, estimate, p_value, percent, points
 from videothinker.reports.words import Explained, explained
 

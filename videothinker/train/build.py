@@ -9,6 +9,7 @@ import torch
 
 from videothinker.clips import default_cache
 from videothinker.errors import VtError
+from videothinker.models.adapter import put_on
 from videothinker.models.checkpoint import Checkpoint, find_checkpoint, load_full, load_processor
 from videothinker.train.arguments import in_bf16, shares_prompts
 from videothinker.train.clips import PromptEncoder, bare
@@ -117,7 +118,7 @@ def _load_policy(config: StageConfig, start: Checkpoint) -> tuple[Any, Any]:
     Weights that are trained are float32; with LoRA the others are in the precision that the model computes with. A start that
     is an adapter is trained on as that adapter if the settings have LoRA, else merged into its base.
     """
-    from peft import LoraConfig, PeftModel
+    from peft import LoraConfig
 
     peft_config = None
     if config.lora is None:
@@ -125,7 +126,7 @@ def _load_policy(config: StageConfig, start: Checkpoint) -> tuple[Any, Any]:
     else:
         model = load_full(Checkpoint(start.full, None), _half(config), config.model.attention)
         if start.base is not None:
-            model = PeftModel.from_pretrained(model, start.folder, is_trainable=True)
+            model = put_on(str(start.folder), start.folder, model, trainable=True)
         else:
             peft_config = LoraConfig(
                 r=config.lora.rank,

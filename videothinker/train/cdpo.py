@@ -11,6 +11,7 @@ from trl.models.utils import prepare_deepspeed, prepare_fsdp
 from trl.trainer.utils import add_fused_lm_head, use_adapter
 
 from videothinker.errors import VtError
+from videothinker.models.adapter import put_beside
 from videothinker.train.clip_grpo import CLIP_SLOT, ClipGRPOTrainer, quicken
 from videothinker.train.clips import bare
 from videothinker.train.data import TrainingRow
@@ -73,7 +74,7 @@ class CDPOTrainer(ClipGRPOTrainer):
         return self.accelerator.prepare_model(reference, evaluation_mode=True)
 
     def _load_reference_adapter(self, folder: Path) -> None:
-        self.model.load_adapter(str(folder), adapter_name=REFERENCE, is_trainable=False)
+        put_beside(str(folder), folder, self.model, REFERENCE)
         for module in self.model.modules():  # an adapter's dropout follows the policy's train mode; a reference has none
             if REFERENCE in getattr(module, "lora_dropout", {}):
                 module.lora_dropout[REFERENCE] = nn.Identity()

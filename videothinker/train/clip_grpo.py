@@ -12,11 +12,13 @@ import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
 from torch.utils.data import Sampler
-from transformers import AutoModelForImageTextToText
 from trl import GRPOTrainer
 
-from videothinker.models.checkpoint import ADAPTER
+from videothinker.errors import VtError
+from videothinker.models.adapter import check_resumed
+from videothinker.models.checkpoint import load_saved
 from videothinker.models.norms import quicken_norms
+from videothinker.models.stored import ADAPTER
 from videothinker.models.vision import quicken_vision
 from videothinker.records.training import Fed
 from videothinker.train.clips import (
@@ -226,18 +228,33 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     # Resuming
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Load the weights that `save_pretrained` wrote.
+        """Load the weights that `save_pretrained` wrote, if they are those of the model in training.
 
         transformers 5.23 reads them under the names of the running model, which are others for Qwen2.5-VL; it then trains on
         from the base weights with a warning only. Adapters, FSDP and DeepSpeed have formats of their own, read properly.
         """
-        own_format = (Path(resume_from_checkpoint) / ADAPTER).is_file() or self.is_fsdp_enabled or self.is_deepspeed_enabled
-        if own_format:
+        model, folder = model or self.model, Path(resume_from_checkpoint)
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
-        model = model or self.model
-        saved = AutoModelForImageTextToText.from_pretrained(resume_from_checkpoint, dtype=model.dtype)
-        model.load_state_dict(saved.state_dict())
+        adapters = (folder / ADAPTER).is_file()
+        try:
+            if adapters:
+                self._check_adapters(folder, model)
+            else:
+                model.load_state_dict(load_saved(folder, model.dtype).state_dict())
+        except VtError as error:
+            raise VtError(f"{error}; or delete {folder}, and training goes on from the one before it") from error
+        if adapters:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _check_adapters(self, folder: Path, model: Any) -> None:
+        """Of the adapters in training the first is saved in the folder itself, and any other in a folder of its name."""
+        for path in (folder, *sorted(path.parent for path in folder.glob(f"*/{ADAPTER}"))):
+            name = "default" if path == folder else path.name
+            if name not in model.peft_config:
+                raise VtError(f"{path}: holds an adapter that this training does not have; delete it")
+            check_resumed(str(path), path, model, name)
 
 
 class _Rows(Sequence[TrainingRow]):

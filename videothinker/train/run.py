@@ -21,7 +21,8 @@ import torch
 from videothinker import store
 from videothinker.curated import Curated
 from videothinker.errors import VtError
-from videothinker.models.checkpoint import Checkpoint, find_checkpoint, weights_hash
+from videothinker.models.checkpoint import Checkpoint, check_fit, find_checkpoint, weights_hash
+from videothinker.models.read import read_config
 from videothinker.records import Rule
 from videothinker.records.training import RUN, Fed, Launch, RunResult, StepRecord, TrainedOn, TrainRecord, Weights
 from videothinker.train.arguments import grpo_arguments, rows_at_once
@@ -84,6 +85,8 @@ def train(
     check_packages(config)
     first = find_checkpoint(start)
     reference = find_reference(config, first, bias)
+    for checkpoint in dict.fromkeys(each for each in (first, reference) if each is not None):
+        check_fit(checkpoint)
     if dry_run:
         if reference is not None:
             _checked_hash(config, first, reference)
@@ -144,7 +147,6 @@ def _run(
     *,
     keep: bool,
 ) -> _Finished:
-    from transformers import AutoConfig
     from transformers.trainer_utils import get_last_checkpoint
     from transformers.utils import logging
 
@@ -153,7 +155,7 @@ def _run(
     logging.disable_progress_bar()
     warnings.filterwarnings("ignore", r".*checkpointing.* is deprecated", FutureWarning)  # TRL 1.16 reads the old names
     on_gpu = torch.cuda.is_available() and not config.model.gradient_checkpointing
-    args = grpo_arguments(config, out, rows_at_once(config, AutoConfig.from_pretrained(start.full)) if on_gpu else None)
+    args = grpo_arguments(config, out, rows_at_once(config, read_config(str(start.full), start.full)) if on_gpu else None)
     if not keep:
         args.save_strategy = "no"
     trainer = build_trainer(config, args, start, reference, rows)

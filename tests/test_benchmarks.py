@@ -1,0 +1,284 @@
+"""Every script in benchmarks/ runs on today's code, at its smallest size, and gives the numbers that it promises.
+
+Nothing is timed here: a test looks whether the numbers are there and can be true.
+"""
+
+import json
+import math
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from curated_factory import a_prediction, labels_of, questions_of, random_questions
+from quiet_page import needs_chromium
+from safetensors.torch import save_file
+
+from videothinker import store
+from videothinker.curated import Curated
+from videothinker.diagnose import metrics
+from videothinker.models import delta, tiny
+from videothinker.models.checkpoint import Checkpoint, weights_hash
+from videothinker.records import Rule
+from videothinker.records.training import GateMargins, GateVerdict, Measured, RunResult, TrainedOn, TrainRecord, Weights
+from videothinker.world.ask import PRESETS
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = sorted(path for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text())
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a script as its command line would, and returns the JSON that it writes where it takes --out FILE.json.
+
+    All happens in this process: torch and trl are imported once for all scripts.
+    """
+    monkeypatch.setenv("VIDEOTHINKER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+
+    def call(name: str, *arguments: object, out: Path | None = tmp_path / "out.json") -> Any:
+        script = ROOT / (name if "/" in name else f"benchmarks/{name}.py")
+        wanted = () if out is None else ("--out", out)
+        monkeypatch.setattr(sys, "argv", [str(script), *map(str, (*arguments, *wanted))])
+        runpy.run_path(str(script), run_name="__main__")
+        return None if out is None or out.is_dir() else json.loads(out.read_text())
+
+    return call
+
+
+def are_positive(*numbers: float) -> bool:
+    return all(math.isfinite(number) and number > 0 for number in numbers)
+
+
+def test_every_benchmark_is_run_by_a_test_of_this_file() -> None:
+    here = Path(__file__).read_text()
+    assert [path.name for path in SCRIPTS if f'run("{path.stem}"' not in here] == []
+    assert len(SCRIPTS) >= 8
+
+
+def test_coverage(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run("coverage", "--smoke")
+    assert (found["simulations"], found["scenes"]) == (20, [5, 20])
+    for cells in (*found["coverage"].values(), *found["false positives"].values()):
+        assert all(0 <= percent <= 100 for cell in cells for percent in cell)
+    assert min(now for cells in found["coverage"].values() for now, _ in cells) >= 75  # three of twenty are not five
+    assert "| share of 97 |" in capsys.readouterr().out
+
+
+def test_curate(run: Run) -> None:
+    found = run("curate", "--scenes", 6, "--workers", 1, "--rounds", 1)
+    read, command = found["decoding"], found["command"]
+    assert are_positive(*read.values())
+    assert read["times_faster_than_json_load"] == pytest.approx(read["json_load_ms"] / read["ours_ms"])
+    assert command["n_annotations"] == 6
+    assert 6 <= command["n_questions"] <= 18  # one to three counterfactual questions per scene
+    assert are_positive(command["seconds"], command["plain_read_s"], command["times_plain_read"], command["gigabytes"])
+    assert found["provenance"]["command"].startswith("python benchmarks/curate.py --scenes 6")
+
+
+def test_diagnose_measures_the_engine_that_auto_takes_and_every_other(run: Run) -> None:
+    sizes = ("--frames", 4, "--tokens", 3, "--plain", 1, "--batch-sizes", 2)
+    found = run("diagnose", "--scenes", 1, *sizes)
+    on_gpu = torch.cuda.is_available()
+    assert found["auto_is"] == ("graphs" if on_gpu else "transformers")
+    assert [row["asked_with"] for row in found["ours"]] == ["auto", "transformers" if on_gpu else "graphs"]
+    assert [row["engine"] for row in found["ours"]] == [found["auto_is"], "transformers" if on_gpu else "eager"]
+    for row in found["ours"]:
+        assert row["n_questions"] == found["ours"][0]["n_questions"] > 0
+        assert are_positive(
+            row["seconds"], row["questions_per_second"], row["video_tokens"], row["seconds_by_stage"]["generate"]
+        )
+        ratio = row["questions_per_second"] / found["plain"]["questions_per_second"]
+        assert row["times_plain"] == pytest.approx(ratio)
+    assert are_positive(found["n_parameters"], *found["plain"]["seconds"])
+
+
+PHYSICS = ("roll-outs per second", "how far a cylinder slides, 1 wanted", "speed kept in a collision, 0.5625 wanted")
+
+
+def test_physics_choice(run: Run) -> None:
+    found = run("physics_choice", "--scenes", 2)["results"]["pymunk"]
+    assert are_positive(*(found[row] for row in PHYSICS))
+    assert found["change by an object that touched nothing"] == 0  # what the choice rests on
+
+
+def test_physics_choice_beside_mujoco(run: Run) -> None:
+    pytest.importorskip("mujoco", reason="mujoco is not installed, which benchmarks/physics_choice.py compares pymunk with")
+    found = run("physics_choice", "--scenes", 1)["results"]
+    assert len(found) == 3
+    assert are_positive(*(column[row] for column in found.values() for row in PHYSICS))
+
+
+def test_pretraining_curve(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("pretraining_curve", ROOT / "reports" / "pretraining-world", out=tmp_path)
+    pictures = [(tmp_path / name).read_bytes() for name in ("pretraining.png", "pretraining-dark.png")]
+    assert all(picture.startswith(b"\x89PNG") for picture in pictures)
+    assert pictures[0] != pictures[1]
+    said = capsys.readouterr().out
+    assert [line for line in said.splitlines() if line[:1].isdigit()] == ["1-pretraining", "2-settling", "3-longer"]
+    # The last row of 3-longer/metrics.jsonl has 0.84521 and 0.92236: 1.96 sqrt(p (1 - p) / 2048) is 0.01566 and 0.01159.
+    assert "gone 1.00, step 16,400, unseen, 2,048 questions: counterfactual 84.5 +- 1.6, observed 92.2 +- 1.2" in said
+
+
+def test_rounding(run: Run, colours: Curated, tmp_path: Path) -> None:
+    model = tiny.build(tmp_path / "model")
+    found = run("rounding", colours.folder, "dev", model, "--frames", 4, "--tokens", 3)["rows"]
+    assert [row["way"] for row in found] == ["float32", "bfloat16", "bfloat16, its logits too"]
+    assert [row["n_questions"] for row in found] == [6, 6, 6]
+    assert found[0]["as_in_float32"] == 1
+    assert all(0 <= row[share] <= 1 for row in found for share in ("begins_with_obs", "inferential_right", "as_in_float32"))
+
+
+def a_checkpoint(folder: Path, number: float) -> Path:
+    """A folder that counts as a checkpoint wherever only its files and its weights are looked at."""
+    store.write_json(folder / "config.json", {"model_type": "made-up"})
+    weights = {"a.weight": torch.full((8, 4), number, dtype=torch.bfloat16)}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def a_study(folder: Path) -> Path:
+    """What `study_checkpoints` reads of a finished study of one seed; its bias model did not pass the gate."""
+    asked = random_questions(range(20))
+    base = a_checkpoint(folder / "cells" / "base", 0.5)
+    sha256 = weights_hash(Checkpoint(base, None))
+    pretrained = {"steps": 9, "parameters": 32, "scenes": 7, "questions": 8, "minutes": 1, "processes": 1, "device": "CPU"}
+    settings = {"seed": 1}
+    store.write_json(base / "run.json", {"stage": "sft", "settings": settings, "start": {"sha256": None}, "result": pretrained})
+    result = RunResult(out="", steps=3, seconds_per_step=1, tokens_per_step=1, peak_bytes=1, parameters=32, trainable=32)
+    for number, arm in enumerate(("bias", "grpo", "cdpo")):
+        cell = a_checkpoint(folder / "cells" / f"{arm}-s1", 0.5 + (number + 1) / 64)
+        record = TrainRecord(
+            stage=arm,
+            settings=settings,
+            model=Weights(ref="base", sha256=sha256),
+            bias_model=Weights(ref="cells/bias-s1", sha256="0" * 64) if arm == "cdpo" else None,
+            data=TrainedOn(folder="curated", sha256="0" * 64, rule=Rule.ORACLE, n_questions=12),
+            finished=True,
+            result=result,
+        )
+        store.write_json(cell / "run.json", record)
+    for name in ("base", "bias-s1", "grpo-s1", "cdpo-s1"):
+        answered = folder / "cells" / f"greedy.{name}" / name
+        right = [a_prediction(one, "".join(one.question.gold)) for one in asked]
+        store.write_json(answered / "metrics.json", metrics.summarize(questions_of(asked), right, labels_of(asked)))
+        store.write_json(answered / "run.json", {"settings": {"temperature": 0.0}})
+    half = Measured(observational=0.5, inferential=0.5, shortcut_reliance=0.1, n_observational=30, n_inferential=20)
+    reasons = ("inferential accuracy fell by 0.0 points",)
+    verdict = GateVerdict(
+        passed=False, reasons=reasons, start=half, bias=half, margins=GateMargins(), split="dev", rule=Rule.ORACLE
+    )
+    store.write_json(folder / "cells" / "bias-s1" / "gate.json", verdict)
+    return folder
+
+
+def test_study_checkpoints(run: Run, tmp_path: Path) -> None:
+    study, out = a_study(tmp_path / "study"), tmp_path / "kept"
+    run("study_checkpoints", study, out, out=None)
+    assert {path.name for path in out.iterdir()} == {
+        "base",
+        *(f"{arm}.{kind}" for arm in ("bias", "grpo", "cdpo") for kind in ("delta", "md")),
+    }
+    for arm in ("bias", "grpo", "cdpo"):
+        trained = weights_hash(Checkpoint(study / "cells" / f"{arm}-s1", None))
+        assert delta.unpack(out / "base", out / f"{arm}.delta", tmp_path / "again" / arm) == trained
+        assert f"`{trained[:12]}`" in (out / f"{arm}.md").read_text()
+    card = (out / "bias.md").read_text()
+    assert "**did not pass the gate**" in card
+    assert "inferential accuracy fell by 0.0 points" in card
+    assert "| greedily | 100.0" in card
+
+
+SMALL = ("--frames", 4, "--tokens", 3, "--replies", 2, "--steps", 1)
+"""A step of training in a second."""
+
+
+def is_measured(row: dict[str, Any]) -> bool:
+    """Has a variant spent time in every phase, and the rest of its row of the table?"""
+    phases = ("decode", "generate", "score", "loss", "optimizer")
+    seconds = row["seconds"]
+    return (
+        row["n_steps"] == 1
+        and are_positive(*(seconds[phase] for phase in phases), row["static_bytes"], row["outside_generation"])
+        and sum(seconds[phase] for phase in phases) <= seconds["total"]
+    )
+
+
+@pytest.mark.parametrize("variant", ["ours-generate", "lora"])
+def test_train_measures_one_variant(run: Run, variant: str) -> None:
+    found = run("train", *SMALL, "--variants", variant)
+    assert [row["variant"] for row in found["results"]] == [variant]
+    assert is_measured(found["results"][0])
+
+
+def test_train_compares_variants_each_by_a_call_of_its_own(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The calls that would be processes of their own happen in this one, for trl takes longer to import than all else."""
+    start = subprocess.run
+
+    def here(command: list[str], **options: Any) -> Any:
+        if command[0] != sys.executable:
+            return start(command, **options)
+        with monkeypatch.context() as child:
+            child.setattr(sys, "argv", command[1:])
+            runpy.run_path(command[1], run_name="__main__")
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", here)
+    found = run("train", *SMALL, "--variants", "plain,ours")
+    assert [row["variant"] for row in found["results"]] == ["plain", "ours"]
+    assert all(is_measured(row) for row in found["results"])
+    page = (tmp_path / "out.md").read_text()
+    assert [line.split(" | ")[0] for line in page.splitlines() if line.startswith("| ")][2:] == ["| plain", "| ours"]
+    assert "x)" in page  # the ratio to the plain step
+
+
+def test_world(run: Run) -> None:
+    found = run("world", "--scenes", 1)
+    assert are_positive(found["scenes"]["scenes_per_second"], *found["scenes"]["ms_per_scene"].values())
+    assert set(found["shares"]["presets"]) == set(PRESETS)
+    for column in found["shares"]["presets"].values():
+        assert are_positive(column["questions per scene"])
+        assert all(0 <= share <= 1 for name, share in column.items() if name != "questions per scene")
+        assert sum(share for name, share in column.items() if name.startswith("options: ")) == pytest.approx(1)
+    clips = found["clips"]
+    assert are_positive(*clips["ms_per_clip"].values(), clips["clips_per_second_of_two_processes"], clips["kilobytes_per_clip"])
+    for row in found["compression"].values():
+        assert are_positive(row["kilobytes"], *row["480x320"], *row["84x56"])
+    assert set(found["frames"]) == {"84x56x1", "126x84x1", "480x320x1"}
+    for row in found["frames"].values():
+        assert are_positive(row["frames_per_second"], row["host_share"])
+        assert row["differs"] == 0  # from numpy, which drew it
+
+
+def test_frames(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run("frames", "--first", 3, "--damaged", 2, "--repeats", 1, out=None)
+    corpus, damage, cost = capsys.readouterr().out.split("\n\n")
+    kinds = [line.split(" | ") for line in corpus.splitlines()[2:]]
+    assert len(kinds) == 3
+    assert {outcome.strip(" |") for _, *outcomes in kinds for outcome in outcomes} <= {"right", "refused"}
+    for row in damage.splitlines()[2:]:
+        counts = [int(cell) for cell in row.strip("| ").split(" | ")[1:]]
+        assert sum(counts[:3]) == sum(counts[3:]) == 2  # every damaged clip is refused, looks right or looks wrong
+    assert are_positive(*(float(row.split(" | ")[1].removesuffix(" ms")) for row in cost.splitlines()[2:]))
+
+
+def test_world_draws_a_contact_sheet(run: Run, tmp_path: Path) -> None:
+    run("world", "--sheet", tmp_path / "sheet.png", out=None)
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.browser
+@needs_chromium
+def test_screenshots_of_a_page_on_a_light_and_on_a_dark_screen(run: Run, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("<style>@media (prefers-color-scheme: dark) { body { background: black } }</style>hello")
+    run("docs/img/screenshot.py", page, out=tmp_path)
+    light, dark = ((tmp_path / name).read_bytes() for name in ("report.png", "report-dark.png"))
+    assert light.startswith(b"\x89PNG")
+    assert light != dark

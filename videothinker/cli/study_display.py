@@ -1,0 +1,134 @@
+"""What `vt study` shows while it runs, and its plan."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from videothinker.cli.console import err
+from videothinker.cli.console import out as console
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from videothinker.records.study import Record, State
+    from videothinker.study.cost import Forecast
+    from videothinker.study.plan import Cell
+    from videothinker.study.run import Now, Slots
+
+
+def forecast_of(
+    plan: "Sequence[Cell]", states: "Mapping[str, State]", records: "Mapping[str, Record]", out: Path, slots: "Slots"
+) -> "Forecast":
+    from videothinker.study.cost import forecast
+
+    return forecast(plan, states, records, out, n_gpu=len(slots.gpus), n_cpu=slots.n_cpu)
+
+
+def show_plan(plan: "Sequence[Cell]", states: "Mapping[str, State]", forecast: "Forecast", slots: "Slots") -> None:
+    from rich import box
+    from rich.table import Table
+
+    from videothinker.study.plan import Kind
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in ("cell", "vt", "after"):
+        table.add_column(column, overflow="fold")
+    table.add_column("minutes", justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    for cell in plan:
+        seconds = forecast.seconds[cell.name]
+        mark = " *" if cell.name in forecast.measured else ""
+        minutes = "?" if seconds is None else f"{seconds / 60:.1f}{mark}"
+        where = "GPU" if cell.gpu else "CPU"
+        words = " ".join(cell.arguments[: 1 if cell.kind is Kind.ASK else 2]) or "given"
+        table.add_row(cell.name, words, ", ".join((*cell.needs, *cell.after)), f"{minutes} {where}", str(states[cell.name]))
+    console.print(table)
+    counts = Counter(cell.group for cell in plan)
+    console.print("; ".join(f"{n} {group}" for group, n in counts.items()), style="dim", soft_wrap=True)
+    n_gpus = len(set(slots.gpus))
+    sharing = len(slots.gpus) // n_gpus if n_gpus else 1
+    total = "unknown, because some cells have no expected time"
+    if forecast.gpu_seconds is not None:
+        total = f"{forecast.gpu_seconds / 60 / sharing:,.0f}" + (f", {sharing} cells sharing a GPU" if sharing > 1 else "")
+    console.print(
+        f"[bold]GPU minutes[/bold]: {total}  [dim](* measured on finished cells; the others as the file expects)[/dim]"
+    )
+    places = (
+        f"{len(slots.gpus)} at once, GPUs {', '.join(dict.fromkeys(slots.gpus))}"
+        if n_gpus
+        else f"{slots.n_cpu} at once on the CPU"
+    )
+    left = "unknown" if forecast.left_seconds is None else f"{duration(forecast.left_seconds)} at best"
+    console.print(f"[bold]time left[/bold]: {left}, {places}")
+
+
+def duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min" if minutes else f"{seconds:.0f} s"
+
+
+@contextmanager
+def display(plan: "Sequence[Cell]", out: Path, slots: "Slots") -> "Iterator[Callable[[Now], None]]":
+    """Yield what `run_study` tells its progress to: it prints each cell that ends, and on a terminal a live table."""
+    from rich.live import Live
+
+    from videothinker.records.study import State
+
+    shown: dict[str, Any] = {}
+    drawn = 0.0
+    with Live(console=err, auto_refresh=False, transient=True) as live:
+
+        def watch(now: "Now") -> None:
+            nonlocal drawn
+            for name, state in now.states.items():
+                before, shown[name] = shown.get(name), state
+                if before is not state and (before is not None or state is State.RUNNING):
+                    _tell(name, state, now.records.get(name), out)
+            if err.is_terminal and time.monotonic() - drawn > 1:
+                drawn = time.monotonic()
+                live.update(_running(plan, now, out, slots), refresh=True)
+
+        yield watch
+
+
+def _tell(name: str, state: "State", record: "Record | None", out: Path) -> None:
+    from videothinker.records.study import State
+    from videothinker.study.run import log_file
+
+    if state is State.FINISHED and record is not None:
+        err.print(f"[green]finished[/green] {name}  [dim]{duration(record.seconds)}[/dim]")
+    elif state is State.FAILED and record is not None:
+        last = escape(record.tail[-1]) if record.tail else f"exit code {record.returncode}"
+        err.print(f"[red]failed[/red]   {name}: {last}  [dim]{log_file(out, name, 'stderr')}[/dim]", soft_wrap=True)
+    elif state is State.BLOCKED:
+        err.print(f"[yellow]blocked[/yellow]  {name}")
+    elif state is State.RUNNING and not err.is_terminal:
+        err.print(f"started  {name}")
+
+
+def _running(plan: "Sequence[Cell]", now: "Now", out: Path, slots: "Slots") -> "Group":
+    """The number of cells in each state, the time that is left, and a line for each running cell."""
+    from rich.console import Group
+    from rich.table import Table
+
+    from videothinker.records.training import METRICS
+    from videothinker.steps import read_steps
+    from videothinker.study.plan import cell_folder
+
+    counts = Counter(now.states.values())
+    told = ", ".join(f"{counts[state]} {state}" for state in dict.fromkeys(now.states.values()))
+    left = forecast_of(plan, now.states, now.records, out, slots).left_seconds
+    head = f"[bold]{len(plan)} cells[/bold]: {told}" + ("" if left is None else f"; about {duration(left)} left")
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for cell in plan:
+        if (began := now.began.get(cell.name)) is not None:
+            steps = read_steps(cell_folder(out, cell.name) / METRICS) if cell.steps else []
+            step = f"step {steps[-1].step} of {cell.steps}" if steps else ""
+            gpu = now.records[cell.name].gpu
+            table.add_row(cell.name, "CPU" if gpu is None else f"GPU {gpu}", duration(time.monotonic() - began), step)
+    return Group(head, table)
