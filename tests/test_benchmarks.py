@@ -62,6 +62,15 @@ def test_every_benchmark_is_run_by_a_test_of_this_file() -> None:
     assert len(SCRIPTS) >= 8
 
 
+def test_coverage(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run("coverage", "--smoke")
+    assert (found["simulations"], found["scenes"]) == (20, [5, 20])
+    for cells in (*found["coverage"].values(), *found["false positives"].values()):
+        assert all(0 <= percent <= 100 for cell in cells for percent in cell)
+    assert min(now for cells in found["coverage"].values() for now, _ in cells) >= 75  # three of twenty are not five
+    assert "| share of 97 |" in capsys.readouterr().out
+
+
 def test_curate(run: Run) -> None:
     found = run("curate", "--scenes", 6, "--workers", 1, "--rounds", 1)
     read, command = found["decoding"], found["command"]

@@ -231,7 +231,7 @@ def asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
 def test_a_set_without_labels_is_diagnosed_against_chance(asked: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert "these questions have no labels" in printed
-    assert "gold: no labels, so nothing says whether it looks or reasons" in printed
+    assert "gold: too few clips to tell: 3, 20 or more are needed" in printed
     found = {name: store.read_json(asked / name / "metrics.json", Metrics) for name in ("gold", "random", "prior")}
     assert {name: by.all.per_question.value for name, by in found.items() if name != "random"} == {"gold": 1.0, "prior": 0.5}
     for by in found.values():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from curated_factory import a_choice, a_question, write_curated, write_unlabelled
+from curated_factory import a_choice, a_question, random_questions, write_curated, write_unlabelled
 from typer.testing import CliRunner, Result
 
 from videothinker import answers, store
@@ -22,7 +22,8 @@ from videothinker.records import Benchmark, Metrics, Rule
 
 @pytest.fixture(scope="module")
 def curated(tmp_path_factory: pytest.TempPathFactory) -> Curated:
-    return write_curated(tmp_path_factory.mktemp("data") / "curated")
+    questions = {"train": random_questions(range(8), seed=1), "dev": random_questions(range(100, 140), seed=2)}
+    return write_curated(tmp_path_factory.mktemp("data") / "curated", questions)
 
 
 def vt(*arguments: str | Path) -> Result:
@@ -38,7 +39,8 @@ def test_diagnose_writes_runs_and_report_and_tells_the_numbers(curated: Curated,
     assert (out / "report.md").is_file()
     assert list(out.glob("*.png"))
     rows = {line.split()[0]: line for line in result.stdout.splitlines() if line.strip()}
-    assert "100.0 \u00b10.0" in rows["observer"]
+    # All right in scenes of unequal size, as good as 31.8 even ones: t^2 / (31.8 + t^2) with t^2 = 4.1.
+    assert "100.0 \u00b111.4" in rows["observer"]
     assert "+100.0" in rows["observer"]
     for name in ("chance", "prior", "top"):
         assert name in rows
@@ -60,9 +62,9 @@ def test_a_later_model_joins_the_report_of_the_same_folder(curated: Curated, tmp
 
 def test_a_limited_run_says_that_it_is_partial(curated: Curated, tmp_path: Path) -> None:
     result = vt("diagnose", "--data", curated.folder, "--model", "solver:gold", "--out", tmp_path, "--limit", "4")
-    assert "partial: 4 of 18 questions" in result.stdout
+    assert "partial: 4 of 120 questions" in result.stdout
     assert "partial" in (tmp_path / "report.md").read_text()
-    assert store.read_json(tmp_path / "gold" / "run.json", dict[str, Any])["partial"] == {"asked": 4, "of": 18}
+    assert store.read_json(tmp_path / "gold" / "run.json", dict[str, Any])["partial"] == {"asked": 4, "of": 120}
 
 
 def test_processes_of_torchrun_share_the_questions_and_write_one_report(curated: Curated, tmp_path: Path) -> None:
@@ -97,7 +99,7 @@ def test_report_reads_replies_anew_when_told_to(curated: Curated, tmp_path: Path
     shares = []
     for extra in ([], ["--reread"]):
         result = vt("report", tmp_path / "runs", "--out", tmp_path / "again", *extra)
-        assert ("18 replies are read differently by this version" in result.stderr) is not bool(extra)
+        assert ("120 replies are read differently by this version" in result.stderr) is not bool(extra)
         shares.append(store.read_json(tmp_path / "again" / "gold" / "metrics.json", Metrics).all.per_question.value)
     assert shares == [0.0, 1.0]
 
@@ -136,12 +138,19 @@ def test_a_set_without_labels_is_diagnosed_by_accuracy_alone(tmp_path: Path) -> 
         vt("report", out, "--out", tmp_path / "again", "--rule", "oracle")
 
 
+def test_three_scenes_get_no_verdict(tmp_path: Path) -> None:
+    curated = write_curated(tmp_path / "curated", {"dev": random_questions(range(3), per_scene=4, seed=5)})
+    result = vt("diagnose", "--data", curated.folder, "--model", "solver:random", "--model", "solver:gold", "--out", tmp_path)
+    assert "random: too few clips to tell: 3, 20 or more are needed" in result.stdout
+    assert "gold: too few clips to tell: 3, 20 or more are needed" in result.stdout
+
+
 def test_a_dash_stands_for_what_is_not_there(tmp_path: Path) -> None:
     curated = write_curated(tmp_path / "curated", {"dev": [a_question("0:0"), a_question("1:0")]})
     result = vt("diagnose", "--data", curated.folder, "--model", "solver:none", "--out", tmp_path / "runs")
     line = next(line for line in result.stdout.splitlines() if line.strip().startswith("none"))
     assert line.split()[3:6] == ["\u2013", "\u2013", "\u2013"]  # inferential, gap, reliance
-    assert "too few questions of both categories" in result.stdout
+    assert "too few clips to tell: 2, 20 or more are needed" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,10 @@ def test_standard_errors_by_hand() -> None:
     # Exact per question is 1 0 | 0 0 | 0 1 by scene, mean 1/3: residuals sum to 1/3, -2/3, 1/3.
     stderr = math.sqrt(3 / 2 * (1 / 9 + 4 / 9 + 1 / 9)) / 6
     assert found.all.per_question.stderr == pytest.approx(stderr)
-    assert found.all.per_question.ci95 == pytest.approx((1 / 3 - 1.96 * stderr, 1 / 3 + 1.96 * stderr))
+    # stderr^2 = 1/36; one scene more that is right 2/3 / 3 = 2/9. Effective questions (2/9 + 3 * 4/81) / (1/36 + 4/81) =
+    # (120/324) / (25/324) = 4.8. t(2)^2 = 18.5132: middle (1/3 + 18.5132 / 9.6) / (1 + 18.5132 / 4.8) = 0.465684, reach
+    # 4.3027 / 4.856917 * sqrt(2/9 / 4.8 + 18.5132 / (4 * 4.8^2)) = 0.885891 * 0.497169 = 0.440438.
+    assert found.all.per_question.ci95 == pytest.approx((0.465684 - 0.440438, 0.465684 + 0.440438), abs=1e-5)
     # Observational: scenes 0 and 1 with residual sums 1/3 and -1/3, over 3 questions.
     assert found.observational.per_question.stderr == pytest.approx(math.sqrt(2 * (2 / 9)) / 3)
     # Gap: scene 0 has 1/3 of 3 from observational; scene 1 has -1/3 there and -1/3 in inferential, which cancel; scene 2 1/3.

@@ -103,6 +103,13 @@ def test_every_facet_has_a_pool_of_each_of_its_values() -> None:
     assert count.chance == pytest.approx((1 / 5 + 1 / 4) / 2)
 
 
+def wilson(share: float, n: float, t: float = 12.7062) -> tuple[float, float]:
+    """The ends of Wilson's interval, as the roots of (share - p)^2 = t^2 p (1 - p) / n."""
+    a, b, c = 1 + t * t / n, -2 * share - t * t / n, share * share
+    root = math.sqrt(b * b - 4 * a * c)
+    return (-b - root) / (2 * a), (-b + root) / (2 * a)
+
+
 def test_a_benchmarks_number_is_the_mean_over_its_tasks_with_a_clustered_interval() -> None:
     found = choices(OVER_TASKS).benchmark
     assert found is not None
@@ -111,9 +118,17 @@ def test_a_benchmarks_number_is_the_mean_over_its_tasks_with_a_clustered_interva
     a = ((1 - 2 / 3) + (0 - 2 / 3)) / 3 / 2
     b = (1 - 2 / 3) / 3 / 2 + (0 - 1 / 2) / 2 / 2  # one of each task: the clip's errors add up
     c = (1 - 1 / 2) / 2 / 2
-    stderr = math.sqrt(3 / 2 * (a * a + b * b + c * c))
-    assert stderr == pytest.approx(0.1879, abs=1e-4)
-    assert found.ci95 == pytest.approx((7 / 12 - 1.96 * stderr, 7 / 12 + 1.96 * stderr))
+    assert math.sqrt(3 / 2 * (a * a + b * b + c * c)) == pytest.approx(0.1879, abs=1e-4)
+    # The intervals of both tasks rest on two clips each, t(1) = 12.7062. Task order: residuals -1/9 and 1/9 of the value, so
+    # stderr^2 = 2 (2 / 81); weights 2/3, 1/3 make 9/5 even clips, and one more 2/3 / (9/5) = 10/27, squared 100/729.
+    order = wilson(2 / 3, (2 / 9 + 100 / 729 * 9 / 5) / (4 / 81 + 100 / 729))
+    # Task count: residuals -1/4 and 1/4, stderr^2 = 1/4; two clips, one more 1/4.
+    count = wilson(1 / 2, (1 / 4 + 1 / 16 * 2) / (1 / 4 + 1 / 16))
+    # Clip b is in both. The correlation is that of (-1/9, 1/9, 0) and (0, -1/4, 1/4) by clip, with one clip more in each.
+    rho = (1 / 9 * -1 / 4) / math.sqrt((2 / 81 + 100 / 729) * (1 / 8 + 1 / 16))
+    down, up = (2 / 3 - order[0], 1 / 2 - count[0]), (order[1] - 2 / 3, count[1] - 1 / 2)
+    reach = [math.sqrt(x * x + y * y + 2 * rho * x * y) / 2 for x, y in (down, up)]
+    assert found.ci95 == pytest.approx((7 / 12 - reach[0], 7 / 12 + reach[1]), abs=1e-5)
 
 
 def test_a_benchmark_may_be_averaged_over_questions() -> None:

@@ -1,5 +1,6 @@
 """From cells' files to results: levels, paired differences and verdicts by hand; trainings, alarms, gates, failures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from report_factory import make
 from study_factory import FILE, finish, make_study, write_answers
 
 from videothinker import store
+from videothinker.curate.datasets.clevrer.labelled import Labelled
 from videothinker.curated import label_table
 from videothinker.diagnose import runs
 from videothinker.records import Category, Label, LabelSet, Rule, Status
@@ -20,8 +22,15 @@ TWO = (
     FILE.replace("seeds = [1, 2, 3, 4]", "seeds = [1, 2]").split("[arms.repel-start]")[0]
     + '[ask.greedy]\ndata = "curated"\n[[claims]]\ntext = "lower"\nholds = ["grpo < base"]\n'
 )
-QUESTIONS = [a_question(f"{scene}:{qid}", gold="A", observer="A" if qid < 1 else "B") for scene in range(4) for qid in range(3)]
-"""In each of four scenes one observational and two inferential questions; gold is A."""
+
+
+def asked(n_scenes: int) -> list[Labelled]:
+    """In each scene one observational and two inferential questions; gold is A."""
+    names = [f"{scene}:{qid}" for scene in range(n_scenes) for qid in range(3)]
+    return [a_question(name, gold="A", observer="A" if name.endswith(":0") else "B") for name in names]
+
+
+QUESTIONS = asked(4)
 
 
 def gather(study: Study, plan: tuple[Cell, ...], folder: Path) -> Results:
@@ -29,31 +38,42 @@ def gather(study: Study, plan: tuple[Cell, ...], folder: Path) -> Results:
     return collect(study, plan, folder, {cell.name: state_of(cell, records.get(cell.name), folder) for cell in plan}, records)
 
 
-def answers(folder: Path, name: str, right: set[str], lost: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+def answers(
+    folder: Path,
+    name: str,
+    right: set[str],
+    lost: set[str] = frozenset(),  # type: ignore[assignment]
+    questions: Sequence[Labelled] = QUESTIONS,
+) -> None:
     """A run that has the questions of `right` right and gives the observer's answer elsewhere, or C."""
 
     predictions = []
-    for asked in QUESTIONS:
-        question_id = asked.question.question_id
+    for one in questions:
+        question_id = one.question.question_id
         reply = None if question_id in lost else "A" if question_id in right else "B"
-        predictions.append(a_prediction(asked, reply, Status.DECODE_ERROR if question_id in lost else None))
-    write_answers(folder / name, name, questions_of(QUESTIONS), labels_of(QUESTIONS), predictions)
+        predictions.append(a_prediction(one, reply, Status.DECODE_ERROR if question_id in lost else None))
+    write_answers(folder / name, name, questions_of(questions), labels_of(questions), predictions)
 
 
-def two_seeds(tmp_path: Path, lost: set[str] = frozenset()) -> tuple[Study, Results]:  # type: ignore[assignment]
+def two_seeds(
+    tmp_path: Path,
+    lost: set[str] = frozenset(),  # type: ignore[assignment]
+    n_scenes: int = 4,
+) -> tuple[Study, Results]:
+    """All right but for one inferential question of each second scene under seed 1, of each scene under seed 2."""
     study, plan = make_study(tmp_path, TWO)
-    folder = tmp_path / "out"
-    inferential = {f"{scene}:{qid}" for scene in range(4) for qid in (1, 2)}
+    folder, questions = tmp_path / "out", asked(n_scenes)
+    every = {one.question.question_id for one in questions}
     right = {
-        "base": {"0:0", "1:0", "2:0", "3:0", *inferential},
-        "grpo-s1": {"0:0", "1:0", "2:0", "3:0", *inferential} - {"0:1", "1:1"},
-        "grpo-s2": {"0:0", "1:0", "2:0", "3:0", *inferential} - {"0:1", "1:1", "2:1", "3:1"},
+        "base": every,
+        "grpo-s1": every - {f"{scene}:1" for scene in range(n_scenes) if scene % 4 < 2},
+        "grpo-s2": every - {f"{scene}:1" for scene in range(n_scenes)},
     }
     for cell in plan:
-        finish(cell, folder, QUESTIONS)
+        finish(cell, folder, questions)
         name = cell.name.removeprefix("greedy.")
         if cell.ask and name in right:
-            answers(cell_folder(folder, cell.name), name, right[name], lost if name == "grpo-s2" else set())
+            answers(cell_folder(folder, cell.name), name, right[name], lost if name == "grpo-s2" else set(), questions)
     return study, gather(study, plan, folder)
 
 
@@ -127,14 +147,35 @@ def test_a_question_that_one_of_the_two_could_not_be_asked_leaves_the_difference
 
 
 def test_a_claim_holds_in_both_wordings_and_not_from_two_wide_seeds(tmp_path: Path) -> None:
-    """Over scenes -0.375 +- 0.14 lies below zero, over two seeds -0.375 +- 1.59 does not: undecided."""
-    _, results = two_seeds(tmp_path)
+    """Over scenes -0.375 lies below zero, over two seeds -0.375 +- 1.59 does not: undecided.
+
+    24 scenes of 4 answers, of which twelve lose 2 and twelve 1: residuals of 0.5 each, and one scene more of 24.
+    """
+    _, results = two_seeds(tmp_path, n_scenes=24)
     assert results.verdicts[0].decision is Decision.UNDECIDED
     (name, value), *_ = results.verdicts[0].parts
     assert name == "grpo \u2212 base"
     assert value is not None
-    assert value.scenes.ci95 is not None
-    assert value.scenes.ci95[1] < 0
+    assert value.n_scenes == 24
+    reach = 2.0687 * (24 / 23 * 24 * 0.5**2 / 96**2 + 1 / 24**2) ** 0.5
+    assert value.scenes.ci95 == pytest.approx((-0.375 - reach, -0.375 + reach))
+    assert reach < 0.375
+
+
+def test_fewer_than_20_scenes_decide_nothing(tmp_path: Path) -> None:
+    """The same seeds' differences, now alike: both intervals lie below zero, and 20 scenes confirm what 19 leave open."""
+    for n_scenes, decision in ((19, Decision.UNDECIDED), (20, Decision.CONFIRMED)):
+        study, plan = make_study(tmp_path / str(n_scenes), TWO)
+        folder, questions = tmp_path / str(n_scenes) / "out", asked(n_scenes)
+        right = {one.question.question_id for one in questions}
+        for cell in plan:
+            finish(cell, folder, questions)
+            if cell.ask and cell.arm in (None, "base", "grpo"):
+                name = cell.name.removeprefix("greedy.")
+                lost = {one for one in right if one.endswith(":1")} if name.startswith("grpo") else set()
+                answers(cell_folder(folder, cell.name), name, right - lost, questions=questions)
+        results = gather(study, plan, folder)
+        assert results.verdicts[0].decision is decision
 
 
 def test_verdicts_of_a_made_up_study(tmp_path: Path) -> None:
@@ -142,7 +183,7 @@ def test_verdicts_of_a_made_up_study(tmp_path: Path) -> None:
     extra = '\n[[claims]]\ntext = "turned"\nholds = ["base > grpo"]\n[[claims]]\ntext = "wrong"\nholds = ["grpo > base"]\n'
     before, claims = FILE.split("[ask.sampled]")[0], FILE.partition("[[claims]]")[2]
     study, plan = make_study(tmp_path, f"{before}[[claims]]{claims}{extra}")
-    questions = make(300, 3).questions["train"]
+    questions = make(500, 3).questions["train"]
     for cell in plan:
         finish(cell, tmp_path / "out", questions)
     results = gather(study, plan, tmp_path / "out")

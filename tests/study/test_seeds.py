@@ -59,7 +59,8 @@ NONE = Estimate(0.3, None, None)
     ],
 )
 def test_a_comparison_holds_only_if_both_intervals_agree(scenes: Estimate, seeds: Estimate, expected: int) -> None:
-    assert side(scenes, seeds) == expected
+    assert side(scenes, seeds, 20) == expected
+    assert side(scenes, seeds, 19) == 0
 
 
 @pytest.mark.parametrize(

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 _DASH = "\u2013"
 _ASKING = "How the checkpoints are asked"
 _CAPTION = """\
-\u00b1: 95 % interval clustered by scene. gap: observational minus inferential.
+\u00b1: the longer side of the 95 % interval, clustered by scene.
+gap: observational minus inferential.
 reliance: inferential answers that are the observer's.
 unread: no answer found; cut: at the token limit; lost: clip could not be read.
 """
 _UNLABELLED = """\
-\u00b1: 95 % interval clustered by clip. chance: what a random answer of each question's form is worth.
+\u00b1: the longer side of the 95 % interval, clustered by clip.
+chance: what a random answer of each question's form is worth.
 unread: no answer found; cut: at the token limit; lost: clip could not be read.
 """
 EPILOG = """[bold]Examples[/bold]
@@ -254,8 +256,11 @@ def _scores(metrics: "Metrics", labelled: bool) -> list[str]:
 
 
 def percent(value: "Estimate", *, signed: bool = False) -> str:
-    """ "84.1 ±5.8": in percent, with half of the 95 % interval."""
+    """ "84.1 ±5.8": in percent, with the longer side of the 95 % interval; the pages have both ends."""
     if value.value is None:
         return _DASH
     middle = f"{100 * value.value:{'+' if signed else ''}.1f}"
-    return middle if value.stderr is None else f"{middle} \u00b1{196 * value.stderr:.1f}"
+    if value.ci95 is None:
+        return middle
+    low, high = value.ci95
+    return f"{middle} \u00b1{100 * max(value.value - low, high - value.value):.1f}"

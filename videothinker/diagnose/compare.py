@@ -8,9 +8,10 @@ import msgspec
 import numpy as np
 
 from videothinker.curated import Labels
-from videothinker.diagnose.estimates import Floats, Mask, clustered_difference, clustered_ratio, holm, p_value, share
+from videothinker.diagnose.estimates import Codes, Floats, Mask, clustered_change, clustered_gap_change, share
 from videothinker.diagnose.grading import beside, grade
-from videothinker.diagnose.metrics import categories
+from videothinker.diagnose.metrics import Categories, categories
+from videothinker.diagnose.significance import holm, sign_flip_p
 from videothinker.records import Comparison, Estimate, Prediction, Question, Status
 
 
@@ -48,7 +49,7 @@ def _compare_pair(before: Answers, after: Answers) -> list[Comparison]:
         compared = beside(questions, earlier, own), beside(questions, later, own)
         known, like_observer = compared[0].known, compared[1].like - compared[0].like
 
-    def row(measure: str, where: Mask, difference: Estimate, change: Floats | None) -> Comparison:
+    def row(measure: str, where: Mask, difference: Estimate, p: float | None, change: Floats | None) -> Comparison:
         return Comparison(
             before=before.name,
             after=after.name,
@@ -58,18 +59,35 @@ def _compare_pair(before: Answers, after: Answers) -> list[Comparison]:
             n_gained=None if change is None else int((change[where] > 0).sum()),
             n_lost=None if change is None else int((change[where] < 0).sum()),
             difference=difference,
-            p_value=p_value(difference),
+            p_value=p,
             p_holm=None,
         )
 
     def paired(measure: str, where: Mask, change: Floats) -> Comparison:
-        return row(measure, where, clustered_ratio(*share(change, where), old.group), change)
+        difference = clustered_change(*share(change, where), old.group)
+        return row(measure, where, difference, sign_flip_p(_by_group(change, where, old.group)), change)
 
-    gap = clustered_difference(share(exact, kinds.observational), share(exact, kinds.inferential), old.group)
+    gap = clustered_gap_change(share(exact, kinds.observational), share(exact, kinds.inferential), old.group)
     return [
         paired("all", every, exact),
         paired("observational", kinds.observational, exact),
         paired("inferential", kinds.inferential, exact),
-        row("gap", every, gap, None),
+        row("gap", every, gap, _p_of_gap(exact, kinds, old.group), None),
         paired("shortcut_reliance", kinds.inferential & known, like_observer),
     ]
+
+
+def _by_group(change: Floats, where: Mask, group: Codes) -> Codes:
+    """What each group changed by in sum, (groups with such a question,), in whole questions."""
+    present = np.bincount(group, weights=where) > 0
+    return np.bincount(group, weights=change * where)[present].astype(np.int64)
+
+
+def _p_of_gap(change: Floats, kinds: Categories, group: Codes) -> float | None:
+    """p-value of the gap's change, in which a group counts with its mean changes, here times both numbers of questions to stay
+    whole; None where a category has no question."""
+    n_seen, n_needed = int(kinds.observational.sum()), int(kinds.inferential.sum())
+    if not n_seen or not n_needed:
+        return None
+    weight = np.where(kinds.observational, n_needed, -n_seen) * (kinds.observational | kinds.inferential)
+    return sign_flip_p(_by_group(change * weight, kinds.observational | kinds.inferential, group))

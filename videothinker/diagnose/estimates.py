@@ -1,54 +1,134 @@
-"""Shares with standard errors that are clustered by group, and differences with their tests: arithmetic on columns."""
+"""Shares, changes and gaps with 95 % intervals, clustered by group. Pure arithmetic; docs/metrics.md has the formulas.
+
+A normal interval trusts the spread that a sample shows: where every answer is right it shows none, and where a few groups fail
+it shows too little. So every interval here is computed as if one group more had come out wholly the other way, and reaches as
+many standard errors as Student's t asks for. `benchmarks/coverage.py` measures how often the intervals hold the truth.
+"""
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from videothinker.diagnose.student import t975
 from videothinker.records import Estimate
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Codes = NDArray[np.int64]
+Column = tuple[Floats, Floats]
+"""Numerator and denominator of a ratio, (n,) each."""
 
 NOTHING = Estimate(None, None, None)
 """A share over no questions."""
+FEWEST_GROUPS = 20
+"""With fewer groups nothing is concluded from an interval: a handful of clips is not a sample of all clips."""
 
 
-def share(column: Floats, where: Mask) -> tuple[Floats, Floats]:
+def share(column: Floats, where: Mask) -> Column:
     """Numerator and denominator of a column's mean over some of the questions."""
     return column * where, where.astype(np.float64)
 
 
-def clustered_ratio(numerator: Floats, denominator: Floats, cluster: Codes) -> Estimate:
-    """sum(numerator) / sum(denominator) with the linearised standard error of a ratio, clustered.
+def clustered_share(numerator: Floats, denominator: Floats, cluster: Codes) -> Estimate:
+    """sum(numerator) / sum(denominator), a share of something: the interval lies within [0, 1] and always has a width.
 
-    All of shape (n,); `cluster` holds non-negative codes. With residuals r = numerator - value * denominator summed by cluster
-    to R_g, stderr^2 = G / (G - 1) * sum(R_g^2) / sum(denominator)^2, where G counts the clusters with a positive denominator. A
-    mean has a denominator of ones.
+    All of shape (n,), 0 <= numerator <= denominator; `cluster` holds non-negative codes. A mean has a denominator of ones. With
+    residuals r = numerator - value * denominator summed by cluster to R_g, stderr^2 = G / (G - 1) * sum(R_g^2) /
+    sum(denominator)^2, where G counts the clusters with a positive denominator. The interval is Wilson's, with the number of
+    independent observations that this standard error speaks for.
     """
+    return _estimate([1.0], [_share((numerator, denominator), cluster)])
+
+
+def clustered_change(change: Floats, denominator: Floats, cluster: Codes) -> Estimate:
+    """sum(change) / sum(denominator), a mean of paired differences, -denominator <= change <= denominator.
+
+    Standard error as of `clustered_share`; the interval is the t-interval with one group more that changed wholly, within
+    [-1, 1].
+    """
+    return _estimate([1.0], [_change((change, denominator), cluster)])
+
+
+def clustered_gap(first: Column, second: Column, cluster: Codes) -> Estimate:
+    """Share `first` minus share `second` over the same n questions, clustered.
+
+    The two have clusters in common, so their residuals are subtracted before they are squared: what a scene does to both
+    cancels. The interval combines those of the two shares (Zou and Donner's MOVER).
+    """
+    return _estimate([1.0, -1.0], [_share(first, cluster), _share(second, cluster)])
+
+
+def clustered_gap_change(first: Column, second: Column, cluster: Codes) -> Estimate:
+    """Mean change `first` minus mean change `second`, as `clustered_gap` is of two shares; within [-2, 2]."""
+    return _estimate([1.0, -1.0], [_change(first, cluster), _change(second, cluster)])
+
+
+def clustered_macro(column: Floats, pools: Sequence[Mask], cluster: Codes) -> Estimate:
+    """Mean over pools of a column's share in each pool, every pool with the same weight; pools over nothing are left out.
+
+    All of shape (n,). The interval combines those of the pools, so that a pool of few clips is as uncertain as it is.
+    """
+    parts = [_share(share(column, where), cluster) for where in pools if where.any()]
+    return _estimate([1 / len(parts)] * len(parts), parts) if parts else NOTHING
+
+
+class _Part(NamedTuple):
+    """A ratio, and what its uncertainty rests on."""
+
+    value: float
+    low: float
+    high: float
+    """The ends of its interval; over one cluster all that is possible."""
+    influence: Floats
+    """By cluster: how far it moves the value, R_g / sum(denominator)."""
+    one_more: float
+    """How far one cluster more, of ordinary size and wholly the other way, would move it."""
+    weight: Floats
+    """By cluster: its share of the denominator."""
+
+
+def _share(column: Column, cluster: Codes) -> _Part | None:
+    found = _ratio(column, cluster)
+    if found is None:
+        return None
+    value, influence, weight, n_even = found
+    one_more = max(value, 1 - value) / n_even
+    n_clusters = int(np.count_nonzero(weight))
+    if n_clusters < 2:
+        return _Part(value, 0.0, 1.0, influence, one_more, weight)
+    # The number of independent observations whose share would be as uncertain: value (1 - value) / variance. One cluster more
+    # adds to both; where all are right it alone is left, and the clusters are what there is to count.
+    variance = _variance(influence, n_clusters) + one_more**2
+    n_effective = (value * (1 - value) + one_more**2 * n_even) / variance
+    low, high = _wilson(value, n_effective, t975(n_clusters - 1))
+    return _Part(value, low, high, influence, one_more, weight)
+
+
+def _change(column: Column, cluster: Codes) -> _Part | None:
+    found = _ratio(column, cluster)
+    if found is None:
+        return None
+    value, influence, weight, n_even = found
+    n_clusters = int(np.count_nonzero(weight))
+    if n_clusters < 2:
+        return _Part(value, -1.0, 1.0, influence, 1 / n_even, weight)
+    reach = t975(n_clusters - 1) * math.sqrt(_variance(influence, n_clusters) + 1 / n_even**2)
+    return _Part(value, max(value - reach, -1.0), min(value + reach, 1.0), influence, 1 / n_even, weight)
+
+
+def _ratio(column: Column, cluster: Codes) -> tuple[float, Floats, Floats, float] | None:
+    """Value, influence and weight by cluster, and the number of equally large clusters that would be as even (Kish)."""
+    numerator, denominator = column
     total = float(denominator.sum())
     if total == 0:
-        return NOTHING
+        return None
     value = float(numerator.sum()) / total
     influence = _by_cluster((numerator - value * denominator) / total, cluster)
-    n_clusters = int(np.count_nonzero(_by_cluster(denominator, cluster)))
-    return _estimate(value, influence, n_clusters)
-
-
-def clustered_difference(first: Sequence[Floats], second: Sequence[Floats], cluster: Codes) -> Estimate:
-    """Ratio `first` minus ratio `second`, each (numerator, denominator) over the same n questions, clustered.
-
-    The two share clusters, so their residuals are subtracted before they are squared: what a scene does to both cancels.
-    """
-    (n1, d1), (n2, d2) = first, second
-    if d1.sum() == 0 or d2.sum() == 0:
-        return NOTHING
-    v1, v2 = float(n1.sum() / d1.sum()), float(n2.sum() / d2.sum())
-    influence = _by_cluster((n1 - v1 * d1) / d1.sum() - (n2 - v2 * d2) / d2.sum(), cluster)
-    n_clusters = int(np.count_nonzero(_by_cluster(d1 + d2, cluster)))
-    return _estimate(v1 - v2, influence, n_clusters)
+    weight = _by_cluster(denominator / total, cluster)
+    return value, influence, weight, 1 / float(np.square(weight).sum())
 
 
 def _by_cluster(values: Floats, cluster: Codes) -> Floats:
@@ -56,43 +136,47 @@ def _by_cluster(values: Floats, cluster: Codes) -> Floats:
     return np.bincount(cluster, weights=values).astype(np.float64)
 
 
-def _estimate(value: float, influence: Floats, n_clusters: int) -> Estimate:
-    """The value with the error that its clusters' influences, (G,), make; without one for fewer than two clusters."""
+def _variance(influence: Floats, n_clusters: int) -> float:
+    return n_clusters / (n_clusters - 1) * float(np.square(influence).sum())
+
+
+def _wilson(share: float, n: float, t: float) -> tuple[float, float]:
+    """The shares p from which `share` is t standard errors sqrt(p (1 - p) / n) away, or less."""
+    middle = (share + t * t / (2 * n)) / (1 + t * t / n)
+    reach = t / (1 + t * t / n) * math.sqrt(share * (1 - share) / n + t * t / (4 * n * n))
+    return max(min(middle - reach, share), 0.0), min(max(middle + reach, share), 1.0)  # rounding must not cut the share off
+
+
+def _estimate(factors: Sequence[float], parts: Sequence[_Part | None]) -> Estimate:
+    """The sum of parts, each times its factor in `factors`."""
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return NOTHING
+    value = sum(factor * part.value for factor, part in zip(factors, known, strict=True))
+    n_clusters = int(np.count_nonzero(np.sum([part.weight for part in known], axis=0)))
     if n_clusters < 2:
         return Estimate(value, None, None)
-    stderr = math.sqrt(n_clusters / (n_clusters - 1) * float(np.square(influence).sum()))
-    return Estimate(value, stderr, (value - 1.96 * stderr, value + 1.96 * stderr))
+    influence = np.sum([factor * part.influence for factor, part in zip(factors, known, strict=True)], axis=0)
+    downwards = [
+        part.value - part.low if factor > 0 else part.high - part.value for factor, part in zip(factors, known, strict=True)
+    ]
+    upwards = [
+        part.high - part.value if factor > 0 else part.value - part.low for factor, part in zip(factors, known, strict=True)
+    ]
+    interval = value - _combined(factors, downwards, known), value + _combined(factors, upwards, known)
+    return Estimate(value, math.sqrt(_variance(influence, n_clusters)), interval)
 
 
-def clustered_macro(column: Floats, pools: Sequence[Mask], cluster: Codes) -> Estimate:
-    """Mean over pools of a column's mean in each pool, every pool with the same weight; pools over nothing are left out.
+def _combined(factors: Sequence[float], reaches: Sequence[float], parts: Sequence[_Part]) -> float:
+    """How far a sum of parts reaches, if each by itself reaches as far as in `reaches`: sqrt(sum_kl f_k f_l rho_kl a_k a_l).
 
-    All of shape (n,). A question's influence on it is that on its pool's mean, divided by the number of pools.
+    rho_kl is the correlation of two parts over the clusters that they have in common. One cluster more in each, which the other
+    knows nothing of, keeps it below 1, or two parts that agree in every cluster would differ by nothing, for certain.
     """
-    parts = [share(column, where) for where in pools if where.any()]
-    if not parts:
-        return NOTHING
-    values = [float(n.sum() / d.sum()) for n, d in parts]
-    influence = sum((n - value * d) / d.sum() for (n, d), value in zip(parts, values, strict=True)) / len(parts)
-    n_clusters = int(np.count_nonzero(_by_cluster(np.asarray(sum(d for _, d in parts)), cluster)))
-    return _estimate(sum(values) / len(parts), _by_cluster(np.asarray(influence), cluster), n_clusters)
-
-
-def p_value(difference: Estimate) -> float | None:
-    """Two-sided p-value of "no difference" by the normal distribution; None without a standard error."""
-    if difference.value is None or difference.stderr is None:
-        return None
-    if difference.stderr == 0:
-        return float(difference.value == 0)
-    return math.erfc(abs(difference.value) / difference.stderr / math.sqrt(2))
-
-
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's step-down correction, in the same order; None (no test) stays None and does not count as a test."""
-    tests = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
-    corrected: list[float | None] = [None] * len(p_values)
-    largest = 0.0
-    for rank, (p, index) in enumerate(tests):
-        largest = max(largest, min(1.0, (len(tests) - rank) * p))
-        corrected[index] = largest
-    return corrected
+    common, own = np.zeros_like(parts[0].influence), 0.0
+    for factor, reach, part in zip(factors, reaches, parts, strict=True):
+        seen = float(np.square(part.influence).sum())
+        spread = seen + part.one_more**2
+        common = common + factor * reach * part.influence / math.sqrt(spread)
+        own += (factor * reach) ** 2 * part.one_more**2 / spread
+    return math.sqrt(float(np.square(common).sum()) + own)

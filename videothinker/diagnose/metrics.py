@@ -13,7 +13,7 @@ import numpy as np
 
 from videothinker.answers import LETTERS
 from videothinker.curated import Labels
-from videothinker.diagnose.estimates import Mask, clustered_difference, clustered_macro, clustered_ratio, share
+from videothinker.diagnose.estimates import Mask, clustered_gap, clustered_macro, clustered_share, share
 from videothinker.diagnose.grading import BesideObserver, Graded, beside, grade, guessing, guessing_beside
 from videothinker.records import (
     AgainstChance,
@@ -115,7 +115,7 @@ def _by_label(by_rule: Mapping[str, ByCategory]) -> dict[str, dict[str, Pool]]:
 def _benchmark(questions: Sequence[Question], graded: Graded, benchmark: Benchmark) -> BenchmarkScore:
     """The number that the benchmark is quoted by: over questions, or the mean over a facet's values."""
     if benchmark.macro_over is None:
-        estimate = clustered_ratio(*share(graded.exact, graded.asked), graded.group)
+        estimate = clustered_share(*share(graded.exact, graded.asked), graded.group)
         return BenchmarkScore(name=f"{benchmark.name}, over questions", value=estimate.value, ci95=estimate.ci95)
     column = np.array([question.facets.get(benchmark.macro_over) for question in questions], dtype=object)
     pools = [graded.asked & (column == value) for value in dict.fromkeys(column) if value is not None]
@@ -135,7 +135,7 @@ def _by_category(graded: Graded, kinds: Categories, compared: BesideObserver) ->
         all=_pool(graded, np.ones_like(graded.asked)),
         observational=_pool(graded, kinds.observational),
         inferential=_pool(graded, kinds.inferential),
-        gap=clustered_difference(
+        gap=clustered_gap(
             share(graded.exact, graded.asked & kinds.observational),
             share(graded.exact, graded.asked & kinds.inferential),
             graded.group,
@@ -156,9 +156,9 @@ def _pool(graded: Graded, where: Mask) -> Pool:
         n_unparsed=int((asked & ~graded.readable).sum()),
         n_truncated=int((asked & graded.truncated).sum()),
         n_decode_error=int((where & ~graded.asked).sum()),
-        per_question=clustered_ratio(graded.exact * ones, ones, graded.group),
-        per_option=clustered_ratio(graded.right * ones, graded.n_options * ones, graded.group),
-        soft=clustered_ratio(graded.soft * ones, ones, graded.group),
+        per_question=clustered_share(graded.exact * ones, ones, graded.group),
+        per_option=clustered_share(graded.right * ones, graded.n_options * ones, graded.group),
+        soft=clustered_share(graded.soft * ones, ones, graded.group),
         chance=float(graded.chance[asked].mean()) if n_questions else None,
     )
 
@@ -171,7 +171,7 @@ def _pools(graded: Graded, keys: Sequence[Key | None]) -> dict[Key, Pool]:
 
 def _shortcut_reliance(graded: Graded, inferential: Mask, compared: BesideObserver) -> AgainstChance:
     pool = graded.asked & inferential & compared.known
-    estimate = clustered_ratio(*share(compared.like, pool), graded.group)
+    estimate = clustered_share(*share(compared.like, pool), graded.group)
     by_accident = float(graded.chance[pool].mean()) if pool.any() else None
     return AgainstChance(estimate.value, estimate.stderr, estimate.ci95, by_accident)
 
@@ -179,7 +179,7 @@ def _shortcut_reliance(graded: Graded, inferential: Mask, compared: BesideObserv
 def _shortcut_error_share(graded: Graded, inferential: Mask, compared: BesideObserver) -> AgainstChance:
     pool = (graded.asked & inferential & compared.known).astype(np.float64)
     wrong = (graded.n_options - graded.right) * pool
-    estimate = clustered_ratio(compared.wrong_like * pool, wrong, graded.group)
+    estimate = clustered_share(compared.wrong_like * pool, wrong, graded.group)
     if estimate.value is None:
         return AgainstChance(None, None, None, None)
     # An unreadable reply is wrong in every option and in no particular way, so none of them can agree with the observer.
@@ -193,8 +193,8 @@ def _by_letter(graded: Graded) -> dict[str, LetterScore]:
         has = graded.asked & (graded.n_options > index)
         scores[LETTERS[index]] = LetterScore(
             n_options=int(has.sum()),
-            per_option=clustered_ratio(*share(graded.right_at[:, index], has), graded.group),
-            chosen=clustered_ratio(*share(graded.chosen[:, index], has), graded.group),
+            per_option=clustered_share(*share(graded.right_at[:, index], has), graded.group),
+            chosen=clustered_share(*share(graded.chosen[:, index], has), graded.group),
             correct=float(graded.correct[has, index].mean()) if has.any() else None,
         )
     return scores

@@ -13,7 +13,8 @@ class Estimate(msgspec.Struct, frozen=True):
     stderr: float | None
     """Standard error clustered by group with the factor G/(G-1); None for fewer than two groups."""
     ci95: tuple[float, float] | None
-    """value -+ 1.96 stderr; None if stderr is."""
+    """95 % interval: longer on the side where more is possible, and never without length; that of a share lies within [0, 1].
+    None if stderr is."""
 
 
 class AgainstChance(Estimate, frozen=True):
@@ -121,7 +122,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     difference: Estimate
     """`after` minus `before`, paired by question, clustered by group."""
     p_value: float | None
-    """Two-sided p-value of the clustered paired z-test; None if there is no standard error."""
+    """Two-sided p-value of the exact test that swaps the two checkpoints group by group; None for fewer than two groups."""
     p_holm: float | None
     """`p_value` after Holm's correction for all comparisons of the report."""
 

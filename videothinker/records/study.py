@@ -225,6 +225,8 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
     """Estimate over the questions of all seeds, clustered by scene: its interval is for these runs and other scenes."""
     seeds: Estimate
     """Mean over seeds with a t-interval, which is for these scenes and other seeds."""
+    n_scenes: int = 0
+    """Scenes that `scenes` rests on; 0 in results that were written before they were counted."""
 
     @property
     def n_seeds(self) -> int:

@@ -15,7 +15,7 @@ import polars as pl
 from videothinker.answers import LETTERS
 from videothinker.curate.datasets.clevrer.build import ClevrerCuration
 from videothinker.curate.datasets.clevrer.paper import ANSWERABLE, AS_LOGGED, PAPER_OBSERVATIONAL, PAPER_QUESTIONS, SEEN
-from videothinker.diagnose.estimates import clustered_ratio
+from videothinker.diagnose.estimates import clustered_share
 from videothinker.observers.log import OBSERVER_FLOOR
 from videothinker.progress import Progress, no_progress
 from videothinker.records import Category, Estimate, Question, Rule
@@ -128,7 +128,7 @@ def n_films(release: ClevrerCuration) -> int:
 
 def _mean(labels: pl.DataFrame, values: pl.Series) -> Estimate:
     """Share of the questions for which `values` is true, clustered by scene."""
-    return clustered_ratio(values.cast(pl.Float64).to_numpy(), np.ones(labels.height), labels["scene_index"].to_numpy())
+    return clustered_share(values.cast(pl.Float64).to_numpy(), np.ones(labels.height), labels["scene_index"].to_numpy())
 
 
 def _observer(labels: pl.DataFrame, rule: Rule, kind: Category) -> Estimate:

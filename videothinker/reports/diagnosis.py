@@ -97,7 +97,7 @@ def diagnosis_pages(
             "accuracy": _accuracy_table(runs) if labelled else _overall_table(runs),
             "scores": _scores_table(runs, list(Category) if labelled else ["all"]) if has_sets else None,
             "changes": _changes_table(changes, measures, _cluster(checkpoints)),
-            "tests": _tests_table(changes, measures),
+            "tests": _tests_table(changes, measures, _cluster(checkpoints)),
             "shortcut": _shortcut_table(runs),
             "replies": _replies_table(checkpoints),
             "rules": _rules_table(runs),
@@ -269,12 +269,12 @@ def _changes_table(changes: Sequence[Comparison], measures: Mapping[str, str], c
     )
 
 
-def _tests_table(changes: Sequence[Comparison], measures: Mapping[str, str]) -> Table:
+def _tests_table(changes: Sequence[Comparison], measures: Mapping[str, str], cluster: str) -> Table:
     also = " (for shortcut reliance: answers as the observer)" if "shortcut_reliance" in measures else ""
     return Table(
         "tests",
         f"The tests behind these changes. Gained and lost: questions that only the second, or only the first, has right{also}. "
-        "p: two-sided z-test; Holm: corrected for all rows.",
+        f"p: two-sided and exact, from swapping the two checkpoints {cluster} by {cluster}; Holm: corrected for all rows.",
         ("From", "To", "Measure", "Questions", "Gained", "Lost", "p", "p (Holm)"),
         [
             (

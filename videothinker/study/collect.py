@@ -4,10 +4,11 @@ Levels and differences are computed from predictions, question by question, beca
 come from each training's metrics.jsonl.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -150,7 +151,7 @@ def collect(
 def _level(ask: str, arm: str, rule: Rule, scored: Mapping[int, Scored]) -> Level:
     def value(measure: str) -> Value:
         columns = {seed: (_column(measure, one), _where(measure, rule, one), one.scene) for seed, one in scored.items()}
-        return _pooled(columns)
+        return _pooled(columns, estimates.clustered_share)
 
     one = next(iter(scored.values()))
     n = {name: int(_where(name, rule, one).sum()) for name in MEASURES}
@@ -176,7 +177,7 @@ def _differences(ask: str, after: str, before: str, by_arm: Mapping[str, Mapping
             seed: (_column(measure, new) - _column(measure, old), _where(measure, rule, new) & old.asked, new.scene)
             for seed, (new, old) in pairs.items()
         }
-        return _pooled(columns)
+        return _pooled(columns, estimates.clustered_change)
 
     return [
         Difference(ask=ask, after=after, before=before, rule=rule, measures={name: value(name, rule) for name in MEASURES})
@@ -196,23 +197,24 @@ def _where(measure: str, rule: Rule, scored: Scored) -> NDArray[np.bool_]:
     return scored.asked & (observational if measure == "observational" else ~observational)
 
 
-def _pooled(columns: Mapping[int, tuple[Floats, NDArray[np.bool_], NDArray[np.int64]]]) -> Value:
+def _pooled(
+    columns: Mapping[int, tuple[Floats, NDArray[np.bool_], NDArray[np.int64]]],
+    clustered: Callable[[Floats, Floats, NDArray[np.int64]], Estimate],
+) -> Value:
     """Each seed's mean, the mean of all seeds' questions together, and the mean over seeds.
 
-    columns: for each seed the values by question, which of them count, and the questions' scenes.
+    columns: for each seed the values by question, which of them count, and the questions' scenes. clustered: `clustered_share`
+    for scores, `clustered_change` for differences.
     """
-    # A question that does not count is 0 in numerator and denominator.
-    per_seed = {
-        seed: estimates.clustered_ratio(values * where, where.astype(np.float64), scene)
-        for seed, (values, where, scene) in columns.items()
-    }
+    per_seed = {seed: clustered(*estimates.share(values, where), scene) for seed, (values, where, scene) in columns.items()}
     # Scenes keep their codes when the seeds' questions are put end to end: a scene stays one cluster over all seeds, because
     # what makes it hard does so for every seed.
     values, where, scene = (np.concatenate(parts) for parts in zip(*columns.values(), strict=True)) if columns else _NOTHING
     return Value(
         per_seed=per_seed,
-        scenes=estimates.clustered_ratio(values * where, where.astype(np.float64), scene),
+        scenes=clustered(*estimates.share(values, where), scene),
         seeds=over_seeds([one.value for one in per_seed.values()]),
+        n_scenes=len(np.unique(scene[where])),
     )
 
 
@@ -243,7 +245,7 @@ def _verdicts(study: Study, differences: Iterable[Difference]) -> list[Verdict]:
             if value is None and part.pair[::-1] in found:
                 value = negative(found[part.pair[::-1]])
             parts.append((f"{part.after} {MINUS} {part.before}", value))
-            sides.append(0 if value is None else (1 if part.above else -1) * side(value.scenes, value.seeds))
+            sides.append(0 if value is None else (1 if part.above else -1) * side(value.scenes, value.seeds, value.n_scenes))
         verdicts.append(Verdict(claim=claim, decision=decide(sides), parts=tuple(parts)))
     return verdicts
 
@@ -259,7 +261,7 @@ def negative(value: Value) -> Value:
         return Estimate(None if one.value is None else -one.value, one.stderr, ci95)
 
     per_seed = {seed: turn(one) for seed, one in value.per_seed.items()}
-    return Value(per_seed=per_seed, scenes=turn(value.scenes), seeds=turn(value.seeds))
+    return msgspec.structs.replace(value, per_seed=per_seed, scenes=turn(value.scenes), seeds=turn(value.seeds))
 
 
 def _training(cell: Cell, folder: Path, state: State, record: Record | None) -> Training:

@@ -9,44 +9,38 @@ import math
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
+from videothinker.diagnose.estimates import FEWEST_GROUPS
+from videothinker.diagnose.student import t975
 from videothinker.records import Estimate
 from videothinker.records.study import Decision
-
-_T975 = (
-    *(12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281),
-    *(2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860),
-    *(2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423),
-)
-"""97.5th percentile of Student's t with 1 to 30 degrees of freedom."""
 
 
 def over_seeds(values: Sequence[float | None]) -> Estimate:
     """Mean and 95 % t-interval of one value per seed: mean +- t(n - 1) * sd / sqrt(n), where sd divides by n - 1.
 
-    values: at most 31. None values are left out; a single one that remains has no interval, and over nothing there is no mean.
+    None values are left out; a single one that remains has no interval, and over nothing there is no mean.
     """
     known = [value for value in values if value is not None]
     if len(known) < 2:
         return Estimate(known[0] if known else None, None, None)
     mean, stderr = fmean(known), stdev(known) / math.sqrt(len(known))
-    # n values have n - 1 degrees of freedom, and the table begins with one degree.
-    reach = _T975[len(known) - 2] * stderr
+    reach = t975(len(known) - 1) * stderr
     return Estimate(mean, stderr, (mean - reach, mean + reach))
 
 
 RULE = (
     "A comparison holds if both of its 95 % intervals, over scenes (all seeds pooled) and over seeds (t), lie wholly on the "
     "claimed side of zero; it is reversed if both lie wholly on the other side. A claim is confirmed if all of its comparisons "
-    "hold, refuted if any is reversed, and undecided otherwise; so a single seed decides nothing. The intervals are not "
-    "corrected for the number of claims."
+    "hold, refuted if any is reversed, and undecided otherwise; so a single seed decides nothing, and neither do fewer than "
+    f"{FEWEST_GROUPS} scenes. Undecided means that neither was shown. The intervals are not corrected for the number of claims."
 )
 """The rule of `decide` in words, as reports show it."""
 
 
-def side(scenes: Estimate, seeds: Estimate) -> int:
-    """1 if both intervals of a difference lie above zero, -1 if both lie below, else 0."""
+def side(scenes: Estimate, seeds: Estimate, n_scenes: int) -> int:
+    """1 if both intervals of a difference lie above zero, -1 if both lie below, else 0; 0 too over fewer than 20 scenes."""
     intervals = (scenes.ci95, seeds.ci95)
-    if any(interval is None for interval in intervals):
+    if n_scenes < FEWEST_GROUPS or any(interval is None for interval in intervals):
         return 0
     signs = {1 if low > 0 else -1 if high < 0 else 0 for low, high in filter(None, intervals)}
     return signs.pop() if len(signs) == 1 else 0
