@@ -1,7 +1,8 @@
 """Every figure of the reports, in a light and a dark theme: bars with 95 % intervals, differences around zero, curves by step.
 
-One column of a paper wide (3.4 inches), text of 7 points; PNG at twice the usual resolution, and SVG. The same numbers give
-the same bytes: fixed salt for SVG ids, no dates, matplotlib's own font.
+Figures are as wide as one column of a paper (3.4 inches), with text of 7 points, as SVG and as PNG at twice the usual
+resolution. The same numbers give the same bytes, because SVG ids have a fixed salt, there are no dates, and the font is
+matplotlib's own.
 """
 
 import base64
@@ -20,9 +21,10 @@ from videothinker.records import Estimate
 from videothinker.reports.page import signed
 
 _WIDTH = 3.4
-"""Inches: one column of a two-column paper."""
+"""Width in inches: one column of a two-column paper."""
 _FARTHEST = 20.0
-"""Points from zero at which the axis of `effects` ends: a collapse would leave no room for what differs by a point."""
+"""Percentage points from zero at which the axis of `effects` ends. A longer axis, for a collapse, would leave no room for
+differences of a point."""
 
 # Okabe and Ito's colours (told apart with any colour vision): blue and vermillion on white, sky blue and orange on black.
 _THEMES = {
@@ -57,10 +59,11 @@ class Series(NamedTuple):
     """"blue" (observational), "orange" (inferential), "green" or "purple"."""
     values: Sequence[Estimate]
     chance: Sequence[float | None] = ()
-    """Marked on each bar, as fractions; empty: no marks."""
+    """Chance levels as fractions, marked on each bar; empty for no marks."""
     observer: Sequence[float | None] = ()
+    """The observer's values, marked in the same way."""
     points: Sequence[Sequence[float]] = ()
-    """For each group the single runs that the value is a mean of, drawn as dots; empty: none."""
+    """For each group the single runs that the value is a mean of, drawn as dots; empty for no dots."""
 
 
 class Line(NamedTuple):
@@ -68,7 +71,7 @@ class Line(NamedTuple):
 
     label: str
     value: float
-    """As a fraction."""
+    """Where the line stands, as a fraction."""
 
 
 class Drawing(NamedTuple):
@@ -77,12 +80,12 @@ class Drawing(NamedTuple):
     name: str
     caption: str
     alt: str
-    """What the figure says, in words, for those who cannot see it."""
+    """What the figure shows, in words, for those who cannot see it."""
     files: dict[str, bytes]
     """figure-NAME.png and .svg, figure-NAME-dark.png and .svg."""
 
     def uri(self, theme: str) -> str:
-        """The SVG as a data URI; `theme` "light" or "dark"."""
+        """The SVG as a data URI. theme: "light" or "dark"."""
         svg = self.files[f"figure-{self.name}{'-dark' if theme == 'dark' else ''}.svg"]
         return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
 
@@ -121,7 +124,7 @@ class Effect(NamedTuple):
 
 
 def effects(name: str, caption: str, rows: Sequence[Effect], *, x_label: str) -> Drawing:
-    """Differences as fractions, shown in points around a line at zero, one row each.
+    """Differences, given as fractions, in percentage points around a line at zero, with one row each.
 
     The axis holds all dots and thick intervals up to 20 points from zero; an arrow says that a row goes on beyond it.
     """
@@ -136,18 +139,18 @@ class Panel(NamedTuple):
     title: str
     colour: str
     means: Sequence[Estimate]
-    """With their intervals, drawn thin; one that is None leaves a gap in the line."""
+    """The means with their intervals, which are drawn thin; one that is None leaves a gap in the line."""
     points: Sequence[Sequence[float]]
-    """At each value the single seeds' measures, drawn as dots."""
+    """For each value the single seeds' measures, drawn as dots."""
     base: float | None = None
-    """Drawn as a dashed line."""
+    """The start model's measure, drawn as a dashed line."""
 
 
 def sweep(name: str, caption: str, ticks: Sequence[str], panels: Sequence[Panel], *, x_label: str) -> Drawing:
     """Measures over the values of one number, in small plots one below the other, each with a scale of its own.
 
-    Values stand at equal distances, whatever the numbers. Measures are fractions, shown in percent. A scale holds all dots and
-    the base; an interval may go on beyond it.
+    Values stand at equal distances, whatever their numbers are. Measures are fractions, shown in percent. A scale holds all
+    dots and the base; an interval may go on beyond it.
     """
     said = "; ".join(
         f"{panel.title}: "
@@ -168,7 +171,7 @@ class Curves(NamedTuple):
 
 
 def curves(name: str, caption: str, panels: Mapping[str, str], rows: Sequence[Curves]) -> Drawing:
-    """A grid of small plots over steps: a row for each arm, a column for each of `panels` (key: title), one line a run.
+    """A grid of small plots over steps: one row per arm, one column for each of `panels` (key: title), one line per run.
 
     A column has one scale. The runs of the first row stand in grey behind all others.
     """
@@ -249,17 +252,17 @@ def _legend(figure: Figure, key: Sequence[Any], colours: dict[str, str]) -> None
 
 
 def _halo(colours: dict[str, str]) -> list[Any]:
-    """Keeps lines readable where they cross a bar or the grid."""
+    """A halo that keeps lines readable where they cross a bar or the grid."""
     return [withStroke(linewidth=2, foreground=colours["ground"])]
 
 
 def _ground(colours: dict[str, str]) -> dict[str, Any]:
-    """Keeps letters readable before lines and grid; a halo would make an SVG of much text five times as large."""
+    """A box that keeps letters readable before lines and grid; halos would make an SVG with much text five times as large."""
     return {"facecolor": colours["ground"], "linewidth": 0, "pad": 0.6}
 
 
 def _bar(axes: Axes, y: float, series: Series, row: int, colours: dict[str, str]) -> None:
-    """One bar with interval, value and the marks for chance and observer."""
+    """Draw one bar with its interval, its value, and the marks for chance and observer."""
     value, ci95 = series.values[row].value, series.values[row].ci95
     if value is None:
         axes.text(1, y, "nothing to count", va="center", fontsize=7, style="italic", color=colours["faint"])
@@ -282,7 +285,7 @@ def _bar(axes: Axes, y: float, series: Series, row: int, colours: dict[str, str]
     if observer is not None:
         axes.plot(100 * observer, y, clip_on=False, zorder=4, **_diamond(colours))
     for mark in sorted(mark for mark in (chance, observer) if mark is not None):
-        if end - 0.02 < mark < end + 0.12:  # the number steps aside
+        if end - 0.02 < mark < end + 0.12:  # the number would lie on the mark, and steps aside
             end = mark + 0.01
     axes.text(100 * end + 1.5, y, f"{100 * value:.1f}", va="center", fontsize=7, color=colours["ink"], bbox=_ground(colours))
 
@@ -303,7 +306,7 @@ def _diamond(colours: dict[str, str]) -> dict[str, Any]:
 
 
 def _key(series: Sequence[Series], colours: dict[str, str]) -> list[Any]:
-    """What the legend above the bars names: colours, if several, and marks."""
+    """The entries of the legend above the bars: the colours, if there are several, and the marks."""
     key: list[Any] = [Patch(color=colours[one.colour], label=one.name) for one in series] if len(series) > 1 else []
     if any(one.chance for one in series):
         key.append(Line2D([], [], color=colours["ink"], linestyle="", marker="|", markersize=6, label="chance"))
@@ -437,14 +440,14 @@ def _draw_curves(panels: Mapping[str, str], rows: Sequence[Curves], colours: dic
 
 
 def _padded(values: Sequence[float]) -> tuple[float, float]:
-    """Limits that hold all values, with some air."""
+    """Limits of an axis that hold all values, with some room around them."""
     low, high = min(values, default=0.0), max(values, default=1.0)
     reach = 0.08 * (high - low) or 0.1
     return low - reach, high + reach
 
 
 def _in_points(value: Estimate) -> str:
-    """ "+0.9 [+0.5, +1.4]", with true minus signs."""
+    """A difference with its interval, in percentage points: "+0.9 [+0.5, +1.4]", with true minus signs."""
     if value.value is None:
         return "nothing to compare"
     interval = "" if value.ci95 is None else f" [{signed(value.ci95[0])}, {signed(value.ci95[1])}]"

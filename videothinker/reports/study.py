@@ -20,11 +20,11 @@ _COLOURS = {Stage.BIAS: "purple", Stage.GRPO: "orange", Stage.CDPO: "blue"}
 _SHOWN = ("observational", "inferential", "shortcut_reliance")
 _NOTES = {BASE: "the start model"}
 _MOST_POINTS = 40
-"""Points of one curve: longer runs are averaged over neighbouring steps."""
+"""Most points of one curve. Longer runs are averaged over neighbouring steps."""
 
 
 def study_pages(results: Results) -> dict[str, bytes]:
-    """report.html, report.md, summary.md (a line a claim) and the figures (PNG and SVG, light and dark), by file name."""
+    """report.html, report.md, summary.md (one line per claim) and the figures (PNG and SVG, light and dark), by file name."""
     study = results.study
     mine = {level.arm: level for level in results.levels if level.ask == study.first_ask and level.rule is study.rule}
     pairs = [one for one in results.differences if one.ask == study.first_ask and one.rule is study.rule]
@@ -85,7 +85,7 @@ def _chief(pairs: Sequence[Difference], study: Study) -> list[Difference]:
 
 
 def _unfinished(results: Results) -> list[str]:
-    """ "attract (seeds 3, 4) was not trained: waiting": what is missing, a line for cells that are alike."""
+    """What is missing, in one line for cells that are alike: "attract (seeds 3, 4) was not trained: waiting"."""
     study = results.study
     found: list[str] = []
     for what, ask in (("trained", None), *((f"asked {ask}", ask) for ask in study.ask)):
@@ -102,7 +102,7 @@ def _unfinished(results: Results) -> list[str]:
 
 
 def _summary(results: Results, levels: Mapping[str, Level]) -> str:
-    """A line a claim, to be copied where it is told."""
+    """One Markdown line per claim, to be copied into other texts."""
     lines = []
     for one in results.verdicts:
         names = dict.fromkeys(name for part in parse_claim(one.claim) for name in part.pair if name in levels)
@@ -113,7 +113,7 @@ def _summary(results: Results, levels: Mapping[str, Level]) -> str:
 
 
 def _elsewhere(results: Results) -> list[tuple[str, Rule]]:
-    """All ways of asking under all rules that there are answers to, but for the one that the verdicts come from."""
+    """Every way of asking that has answers, under every rule, except the pair that the verdicts come from."""
     study = results.study
     there = {level.ask for level in results.levels}
     rules = [study.rule, *(other for other in Rule if other is not study.rule)]
@@ -136,7 +136,7 @@ def _both(value: Value | None) -> str:
 
 
 def _interval(value: Estimate) -> str:
-    """ "[+0.5, +1.4]" in points; a dash where there is none."""
+    """An interval in percentage points: "[+0.5, +1.4]"; a dash where there is none."""
     return DASH if value.ci95 is None else f"[{page.signed(value.ci95[0])}, {page.signed(value.ci95[1])}]"
 
 
@@ -161,16 +161,16 @@ def _level_figures(levels: Sequence[Level], notes: Mapping[str, str]) -> tuple[D
     accuracy = bars(
         "accuracy",
         "Questions answered exactly right, by category. Observational ones can be answered by watching, inferential ones need "
-        "the counterfactual. Mean over seeds with 95 % t-intervals over seeds (where there is one run: over scenes); each dot "
-        "is one seed.",
+        "the counterfactual. Bars are means over seeds with 95 % t-intervals over seeds, or over scenes where there is one "
+        "run; each dot is one seed.",
         names,
         [series("observational", "observational", "blue"), series("inferential", "inferential", "orange")],
         x_label="questions answered exactly right (%)",
     )
     shortcut = bars(
         "shortcut",
-        "Shortcut reliance: inferential answers that are those of an observer, who only watches. Mean over seeds with 95 % "
-        "t-intervals over seeds (where there is one run: over scenes); each dot is one seed.",
+        "Shortcut reliance: inferential answers that are those of an observer, who only watches. Bars are means over seeds "
+        "with 95 % t-intervals over seeds, or over scenes where there is one run; each dot is one seed.",
         names,
         [series("shortcut_reliance", "", "green")],
         x_label="answers that are the observer's (%)",
@@ -181,8 +181,9 @@ def _level_figures(levels: Sequence[Level], notes: Mapping[str, str]) -> tuple[D
 def _effects_figure(pairs: Sequence[Difference], arms: Mapping[str, Arm]) -> Drawing:
     return effects(
         "differences",
-        "Differences in inferential accuracy, paired by question and by seed, with 95 % intervals: thick over scenes, thin "
-        "over seeds; each dot is one seed, an arrow says that a row goes on. Bias models, and further pairs, are in the table.",
+        "Differences in inferential accuracy, paired by question and by seed. Thick lines are 95 % intervals over scenes, thin "
+        "ones over seeds; each dot is one seed, and an arrow says that a row goes on beyond the axis. The table also has the "
+        "bias models and further pairs.",
         [
             Effect(_pair(one), value.scenes, value.seeds, _known(value))
             for one in pairs
@@ -214,8 +215,8 @@ def _sweep_figure(name: str, one: Sweep, levels: Mapping[str, Level]) -> Drawing
     ]
     which = ", ".join(f"{one.arms[arm]:g} {arm}" for arm in arms)
     caption = (
-        f"By {one.factor} ({which}): questions answered exactly right, and inferential answers that are the observer's. Means "
-        "of each arm's own seeds; each plot has its own scale. Paired differences are in the tables."
+        f"By {one.factor} ({which}): questions answered exactly right, and inferential answers that are the observer's. Lines "
+        "are means over each arm's own seeds, and each plot has its own scale. The tables have the paired differences."
     )
     return sweep(name, caption, [f"{one.arms[arm]:g}" for arm in arms], panels, x_label=one.factor)
 
@@ -232,17 +233,19 @@ def _curves_figure(results: Results, name: str, shown: Sequence[str]) -> Drawing
     rows = [Curves(arm, _COLOURS[arms[arm].stage], [_lines(one) for one in by_arm[arm]]) for arm in order]
     return curves(
         name,
-        "Training by step, one line a run: soft accuracy of the sampled replies, divergence from the reference where there is "
-        f"one, tokens a reply. Grey: {order[0] if order else 'the first arm'}.",
+        "Training by step, with one line per run: soft accuracy of the sampled replies, divergence from the reference where "
+        f"there is one, and tokens per reply. The runs of {order[0] if order else 'the first arm'} are repeated in grey.",
         _PANELS,
         rows,
     )
 
 
 def _lines(run: Training) -> dict[str, list[tuple[float, float]]]:
+    """The (step, value) points of each panel, of which a long run has at most `_MOST_POINTS`."""
     found = {}
     for panel in _PANELS:
         line = [(row.step, value) for row in run.steps if (value := measure(row, panel)) is not None]
+        # Bins of equally many neighbouring points; the width is rounded up, so that there are not too many bins.
         width = -(-len(line) // _MOST_POINTS) or 1
         bins = [line[start : start + width] for start in range(0, len(line), width)]
         found[panel] = [(sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)) for part in bins]
@@ -257,7 +260,7 @@ def _pair(one: Difference) -> str:
 
 
 def _reach(value: Value) -> str:
-    """ "±3.6": half of the t-interval over seeds, in points; a dash for fewer than two."""
+    """Half of the t-interval over seeds, in percentage points: "±3.6"; a dash for fewer than two seeds."""
     interval = value.seeds.ci95
     return DASH if interval is None else f"±{50 * (interval[1] - interval[0]):.1f}"
 
@@ -274,7 +277,7 @@ def _arms_table(results: Results) -> Table:
 
     return Table(
         "arms",
-        f"The arms: ways of training, each {study.train.steps} steps from the same start, once a seed.",
+        f"The arms are ways of training: each takes {study.train.steps} steps from the same start, once per seed.",
         ("Arm", "Stage", "Bias model", "Seeds", "What differs"),
         [row(arm) for arm in study.arms],
     )
@@ -291,8 +294,8 @@ def _levels_table(results: Results, levels: Mapping[str, Level]) -> Table:
         rows.append((f"{name} (reference)", DASH, *cells))
     return Table(
         "levels",
-        f"Questions answered exactly right, asked {results.study.first_ask}, rule {results.study.rule}. Brackets: 95 % over "
-        "scenes, all seeds pooled. ±: half of the 95 % t-interval over seeds.",
+        f"Questions answered exactly right, asked {results.study.first_ask}, by rule {results.study.rule}. Brackets are "
+        "95 % intervals over scenes with all seeds pooled, and ± is half of the 95 % t-interval over seeds.",
         ("Arm", "Seeds", "Observational", "±\u00a0seeds", "Inferential", "±\u00a0seeds", "Shortcut reliance", "±\u00a0seeds"),
         rows,
     )
@@ -306,8 +309,8 @@ def _differences_table(pairs: Sequence[Difference]) -> Table:
 
     return Table(
         "differences",
-        "Differences in percentage points, paired by question and by seed. Brackets: 95 % over scenes, all seeds pooled. "
-        "±: half of the 95 % t-interval over seeds.",
+        "Differences in percentage points, paired by question and by seed. Brackets are 95 % intervals over scenes with all "
+        "seeds pooled, and ± is half of the 95 % t-interval over seeds.",
         (
             "Difference",
             "Seeds",
@@ -348,8 +351,8 @@ def _ablations_table(
         return None
     return Table(
         "ablations",
-        "One factor changed at a time. The last four columns: inferential accuracy minus that of another arm, on their common "
-        "seeds.",
+        "One factor changes at a time. The last four columns compare inferential accuracy with that of another arm, on their "
+        "common seeds.",
         ("Arm", "Observational", "Inferential", "Shortcut reliance", "Against", "Seeds", "Difference", "±\u00a0seeds"),
         rows,
     )
@@ -370,14 +373,14 @@ def _elsewhere_table(results: Results, ask: str, rule: Rule) -> Table:
     return Table(
         f"{ask}-{rule}",
         f"Asked {ask}{f' ({note})' if note else ''}, rule {rule}: {count(n['observational'])} observational and "
-        f"{count(n['inferential'])} inferential questions. The last three columns: change in inferential accuracy.",
+        f"{count(n['inferential'])} inferential questions. The last three columns are the change in inferential accuracy.",
         ("Arm", "Observational", "Inferential", "Shortcut reliance", "Against", "Difference", "±\u00a0seeds"),
         [row(level) for level in levels],
     )
 
 
 _REWARDS = {"accuracy": "Accuracy reward", "format": "Format"}
-"""Heads of the rewards that a run has unless its settings choose others, which are shown by name."""
+"""Column heads of the rewards that a run has by default; other rewards are shown by name."""
 
 
 def _runs_table(trainings: Sequence[Training], levels: Mapping[str, Level]) -> Table:
@@ -402,9 +405,9 @@ def _runs_table(trainings: Sequence[Training], levels: Mapping[str, Level]) -> T
 
     return Table(
         "runs",
-        "Every run that the study names, whatever became of it. Diverged: an alarm was on at its last step. "
-        f"{_reward_head(rewards[0])} to length: means of its last ten logged steps. Alarm: the first step that raised one. "
-        "Interval over scenes.",
+        "Every run that the study names, whatever became of it. A run diverged if an alarm was on at its last step. The "
+        f"columns from {_reward_head(rewards[0]).lower()} to length are means over its last ten logged steps, and alarm is the "
+        "first step that raised one. Intervals are over scenes.",
         (
             *("Run", "State", "Steps", *map(_reward_head, rewards), "Divergence", "Length", "Alarm"),
             *("Observational", "Inferential", "Minutes"),
@@ -448,9 +451,10 @@ def _cost_table(results: Results) -> Table:
     alone = f" {sharing} cells share a GPU, so each counts 1/{sharing} of its minutes." if sharing > 1 else ""
     return Table(
         "cost",
-        f"GPU minutes, all attempts, start-up and gates included.{alone} Share of the steps: of a stage's time, what its "
-        "steps took; the rest is loading, compiling and the gate. Roll-outs a second: of one run while others share its GPU.",
-        ("What", "GPU minutes", "Share", "Share of the steps", "Roll-outs a second"),
+        f"GPU minutes of all attempts, with start-up and gates.{alone} Share of the steps is the part of a stage's time that "
+        "its steps took; the rest is loading, compiling and the gate. Roll-outs per second are those of one run while others "
+        "share its GPU.",
+        ("What", "GPU minutes", "Share", "Share of the steps", "Roll-outs per second"),
         [
             *(row(group, seconds) for group, seconds in results.seconds.items() if total),
             ("all", f"{total / 60 / sharing:.1f}", percent(1.0 if total else None), DASH, DASH),
@@ -462,7 +466,7 @@ def _settings_table(results: Results) -> Table:
     settings = {**msgspec.to_builtins(results.study), "provenance": results.provenance}
     return Table(
         "settings",
-        "The study's file, as it was read, and what drew this report.",
+        "The study's file as it was read, and the version that drew this report.",
         ("Setting", "Value"),
         [(name, page.value_text(value)) for name, value in page.leaves(settings)],
     )
