@@ -78,7 +78,7 @@ def test_the_blind_answer_comes_from_the_train_split_alone() -> None:
     train_only = make_curation(Made(made.scenes, {"train": made.questions["train"]}))
 
     def blind(pages: dict[str, bytes]) -> str:
-        return pages["report.md"].decode().split("**Without any film")[1].split("**Questions by number")[0]
+        return pages["report.md"].decode().split("**What guessing without any film")[1].split("**Questions by number")[0]
 
     assert "train split" in blind(curation_pages(twisted))
     dev_only = curation_pages(make_curation(Made(made.scenes, {"dev": made.questions["dev"]})))

@@ -105,7 +105,7 @@ def diagnose(
             rich_help_panel=_ASKING,
         ),
     ] = "auto",
-    temperature: Annotated[float, typer.Option(help="0 is greedy decoding, more than 0 draws.", rich_help_panel=_ASKING)] = 0.0,
+    temperature: Annotated[float, typer.Option(help="0 decodes greedily; more than 0 samples.", rich_help_panel=_ASKING)] = 0.0,
     max_new_tokens: Annotated[
         int, typer.Option(metavar="N", help="Length of the longest reply, in tokens.", rich_help_panel=_ASKING)
     ] = 1024,
