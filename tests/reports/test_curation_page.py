@@ -40,7 +40,7 @@ def test_shares_and_counts_are_those_of_the_labels(made: Made, pages: dict[str, 
         n = sum(one.category(rule) is Category.OBSERVATIONAL for one in made.every)
         row = next(line for line in markdown.splitlines() if line.startswith(f"| {rule} |"))
         assert f"| {n} | {len(made.every) - n} | {100 * n / len(made.every):.1f}\u00a0% [" in row
-    assert "181 counterfactual questions were read: 180 are labelled, 1 could not be." in markdown
+    assert "181 counterfactual questions were read: 180 are labelled, and 1 could not be." in markdown
 
 
 def test_the_overlap_of_the_rules_has_every_question_once(made: Made, pages: dict[str, bytes]) -> None:
@@ -114,7 +114,7 @@ def test_the_blind_answer_comes_from_the_train_split_alone() -> None:
     train_only = make_curation(Made(made.scenes, {"train": made.questions["train"]}))
 
     def blind(pages: dict[str, bytes]) -> str:
-        return pages["report.md"].decode().split("**Without any film")[1].split("**Questions by number")[0]
+        return pages["report.md"].decode().split("**What guessing without any film")[1].split("**Questions by number")[0]
 
     assert "train split" in blind(curation_pages(twisted))
     dev_only = curation_pages(make_curation(Made(made.scenes, {"dev": made.questions["dev"]})))

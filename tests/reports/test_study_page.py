@@ -49,7 +49,7 @@ def test_every_run_and_every_claim_has_its_place(results: Results) -> None:
     assert "| diverged |" in by_run["repel-start-s2"]
     assert "| failed |" in by_run["attract-s2"]
     assert "gate not passed" in by_run["bias-s3"]
-    assert "Gate of **bias-s3** not passed: it reasons" in markdown
+    assert "**bias-s3** did not pass its gate: it reasons" in markdown
     assert "replies have grown from 24 to 41 tokens" in markdown
     assert "attract (seed 2) was not trained: failed" in markdown
     assert {f"figure-{name}.svg" for name in ("accuracy", "differences", "shortcut", "curves")} <= pages.keys()

@@ -186,7 +186,7 @@ def test_the_page_is_quiet_fits_and_filters(runs: list[Run], curated: Curated, t
         detail = page.inner_text("#detail")
         assert "What happens in question 0?" in detail
         assert "clip-0.mp4" in detail
-        assert "Why it is labelled so" not in detail
+        assert "Why it has this label" not in detail
         assert page.locator("#detail video").count() == 1
         page.select_option("[name=run]", label="grpo")
         page.select_option("[name=outcome]", "wrong")

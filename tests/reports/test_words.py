@@ -97,7 +97,7 @@ def test_each_rule_gives_its_reason() -> None:
     assert words.why(one) == {
         Rule.ANY_OPTION: "In the film: the collision of option A (frame 46).",
         Rule.CORRECT_OPTION: "What would happen without the red rubber cube is not in the film.",
-        Rule.ORACLE: "Whoever only watched would answer A; right is B.",
+        Rule.ORACLE: "Whoever only watched would answer A; the right answer is B.",
     }
 
 

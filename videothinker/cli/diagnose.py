@@ -95,13 +95,17 @@ def diagnose(
             rich_help_panel=_ASKING,
         ),
     ] = "auto",
-    temperature: Annotated[float, typer.Option(help="0 is greedy.", rich_help_panel=_ASKING)] = 0.0,
-    max_new_tokens: Annotated[int, typer.Option(metavar="N", help="Longest reply.", rich_help_panel=_ASKING)] = 1024,
-    seed: Annotated[int, typer.Option(help="Of sampling, and of solver:random.", rich_help_panel=_ASKING)] = 42,
+    temperature: Annotated[float, typer.Option(help="0 decodes greedily; more than 0 samples.", rich_help_panel=_ASKING)] = 0.0,
+    max_new_tokens: Annotated[
+        int, typer.Option(metavar="N", help="Length of the longest reply, in tokens.", rich_help_panel=_ASKING)
+    ] = 1024,
+    seed: Annotated[int, typer.Option(help="Seed of sampling and of solver:random.", rich_help_panel=_ASKING)] = 42,
     dtype: Annotated[
-        str, typer.Option(help="Of the weights: auto, bfloat16, float16, float32.", rich_help_panel=_ASKING)
+        str, typer.Option(help="Type of the weights: auto, bfloat16, float16 or float32.", rich_help_panel=_ASKING)
     ] = "auto",
-    attention: Annotated[str, typer.Option(help="auto, flash_attention_2, sdpa or eager.", rich_help_panel=_ASKING)] = "auto",
+    attention: Annotated[
+        str, typer.Option(help="Attention to use: auto, flash_attention_2, sdpa or eager.", rich_help_panel=_ASKING)
+    ] = "auto",
     decoder: Annotated[
         str, typer.Option(help="What reads the clips: auto, decord, torchcodec or pyav.", rich_help_panel=_ASKING)
     ] = "auto",

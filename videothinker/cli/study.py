@@ -106,8 +106,8 @@ def study(
 ) -> None:
     """Train and diagnose a whole [bold]grid[/bold] over seeds, as many runs at once as fit, and draw one report.
 
-    Every cell of the grid is one vt command in a folder of its own. A cell that fails is a row of the report and stops only the
-    cells that need it; the exit code is then 1.
+    Every cell of the grid is one vt command in a folder of its own.
+    A cell that fails is a row of the report and stops only the cells that need it; the exit code is then 1.
     """
     from videothinker.records.study import State
     from videothinker.study import pack as packs

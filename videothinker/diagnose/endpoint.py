@@ -230,7 +230,7 @@ class _Server:
             raise VtError(f"--endpoint {self.url}: no server answers there ({_reason(error)}); is it started?") from error
 
     def post(self, body: dict[str, Any], what: str) -> _Completion:
-        """The chat completion.
+        """The server's chat completion for a request, which `what` names in messages.
 
         Raises:
             VtError: the request is refused, or not answered after all tries. Later requests then fail without being sent.

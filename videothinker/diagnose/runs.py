@@ -24,9 +24,9 @@ class Run(NamedTuple):
     """One checkpoint's answers to the questions of one split."""
 
     name: str
-    """Unique in a report."""
+    """The run's name, unique in a report."""
     record: RunRecord
-    """run.json."""
+    """The content of run.json."""
     questions: list[Question]
     """Parallel to `predictions`."""
     predictions: list[Prediction]
@@ -48,7 +48,7 @@ REFERENCE = "reference"
 
 
 def read_record(folder: Path) -> RunRecord:
-    """run.json of a diagnosis.
+    """Read run.json of a diagnosis.
 
     Raises:
         VtError: the file is missing, or is not that of a diagnosis.

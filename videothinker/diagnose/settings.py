@@ -30,7 +30,7 @@ class DiagnosisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     split: str
     """Split of the curated folder whose questions are asked."""
     prompt: Style = Style.COT
-    """How the reply is to be laid out."""
+    """How the model is asked to lay out its reply."""
     n_frames: int | None = None
     """Frames of each clip. None leaves them to the checkpoint's own processor or, if it does not sample by itself, means 32
     (paper, evaluation set-up)."""

@@ -17,7 +17,7 @@ class Worker(NamedTuple):
 
 
 ALONE = Worker(0, 1, lambda: None)
-"""The only process."""
+"""The place of a process that shares the work with no other."""
 
 
 @contextmanager

@@ -55,7 +55,7 @@ GREEDY = TokenChoice()
 
 
 class Written(NamedTuple):
-    """One reply."""
+    """One reply, as the model wrote it."""
 
     tokens: list[int]
     """All of its tokens, the one that ended it included. A reply without such a token was cut."""

@@ -1,6 +1,7 @@
-"""What the browser of questions shows, as JSON: questions, scenes in words, film strips, replies.
+"""The data of a page's question browser, as JSON: questions, scenes in words, film strips and replies.
 
-Both pages hold one browser; the curation page's has no replies, and a diagnosis without curated data has no scenes.
+Curation and diagnosis pages have the same browser. That of a curation has no replies, and that of a diagnosis without curated
+data has no scenes.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ from videothinker.reports.words import Explained
 
 
 def shuffled(question_id: str) -> str:
-    """Sorts questions into an order that looks random and is the same every time."""
+    """A sort key that puts questions into an order that looks random and is always the same."""
     return hashlib.sha256(question_id.encode()).hexdigest()
 
 
@@ -28,24 +29,24 @@ class Films:
     """Strips and links of a data set's clips; strips are embedded until the page's budget is used up."""
 
     def __init__(self, root: Path | None, out: Path | None) -> None:
-        """root: folder that the questions' `clip.path` lies in; out: where the page will lie, for links (None: no links)."""
+        """root: folder that clips' paths are relative to. out: folder that the page will lie in; None means no links."""
         self.root = root
         self.out = out
         self.strips = Strips()
         self.pictures: dict[str, list[str]] = {}
-        """Strip by clip, as a path relative to `root`."""
+        """The strip of each clip, by its path relative to `root`."""
 
     def counterfactual(self, one: Explained) -> str:
-        """Name, relative to the root, of the clip without the object; only a generated world has it."""
+        """Path, relative to the root, of the clip without the object. Only a generated world has such clips."""
         folder, slash, name = one.question.clip.path.rpartition("/")
         return folder + slash + counterfactual_name(name, one.removed_object)
 
     def exists(self, video: str) -> bool:
-        """Is the clip there?"""
+        """Whether the clip is there."""
         return self.root is not None and (self.root / video).is_file()
 
     def embed(self, questions: Iterable[Explained], progress: Progress = no_progress) -> None:
-        """Put strips of these questions' clips, and of those without the object, into the page, the first ones first."""
+        """Put strips of these questions' clips, and of those without the object, into the page, in order until it is full."""
         for one in questions:
             for video in (one.question.clip.path, self.counterfactual(one)):
                 if self.root is None or self.strips.left <= 0:
@@ -58,9 +59,9 @@ class Films:
             progress(1)
 
     def note(self) -> str:
-        """Which strips the page holds, for its reader."""
+        """A sentence for the page's reader on which strips it holds."""
         if self.root is None:
-            return "There are no clips, so no film strips."
+            return "There are no clips, so the page has no film strips."
         said = f"Film strips of {len(self.pictures):,} clips are in the page"
         if self.strips.left <= 0:
             said += f", as many as fit into {BUDGET // 1_000_000} MB; the other clips are linked"
@@ -94,9 +95,9 @@ def scene_data(scene: Scene, film: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def question_data(question: Question, split: str, labels: Labels) -> dict[str, Any]:
-    """One question with its labels; letters as one string ("AC"), categories in the order of the label sets, null for none.
+    """One question with its labels. Letters are one string ("AC"), categories in the order of the label sets, null for none.
 
-    `happens`, of a "what will" or "what will not" question: for each option whether its event takes place.
+    `happens` says of a "what will" or "what will not" question for each option whether its event takes place.
     """
     rows = [each.by_question.get(question.question_id) for each in labels.sets]
     polarity, letters = question.facets.get("polarity"), answers.LETTERS[: len(question.options)]
@@ -120,7 +121,7 @@ def reasons(question: Question, labels: Labels) -> list[str | None]:
 
 
 def told_data(one: Explained, labels: Labels) -> dict[str, Any]:
-    """What the scene adds to a question; of the collision log's labels it tells the reason with objects and frames."""
+    """What the scene adds to a question; the reasons of the collision log's labels then name objects and frames."""
     why, plain = {str(rule): told for rule, told in words.why(one).items()}, reasons(one.question, labels)
     return {
         "removed": words.removed_name(one),

@@ -36,7 +36,7 @@ MEANING = {
     Rule.CORRECT_OPTION: "some option names a collision that is seen in the film and still happens without the object",
     Rule.ORACLE: "whoever only watched gets the whole answer right",
 }
-"""When a question is observational."""
+"""The condition under which each rule calls a question observational."""
 
 _OVERLAP = {
     (True, True, True): "A seen collision still happens, and watching gives the whole answer.",
@@ -46,14 +46,14 @@ _OVERLAP = {
     (False, False, True): "No option was seen, and none happens: watching gives the whole answer.",
     (False, False, False): "No option was seen, but some happen once the object is gone.",
 }
-"""What it means to be observational under any-option, correct-option and oracle; the other two cannot be."""
+"""What it means to be observational, or not, under any-option, correct-option and oracle. Two combinations cannot occur."""
 
 
 class Overlap(NamedTuple):
-    """Questions that the three rules label alike."""
+    """Questions on which each of the three rules says the same."""
 
     observational: tuple[bool, ...]
-    """By rule, in the order of `Rule`."""
+    """What each rule says of them, in the order of `Rule`."""
     meaning: str
     n: int
     share: float
@@ -62,7 +62,7 @@ class Overlap(NamedTuple):
 def curation_pages(release: ClevrerCuration, *, out: Path | None = None, progress: Progress = no_progress) -> dict[str, bytes]:
     """report.html, report.md and the figures (PNG and SVG, light and dark) of one curation, by file name.
 
-    out: folder that the page will lie in, for links to clips; None: no links. `progress` counts the questions whose film
+    out: folder that the page will lie in, for links to clips; None means no links. progress: counts the questions whose film
     strips were looked for, at most `n_films(release)`.
     """
     curation, labels = release.curation, release.table
@@ -122,7 +122,7 @@ def curation_pages(release: ClevrerCuration, *, out: Path | None = None, progres
 
 
 def n_films(release: ClevrerCuration) -> int:
-    """How far `progress` of `curation_pages` counts at most."""
+    """The number that `progress` of `curation_pages` reaches at most."""
     return min(len(release.curation.members), N_BROWSED) + len(Category)
 
 
@@ -138,7 +138,7 @@ def _observer(labels: pl.DataFrame, rule: Rule, kind: Category) -> Estimate:
 
 
 def _overlaps(labels: pl.DataFrame) -> list[Overlap]:
-    """The questions by what each rule says of them; the patterns that cannot be are left out."""
+    """The questions by what each rule says of them, without the patterns that cannot occur."""
     patterns = Counter(
         tuple(kind == Category.OBSERVATIONAL for kind in row) for row in labels.select(rule.column for rule in Rule).iter_rows()
     )
@@ -153,11 +153,11 @@ def _overlaps(labels: pl.DataFrame) -> list[Overlap]:
 
 
 def _examples(known: Iterable[Explained], rule: Rule, root: Path | None) -> dict[Category, Explained]:
-    """The clearest question of each category: filmed, and watching is right about the one and misleads about the other."""
+    """The clearest question of each category: it has a clip, and watching answers the observational one and not the other."""
 
     def unclear(one: Explained) -> tuple[Any, ...]:
         question, needed = one.question, one.categories[rule] is Category.INFERENTIAL
-        misled = not set(one.observer) <= set(question.gold)  # something seen, and wrong
+        misled = not set(one.observer) <= set(question.gold)  # something was seen, and is wrong
         return (
             root is None or not (root / question.clip.path).is_file(),
             (one.observer == question.gold) is needed,
@@ -211,7 +211,7 @@ def _told(kind: Category, one: Explained) -> dict[str, Any]:
 
 
 def _browsed(asked: Sequence[tuple[str, Question]], examples: Mapping[Category, Explained]) -> list[tuple[str, Question]]:
-    """The questions of the page's browser, in file order: all, or as many as fit, drawn by hash."""
+    """The questions of the page's browser in file order: all of them, or as many as fit, drawn by hash."""
     drawn = sorted(asked, key=lambda one: shuffled(one[1].question_id))[:N_BROWSED]
     kept = {question.question_id for _, question in drawn} | {one.question.question_id for one in examples.values()}
     return [one for one in asked if one[1].question_id in kept]
@@ -280,7 +280,7 @@ def _options_table(labels: pl.DataFrame) -> Table:
         rows.append((str(n_choices), count(n), percent(n / labels.height), *cells))
     return Table(
         "options",
-        "Questions by number of options; of these, the share with so many correct options.",
+        "Questions by number of options, and the share of these with each number of correct options.",
         ("Options", "Questions", "Share", *(f"{k} correct" for k in range(most + 1))),
         rows,
     )
@@ -297,7 +297,7 @@ def _letters_table(labels: pl.DataFrame) -> Table:
         rows.append((letter, count(having.height), *map(estimate, columns)))
     return Table(
         "letters",
-        "How often each letter is correct, among the questions that have it: even, where position says nothing.",
+        "How often each letter is correct among the questions that have it. Where position says nothing, the shares are even.",
         ("Letter", "Questions with it", "Correct", 'of "what will"', 'of "what will not"'),
         rows,
     )
@@ -313,7 +313,7 @@ def _answers_table(labels: pl.DataFrame) -> Table:
 
 
 def _blind_table(labels: pl.DataFrame, rule: Rule) -> Table:
-    """What knowing the form and number of options is worth: the most frequent answer of the train split for each."""
+    """Accuracy of guessing, for each form and number of options, the most frequent answer of the train split."""
     train = labels.filter(pl.col("split") == "train")
     source = "train split" if train.height else "same questions"
     known = train if train.height else labels
@@ -328,8 +328,8 @@ def _blind_table(labels: pl.DataFrame, rule: Rule) -> Table:
         rows.append((name, count(pool.height), estimate(_mean(pool, pool["right"])), percent(pool["random"].mean())))  # type: ignore[arg-type]
     return Table(
         "blind",
-        f"Without any film: questions answered exactly right by the most frequent answer of the {source} for each form and "
-        f"number of options, and by a random set of options. Categories by {rule}.",
+        f"What guessing without any film is worth: questions answered exactly right by the most frequent answer of the "
+        f"{source} for each form and number of options, and by a random set of options. Categories are by {rule}.",
         ("Questions", "Number", "Most frequent answer", "Random set"),
         rows,
     )

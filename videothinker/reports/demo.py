@@ -1,4 +1,4 @@
-"""The page of `vt demo`: a study's checkpoints, asked anew on a few fresh scenes, beside what the whole study found."""
+"""The page of `vt demo`: a study's checkpoints asked about a few fresh scenes, beside what the whole study found."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,11 +23,11 @@ class StudyFindings(NamedTuple):
     title: str
     seeds: tuple[int, ...]
     n_questions: int
-    """That every checkpoint was asked."""
+    """How many questions every checkpoint was asked."""
     levels: dict[str, dict[str, Estimate]]
-    """By arm and measure, over all seeds."""
+    """Estimates by arm and measure, over all seeds."""
     verdicts: list[tuple[str, str]]
-    """Claim and decision."""
+    """(claim, decision)"""
     figure: Drawing
 
 
@@ -35,7 +35,7 @@ def read_study(folder: Path) -> StudyFindings | None:
     """The study whose report lies in `folder`; None if none does.
 
     Raises:
-        VtError: its results.json is not one.
+        VtError: its results.json cannot be read as results of a study.
     """
     if not all((folder / name).is_file() for name in (RESULTS, *FIGURE)):
         return None
@@ -45,8 +45,8 @@ def read_study(folder: Path) -> StudyFindings | None:
     n_questions = max((level.n_questions["all"] for level in levels), default=0)
     seeds = results.study.seeds
     caption = (
-        f"The study: {count(n_questions)} questions about scenes that no training saw, mean over {len(seeds)} seeds with 95 % "
-        f"intervals; each dot is one seed."
+        f"The study: {count(n_questions)} questions about scenes that no training saw, means over {len(seeds)} seeds with "
+        f"95 % intervals; each dot is one seed."
     )
     files = {name: (folder / name).read_bytes() for name in FIGURE}
     return StudyFindings(
@@ -60,7 +60,7 @@ def read_study(folder: Path) -> StudyFindings | None:
 
 
 def demo_table(runs: Sequence[Run], study: StudyFindings | None) -> Table:
-    """Accuracy by category and shortcut reliance, here and in the study, a line each for the checkpoints of `runs`."""
+    """Accuracy by category and shortcut reliance, here and in the study, with one line per checkpoint in `runs`."""
 
     def row(run: Run) -> tuple[str, ...]:
         by, there = run.metrics, {} if study is None else study.levels.get(run.name, {})
@@ -74,23 +74,24 @@ def demo_table(runs: Sequence[Run], study: StudyFindings | None) -> Table:
     heads = [head for name in MEASURES.values() for head in ((name,) if study is None else (f"{name}, here", "study"))]
     return Table(
         "beside",
-        "Questions answered exactly right, and inferential answers that are the observer's. Brackets: 95 % by scene.",
+        "Questions answered exactly right, and inferential answers that are the observer's. Brackets are 95 % intervals, "
+        "clustered by scene.",
         ("Checkpoint", *heads),
         [row(run) for run in runs if not run.reference],
     )
 
 
 def sample_words(runs: Sequence[Run]) -> str:
-    """ "small sample: 288 questions of 144 scenes"."""
+    """How little was asked, in words: "small sample: 288 questions of 144 scenes"."""
     asked = {question.question_id: question.group for run in runs for question in run.questions}
     return f"small sample: {count(len(asked))} questions of {count(len(set(asked.values())))} scenes"
 
 
 def demo_page(runs: Sequence[Run], study: StudyFindings | None, *, source: str, links: Mapping[str, str]) -> bytes:
-    """The page.
+    """The page as HTML.
 
-    runs: checkpoints, and references. source: where the checkpoints are from, in words. links: label to address, relative to
-    the page.
+    runs: checkpoints and references. source: a sentence on where the checkpoints are from. links: addresses by label, relative
+    to the page.
     """
     checkpoints = [run for run in runs if not run.reference]
     figure = accuracy_figure(checkpoints, runs)
@@ -100,7 +101,7 @@ def demo_page(runs: Sequence[Run], study: StudyFindings | None, *, source: str, 
         rule=checkpoints[0].metrics.rule,
         source=source,
         study=study,
-        figure=figure._replace(caption=f"Here, just now ({sample_words(checkpoints)}). {figure.caption}"),
+        figure=figure._replace(caption=f"Asked here just now ({sample_words(checkpoints)}). {figure.caption}"),
         table=demo_table(checkpoints, study),
         links=links,
     )

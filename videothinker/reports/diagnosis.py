@@ -22,11 +22,11 @@ from videothinker.reports.page import DASH, Table, count, estimate, p_value, per
 from videothinker.reports.words import Explained, explained
 
 OBSERVER = "solver:observer"
-"""The model of the run that the figure's observer marks come from, a reference or not."""
+"""Model of the run that the figure's observer marks come from, whether it is a reference or not."""
 SIGNIFICANT = 0.05
-"""Corrected p-values below are marked."""
+"""Corrected p-values below this are marked."""
 _FACETS = {"polarity": 'By form of the question: "what will happen" and "what will not"', "form": "By form of the answer"}
-"""Captions of breakdowns that are not said by the facet's name alone."""
+"""Captions of breakdowns for which the facet's name is not enough."""
 _MEASURES = {
     "all": "all questions",
     "observational": "observational",
@@ -46,9 +46,10 @@ def diagnosis_pages(
 ) -> dict[str, bytes]:
     """report.html, report.md and the figures (PNG and SVG, light and dark) of some runs, by file name.
 
-    runs: checkpoints in the order to show them, and references, which come last. changes: between them (`runs.comparisons`).
-    curated: where scenes and clips come from; None leaves out collision logs and films. out: folder that the page will lie in,
-    for links to clips; None: no links. `progress` counts the questions whose film strips were looked for, at most all of them.
+    runs: checkpoints in the order to show them, and references, which are shown last. changes: the comparisons between
+    checkpoints (`runs.comparisons`). curated: where scenes and clips come from; without it there are no collision logs and no
+    films. out: folder that the page will lie in, for links to clips; None means no links. progress: counts the questions whose
+    film strips were looked for, at most all of them.
 
     Raises:
         VtError: there is no run, or the runs are scored under different rules.
@@ -104,7 +105,7 @@ def diagnosis_pages(
             "letters": _letters_table(checkpoints),
             "settings": _settings_table(checkpoints),
         },
-        "breakdowns": [one for one in breakdowns if len(one.columns) > 2],  # by one value alone it would say nothing new
+        "breakdowns": [one for one in breakdowns if len(one.columns) > 2],  # a breakdown by one value says nothing new
         "films": films,
         "has_scenes": bool(known),
     }
@@ -127,7 +128,10 @@ def _asked(checkpoints: Sequence[Run]) -> list[tuple[str, Question]]:
 
 
 def _by_interest(questions: Iterable[Explained], answers: Sequence[tuple[str, Mapping[str, Prediction]]]) -> list[Explained]:
-    """Which questions get a film strip first: where a checkpoint errs as the observer does, where they disagree, the others."""
+    """The questions in the order in which they get film strips.
+
+    First come those on which a checkpoint errs as the observer does, then those on which checkpoints disagree, then the others.
+    """
 
     def rank(one: Explained) -> tuple[int, str]:
         name = one.question.question_id
@@ -145,7 +149,7 @@ def _by_interest(questions: Iterable[Explained], answers: Sequence[tuple[str, Ma
 def accuracy_figure(checkpoints: Sequence[Run], runs: Sequence[Run]) -> Drawing:
     """The main figure: accuracy of the checkpoints by category, with chance, and the observer if it is among the runs.
 
-    Of questions without labels it shows the accuracy on all of them.
+    Without labels it shows the accuracy on all questions.
     """
     watched = next((run.metrics for run in runs if run.record.model == OBSERVER), None)
     labelled = checkpoints[0].labels.own is not None
@@ -190,12 +194,12 @@ def _shortcut_figure(checkpoints: Sequence[Run]) -> Drawing:
 
 
 def _cluster(checkpoints: Sequence[Run]) -> str:
-    """What intervals cluster by, in words: the groups of CLEVRER's questions are scenes, those of others clips."""
+    """The word for what intervals cluster by: groups are scenes for CLEVRER's questions, and clips for others."""
     return "scene" if {question.source for run in checkpoints for question in run.questions} <= {"CLEVRER"} else "clip"
 
 
 def _anchor(facet: str) -> str:
-    """A facet's name as the name of a table: letters, digits and hyphens."""
+    """The name of a facet's table, made of letters, digits and hyphens alone."""
     return "by-" + re.sub(r"\W+", "-", facet)
 
 
@@ -207,7 +211,7 @@ def _named(run: Run) -> str:
 
 
 def _overall_table(runs: Sequence[Run]) -> Table:
-    """Accuracy where there are no labels: on all questions, and as the benchmark averages it."""
+    """Accuracy without labels: on all questions, and as the benchmark averages it."""
     benchmark = next((run.metrics.benchmark for run in runs if run.metrics.benchmark), None)
 
     def row(run: Run) -> tuple[str, ...]:
@@ -234,8 +238,8 @@ def _accuracy_table(runs: Sequence[Run]) -> Table:
 
     return Table(
         "accuracy",
-        "Questions whose whole answer is right, with 95 % intervals clustered by scene. Gap: observational minus inferential, "
-        "in percentage points.",
+        "Questions whose whole answer is right, with 95 % intervals clustered by scene. The gap is observational minus "
+        "inferential accuracy, in percentage points.",
         ("Checkpoint", "Questions", "All", "Observational", "Inferential", "Gap"),
         [row(run) for run in runs],
     )
@@ -248,8 +252,8 @@ def _scores_table(runs: Sequence[Run], kinds: Sequence[str]) -> Table:
 
     return Table(
         "scores",
-        "Two milder scores: options judged right, and the paper's soft score (an incomplete answer without a wrong letter "
-        "earns its share).",
+        "Two milder scores: the share of options judged right, and the paper's soft score, by which an incomplete answer "
+        "without a wrong letter earns its share.",
         ("Checkpoint", *(f"{score}, {kind}" for score in ("Options", "Soft") for kind in kinds)),
         [row(run) for run in runs],
     )
@@ -263,7 +267,8 @@ def _changes_table(changes: Sequence[Comparison], measures: Mapping[str, str], c
     return Table(
         "changes",
         "Changes from one checkpoint to another on the same questions, in percentage points, with 95 % intervals, paired by "
-        f"question and clustered by {cluster}. *: p < {SIGNIFICANT} after Holm's correction for all tests of this report.",
+        f"question and clustered by {cluster}. An asterisk marks p < {SIGNIFICANT} after Holm's correction for all tests of "
+        "this report.",
         ("From", "To", *(name.capitalize() for name in measures.values())),
         [(before, after, *(cells[measure] for measure in measures)) for (before, after), cells in pairs.items()],
     )
@@ -300,9 +305,9 @@ def _shortcut_table(runs: Sequence[Run]) -> Table:
 
     return Table(
         "shortcut",
-        "Inferential questions. Shortcut reliance: answers that are the observer's. Shortcut error share: of the wrong "
-        "options, those on which the observer is wrong the same way. Chance: random sets of options, and errors that fall "
-        "evenly on the options.",
+        "On inferential questions, shortcut reliance is the share of answers that are the observer's, and shortcut error share "
+        "is the share of wrong options on which the observer is wrong the same way. Chance is what random sets of options, and "
+        "errors that fall evenly on the options, would give.",
         ("Checkpoint", "Shortcut reliance", "Chance", "Shortcut error share", "Chance"),
         [row(run) for run in runs],
     )
@@ -316,8 +321,8 @@ def _replies_table(checkpoints: Sequence[Run]) -> Table:
 
     return Table(
         "replies",
-        "What came back. A reply without a readable answer counts as wrong; one cut at the token limit is graded if an answer "
-        "can be read; a question whose clip could not be read leaves every denominator.",
+        "Replies by how they ended. A reply without a readable answer counts as wrong. One that was cut at the token limit is "
+        "graded if an answer can be read. A question whose clip could not be read leaves every denominator.",
         ("Checkpoint", "Answered", "Ended with an answer", "No readable answer", "Cut at the token limit", "Clip not readable"),
         [row(run) for run in checkpoints],
     )
@@ -332,7 +337,7 @@ def _rules_table(runs: Sequence[Run]) -> Table:
             rows.append((_named(run), rule, *map(count, sizes), *map(estimate, shares), points(by.gap)))
     return Table(
         "rules",
-        "The same replies under each rule.",
+        "The same replies, with categories by each rule.",
         ("Checkpoint", "Rule", "Observational questions", "Inferential questions", "Observational", "Inferential", "Gap"),
         rows,
     )
@@ -343,7 +348,7 @@ def _pools_table(name: str, what: str, runs: Sequence[Run], pools: Sequence[Mapp
     sizes = {key: max(by[key].n_questions for by in pools if key in by) for key in keys}
     return Table(
         name,
-        f"{what}: questions answered exactly right.",
+        f"{what}, the share of questions answered exactly right.",
         ("Checkpoint", *(f"{key} ({count(n)} question{'' if n == 1 else 's'})" for key, n in sizes.items())),
         [
             (_named(run), *(estimate(by[key].per_question) if key in by else DASH for key in keys))
@@ -365,19 +370,19 @@ def _letters_table(checkpoints: Sequence[Run]) -> Table:
     ]
     return Table(
         "letters",
-        "By position of the option: is a letter chosen more often than it is correct?",
+        "By position of the option, how often its letter is correct, chosen, and judged right.",
         ("Checkpoint", "Letter", "Questions with it", "Correct", "Chosen", "Judged right"),
         rows,
     )
 
 
 def _settings_table(checkpoints: Sequence[Run]) -> Table:
-    """One column a checkpoint, so that what differs between two of them stands side by side."""
+    """One column per checkpoint, so that what differs between two of them stands side by side."""
     columns = [dict(page.leaves(msgspec.to_builtins(run.record))) for run in checkpoints]
     keys = dict.fromkeys(key for column in columns for key in column if key != "name")
     return Table(
         "settings",
-        "Settings, what was really fed to each checkpoint, data hashes and provenance.",
+        "Settings, what each checkpoint was fed in fact, data hashes and provenance.",
         ("Setting", *(run.name for run in checkpoints)),
         [(key, *(page.value_text(column.get(key)) for column in columns)) for key in keys],
     )

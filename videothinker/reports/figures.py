@@ -20,10 +20,11 @@ class Series(NamedTuple):
     """"blue" (observational), "orange" (inferential), "green" or "purple"."""
     values: Sequence[Estimate]
     chance: Sequence[float | None] = ()
-    """Marked on each bar, as fractions; empty: no marks."""
+    """Chance levels as fractions, marked on each bar; empty for no marks."""
     observer: Sequence[float | None] = ()
+    """The observer's values, marked in the same way."""
     points: Sequence[Sequence[float]] = ()
-    """For each group the single runs that the value is a mean of, drawn as dots; empty: none."""
+    """For each group the single runs that the value is a mean of, drawn as dots; empty for no dots."""
 
 
 class Line(NamedTuple):
@@ -31,7 +32,7 @@ class Line(NamedTuple):
 
     label: str
     value: float
-    """As a fraction."""
+    """Where the line stands, as a fraction."""
 
 
 def bars(
@@ -95,7 +96,7 @@ def _draw(
 
 
 def _bar(axes: Axes, y: float, series: Series, row: int, colours: dict[str, str]) -> None:
-    """One bar with interval, value and the marks for chance and observer."""
+    """Draw one bar with its interval, its value, and the marks for chance and observer."""
     value, ci95 = series.values[row].value, series.values[row].ci95
     if value is None:
         axes.text(1, y, "nothing to count", va="center", fontsize=7, style="italic", color=colours["faint"])
@@ -118,7 +119,7 @@ def _bar(axes: Axes, y: float, series: Series, row: int, colours: dict[str, str]
     if observer is not None:
         axes.plot(100 * observer, y, clip_on=False, zorder=4, **_diamond(colours))
     for mark in sorted(mark for mark in (chance, observer) if mark is not None):
-        if end - 0.02 < mark < end + 0.12:  # the number steps aside
+        if end - 0.02 < mark < end + 0.12:  # the number would lie on the mark, and steps aside
             end = mark + 0.01
     axes.text(100 * end + 1.5, y, f"{100 * value:.1f}", va="center", fontsize=7, color=colours["ink"], bbox=ground(colours))
 
@@ -134,7 +135,7 @@ def _diamond(colours: dict[str, str]) -> dict[str, Any]:
 
 
 def _key(series: Sequence[Series], colours: dict[str, str]) -> list[Any]:
-    """What the legend above the bars names: colours, if several, and marks."""
+    """The entries of the legend above the bars: the colours, if there are several, and the marks."""
     key: list[Any] = [Patch(color=colours[one.colour], label=one.name) for one in series] if len(series) > 1 else []
     if any(one.chance for one in series):
         key.append(Line2D([], [], color=colours["ink"], linestyle="", marker="|", markersize=6, label="chance"))

@@ -1,4 +1,4 @@
-"""What all pages share: how numbers are written, tables (said once, shown as HTML and as Markdown) and the templates."""
+"""What all pages share: how numbers are written, tables that are shown as HTML and as Markdown, and the templates."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,15 +11,15 @@ from markupsafe import Markup
 from videothinker.records import Estimate
 
 DASH = "\u2013"
-"""Stands for a number that does not exist (a mean over nothing); never 0."""
+"""Stands for a number that does not exist, such as a mean over nothing, which is never 0."""
 MINUS = "\u2212"
 
 
 class Table(NamedTuple):
-    """One table. The first column names its row."""
+    """One table, whose first column names the rows."""
 
     name: str
-    """Word for style and anchor, unique in its page."""
+    """Name for style and anchor, unique in its page."""
     caption: str
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
@@ -27,7 +27,7 @@ class Table(NamedTuple):
 
     @property
     def is_numeric(self) -> tuple[bool, ...]:
-        """For each column whether it holds numbers (or nothing), which stand to the right."""
+        """For each column whether it holds only numbers or nothing, so that it is set to the right."""
         cells = zip(*self.rows, strict=True) if self.rows else [()] * len(self.columns)
         return tuple(index > 0 and all(_NUMBER.match(cell) for cell in column) for index, column in enumerate(cells))
 
@@ -47,17 +47,17 @@ def _cell(text: str) -> str:
 
 
 def count(n: int | None) -> str:
-    """18473 -> "18,473"."""
+    """A whole number as text: 18473 is "18,473"."""
     return DASH if n is None else f"{n:,}"
 
 
 def percent(share: float | None) -> str:
-    """0.74021 -> "74.0 %", with a space that does not break."""
+    """A share as text: 0.74021 is "74.0 %", with a space that does not break."""
     return DASH if share is None else f"{100 * share:.1f}\u00a0%"
 
 
 def estimate(value: Estimate) -> str:
-    """ "74.0 % [73.4, 74.6]" of a share, its interval cut at 0 and 100; without brackets where there is none."""
+    """A share with its interval, cut at 0 and 100: "74.0 % [73.4, 74.6]"; without brackets where there is no interval."""
     if value.value is None or value.ci95 is None:
         return percent(value.value)
     low, high = (100 * min(max(bound, 0.0), 1.0) for bound in value.ci95)
@@ -65,7 +65,7 @@ def estimate(value: Estimate) -> str:
 
 
 def points(value: Estimate) -> str:
-    """A difference in percentage points, signed: "+11.5 [+9.1, +13.9]"."""
+    """A difference with its interval, signed, in percentage points: "+11.5 [+9.1, +13.9]"."""
     if value.value is None:
         return DASH
     middle = signed(value.value)
@@ -73,32 +73,32 @@ def points(value: Estimate) -> str:
 
 
 def signed(difference: float) -> str:
-    """0.115 -> "+11.5"; a true minus sign below zero; never "-0.0"."""
+    """A difference in percentage points: 0.115 is "+11.5". Below zero it has a true minus sign, and it is never "-0.0"."""
     number = round(100 * difference, 1)
     sign = "" if number == 0 else "+" if number > 0 else MINUS
     return f"{sign}{abs(number):.1f}"
 
 
 def p_value(p: float | None) -> str:
-    """Two digits that matter: "0.012", "< 0.001"."""
+    """A p-value with the digits that matter: "0.012", "< 0.001"."""
     if p is None:
         return DASH
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
 def ticked(chosen: Sequence[str]) -> str:
-    """ "A", "A and C", "A, B and C"; "no option" for ()."""
+    """Letters in words: "A", "A and C", "A, B and C"; "no option" for ()."""
     *first, last = chosen or ("no option",)
     return f"{', '.join(first)} and {last}" if first else last
 
 
 def letters(chosen: Sequence[str] | None) -> str:
-    """("A", "C") -> "A, C"; () -> "none"; None (nothing could be read) -> "unreadable"."""
+    """An answer in words: ("A", "C") is "A, C", () is "none", and None, where nothing could be read, is "unreadable"."""
     return "unreadable" if chosen is None else ", ".join(chosen) or "none"
 
 
 def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """A nested dict as pairs of "outer.inner" and value, in order."""
+    """Yield the values of a nested dict in order, with keys such as "outer.inner"."""
     for key, value in settings.items():
         if isinstance(value, Mapping) and value:
             yield from leaves(value, f"{prefix}{key}.")
@@ -107,7 +107,7 @@ def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def value_text(value: Any) -> str:
-    """A setting's value in one cell; None and what is empty as a dash, long lists by their length."""
+    """A setting's value as the text of a cell: a dash for None and what is empty, and of a long list its length."""
     if value is None or value in ([], {}):
         return DASH
     if isinstance(value, list | tuple):

@@ -29,6 +29,8 @@ def strip_frames(collisions: Sequence[int], n_total: int) -> tuple[int, ...]:
     n_total: number of frames in the clip, at least 2. Returns at most `N_FRAMES` frames, increasing.
     """
     last = n_total - 1
+    # Frames between two shown ones make a gap; `parts` counts the equal steps that each is cut into. Every frame that is left
+    # goes to the gap with the longest steps.
     inner = sorted({frame for frame in collisions if 0 < frame < last})[: N_FRAMES - 2]
     gaps = list(pairwise((0, *inner, last)))
     parts = [1] * len(gaps)
@@ -47,7 +49,7 @@ class Strips:
         self.n_unreadable = 0
 
     def read(self, clip: Path, frames: Sequence[int]) -> list[str] | None:
-        """The frames as JPEG data URIs; None when the budget is used up or the clip cannot be read that far."""
+        """The frames as JPEG data URIs; None when the budget is used up, or the clip cannot be read up to them."""
         if self.left <= 0:
             return None
         try:

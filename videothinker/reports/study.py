@@ -24,7 +24,7 @@ from videothinker.study.seeds import RULE
 
 
 def study_pages(results: Results) -> dict[str, bytes]:
-    """report.html, report.md, summary.md (a line a claim) and the figures (PNG and SVG, light and dark), by file name."""
+    """report.html, report.md, summary.md (one line per claim) and the figures (PNG and SVG, light and dark), by file name."""
     study = results.study
     mine = {level.arm: level for level in results.levels if level.ask == study.first_ask and level.rule is study.rule}
     pairs = [one for one in results.differences if one.ask == study.first_ask and one.rule is study.rule]
@@ -85,7 +85,7 @@ def _chief(pairs: Sequence[Difference], study: Study) -> list[Difference]:
 
 
 def _unfinished(results: Results) -> list[str]:
-    """ "attract (seeds 3, 4) was not trained: waiting": what is missing, a line for cells that are alike."""
+    """What is missing, in one line for cells that are alike: "attract (seeds 3, 4) was not trained: waiting"."""
     study = results.study
     found: list[str] = []
     for what, ask in (("trained", None), *((f"asked {ask}", ask) for ask in study.ask)):
@@ -102,7 +102,7 @@ def _unfinished(results: Results) -> list[str]:
 
 
 def _summary(results: Results, levels: Mapping[str, Level]) -> str:
-    """A line a claim, to be copied where it is told."""
+    """One Markdown line per claim, to be copied into other texts."""
     lines = []
     for one in results.verdicts:
         names = dict.fromkeys(name for part in parse_claim(one.claim) for name in part.pair if name in levels)
@@ -113,7 +113,7 @@ def _summary(results: Results, levels: Mapping[str, Level]) -> str:
 
 
 def _elsewhere(results: Results) -> list[tuple[str, Rule]]:
-    """All ways of asking under all rules that there are answers to, but for the one that the verdicts come from."""
+    """Every way of asking that has answers, under every rule, except the pair that the verdicts come from."""
     study = results.study
     there = {level.ask for level in results.levels}
     rules = [study.rule, *(other for other in Rule if other is not study.rule)]
@@ -136,5 +136,5 @@ def _both(value: Value | None) -> str:
 
 
 def _interval(value: Estimate) -> str:
-    """ "[+0.5, +1.4]" in points; a dash where there is none."""
+    """An interval in percentage points: "[+0.5, +1.4]"; a dash where there is none."""
     return DASH if value.ci95 is None else f"[{page.signed(value.ci95[0])}, {page.signed(value.ci95[1])}]"

@@ -14,9 +14,9 @@ from videothinker.records import Category, Collision, Question, Rule, Scene, Sce
 from videothinker.reports.page import DASH, letters, ticked
 
 FPS = 25.0
-"""Frames a second of CLEVRER's clips."""
+"""Frames per second of CLEVRER's clips."""
 N_TOTAL = 128
-"""Frames of CLEVRER's clips."""
+"""Number of frames in each of CLEVRER's clips."""
 
 _OBJECT = re.compile(
     r"\b(?:(?P<color>gray|brown|green|red|blue|purple|yellow|cyan) )?(?:(?P<material>metal|rubber) )?"
@@ -25,7 +25,7 @@ _OBJECT = re.compile(
 
 
 class Explained(NamedTuple):
-    """A counterfactual question of CLEVRER with all that makes it explainable."""
+    """A counterfactual question of CLEVRER with all that is needed to explain it."""
 
     question: Question
     scene: Scene
@@ -46,7 +46,7 @@ class Explained(NamedTuple):
 def explained(
     questions: Iterable[Question], labels: Labels, scenes: Mapping[str, Scene], removed_objects: Mapping[str, int]
 ) -> dict[str, Explained]:
-    """What is known of the questions whose scene is at hand, by question_id."""
+    """What explains the questions whose scene is at hand, by question_id; other questions are left out."""
     by_rule = {each.rule: each.by_question for each in labels.sets if each.observer == label.LOG}
     found = {}
     for question in questions:
@@ -63,24 +63,24 @@ def explained(
 
 
 def object_name(thing: SceneObject) -> str:
-    """ "red metal cube"."""
+    """An object in words: "red metal cube"."""
     return f"{thing.color} {thing.material} {thing.shape}"
 
 
 def removed_name(one: Explained) -> str:
-    """The object that the question takes away."""
+    """The object that the question takes away, in words."""
     return next(object_name(thing) for thing in one.scene.objects if thing.object_id == one.removed_object)
 
 
 def collision_text(collision: Collision, scene: Scene) -> str:
-    """ "red metal cube hits blue rubber sphere"."""
+    """A collision in words: "red metal cube hits blue rubber sphere"."""
     names = {thing.object_id: object_name(thing) for thing in scene.objects}
     first, second = collision.object_ids
     return f"{names[first]} hits {names[second]}"
 
 
 def moment(frame: int) -> str:
-    """ "frame 46, 1.84 s"."""
+    """A frame and its time in words: "frame 46, 1.84 s"."""
     return f"frame {frame}, {frame / FPS:.2f} s"
 
 
@@ -124,12 +124,12 @@ def _seen(option: str, one: Explained, observer: bool) -> str:
 
 
 def happens(one: Explained, answer: tuple[str, ...]) -> list[bool]:
-    """For each option whether its event takes place without the object, according to who answers `answer`."""
+    """For each option whether its event takes place without the object, if `answer` is right."""
     return [(letter in answer) != one.negated for letter, _ in one.options]
 
 
 def why(one: Explained) -> dict[str, str]:
-    """For each rule one sentence that says what decides the label."""
+    """For each rule a sentence that says what decides the label."""
     removed = removed_name(one)
     film = {letter: where for (letter, _), where in zip(one.options, seen(one), strict=True)}
     truth = zip(one.options, happens(one, one.question.gold), strict=True)
@@ -148,14 +148,14 @@ def why(one: Explained) -> dict[str, str]:
         ),
         Rule.ORACLE: (
             f"Whoever only watched would answer {said}, which is right.",
-            f"Whoever only watched would answer {said}; right is {right}.",
+            f"Whoever only watched would answer {said}; the right answer is {right}.",
         ),
     }
     return {rule: told[rule][one.categories[rule] is Category.INFERENTIAL] for rule in Rule}
 
 
 def _named(film: dict[str, str], among: set[str]) -> str:
-    """ "the collisions of options A (frame 46) and C (frame 80)"."""
+    """The seen collisions of the options `among`: "the collisions of options A (frame 46) and C (frame 80)"."""
     found = [f"{letter} ({where})" for letter, where in film.items() if letter in among and where.startswith("frame")]
     if not found:
         return "a collision that the options name"

@@ -26,7 +26,7 @@ class Kind(StrEnum):
 
 
 class Cell(NamedTuple):
-    """One `vt` command."""
+    """One `vt` command, and what has to end before it starts."""
 
     name: str
     """Such as "curated", "cdpo-s42" or "greedy.cdpo-s42"; its folder has the same name."""

@@ -40,7 +40,7 @@ _LOCK = ".lock"
 
 
 class Slots(NamedTuple):
-    """Where cells can run."""
+    """The places where cells can run."""
 
     gpus: tuple[str, ...]
     """One GPU per place, as CUDA_VISIBLE_DEVICES names it: ("0", "0", "1", "1") lets two cells share each of two GPUs."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from videothinker.diagnose.settings import DiagnosisSettings
 
 ENGINES = {
-    "auto": "graphs on a GPU that can, otherwise transformers",
+    "auto": "graphs where GPU and model allow it, otherwise transformers",
     "graphs": "CUDA graphs, for Qwen2.5-VL",
     "transformers": "transformers' own generate, for any model",
 }

@@ -25,7 +25,7 @@ class PromptStart(NamedTuple):
     tensors: dict[str, Any]
     """The processor's other output for one row. Pixels are in it only where the model is fed them for every question."""
     fed: tuple[int, int, int, int]
-    """Frames, height, width, video tokens."""
+    """What was fed of the clip: frames, height, width and video tokens."""
 
 
 class Vision(NamedTuple):
@@ -34,7 +34,7 @@ class Vision(NamedTuple):
     features: torch.Tensor
     """(video tokens, hidden)"""
     deepstack: tuple[torch.Tensor, ...] = ()
-    """Qwen3-VL: the same for each of some layers."""
+    """For Qwen3-VL, features of the same shape from some of the tower's inner layers."""
 
 
 class Row(NamedTuple):

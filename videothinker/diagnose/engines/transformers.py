@@ -61,7 +61,7 @@ class TransformersEngine:
         return BATCH
 
     def free(self) -> None:
-        """Nothing is kept but what PyTorch's allocator holds back."""
+        """Give back what PyTorch's allocator holds; nothing else is kept between calls."""
         torch.cuda.empty_cache()
 
     def describe(self) -> dict[str, Any]:

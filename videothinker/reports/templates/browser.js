@@ -79,7 +79,7 @@ function card(question, level, rule) {
     const shown = strip(scene.film, scene.captions, label);
     const without = strip(question.film, scene.captions.map(([moment]) => [moment, ""]), `Without the ${question.removed}`);
     parts.push(el("p", { class: "faint" }, `Objects: ${scene.objects.join(", ")}. Removed: ${question.removed}.`));
-    parts.push(heading("What the film shows"), shown || el("p", { class: "faint" }, scene.film ? "No strip of this clip is in the page." : "The clip is not here."));
+    parts.push(heading("What the film shows"), shown || el("p", { class: "faint" }, scene.film ? "No strip of this clip is in the page." : "The clip is not at hand."));
     parts.push(scene.log.length ? el("ol", { class: "log", "aria-label": "Collision log" }, ...scene.log.map((line) => el("li", {}, line))) : el("p", {}, "Nothing collides."));
     if (without) parts.push(heading(`What would have happened without the ${question.removed}`), without);
     parts.push(clips([[scene.film, label], [question.film, `Without the ${question.removed}.`]]));
@@ -88,7 +88,7 @@ function card(question, level, rule) {
   }
   parts.push(heading("Options"), optionsTable(question));
   if (question.why.some((reason) => reason !== null)) {
-    parts.push(heading("Why it is labelled so"), el("dl", {}, ...data.rules.flatMap((name, i) => (question.categories[i] === null ? [] :
+    parts.push(heading("Why it has this label"), el("dl", {}, ...data.rules.flatMap((name, i) => (question.categories[i] === null ? [] :
       [el("dt", {}, `${name} `, tag(question.categories[i])), el("dd", {}, question.why[i] ?? "No reason is given.")]))));
   }
   if (question.replies.length) {
