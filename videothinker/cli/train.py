@@ -89,10 +89,14 @@ def bias(
     rule: Labels = None,
     set_: Set = None,
     dry_run: DryRun = False,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Gate by one greedy look, without intervals. The default samples as training does.")
+    ] = False,
 ) -> None:
     """Stage 1: GRPO on the observational questions alone makes a [bold]shortcut model[/bold].
 
-    Then diagnoses it and its start on the dev split, and writes to OUT/gate.json whether it may serve as a bias model.
+    Then diagnoses it and its start on the dev split, sampled as in training, and writes to OUT/gate.json whether it may serve
+    as a bias model: yes, no, or undecided.
     """
     from videothinker.curated import open_curated
     from videothinker.recipes import training
@@ -102,7 +106,7 @@ def bias(
     if dry_run:
         train_stage(settings, curated, start=model, folder=out, rule=rule, dry_run=True)
         return
-    made = training.train_bias(settings, curated, start=model, out=out, rule=rule, **_display(settings))
+    made = training.train_bias(settings, curated, start=model, out=out, rule=rule, fast=fast, **_display(settings))
     _say_trained(settings, made.outcome, out)
     if made.verdict is not None:
         _say_judged(made.verdict, out)
@@ -128,8 +132,9 @@ def cdpo(
     from videothinker.train.stages import Reference, Stage, load_stage
 
     settings = load_stage(Stage.CDPO, config, set_ or [])
-    if bias_model is not None and settings.objective.reference is Reference.BIAS and not force:
-        require_pass(bias_model)
+    gated = bias_model is not None and settings.objective.reference is Reference.BIAS and not force
+    if bias_model is not None and gated and require_pass(bias_model).fast:
+        warn(f"{bias_model}: its gate was passed at one greedy look; vt train bias without --fast judges it as it samples")
     train_stage(settings, open_curated(data, videos), start=model, folder=out, bias_model=bias_model, dry_run=dry_run)
 
 
@@ -206,12 +211,13 @@ def _say_trained(settings: "StageConfig", outcome: "Outcome", folder: Path | Non
 
 
 def _say_judged(verdict: "GateVerdict", folder: Path) -> None:
+    from videothinker.records.training import Judged
+
+    what = (verdict.verdict or (Judged.SHORTCUT if verdict.passed else Judged.NO_SHORTCUT)).value
     if verdict.passed:
-        out.print(
-            f"[green]gate passed[/green]: a shortcut model; go on with vt train cdpo --bias-model {folder}", soft_wrap=True
-        )
+        out.print(f"[green]gate passed[/green]: {what}; go on with vt train cdpo --bias-model {folder}", soft_wrap=True)
     else:
-        warn(f"gate not passed: {'; '.join(verdict.reasons)}; vt train cdpo will refuse {folder} unless --force")
+        warn(f"gate not passed: {what}: {'; '.join(verdict.reasons)}; vt train cdpo will refuse {folder} unless --force")
 
 
 def _line(step: "StepRecord") -> str:

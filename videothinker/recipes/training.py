@@ -7,7 +7,7 @@
 `train` and `diagnose` do not import each other; this is where they meet.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,8 +17,8 @@ from videothinker.diagnose import run, runs
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.progress import Bars, no_bars, silent
 from videothinker.recipes.diagnosis import ask
-from videothinker.records import Metrics, Rule
-from videothinker.records.training import GATE, GateVerdict, Measured, StepRecord
+from videothinker.records import Comparison, Metrics, Rule
+from videothinker.records.training import GATE, Changes, GateVerdict, Measured, StepRecord
 from videothinker.train.gate import judge
 from videothinker.train.process import is_main
 from videothinker.train.stages import StageConfig
@@ -76,10 +76,11 @@ def train_bias(
     report: Callable[[StepRecord], None] = silent,
     warn: Callable[[str], None] = silent,
     bars: Bars = no_bars,
+    fast: bool = False,
 ) -> BiasModel:
     """Train a bias model, or take up an earlier call, and gate it: `train` and then `gate`.
 
-    A run that finished before is not trained again, and its gate is read if it has one.
+    A run that finished before is not trained again, and its gate is read if it has one of this kind, fast or not.
 
     Raises:
         VtError: as `train.run.train` does.
@@ -88,35 +89,68 @@ def train_bias(
     if not is_main():
         return BiasModel(outcome, None)
     if outcome.already and (out / GATE).is_file():
-        return BiasModel(outcome, store.read_json(out / GATE, GateVerdict))
-    return BiasModel(outcome, gate(settings, data, start=start, bias=out, rule=rule, bars=bars))
+        earlier = store.read_json(out / GATE, GateVerdict)
+        if earlier.fast == fast:
+            return BiasModel(outcome, earlier)
+    return BiasModel(outcome, gate(settings, data, start=start, bias=out, rule=rule, bars=bars, fast=fast))
 
 
 def gate(
-    settings: StageConfig, data: Curated, *, start: str, bias: Path, rule: Rule | None = None, bars: Bars = no_bars
+    settings: StageConfig,
+    data: Curated,
+    *,
+    start: str,
+    bias: Path,
+    rule: Rule | None = None,
+    bars: Bars = no_bars,
+    fast: bool = False,
 ) -> GateVerdict:
-    """Diagnose a bias model and the checkpoint it was trained from on the dev split, fed as in training, and judge.
+    """Diagnose a bias model and the checkpoint it was trained from on the dev split, fed and sampled as in training, and judge.
 
-    settings: the bias model's own. rule: whose categories count; None: the curated folder's own. The answers go to gate/ of the
-    folder `bias` and are taken up there; the verdict goes to its gate.json.
+    settings: the bias model's own. rule: whose categories count; None: the curated folder's own. fast: ask greedily and judge
+    by the values alone. The answers go to gate/sampled/ or gate/greedy/ of the folder `bias` and are taken up there; the
+    verdict goes to its gate.json.
 
     Raises:
-        VtError: a checkpoint cannot be asked, or gate/ holds answers that were given under other settings.
+        VtError: a checkpoint cannot be asked, or the folder holds answers that were given under other settings.
     """
+    temperature = 0.0 if fast else settings.rollouts.temperature
     asked = DiagnosisSettings(
         split=data.default_split(),
         prompt=settings.data.prompt,
         n_frames=settings.data.n_frames,
         max_pixels=settings.data.max_pixels,
         max_new_tokens=settings.rollouts.max_new_tokens,
+        temperature=temperature,
         seed=settings.seed,
     )
-    jobs = run.plan({"start": start, "bias": str(bias)}, data, asked, bias / "gate")
+    jobs = run.plan({"start": start, "bias": str(bias)}, data, asked, bias / "gate" / ("greedy" if fast else "sampled"))
     ask(jobs, what="checking the bias model", bars=bars)
-    before, after = (_measured(each.metrics) for each in runs.load_runs([job.folder for job in jobs], data, rule))
-    verdict = judge(before, after, settings.gate, split=asked.split, rule=rule or data.manifest.rule)
+    asked_both = runs.load_runs([job.folder for job in jobs], data, rule)
+    before, after = (_measured(each.metrics) for each in asked_both)
+    verdict = judge(
+        before,
+        after,
+        _changes(runs.comparisons(asked_both)),
+        settings.gate,
+        split=asked.split,
+        rule=rule or data.manifest.rule,
+        temperature=temperature,
+        fast=fast,
+    )
     store.write_json(bias / GATE, verdict)
     return verdict
+
+
+def _changes(compared: Sequence[Comparison]) -> Changes:
+    by_measure = {row.measure: row for row in compared}
+    seen, needed = by_measure["observational"], by_measure["inferential"]
+    return Changes(
+        observational=seen.difference,
+        inferential=needed.difference,
+        shortcut_reliance=by_measure["shortcut_reliance"].difference,
+        n_clips=min(seen.n_scenes, needed.n_scenes),
+    )
 
 
 def _measured(metrics: Metrics) -> Measured:

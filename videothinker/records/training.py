@@ -1,11 +1,13 @@
 """What a training records about itself: `vt train` writes it, studies and reports read it."""
 
+from enum import StrEnum
 from typing import Any
 
 import msgspec
 
 from videothinker.records.bounds import Positive, Share
 from videothinker.records.label import Rule
+from videothinker.records.metrics import Estimate
 
 RUN = "run.json"
 METRICS = "metrics.jsonl"
@@ -148,6 +150,8 @@ class GateMargins(msgspec.Struct, frozen=True, kw_only=True):
     """Its share of inferential answers that equal the observer's must rise by this; there it rose from 0.06 to 0.32."""
     least_questions: Positive = 100
     """Fewest questions per category; with fewer the differences above are noise. At 100 the standard error is up to 0.05."""
+    least_clips: Positive = 20
+    """Fewest clips that a category's questions are about; with fewer no interval is to be trusted. A fast look heeds it not."""
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,14 +168,43 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """Inferential questions that were answered."""
 
 
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """Bias model minus start, paired by question, as fractions with 95 % intervals clustered by clip."""
+
+    observational: Estimate
+    inferential: Estimate
+    shortcut_reliance: Estimate
+    n_clips: int
+    """Clips with observational questions or with inferential ones, whichever are fewer."""
+
+
+class Judged(StrEnum):
+    """What the gate makes of a bias model."""
+
+    SHORTCUT = "a shortcut model"
+    """Every change is beyond its margin with its whole interval."""
+    NO_SHORTCUT = "no shortcut model"
+    """A change falls short of its margin with its whole interval."""
+    UNDECIDED = "undecided: too few questions to show that it is a shortcut model"
+    """An interval reaches across its margin, or there are too few questions or clips for intervals."""
+
+
 class GateVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """gate.json: whether the bias model passed, why not, and what the verdict rests on."""
 
     passed: bool
+    verdict: Judged | None = None
+    """None in what earlier versions wrote, which judged greedy replies by their values alone."""
     reasons: tuple[str, ...]
     """What speaks against it; empty if it passed."""
     start: Measured
     bias: Measured
+    changes: Changes | None = None
+    """None in what earlier versions wrote."""
     margins: GateMargins
     split: str
     rule: Rule | None
+    temperature: float = 0.0
+    """What both were asked at; 0 is greedy."""
+    fast: bool = True
+    """Whether the values alone were judged, without their intervals."""
