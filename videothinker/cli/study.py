@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from videothinker.cli.console import err, progress_bar, warn
+from videothinker.cli.interrupt import exit_code
 from videothinker.cli.console import out as console
 from videothinker.errors import VtError
 
@@ -169,7 +170,7 @@ def study(
             err.print("interrupted; all processes have ended, and the same command goes on where they stopped")
             if pack is not None:
                 _pack(wanted, plan, out, pack)
-            raise typer.Exit(130) from None
+            raise typer.Exit(exit_code()) from None
     records = read_records(plan, out)
     states = states_of(plan, records, out)
     if max_minutes is not None:
