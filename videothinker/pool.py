@@ -47,7 +47,7 @@ def map_in_order(function: Callable[[J], R], jobs: Iterable[J], workers: int) ->
 
 @contextmanager
 def deaf_to_ctrl_c() -> Iterator[None]:
-    """Processes that start within it never see Ctrl-C, which a terminal sends to all: a blocked signal stays blocked in them."""
+    """Processes that start within it never see a terminal's Ctrl-C: a signal that is blocked stays blocked in them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -22,7 +22,7 @@ _seen: list[int] = []
 
 
 class Interrupted(BaseException):
-    """A signal asked this process to stop. It is no `KeyboardInterrupt`, which typer would turn into an exit code of its own."""
+    """A signal asked this process to stop. Not a `KeyboardInterrupt`, for which typer has an exit code of its own."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -50,7 +50,7 @@ def how_to_go_on(arguments: Sequence[str]) -> str:
 
 @contextmanager
 def stopping(arguments: Sequence[str]) -> Iterator[None]:
-    """Within it, SIGINT and SIGTERM end the command `vt ARGUMENTS` as this module says. Does nothing outside the main thread."""
+    """Within it, SIGINT and SIGTERM end the command `vt ARGUMENTS`. Does nothing outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -98,8 +98,10 @@ def stopping(arguments: Sequence[str]) -> Iterator[None]:
 
 
 def _end(number: int, arguments: Sequence[str]) -> None:
-    """Say how to go on and end this process with its descendants. The interpreter is not shut down, since threads of torch and of
-    its process groups sometimes abort then."""
+    """Say how to go on and end this process with its descendants.
+
+    The interpreter is not shut down, since threads of torch and of its process groups sometimes abort then.
+    """
     _ending.acquire()  # for good: only one thread ends the process
     if os.environ.get("RANK", "0") == "0":
         with suppress(OSError, ValueError):
@@ -116,7 +118,7 @@ def _end(number: int, arguments: Sequence[str]) -> None:
 
 
 def _descendants(parent: int) -> list[int]:
-    """Children of a process and theirs, from /proc; none where there is no /proc, and children end with their parent by themselves."""
+    """Children of a process and theirs, from /proc. Where there is none, children see by themselves that their parent is gone."""
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
