@@ -7,7 +7,17 @@ from conftest import write_colours
 from pretrain.small import SMALL
 from vt_command import one_error, vt
 
-TYPED = ("./gone", "../gone", "~/gone", "a/b/c", "gone/", "gone/model.safetensors", "gone/run.json", "gone/bias.toml", "here/gone")
+TYPED = (
+    "./gone",
+    "../gone",
+    "~/gone",
+    "a/b/c",
+    "gone/",
+    "gone/model.safetensors",
+    "gone/run.json",
+    "gone/bias.toml",
+    "here/gone",
+)
 
 
 @pytest.fixture(autouse=True)

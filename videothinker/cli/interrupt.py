@@ -118,7 +118,7 @@ def _end(number: int, arguments: Sequence[str]) -> None:
 
 
 def _descendants(parent: int) -> list[int]:
-    """Children of a process and theirs, from /proc. Where there is none, children see by themselves that their parent is gone."""
+    """Children of a process and theirs, from /proc. Where there is none, children notice that their parent is gone."""
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):

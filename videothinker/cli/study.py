@@ -167,9 +167,7 @@ def study(
             with display(plan, out, slots) as watch:
                 run.run_study(plan, out, here, slots, priorities=heights(plan, expected), watch=watch, program=run.VT, **limit)
         except KeyboardInterrupt:
-            err.print(
-                "interrupted: all processes have ended, and the same command goes on where they stopped", soft_wrap=True
-            )
+            err.print("interrupted: all processes have ended, and the same command goes on where they stopped", soft_wrap=True)
             if pack is not None:
                 _pack(wanted, plan, out, pack)
             raise typer.Exit(exit_code()) from None
