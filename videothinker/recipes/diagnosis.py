@@ -14,7 +14,7 @@ from videothinker.diagnose.runs import Run
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.workers import ALONE, Worker
 from videothinker.errors import VtError
-from videothinker.progress import Bars, no_bars, no_progress, once_begun
+from videothinker.progress import Bars, Progress, no_bars, no_progress, once_begun
 from videothinker.records import Comparison, Summary
 
 SUMMARY = "summary.json"
@@ -60,7 +60,7 @@ def ask(
     """
     run.check_models(jobs, trust_remote_code=trust_remote_code)
     with ExitStack() as shown:
-        part = [no_progress]
+        part: list[Progress] = [no_progress]
 
         def open_answerer(job: run.Job) -> Answerer:
             shown.close()  # what was shown of the checkpoint before
