@@ -26,6 +26,7 @@ from videothinker import store
 from videothinker.clip_cache import LIMIT, ClipCache, ClipIndex, Seen, default_cache
 from videothinker.errors import VtError
 from videothinker.frames import Backend, Clip, ClipError, Frames, clip_indices, probe, read_clip, resolve
+from videothinker.pool import deaf_to_ctrl_c
 from videothinker.progress import Progress, no_progress
 
 __all__ = [
@@ -302,7 +303,8 @@ class _Worker:
         self._line, theirs = Pipe()
         code = f"import sys; sys.path[:] = {sys.path!r}; from videothinker.clips import serve; serve({theirs.fileno()})"
         command = [sys.executable, "-c", code]
-        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        with deaf_to_ctrl_c():  # it ends when the line to it is closed
+            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         theirs.close()
         self._line.send(decoding)
         self._ready = False

@@ -9,8 +9,9 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
@@ -33,12 +34,8 @@ def map_in_order(function: Callable[[J], R], jobs: Iterable[J], workers: int) ->
     todo = iter(jobs)
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
         try:
-            # Blocked signals stay blocked in processes that start meanwhile, so that Ctrl-C is this process's alone.
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            try:
+            with deaf_to_ctrl_c():
                 pending: deque[Future[R]] = deque(pool.submit(function, job) for job in islice(todo, _AHEAD * workers))
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
             while pending:
                 result = pending.popleft().result()
                 pending.extend(pool.submit(function, job) for job in islice(todo, 1))
@@ -46,6 +43,16 @@ def map_in_order(function: Callable[[J], R], jobs: Iterable[J], workers: int) ->
         except BaseException:  # also GeneratorExit, when the caller closes the generator
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+@contextmanager
+def deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes that start within it never see a terminal's Ctrl-C: a signal that is blocked stays blocked in them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with_parent() -> None:

@@ -1,5 +1,6 @@
 """A stage from curated folder to finished run: files, resuming to the bit, refusals, and the command line around it."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from curated_factory import a_question, write_curated
+from stopped import stop
 from train.trainers import TINY, stage, write_clip
 from transformers import AutoConfig, Qwen2_5_VLConfig
 from typer.testing import CliRunner
+from vt_command import vt
 
 from videothinker import store
 from videothinker.cli import app
@@ -409,3 +412,13 @@ def test_a_small_model_is_scored_in_a_pass_or_two_and_a_large_one_question_by_qu
     assert rows_at_once(plain, middling) < 512
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert 128 % rows_at_once(config, small) == 0
+
+
+def test_ctrl_c_ends_a_training_and_the_same_command_goes_on(curated: Curated, assets: Path, tmp_path: Path) -> None:
+    out, config = tmp_path / "out", write_toml(tmp_path / "grpo.toml", "grpo")
+    command = ["train", "grpo", "--config", config, "--data", curated.folder, "--model", assets / "start", "--out", out]
+    command += ["--set", "optimizer.steps=4", "--set", "saving.save_every=1"]
+    stop(command, signal.SIGINT, when=lambda: (out / "checkpoint-1" / "trainer_state.json").exists())
+    assert vt(*command) == 0
+    assert store.read_json(out / "run.json", dict[str, Any])["finished"]
+    assert [step.step for step in read_steps(out / "metrics.jsonl")] == [1, 2, 3, 4]

@@ -11,6 +11,7 @@ import typer
 
 from videothinker.cli import checkpoint, clips, curate, demo, diagnose, pretrain, report, study, train, world
 from videothinker.cli.console import err
+from videothinker.cli.interrupt import stopping
 from videothinker.errors import EXTRAS, VtError, missing_extra
 
 app = typer.Typer(
@@ -50,9 +51,13 @@ def _root(
 
 
 def main() -> None:
-    """Run `vt`. A `VtError` becomes one line on stderr and exit code 2; a bug keeps its traceback and exits 1."""
+    """Run `vt`. A `VtError` becomes one line on stderr and exit code 2; a bug keeps its traceback and exits 1.
+
+    Ctrl-C and SIGTERM end it at once with one line that says how to go on, and exit code 130 or 143.
+    """
     try:
-        app()
+        with stopping(sys.argv[1:]):
+            app()
     except VtError as error:
         _fail(error)
     except ModuleNotFoundError as error:

@@ -1,59 +1,125 @@
-"""What the commands print with: two consoles and the progress bar."""
+"""What the commands print with: two consoles, and progress as a bar or as plain lines."""
 
-from collections.abc import Iterator
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 
-from videothinker.progress import Progress, no_bars
+from videothinker.progress import Pace, Progress, no_progress
 
 out = Console(highlight=False)
 """Results, on stdout."""
 err = Console(stderr=True, highlight=False)
 """Progress, warnings and errors, on stderr."""
 
+LINE_EVERY_S = 15.0
+"""Without a terminal, a line of progress comes at most this often."""
+
 
 @contextmanager
 def progress_bar(description: str, total: int | None, unit: str = "it") -> Iterator[Progress]:
-    """A bar on stderr that vanishes when done; yields the function that advances it.
+    """Show a part of the work on stderr; yields the function that advances it.
 
-    It shows the count, the rate in `unit` per second and the time left, or only a pulse if `total` is None.
+    On a terminal a bar that vanishes when done, elsewhere plain lines: the count, the rate over finished batches and the time
+    left, or only what is done if `total` is None. Processes other than the first of a launch show nothing.
     """
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    if os.environ.get("RANK", "0") != "0":
+        yield no_progress
+    elif err.is_terminal:
+        with _bar(description, total, unit) as progress:
+            yield progress
+    else:
+        with _lines(description, total, unit) as progress:
+            yield progress
+
+
+@contextmanager
+def _bar(description: str, total: int | None, unit: str) -> Iterator[Progress]:
+    from rich.markup import escape
+    from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
     from rich.text import Text
 
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text("" if speed is None else f"{speed:,.1f} {unit}/s", style="dim")
+    pace = Pace()
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err, transient=True) as bar:
-        task = bar.add_task(description, total=total)
-        yield lambda n: bar.advance(task, n)
+    class Count(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(told(int(task.completed), total, unit, pace, time.monotonic()), style="dim")
+
+    with Bar(TextColumn("{task.description}"), BarColumn(), Count(), TimeElapsedColumn(), console=err, transient=True) as bar:
+        task = bar.add_task(escape(description), total=total)
+
+        def advance(n: int) -> None:
+            pace.add(n, time.monotonic())
+            bar.advance(task, n)
+
+        yield advance
+
+
+@contextmanager
+def _lines(
+    description: str, total: int | None, unit: str, *, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Progress]:
+    """A line at the beginning and one at the end, and between them one whenever it is time, also while nothing is finished."""
+    pace, began, over, saying = Pace(), clock(), threading.Event(), threading.Lock()
+    done = 0
+
+    def say(extra: str = "") -> None:
+        with saying:
+            count = told(done, total, unit, pace, clock())
+            err.print(f"{description}{': ' * bool(count)}{count}{extra}", markup=False, soft_wrap=True)
+
+    def advance(n: int) -> None:
+        nonlocal done
+        done += n
+        pace.add(n, clock())
+
+    def now_and_then() -> None:
+        while not over.wait(LINE_EVERY_S):
+            say("" if total is not None else f" ({duration(clock() - began)})")
+
+    say()
+    teller = threading.Thread(target=now_and_then, daemon=True)
+    teller.start()
+    try:
+        yield advance
+    finally:
+        over.set()
+        teller.join()
+    if total is not None:  # a phase of no known length is over when the next one begins
+        say(f"; took {duration(clock() - began)}")
+
+
+def told(done: int, total: int | None, unit: str, pace: Pace, now: float) -> str:
+    """ "24 of 40 questions, 1.2 questions/s, 13 s left"; the rate and what follows from it only where there is one."""
+    if total is None:
+        return f"{done:,} {unit}" if done else ""
+    words = [f"{done:,} of {total:,} {unit}"]
+    if rate := pace.rate(now):
+        words.append(f"{rate:,.1f} {unit}/s" if rate >= 1 else f"{1 / rate:,.1f} s each")
+    if done < total and (left := pace.seconds_left(total - done, now)) is not None:
+        words.append(f"{duration(left)} left")
+    return ", ".join(words)
+
+
+def duration(seconds: float) -> str:
+    """ "42 s", "3 min 05 s", "2 h 07 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60:02} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
 @contextmanager
 def quiet_unless(shown: bool, description: str, total: int | None, unit: str = "it") -> Iterator[Progress]:
     """`progress_bar` if `shown`, otherwise no bar, so that only one of several processes draws."""
-    with progress_bar(description, total, unit) if shown else no_bars(description, total, unit) as progress:
+    if not shown:
+        yield no_progress
+        return
+    with progress_bar(description, total, unit) as progress:
         yield progress
 
 

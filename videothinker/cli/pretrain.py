@@ -3,14 +3,14 @@
 import inspect
 import os
 from collections.abc import Callable
-from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from videothinker.cli.console import err, out, progress_bar
-from videothinker.progress import no_progress
+from videothinker.cli.console import err, out, progress_bar, quiet_unless
+from videothinker.progress import once_begun
 
 if TYPE_CHECKING:
     from videothinker.pretrain.record import CurvePoint
@@ -78,8 +78,8 @@ def pretrain(
     settings = load_pretraining(config, set_ or [])
     curated = open_curated(data) if data else None
     is_main = os.environ.get("RANK", "0") == "0"
-    bar = progress_bar("pretraining", settings.optimizer.steps, "steps") if is_main else nullcontext(no_progress)
-    with bar as progress:
+    bars = partial(quiet_unless, is_main)
+    with once_begun(bars, "drawing the first scenes", "pretraining", settings.optimizer.steps, "steps") as progress:
         from videothinker.pretrain import run
 
         summary = run.pretrain(settings, out=folder, start=model, max_minutes=max_minutes, report=_reporter(progress))

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from videothinker.cli.console import err, progress_bar, warn
 from videothinker.cli.console import out as console
+from videothinker.cli.interrupt import exit_code
 from videothinker.errors import VtError
 
 if TYPE_CHECKING:
@@ -166,10 +167,10 @@ def study(
             with display(plan, out, slots) as watch:
                 run.run_study(plan, out, here, slots, priorities=heights(plan, expected), watch=watch, program=run.VT, **limit)
         except KeyboardInterrupt:
-            err.print("interrupted; all processes have ended, and the same command goes on where they stopped")
+            err.print("interrupted: all processes have ended, and the same command goes on where they stopped", soft_wrap=True)
             if pack is not None:
                 _pack(wanted, plan, out, pack)
-            raise typer.Exit(130) from None
+            raise typer.Exit(exit_code()) from None
     records = read_records(plan, out)
     states = states_of(plan, records, out)
     if max_minutes is not None:

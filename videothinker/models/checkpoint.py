@@ -23,6 +23,8 @@ TRAINED = "qwen2_5_vl"
 """The only family whose positions and clips our training code handles."""
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_FILES = (".json", ".toml", ".safetensors")
+"""Endings of files that somebody may name in place of a folder; no checkpoint on the hub has such a name."""
 _HUB_EXAMPLE = "Qwen/Qwen2.5-VL-3B-Instruct"
 
 
@@ -86,7 +88,7 @@ def local_folder(ref: str) -> Path | None:
         return path
     if path.exists():
         raise VtError(f"{ref}: is a file, expected the folder of a checkpoint")
-    if not _HUB_ID.fullmatch(ref) or ref.startswith((".", "~")):
+    if not _HUB_ID.fullmatch(ref) or ref.startswith((".", "~")) or ref.endswith(_FILES):
         raise VtError(f"{ref}: no such folder; it is neither a folder nor a hub id such as {_HUB_EXAMPLE}")
     if path.parent.is_dir():
         beside = difflib.get_close_matches(path.name, [other.name for other in path.parent.iterdir() if other.is_dir()], n=1)

@@ -1,18 +1,20 @@
 """Ask checkpoints and report on what they answered."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 from videothinker import store
 from videothinker.curated import Curated
 from videothinker.diagnose import files, run, runs
+from videothinker.diagnose.answerer import Answerer
 from videothinker.diagnose.imports import import_results
 from videothinker.diagnose.runs import Run
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.workers import ALONE, Worker
 from videothinker.errors import VtError
-from videothinker.progress import Bars, no_bars
+from videothinker.progress import Bars, Progress, no_bars, no_progress, once_begun
 from videothinker.records import Comparison, Summary
 
 SUMMARY = "summary.json"
@@ -50,21 +52,32 @@ def ask(
     """Ask every checkpoint what it still owes (`diagnose.run.plan`); its answers lie in OUT/NAME.
 
     endpoint: URL of a server that stands behind the REFs. worker: this process among those that share the work, as
-    `diagnose.workers.worker` gives it. what: the words over the bar.
+    `diagnose.workers.worker` gives it. what: the word before each checkpoint's
+    name in its progress.
 
     Raises:
         VtError: a checkpoint cannot be asked.
     """
-    owed = sum(len(run.shard(job.owed, worker.rank, worker.world_size)) for job in jobs)
     run.check_models(jobs, trust_remote_code=trust_remote_code)
-    with bars(what, owed, "questions") as progress:
+    with ExitStack() as shown:
+        part: list[Progress] = [no_progress]
+
+        def open_answerer(job: run.Job) -> Answerer:
+            shown.close()  # what was shown of the checkpoint before
+            n_owed = len(run.shard(job.owed, worker.rank, worker.world_size))
+            with bars(f"loading {job.record.name}", None, "checkpoints"):
+                answerer = run.open_answerer(job, endpoint, clip_cache=clip_cache, trust_remote_code=trust_remote_code)
+            first, then = f"{what} {job.record.name}: reading clips, and the first replies", f"{what} {job.record.name}"
+            part[0] = shown.enter_context(once_begun(bars, first, then, n_owed, "questions"))
+            return answerer
+
         run.diagnose(
             jobs,
-            lambda job: run.open_answerer(job, endpoint, clip_cache=clip_cache, trust_remote_code=trust_remote_code),
+            open_answerer,
             rank=worker.rank,
             world_size=worker.world_size,
             barrier=worker.barrier,
-            progress=progress,
+            progress=lambda n: part[0](n),
         )
 
 

@@ -15,7 +15,7 @@ from videothinker import store
 from videothinker.curated import Curated
 from videothinker.diagnose import run, runs
 from videothinker.diagnose.settings import DiagnosisSettings
-from videothinker.progress import Bars, no_bars, silent
+from videothinker.progress import Bars, no_bars, once_begun, silent
 from videothinker.recipes.diagnosis import ask
 from videothinker.records import Comparison, Metrics, Rule
 from videothinker.records.training import GATE, Changes, GateVerdict, Measured, StepRecord
@@ -44,7 +44,8 @@ def train(
     from videothinker.train import run as training
 
     n_steps = 1 if dry_run else settings.optimizer.steps
-    with bars(f"training {settings.stage.value}", n_steps, "steps") as advance:
+    name = settings.stage.value
+    with once_begun(bars, f"loading, and the first step of {name}", f"training {name}", n_steps, "steps") as advance:
         done = 0
 
         def told(step: StepRecord) -> None:

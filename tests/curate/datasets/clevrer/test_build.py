@@ -545,8 +545,9 @@ def test_a_stopped_run_leaves_nothing_half_written(release: Path, tmp_path: Path
         assert process.stdout.readline().strip() == stop
     os.killpg(process.pid, how) if how == signal.SIGINT else process.kill()
     errors = process.stderr.read()
-    assert process.wait(timeout=20) != 0
+    assert process.wait(timeout=20) == (130 if how == signal.SIGINT else -signal.SIGKILL)
     assert "Traceback" not in errors
+    assert errors.count("the same command again, which begins anew") == (how == signal.SIGINT)
     for _ in range(100):  # readers end with their parent
         if not group_is_alive(process.pid):
             break
