@@ -5,6 +5,8 @@ Heavy imports (polars, torch, matplotlib) stand inside the command bodies, so th
 """
 
 import sys
+import traceback
+from types import TracebackType
 from typing import NoReturn
 
 import typer
@@ -12,6 +14,7 @@ import typer
 from videothinker.cli import checkpoint, clips, curate, demo, diagnose, pretrain, report, study, train, world
 from videothinker.cli.console import err
 from videothinker.errors import EXTRAS, VtError, missing_extra
+from videothinker.printable import printable
 
 app = typer.Typer(
     name="vt",
@@ -51,6 +54,7 @@ def _root(
 
 def main() -> None:
     """Run `vt`. A `VtError` becomes one line on stderr and exit code 2; a bug keeps its traceback and exits 1."""
+    sys.excepthook = _show_bug
     try:
         app()
     except VtError as error:
@@ -61,6 +65,11 @@ def main() -> None:
             raise
         extra = "train" if sys.argv[1:2] == ["train"] else EXTRAS[package]  # the extra "train" includes "models"
         _fail(missing_extra(package, extra, "this command"))
+
+
+def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Python's own traceback, without control characters that came with the input."""
+    sys.stderr.write(printable("".join(traceback.format_exception(kind, error, trace))))
 
 
 def _fail(error: VtError) -> NoReturn:

@@ -9,6 +9,7 @@ from videothinker.curated import Curated
 from videothinker.diagnose import files, run, runs
 from videothinker.diagnose.imports import import_results
 from videothinker.diagnose.runs import Run
+from videothinker.diagnose.server import check_address
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.workers import ALONE, Worker
 from videothinker.errors import VtError
@@ -55,6 +56,8 @@ def ask(
     Raises:
         VtError: a checkpoint cannot be asked.
     """
+    if endpoint is not None:
+        check_address(endpoint)  # before any run.json holds the command
     owed = sum(len(run.shard(job.owed, worker.rank, worker.world_size)) for job in jobs)
     run.check_models(jobs, trust_remote_code=trust_remote_code)
     with bars(what, owed, "questions") as progress:
