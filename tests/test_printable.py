@@ -38,7 +38,8 @@ def test_errors_and_tables_are_printable(capsys: pytest.CaptureFixture[str]) -> 
     console.print("[bold]x[/bold]\x1b[5n")
     shown = capsys.readouterr().out
     assert not set("\x1b\x07\x9b\u202e") & set(shown)
-    assert "name" in shown and "run" in shown
+    assert "name" in shown
+    assert "run" in shown
 
 
 def test_a_bugs_traceback_is_printable() -> None:

@@ -1,9 +1,13 @@
 """A server that misbehaves: replies stay owed, requests stay bounded, and the key stays here."""
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -91,10 +95,13 @@ def test_redirects_are_not_followed_and_the_key_is_not_shown(
     monkeypatch.setenv("VIDEOTHINKER_API_KEY", KEY + "\n")
     server.behave = lambda *_: (307, {"Location": f"http://u:{KEY}@elsewhere/v1?key={KEY}"}, "")
     said = failure(server.url, Bounds(n_tries=2))
-    assert "redirects" in said and KEY not in said and len(server.bodies) == 1
+    assert "redirects" in said
+    assert KEY not in said
+    assert len(server.bodies) == 1
     server.behave = lambda *_: (401, {}, f"\x1b[2Jno: {server.headers[-1]['Authorization']} {KEY[:6]}\x1b[0m{KEY[6:]}".encode())
     said = failure(server.url, Bounds(n_tries=2))
-    assert "HTTP 401: no: Bearer [key] [key]" in said and KEY not in repr(vars(VtError(said)))
+    assert "HTTP 401: no: Bearer [key] [key]" in said
+    assert KEY not in repr(vars(VtError(said)))
 
 
 def test_waits_are_bounded(server: Fake) -> None:  # noqa: F811
@@ -107,4 +114,25 @@ def test_waits_are_bounded(server: Fake) -> None:  # noqa: F811
 def test_an_address_with_a_key_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(VtError, match="bare address") as caught:
         check_address(url)
-    assert KEY not in str(caught.value) and "4711" not in str(caught.value)
+    assert KEY not in str(caught.value)
+    assert "4711" not in str(caught.value)
+
+
+def test_no_file_and_no_output_holds_the_key(server: Fake, colours: Curated, tmp_path: Path) -> None:  # noqa: F811
+    def behave(*_: object) -> tuple[int, dict[str, str], object]:
+        said = server.headers[-1]["Authorization"]
+        return completion(f"{said} <answer>A</answer>") if len(server.bodies) < 3 else (403, {}, {"error": said})
+
+    server.behave = behave
+    out = tmp_path / "runs"
+    command = [sys.executable, "-m", "videothinker", "diagnose", "--model", "served", "--endpoint", server.url]
+    command += ["--data", str(colours.folder), "--videos", str(colours.videos_root), "--out", str(out), "--batch-size", "1"]
+    env = {**os.environ, "VIDEOTHINKER_API_KEY": KEY}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert result.returncode == 2, result.stderr
+    assert "HTTP 403" in result.stderr
+    assert KEY in server.headers[0]["Authorization"]
+    assert "4711" not in result.stdout + result.stderr
+    files = [path.read_bytes() for path in out.rglob("*") if path.is_file()]
+    assert any(b"Bearer [key]" in file for file in files)
+    assert not any(b"4711" in file for file in files)

@@ -1,4 +1,4 @@
-"""One request to an OpenAI-compatible server, with bounds on size, time, tries and depth, and a key that stays where it belongs.
+"""One request to an OpenAI-compatible server, with bounds on size, time, tries and depth, and a key that stays here.
 
 Redirects are not followed: a request that is redirected loses its body, and the key would go to whom the answer names.
 Nothing is unpacked: requests ask for plain bytes.
@@ -224,6 +224,8 @@ class Server:
         try:
             with opener.open(request, timeout=seconds) as response:
                 yield response
+            if late.is_set() or self.stopped.is_set():  # a body of unknown length just ends when it is hung up on
+                raise ConnectionAbortedError("hung up")
         except urllib.error.HTTPError as error:  # read here, where the time is bounded too
             raise _RefusedError(error.code, self._words(error), _retry_after(error.headers.get("Retry-After") or "")) from None
         except (OSError, HTTPException):
