@@ -54,7 +54,6 @@ def _root(
 
 def main() -> None:
     """Run `vt`. A `VtError` becomes one line on stderr and exit code 2; a bug keeps its traceback and exits 1."""
-    sys.excepthook = _show_bug
     try:
         app()
     except VtError as error:
@@ -65,6 +64,8 @@ def main() -> None:
             raise
         extra = "train" if sys.argv[1:2] == ["train"] else EXTRAS[package]  # the extra "train" includes "models"
         _fail(missing_extra(package, extra, "this command"))
+    finally:
+        sys.excepthook = _show_bug  # only now: typer puts its own there when it runs
 
 
 def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
