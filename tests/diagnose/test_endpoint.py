@@ -24,6 +24,7 @@ from videothinker import answers
 from videothinker.curated import Curated
 from videothinker.diagnose.answerer import RawReply
 from videothinker.diagnose.endpoint import open_endpoint
+from videothinker.diagnose.server import Bounds
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.frames import read_clip
@@ -104,7 +105,9 @@ def settings(**changes: Any) -> DiagnosisSettings:
 
 
 def ask(server: Fake, curated: Curated, n_tries: int = 3, **changes: Any) -> dict[str, RawReply]:
-    endpoint = open_endpoint(server.url, "served", curated=curated, settings=settings(**changes), n_tries=n_tries)
+    endpoint = open_endpoint(
+        server.url, "served", curated=curated, settings=settings(**changes), bounds=Bounds(n_tries=n_tries)
+    )
     found = list(endpoint.answer(curated.questions("dev")))
     assert len({answer.question_id for answer in found}) == len(found)
     return {answer.question_id: answer for answer in found}

@@ -5,6 +5,8 @@ Heavy imports (polars, torch, matplotlib) stand inside the command bodies, so th
 """
 
 import sys
+import traceback
+from types import TracebackType
 from typing import NoReturn
 
 import typer
@@ -13,6 +15,7 @@ from videothinker.cli import checkpoint, clips, curate, demo, diagnose, pretrain
 from videothinker.cli.console import err
 from videothinker.cli.interrupt import stopping
 from videothinker.errors import EXTRAS, VtError, missing_extra
+from videothinker.printable import printable
 
 app = typer.Typer(
     name="vt",
@@ -66,6 +69,13 @@ def main() -> None:
             raise
         extra = "train" if sys.argv[1:2] == ["train"] else EXTRAS[package]  # the extra "train" includes "models"
         _fail(missing_extra(package, extra, "this command"))
+    finally:
+        sys.excepthook = _show_bug  # only now: typer puts its own there when it runs
+
+
+def _show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Python's own traceback, without control characters that came with the input."""
+    sys.stderr.write(printable("".join(traceback.format_exception(kind, error, trace))))
 
 
 def _fail(error: VtError) -> NoReturn:

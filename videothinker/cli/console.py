@@ -3,16 +3,27 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
+from videothinker.printable import printable
 from videothinker.progress import Pace, Progress, no_progress
 
-out = Console(highlight=False)
+
+class Printable(Console):
+    """A console on which no text from outside can act as a control sequence, wherever it stands in a line or a table."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)  # rich's own controls stay
+
+
+out = Printable(highlight=False)
 """Results, on stdout."""
-err = Console(stderr=True, highlight=False)
+err = Printable(stderr=True, highlight=False)
 """Progress, warnings and errors, on stderr."""
 
 LINE_EVERY_S = 15.0

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from videothinker.answers import Style
-from videothinker.cli.console import err, progress_bar, quiet_unless, warn
+from videothinker.cli.console import Printable, err, progress_bar, quiet_unless, warn
 from videothinker.cli.console import out as console
 from videothinker.diagnose.engines import ENGINES
 
@@ -178,7 +178,6 @@ def diagnose(
 
 def show_report(report: "Report") -> None:
     """Print a report's table and verdicts, and say where its pages are."""
-    from rich.console import Console
 
     from videothinker.diagnose.verdict import verdict
     from videothinker.observers.log import OBSERVER_FLOOR
@@ -187,7 +186,7 @@ def show_report(report: "Report") -> None:
     rows = [*report.references, *report.runs]
     by = "these questions have no labels" if rule is None else f"by category under the rule {rule}"
     console.print(f"answers exactly right, %, {by}", soft_wrap=True)
-    wide = console if console.is_terminal else Console(highlight=False, width=160)  # no terminal: a file has room
+    wide = console if console.is_terminal else Printable(highlight=False, width=160)  # no terminal: a file has room
     wide.print(diagnosis_table(rows))
     console.print(_CAPTION if rule else _UNLABELLED, style="dim", soft_wrap=True)
     observer = next((each for each in report.references if each.name == "observer"), None)

@@ -11,6 +11,7 @@ from videothinker.diagnose import files, run, runs
 from videothinker.diagnose.answerer import Answerer
 from videothinker.diagnose.imports import import_results
 from videothinker.diagnose.runs import Run
+from videothinker.diagnose.server import check_address
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.workers import ALONE, Worker
 from videothinker.errors import VtError
@@ -58,6 +59,8 @@ def ask(
     Raises:
         VtError: a checkpoint cannot be asked.
     """
+    if endpoint is not None:
+        check_address(endpoint)  # before any run.json holds the command
     run.check_models(jobs, trust_remote_code=trust_remote_code)
     with ExitStack() as shown:
         part: list[Progress] = [no_progress]

@@ -1,0 +1,138 @@
+"""A server that misbehaves: replies stay owed, requests stay bounded, and the key stays here."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.diagnose.test_endpoint import Fake, ask, completion, server  # noqa: F401
+from videothinker.curated import Curated
+from videothinker.diagnose.server import Bounds, Server, _retry_after, check_address
+from videothinker.errors import VtError
+
+KEY = "sk-very-secret/4711"
+
+
+@contextmanager
+def raw(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+    """The address of a server that reads a request's head and then writes what `answer` writes."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            while True:
+                try:
+                    line, _ = listening.accept()
+                except OSError:
+                    return
+                with line:
+                    try:
+                        line.recv(65536)
+                        answer(line)
+                    except OSError:
+                        pass
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def drip(line: socket.socket) -> None:
+    line.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        line.sendall(b" ")
+        threading.Event().wait(0.02)
+
+
+def failure(url: str, bounds: Bounds) -> str:
+    with pytest.raises(VtError) as caught:
+        Server(url, bounds).post({}, "question 0")
+    assert caught.value.__cause__ is None
+    return str(caught.value)
+
+
+def test_other_finish_reasons_leave_questions_owed(server: Fake, colours: Curated) -> None:  # noqa: F811
+    reasons = ["content_filter", "tool_calls", "er\x1b[2Jror", None, "stop", "length"]
+    server.behave = lambda *_: completion("<answer>A</answer>", finish=reasons[(len(server.bodies) - 1) % 6])  # type: ignore[arg-type]
+    with pytest.raises(VtError, match=r"no reply to 4 of 6 questions \(1 content_filter, 1 tool_calls, 1 error, 1 no finish"):
+        ask(server, colours, batch_size=1)
+    assert len(server.bodies) == 6
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"[" * 100_000, "no chat completion"),
+        (b'{"choices": [], "x": ' + b"[" * 100_000, "no chat completion"),
+        (b'{"choices": [{"message": {"content": ["a"]}}]}', "no chat completion"),
+        (b" " * 5000, "more than 4,096 bytes"),
+        (b'{"choices": []}', "without choices"),
+    ],
+)
+def test_bodies_are_bounded(body: bytes, expected: str) -> None:
+    def answer(line: socket.socket) -> None:
+        line.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + body)
+
+    bounds = Bounds(n_tries=1, n_bytes=4096 if body[:1] == b" " else 2**20)
+    with raw(answer) as url:
+        assert expected in failure(url, bounds)
+
+
+def test_time_is_bounded() -> None:
+    with raw(drip) as url:
+        assert "within 0.2 s" in failure(url, Bounds(n_tries=1, seconds=0.2))
+
+
+def test_redirects_are_not_followed_and_the_key_is_not_shown(
+    server: Fake,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("VIDEOTHINKER_API_KEY", KEY + "\n")
+    server.behave = lambda *_: (307, {"Location": f"http://u:{KEY}@elsewhere/v1?key={KEY}"}, "")
+    said = failure(server.url, Bounds(n_tries=2))
+    assert "redirects" in said
+    assert KEY not in said
+    assert len(server.bodies) == 1
+    server.behave = lambda *_: (401, {}, f"\x1b[2Jno: {server.headers[-1]['Authorization']} {KEY[:6]}\x1b[0m{KEY[6:]}".encode())
+    said = failure(server.url, Bounds(n_tries=2))
+    assert "HTTP 401: no: Bearer [key] [key]" in said
+    assert KEY not in repr(vars(VtError(said)))
+
+
+def test_waits_are_bounded(server: Fake) -> None:  # noqa: F811
+    server.behave = lambda *_: (503, {"Retry-After": "9" * 500}, "busy")
+    assert "in 2 tries" in failure(server.url, Bounds(n_tries=2, pause_seconds=0.01))
+    assert (_retry_after("7"), _retry_after("soon"), _retry_after("Wed, 21 Oct 2015 07:28:00 GMT")) == (7.0, None, 0.0)
+
+
+@pytest.mark.parametrize("url", [f"http://u:{KEY}@h/v1", f"http://h/v1?key={KEY}", f"http://h/v1#{KEY}"])
+def test_an_address_with_a_key_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(VtError, match="bare address") as caught:
+        check_address(url)
+    assert KEY not in str(caught.value)
+    assert "4711" not in str(caught.value)
+
+
+def test_no_file_and_no_output_holds_the_key(server: Fake, colours: Curated, tmp_path: Path) -> None:  # noqa: F811
+    def behave(*_: object) -> tuple[int, dict[str, str], object]:
+        said = server.headers[-1]["Authorization"]
+        return completion(f"{said} <answer>A</answer>") if len(server.bodies) < 3 else (403, {}, {"error": said})
+
+    server.behave = behave
+    out = tmp_path / "runs"
+    command = [sys.executable, "-m", "videothinker", "diagnose", "--model", "served", "--endpoint", server.url]
+    command += ["--data", str(colours.folder), "--videos", str(colours.videos_root), "--out", str(out), "--batch-size", "1"]
+    env = {**os.environ, "VIDEOTHINKER_API_KEY": KEY}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert result.returncode == 2, result.stderr
+    assert "HTTP 403" in result.stderr
+    assert KEY in server.headers[0]["Authorization"]
+    assert "4711" not in result.stdout + result.stderr
+    files = [path.read_bytes() for path in out.rglob("*") if path.is_file()]
+    assert any(b"Bearer [key]" in file for file in files)
+    assert not any(b"4711" in file for file in files)

@@ -1,0 +1,376 @@
+"""One request to an OpenAI-compatible server, with bounds on size, time, tries and depth, and a key that stays here.
+
+Redirects are not followed: a request that is redirected loses its body, and the key would go to whom the answer names.
+Nothing is unpacked: requests ask for plain bytes.
+"""
+
+import os
+import socket
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+
+from videothinker.errors import VtError
+from videothinker.printable import printable
+
+API_KEY = ("VIDEOTHINKER_API_KEY", "OPENAI_API_KEY")
+"""Environment variables that may hold the server's key. The first that is set counts."""
+
+_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})  # HTTP codes that may pass by themselves
+_SAID_CHARACTERS = 600  # of a server's words in a message
+_SAID_BYTES = 2**16  # that are read of them
+_SECRET_CHARACTERS = 8  # a shorter key ("EMPTY") is no secret, and replies may hold the word
+
+
+class Bounds(NamedTuple):
+    """How much a server may ask of us."""
+
+    n_tries: int = 6
+    """Times that one request is sent."""
+    seconds: float = 600.0
+    """For one try, from connecting to the last byte."""
+    total_seconds: float = 1800.0
+    """For all tries of one request, pauses included."""
+    pause_seconds: float = 60.0
+    """Longest pause between two tries, whatever Retry-After says."""
+    n_bytes: int = 16 * 2**20
+    """Of one answer's body."""
+
+
+PATIENT = Bounds()
+"""For a real server."""
+
+
+class _Message(msgspec.Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+
+
+class _Alternative(msgspec.Struct):
+    """One of the replies to a request; only one is asked for."""
+
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: Annotated[int, msgspec.Meta(ge=0)]
+    completion_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
+
+
+class Completion(msgspec.Struct):
+    """The part of a chat completion that is read."""
+
+    choices: list[_Alternative]
+    usage: _Usage | None = None
+
+
+class _NoChoicesError(Exception):
+    """A completion that holds no reply, which may pass."""
+
+
+class _RefusedError(Exception):
+    """An answer with an HTTP code that is no success."""
+
+    def __init__(self, code: int, words: str, retry_after: float | None) -> None:
+        super().__init__(code)
+        self.code, self.words, self.retry_after = code, words, retry_after
+
+
+class Server:
+    """The server's address and key, and how patiently it is asked.
+
+    Raises:
+        VtError: the address or the key cannot be used.
+    """
+
+    def __init__(self, url: str, bounds: Bounds) -> None:
+        check_address(url)
+        self.url = url.rstrip("/")
+        self._bounds = bounds
+        self._key = _key()
+        self.stopped = threading.Event()
+        """Set when nobody waits for replies any more; requests are then not tried again."""
+        self._failure: VtError | None = None
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+
+    def reach(self) -> None:
+        """Check that something answers.
+
+        Raises:
+            VtError: nothing does.
+        """
+        try:
+            with self._request("models", None, min(30.0, self._bounds.seconds)):
+                pass
+        except _RefusedError:
+            return  # not every server lists its models
+        except (OSError, HTTPException) as error:
+            raise VtError(f"--endpoint {self.url}: no server answers there ({self._reason(error)}); is it started?") from None
+
+    def post(self, body: dict[str, Any], what: str) -> Completion:
+        """The chat completion, with at least one choice.
+
+        Raises:
+            VtError: the request is refused, or not answered after all tries. Later requests then fail without being sent.
+        """
+        if self._failure is None:
+            try:
+                return self._post(body, what)
+            except VtError as error:
+                self._failure = self._failure or error
+                self.stopped.set()
+        raise self._failure
+
+    def stop(self) -> None:
+        """Let no request begin again, and end those that are under way."""
+        self.stopped.set()
+        with self._lock:
+            for line in self._open:
+                _hang_up(line)
+
+    def without_key(self, text: str) -> str:
+        """The text with [key] where the key was, as it is or as an address would spell it."""
+        if self._key and len(self._key) >= _SECRET_CHARACTERS:
+            for spelled in (self._key, urllib.parse.quote(self._key, safe=""), self._key.replace("/", "\\/")):
+                text = text.replace(spelled, "[key]")
+        return text
+
+    def said(self, text: str, n_characters: int = _SAID_CHARACTERS) -> str:
+        """A server's words as one short line, without control characters and without the key."""
+        # In this order: stripping could put a key together, and cutting could leave half of one.
+        return " ".join(self.without_key(printable(text))[:n_characters].split())
+
+    def _post(self, body: dict[str, Any], what: str) -> Completion:
+        data = msgspec.json.encode(body)
+        bounds, began = self._bounds, time.monotonic()
+        problem, n_tried = "it was out of time", 0
+        while n_tried < bounds.n_tries and (left := bounds.total_seconds - (time.monotonic() - began)) > 0:
+            n_tried += 1
+            pause = 2.0 ** (n_tried - 1)
+            try:
+                return self._decode(self._fetch(data, min(left, bounds.seconds)), what)
+            except _RefusedError as error:
+                problem = f"HTTP {error.code}: {error.words}"
+                if error.code not in _AGAIN:
+                    raise VtError(f"--endpoint {self.url}: refuses {what} with {problem}") from None
+                pause = pause if error.retry_after is None else error.retry_after
+            except (OSError, HTTPException) as error:  # refused, reset, timed out, cut off
+                problem = self._reason(error)
+            except _NoChoicesError:
+                problem = "a reply without choices"
+            if n_tried < bounds.n_tries and self.stopped.wait(min(pause, bounds.pause_seconds)):
+                break
+        raise VtError(
+            f"--endpoint {self.url}: gave no answer to {what} in {n_tried} tries, the last time {problem}; "
+            f"what is answered is kept, run again to go on"
+        )
+
+    def _fetch(self, data: bytes, seconds: float) -> bytes:
+        """The body of the answer to one try."""
+        with self._request("chat/completions", data, seconds) as response:
+            encoding = response.headers.get("Content-Encoding") or "identity"
+            if encoding.lower() != "identity":
+                raise VtError(f"--endpoint {self.url}: packs answers as {self.said(encoding, 20)}, which was not asked for")
+            body = _read(response, self._bounds.n_bytes + 1)
+        if len(body) > self._bounds.n_bytes:
+            raise VtError(f"--endpoint {self.url}: answers with more than {self._bounds.n_bytes:,} bytes")
+        return body
+
+    def _decode(self, body: bytes, what: str) -> Completion:
+        try:
+            reply = msgspec.json.decode(body, type=Completion)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            problem = "it is nested too deeply" if isinstance(error, RecursionError) else self.said(str(error))
+            raise VtError(f"--endpoint {self.url}: answers {what} with what is no chat completion: {problem}") from None
+        if not reply.choices:
+            raise _NoChoicesError
+        return reply
+
+    @contextmanager
+    def _request(self, path: str, data: bytes | None, seconds: float) -> Iterator[Any]:
+        """An open answer, which is hung up on after so many seconds in all, or when `stop` is called."""
+        lines: list[socket.socket] = []
+        late = threading.Event()
+
+        def connected(line: socket.socket) -> None:
+            with self._lock:
+                lines.append(line)
+                self._open.add(line)
+
+        def time_is_up() -> None:
+            late.set()
+            with self._lock:
+                for line in lines:
+                    _hang_up(line)
+
+        headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {self._key}"} if self._key else {})}
+        request = urllib.request.Request(f"{self.url}/{path}", data, headers)
+        opener = urllib.request.build_opener(_NoRedirects, _Http(connected), _Https(connected))
+        timer = threading.Timer(seconds, time_is_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            with opener.open(request, timeout=seconds) as response:
+                yield response
+            if late.is_set() or self.stopped.is_set():  # a body of unknown length just ends when it is hung up on
+                raise ConnectionAbortedError("hung up")
+        except urllib.error.HTTPError as error:  # read here, where the time is bounded too
+            raise _RefusedError(error.code, self._words(error), _retry_after(error.headers.get("Retry-After") or "")) from None
+        except (OSError, HTTPException):
+            if late.is_set():
+                raise TimeoutError(f"not all of it came within {seconds:.6g} s") from None
+            raise
+        finally:
+            timer.cancel()
+            with self._lock:
+                for line in lines:
+                    self._open.discard(line)
+                    line.close()
+
+    def _words(self, error: urllib.error.HTTPError) -> str:
+        """What the server says with an error: where it redirects to, its body, or its reason."""
+        if 300 <= error.code < 400:
+            location = urllib.parse.urlsplit(error.headers.get("Location") or "")
+            place = f"{location.scheme}://{location.netloc.rpartition('@')[2]}{location.path}"  # no name, no query
+            return self.said(f"it redirects to {place}, and redirects are not followed; give the address that answers itself")
+        try:
+            text = _read(error, _SAID_BYTES).decode(errors="replace")
+        except (OSError, HTTPException):
+            text = ""
+        if len(text) >= _SAID_BYTES and self._key:
+            text = text[: -len(self._key)]  # the cut may have left a part of the key
+        return self.said(text) or self.said(str(error.reason))
+
+    def _reason(self, error: Exception) -> str:
+        reason = getattr(error, "reason", None) or error
+        return self.said(str(reason)) or type(error).__name__
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Leaves an answer that redirects as the error it then is."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+class _Line(HTTPConnection):
+    """A connection that hands out a second handle of its socket, by which another thread can end it."""
+
+    connected: Callable[[socket.socket], None]
+
+    def connect(self) -> None:
+        super().connect()
+        self.connected(self.sock.dup())  # TLS takes the socket itself over, but not what it is connected to
+
+
+class _SafeLine(HTTPSConnection, _Line):
+    """The same with TLS, whose handshake comes after `_Line.connect` in this order of classes."""
+
+
+class _Http(urllib.request.HTTPHandler):
+    def __init__(self, connected: Callable[[socket.socket], None]) -> None:
+        super().__init__()
+        self._connected = connected
+
+    def http_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(_lines(_Line, self._connected), req)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def __init__(self, connected: Callable[[socket.socket], None]) -> None:
+        super().__init__()
+        self._connected = connected
+
+    def https_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(_lines(_SafeLine, self._connected), req)
+
+
+def _lines(kind: type[_Line], connected: Callable[[socket.socket], None]) -> Callable[..., _Line]:
+    """Makes connections that tell `connected` of their sockets."""
+
+    def make(*arguments: Any, **options: Any) -> _Line:
+        line = kind(*arguments, **options)
+        line.connected = connected
+        return line
+
+    return make
+
+
+def _hang_up(line: socket.socket) -> None:
+    with suppress(OSError):  # it has ended by itself
+        line.shutdown(socket.SHUT_RDWR)
+
+
+def _read(response: Any, n_bytes: int) -> bytes:
+    """At most so many bytes of a body, whatever length its header claims.
+
+    Raises:
+        OSError, HTTPException: it ends early.
+    """
+    parts, n_read = [], 0
+    while n_read < n_bytes and (part := response.read(min(2**16, n_bytes - n_read))):
+        parts.append(part)
+        n_read += len(part)
+    left = getattr(response, "length", None)
+    if n_read < n_bytes and left:
+        raise IncompleteRead(b"", left)
+    return b"".join(parts)
+
+
+def _retry_after(text: str) -> float | None:
+    """Seconds from now, by a Retry-After header with a number or a date; None for what is neither."""
+    if text.isascii() and text.isdecimal():
+        return float(text[:9])
+    try:
+        when = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp())
+
+
+def check_address(url: str) -> None:
+    """Check that an address can be asked, and holds nothing that must not be written down.
+
+    Raises:
+        VtError: it is no address, or has a name, a password or a query in it; these are not repeated.
+    """
+    shown = printable(url).split("?")[0].split("#")[0].rpartition("@")[2]
+    try:
+        parts = urllib.parse.urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if "@" in url or "?" in url or "#" in url:
+        raise VtError(
+            f"--endpoint {shown}: has a user name, a key or a query in it, which would be written down; "
+            f"give the bare address, and a key in the environment as {API_KEY[0]}"
+        )
+    if not usable or printable(url) != url or any(c.isspace() for c in url):
+        raise VtError(f"--endpoint {shown}: is no address of a server, expected something like http://localhost:8000/v1")
+
+
+def _key() -> str | None:
+    """The key of the environment, without white space around it.
+
+    Raises:
+        VtError: it cannot be sent in a header.
+    """
+    name = next((name for name in API_KEY if os.environ.get(name, "").strip()), None)
+    if name is None:
+        return None
+    key = os.environ[name].strip()
+    if not (key.isascii() and key.isprintable()):
+        raise VtError(f"{name}: holds characters that no key has, such as a line end; set it again")
+    return key
