@@ -16,6 +16,7 @@ from videothinker.curated import TRAIN, Curated, Labels, open_curated
 from videothinker.diagnose import files, metrics, run, solvers
 from videothinker.diagnose.compare import Answers, compare
 from videothinker.errors import VtError
+from videothinker.outside import is_name
 from videothinker.records import Benchmark, Comparison, Metrics, Prediction, Question, RunRecord, Status
 from videothinker.records.run import AskedData
 
@@ -58,6 +59,8 @@ def read_record(folder: Path) -> RunRecord:
         raise VtError(
             f"{folder / files.RUN}: does not say which questions were asked; expected a folder that `vt diagnose` wrote"
         )
+    if not is_name(record.name):
+        raise VtError(f"{folder / files.RUN}: its name is {ascii(record.name)}, expected the name of a folder")
     return record
 
 
