@@ -232,7 +232,7 @@ def open_curated(folder: Path, videos: Path | None = None, *, is_trusted: bool =
     else:
         root = None
     if strange := next((split for split in found.splits if not is_name(split)), None):
-        raise VtError(f"{folder / manifest.FILE}: has a split {ascii(strange)}, expected the name of a file")
+        raise VtError(f"{folder / manifest.FILE}: has a split {strange!a}, expected the name of a file")
     return Curated(folder, found, root, is_trusted=is_trusted)
 
 
@@ -296,7 +296,7 @@ def _fault(row: tables.Row) -> str | None:
     if lacking is not None:
         return f"has no {lacking}"
     if not stays_within(row["video"]):
-        return f"its clip is {ascii(row['video'])}, expected a path below the clips' folder"
+        return f"its clip is {row['video']!a}, expected a path below the clips' folder"
     form, n_options, gold = row["form"], len(row["options"]), tables.parted(row["gold"]) or ()
     if form not in list(Form):
         return f"form is {form!r}, expected one of {', '.join(Form)}"

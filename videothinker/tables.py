@@ -37,9 +37,8 @@ def read(path: Path, columns: Mapping[str, str], *, more: bool = False) -> list[
 
     try:
         table = _table(path)
-        rows: list[Row] = table.to_pylist()
     except (OSError, pa.ArrowException, UnicodeDecodeError, OverflowError, TooLargeError) as error:
-        raise VtError(f"{path}: cannot be read as parquet: {(str(error).splitlines() or ['damaged'])[0]}") from error
+        raise VtError(f"{path}: cannot be read as parquet: {(str(error).splitlines() or ['it is damaged'])[0]}") from error
     lacking = [name for name in columns if name not in table.column_names]
     others = [name for name in table.column_names if name not in columns]
     if lacking or (others and not more):
@@ -47,6 +46,10 @@ def read(path: Path, columns: Mapping[str, str], *, more: bool = False) -> list[
     for name, kind in columns.items():
         if _plain(found := table.schema.field(name).type) not in (_arrow_type(kind), pa.null()):
             raise VtError(f"{path}: column {name} is of type {found}, expected {kind}")
+    try:
+        rows: list[Row] = table.to_pylist()
+    except (pa.ArrowException, ValueError, OverflowError) as error:  # text that is not UTF-8, dates that Python does not have
+        raise VtError(f"{path}: cannot be read as parquet: {error}") from error
     return rows
 
 
@@ -63,11 +66,13 @@ def _table(path: Path) -> Any:
         batches = []
         size = 0
         for batch in file.iter_batches(_BATCH):
+            columns = [one.dictionary_decode() if pa.types.is_dictionary(one.type) else one for one in batch.columns]
+            batch = pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
             size += batch.nbytes
             if size > TABLE_BYTES:
                 raise TooLargeError(f"it holds more than {TABLE_BYTES:,} bytes")
             batches.append(batch)
-        return pa.Table.from_batches(batches, file.schema_arrow)
+        return pa.Table.from_batches(batches) if batches else file.schema_arrow.empty_table()
 
 
 def joined(letters: tuple[str, ...] | None) -> str | None:

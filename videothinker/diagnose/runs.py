@@ -60,7 +60,7 @@ def read_record(folder: Path) -> RunRecord:
             f"{folder / files.RUN}: does not say which questions were asked; expected a folder that `vt diagnose` wrote"
         )
     if not is_name(record.name):
-        raise VtError(f"{folder / files.RUN}: its name is {ascii(record.name)}, expected the name of a folder")
+        raise VtError(f"{folder / files.RUN}: its name is {record.name!a}, expected the name of a folder")
     return record
 
 
@@ -152,6 +152,8 @@ class AskedSplits:
         """
         assert record.data is not None  # read_record has refused others
         split, curated = record.data.split, self._curated
+        if split not in curated.manifest.splits:
+            raise VtError(f"{path / files.RUN}: was asked from split '{split}', which {curated.folder} does not have")
         if split not in self._splits:
             questions = curated.questions(split)
             self._splits[split] = (questions, files.data_hash(questions, curated.labels))

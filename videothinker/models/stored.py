@@ -104,7 +104,7 @@ def weight_files(ref: str, folder: Path, chosen: str | None = None) -> list[Path
         raise VtError(f"{ref}: its {name} has no weight_map, so it does not say where the weights are; get the file again")
     shards = sorted(set(map(str, placed.values())))
     if strange := [shard for shard in shards if not is_name(shard)]:
-        raise VtError(f"{ref}: {name} names {ascii(strange[0])}, expected the name of a file in the same folder")
+        raise VtError(f"{ref}: {name} names {strange[0]!a}, expected the name of a file in the same folder")
     lost = [shard for shard in shards if not (folder / shard).is_file()]
     if lost:
         raise VtError(f"{ref}: {name} names {len(shards)} files, of which {some(lost)} is not there; get the missing ones")

@@ -110,7 +110,7 @@ def _read_row(raw: msgspec.Raw, number: int) -> _Read | tuple[str, str]:
     if not (row.video or row.path):
         return name, "has neither `video` nor `path`, so nobody knows its clip"
     if not stays_within(clip := row.video or row.path or ""):
-        return name, f"its clip is {ascii(clip)}, expected a path below the clips' folder"
+        return name, f"its clip is {clip!a}, expected a path below the clips' folder"
     if row.data_type != "video":
         return name, f"data_type is '{row.data_type}', expected 'video'"
     answer = _SOLUTION.fullmatch(row.solution)
