@@ -1,7 +1,7 @@
 """Files from outside, damaged: a reader refuses them in one line that names the file, or reads what is there; nothing else.
 
-Every reader gets some hundred damaged files from fixed seeds; the environment variable VT_FUZZ sets another number. What only we
-write carries hashes, and there damage has to be noticed: the reader may return nothing but what the sound file holds.
+Every reader gets some dozens of damaged files from fixed seeds; the environment variable VT_FUZZ sets another number. What only
+we write carries hashes, and there damage has to be noticed: the reader may return nothing but what the sound file holds.
 """
 
 import io
@@ -357,7 +357,7 @@ def test_a_curated_clip_outside_its_folder_is_refused(clip: str, tmp_path: Path)
     rows = parquet.read_table(path).to_pylist()
     rows[1]["video"] = clip
     store.write_bytes(path, tables.to_bytes(rows, {"polarity": "string"} | curated.question.COLUMNS))
-    with pytest.raises(VtError, match="its clip is '.*', expected a path below the clips' folder"):
+    with pytest.raises(VtError, match=r"its clip is '.*', expected a path below the clips' folder"):
         _ = curated.open_curated(path.parent).members
 
 

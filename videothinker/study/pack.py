@@ -161,7 +161,7 @@ def _members(archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
     end = 0 if last is None else last.offset_data + -(-last.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
     assert archive.fileobj is not None
     archive.fileobj.seek(end)
-    rest = archive.fileobj.read()
+    rest = archive.fileobj.read(-1)
     if len(rest) < 2 * tarfile.BLOCKSIZE or any(rest):
         raise tarfile.TarError(f"it is cut or damaged after {len(found)} files")
     return found
