@@ -153,7 +153,7 @@ class AskedSplits:
         assert record.data is not None  # read_record has refused others
         split, curated = record.data.split, self._curated
         if split not in curated.manifest.splits:
-            raise VtError(f"{path / files.RUN}: was asked from split '{split}', which {curated.folder} does not have")
+            raise VtError(f"{path / files.RUN}: {curated.folder} has no split '{split}', from which it was asked")
         if split not in self._splits:
             questions = curated.questions(split)
             self._splits[split] = (questions, files.data_hash(questions, curated.labels))
