@@ -74,7 +74,8 @@ def test_only_commands_and_notebooks_follow_recipes() -> None:
         ("videothinker.answers", ("videothinker.records",)),
         ("videothinker.observers", ("videothinker.records", "videothinker.answers")),
         ("videothinker.progress", ()),
-        ("videothinker.tables", ("videothinker.errors",)),
+        ("videothinker.outside", ()),
+        ("videothinker.tables", ("videothinker.errors", "videothinker.outside")),
     ],
 )
 def test_the_ground_floor_stands_on_nothing_else(room: str, allowed: tuple[str, ...]) -> None:

@@ -30,7 +30,7 @@ def test_what_a_terminal_acts_on_is_taken_out(text: str, expected: str) -> None:
 
 
 def test_errors_and_tables_are_printable(capsys: pytest.CaptureFixture[str]) -> None:
-    assert str(VtError("\x1b[2Jscene\u202e.json: bad")) == "scene.json: bad"
+    assert str(VtError("\x1b[2Jscene\u202e.json: bad")) == r"\x1b[2Jscene\u202e.json: bad"
     console = Printable(width=40, force_terminal=True, color_system=None)
     table = Table("na\x1b]0;t\x1b\\me")
     table.add_row("run\x1b[2J\x9b\u202e")

@@ -4,6 +4,7 @@ Evaluation, training and reports all read curated data through this module; it n
 and `label_table` are how `curate` writes what is read here.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ import msgspec
 
 from videothinker import answers, store, tables
 from videothinker.errors import VtError
+from videothinker.outside import is_name, stays_within
 from videothinker.records import (
     Category,
     Clip,
@@ -92,17 +94,48 @@ NO_LABELS = Labels((), None)
 class Curated:
     """An opened question set."""
 
-    def __init__(self, folder: Path, manifest: Manifest, videos_root: Path | None) -> None:
-        """videos_root: absolute folder of the clips; None if there are none."""
+    def __init__(self, folder: Path, manifest: Manifest, videos_root: Path | None, *, is_trusted: bool = True) -> None:
+        """videos_root: absolute folder of the clips; None if there are none.
+
+        is_trusted: whether files have to be those that the manifest tells of. Only a check reads them as they are.
+        """
         self.folder = folder
         self.manifest = manifest
         self.videos_root = videos_root
+        self._is_trusted = is_trusted
 
     @cached_property
     def members(self) -> list[Member]:
-        """Every question of the set, in file order, including those that the training set leaves out."""
-        path = self.folder / question.FILE
-        return [_member(path, row) for row in tables.read(path, question.COLUMNS, more=True)]
+        """Every question of the set, in file order, including those that the training set leaves out.
+
+        Raises:
+            VtError: the file is damaged or was changed, holds a question twice, or has other counts than the manifest.
+        """
+        path = self._unchanged(question.FILE)
+        found = [_member(path, row) for row in tables.read(path, question.COLUMNS, more=True)]
+        if self._is_trusted:
+            ids = Counter(one.question.question_id for one in found)
+            if twice := next((name for name, n in ids.items() if n > 1), None):
+                raise VtError(f"{path}: question {twice} is there {ids[twice]} times; curate again")
+            if (counts := dict(Counter(one.split for one in found))) != self.manifest.splits:
+                raise VtError(f"{path}: has {counts} questions by split, {manifest.FILE} says {self.manifest.splits}")
+        return found
+
+    def _unchanged(self, name: str) -> Path:
+        """The path of a file of the folder, whose bytes are those that were written with the manifest.
+
+        Raises:
+            VtError: they are not.
+        """
+        path, expected = self.folder / name, self.manifest.files.get(name)
+        if self._is_trusted and expected is not None:
+            try:
+                found = store.sha256_file(path)
+            except OSError as error:
+                raise VtError(f"{path}: cannot be read ({error.strerror}); curate again") from error
+            if found != expected:
+                raise VtError(f"{path}: is damaged or was changed, its SHA-256 is not that in {manifest.FILE}; curate again")
+        return path
 
     def questions(self, split: str) -> list[Question]:
         """The questions of one split (for "train": those in the training set), in file order.
@@ -131,8 +164,9 @@ class Curated:
     @cached_property
     def labels(self) -> Labels:
         """Every label set in the folder's labels/; its own is the collision log's under the manifest's rule."""
-        paths = sorted((self.folder / label.FOLDER).glob("*.parquet"))
-        sets = [one for path in paths for one in read_label_sets(path)]
+        there = {f"{label.FOLDER}/{path.name}" for path in (self.folder / label.FOLDER).glob("*.parquet")}
+        told = {name for name in self.manifest.files if name.startswith(f"{label.FOLDER}/")}
+        sets = [one for name in sorted(there | told) for one in read_label_sets(self._unchanged(name))]
         names = [one.name for one in sets]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise VtError(f"{self.folder / label.FOLDER}: two files have labels '{twice}'; remove one of them")
@@ -147,13 +181,13 @@ class Curated:
     @cached_property
     def scenes(self) -> dict[str, Scene]:
         """Objects and collision log of every scene with a label, by the `group` of its questions; empty if not CLEVRER."""
-        path = self.folder / scene.FILE
+        path = self._unchanged(scene.FILE)
         return {str(one.scene_index): one for one in store.read_jsonl(path, Scene)} if path.is_file() else {}
 
     @cached_property
     def removed_objects(self) -> dict[str, int]:
         """object_id of what each counterfactual question takes away, by question_id; empty if not CLEVRER."""
-        path = self.folder / clevrer.FILE
+        path = self._unchanged(clevrer.FILE)
         rows = tables.read(path, clevrer.COLUMNS) if path.is_file() else []
         return {row["question_id"]: row["removed_object"] for row in rows}
 
@@ -173,8 +207,10 @@ class Curated:
         return None if self.videos_root is None else self.videos_root / question.clip.path
 
 
-def open_curated(folder: Path, videos: Path | None = None) -> Curated:
+def open_curated(folder: Path, videos: Path | None = None, *, is_trusted: bool = True) -> Curated:
     """Open a curated folder; `videos` overrides where its clips are.
+
+    is_trusted: refuse files that are not those that the manifest tells of, when they are read.
 
     Raises:
         VtError: it is not a finished curated folder, an earlier version wrote it, or `videos` is not a folder.
@@ -199,7 +235,9 @@ def open_curated(folder: Path, videos: Path | None = None) -> Curated:
         root = (folder / found.videos_root).resolve()
     else:
         root = None
-    return Curated(folder, found, root)
+    if strange := next((split for split in found.splits if not is_name(split)), None):
+        raise VtError(f"{folder / manifest.FILE}: has a split {strange!a}, expected the name of a file")
+    return Curated(folder, found, root, is_trusted=is_trusted)
 
 
 def raw_manifest(folder: Path) -> dict[str, Any]:
@@ -261,6 +299,8 @@ def _fault(row: tables.Row) -> str | None:
     lacking = next((key for key in question.COLUMNS if row[key] is None and key not in ("start", "end", "fps")), None)
     if lacking is not None:
         return f"has no {lacking}"
+    if not stays_within(row["video"]):
+        return f"its clip is {row['video']!a}, expected a path below the clips' folder"
     form, n_options, gold = row["form"], len(row["options"]), tables.parted(row["gold"]) or ()
     if form not in list(Form):
         return f"form is {form!r}, expected one of {', '.join(Form)}"

@@ -4,18 +4,18 @@
 is raised is a bug of ours and keeps its traceback (exit code 1).
 """
 
-from videothinker.printable import printable
+from videothinker.printable import escaped, shortened
 
 
 class VtError(Exception):
     """The user's input cannot be used as it is.
 
-    The message is one line: what was found, where (file, scene, field), what was expected, what to do.
-    Names and words from outside may stand in it as they came: what a terminal would act on is taken out here.
+    The message is one line: what was found, where (file, scene, field), what was expected, what to do. Names and words from
+    outside may stand in it as they came: what a terminal would act on is written as escapes here, and very long words are cut.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(printable(message))
+        super().__init__(shortened(escaped(message)))
 
 
 EXTRAS = {

@@ -14,9 +14,22 @@ _CONTROL = re.compile(
 )
 
 
+_LONG = re.compile(r"(\S{300})\S{400,}(\S{100})")
+
+
 def printable(text: str) -> str:
     """The text without what a terminal would act on: escape sequences, control characters and changes of direction.
 
     Tabs and newlines stay. Text that has been through it once comes through it unchanged.
     """
     return _CONTROL.sub("", _SEQUENCE.sub("", text))
+
+
+def escaped(text: str) -> str:
+    """The text with escapes such as \\x1b in place of those characters, so that two strange names stay two."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def shortened(text: str) -> str:
+    """The text with "..." in the middle of words of 800 characters and more, which a terminal could not show readably."""
+    return _LONG.sub(r"\1...\2", text)

@@ -4,6 +4,7 @@ problems: list[str] = []
 settings = read(Settings, load_toml(path), problems)      # None if anything is wrong
 """
 
+import reprlib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,10 +25,12 @@ def load_toml(path: Path) -> dict[str, Any]:
         VtError: the file cannot be read, or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise VtError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise VtError(f"{path}: is not TOML: it is nested too deeply") from error
+    except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise VtError(f"{path}: is not TOML: {error}") from error
 
 
@@ -43,7 +46,7 @@ def override(raw: dict[str, Any], assignment: str) -> None:
         raise VtError(f"--set {assignment}: is not KEY=VALUE or SECTION.KEY=VALUE")
     try:
         value = tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = text.strip()
     for key in outer:
         section = raw.get(key, {})
@@ -92,7 +95,7 @@ def _value(kind: Any, raw: Any, problems: list[str], where: str) -> Any:
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
-        problems.append(f"{where} = {raw!r}: {error}")
+        problems.append(f"{where} = {reprlib.repr(raw)}: {error}")
         return None
 
 

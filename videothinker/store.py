@@ -141,7 +141,7 @@ def read_jsonl(path: Path, kind: type[T]) -> list[T]:
     for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), start=1):
         try:
             rows.append(decoder.decode(line))
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise VtError(f"{path}: line {number} is not a {kind.__name__}: {error}") from error
     return rows
 
@@ -156,7 +156,7 @@ def read_json(path: Path, kind: type[T]) -> T:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except OSError as error:
         raise VtError(f"{path}: cannot be read ({error.strerror})") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise VtError(f"{path}: not as expected: {error}") from error
 
 

@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from videothinker.errors import VtError
+from videothinker.outside import TABLE_BYTES, TooLargeError
 
 Row = dict[str, Any]
+
+_BATCH = 1024
+"""Rows that are read at a time."""
 
 
 def to_bytes(rows: Iterable[Row], columns: Mapping[str, str]) -> bytes:
@@ -17,7 +21,7 @@ def to_bytes(rows: Iterable[Row], columns: Mapping[str, str]) -> bytes:
 
     schema = pa.schema([(name, _arrow_type(kind)) for name, kind in columns.items()])
     buffer = BytesIO()
-    parquet.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer)
+    parquet.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer, write_page_checksum=True)
     return buffer.getvalue()
 
 
@@ -30,12 +34,11 @@ def read(path: Path, columns: Mapping[str, str], *, more: bool = False) -> list[
         VtError: the file is missing, damaged, or does not have the columns; the message names the file and the columns.
     """
     import pyarrow as pa
-    from pyarrow import parquet
 
     try:
-        table = parquet.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise VtError(f"{path}: cannot be read as parquet: {str(error).splitlines()[0]}") from error
+        table = _table(path)
+    except (OSError, pa.ArrowException, UnicodeDecodeError, OverflowError, TooLargeError) as error:
+        raise VtError(f"{path}: cannot be read as parquet: {(str(error).splitlines() or ['it is damaged'])[0]}") from error
     lacking = [name for name in columns if name not in table.column_names]
     others = [name for name in table.column_names if name not in columns]
     if lacking or (others and not more):
@@ -43,8 +46,33 @@ def read(path: Path, columns: Mapping[str, str], *, more: bool = False) -> list[
     for name, kind in columns.items():
         if _plain(found := table.schema.field(name).type) not in (_arrow_type(kind), pa.null()):
             raise VtError(f"{path}: column {name} is of type {found}, expected {kind}")
-    rows: list[Row] = table.to_pylist()
+    try:
+        rows: list[Row] = table.to_pylist()
+    except (pa.ArrowException, ValueError, OverflowError) as error:  # text that is not UTF-8, dates that Python does not have
+        raise VtError(f"{path}: cannot be read as parquet: {error}") from error
     return rows
+
+
+def _table(path: Path) -> Any:
+    """The file's columns. They are read piece by piece, because a value that is kept once may stand in any number of rows."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+        groups = [file.metadata.row_group(index) for index in range(file.metadata.num_row_groups)]
+        # A row with no columns, or with nulls alone, takes no bytes of its own; in a list of dicts it takes some hundred.
+        if max(sum(group.total_byte_size for group in groups), 100 * file.metadata.num_rows) > TABLE_BYTES:
+            raise TooLargeError(f"it holds more than {TABLE_BYTES:,} bytes")
+        batches = []
+        size = 0
+        for batch in file.iter_batches(_BATCH):
+            columns = [one.dictionary_decode() if pa.types.is_dictionary(one.type) else one for one in batch.columns]
+            batch = pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+            size += batch.nbytes
+            if size > TABLE_BYTES:
+                raise TooLargeError(f"it holds more than {TABLE_BYTES:,} bytes")
+            batches.append(batch)
+        return pa.Table.from_batches(batches) if batches else file.schema_arrow.empty_table()
 
 
 def joined(letters: tuple[str, ...] | None) -> str | None:

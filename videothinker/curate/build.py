@@ -4,6 +4,7 @@ A data set's reader makes a `Curation` and touches no output; `write` puts it on
 the command line draws the report page from the same `Curation`, so that page, manifest and data files cannot disagree.
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -104,18 +105,17 @@ def write(curation: Curation, out: Path, layout: Layout, pages: Mapping[str, byt
     _claim(out, {part: curation.manifest[part] for part in ("settings", "inputs", "videos_root")})
     (out / manifest.FILE).unlink(missing_ok=True)
 
-    store.write_bytes(out / question.FILE, curated.question_table(curation.members))
+    files = {question.FILE: curated.question_table(curation.members), **curation.files}
     if curation.labels.own is not None:
-        store.write_bytes(
-            out / label.FOLDER / f"{curation.labels.own.observer}.parquet", curated.label_table(curation.labels.sets)
-        )
-    store.write_jsonl(out / manifest.UNRESOLVED, curation.unresolved)
-    for name, content in curation.files.items():
+        files[f"{label.FOLDER}/{curation.labels.own.observer}.parquet"] = curated.label_table(curation.labels.sets)
+    for name, content in files.items():
         store.write_bytes(out / name, content)
+    store.write_jsonl(out / manifest.UNRESOLVED, curation.unresolved)
     _write_exports(curation, out, layout)
     for name, page in pages.items():
         store.write_bytes(out / name, page)
-    store.write_json(out / manifest.FILE, curation.manifest)
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    store.write_json(out / manifest.FILE, curation.manifest | {"files": hashes})
 
 
 def _write_exports(curation: Curation, out: Path, layout: Layout) -> None:

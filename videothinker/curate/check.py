@@ -32,7 +32,7 @@ def check_folder(folder: Path) -> Checked:
     Raises:
         VtError: it is not a finished curated folder, or a file cannot be read at all.
     """
-    data = curated.open_curated(folder)
+    data = curated.open_curated(folder, is_trusted=False)
     said = curated.raw_manifest(folder)
     members = data.members
     unresolved = store.read_jsonl(folder / manifest.UNRESOLVED, Unresolved)
@@ -49,6 +49,11 @@ def check_folder(folder: Path) -> Checked:
         table = {row["question_id"]: row for row in tables.read(folder / clevrer.FILE, clevrer.COLUMNS)}
         problems += _check_clevrer(data, said, table)
     problems += _check_exports(data, table)
+    problems += [
+        f"{name}: is not the file that {manifest.FILE} tells of"
+        for name, digest in data.manifest.files.items()
+        if not (folder / name).is_file() or store.sha256_file(folder / name) != digest
+    ]
     return Checked(n_read, len(members), len(unresolved), len(members), problems)
 
 

@@ -59,12 +59,12 @@ def import_results(name: str, path: Path, curated: Curated, rule: str | None = N
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each row with its place for messages. Python's json takes the NaN that the official evaluator writes."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise VtError(f"{path}: cannot be read ({error})") from error
     try:
         whole = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         rows = [
             (f"line {number}", _line(path, number, line))
             for number, line in enumerate(text.splitlines(), start=1)
@@ -86,7 +86,7 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def _line(path: Path, number: int, line: str) -> Any:
     try:
         return json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: not JSON, or a number of thousands of digits
         raise VtError(f"{path}: line {number} is not JSON ({error}); expected JSON, or JSON Lines") from error
 
 

@@ -16,6 +16,7 @@ from videothinker.curated import TRAIN, Curated, Labels, open_curated
 from videothinker.diagnose import files, metrics, run, solvers
 from videothinker.diagnose.compare import Answers, compare
 from videothinker.errors import VtError
+from videothinker.outside import is_name
 from videothinker.records import Benchmark, Comparison, Metrics, Prediction, Question, RunRecord, Status
 from videothinker.records.run import AskedData
 
@@ -58,6 +59,8 @@ def read_record(folder: Path) -> RunRecord:
         raise VtError(
             f"{folder / files.RUN}: does not say which questions were asked; expected a folder that `vt diagnose` wrote"
         )
+    if not is_name(record.name):
+        raise VtError(f"{folder / files.RUN}: its name is {record.name!a}, expected the name of a folder")
     return record
 
 
@@ -149,6 +152,8 @@ class AskedSplits:
         """
         assert record.data is not None  # read_record has refused others
         split, curated = record.data.split, self._curated
+        if split not in curated.manifest.splits:
+            raise VtError(f"{path / files.RUN}: {curated.folder} has no split '{split}', from which it was asked")
         if split not in self._splits:
             questions = curated.questions(split)
             self._splits[split] = (questions, files.data_hash(questions, curated.labels))

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from videothinker import store
+from videothinker import outside, store
 from videothinker.errors import VtError
 from videothinker.models.checkpoint import Checkpoint, add_to_hash, stored_weights, weights_hash
 from videothinker.models.misfit import check_finite
@@ -106,9 +106,11 @@ def unpack(base: Path, file: Path, out: Path) -> str:
     """
     if out.exists() and not (out / "config.json").is_file():
         raise VtError(f"{out}: is there and no checkpoint; choose another folder")
-    identity, low, high = _load(file)
+    identity, streams = _load(file)
     if weights_hash(Checkpoint(base, None)) != identity["base"]:
         raise VtError(f"{file}: was packed with another base than {base}; it needs weights `{identity['base'][:12]}`")
+    n_weights = sum(tensor.numel() for _, tensor in stored_weights(base))
+    low, high = (_unpacked(file, stream, n_weights) for stream in streams)
 
     def fill(folder: Path) -> None:
         from safetensors.torch import save_file
@@ -151,8 +153,8 @@ def _save(streams: dict[str, bytes], metadata: dict[str, str]) -> bytes:
     return save({name: np.frombuffer(data, np.uint8) for name, data in streams.items()}, metadata)
 
 
-def _load(file: Path) -> tuple[dict[str, str], NDArray[np.uint8], NDArray[np.uint8]]:
-    """The metadata, the low bytes and the high bytes of all differences."""
+def _load(file: Path) -> tuple[dict[str, str], list[bytes]]:
+    """The metadata, and the low bytes and the high bytes of all differences as they are packed."""
     from safetensors import SafetensorError, safe_open
 
     if not file.is_file():
@@ -162,10 +164,20 @@ def _load(file: Path) -> tuple[dict[str, str], NDArray[np.uint8], NDArray[np.uin
             metadata = stored.metadata() or {}
             if metadata.get("format") != _FORMAT:
                 raise VtError(f"{file}: is no '{_FORMAT}' file; expected one that `vt checkpoint pack` wrote")
-            low, high = (np.frombuffer(lzma.decompress(stored.get_tensor(name)), np.uint8) for name in ("low", "high"))
-    except (SafetensorError, lzma.LZMAError, EOFError) as error:
+            if missing := [key for key in ("base", "result") if key not in metadata]:
+                raise VtError(f"{file}: is damaged, it does not say its {missing[0]}; get it again")
+            return metadata, [stored.get_tensor(name).tobytes() for name in ("low", "high")]
+    except (SafetensorError, OSError, TypeError) as error:  # TypeError: numbers of a kind that numpy does not have
         raise VtError(f"{file}: is damaged ({error}); get it again") from error
-    return metadata, low, high
+
+
+def _unpacked(file: Path, stream: bytes, n_weights: int) -> NDArray[np.uint8]:
+    """The (n_weights,) bytes of a stream, which can hold no other number of them."""
+    try:
+        found = outside.unpack_xz(stream, n_weights)
+    except (lzma.LZMAError, outside.TooLargeError) as error:
+        raise VtError(f"{file}: is damaged ({error}); get it again") from error
+    return np.frombuffer(found, np.uint8)
 
 
 def _bits(tensor: torch.Tensor) -> Bits:

@@ -13,6 +13,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from videothinker.errors import VtError
+from videothinker.outside import is_name
 
 CONFIG = "config.json"
 """The file by which a checkpoint with full weights is recognised."""
@@ -102,6 +103,8 @@ def weight_files(ref: str, folder: Path, chosen: str | None = None) -> list[Path
     if not isinstance(placed, dict) or not placed:
         raise VtError(f"{ref}: its {name} has no weight_map, so it does not say where the weights are; get the file again")
     shards = sorted(set(map(str, placed.values())))
+    if strange := [shard for shard in shards if not is_name(shard)]:
+        raise VtError(f"{ref}: {name} names {strange[0]!a}, expected the name of a file in the same folder")
     lost = [shard for shard in shards if not (folder / shard).is_file()]
     if lost:
         raise VtError(f"{ref}: {name} names {len(shards)} files, of which {some(lost)} is not there; get the missing ones")

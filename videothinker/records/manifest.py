@@ -28,6 +28,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Number of questions by split, those left out of the training set included."""
     missing_videos: list[str] = []
     """Clips that were not there at curation, as the questions' `clip.path`."""
+    files: dict[str, str] = {}
+    """SHA-256 of questions, labels and the data set's own files by their paths; {} in folders of earlier versions."""
     benchmark: Benchmark | None = None
     """How the one number is averaged that the data set is quoted by; None if there is no such number."""
 

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from videothinker import store
+from videothinker import outside, store
 from videothinker.errors import VtError
 from videothinker.records.study import Stage, State, Study
 from videothinker.study.cells import has_output, read_records, states_of
@@ -42,6 +42,11 @@ _DELTA = "weights.delta"
 _WEIGHTS = ".safetensors"
 _NOT_SAID = (_WEIGHTS, ".html", ".svg", ".png", ".pt", ".pth", ".bin", ".parquet")
 """Endings of the files in a cell's folder that neither describe it nor hold its answers."""
+
+_PLACES = ("cells", "logs", "records")
+"""Folders of a study that a pack has files in."""
+_DAMAGED = (tarfile.TarError, lzma.LZMAError, outside.TooLargeError, EOFError, OSError, ValueError, OverflowError)
+"""What tarfile and lzma are known to raise for damaged archives."""
 
 
 class Packed(NamedTuple):
@@ -119,25 +124,57 @@ def unpack(folder: Path, away: Path) -> None:
     files = sorted(away.glob("study-*.tar"))
     if not files:
         raise VtError(f"{away}: holds no study-1.tar, as `vt study --pack` writes")
-    for file in files:
+    for file in files:  # all of it is read once before anything is written
         try:
-            with tarfile.open(file) as outer:
-                for member in outer.getmembers():
-                    blob = outer.extractfile(member)
-                    assert blob is not None
-                    with tarfile.open(fileobj=io.BytesIO(lzma.decompress(blob.read()))) as inner:
-                        _extract(inner, folder)
-        except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
+            for place, _ in _read_part(file, folder):
+                if place.is_dir():
+                    raise VtError(f"{place}: is a folder, where {file} has a file; remove it")
+        except _DAMAGED as error:
             raise VtError(f"{file}: is damaged ({error}); copy it again") from error
+    for file in files:
+        for place, content in _read_part(file, folder):
+            store.write_bytes(place, content, durable=False)
 
 
-def _extract(files: tarfile.TarFile, folder: Path) -> None:
-    """Write every file into `folder`, and refuse what is not a file within it (as `extractall` does from Python 3.11.4 on)."""
-    for member in files.getmembers():
-        content = files.extractfile(member) if member.isfile() else None
-        if content is None or not (folder / member.name).resolve().is_relative_to(folder.resolve()):
-            raise tarfile.TarError(f"{member.name} is no file of a study")
-        store.write_bytes(folder / member.name, content.read(), durable=False)
+def _read_part(file: Path, folder: Path) -> Iterator[tuple[Path, bytes]]:
+    """Yield where in `folder` each file in one file of a pack belongs, and its content."""
+    if file.stat().st_size > PART_BYTES:
+        raise outside.TooLargeError(f"it has more than {PART_BYTES:,} bytes")
+    with tarfile.open(file, "r:") as outer:
+        for member in _members(outer):
+            blob = outside.unpack_xz(_content(outer, member), outside.PACK_BYTES)
+            with tarfile.open(fileobj=io.BytesIO(blob), mode="r:") as inner:
+                for one in _members(inner):
+                    place = folder / one.name
+                    if one.name.partition("/")[0] not in _PLACES or not place.resolve().is_relative_to(folder.resolve()):
+                        raise tarfile.TarError(f"{ascii(one.name)[1:-1]} is no file of a study")
+                    yield place, _content(inner, one)
+
+
+def _members(archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
+    """The archive's files, after a check that it holds nothing but files within a folder."""
+    found = archive.getmembers()
+    for member in found:
+        if not member.isreg() or member.issparse() or not outside.stays_within(member.name):
+            raise tarfile.TarError(f"{ascii(member.name)[1:-1]} is no file of a study")
+    # tarfile takes a header that it cannot read, and a block of zeros, for the end. The true end is followed by zeros alone.
+    last = found[-1] if found else None
+    end = 0 if last is None else last.offset_data + -(-last.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+    assert archive.fileobj is not None
+    archive.fileobj.seek(end)
+    rest = archive.fileobj.read(-1)
+    if len(rest) < 2 * tarfile.BLOCKSIZE or any(rest):
+        raise tarfile.TarError(f"it is cut or damaged after {len(found)} files")
+    return found
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """A file's bytes, all of them."""
+    file = archive.extractfile(member)
+    content = b"" if file is None else file.read()
+    if len(content) != member.size:
+        raise tarfile.TarError(f"it is cut within {ascii(member.name)[1:-1]}")
+    return content
 
 
 def restore_weights(study: Study, plan: Sequence[Cell], folder: Path, grow: Rewrite) -> list[str]:

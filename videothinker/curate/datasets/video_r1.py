@@ -22,6 +22,7 @@ from videothinker.answers.yes_no import OPTIONS as YES_NO
 from videothinker.answers.yes_no import WORDS
 from videothinker.curate.datasets import Dataset, ReadQuestions
 from videothinker.errors import VtError
+from videothinker.outside import stays_within
 from videothinker.records import Clip, Form, Question, Unresolved
 
 FACETS = ("data_source", "original_question_type", "question_type", "task_type", "domain", "sub_category", "duration")
@@ -108,6 +109,8 @@ def _read_row(raw: msgspec.Raw, number: int) -> _Read | tuple[str, str]:
     name = name if given is None else str(given)
     if not (row.video or row.path):
         return name, "has neither `video` nor `path`, so nobody knows its clip"
+    if not stays_within(clip := row.video or row.path or ""):
+        return name, f"its clip is {clip!a}, expected a path below the clips' folder"
     if row.data_type != "video":
         return name, f"data_type is '{row.data_type}', expected 'video'"
     answer = _SOLUTION.fullmatch(row.solution)

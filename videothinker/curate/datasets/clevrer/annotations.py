@@ -10,8 +10,10 @@ files in one folder, or the annotations in their zip, are read as well. Source: 
 """
 
 import hashlib
+import lzma
 import os
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -26,6 +28,7 @@ from videothinker.curate.datasets.clevrer.faults import Fault, explain
 from videothinker.curate.datasets.clevrer.program import Color, Material, Shape
 from videothinker.curate.datasets.clevrer.view import N_FRAMES, Frame, Trajectory, TrajectoryError
 from videothinker.errors import VtError
+from videothinker.outside import JSON_BYTES, is_name
 from videothinker.pool import map_in_order
 from videothinker.progress import Progress, no_progress
 from videothinker.records import Collision, Scene, SceneObject
@@ -35,6 +38,9 @@ VIDEO_NAME = re.compile(r"video_(\d+)\.mp4")
 """A clip's file name in the release; its number is the scene's index."""
 _CHUNK = 64  # annotations that one process reads at a time: 15 MB, a few hundredths of a second
 _WORTH_A_POOL = 512  # starting processes costs about as much as reading this many annotations
+
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, ValueError)
+"""What zipfile is known to raise for archives that are damaged, encrypted, or packed in a way that it cannot unpack."""
 
 
 class _Object(msgspec.Struct):
@@ -169,7 +175,7 @@ def _contradiction(raw: _Annotation, name: str) -> str | None:
     if named and int(named[1]) != raw.scene_index:
         return f"scene_index is {raw.scene_index}, expected {int(named[1])} as in the file's name"
     video = VIDEO_NAME.fullmatch(raw.video_filename)
-    if (video and int(video[1]) != raw.scene_index) or not re.fullmatch(r"[^/\\]+", raw.video_filename):
+    if (video and int(video[1]) != raw.scene_index) or not is_name(raw.video_filename):
         return f"video_filename is '{raw.video_filename}', expected the clip of scene {raw.scene_index}"
     ids = [thing.object_id for thing in raw.object_property]
     for position, object_id in enumerate(ids):
@@ -212,11 +218,15 @@ def _read_chunk(path: Path, jobs: Sequence[tuple[int, str]]) -> list[tuple[Scene
 
 def _read_bytes(path: Path, name: str) -> bytes | Fault:
     try:
-        return (path / name).read_bytes() if path.is_dir() else _open_zip(path).read(name)
+        with (path / name).open("rb") if path.is_dir() else _open_zip(path).open(name) as file:
+            data = file.read(JSON_BYTES + 1)
     except OSError as error:
         return Fault(PurePosixPath(name).name, f"cannot be read ({error.strerror or error})")
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:  # damaged or encrypted
+    except _DAMAGED as error:
         return Fault(PurePosixPath(name).name, f"cannot be unpacked from {path.name}: {error}")
+    if len(data) > JSON_BYTES:
+        return Fault(PurePosixPath(name).name, f"has more than {JSON_BYTES:,} bytes, where an annotation has some 230,000")
+    return data
 
 
 @lru_cache(maxsize=1)
@@ -228,7 +238,7 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
     """
     try:
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except (*_DAMAGED, OSError) as error:
         raise VtError(
             f"--annotations {path}: is not a readable zip file ({error}); it may be cut, download it again"
         ) from error
