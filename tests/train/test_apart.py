@@ -110,7 +110,12 @@ LORA = ("lora.rank=4", "lora.alpha=8", "lora.targets=.*language_model.*q_proj")
     "overrides",
     [
         ("rollouts.rows_per_forward=2",),
-        ("model.gradient_checkpointing=true", "rollouts.rows_per_forward=8", "objective.kl=exact", "objective.direction=attract"),
+        (
+            "model.gradient_checkpointing=true",
+            "rollouts.rows_per_forward=8",
+            "objective.kl=exact",
+            "objective.direction=attract",
+        ),
         LORA,
     ],
 )

@@ -172,7 +172,10 @@ def _check_apart(config: StageConfig, args: Any) -> None:
     if args.deepspeed_plugin is None and not _is_sharded(args):
         return
     objective = config.objective
-    asked = {"gradient_share": objective.gradient_share is not None, "log_gradient_ratio_every": objective.log_gradient_ratio_every}
+    asked = {
+        "gradient_share": objective.gradient_share is not None,
+        "log_gradient_ratio_every": objective.log_gradient_ratio_every,
+    }
     for name in (name for name, wanted in asked.items() if wanted):
         raise VtError(
             f"objective.{name} = {getattr(objective, name)}: needs whole gradients on each GPU; under FSDP or DeepSpeed leave it"

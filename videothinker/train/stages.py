@@ -118,7 +118,8 @@ class Objective(msgspec.Struct, frozen=True, kw_only=True):
     the norm of the reward's (`apart.py`). For comparison: in the first study a repulsion of 0.01 came to 0.02, 0.1 to 0.21.
     None: the weight is `repulsion`."""
     log_gradient_ratio_every: Index | None = None
-    """Measure that ratio every so many optimizer steps, at one more backward pass each; 0: never. None: EVERYDOC."""
+    """Measure that ratio every so many optimizer steps, at one more backward pass each; 0: never. None: every step,
+    or never under FSDP and DeepSpeed, where it cannot be had."""
     direction: Direction = Direction.REPEL
     reference: Reference = Reference.BIAS
     kl: KL = KL.K3
