@@ -10,7 +10,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from train.trainers import make_trainer, stage
 
-
 GRADIENTS = ("repulsion_gradient_ratio", "reward_grad_norm", "divergence_grad_norm")
 
 

@@ -178,8 +178,8 @@ def _check_apart(config: StageConfig, args: Any) -> None:
     }
     for name in (name for name, wanted in asked.items() if wanted):
         raise VtError(
-            f"objective.{name} = {getattr(objective, name)}: needs whole gradients on each GPU; under FSDP or DeepSpeed leave it"
-            " out, or launch with DDP"
+            f"objective.{name} = {getattr(objective, name)}: needs whole gradients on each GPU; under FSDP or DeepSpeed leave"
+            " it out, or launch with DDP"
         )
 
 
