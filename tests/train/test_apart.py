@@ -1,4 +1,4 @@
-"""The two gradients of a CDPO step, kept apart: by hand on two parameters, and in the trainer against steps of plain descent."""
+"""The two gradients of a CDPO step, kept apart: by hand on two parameters, and in the trainer against plain descent."""
 
 from pathlib import Path
 from types import SimpleNamespace
