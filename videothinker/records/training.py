@@ -28,7 +28,7 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     repulsion: float | None = None
     """Weight of the divergence in the loss: constant, or what `objective.hold_at` or `objective.gradient_share` made of it."""
     repulsion_gradient_ratio: float | None = None
-    """Norm of the divergence's gradient, weight included, over that of the reward's: of the mean gradients of an optimizer step,
+    """Norm of the divergence's gradient, with weight, over that of the reward's: of the mean gradients of an optimizer step,
     over all trained parameters, before clipping. None where it was not measured or the reward had no gradient."""
     reward_grad_norm: float | None = None
     divergence_grad_norm: float | None = None
