@@ -6,7 +6,8 @@
 The model has random weights, so that its replies run to the limit: float32 weights and AdamW, on a GPU bfloat16 autocast,
 gradient checkpointing, one question per step. Variants, each in a process of its own:
 
-- ours: `vt train cdpo` as it is; ours-generate: the same with transformers' `generate`; lora: adapters on the language model
+- ours: `vt train cdpo`, the gradients' ratio not measured; ours-generate: the same with transformers' `generate`; ours-ratio:
+  the same as ours, the ratio measured at every step; lora: adapters on the language model
 - plain: written the way the official trainer computes the step: every copy of a clip decoded and encoded, `generate`, and for
   policy and reference full-vocabulary log-probabilities of prompt and reply
 
@@ -47,7 +48,7 @@ from videothinker.train.data import ClipPrompt, TrainingRow
 from videothinker.train.rewards import Reward
 from videothinker.train.stages import Stage, StageConfig, make_stage
 
-VARIANTS = ("plain", "ours-generate", "ours", "lora")
+VARIANTS = ("plain", "ours-generate", "ours", "ours-ratio", "lora")
 PHASES = ("decode", "generate", "score", "loss", "optimizer")
 TEXT = answers.render_prompt(
     "Without the red metal cube, what will happen?",
@@ -262,7 +263,7 @@ def settings(variant: str, options: argparse.Namespace) -> StageConfig:
     large = options.shape == shapes.LARGE
     raw: dict[str, Any] = {
         "data": {"n_frames": options.frames, "max_pixels": options.max_pixels or (128 if large else 24) * 28 * 28},
-        "objective": {"repulsion": 0.01},
+        "objective": {"repulsion": 0.01, "log_gradient_ratio_every": 1 if variant == "ours-ratio" else 0},
         "rollouts": {
             "n_replies": options.replies,
             "questions_per_step": 1,

@@ -10,6 +10,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from train.trainers import make_trainer, stage
 
+GRADIENTS = ("repulsion_gradient_ratio", "reward_grad_norm", "divergence_grad_norm")
+
 
 def injected(prompt_ids: list[list[int]], *_: Any, **__: Any) -> tuple[list[list[int]], None]:
     """Replies that depend on a prompt's tokens and on how often it came before in the batch, of mixed lengths."""
@@ -37,7 +39,8 @@ def main(assets: Path, out: Path, *overrides: str) -> None:
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # whole, also where each process holds a part
     if trainer.accelerator.is_main_process:
         log = [row for row in trainer.state.log_history if "kl" in row]
-        shown = [{name: row[name] for name in ("kl", "reward", "frac_reward_zero_std", "grad_norm")} for row in log]
+        names = ("kl", "reward", "frac_reward_zero_std", "grad_norm", "loss", "repulsion", *GRADIENTS)
+        shown = [{name: row[name] for name in names} for row in log]
         kept = {name: value.cpu() for name, value in weights.items()}
         torch.save({"weights": kept, "log": shown, "world": trainer.args.world_size}, out / "end.pt")
     trainer.accelerator.wait_for_everyone()

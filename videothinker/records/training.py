@@ -28,7 +28,13 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Divergence between policy and reference in nats: k3 (also where the loss takes a bounded form), or exact. It is averaged
     as in the paper's loss, over each reply's tokens and then over replies."""
     repulsion: float | None = None
-    """Weight of the divergence in the loss: constant, or what `objective.hold_at` has made of it."""
+    """Weight of the divergence in the loss: constant, or what `objective.hold_at` or `objective.gradient_share` made of it."""
+    repulsion_gradient_ratio: float | None = None
+    """Norm of the divergence's gradient, with weight, over that of the reward's: of the mean gradients of an optimizer step,
+    over all trained parameters, before clipping. None where it was not measured or the reward had no gradient."""
+    reward_grad_norm: float | None = None
+    divergence_grad_norm: float | None = None
+    """Without the weight."""
     clamped_share: float | None = None
     """Share of tokens whose log-ratio reached kl_clamp, where the divergence has no gradient."""
     zero_advantage_share: float | None = None

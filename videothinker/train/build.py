@@ -17,7 +17,7 @@ from videothinker.train.data import TrainingRow
 from videothinker.train.loss import DIVERGENCES
 from videothinker.train.rewards import Reward, chosen
 from videothinker.train.sampling import ReplySampler
-from videothinker.train.stages import Engine, Reference, StageConfig
+from videothinker.train.stages import Engine, Objective, Reference, StageConfig
 
 if TYPE_CHECKING:
     from videothinker.train.clip_grpo import ClipGRPOTrainer
@@ -42,10 +42,15 @@ def find_reference(config: StageConfig, start: Checkpoint, bias: str | None) -> 
         return start
     if bias is None:
         raise VtError(
-            f"objective.repulsion = {config.objective.repulsion} needs a bias model: train one with `vt train bias` and name it"
-            " with --bias-model"
+            f"{_weight(config.objective)} needs a bias model: train one with `vt train bias` and name it with --bias-model"
         )
     return find_checkpoint(bias)
+
+
+def _weight(objective: Objective) -> str:
+    """The setting that gives the divergence its weight."""
+    share = objective.gradient_share
+    return f"objective.repulsion = {objective.repulsion}" if share is None else f"objective.gradient_share = {share}"
 
 
 def build_trainer(
@@ -71,6 +76,7 @@ def build_trainer(
     from videothinker.train.cdpo import CDPOTrainer
     from videothinker.train.clip_grpo import ClipGRPOTrainer
 
+    _check_apart(config, args)
     sharded = _is_sharded(args)
     if sharded:
         _check_sharded(config, reference)
@@ -159,6 +165,22 @@ def _check_sharded(config: StageConfig, reference: Checkpoint | None) -> None:
         )
     if config.rollouts.engine is Engine.GRAPHS:
         raise VtError("rollouts.engine = 'graphs' needs whole parameters on each GPU; under FSDP or ZeRO choose 'transformers'")
+
+
+def _check_apart(config: StageConfig, args: Any) -> None:
+    """Two gradients are kept apart only where each process has whole ones in `.grad` (`apart.py`)."""
+    if args.deepspeed_plugin is None and not _is_sharded(args):
+        return
+    objective = config.objective
+    asked = {
+        "gradient_share": objective.gradient_share is not None,
+        "log_gradient_ratio_every": objective.log_gradient_ratio_every,
+    }
+    for name in (name for name, wanted in asked.items() if wanted):
+        raise VtError(
+            f"objective.{name} = {getattr(objective, name)}: needs whole gradients on each GPU; under FSDP or DeepSpeed leave"
+            " it out, or launch with DDP"
+        )
 
 
 def _is_sharded(args: Any) -> bool:

@@ -12,6 +12,7 @@ from trl.trainer.utils import add_fused_lm_head, use_adapter
 
 from videothinker.errors import VtError
 from videothinker.models.adapter import put_beside
+from videothinker.train.apart import Apart, Norms
 from videothinker.train.clip_grpo import CLIP_SLOT, ClipGRPOTrainer, quicken
 from videothinker.train.clips import bare
 from videothinker.train.data import TrainingRow
@@ -22,6 +23,9 @@ from videothinker.train.stages import Objective, Reference, RepelOn
 
 _SAME = 1e-5
 """Nats: what one model's two scores of a token may differ by. On a CPU the last bit is not always the same."""
+
+LOG_EVERY = 1
+"""Optimizer steps between two measurements of the gradients' ratio, where the settings leave it open."""
 
 REFERENCE = "reference"
 """Name of the frozen adapter, where the reference is a second adapter on the policy's base."""
@@ -40,7 +44,8 @@ class CDPOTrainer(ClipGRPOTrainer):
     """`ClipGRPOTrainer` whose loss has one term more: sign * weight * divergence(policy, frozen reference).
 
     That term, added in `_compute_loss`, is the only change; TRL's own KL term stays off (beta 0). The weight is
-    `objective.repulsion`, or what `objective.hold_at` has made of it (`hold.py`).
+    `objective.repulsion`, or what `objective.hold_at` has made of it (`hold.py`), or follows from `objective.gradient_share`.
+    At steps where the gradients of both terms are measured, the term's is kept apart and added in `training_step` (`apart.py`).
 
     objective: the stage's settings; unless its `repel_on` is all, "accuracy" must be among the rewards. reference: the frozen
     model, or the path of a LoRA adapter on the policy's base. All other arguments are `ClipGRPOTrainer`'s.
@@ -52,6 +57,7 @@ class CDPOTrainer(ClipGRPOTrainer):
         self.hold = Hold(objective.repulsion, objective.hold_at)
         self.add_callback(self.hold)
         self._form = DIVERGENCES[objective.kl]
+        self._apart = Apart()
         self._hidden: list[torch.Tensor] = []  # of a scoring's forward passes so far
         self._latest: _Latest | None = None
         self._compared = objective.reference is Reference.START
@@ -161,11 +167,14 @@ class CDPOTrainer(ClipGRPOTrainer):
         log_ratio = inputs["reference_logps"] - policy.logps
         whole = None if policy.hidden is None else self._distributions(policy.hidden, inputs["reference_hidden"])
         tokens = divergence(self._form, log_ratio, mask, self.objective.kl_clamp, whole)
-        distance = self._form.over_replies(tokens, mask, inputs["repelled"])
+        share = self.current_gradient_accumulation_steps if self._mode == "train" else 1.0
+        distance = SIGN[self.objective.direction] * self._form.over_replies(tokens, mask, inputs["repelled"]) / share
         self._compare_once(log_ratio.detach(), mask)
         self._log_divergence(log_ratio.detach(), tokens.detach(), mask)
-        share = self.current_gradient_accumulation_steps if self._mode == "train" else 1.0
-        return loss + SIGN[self.objective.direction] * self.hold.weight * distance / share
+        if self._keeps_apart():
+            self._apart.add(distance, self.model.parameters())
+            distance = distance.detach()  # it counts in the logged loss alone
+        return loss + self.hold.weight * distance
 
     def _distributions(self, policy_hidden: torch.Tensor, reference_hidden: torch.Tensor) -> Distributions:
         with self._as_reference() as reference:
@@ -190,5 +199,47 @@ class CDPOTrainer(ClipGRPOTrainer):
         nats_per_token, share = self.accelerator.reduce(means, reduction="mean").tolist()
         if self._mode == "train":
             self.hold.measure(nats_per_token)
-        for name, value in (("kl", nats_per_token), ("clamped_share", share), ("repulsion", self.hold.weight)):
+        logged = {"kl": nats_per_token, "clamped_share": share}
+        if self.objective.gradient_share is None:
+            logged["repulsion"] = self.hold.weight
+        for name, value in logged.items():
             self._metrics[self._mode][name].append(value)
+
+    # Both gradients of a step
+
+    def _keeps_apart(self) -> bool:
+        """Are the two gradients of this step kept apart, to measure them or to weigh one by the other?"""
+        if self._mode != "train" or self.is_deepspeed_enabled or self.is_fsdp_enabled:
+            return False
+        every = self.objective.log_gradient_ratio_every
+        every = LOG_EVERY if every is None else every
+        due = every > 0 and self.state.global_step % every == 0
+        return due or self.objective.gradient_share is not None
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any) -> torch.Tensor:
+        """TRL's, after whose last micro-batch of an optimizer step the two gradients are put together."""
+        loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
+        if self.accelerator.sync_gradients and self._keeps_apart():
+            loss = loss + self._combine()
+        return loss
+
+    def _combine(self) -> float:
+        """Add the divergence's weighted gradient to the reward's; returns what the logged loss still lacks of the term."""
+        share, constant = self.objective.gradient_share, self.hold.weight
+        value = self._apart.value
+        norms, weight = self._apart.combine(
+            self.model.parameters(),
+            lambda norms: constant if share is None else norms.weight_for(share),
+            self.accelerator.num_processes,
+        )
+        self._log_gradients(norms, weight)
+        return 0.0 if share is None else weight * value
+
+    def _log_gradients(self, norms: Norms, weight: float) -> None:
+        metrics = self._metrics["train"]
+        metrics["reward_grad_norm"].append(norms.reward)
+        metrics["divergence_grad_norm"].append(norms.divergence)
+        if (ratio := norms.ratio(weight)) is not None:
+            metrics["repulsion_gradient_ratio"].append(ratio)
+        if self.objective.gradient_share is not None:
+            metrics["repulsion"].append(weight)

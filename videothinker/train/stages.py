@@ -17,7 +17,7 @@ import msgspec
 from videothinker import sections
 from videothinker.answers import Style
 from videothinker.errors import VtError
-from videothinker.records.bounds import AboveZero, NotNegative, Positive, Share
+from videothinker.records.bounds import AboveZero, Index, NotNegative, Positive, Share
 from videothinker.records.training import GateMargins
 from videothinker.train.rewards import ACCURACY, REWARDS, default_weights
 
@@ -113,6 +113,13 @@ class Objective(msgspec.Struct, frozen=True, kw_only=True):
     hold_at: AboveZero | None = None
     """Adapt the repulsion, from `repulsion` on, so that the divergence stays at this multiple of the start model's (`hold.py`);
     None: constant, as in the paper."""
+    gradient_share: Share | None = None
+    """Set the weight anew at each optimizer step, in place of `repulsion`, so that the divergence's gradient has this share of
+    the norm of the reward's (`apart.py`). For comparison: in the first study a repulsion of 0.01 came to 0.02, 0.1 to 0.21.
+    None: the weight is `repulsion`."""
+    log_gradient_ratio_every: Index | None = None
+    """Measure that ratio every so many optimizer steps, at one more backward pass each; 0: never. None: every step,
+    or never under FSDP and DeepSpeed, where it cannot be had."""
     direction: Direction = Direction.REPEL
     reference: Reference = Reference.BIAS
     kl: KL = KL.K3
@@ -233,7 +240,7 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def needs_reference(self) -> bool:
         """Does the loss have a divergence term?"""
-        return self.objective.repulsion > 0
+        return self.objective.repulsion > 0 or self.objective.gradient_share is not None
 
 
 def load_stage(stage: Stage, file: Path, overrides: Sequence[str] = ()) -> StageConfig:
@@ -252,6 +259,7 @@ def make_stage(
 ) -> StageConfig:
     """`load_stage` of settings that are already read; {} gives the defaults. A missing `stage` is the command's."""
     raw = {"stage": stage.value, "rewards": default_weights(), **raw}  # so that --set rewards.NAME=... adds to the default
+    raw = _without_replaced_weight(raw, overrides)
     for assignment in overrides:
         sections.override(raw, assignment)
     problems: list[str] = []
@@ -278,14 +286,29 @@ def tiny_stage(stage: Stage, n_steps: int = 6) -> StageConfig:
     return make_stage(stage, raw)
 
 
+def _without_replaced_weight(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """`raw` without the file's weight of the divergence where `--set` chooses the other way to say it.
+
+    A weight and a share exclude each other, and every file of stage cdpo has one of them.
+    """
+    objective, said = raw.get("objective"), {assignment.partition("=")[0].strip() for assignment in overrides}
+    if not isinstance(objective, dict):
+        return raw
+    ways = ("repulsion", "gradient_share")
+    chosen = {way for way in ways if f"objective.{way}" in said}
+    replaced = set(ways) - chosen if len(chosen) == 1 else set()
+    return {**raw, "objective": {name: value for name, value in objective.items() if name not in replaced}}
+
+
 def _contradictions(config: StageConfig, command: Stage) -> Iterator[str]:
     """What is wrong between settings each of which is fine by itself."""
     if config.stage is not command:
         yield f"stage = {config.stage.value!r}: this is a file for `vt train {config.stage.value}`, not `{command.value}`"
-    if config.stage is Stage.CDPO and config.objective.repulsion == 0:
+    if config.stage is Stage.CDPO and not config.needs_reference:
         yield "objective.repulsion = 0: then this is the baseline, `vt train grpo`; the paper's value is 0.01"
     if config.stage is not Stage.CDPO and config.objective.repulsion != 0:
         yield f"objective.repulsion = {config.objective.repulsion}: only `vt train cdpo` has a reference to repel from"
+    yield from _wrong_share(config)
     if config.objective.hold_at is not None:
         if not config.needs_reference or config.objective.direction is not Direction.REPEL:
             yield "objective.hold_at: only a repulsion is adapted; choose stage cdpo and direction repel, or leave it out"
@@ -308,6 +331,29 @@ def _contradictions(config: StageConfig, command: Stage) -> Iterator[str]:
     known = ("tensorboard", "trackio", "wandb")
     if unknown := [name for name in config.saving.report_to if name not in known]:
         yield f"saving.report_to = {unknown}: known are {', '.join(known)}"
+
+
+def _wrong_share(config: StageConfig) -> Iterator[str]:
+    objective = config.objective
+    share = objective.gradient_share
+    if objective.log_gradient_ratio_every and config.stage is not Stage.CDPO:
+        yield "objective.log_gradient_ratio_every: only `vt train cdpo` has a divergence whose gradient could be measured"
+    if share is None:
+        return
+    if config.stage is not Stage.CDPO:
+        yield f"objective.gradient_share = {share}: only `vt train cdpo` has a reference to repel from"
+    if objective.repulsion != 0:
+        yield (
+            f"objective.gradient_share = {share} and objective.repulsion = {objective.repulsion}: both set the weight of the"
+            " divergence; leave one out"
+        )
+    if objective.hold_at is not None:
+        yield "objective.gradient_share and objective.hold_at: both adapt the weight of the divergence; leave one out"
+    if objective.reference is Reference.START:
+        yield (
+            "objective.gradient_share: the start model does not diverge from itself, so at first a share of rounding errors"
+            " would move the policy; set objective.repulsion, or reference = 'bias'"
+        )
 
 
 def _wrong_rewards(config: StageConfig) -> Iterator[str]:
