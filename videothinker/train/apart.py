@@ -10,7 +10,7 @@ where the weight is a constant, or share * |reward| / |divergence|. The cost is 
 in memory (a third one for the moment in which a later micro-batch is added).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -51,7 +51,7 @@ class Apart:
         `autograd.grad` does not reach the hooks by which DDP averages what comes into `.grad`: `combine` averages instead.
         """
         trained = [parameter for parameter in parameters if parameter.requires_grad]
-        found = torch.autograd.grad(term, trained, retain_graph=True, allow_unused=True)
+        found: Sequence[torch.Tensor | None] = torch.autograd.grad(term, trained, retain_graph=True, allow_unused=True)
         for parameter, gradient in zip(trained, found, strict=True):
             if gradient is None:
                 continue
