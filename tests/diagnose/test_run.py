@@ -370,7 +370,7 @@ def test_names_that_cannot_be(models: list[str], message: str) -> None:
 
 def test_a_solver_stays_a_solver_where_a_server_answers_for_the_rest(curated: Curated, tmp_path: Path) -> None:
     models = {"gold": "solver:gold", "served": "Qwen2.5-VL-3B-Instruct"}
-    kinds = [job.record.kind for job in run.plan(models, curated, settings(), tmp_path, endpoint=True)]
+    kinds = [job.record.kind for job in run.plan(models, curated, settings(), tmp_path, endpoint="http://localhost:8000/v1")]
     assert kinds == ["solver", "endpoint"]
     assert [job.record.kind for job in run.plan(models, curated, settings(), tmp_path)] == ["solver", "checkpoint"]
     assert {"solver", "endpoint", "checkpoint"} == set(OPENERS)
