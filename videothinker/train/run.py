@@ -21,6 +21,7 @@ import torch
 from videothinker import locks, store
 from videothinker.curated import Curated
 from videothinker.errors import VtError
+from videothinker.fingerprint import fingerprint
 from videothinker.models.checkpoint import Checkpoint, check_fit, find_checkpoint, weights_hash
 from videothinker.models.read import read_config
 from videothinker.models.saving import writing
@@ -122,8 +123,10 @@ def _record(
     return TrainRecord(
         stage=config.stage,
         settings=msgspec.to_builtins(config),
-        model=Weights(ref=start, sha256=own),
-        bias_model=None if repelled is None else Weights(ref=bias or start, sha256=repelled),
+        model=Weights(ref=start, sha256=own, files=fingerprint(first.folder, weights=False)),
+        bias_model=None
+        if repelled is None or reference is None
+        else Weights(ref=bias or start, sha256=repelled, files=fingerprint(reference.folder, weights=False)),
         data=TrainedOn(
             folder=str(data.folder),
             sha256=store.sha256_file(data.folder / f"{config.data.split}.json"),
