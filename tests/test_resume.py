@@ -61,7 +61,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     here = tmp_path_factory.mktemp("data")
     questions = [a_question(f"{scene}:{qid}", gold="A", observer="B", n_options=3) for scene in range(3) for qid in range(2)]
     curated = write_curated(here / "curated", {"dev": questions})
-    asked = ["--model", "solver:gold", "--model", "solver:random", "--no-report"]
+    asked = ["--model", "solver:gold", "--model", "solver:random", "--no-report", "--out"]
     return {
         "world": ["world", "make", "--scenes", "3", "--no-videos", "--seed", "5"],
         "diagnose": ["diagnose", "--data", str(curated.folder), "--split", "dev", *asked],
@@ -72,7 +72,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
 def test_a_command_that_was_killed_while_saving_comes_to_the_same_bytes(
     commands: dict[str, list[str]], tmp_path: Path, command: str
 ) -> None:
-    arguments = [*commands[command], "--out"]
+    arguments = commands[command]
     whole = vt("none", 0, *arguments, tmp_path / "whole")
     assert whole.returncode == 0, whole.stderr
     expected = result(tmp_path / "whole")
@@ -98,7 +98,7 @@ def test_a_second_writer_is_told_so_in_one_line_and_changes_nothing(commands: di
         out = folder if command == "world" else folder.parent
         with locks.alone(folder):
             before = sorted(tmp_path.rglob("*"))
-            second = vt("none", 0, *commands[command], "--out", out)
+            second = vt("none", 0, *commands[command], out)
             assert second.returncode == 2
             (line,) = second.stderr.strip().splitlines()
             assert "another process is writing there" in line
