@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from videothinker import __version__
+from videothinker import __version__, locks
 from videothinker.errors import VtError
 
 T = TypeVar("T")
@@ -62,7 +62,9 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
                 os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError):
+            error.filename = str(path)  # a full disk is told without the name of the file
         Path(temporary).unlink(missing_ok=True)
         raise
 
@@ -81,6 +83,18 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
     """Write one JSON value per line, all of them at once."""
     encoder = msgspec.json.Encoder()
     write_bytes(path, b"".join(encoder.encode(row) + b"\n" for row in rows))
+
+
+def put(written: Path, path: Path) -> None:
+    """Move a file that another library has written into its place in one step, once it is on disk."""
+    flush(written)
+    written.replace(path)
+
+
+def flush(path: Path) -> None:
+    """Wait until a file's content is on disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
@@ -106,7 +120,8 @@ class JsonlAppender:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a+b")
+        self._path = path
+        self._file = path.open("a+b", buffering=0)  # a line that does not fit on the disk must not be tried again at the end
         size = self._file.seek(0, os.SEEK_END)
         self._file.seek(max(size - 1, 0))
         if self._file.read() not in (b"", b"\n"):  # only a torn file is read as a whole
@@ -115,9 +130,20 @@ class JsonlAppender:
         self._encoder = msgspec.json.Encoder()
 
     def append(self, row: Any) -> None:
-        """Write one line."""
-        self._file.write(self._encoder.encode(row) + b"\n")
-        self._file.flush()
+        """Write one line.
+
+        Raises:
+            OSError: it could not be written as a whole, on a full disk for instance; what was written of it is cut off again.
+        """
+        line, end = self._encoder.encode(row) + b"\n", self._file.seek(0, os.SEEK_END)
+        try:
+            written = 0
+            while written < len(line):
+                written += self._file.write(line[written:]) or 0
+        except OSError as error:
+            self._file.truncate(end)
+            error.filename = str(self._path)
+            raise
 
     def __enter__(self) -> "JsonlAppender":
         return self
@@ -170,8 +196,11 @@ def claim(
     may_hold: Callable[[str], bool] = lambda _: False,
     replace: bool = False,
     in_todays_form: Callable[[dict[str, Any]], Mapping[str, Any]] = lambda held: held,
+    lock: bool = True,
 ) -> dict[str, Any] | None:
     """Claim a folder for a run: what its `marker` says if the run already owns it, or None if nobody does and it may be taken.
+
+    The folder is then locked against other processes until `locks.release` or the end of this process.
 
     marker: name of the JSON file in the folder that says whose it is.
     identity: what that file has to say, compared key by key and through nested objects; further keys of the file do not matter.
@@ -179,12 +208,36 @@ def claim(
     may_hold: True for names that may lie in the folder without a marker, because a run that was killed early left them.
     replace: accept another run of the same kind, too, because it is about to be replaced.
     in_todays_form: turns the file's content into what is compared, if an earlier version may have written less.
+    lock: False for a process that leaves the lock to the main one of its launch.
 
     Raises:
-        VtError: it is a file, or holds other files or another run; the message says which of the run's settings differ.
+        VtError: it is a file, cannot be written to, is locked by another process, or holds other files or another run; the
+            message says which of the run's settings differ.
     """
     if folder.exists() and not folder.is_dir():
         raise VtError(f"{folder}: is a file, expected a folder")
+    held = locks.holds(folder)
+    if lock:
+        locks.take(folder)  # first: what the folder holds may change until it is locked
+    try:
+        return _owned(folder, marker, identity, what, advice, may_hold, replace, in_todays_form)
+    except VtError:
+        if not held:
+            locks.release(folder)
+        raise
+
+
+def _owned(
+    folder: Path,
+    marker: str,
+    identity: Mapping[str, Any],
+    what: str,
+    advice: str,
+    may_hold: Callable[[str], bool],
+    replace: bool,
+    in_todays_form: Callable[[dict[str, Any]], Mapping[str, Any]],
+) -> dict[str, Any] | None:
+    """What `claim` returns, once the folder is locked."""
     if not (folder / marker).is_file():
         names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
         strange = next((name for name in names if not name.startswith(".") and not may_hold(name)), None)

@@ -19,6 +19,7 @@ from videothinker import answers, store
 from videothinker.curated import Curated
 from videothinker.diagnose import run
 from videothinker.diagnose.answerer import RawReply
+from videothinker.diagnose.fed import add_fed
 from videothinker.diagnose.openers import OPENERS
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
@@ -154,7 +155,7 @@ def test_decode_errors_are_counted_and_asked_again(curated: Curated, tmp_path: P
         ({"prompt": answers.Style.DIRECT}, 'settings.prompt was "cot", is "direct"'),
         ({"temperature": 0.5, "seed": 1}, "settings.temperature was 0.0, is 0.5; settings.seed was 42, is 1"),
         ({"model": "other"}, 'model was "model", is "other"'),
-        ({"endpoint": True}, 'kind was "checkpoint", is "endpoint"'),
+        ({"endpoint": "http://localhost:8000/v1"}, 'kind was "checkpoint", is "endpoint"'),
     ],
 )
 def test_other_settings_are_refused_by_name(curated: Curated, tmp_path: Path, changes: dict[str, Any], named: str) -> None:
@@ -370,7 +371,7 @@ def test_names_that_cannot_be(models: list[str], message: str) -> None:
 
 def test_a_solver_stays_a_solver_where_a_server_answers_for_the_rest(curated: Curated, tmp_path: Path) -> None:
     models = {"gold": "solver:gold", "served": "Qwen2.5-VL-3B-Instruct"}
-    kinds = [job.record.kind for job in run.plan(models, curated, settings(), tmp_path, endpoint=True)]
+    kinds = [job.record.kind for job in run.plan(models, curated, settings(), tmp_path, endpoint="http://localhost:8000/v1")]
     assert kinds == ["solver", "endpoint"]
     assert [job.record.kind for job in run.plan(models, curated, settings(), tmp_path)] == ["solver", "checkpoint"]
     assert {"solver", "endpoint", "checkpoint"} == set(OPENERS)
@@ -413,3 +414,26 @@ def test_a_line_from_before_tokens_and_log_probabilities_is_read(tmp_path: Path)
     (tmp_path / run.PREDICTIONS).write_text(line + "\n")
     row = run.read_predictions(tmp_path)["1:0"]
     assert (row.chosen, row.tokens, row.logprob) == (("B",), None, None)
+
+
+def test_what_was_fed_covers_all_sessions() -> None:
+    kinds = [{"n_clips": n, "frames": frames} for n, frames in ((2, 16), (1, 8))]
+    first = {"fed": kinds, "seconds": {"clips": 1.5}, "dtype": "float32"}
+    second = {"fed": [{"n_clips": 5, "frames": 16}], "seconds": {"clips": 0.25}, "dtype": "bfloat16"}
+    assert {one["frames"]: one["n_clips"] for one in add_fed(None, [first])["fed"]} == {16: 2, 8: 1}
+    both = add_fed(first, [second])
+    assert {one["frames"]: one["n_clips"] for one in both["fed"]} == {16: 7, 8: 1}
+    assert both["seconds"] == {"clips": 1.75}
+    assert both["dtype"] == "bfloat16"
+
+
+def test_another_server_of_the_same_model_is_another_run(curated: Curated, tmp_path: Path) -> None:
+    def planned(url: str) -> list[run.Job]:
+        return run.plan({"served": "some/model"}, curated, settings(), tmp_path, endpoint=url)
+
+    (job,) = planned("http://me:secret@one:8000/v1/?key=secret")
+    assert job.record.endpoint == "http://one:8000/v1"
+    store.write_json(job.folder / run.RUN, job.record)
+    planned("http://one:8000/v1")
+    with pytest.raises(VtError, match="endpoint was"):
+        planned("http://two:8000/v1")

@@ -1,5 +1,6 @@
 """A stage from curated folder to finished run: files, resuming to the bit, refusals, and the command line around it."""
 
+import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -422,3 +423,32 @@ def test_ctrl_c_ends_a_training_and_the_same_command_goes_on(curated: Curated, a
     assert vt(*command) == 0
     assert store.read_json(out / "run.json", dict[str, Any])["finished"]
     assert [step.step for step in read_steps(out / "metrics.jsonl")] == [1, 2, 3, 4]
+
+
+def test_a_checkpoint_cut_short_while_it_was_saved_does_not_count(curated: Curated, assets: Path, tmp_path: Path) -> None:
+    """A kill between the first file of checkpoint-4 and its mark; and one after the last step, where no step may be taken."""
+    config = stage("grpo", "optimizer.steps=4", "saving.save_every=2", "saving.keep=2")
+    whole = tmp_path / "whole"
+    train(config, curated, assets, whole)
+    assert sorted(path.name for path in whole.glob("checkpoint-*")) == ["checkpoint-2", "checkpoint-4"]
+    record = store.read_json(whole / "run.json", dict[str, Any])
+    unfinished = {name: value for name, value in record.items() if name not in ("result", "fed", "launch")}
+    for torn in (True, False):
+        out = tmp_path / f"torn-{torn}"
+        shutil.copytree(whole, out)
+        store.write_json(out / "run.json", unfinished | {"finished": False})
+        (out / "model.safetensors").unlink()
+        if torn:
+            (out / "checkpoint-4" / "whole.json").unlink()
+            (out / "checkpoint-4" / "trainer_state.json").unlink()
+        told: list[str] = []
+        seen: list[int] = []
+        train(config, curated, assets, out, warn=told.append, report=lambda row, seen=seen: seen.append(row.step))
+        line = f"{out / 'checkpoint-4'} was not saved as a whole; going on from {out / 'checkpoint-2'}"
+        assert [one for one in told if "whole" in one] == ([line] if torn else [])
+        assert seen == ([3, 4] if torn else [])
+        assert all(torch.equal(value, weights(out)[name]) for name, value in weights(whole).items())
+        assert [row.step for row in read_steps(out / "metrics.jsonl")] == [1, 2, 3, 4]
+        again = store.read_json(out / "run.json", dict[str, Any])
+        assert (again["finished"], again["fed"], again["result"]["steps"]) == (True, record["fed"], 4)
+        assert (out / "checkpoint-4" / "whole.json").is_file()

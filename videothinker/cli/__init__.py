@@ -4,6 +4,7 @@ It is a package because all commands with their help texts would make a file of 
 Heavy imports (polars, torch, matplotlib) stand inside the command bodies, so that every `--help` answers at once.
 """
 
+import errno
 import sys
 import traceback
 from types import TracebackType
@@ -11,6 +12,7 @@ from typing import NoReturn
 
 import typer
 
+from videothinker import locks
 from videothinker.cli import checkpoint, clips, curate, demo, diagnose, pretrain, report, study, train, world
 from videothinker.cli.console import err
 from videothinker.cli.interrupt import stopping
@@ -53,16 +55,32 @@ def _root(
     """Holds the options of `vt` itself."""
 
 
+_UNWRITABLE = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some of your quota",
+    errno.EFBIG: "raise the limit on the size of files",
+    errno.EROFS: "choose a place that can be written to",
+    errno.EACCES: "choose a place that you may write to",
+}
+"""What to do where the system refuses to write, by errno."""
+
+
 def main() -> None:
     """Run `vt`. A `VtError` becomes one line on stderr and exit code 2; a bug keeps its traceback and exits 1.
 
-    Ctrl-C and SIGTERM end it at once with one line that says how to go on, and exit code 130 or 143.
+    Ctrl-C and SIGTERM end it at once with one line that says how to go on, and exit code 130 or 143. A disk that is full or
+    may not be written to is no bug either.
     """
     try:
         with stopping(sys.argv[1:]):
             app()
     except VtError as error:
         _fail(error)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(VtError(f"{where}{error.strerror}; {_UNWRITABLE[error.errno]}, and run the same command again to go on"))
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
@@ -70,6 +88,7 @@ def main() -> None:
         extra = "train" if sys.argv[1:2] == ["train"] else EXTRAS[package]  # the extra "train" includes "models"
         _fail(missing_extra(package, extra, "this command"))
     finally:
+        locks.release_all()
         sys.excepthook = _show_bug  # only now: typer puts its own there when it runs
 
 

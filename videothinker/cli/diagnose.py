@@ -160,7 +160,7 @@ def diagnose(
     )
     with worker() as me:
         names = run.model_names(model)
-        jobs = run.plan(names, curated, settings, out, endpoint=endpoint is not None, limit=limit, resume=resume)
+        jobs = run.plan(names, curated, settings, out, endpoint=endpoint, limit=limit, resume=resume, rank=me.rank)
         if me.rank == 0 and (kept := sum(len(job.wanted) - len(job.owed) for job in jobs)):
             err.print(f"{kept:,} of {sum(len(job.wanted) for job in jobs):,} questions are answered already")
         diagnosis.ask(

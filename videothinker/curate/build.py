@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from videothinker import curated, store
+from videothinker import curated, locks, store
 from videothinker.curate.export import Export, save_dataset, video_r1_row
 from videothinker.curated import TRAIN, Labels, Member
 from videothinker.errors import VtError
@@ -116,6 +116,7 @@ def write(curation: Curation, out: Path, layout: Layout, pages: Mapping[str, byt
         store.write_bytes(out / name, page)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     store.write_json(out / manifest.FILE, curation.manifest | {"files": hashes})
+    locks.release(out)
 
 
 def _write_exports(curation: Curation, out: Path, layout: Layout) -> None:

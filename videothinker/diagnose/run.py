@@ -7,26 +7,33 @@ questions are owed; `diagnose` asks those. With several processes (torchrun), ea
 behind counts as answered.
 """
 
-import hashlib
-import os
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
-from videothinker import answers, store
+from videothinker import answers, locks, store
 from videothinker.curated import Curated, Labels
 from videothinker.diagnose import metrics, solvers
 from videothinker.diagnose.answerer import Answerer, RawReply
+from videothinker.diagnose.fed import add_fed
 from videothinker.diagnose.files import METRICS, PREDICTIONS, RUN, data_hash, match, prediction_files, read_predictions
 from videothinker.diagnose.openers import OPENERS, Opening, kind_of
 from videothinker.diagnose.settings import FREE, DiagnosisSettings
 from videothinker.errors import VtError
+from videothinker.fingerprint import fingerprint
 from videothinker.progress import Progress, no_progress
 from videothinker.records import Prediction, Question, RunRecord, Status
 from videothinker.records.run import AskedData, Partial
+
+_FED = "fed.*.json"
+_TELL_S = 2.0
+"""Seconds between two writings of what a session was fed."""
 
 
 class Job(NamedTuple):
@@ -62,36 +69,52 @@ def plan(
     settings: DiagnosisSettings,
     out: Path,
     *,
-    endpoint: bool = False,
+    endpoint: str | None = None,
     limit: int | None = None,
     resume: bool = True,
+    rank: int = 0,
 ) -> list[Job]:
-    """What is to be asked, found out before any model is loaded.
+    """What is to be asked, found out before any model is loaded. The folders are locked until `diagnose` is over.
 
-    models: REF by name. endpoint: whether a server stands behind the REFs. limit: how many questions to ask; they are those
+    models: REF by name. endpoint: URL of a server that stands behind the REFs. limit: how many questions to ask; they are those
     with the smallest hash of their id, so that a larger limit adds to a smaller one. resume: with False, what an earlier run
-    left is not looked at, and `diagnose` replaces it.
+    left is not looked at, and `diagnose` replaces it. rank: this process among those that share the work; the first one locks.
 
     Raises:
-        VtError: a folder holds a run with other settings or data (names what differs), or predictions that do not belong there.
+        VtError: another process is at work in a folder, or
+            a folder holds a run with other settings or data (names what differs), or predictions that do not belong there.
     """
     if limit is not None and limit < 1:
         raise VtError(f"--limit is {limit}, expected 1 or more")
     questions = curated.questions(settings.split)
     labels = curated.labels
     data = AskedData(hash=data_hash(questions, labels), split=settings.split, n_questions=len(questions))
-    jobs = []
-    for name, ref in models.items():
-        folder = out / name
+    for ref in models.values():
         if ref.startswith(solvers.PREFIX):
             solvers.open_solver(ref, curated=curated, seed=settings.seed)  # a wrong name shows before an hour of asking others
-        kind = kind_of(ref, endpoint=endpoint)
+    jobs: list[Job] = []
+    for name, ref in models.items():
+        folder = out / name
+        kind = kind_of(ref, endpoint=endpoint is not None)
         weights = fingerprint(Path(ref)) if kind == "checkpoint" else None
-        record = RunRecord(name=name, model=ref, kind=kind, weights=weights, settings=msgspec.to_builtins(settings), data=data)
+        record = RunRecord(
+            name=name,
+            model=ref,
+            kind=kind,
+            weights=weights,
+            endpoint=_address(endpoint) if kind == "endpoint" and endpoint else None,
+            settings=msgspec.to_builtins(settings),
+            data=data,
+        )
         done = {}
-        _claim(folder, _identity(record), replace=not resume)
-        if resume:
-            done = match(questions, labels, read_predictions(folder), folder)
+        try:
+            _claim(folder, _identity(record), replace=not resume, lock=rank == 0)
+            if resume:
+                done = match(questions, labels, read_predictions(folder), folder)
+        except VtError:
+            locks.release(folder)
+            _release(jobs)
+            raise
         jobs.append(Job(ref, folder, curated, settings, record, questions, _chosen(questions, limit), done))
     return jobs
 
@@ -109,16 +132,36 @@ def diagnose(
 
     rank, world_size, barrier: this process among those that share the work; each asks the questions of its own clips.
     """
+    try:
+        for job in jobs:
+            _diagnose(job, open_answerer, rank, world_size, barrier, progress)
+    finally:
+        _release(jobs)
+
+
+def _diagnose(
+    job: Job,
+    open_answerer: Callable[[Job], Answerer],
+    rank: int,
+    world_size: int,
+    barrier: Callable[[], object],
+    progress: Progress,
+) -> None:
+    answerer = open_answerer(job) if job.owed else None  # first: a model that cannot be loaded leaves no empty run
+    if rank == 0:
+        _start(job)
+    barrier()
+    if answerer is not None:
+        _ask(job, answerer, rank, world_size, progress)
+    del answerer
+    barrier()
+    if rank == 0:
+        _finish(job)
+
+
+def _release(jobs: Sequence[Job]) -> None:
     for job in jobs:
-        answerer = open_answerer(job) if job.owed else None  # first: a model that cannot be loaded leaves no empty run
-        if rank == 0:
-            _start(job)
-        barrier()
-        fed = None if answerer is None else _ask(job, answerer, rank, world_size, progress)
-        del answerer
-        barrier()
-        if rank == 0:
-            _finish(job, fed)
+        locks.release(job.folder)
 
 
 def open_answerer(
@@ -142,7 +185,11 @@ def check_models(jobs: Sequence[Job], *, trust_remote_code: bool = False) -> Non
         if job.owed and job.record.kind == "checkpoint":
             from videothinker.models.load import check
 
-            check(job.ref, trust_remote_code=trust_remote_code)
+            try:
+                check(job.ref, trust_remote_code=trust_remote_code)
+            except VtError:
+                _release(jobs)
+                raise
 
 
 def grade(question: Question, answer: RawReply, labels: Labels) -> Prediction:
@@ -172,25 +219,6 @@ def status_of(chosen: answers.Answer | None, *, truncated: bool) -> Status:
     return Status.NO_ANSWER if chosen is None else Status.OK
 
 
-def fingerprint(checkpoint: Path) -> str | None:
-    """SHA-256 that tells a checkpoint folder from the same folder trained again; None for what is no local folder.
-
-    It covers configurations and templates, and of the weight files the names, sizes, first and last mebibyte. All of a 7B model
-    would be 15 GB to read, and no training leaves both ends of a file as they were.
-    """
-    if not checkpoint.is_dir():
-        return None
-    digest = hashlib.sha256()
-    for path in sorted(checkpoint.iterdir()):
-        if path.name.endswith(("config.json", ".jinja", ".safetensors")):
-            digest.update(f"{path.name}:{path.stat().st_size}:".encode())
-            with path.open("rb") as file:
-                digest.update(file.read(2**20))
-                file.seek(-min(2**20, path.stat().st_size), os.SEEK_END)
-                digest.update(file.read())
-    return digest.hexdigest()
-
-
 def shard(questions: Sequence[Question], rank: int, world_size: int) -> list[Question]:
     """The share of one process: every `world_size`-th clip with all its questions, so that no clip is read twice."""
     clips = {video: index for index, video in enumerate(dict.fromkeys(question.clip.path for question in questions))}
@@ -206,10 +234,17 @@ def _identity(record: RunRecord) -> dict[str, Any]:
     """The fields that have to be equal for a run to be resumed."""
     said: dict[str, Any] = msgspec.to_builtins(record)
     settings = {name: value for name, value in said["settings"].items() if name not in FREE}
-    return {name: said[name] for name in ("name", "model", "kind", "weights", "data")} | {"settings": settings}
+    names = ("name", "model", "kind", "weights", "data", *(["endpoint"] if record.endpoint else []))
+    return {name: said[name] for name in names} | {"settings": settings}
 
 
-def _claim(folder: Path, identity: Mapping[str, Any], *, replace: bool) -> None:
+def _address(endpoint: str) -> str:
+    """A server's URL as run.json tells it: without user, password, query and a slash at its end."""
+    parts = urlsplit(endpoint)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+
+
+def _claim(folder: Path, identity: Mapping[str, Any], *, replace: bool, lock: bool) -> None:
     """Check that the folder is free, or holds this same diagnosis; with `replace` any other diagnosis may be there."""
     store.claim(
         folder,
@@ -219,51 +254,81 @@ def _claim(folder: Path, identity: Mapping[str, Any], *, replace: bool) -> None:
         advice="choose another --out or NAME=REF, or start over with --no-resume",
         may_hold=lambda name: not name.startswith("predictions"),  # without run.json nobody knows how they were made
         replace=replace,
+        lock=lock,
     )
 
 
 def _start(job: Job) -> None:
     if not job.done:  # nothing that is kept: a first run, or one that replaces another
-        for path in (*prediction_files(job.folder), job.folder / METRICS):
+        for path in (*prediction_files(job.folder), *job.folder.glob(_FED), job.folder / METRICS):
             path.unlink(missing_ok=True)
     if job.owed:
         (job.folder / METRICS).unlink(missing_ok=True)
-        _write_record(job, None)
+        earlier = _record_before(job) if job.done else None
+        _write_record(job, *((earlier.fed, earlier.sessions) if earlier else (None, ())))
 
 
-def _ask(job: Job, answerer: Answerer, rank: int, world_size: int, progress: Progress) -> dict[str, Any]:
-    """Ask one process's share, and append each prediction at once. Returns what the answerer says it was fed."""
+def _ask(job: Job, answerer: Answerer, rank: int, world_size: int, progress: Progress) -> None:
+    """Ask one process's share, and append each prediction at once; beside it lies what the answerer says it was fed."""
     owed = {question.question_id: question for question in shard(job.owed, rank, world_size)}
     name = PREDICTIONS if world_size == 1 else f"predictions.rank{rank}.jsonl"
+    session = _session(rank)
+    told = time.monotonic()
     with store.JsonlAppender(job.folder / name) as file:
         for answer in answerer.answer(list(owed.values())):
             file.append(grade(owed.pop(answer.question_id), answer, job.curated.labels))
             progress(1)
+            if time.monotonic() - told > _TELL_S:
+                _tell(job, session, answerer)
+                told = time.monotonic()
     if owed:
         raise RuntimeError(f"{job.ref} left {len(owed)} questions unanswered, {next(iter(owed))} among them")
-    return answerer.describe()
+    _tell(job, session, answerer)
 
 
-def _finish(job: Job, fed: dict[str, Any] | None) -> None:
+def _session(rank: int) -> str:
+    """A name for one process's part of one call: `fed` says which it has taken in, so that none counts twice."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{rank}"
+
+
+def _tell(job: Job, session: str, answerer: Answerer) -> None:
+    """Say what this session was fed so far; a killed one is missing at most the last `_TELL_S` seconds."""
+    store.write_json(job.folder / f"fed.{session}.json", answerer.describe())
+
+
+def _record_before(job: Job) -> RunRecord | None:
+    """run.json of earlier sessions; None if there were none."""
+    path = job.folder / RUN
+    return store.read_json(path, RunRecord) if path.is_file() else None
+
+
+def _finish(job: Job) -> None:
     """Write one file of predictions in the order of the questions, run.json with what was fed, and then the metrics."""
     labels = job.curated.labels
     predictions = match(job.questions, labels, read_predictions(job.folder), job.folder)
     store.write_jsonl(job.folder / PREDICTIONS, predictions.values())
     for path in prediction_files(job.folder)[1:]:
         path.unlink()
-    if fed is not None:
-        _write_record(job, fed, n_asked=len(predictions))
+    if sessions := sorted(job.folder.glob(_FED)):
+        earlier = store.read_json(job.folder / RUN, RunRecord)
+        # A kill between writing run.json and removing these files must not let them count twice.
+        new = {name: path for path in sessions if (name := path.name.split(".")[1]) not in earlier.sessions}
+        fed = add_fed(earlier.fed, [store.read_json(path, dict[str, Any]) for path in new.values()])
+        _write_record(job, fed, (*earlier.sessions, *new), n_asked=len(predictions))
+        for path in sessions:
+            path.unlink()
     asked = [question for question in job.questions if question.question_id in predictions]
     summary = metrics.summarize(asked, list(predictions.values()), labels, job.curated.manifest.benchmark)
     store.write_json(job.folder / METRICS, summary)
 
 
-def _write_record(job: Job, fed: dict[str, Any] | None, *, n_asked: int | None = None) -> None:
+def _write_record(job: Job, fed: dict[str, Any] | None, sessions: tuple[str, ...], *, n_asked: int | None = None) -> None:
     n_asked = len(job.wanted | set(job.done)) if n_asked is None else n_asked
     record = msgspec.structs.replace(
         job.record,
         partial=partial(n_asked, len(job.questions)),
         fed=fed,
+        sessions=sessions,
         provenance={**store.provenance(), "data": str(job.curated.folder.resolve())},
     )
     store.write_json(job.folder / RUN, record)

@@ -22,9 +22,10 @@ from typing import Any, NamedTuple
 
 from transformers.utils import logging
 
-from videothinker import store
+from videothinker import locks, store
 from videothinker.errors import VtError
 from videothinker.models.checkpoint import check_fit, find_checkpoint, weights_hash
+from videothinker.models.saving import save_whole
 from videothinker.pretrain import fresh, record
 from videothinker.pretrain.ranks import Ranks
 from videothinker.pretrain.record import CurvePoint
@@ -108,7 +109,7 @@ def _pretrain(
         told["sessions"] = [*earlier.get("sessions", []), told["provenance"]["created"]]
         store.write_json(out / RUN, told)
         if not begun and not (out / "model.safetensors").is_file():
-            fresh.build(out, config)
+            save_whole(out, lambda folder: fresh.build(folder, config))
     ranks.wait()
     trainer = Trainer(config, out, begun, ranks)
     if ranks.is_main:
@@ -132,5 +133,6 @@ def _pretrain(
         store.write_text(out / "README.md", record.card(told))
         if finished:
             (out / STATE).unlink(missing_ok=True)
+        locks.release(out)
     ranks.leave()
     return Outcome(out, trainer.step, finished, last)

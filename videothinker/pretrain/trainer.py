@@ -11,8 +11,10 @@ from typing import Any
 import msgspec
 import torch
 
+from videothinker import store
 from videothinker.errors import VtError
 from videothinker.models.checkpoint import Checkpoint, load_full, load_processor
+from videothinker.models.saving import save_whole, writing
 from videothinker.pretrain.examine import Scores, exam_scenes, examine, plain_copy
 from videothinker.pretrain.feed import Feed, n_workers
 from videothinker.pretrain.forward import prepare
@@ -207,9 +209,11 @@ class Trainer:
             "n_tokens": self.n_tokens,
             "minutes": self.clock.minutes,
         }
-        torch.save(state, self.out / f".{STATE}")
-        (self.out / f".{STATE}").replace(self.out / STATE)
-        plain_copy(self.model).save_pretrained(self.out)
+        with writing(self.out):
+            # The state first: a run that is killed in between resumes from it, and never from the checkpoint's weights.
+            torch.save(state, self.out / f".{STATE}")
+            store.put(self.out / f".{STATE}", self.out / STATE)
+        save_whole(self.out, plain_copy(self.model).save_pretrained)
 
     def describe(self) -> dict[str, Any]:
         """What the run came to, for run.json."""

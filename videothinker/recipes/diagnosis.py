@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from videothinker import store
+from videothinker import locks, store
 from videothinker.curated import Curated
 from videothinker.diagnose import files, run, runs
 from videothinker.diagnose.answerer import Answerer
@@ -120,10 +120,11 @@ def report(loaded: Sequence[Run], curated: Curated, out: Path, *, bars: Bars = n
     references, changes = runs.references(loaded, curated), runs.comparisons(loaded)
     with bars("drawing", sum(len(each.questions) for each in loaded), "questions") as progress:
         pages = diagnosis_pages([*references, *loaded], changes, curated, out=out, progress=progress)
-    for name, content in pages.items():
-        store.write_bytes(out / name, content)
     added = {each.name: each.metrics for each in references}
-    store.write_json(out / SUMMARY, Summary(rule=loaded[0].labels.rule, references=added, comparisons=changes))
+    with locks.alone(out):
+        for name, content in pages.items():
+            store.write_bytes(out / name, content)
+        store.write_json(out / SUMMARY, Summary(rule=loaded[0].labels.rule, references=added, comparisons=changes))
     return Report(list(loaded), references, changes, out)
 
 
@@ -142,7 +143,7 @@ def diagnose(
     Raises:
         VtError: a folder holds a run with other settings or data, or a checkpoint cannot be asked.
     """
-    jobs = run.plan(models, curated, settings, out, endpoint=endpoint is not None, limit=limit)
+    jobs = run.plan(models, curated, settings, out, endpoint=endpoint, limit=limit)
     ask(jobs, endpoint=endpoint, bars=bars)
     return report(runs.load_runs(runs.folders_beside(jobs, out), curated), curated, out, bars=bars)
 
@@ -150,4 +151,5 @@ def diagnose(
 def write_metrics(loaded: Sequence[Run], out: Path) -> None:
     """OUT/NAME/metrics.json of every run, for runs that are scored anew."""
     for each in loaded:
-        store.write_json(out / each.name / files.METRICS, each.metrics)
+        with locks.alone(out / each.name):
+            store.write_json(out / each.name / files.METRICS, each.metrics)

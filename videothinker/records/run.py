@@ -34,7 +34,9 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     """checkpoint | solver | endpoint | import | reference"""
     weights: str | None = None
-    """SHA-256 of a local checkpoint's weights; None if there are none at hand."""
+    """`fingerprint` of a local checkpoint: its weights, tokenizer, template and base; None if there is none at hand."""
+    endpoint: str | None = None
+    """URL of the server that was asked, without its user and query; None if there was none."""
     settings: dict[str, Any] = {}
     """`diagnose.settings.DiagnosisSettings` of the run; for an import the split alone."""
     data: AskedData | None = None
@@ -42,6 +44,9 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     partial: Partial | None = None
     """None if all of the split was asked."""
     fed: dict[str, Any] | None = None
-    """What the answerer says it was fed: frames, pixels, tokens, attention, seconds; None before it has answered."""
+    """What the answerer says it was fed: frames, pixels, tokens, attention, seconds; None before it has answered. Counts and
+    seconds are sums over all sessions and processes of the run, everything else is of the latest one."""
+    sessions: tuple[str, ...] = ()
+    """The sessions that `fed` covers: one per process of each call that asked something."""
     provenance: dict[str, Any] = {}
     """`store.provenance()` and `data`, the curated folder."""

@@ -60,6 +60,8 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     """As the user named it: a folder or a hub id."""
     sha256: str
     """`weights_hash` of its tensors, however they are cut into files."""
+    files: str | None = None
+    """`fingerprint` of its configuration, tokenizer and chat template; None in records of earlier versions."""
 
 
 class TrainedOn(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ import msgspec
 
 from videothinker import store
 from videothinker.errors import VtError
+from videothinker.fingerprint import fingerprint
 from videothinker.records.study import Record, State
 from videothinker.study.plan import Cell, Kind, cell_folder
 
@@ -67,7 +68,7 @@ def has_output(cell: Cell, out: Path) -> bool:
     """Whether the files that other cells need of this one are there. A training that came in a pack may lack its weights."""
     if cell.kind is Kind.TRAIN:
         return any(out.glob("*.safetensors"))
-    return not cell.leaves_nothing and out.is_dir() and any(out.iterdir())
+    return not cell.leaves_nothing and out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir())
 
 
 def give(name: str, folder: Path, elsewhere: Path) -> None:
@@ -102,18 +103,22 @@ def given_cells(folder: Path) -> dict[str, str]:
 
 
 _GIVEN = "given: "
-_CONTENT = ("manifest.json", "world.json", "model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
+_MANIFESTS = ("manifest.json", "world.json")
+"""Files that hold hashes of all that lies beside them."""
+_CONTENT = (*_MANIFESTS, "model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors")
 """Files whose content tells one given folder from another; a given folder is a curated one, a world or a checkpoint."""
 
 
 def content(folder: Path) -> str:
-    """A hash of what a folder holds, wherever it lies.
+    """A hash of what a folder holds, wherever it lies: of a checkpoint all weights, its base's, tokenizer and template.
 
     Raises:
         VtError: it is neither a curated folder nor a world nor a checkpoint.
     """
     for name in _CONTENT:
         if (folder / name).is_file():
+            if name not in _MANIFESTS:
+                return str(fingerprint(folder))
             return store.sha256_json([name, store.sha256_file(folder / name)])
     raise VtError(f"{folder}: is neither a curated folder nor a world nor a checkpoint; it has none of {', '.join(_CONTENT)}")
 

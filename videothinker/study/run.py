@@ -4,7 +4,6 @@ A cell that fails stops nothing but the cells that need it. An interruption (Ctr
 started, with its own children; the records then say which cells were cut short, and the next `vt study` goes on with them.
 """
 
-import fcntl
 import math
 import os
 import shlex
@@ -23,7 +22,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from videothinker import store
+from videothinker import locks, store
 from videothinker.errors import VtError
 from videothinker.records.study import OVER, Record, State
 from videothinker.study.cells import block, is_complete, left_behind, read_records, record_file, states_of
@@ -36,7 +35,6 @@ _GRACE = 20.0
 """Seconds that an interrupted process has to end by itself."""
 _TICK = 0.05
 """Seconds between two looks at the processes."""
-_LOCK = ".lock"
 
 
 class Slots(NamedTuple):
@@ -266,15 +264,16 @@ def alone(folder: Path) -> Iterator[int]:
     """Lock the study's folder, and yield the lock's file descriptor, which children inherit.
 
     Raises:
-        VtError: another process holds the lock.
+        VtError: another study holds the lock.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise VtError(f"{folder}: another `vt study`, or a cell of one that was killed, is still at work there") from None
-        yield file.fileno()
+    busy = "another `vt study`, or a cell of one that was killed, is still at work there"
+    if locks.holds(folder):
+        raise VtError(f"{folder}: {busy}")
+    lock = locks.take(folder, busy)
+    try:
+        yield lock
+    finally:
+        locks.release(folder)
 
 
 @contextmanager

@@ -96,7 +96,7 @@ def grpo_arguments(config: StageConfig, out: Path, rows: int | None = None) -> A
         logging_steps=config.saving.log_every,
         save_strategy="steps",
         save_steps=config.saving.save_every,
-        save_total_limit=config.saving.keep,
+        save_total_limit=None,  # `whole.MarkWhole` deletes older checkpoints, once the new one is whole
         report_to=list(config.saving.report_to) or "none",
         disable_tqdm=True,
     )

@@ -34,6 +34,7 @@ from videothinker.train.data import ClipPrompt, TrainingRow
 from videothinker.train.rewards import Reward
 from videothinker.train.sampling import ReplySampler
 from videothinker.train.shared import share_prompts
+from videothinker.train.whole import unmark
 
 CLIP_SLOT = "token_type_ids"
 """A field that TRL carries, one row per reply, through its shuffling, splitting and slicing, and that Qwen2.5-VL does not use.
@@ -226,6 +227,19 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             self.completions.extend(gathered)
 
     # Resuming
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Write a checkpoint, which counts as whole only once `whole.MarkWhole` has marked it."""
+        if self.accelerator.is_main_process:
+            unmark(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
+        super()._save_checkpoint(model, trial)
+
+    def _run_epoch(self, **kwargs: Any) -> None:
+        """One pass over the rows. transformers would take one more step where all were taken before the run was killed."""
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(**kwargs)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Load the weights that `save_pretrained` wrote, if they are those of the model in training.

@@ -18,11 +18,13 @@ from typing import Any, NamedTuple
 import msgspec
 import torch
 
-from videothinker import store
+from videothinker import locks, store
 from videothinker.curated import Curated
 from videothinker.errors import VtError
+from videothinker.fingerprint import fingerprint
 from videothinker.models.checkpoint import Checkpoint, check_fit, find_checkpoint, weights_hash
 from videothinker.models.read import read_config
+from videothinker.models.saving import writing
 from videothinker.progress import silent
 from videothinker.records import Rule
 from videothinker.records.training import RUN, Fed, Launch, RunResult, StepRecord, TrainedOn, TrainRecord, Weights
@@ -96,12 +98,14 @@ def train(
     else:
         record = holds_a_finished_run(out)
     if record is not None and isinstance(record.result, RunResult):
+        locks.release(out)
         return Outcome(record.result, already=True)
     finished = _run(config, out, first, reference, rows, report, warn, keep=True)
     if record is not None:
         record = msgspec.structs.replace(record, finished=True, **finished._asdict())
         store.write_text(out / "README.md", model_card(record))
         store.write_json(out / RUN, record)
+        locks.release(out)
     return Outcome(finished.result, already=False)
 
 
@@ -120,8 +124,10 @@ def _record(
     return TrainRecord(
         stage=config.stage,
         settings=msgspec.to_builtins(config),
-        model=Weights(ref=start, sha256=own),
-        bias_model=None if repelled is None else Weights(ref=bias or start, sha256=repelled),
+        model=Weights(ref=start, sha256=own, files=fingerprint(first.folder, weights=False)),
+        bias_model=None
+        if repelled is None or reference is None
+        else Weights(ref=bias or start, sha256=repelled, files=fingerprint(reference.folder, weights=False)),
         data=TrainedOn(
             folder=str(data.folder),
             sha256=store.sha256_file(data.folder / f"{config.data.split}.json"),
@@ -146,10 +152,10 @@ def _run(
     *,
     keep: bool,
 ) -> _Finished:
-    from transformers.trainer_utils import get_last_checkpoint
     from transformers.utils import logging
 
     from videothinker.train.record import Recorder
+    from videothinker.train.whole import MarkWhole, last_whole
 
     logging.disable_progress_bar()
     warnings.filterwarnings("ignore", r".*checkpointing.* is deprecated", FutureWarning)  # TRL 1.16 reads the old names
@@ -159,18 +165,21 @@ def _run(
         args.save_strategy = "no"
     trainer = build_trainer(config, args, start, reference, rows)
     trainer.add_callback(Recorder(trainer, out, config.alarms, report, warn))
-    resume = get_last_checkpoint(str(out)) if keep else None
+    trainer.add_callback(MarkWhole(trainer, config.saving.keep))  # last: others add to a checkpoint before
+    resume = last_whole(out, warn if is_main() else silent) if keep else None
     began = time.perf_counter()
-    trainer.train(resume_from_checkpoint=resume)
+    with writing(out):
+        trainer.train(resume_from_checkpoint=None if resume is None else str(resume[0]))
     seconds = time.perf_counter() - began
-    earlier_steps = 0 if resume is None else int(resume.rpartition("-")[2])  # "checkpoint-200"
+    earlier_steps = 0 if resume is None else resume[1].step
     finished = _Finished(
         _result(trainer, out, seconds_per_step=seconds / max(trainer.state.global_step - earlier_steps, 1)),
-        trainer.fed(),
+        trainer.fed() if resume is None or trainer.state.global_step > earlier_steps else resume[1].fed,
         Launch(processes=args.world_size, mode=str(args.parallel_mode)),
     )
     if keep:
-        trainer.save_policy(out)
+        with writing(out):
+            trainer.save_policy(out)
     del trainer
     gc.collect()  # models, optimiser and callbacks refer to one another
     if torch.cuda.is_available():

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from videothinker import store
-from videothinker.records.training import RUN, TrainRecord
+from videothinker.records.training import RUN, TrainRecord, Weights
 from videothinker.train.stages import Stage, StageConfig
 
 
@@ -22,8 +22,23 @@ def identity_of(record: TrainRecord) -> dict[str, Any]:
     if record.stage == Stage.BIAS:
         data["rule"] = record.data.rule
     weights = {"model": record.model, "bias_model": record.bias_model}
-    hashes = {name: one and {"sha256": one.sha256} for name, one in weights.items()}
+    hashes = {name: one and _hashes(one) for name, one in weights.items()}
     return {"stage": record.stage, "settings": settings, "data": data, **hashes}
+
+
+def _hashes(one: Weights) -> dict[str, str]:
+    return {"sha256": one.sha256, **({} if one.files is None else {"files": one.files})}
+
+
+def _filled(held: dict[str, Any], record: TrainRecord) -> TrainRecord:
+    """What the folder's run.json says; hashes that an earlier version did not write count as those of `record`."""
+    said = msgspec.convert(held, TrainRecord)
+    filled = {}
+    for name in ("model", "bias_model"):
+        old, new = getattr(said, name), getattr(record, name)
+        if old is not None and new is not None and old.files is None:
+            filled[name] = msgspec.structs.replace(old, files=new.files)
+    return msgspec.structs.replace(said, **filled)
 
 
 def take(out: Path, record: TrainRecord) -> TrainRecord:
@@ -41,7 +56,7 @@ def take(out: Path, record: TrainRecord) -> TrainRecord:
         identity,
         what="a training",
         advice="choose another --out",
-        in_todays_form=lambda said: identity_of(msgspec.convert(said, TrainRecord)),
+        in_todays_form=lambda said: identity_of(_filled(said, record)),
     )
     earlier = None if held is None else msgspec.convert(held, TrainRecord)
     if earlier is not None and earlier.finished:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from videothinker import store
+from videothinker import locks, store
 from videothinker.curated import counterfactual_name
 from videothinker.errors import VtError
 from videothinker.pool import map_in_order
@@ -129,7 +129,8 @@ def make_world(out: Path, settings: WorldSettings, *, workers: int = 1, progress
         provenance=store.provenance(),
     )
     store.write_json(out / MANIFEST, world)
-    (out / _UNFINISHED).unlink()
+    (out / _UNFINISHED).unlink(missing_ok=True)
+    locks.release(out)
     return world
 
 

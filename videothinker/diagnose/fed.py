@@ -1,0 +1,34 @@
+"""What a run was fed, put together from its sessions: one per process of each call that asked something."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def add_fed(before: Mapping[str, Any] | None, sessions: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """`before` and what more sessions say that they were fed, in order.
+
+    Clips of one kind are added up, and so are seconds by phase; of everything else the latest session's word stands.
+    """
+    told: dict[str, Any] = dict(before or {})
+    for session in sessions:
+        told = {**told, **session, **_sums(told, session)}
+    return told
+
+
+def _sums(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    sums: dict[str, Any] = {}
+    if isinstance(clips := after.get("fed"), list):
+        sums["fed"] = _clips([*before.get("fed", []), *clips])
+    if isinstance(seconds := after.get("seconds"), dict):
+        earlier = before.get("seconds", {})
+        sums["seconds"] = {phase: round(earlier.get(phase, 0.0) + spent, 2) for phase, spent in seconds.items()}
+    return sums
+
+
+def _clips(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The entries with the clips of each kind counted together, in the order of the kinds."""
+    counts: dict[tuple[tuple[str, Any], ...], int] = {}
+    for entry in entries:
+        kind = tuple((key, value) for key, value in entry.items() if key != "n_clips")
+        counts[kind] = counts.get(kind, 0) + entry["n_clips"]
+    return [{"n_clips": n, **dict(kind)} for kind, n in sorted(counts.items(), key=lambda one: repr(one[0]))]
