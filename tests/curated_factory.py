@@ -76,7 +76,7 @@ def a_question(
         oracle = Category.OBSERVATIONAL if set(gold) == set(observer) else Category.INFERENTIAL
     kinds = {Rule.ANY_OPTION: any_option, Rule.CORRECT_OPTION: correct_option, Rule.ORACLE: oracle}
     findings = {rule: Finding(kind, "a test says so") for rule, kind in kinds.items()}
-    return Labelled(asked, scene_index, qid, 0, negated, letters(observer), findings)
+    return Labelled(asked, scene_index, qid, 0, negated, letters(observer), findings, pairs=(), collisions=())
 
 
 def a_choice(

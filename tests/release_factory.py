@@ -39,8 +39,9 @@ DIALECTS = ("all_events, filter_counterfact", "events, counterfact_events")
 def annotation(index: int, **changes: Any) -> Json:
     """One annotation file's content, in the release's order of keys."""
     state = {"location": [1.5, -2.25, 0.2], "orientation": [0.0, 0.0, 0.3], "velocity": [0.1, 0.0, 0.0]}
-    frames = [
-        {"frame_id": f, "objects": [{"object_id": i, **state, "inside_camera_view": f > 9} for i in range(5)]} for f in range(3)
+    frames = [  # of the clip's 128 those with a collision, and one before anything has come into view
+        {"frame_id": f, "objects": [{"object_id": i, **state, "inside_camera_view": f > 9} for i in range(5)]}
+        for f in (0, 20, 50, 70)
     ]
     return {
         "scene_index": index,
@@ -54,6 +55,20 @@ def annotation(index: int, **changes: Any) -> Json:
         ],
         **changes,
     }
+
+
+def trajectory(*hidden: tuple[int, range]) -> list[Json]:
+    """All 128 frames, in which everything is in view but what `hidden` names: (object_id, frames) each."""
+    return [
+        {
+            "frame_id": frame,
+            "objects": [
+                {"object_id": i, "inside_camera_view": not any(i == who and frame in when for who, when in hidden)}
+                for i in range(5)
+            ],
+        }
+        for frame in range(128)
+    ]
 
 
 def collision(a: int, b: int, dialect: str = DIALECTS[0]) -> str:

@@ -15,8 +15,9 @@ from videothinker import answers
 from videothinker.answers import LETTERS
 from videothinker.curate.build import Curation
 from videothinker.curate.datasets.clevrer.build import ClevrerCuration
-from videothinker.curate.datasets.clevrer.counts import score_observer, warn_of_observer
+from videothinker.curate.datasets.clevrer.counts import count_view, score_observer, warn_of_observer
 from videothinker.curate.datasets.clevrer.labelled import POLARITY, Labelled, label_table
+from videothinker.curate.datasets.clevrer.paper import count_readings
 from videothinker.curated import NO_LABELS, Labels, Member
 from videothinker.diagnose.runs import REFERENCE, Run, scored
 from videothinker.observers import log
@@ -58,20 +59,24 @@ class Made(NamedTuple):
         return [one for asked in self.questions.values() for one in asked]
 
 
-def a_scene(index: int, rng: Random) -> Scene:
+def a_scene(index: int, rng: Random, *, hide_first: bool = False) -> Scene:
     looks = rng.sample(
         [(color, material, shape) for color in COLORS for material in ("metal", "rubber") for shape in ("cube", "sphere")], 5
     )
     objects = tuple(SceneObject(i, *look) for i, look in enumerate(looks))
     frames = sorted(rng.sample(range(8, 120), rng.randint(1, 4)))
-    hits = tuple(Collision(frame, tuple(sorted(rng.sample(range(5), 2)))) for frame in frames)  # type: ignore[arg-type]
+    pairs = [tuple(sorted(rng.sample(range(5), 2))) for _ in frames]
+    hits = tuple(
+        Collision(frame, pair, seen=number > 0 or not hide_first)  # type: ignore[arg-type]
+        for number, (frame, pair) in enumerate(zip(frames, pairs, strict=True))
+    )
     return Scene(index, f"video_{index:05}.mp4", objects, hits)
 
 
 def a_question(scene: Scene, qid: int, rng: Random) -> Labelled:
     """The log without the object: its own collisions are gone, some others go, too, and some come."""
     removed, negated = rng.randrange(5), rng.random() < 0.3
-    hits = frozenset(hit.object_ids for hit in scene.collisions)
+    hits = frozenset(hit.object_ids for hit in scene.collisions if hit.seen)
     every = [(a, b) for a in range(5) for b in range(a + 1, 5)]
     truth = {pair for pair in hits if removed not in pair and rng.random() < 0.8}
     truth |= {pair for pair in every if removed not in pair and rng.random() < 0.1}
@@ -90,13 +95,13 @@ def a_question(scene: Scene, qid: int, rng: Random) -> Labelled:
         source="CLEVRER",
     )
     findings = {rule: decide(case) for rule, decide in log.RULES.items()}
-    return Labelled(asked, scene.scene_index, qid, removed, negated, log.answer(case), findings)
+    return Labelled(asked, scene.scene_index, qid, removed, negated, log.answer(case), findings, pairs, scene.collisions)
 
 
-def make(n_scenes: int = 60, per_scene: int = 3, seed: int = 0) -> Made:
-    """Scenes 0 to `n_scenes` - 1; every fifth is in dev."""
+def make(n_scenes: int = 60, per_scene: int = 3, seed: int = 0, *, hide_first: bool = False) -> Made:
+    """Scenes 0 to `n_scenes` - 1; every fifth is in dev. hide_first: the first collision of each scene is out of view."""
     rng = Random(seed)
-    scenes = {str(index): a_scene(index, rng) for index in range(n_scenes)}
+    scenes = {str(index): a_scene(index, rng, hide_first=hide_first) for index in range(n_scenes)}
     questions: dict[str, list[Labelled]] = {"train": [], "dev": []}
     for scene in scenes.values():
         split = "dev" if scene.scene_index % 5 == 4 else "train"
@@ -115,6 +120,8 @@ def make_curation(
         "rule": rule,
         "videos_root": None,
         "missing_videos": [],
+        "view": count_view(made.scenes.values()),
+        "readings": count_readings(made.every),
         "paper": None,
         "warnings": [] if warning is None else [warning],
         "settings": {"dev_share": 0.2, "train_size": None},

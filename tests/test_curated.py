@@ -47,6 +47,18 @@ def test_a_folder_of_an_earlier_version_says_how_to_make_it_again(tmp_path: Path
         open_curated(tmp_path)
 
 
+def test_a_folder_made_when_any_option_was_the_default_is_made_again_under_it(tmp_path: Path) -> None:
+    made_by = {"command": "vt curate clevrer --annotations a --questions q --out c"}
+    manifest = {"rule": "any-option", "seed": 42, "videos_root": None, "splits": {"dev": 1}, "provenance": made_by}
+    store.write_json(tmp_path / "manifest.json", manifest)
+    with pytest.raises(VtError, match=r"in the same place with `vt curate clevrer .* --out c --rule any-option`"):
+        open_curated(tmp_path)
+    made_by["command"] += " --rule any-option"
+    store.write_json(tmp_path / "manifest.json", manifest)
+    with pytest.raises(VtError, match=r"in the same place with `vt curate clevrer .* --out c --rule any-option` \(runs"):
+        open_curated(tmp_path)
+
+
 def test_an_unknown_split_names_those_that_exist(tmp_path: Path) -> None:
     curated = open_curated(curated_folder(tmp_path / "c", {"train": 0, "dev": 0}))
     with pytest.raises(VtError, match=r"no split 'test'; its splits are train, dev"):

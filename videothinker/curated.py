@@ -21,6 +21,7 @@ from videothinker.records import (
     LabelSet,
     Manifest,
     Question,
+    Rule,
     Scene,
     clevrer,
     label,
@@ -181,7 +182,10 @@ def open_curated(folder: Path, videos: Path | None = None) -> Curated:
     if not (folder / manifest.FILE).is_file():
         raise VtError(f"{folder}: has no {manifest.FILE}, so it is not a finished curated folder; make one with `vt curate`")
     if not (folder / question.FILE).is_file():
-        made_by = raw_manifest(folder).get("provenance", {}).get("command", "vt curate clevrer ...")
+        told = raw_manifest(folder)
+        made_by = told.get("provenance", {}).get("command", "vt curate clevrer ...")
+        if told.get("rule") == Rule.ANY_OPTION and "--rule" not in made_by:
+            made_by += f" --rule {Rule.ANY_OPTION}"  # the default then, and not now
         raise VtError(
             f"{folder}: has no {question.FILE}: an earlier version of vt curated it; make it again in the same place with"
             f" `{made_by}` (runs that asked it stay valid)"

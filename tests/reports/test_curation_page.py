@@ -53,6 +53,42 @@ def test_the_overlap_of_the_rules_has_every_question_once(made: Made, pages: dic
     assert sum(int(row[4]) for row in rows) == 180
 
 
+def test_the_readings_stand_in_a_table_with_what_is_out_of_view() -> None:
+    """Every first collision of a scene is hidden: 60 of them, and labels as the film shows them."""
+    made = make(60, hide_first=True)
+    curation = make_curation(made)
+    pages = curation_pages(curation)
+    row = next(
+        line for line in pages["report.md"].decode().split("Which reading")[1].splitlines() if line.startswith("| oracle")
+    )
+    answerable = [one for one in made.every if one.question.gold]
+    seen = sum(one.category(Rule.ORACLE) is Category.OBSERVATIONAL for one in answerable)
+    logged = curation.curation.manifest["readings"]["observational"]["oracle"]["as_logged"]["with_a_correct_option"]["all"]
+    assert row.startswith(f"| oracle | {seen} | {logged} | {100 * seen / len(answerable):.1f}\u00a0% |")
+    assert seen != logged
+    n_logged = sum(len(scene.collisions) for scene in made.scenes.values())
+    assert f"60 of {n_logged} logged collisions are out of view" in pages["report.html"].decode()
+    assert "These are other clips" in pages["report.html"].decode()
+
+
+@pytest.mark.parametrize(
+    ("matches", "told"),
+    [
+        ([], "no reading gives exactly the paper's number"),
+        (
+            [{"reading": "correct-option", "log": "seen", "questions": "with_a_correct_option"}],
+            "exactly the paper's number comes from correct-option by what can be seen of the questions with a correct option",
+        ),
+    ],
+)
+def test_the_train_split_says_which_reading_is_the_papers(made: Made, matches: list[dict[str, str]], told: str) -> None:
+    curation = make_curation(made)
+    curation.curation.manifest["paper"] = {"matches_paper": matches}
+    pages = curation_pages(curation)
+    assert told in pages["report.md"].decode()
+    assert told in pages["report.html"].decode()
+
+
 def test_the_examples_are_clear_cases(made: Made, pages: dict[str, bytes]) -> None:
     chosen = re.findall(r'data-question="([^"]+)"', pages["report.html"].decode())
     by_id = {one.question.question_id: one for one in made.every}

@@ -55,6 +55,17 @@ def test_the_log_says_frame_second_and_objects() -> None:
     assert words.log(SCENE)[0] == "frame 46, 1.84 s: red metal cube hits blue rubber sphere"
 
 
+def test_a_collision_out_of_view_is_in_the_log_and_not_in_the_film() -> None:
+    one = asked(("The red metal cube and the sphere collide", "The cylinder and the red rubber cube collide"), "A", "A")
+    hidden = (Collision(46, (0, 2), seen=False), Collision(80, (1, 3), seen=False), Collision(99, (0, 2)))
+    one = one._replace(scene=Scene(7, "video_00007.mp4", SCENE.objects, hidden))
+    assert words.log(one.scene)[:2] == [
+        "frame 46, 1.84 s: red metal cube hits blue rubber sphere, out of view",
+        "frame 80, 3.20 s: red rubber cube hits gray metal cylinder, out of view",
+    ]
+    assert words.seen(one) == ["frame 99", "no"]
+
+
 def test_an_option_says_when_its_event_was_seen() -> None:
     one = asked(
         (

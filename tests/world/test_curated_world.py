@@ -74,6 +74,17 @@ def test_every_label_follows_from_the_physics(release: ClevrerCuration) -> None:
         assert labels.category(question.question_id) == rows[Rule.ORACLE].category
 
 
+def test_the_world_logs_nothing_that_cannot_be_seen(release: ClevrerCuration) -> None:
+    """Its annotations say who is in view, and of every logged collision it is both objects."""
+    said = release.curation.manifest
+    assert said["view"]["n_annotations"] == N_SCENES
+    assert said["view"]["n_annotations_without_view"] == said["view"]["n_collisions_out_of_view"] == 0
+    assert said["view"]["n_collisions"] > N_SCENES
+    assert set(said["readings"]["moved"].values()) == {0}
+    for logs in said["readings"]["observational"].values():
+        assert logs["seen"] == logs["as_logged"]
+
+
 def test_the_curated_scenes_are_the_simulated_ones(release: ClevrerCuration) -> None:
     assert len(release.scenes) == N_SCENES
     for index, scene in release.scenes.items():

@@ -26,11 +26,11 @@ app = typer.Typer(
 _EXAMPLES = """
 [bold]Examples[/bold]
 
-  vt curate clevrer --annotations annotation_train --questions train.json --videos video_train --rule oracle --out curated
+  vt curate clevrer --annotations annotation_train --questions train.json --videos video_train --out curated
 
   vt curate clevrer --annotations annotation_validation.zip --questions validation.json --split validation --out validation
 
-[bold]The paper's training set[/bold], 2,000 questions, 74 % of them observational:
+[bold]A training set like the paper's[/bold], 2,000 questions, 74 % of them observational:
 
   vt curate clevrer --annotations annotation_train --questions train.json --videos video_train --out curated
   --observational-share 0.74 --train-size 2000
@@ -78,12 +78,12 @@ def clevrer(
     rule: Annotated[
         Rule,
         typer.Option(
-            help="What makes a question observational. [bold]any-option[/bold]: some option's collision is in the video (the "
-            "paper's sentence). [bold]correct-option[/bold]: some option's collision is in the video and still happens without "
-            "the object. [bold]oracle[/bold]: an observer who only watched answers the question right. All three are always "
-            "computed; this one decides `category`."
+            help="What makes a question observational. [bold]oracle[/bold]: an observer who only watched answers the question "
+            "right. [bold]any-option[/bold]: some option's collision is seen in the video (the paper's sentence). "
+            "[bold]correct-option[/bold]: some option's collision is seen in the video and still happens without the object. "
+            "All three are always computed; this one decides `category`."
         ),
-    ] = Rule.ANY_OPTION,
+    ] = Rule.ORACLE,
     dev_share: Annotated[
         float | None, typer.Option(help="Share of the scenes that become the split dev. Default: 0.1.", show_default=False)
     ] = None,
@@ -272,6 +272,8 @@ def show_clevrer(release: "ClevrerCuration", folder: Path) -> None:
     out.print(table)
     out.print("* decides the category; observer: answered exactly right by watching alone", style="dim")
     out.print()
+    _show_readings(manifest)
+    out.print()
     for line in _split_lines(manifest):
         out.print(line)
     if (paper := manifest["paper"]) is not None:
@@ -286,6 +288,32 @@ def show_clevrer(release: "ClevrerCuration", folder: Path) -> None:
     out.print(f"\n[bold]{name}[/bold]: open {name}/report.html, then", soft_wrap=True)
     out.print(f"  vt curate check {name}", soft_wrap=True)
     out.print(f"  vt diagnose --model solver:observer --data {name} --split {split} --out runs", soft_wrap=True)
+
+
+def _show_readings(manifest: dict[str, Any]) -> None:
+    """What can be seen of the log, and what each reading of the paper's sentence makes of it."""
+    from rich.table import Table
+
+    from videothinker.curate.datasets.clevrer.paper import ANSWERABLE, AS_LOGGED, SEEN
+
+    readings = manifest["readings"]
+    n = readings["n_questions"][ANSWERABLE]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(f"observational of {n['all']:,} with a correct option")
+    for heading in ("seen", "as logged", "will", "will not"):
+        table.add_column(heading, justify="right")
+    for reading, logs in readings["observational"].items():
+        seen, logged = logs[SEEN][ANSWERABLE], logs[AS_LOGGED][ANSWERABLE]
+        shares = (_percent(seen[kind] / n[kind] if n[kind] else None) for kind in ("will", "will not"))
+        table.add_row(reading, f"{seen['all']:,}", f"{logged['all']:,}", *shares)
+    out.print(table)
+    view = manifest["view"]
+    n_unseen, n_logged = view["n_collisions_out_of_view"], view["n_collisions"]
+    out.print(f"out of view: {n_unseen:,} of {n_logged:,} logged collisions, which only 'as logged' counts", style="dim")
+    if unknown := view["n_annotations_without_view"]:
+        out.print(
+            f"{unknown:,} of {view['n_annotations']:,} annotations do not say what is in view: all theirs count", style="dim"
+        )
 
 
 _DASH = "\u2013"
@@ -310,4 +338,8 @@ def _paper_line(paper: dict[str, Any]) -> str:
     n = paper["n_questions"]
     found = ", ".join(f"{rule} {part['found']:,} ({part['difference']:+,})" for rule, part in paper["observational"].items())
     observational = next(iter(paper["observational"].values()))["paper"]
-    return f"the paper      {observational:,} of {n['paper']:,} observational; here of {n['labelled']:,}: {found}"
+    matches = ", ".join(f"{one['reading']} {one['log']} {one['questions']}" for one in paper["matches_paper"]) or "no reading"
+    return (
+        f"the paper      {observational:,} of {n['paper']:,} observational; here of {n['labelled']:,}: {found}\n"
+        f"exactly so     {matches}"
+    )

@@ -9,7 +9,10 @@ Example: the log holds one collision, of the cube (0) and the sphere (1). "Witho
 options "cube hits sphere" (correct) and "cube hits cylinder" (wrong) is observational under all three rules.
 
 Events are compared as unordered pairs of objects, whatever the frame: an option says that two objects collide, not when.
-The generated world (`world.ask`) and the curation of files use this one definition.
+CLEVRER logs contacts out of view as well. Nobody can see those in the film, so neither the observer nor a rule counts them:
+`is_seen` says which ones count. The generated world (`world.ask`) and the curation of files use these definitions.
+
+`observers.readings` has further readings, which are counted and label nothing.
 """
 
 from collections.abc import Iterable
@@ -40,7 +43,7 @@ class Case(NamedTuple):
     negated: bool
     """True for "what will not happen"."""
     log: frozenset[Pair]
-    """Pairs that collide in the factual video."""
+    """Pairs that are seen to collide in the factual video."""
 
 
 class Finding(NamedTuple):
@@ -50,11 +53,25 @@ class Finding(NamedTuple):
     reason: str
 
 
+def is_seen(now: tuple[bool, bool], later: Iterable[tuple[bool, bool]]) -> bool:
+    """Can a logged contact be seen in the film?
+
+    now: is each of the two objects in view at the frame of contact? later: the same at each later frame, in order; it is only
+    read when one object is in view and the other is not.
+
+    Both in view: it is seen. Neither: it is not, even if they come into view together afterwards. One of the two: it is seen
+    iff both are in view together at some later frame, which is the first that shows what has happened. This is the
+    convention of the release's own questions: CausalSight, a public project, derived it from the released answers, where it
+    resolved all of the 17 scenes on which the bare log disagreed with them.
+    """
+    return any(now) and (all(now) or any(map(all, later)))
+
+
 def believes(pair: Pair, removed: int, log: Iterable[Pair]) -> bool:
     """True if the observer thinks that the two objects collide once `removed` is gone.
 
-    For the observer a collision happens iff it is in `log` and does not involve the removed object: it takes no reasoning about
-    the scene to know that a removed object collides with nothing.
+    For the observer a collision happens iff it is in `log`, that is, it was seen, and does not involve the removed object: it
+    takes no reasoning about the scene to know that a removed object collides with nothing.
     """
     return pair in log and removed not in pair
 
@@ -65,30 +82,39 @@ def answer(case: Case) -> tuple[str, ...]:
 
 
 def any_option(case: Case) -> Finding:
-    """Observational iff *some option's* event is in the factual log, whether the option is right or wrong.
+    """Observational iff *some option's* event was seen, whether the option is right or wrong.
 
-    This is the paper's sentence word for word, and the default. An event of the removed object counts, as it was seen too.
+    This is the paper's sentence word for word. An event of the removed object counts, as it was seen too.
     """
     seen = _letters(pair in case.log for pair in case.pairs)
     return _finding(bool(seen), f"the clip shows the collision of {_named(seen)}")
 
 
 def correct_option(case: Case) -> Finding:
-    """Observational iff some option's event *happens in the counterfactual* and is in the factual log.
+    """Observational iff some option's event *happens in the counterfactual* and was seen.
 
-    In this reading, seeing the event yields a true statement. In "will happen" questions the correct options happen, in "will
-    not happen" questions the wrong ones, so a question and its negation get the same label.
+    In this reading, seeing the event yields a true statement. A question and its negation get the same label.
     """
-    happens = [(letter in case.gold) != case.negated for letter in LETTERS[: len(case.pairs)]]
-    seen = _letters(there and pair in case.log for there, pair in zip(happens, case.pairs, strict=True))
+    seen = _letters(there and pair in case.log for there, pair in zip(happening(case), case.pairs, strict=True))
     return _finding(bool(seen), f"the clip shows, and it still happens, the collision of {_named(seen)}")
 
 
 def oracle(case: Case) -> Finding:
-    """Observational iff the observer answers the whole question right (`observers.oracle`)."""
+    """Observational iff the observer answers the whole question right (`observers.oracle`). The default.
+
+    It is the only one of the three under which watching is enough for every observational question.
+    """
     said = answer(case)
     reason = f"the observer answers {','.join(said) or 'none'}, gold is {','.join(case.gold) or 'none'}"
     return Finding(observers.oracle(said, case.gold), reason)
+
+
+def happening(case: Case) -> list[bool]:
+    """For each option whether its event happens without the removed object.
+
+    Of "will happen" questions those of the correct options do, of "will not happen" questions those of the wrong ones.
+    """
+    return [(letter in case.gold) != case.negated for letter in LETTERS[: len(case.pairs)]]
 
 
 RULES = {Rule.ANY_OPTION: any_option, Rule.CORRECT_OPTION: correct_option, Rule.ORACLE: oracle}

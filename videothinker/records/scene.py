@@ -19,17 +19,19 @@ class SceneObject(msgspec.Struct, frozen=True):
     """cube, cylinder or sphere."""
 
 
-class Collision(msgspec.Struct, frozen=True):
+class Collision(msgspec.Struct, frozen=True, omit_defaults=True):
     """One contact of the factual video's collision log."""
 
     frame: int
     """Frame of the contact in the 128-frame clip, 0-based."""
     object_ids: tuple[int, int]
     """The two objects, smaller id first."""
+    seen: bool = True
+    """Does the film show it (`observers.log.is_seen`)? Files say so only where it does not; those of earlier versions never."""
 
 
-class Scene(msgspec.Struct, frozen=True):
-    """What the factual video shows: objects and collision log, without trajectories."""
+class Scene(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the annotation says of the factual video: objects and collision log, without trajectories."""
 
     scene_index: int
     video: str
@@ -37,3 +39,5 @@ class Scene(msgspec.Struct, frozen=True):
     objects: tuple[SceneObject, ...]
     collisions: tuple[Collision, ...]
     """In file order, which is by frame."""
+    is_view_known: bool = True
+    """False if the annotation does not say of some collision whether its objects are in view; such a one counts as seen."""

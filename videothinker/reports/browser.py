@@ -78,13 +78,13 @@ class Films:
 
 def frames_shown(scene: Scene) -> tuple[int, ...]:
     """The frames of a scene's strip."""
-    return strip_frames([collision.frame for collision in scene.collisions], words.N_TOTAL)
+    return strip_frames([collision.frame for collision in scene.collisions if collision.seen], words.N_TOTAL)
 
 
 def scene_data(scene: Scene, film: dict[str, Any] | None) -> dict[str, Any]:
     """One scene: objects, collision log and strip captions in words."""
     frames = frames_shown(scene)
-    hits = {collision.frame: words.collision_text(collision, scene) for collision in scene.collisions}
+    hits = {collision.frame: words.collision_text(collision, scene) for collision in scene.collisions if collision.seen}
     return {
         "objects": [words.object_name(thing) for thing in scene.objects],
         "log": words.log(scene),

@@ -1,6 +1,7 @@
 """The curation report of CLEVRER: what counterfactual questions ask, which of them watching answers, and what was curated.
 
-Every number is computed from the labels, not taken from the manifest, so that the page can be checked against the files.
+Numbers about labels are computed from the labels, not taken from the manifest, so that the page can be checked against the
+files. What further readings of the definition would give is in the manifest alone.
 """
 
 from collections import Counter
@@ -13,7 +14,7 @@ import polars as pl
 
 from videothinker.answers import LETTERS
 from videothinker.curate.datasets.clevrer.build import ClevrerCuration
-from videothinker.curate.datasets.clevrer.counts import PAPER_OBSERVATIONAL, PAPER_QUESTIONS
+from videothinker.curate.datasets.clevrer.paper import ANSWERABLE, AS_LOGGED, PAPER_OBSERVATIONAL, PAPER_QUESTIONS, SEEN
 from videothinker.diagnose.estimates import clustered_ratio
 from videothinker.observers.log import OBSERVER_FLOOR
 from videothinker.progress import Progress, no_progress
@@ -31,8 +32,8 @@ N_LISTED = 200
 """Most unresolved questions and missing clips in the page; all are in unresolved.jsonl and manifest.json."""
 
 MEANING = {
-    Rule.ANY_OPTION: "some option names a collision that is in the film (the paper's sentence, word for word)",
-    Rule.CORRECT_OPTION: "some option names a collision that is in the film and that still happens without the object",
+    Rule.ANY_OPTION: "some option names a collision that is seen in the film (the paper's sentence, word for word)",
+    Rule.CORRECT_OPTION: "some option names a collision that is seen in the film and still happens without the object",
     Rule.ORACLE: "whoever only watched gets the whole answer right",
 }
 """When a question is observational."""
@@ -89,13 +90,14 @@ def curation_pages(release: ClevrerCuration, *, out: Path | None = None, progres
         "warnings": manifest["warnings"],
         "weak": score is not None and score < OBSERVER_FLOOR,
         "paper": (PAPER_OBSERVATIONAL, PAPER_QUESTIONS, PAPER_OBSERVATIONAL / PAPER_QUESTIONS),
-        "is_paper_split": manifest["paper"] is not None,
-        "n_any_option": int((labels[Rule.ANY_OPTION.column] == Category.OBSERVATIONAL).sum()),
+        "matches": None if manifest["paper"] is None else [_match_text(one) for one in manifest["paper"]["matches_paper"]],
+        "view": manifest["view"],
         "examples": [_told(kind, one) for kind, one in examples.items()],
         "overlaps": overlaps,
         "tables": {
             "rules": _rules_table(labels, shares, observer),
             "overlap": _overlap_table(overlaps),
+            "readings": _readings_table(manifest["readings"]),
             "options": _options_table(labels),
             "letters": _letters_table(labels),
             "answers": _answers_table(labels),
@@ -243,6 +245,29 @@ def _overlap_table(overlaps: Sequence[Overlap]) -> Table:
         ("What it means", *Rule, "Questions", "Share"),
         [(one.meaning, *(said[yes] for yes in one.observational), count(one.n), percent(one.share)) for one in overlaps],
     )
+
+
+def _readings_table(readings: Mapping[str, Any]) -> Table:
+    n = readings["n_questions"][ANSWERABLE]
+
+    def row(reading: str, logs: Mapping[str, Any]) -> tuple[str, ...]:
+        seen, logged = logs[SEEN][ANSWERABLE], logs[AS_LOGGED][ANSWERABLE]
+        shares = (percent(seen[kind] / n[kind] if n[kind] else None) for kind in ("all", "will", "will not"))
+        return (reading, count(seen["all"]), count(logged["all"]), *shares)
+
+    return Table(
+        "readings",
+        f"The {count(n['all'])} questions with a correct option under every reading: how many are observational by what can be "
+        "seen, and by the log as it is; shares by what can be seen.",
+        ("Reading", "Seen", "As logged", "Share", 'of "what will"', 'of "what will not"'),
+        [row(reading, logs) for reading, logs in readings["observational"].items()],
+    )
+
+
+def _match_text(one: Mapping[str, str]) -> str:
+    """One way of counting that gives the paper's number, in words."""
+    log = {SEEN: "by what can be seen", AS_LOGGED: "by the log as it is"}[one["log"]]
+    return f"{one['reading']} {log}" + (" of the questions with a correct option" if one["questions"] == ANSWERABLE else "")
 
 
 def _options_table(labels: pl.DataFrame) -> Table:

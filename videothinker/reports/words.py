@@ -85,8 +85,10 @@ def moment(frame: int) -> str:
 
 
 def log(scene: Scene) -> list[str]:
-    """The collision log, one line a collision."""
-    return [f"{moment(hit.frame)}: {collision_text(hit, scene)}" for hit in scene.collisions]
+    """The collision log, one line per collision; it says which ones the film does not show."""
+    return [
+        f"{moment(hit.frame)}: {collision_text(hit, scene)}{'' if hit.seen else ', out of view'}" for hit in scene.collisions
+    ]
 
 
 def option_pair(option: str, scene: Scene) -> tuple[int, int] | None:
@@ -106,6 +108,7 @@ def option_pair(option: str, scene: Scene) -> tuple[int, int] | None:
 def seen(one: Explained) -> list[str]:
     """For each option whether its event is in the film: "frame 46" (the first time), "no", or a dash where it is not certain.
 
+    Collisions out of view are not in the film.
     Certain means that the text names two objects and the log agrees with the observer about them.
     """
     said = happens(one, one.observer)
@@ -114,7 +117,7 @@ def seen(one: Explained) -> list[str]:
 
 def _seen(option: str, one: Explained, observer: bool) -> str:
     pair = option_pair(option, one.scene)
-    frame = next((hit.frame for hit in one.scene.collisions if hit.object_ids == pair), None)
+    frame = next((hit.frame for hit in one.scene.collisions if hit.seen and hit.object_ids == pair), None)
     if pair is None or (frame is not None and one.removed_object not in pair) != observer:
         return "yes" if observer else DASH
     return "no" if frame is None else f"frame {frame}"

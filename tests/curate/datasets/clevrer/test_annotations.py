@@ -48,7 +48,9 @@ def test_a_scene_is_its_objects_and_its_log() -> None:
 def test_neither_the_order_of_keys_nor_extra_fields_nor_key_names_inside_strings_matter() -> None:
     content = annotation(12)
     trap = '"collision": [], "object_property": [] }'
-    extra = {"note": trap, "motion_trajectory": [{"frame_id": 9999, "objects": trap}], "collision_count": 3}
+    frames = [{"note": trap, **frame} for frame in content["motion_trajectory"]]
+    frames[0]["objects"] = trap  # of a frame without a collision nothing but its number is read
+    extra = {"note": trap, "motion_trajectory": frames, "collision_count": 3}
     backwards = {key: ({**content, **extra})[key] for key in reversed([*content, "note", "collision_count"])}
     assert decode(backwards) == decode(content)
 
@@ -64,7 +66,7 @@ def test_neither_the_order_of_keys_nor_extra_fields_nor_key_names_inside_strings
         # a stray byte in a part that is skipped
         (json.dumps(annotation(12, note="caf\u00e9"), ensure_ascii=False).encode("latin-1"), "is not UTF-8"),
         (json.dumps(annotation(12)).encode("utf-16"), "is not UTF-8"),
-        (b'{"motion_trajectory": ' + b"[" * 100_000, "maximum recursion depth exceeded"),
+        (b'{"motion_trajectory": [{"frame_id": 0, "objects": ' + b"[" * 100_000, "maximum recursion depth exceeded"),
         (b"[]", "expected `object`, got `array`"),
         ({k: v for k, v in annotation(12).items() if k != "collision"}, "missing required field `collision`"),
         (annotation(12, object_property=[{**OBJECTS[0], "color": "pink"}]), "color: invalid enum value 'pink', expected gray"),
@@ -85,6 +87,17 @@ def test_an_annotation_that_cannot_be_used_says_why(content: Any, reason: str) -
     assert isinstance(fault, Fault)
     assert fault.file == NAME
     assert reason in fault.reason
+
+
+def test_a_change_that_leaves_something_possible_is_not_noticed() -> None:
+    """What docs/clevrer.md says of damage: only the hash of the bytes tells of these."""
+    sound = json.dumps(annotation(12))
+    moved = sound.replace("[1.5, -2.25, 0.2]", "[7.5, -2.25, 0.2]", 1)
+    assert moved != sound
+    assert decode(moved.encode()) == decode(sound.encode())
+    later = decode(sound.replace('"frame_id": 20, "object_ids"', '"frame_id": 21, "object_ids"').encode())
+    assert isinstance(later, Scene)
+    assert [hit.frame for hit in later.collisions] == [21, 50, 70]
 
 
 def test_the_first_and_last_frame_are_in_range() -> None:

@@ -12,21 +12,22 @@ from typing import Any
 
 import polars as pl
 import pytest
-from release_factory import NEW, STAYS, annotation, collision, entry, question, write_release, zip_of
+from release_factory import NEW, STAYS, annotation, collision, entry, question, trajectory, write_release, zip_of
 from vt_command import curate_release, one_error, vt
 
 from videothinker import answers, store
 from videothinker.answers import Style
 from videothinker.curate.build import write
-from videothinker.curate.datasets.clevrer import annotations, counts
+from videothinker.curate.datasets.clevrer import annotations
 from videothinker.curate.datasets.clevrer.annotations import find_annotations, read_scenes
 from videothinker.curate.datasets.clevrer.build import curate, layout
 from videothinker.curate.datasets.clevrer.labelled import LABEL_COLUMNS, label_question, read_labels
+from videothinker.curate.datasets.clevrer.paper import compare_with_paper, count_readings
 from videothinker.curate.datasets.clevrer.questions import read_questions
 from videothinker.curate.datasets.clevrer.settings import Settings
 from videothinker.curated import open_curated
 from videothinker.errors import VtError
-from videothinker.records import Category, Form, Rule, Unresolved
+from videothinker.records import Category, Collision, Form, Rule, Unresolved
 from videothinker.records.video_r1 import ClevrerRow
 
 OBS, INF = Category.OBSERVATIONAL, Category.INFERENTIAL
@@ -59,7 +60,7 @@ def data_files(folder: Path) -> dict[str, str]:
 @pytest.mark.usefixtures("real_pages")
 def test_questions_labels_and_manifest_of_a_release(release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    assert curate_release(release, out) == 0
+    assert curate_release(release, out, "--rule", "any-option") == 0
     printed = capsys.readouterr()
     assert "90 counterfactual questions = 90 labelled + 0 unresolved, in 30 scenes" in printed.out
     assert "use --rule oracle" in " ".join(printed.err.split()), "watching answers half of what any-option calls observational"
@@ -139,6 +140,46 @@ def test_the_chosen_rule_decides_the_category_and_nothing_else(release: Path, tm
     assert rest[1].equals(rest[2])
     warnings = json.loads((tmp_path / "oracle/manifest.json").read_text())["warnings"]
     assert warnings == []
+
+
+def test_without_a_rule_the_oracle_decides(release: Path, tmp_path: Path) -> None:
+    assert curate_release(release, tmp_path / "out") == 0
+    assert open_curated(tmp_path / "out").labels.rule == "oracle"
+    assert Settings().rule is Rule.ORACLE
+
+
+def test_what_is_out_of_view_is_left_out_counted_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """0 and 1 collide at frame 20, which scene 1 does not show, then 0 and 2. Without 3: "A: 0-1, B: 0-2", gold B."""
+    log = [{"frame_id": 20, "object_ids": [0, 1]}, {"frame_id": 50, "object_ids": [2, 0]}]
+    unseen = trajectory((0, range(30)), (1, range(30)))
+    files = {
+        0: annotation(0, collision=log, motion_trajectory=trajectory()),
+        1: annotation(1, collision=log, motion_trajectory=unseen),
+        2: annotation(2, collision=log, motion_trajectory=[]),
+        3: annotation(3, collision=log, motion_trajectory=[{"frame_id": 128, "objects": []}]),
+    }
+    asked = question(4, 3, [(0, 1), (0, 2)], "B")
+    release, out = write_release(tmp_path / "release", [entry(index, asked) for index in files], files), tmp_path / "out"
+    assert curate_release(release, out, "--split", "all") == 0
+    printed = capsys.readouterr().out
+    assert "out of view: 1 of 6 logged collisions, which only 'as logged' counts" in printed
+    assert "1 of 3 annotations do not say what is in view: all theirs count" in printed
+    labels = read_labels(out)
+    assert labels["observer"].to_list() == ["A,B", "B", "A,B"]
+    assert labels["oracle"].to_list() == ["inferential", "observational", "inferential"]
+    assert open_curated(out).scenes["1"].collisions == (Collision(20, (0, 1), seen=False), Collision(50, (0, 2)))
+    said = json.loads((out / "manifest.json").read_text())
+    assert said["view"] == {
+        "n_annotations": 3, "n_annotations_without_view": 1, "n_collisions": 6, "n_collisions_out_of_view": 1,
+    }  # fmt: skip
+    assert said["readings"]["moved"]["oracle"] == 1
+    found = said["readings"]["observational"]["oracle"]
+    assert {log: pools["all_questions"]["all"] for log, pools in found.items()} == {"seen": 1, "as_logged": 0}
+    assert said["options"]["questions_by_n_options"] == {"2": 3}
+    assert [one.reason for one in store.read_jsonl(out / "unresolved.jsonl", Unresolved)] == [
+        "motion_trajectory[0].frame_id is 128, expected 0 to 127"
+    ]
+    assert vt("curate", "check", out) == 0
 
 
 def test_the_same_input_gives_the_same_bytes_whatever_the_workers_and_the_layout(
@@ -326,11 +367,11 @@ def test_split_names_the_only_split(release: Path, tmp_path: Path) -> None:
 def test_the_training_set_is_the_size_and_share_that_were_asked_for(
     release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "out"
-    assert curate_release(release, out, "--observational-share", "0.74", "--train-size", "50") == 0
+    out, rule = tmp_path / "out", ("--rule", "any-option")
+    assert curate_release(release, out, *rule, "--observational-share", "0.74", "--train-size", "50") == 0
     assert "50 = 37 observational + 13 inferential" in capsys.readouterr().out
     labels, everything = read_labels(out), tmp_path / "all"
-    assert curate_release(release, everything) == 0
+    assert curate_release(release, everything, *rule) == 0
     assert labels.drop("in_train_set").equals(read_labels(everything).drop("in_train_set")), "no question is moved"
     chosen = labels.filter("in_train_set")
     assert set(chosen["split"]) == {"train"}
@@ -340,7 +381,7 @@ def test_the_training_set_is_the_size_and_share_that_were_asked_for(
     assert said["training_set"] == {"n_questions": 50, "observational": 37, "inferential": 13, "left_out": n_train - 50}
     assert vt("curate", "check", out) == 0
     capsys.readouterr()
-    assert curate_release(release, tmp_path / "more", "--train-size", "500", "--observational-share", "0.5") == 2
+    assert curate_release(release, tmp_path / "more", *rule, "--train-size", "500", "--observational-share", "0.5") == 2
     assert "at most --train-size " in one_error(capsys)
     assert not (tmp_path / "more").exists()
 
@@ -423,15 +464,17 @@ def test_the_real_train_split_is_compared_with_the_paper(release: Path) -> None:
     asked = read_questions(release / "train.json").questions
     labelled = [label_question(one, scenes[one.scene_index], "video.mp4") for one in asked]
     train_split = frozenset(range(10_000))
-    compared = counts.compare_with_paper(train_split, 18_473, labelled)
+    readings = count_readings(labelled)
+    compared = compare_with_paper(train_split, 18_473, labelled, readings)
     assert compared is not None
     n_questions = {"paper": 18_473, "read": 18_473, "labelled": 90, "labelled_with_a_correct_option": 60}
     assert compared["n_questions"] == n_questions
     assert compared["observational"]["any-option"] == {"paper": 13_674, "found": 60, "difference": 60 - 13_674}
     assert compared["observational"]["oracle"]["found"] == 30
-    assert counts.compare_with_paper(train_split - {17}, 18_473, labelled) is None
-    assert counts.compare_with_paper(train_split, 17_000, labelled) is None
-    assert counts.compare_with_paper(frozenset(range(10_000, 15_000)), 18_473, labelled) is None
+    assert compared["matches_paper"] == []
+    assert compare_with_paper(train_split - {17}, 18_473, labelled, readings) is None
+    assert compare_with_paper(train_split, 17_000, labelled, readings) is None
+    assert compare_with_paper(frozenset(range(10_000, 15_000)), 18_473, labelled, readings) is None
 
 
 def test_write_refuses_what_another_run_wrote_meanwhile(release: Path, tmp_path: Path) -> None:

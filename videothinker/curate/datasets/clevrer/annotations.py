@@ -1,8 +1,9 @@
 """Read CLEVRER's annotations (folder or zip) and find its clips. `questions.py` reads the questions.
 
-An annotation has about 230 kB, of which labels need about 2 kB, the object properties and the collision log. The decoder is
-typed, so the trajectory is checked to be JSON but builds no objects. A file that cannot be used raises nothing: a `Fault` with
-its reason is returned instead of the record, so that nothing is lost between reading and counting.
+An annotation has about 230 kB, of which labels need about 3 kB: the object properties, the collision log, and who is in view at
+a few frames. The decoder is typed, so all of the trajectory is checked to be JSON, but hardly any of it becomes an object
+(`view.py`). A file that cannot be used raises nothing: a `Fault` with its reason is returned instead of the record, so that
+nothing is lost between reading and counting.
 
 Layout: annotation_train/annotation_00000-01000/annotation_00000.json and video_train/video_00000-01000/video_00000.mp4; all
 files in one folder, or the annotations in their zip, are read as well. Source: the README of the CLEVRER release.
@@ -17,33 +18,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import msgspec
 
+from videothinker.curate.datasets.clevrer.faults import Fault, explain
 from videothinker.curate.datasets.clevrer.program import Color, Material, Shape
+from videothinker.curate.datasets.clevrer.view import N_FRAMES, Frame, Trajectory, TrajectoryError
 from videothinker.errors import VtError
 from videothinker.pool import map_in_order
 from videothinker.progress import Progress, no_progress
 from videothinker.records import Collision, Scene, SceneObject
-
-N_FRAMES = 128
-"""Frames of a CLEVRER clip (5.12 s at 25 frames per second)."""
 
 _ANNOTATION_NAME = re.compile(r"annotation_(\d+)\.json")
 VIDEO_NAME = re.compile(r"video_(\d+)\.mp4")
 """A clip's file name in the release; its number is the scene's index."""
 _CHUNK = 64  # annotations that one process reads at a time: 15 MB, a few hundredths of a second
 _WORTH_A_POOL = 512  # starting processes costs about as much as reading this many annotations
-
-
-class Fault(NamedTuple):
-    """Why a file, an entry or a question cannot be used."""
-
-    file: str
-    """Name of the file at fault."""
-    reason: str
-    """What was found, in which field, and what was expected."""
 
 
 class _Object(msgspec.Struct):
@@ -63,6 +54,7 @@ class _Annotation(msgspec.Struct):
     video_filename: str
     object_property: list[_Object]
     collision: list[_Collision]
+    motion_trajectory: list[Frame] = []
 
 
 _annotation_decoder = msgspec.json.Decoder(_Annotation)
@@ -144,7 +136,8 @@ def read_scenes(
 def decode_annotation(data: bytes, name: str) -> Scene | Fault:
     """The scene in one annotation file's bytes, or why they cannot be used.
 
-    name: the file's name, whose number has to be the scene's. The trajectory is skipped and only has to be JSON.
+    name: the file's name, whose number has to be the scene's. All of the trajectory has to be JSON; what `view.py` reads of it
+    has to fit the rest.
     """
     try:
         if not data.isascii():
@@ -157,12 +150,17 @@ def decode_annotation(data: bytes, name: str) -> Scene | Fault:
     reason = _contradiction(raw, name)
     if reason:
         return Fault(name, reason)
-    return Scene(
-        raw.scene_index,
-        raw.video_filename,
-        tuple(SceneObject(o.object_id, o.color, o.material, o.shape) for o in raw.object_property),
-        tuple(Collision(c.frame_id, (min(c.object_ids), max(c.object_ids))) for c in raw.collision),
+    objects = tuple(SceneObject(o.object_id, o.color, o.material, o.shape) for o in raw.object_property)
+    contacts = [(c.frame_id, (min(c.object_ids), max(c.object_ids))) for c in raw.collision]
+    try:
+        trajectory = Trajectory(raw.motion_trajectory, {thing.object_id for thing in objects})
+        shown = [trajectory.shows(frame, pair) for frame, pair in contacts]
+    except TrajectoryError as error:
+        return Fault(name, str(error))
+    collisions = tuple(
+        Collision(frame, pair, seen=there is not False) for (frame, pair), there in zip(contacts, shown, strict=True)
     )
+    return Scene(raw.scene_index, raw.video_filename, objects, collisions, is_view_known=None not in shown)
 
 
 def _contradiction(raw: _Annotation, name: str) -> str | None:
@@ -294,18 +292,3 @@ def find_clips(folder: Path | None) -> Clips:
             )
         paths.setdefault(name, path)
     return Clips(paths)
-
-
-def explain(error: msgspec.MsgspecError | RecursionError) -> str:
-    """A decoder's error as "field: what was found", with the field's path first where there is one."""
-    message, _, path = str(error).partition(" - at `$")
-    path = path.rstrip("`").lstrip(".")
-    message = message[:1].lower() + message[1:]
-    if "truncated" in message:
-        message += " (the file is cut; download it again)"
-    if words := _WORDS.get(path.rpartition(".")[2]):
-        message += f", expected {', '.join(words)}"
-    return f"{path}: {message}" if path else message
-
-
-_WORDS = {"color": get_args(Color), "material": get_args(Material), "shape": get_args(Shape), "answer": ("correct", "wrong")}

@@ -9,16 +9,19 @@ import polars as pl
 
 from videothinker import store, tables
 from videothinker.curate.build import Curation, Layout, relative_root
-from videothinker.curate.datasets.clevrer.annotations import Annotations, Clips, Fault, find_clips, read_scenes
+from videothinker.curate.datasets.clevrer.annotations import Annotations, Clips, find_clips, read_scenes
 from videothinker.curate.datasets.clevrer.counts import (
-    compare_with_paper,
     count,
+    count_options,
+    count_view,
     observational_shares,
     score_observer,
     training_counts,
     warn_of_observer,
 )
+from videothinker.curate.datasets.clevrer.faults import Fault
 from videothinker.curate.datasets.clevrer.labelled import Labelled, clevrer_row, label_question, label_sets, label_table
+from videothinker.curate.datasets.clevrer.paper import compare_with_paper, count_readings
 from videothinker.curate.datasets.clevrer.program import ProgramError
 from videothinker.curate.datasets.clevrer.questions import ReadRelease, read_questions
 from videothinker.curate.datasets.clevrer.settings import Settings
@@ -88,6 +91,7 @@ def curate(
         observational_share=settings.observational_share,
     )
     observed = score_observer(labelled)
+    readings = count_readings(labelled)
     manifest = {
         "rule": settings.rule,
         "seed": settings.seed,
@@ -99,7 +103,10 @@ def curate(
         "shares": observational_shares(labelled),
         "observer": observed,
         "training_set": training_counts(splits.get(TRAIN, []), in_training_set, settings.rule),
-        "paper": compare_with_paper(asked.scene_indices, n_read, labelled),
+        "view": count_view(found for found in read.scenes.values() if isinstance(found, Scene)),
+        "options": count_options(labelled),
+        "readings": readings,
+        "paper": compare_with_paper(asked.scene_indices, n_read, labelled, readings),
         "warnings": _warnings(annotations, unresolved, missing, labelled, splits, settings, observed),
         "settings": settings.as_json(),
         "inputs": {"questions_sha256": asked.sha256, "annotations_sha256": read.sha256, "n_annotations": read.n_files},

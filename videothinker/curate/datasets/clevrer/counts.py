@@ -10,12 +10,7 @@ from typing import Any
 from videothinker.answers import is_exact
 from videothinker.curate.datasets.clevrer.labelled import Labelled
 from videothinker.observers.log import OBSERVER_FLOOR
-from videothinker.records import Category, Rule
-
-PAPER_QUESTIONS = 18_473
-"""Counterfactual questions of CLEVRER's train split (arXiv 2605.01324)."""
-PAPER_OBSERVATIONAL = 13_674
-"""Those that the paper calls observational, 74.0 %."""
+from videothinker.records import Category, Rule, Scene
 
 
 def count(splits: Mapping[str, Sequence[Labelled]]) -> dict[str, Any]:
@@ -69,27 +64,29 @@ def warn_of_observer(observer: Mapping[str, Any], rule: Rule) -> str | None:
     )
 
 
-def compare_with_paper(scene_indices: frozenset[int], n_read: int, questions: Sequence[Labelled]) -> dict[str, Any] | None:
-    """The paper's counts beside ours under every rule; None unless this is CLEVRER's train split.
-
-    The input is taken for that if it has exactly the scenes 0 to 9999 and the paper's number of questions within 1 %.
-    """
-    if scene_indices != frozenset(range(10_000)) or abs(n_read - PAPER_QUESTIONS) > PAPER_QUESTIONS // 100:
-        return None
-    found = {rule: sum(one.category(rule) is Category.OBSERVATIONAL for one in questions) for rule in Rule}
+def count_options(questions: Sequence[Labelled]) -> dict[str, Any]:
+    """Options in all, those that name the removed object, and questions by their numbers of options and of correct ones."""
+    n_choices = Counter(len(one.pairs) for one in questions)
+    n_correct = Counter(len(one.question.gold) for one in questions)
     return {
-        "source": "arXiv 2605.01324",
-        "taken_for_train_split_because": "scenes 0 to 9999, and within 1 % of the paper's number of questions",
-        "n_questions": {
-            "paper": PAPER_QUESTIONS,
-            "read": n_read,
-            "labelled": len(questions),
-            # One public count of the release has 18,642 questions, 169 without a correct option; the others are the paper's.
-            "labelled_with_a_correct_option": sum(bool(one.question.gold) for one in questions),
-        },
-        "observational": {
-            rule: {"paper": PAPER_OBSERVATIONAL, "found": n, "difference": n - PAPER_OBSERVATIONAL} for rule, n in found.items()
-        },
+        "n_options": sum(len(one.pairs) for one in questions),
+        "n_naming_removed_object": sum(one.removed_object in pair for one in questions for pair in one.pairs),
+        "questions_by_n_options": {str(n): n_choices[n] for n in sorted(n_choices)},
+        "questions_by_n_correct": {str(n): n_correct[n] for n in sorted(n_correct)},
+    }
+
+
+def count_view(scenes: Iterable[Scene]) -> dict[str, int]:
+    """Logged collisions and those that the film does not show; annotations that do not say it of some collision.
+
+    Of the latter every such collision counts as seen.
+    """
+    known = list(scenes)
+    return {
+        "n_annotations": len(known),
+        "n_annotations_without_view": sum(not scene.is_view_known for scene in known),
+        "n_collisions": sum(len(scene.collisions) for scene in known),
+        "n_collisions_out_of_view": sum(not hit.seen for scene in known for hit in scene.collisions),
     }
 
 

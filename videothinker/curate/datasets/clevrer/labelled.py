@@ -12,7 +12,7 @@ from videothinker.curate.datasets.clevrer.resolve import resolve_case
 from videothinker.curated import Labels
 from videothinker.errors import VtError
 from videothinker.observers import log
-from videothinker.records import Category, Clip, Label, LabelSet, Question, Rule, Scene, clevrer, label
+from videothinker.records import Category, Clip, Collision, Label, LabelSet, Question, Rule, Scene, clevrer, label
 from videothinker.records.video_r1 import ClevrerRow
 
 POLARITY = "polarity"
@@ -33,6 +33,10 @@ class Labelled(NamedTuple):
     """Letters that the observer answers, who only saw the clip."""
     findings: dict[Rule, log.Finding]
     """What every rule finds."""
+    pairs: tuple[log.Pair, ...]
+    """The collision that each option names."""
+    collisions: tuple[Collision, ...]
+    """The scene's collision log, including what cannot be seen."""
 
     def category(self, rule: Rule) -> Category:
         """The question's category under one of the rules."""
@@ -59,7 +63,17 @@ def label_question(question: ReleaseQuestion, scene: Scene, video: str) -> Label
         source="CLEVRER",
     )
     findings = {rule: decide(case) for rule, decide in log.RULES.items()}
-    return Labelled(record, question.scene_index, question.qid, case.removed, case.negated, log.answer(case), findings)
+    return Labelled(
+        record,
+        question.scene_index,
+        question.qid,
+        case.removed,
+        case.negated,
+        log.answer(case),
+        findings,
+        case.pairs,
+        scene.collisions,
+    )
 
 
 def label_sets(labelled: Iterable[Labelled], rule: Rule) -> Labels:

@@ -12,7 +12,8 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 
 from videothinker.answers import LETTERS
-from videothinker.curate.datasets.clevrer.annotations import VIDEO_NAME, Fault, explain
+from videothinker.curate.datasets.clevrer.annotations import VIDEO_NAME
+from videothinker.curate.datasets.clevrer.faults import Fault, explain
 from videothinker.errors import VtError
 
 

@@ -26,7 +26,7 @@ def resolve_case(
             pairs.append(_pair(program, scene))
         except ProgramError as error:
             raise ProgramError(f"option {letter}: {error}") from error
-    log = frozenset(collision.object_ids for collision in scene.collisions)
+    log = frozenset(collision.object_ids for collision in scene.collisions if collision.seen)
     return Case(tuple(pairs), gold, removed, removal.negated, log)
 
 
