@@ -47,7 +47,7 @@ console = Console()
 def made_world(folder: Path, n_scenes: int) -> Curated:
     """A curated folder of generated scenes, about two questions per clip of 480 x 320, as CLEVRER has."""
     world, curated = folder / "world", folder / "curated"
-    make_world(world, WorldSettings(n_scenes=n_scenes, seed=1), workers=min(n_scenes, os.cpu_count() or 1))
+    make_world(world, WorldSettings(n_scenes=n_scenes, seed=1, preset="clevrer74"), workers=min(n_scenes, os.cpu_count() or 1))
     files = (world / "annotation_train", world / "train.json", curated)
     curate_clevrer(*files, clevrer.Settings(split="asked"), videos=world / "video_train", workers=1)
     return open_curated(curated)

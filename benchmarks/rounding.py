@@ -1,6 +1,6 @@
 """What rounding does to greedy replies: one checkpoint in float32, in bfloat16, and in bfloat16 with plain bfloat16 logits.
 
-    vt world make world --scenes 600 --seed 1 --first-scene 12000
+    vt world make world --scenes 600 --seed 1 --first-scene 12000 --preset clevrer74
     vt curate clevrer --annotations world/annotation_train --questions world/train.json --videos world/video_train \\
         --rule oracle --split heldout --out held
     vt checkpoint unpack data/study/bias.delta --base data/study/base --out bias

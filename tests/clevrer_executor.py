@@ -92,7 +92,7 @@ class Executor:
             case "filter_ancestor":
                 event, events = pop(), pop()
                 push(causes(event, events))
-            case "filter_counterfact":
+            case "filter_counterfact" | "get_counterfact":
                 who, _ = pop(), pop()
                 push([Seen("collision", -1, frozenset(pair)) for pair in self.counterfactual[who]])
             case "belong_to":

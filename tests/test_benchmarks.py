@@ -25,6 +25,7 @@ from videothinker.models import delta, tiny
 from videothinker.models.checkpoint import Checkpoint, weights_hash
 from videothinker.records import Rule
 from videothinker.records.training import GateMargins, GateVerdict, Measured, RunResult, TrainedOn, TrainRecord, Weights
+from videothinker.world import mix
 from videothinker.world.ask import PRESETS
 
 ROOT = Path(__file__).parents[1]
@@ -254,6 +255,26 @@ def test_world(run: Run) -> None:
     for row in found["frames"].values():
         assert are_positive(row["frames_per_second"], row["host_share"])
         assert row["differs"] == 0  # from numpy, which drew it
+
+
+def test_world_mix(run: Run) -> None:
+    found = run("world_mix", "--scenes", 6, "--seed", 1)
+    n_questions, n_scenes = found["asked"]["clevrer74"]
+    assert (n_questions, n_scenes) == (12, 6)
+    n_questions, n_scenes = found["asked"]["clevrer"]
+    assert 0 < n_scenes <= n_questions <= 2 * n_scenes < 12
+    for name, column in found["presets"].items():
+        assert sum(column[f"{n} option{'s' * (n > 1)}"] for n in (1, 2, 3, 4)) == pytest.approx(1)
+        assert sum(column[f"{n} correct"] for n in range(5)) == pytest.approx(1)
+        assert sum(share for row, share in column.items() if row.startswith("options: ")) == pytest.approx(1)
+        assert (column["options: with the removed object"] > 0) == (name == "clevrer74")
+
+
+def test_world_mix_fits_its_factors(run: Run) -> None:
+    found = run("world_mix", "--fit", "--scenes", 12, "--steps", 2, "--seed", 1)
+    names = set(found) - {"n_scenes", "seed", "provenance"}
+    assert names == set(mix.FACTORS)
+    assert are_positive(*(found[name] for name in names))
 
 
 def test_frames(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,16 +5,19 @@ words, and what happens without it is rolled out anew from the scene's initial s
 """
 
 import re
+from pathlib import Path
 from random import Random
 
 import pytest
 
+from videothinker import store
 from videothinker.curate.datasets.clevrer.annotations import find_annotations
 from videothinker.curate.datasets.clevrer.build import ClevrerCuration, curate
 from videothinker.curate.datasets.clevrer.settings import Settings
 from videothinker.records import Category, Rule, SceneObject
 from videothinker.world.make import WorldSettings, make_world
-from videothinker.world.simulate import draw_scene, roll_out
+from videothinker.world.simulate import draw_scene, roll_out, simulate
+from videothinker.world.stream import Trace
 
 SEED, N_SCENES = 41, 200
 PATTERNS = (r"The (.+) collides with the (.+)", r"The (.+) and the (.+) collide")
@@ -83,6 +86,21 @@ def test_the_world_logs_nothing_that_cannot_be_seen(release: ClevrerCuration) ->
     assert set(said["readings"]["moved"].values()) == {0}
     for logs in said["readings"]["observational"].values():
         assert logs["seen"] == logs["as_logged"]
+
+
+def test_a_world_like_the_release_logs_what_nobody_can_see_and_no_label_rests_on_it(tmp_path: Path) -> None:
+    world, n = tmp_path / "world", 20
+    make_world(world, WorldSettings(n, 1, preset="clevrer", videos=False))
+    annotations, settings = find_annotations(world / "annotation_train"), Settings(rule=Rule.ORACLE)
+    curation = curate(annotations, world / "train.json", None, tmp_path / "curated", settings, strict=True).curation
+    asked = {one.question.group for one in curation.members}  # of other scenes no annotation is read
+    n_hidden = sum(len(simulate(1, index).hidden) for index in range(n) if str(index) in asked)
+    assert curation.manifest["view"]["n_collisions_out_of_view"] == n_hidden > 0
+    traces = {trace.question_id: trace for trace in store.read_jsonl(world / "traces.jsonl", Trace)}
+    assert len(traces) == len(curation.members) > n / 2
+    for question in (one.question for one in curation.members):
+        assert question.gold == traces[question.question_id].gold
+        assert curation.labels.observer(question.question_id) == traces[question.question_id].observer
 
 
 def test_the_curated_scenes_are_the_simulated_ones(release: ClevrerCuration) -> None:

@@ -6,10 +6,12 @@ counterfactual ones (what if an object were not there). An object is named by a 
 of the scene.
 
 The options of a counterfactual question are collisions of four kinds: in both roll-outs; only in the factual one (prevented,
-or with the removed object); only in the counterfactual one; in neither. A preset says how often the options are chosen so that
-watching the clip is enough, and which label rule decides whether it is.
+or with the removed object); only in the counterfactual one; in neither. A preset says how they are chosen: `clevrer` mixes them
+as the release does (`mix.py`), and the others choose how often watching the clip is enough, and which label rule decides
+whether it is.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
@@ -22,7 +24,9 @@ from videothinker.answers import LETTERS
 from videothinker.errors import VtError
 from videothinker.observers import log
 from videothinker.records import Category, Rule
+from videothinker.world import mix
 from videothinker.world.factual import Choosing, collision_option, describe, explain, predict
+from videothinker.world.mix import Planned
 from videothinker.world.simulate import Simulation
 from videothinker.world.story import Pair, Story, pairs
 
@@ -89,8 +93,8 @@ class Asked(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Preset:
-    """How a world's counterfactual questions are chosen. The scenes are the same under every preset."""
+class ByCategory:
+    """Counterfactual questions chosen by their category."""
 
     rule: Rule
     """The label rule that `inferential` refers to: any-option or oracle."""
@@ -101,11 +105,26 @@ class Preset:
     """True: where the wanted category cannot be had, ask nothing instead of a question of the other category."""
 
 
+@dataclass(frozen=True)
+class Preset:
+    """How a world's counterfactual questions are chosen. The scenes are the same under every preset, and so are their films."""
+
+    choosing: ByCategory | None
+    """None: mixed as in the release, see `mix.py`."""
+    removal: str = "filter_counterfact"
+    """The program token that takes an object away: get_counterfact in the release, filter_counterfact in NS-DR's words."""
+    logs_hidden: bool = False
+    """Does the annotation's collision log also hold contacts that the film cannot show, as the release's does?"""
+
+
 PRESETS = {
-    "clevrer74": Preset(Rule.ANY_OPTION, 0.27),
-    "balanced": Preset(Rule.ORACLE, 0.71),
-    "inferential": Preset(Rule.ORACLE, 1.0, only=True),
+    "clevrer": Preset(None, "get_counterfact", logs_hidden=True),
+    "clevrer74": Preset(ByCategory(Rule.ANY_OPTION, 0.27)),
+    "balanced": Preset(ByCategory(Rule.ORACLE, 0.71)),
+    "inferential": Preset(ByCategory(Rule.ORACLE, 1.0, only=True)),
 }
+DEFAULT_PRESET = "clevrer"
+"""Of `vt world make` and everything that does not name one."""
 
 
 def preset_named(name: str) -> Preset:
@@ -156,11 +175,11 @@ def ask(simulation: Simulation, preset: Preset, rng: Random) -> Asked:
     if prediction is not None:
         add("predictive", prediction)
     counterfactuals = []
-    for removed, options in _choose(simulation, preset, rng):
-        negated = rng.random() < 0.5
+    for removed, negated, options in _plan(simulation, preset, rng):
         counterfactuals.append(Counterfactual(len(questions), removed, negated, options))
         happens = pairs(simulation.without[removed].collisions)
-        add("counterfactual", _suppose(story, removed, negated, options, happens, rng))
+        choosing = _suppose(story, counterfactuals[-1], happens, preset.removal, rng)
+        add("counterfactual", choosing)
     return Asked(tuple(questions), tuple(counterfactuals))
 
 
@@ -184,12 +203,22 @@ _WILL_NOT = (
 )
 
 
-def _suppose(story: Story, removed: int, negated: bool, options: tuple[Pair, ...], happens: set[Pair], rng: Random) -> Choosing:
+def _plan(simulation: Simulation, preset: Preset, rng: Random) -> Iterator[Planned]:
+    """The counterfactual questions before they are put in words, one at a time: the words draw from `rng` in between."""
+    if preset.choosing is None:
+        yield from mix.choose(simulation, rng)
+        return
+    for removed, options in _choose(simulation, preset.choosing, rng):
+        yield Planned(removed, rng.random() < 0.5, options)
+
+
+def _suppose(story: Story, question: Counterfactual, happens: set[Pair], removal: str, rng: Random) -> Choosing:
     """The counterfactual question in words and programs."""
-    name = story.name(removed, rng)
-    program = ["all_events", *name.program, "filter_counterfact", "belong_to", *(["negate"] if negated else [])]
+    name, negated = story.name(question.removed_object, rng), question.negated
+    program = ["all_events", *name.program, removal, "belong_to", *(["negate"] if negated else [])]
     text = rng.choice(_WILL_NOT if negated else _WILL).format(name.text)
-    return Choosing(text, program, [collision_option(story, pair, (pair in happens) != negated, rng) for pair in options])
+    options = [collision_option(story, pair, (pair in happens) != negated, rng) for pair in question.options]
+    return Choosing(text, program, options)
 
 
 def case_of(question: Counterfactual, seen: set[Pair], happens: set[Pair]) -> log.Case:
@@ -208,7 +237,7 @@ def categories(question: Counterfactual, seen: set[Pair], happens: set[Pair]) ->
     return {rule: decide(case).category for rule, decide in log.RULES.items()}
 
 
-def _choose(simulation: Simulation, preset: Preset, rng: Random) -> list[tuple[int, tuple[Pair, ...]]]:
+def _choose(simulation: Simulation, preset: ByCategory, rng: Random) -> list[tuple[int, tuple[Pair, ...]]]:
     """(removed object, options) of the counterfactual questions.
 
     Both rules come down to a mark on single options: under any-option the mark is "it was seen", under oracle "the observer is

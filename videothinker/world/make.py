@@ -27,7 +27,7 @@ from videothinker.errors import VtError
 from videothinker.pool import map_in_order
 from videothinker.progress import Progress, no_progress
 from videothinker.records import Category, Collision, Rule, SceneObject
-from videothinker.world.ask import categories, preset_named
+from videothinker.world.ask import DEFAULT_PRESET, categories, preset_named
 from videothinker.world.camera import in_view
 from videothinker.world.film import write_clip
 from videothinker.world.story import pairs
@@ -47,7 +47,7 @@ class WorldSettings:
     seed: int
     first_scene: int = 0
     """Index of the first scene. Worlds of one seed whose ranges do not overlap share no scene."""
-    preset: str = "clevrer74"
+    preset: str = DEFAULT_PRESET
     videos: bool = True
     width: int = 480
     height: int = 320
@@ -164,7 +164,7 @@ def _make_scene(scene_index: int, *, out: Path, settings: WorldSettings) -> _Don
         counts["counterfactual clips"] = len(films) - 1
     path = out / "annotation_train" / _numbered("annotation", scene_index, "json")
     if not path.is_file():
-        store.write_bytes(path, annotation(scene))
+        store.write_bytes(path, annotation(scene, with_hidden=preset_named(settings.preset).logs_hidden))
     video = _numbered("video", scene_index, "mp4").name
     questions = msgspec.json.encode({"scene_index": scene_index, "video_filename": video, "questions": scene.questions})
     traces = b"".join(msgspec.json.encode(trace) + b"\n" for trace in scene.traces)
@@ -216,9 +216,15 @@ class _Annotation(msgspec.Struct):
     collision: list[_Contact]
 
 
-def annotation(scene: StreamScene) -> bytes:
-    """The factual clip as CLEVRER's annotation file: JSON with everything but the questions."""
+def annotation(scene: StreamScene, *, with_hidden: bool = False) -> bytes:
+    """The factual clip as CLEVRER's annotation file: JSON with everything but the questions.
+
+    with_hidden: also log the contacts that the film cannot show, in their place by frame.
+    """
     rollout = scene.simulation.factual
+    logged = rollout.collisions
+    if with_hidden:
+        logged = tuple(sorted((*logged, *scene.simulation.hidden), key=lambda one: (one.frame, one.object_ids)))
 
     def numbers(values: Any) -> Any:
         return np.round(np.asarray(values, np.float64), _DECIMALS).tolist()
@@ -235,6 +241,6 @@ def annotation(scene: StreamScene) -> bytes:
         """Midway between the two centres; in the factual roll-out object_ids are positions."""
         return list(numbers(rollout.location[collision.frame, list(collision.object_ids)].mean(axis=0)))
 
-    contacts = [_Contact(c.object_ids, c.frame, place(c)) for c in rollout.collisions]
+    contacts = [_Contact(c.object_ids, c.frame, place(c)) for c in logged]
     video = _numbered("video", scene.scene_index, "mp4").name
     return msgspec.json.encode(_Annotation(scene.scene_index, video, rollout.objects, frames, contacts))

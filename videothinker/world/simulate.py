@@ -6,10 +6,11 @@ why, with the measurement. A scene is a function of (seed, scene index) alone.
 
 One collision is the first contact of two objects at a moment when both are in view. A pair that stays in touch, or meets again,
 is the same event, so "the collision between X and Y" names at most one. Contacts out of view move objects but are not events,
-because nobody sees them.
+because nobody sees them; those of the clip are kept apart, since the release's logs hold such contacts.
 """
 
 import math
+from collections.abc import Set
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -21,6 +22,7 @@ import pymunk
 import pymunk.batch
 from numpy.typing import NDArray
 
+from videothinker.observers.log import is_seen
 from videothinker.records import Collision, SceneObject
 from videothinker.world.camera import in_view
 from videothinker.world.table import COLORS, FPS, HALF_SIZE, MATERIALS, N_FRAMES, OFFSTAGE_RADIUS, SHAPES, STAGE_RADIUS
@@ -95,6 +97,9 @@ class Simulation:
     """First contacts in view in the `N_UNSEEN_FRAMES` after the clip, of pairs that did not collide in it."""
     without: dict[int, Rollout]
     """For each object_id, the roll-out of the same initial state without that object."""
+    hidden: tuple[Collision, ...] = ()
+    """First contacts in the clip, by frame, that its film cannot show (`observers.log.is_seen`), of pairs that are not among
+    `factual.collisions`."""
 
     @property
     def objects(self) -> tuple[SceneObject, ...]:
@@ -117,7 +122,7 @@ def simulate(seed: int, scene_index: int) -> Simulation:
         i: roll_out(objects, starts, without=i) if i in touched else _clip(objects, states, contacts, without=i)
         for i in range(len(objects))
     }
-    return Simulation(scene_index, factual, unseen, without)
+    return Simulation(scene_index, factual, unseen, without, _hidden(states[:N_FRAMES], contacts, met))
 
 
 def roll_out(objects: tuple[SceneObject, ...], starts: tuple[Start, ...], *, without: int | None = None) -> Rollout:
@@ -248,6 +253,19 @@ def _first_contacts(states: NDArray[np.float64], contacts: list[_Contact]) -> tu
         if seen[frame, a] and seen[frame, b]:
             first.setdefault((a, b), frame)
     return tuple(Collision(frame, pair) for pair, frame in sorted(first.items(), key=lambda item: (item[1], item[0])))
+
+
+def _hidden(states: NDArray[np.float64], contacts: list[_Contact], met: Set[tuple[int, int]]) -> tuple[Collision, ...]:
+    """The first contact of each pair outside `met`, where the frames of `states` cannot show it, by frame, then ids."""
+    seen = in_view(_location(states))
+    first: dict[tuple[int, int], int] = {}
+    for frame, a, b in contacts:
+        if frame < len(states) and (a, b) not in met:
+            first.setdefault((a, b), frame)
+    # Column pairs [a, b] of `seen` as (bool, bool) per frame; the frames after the contact decide where one object is in view.
+    both = {pair: [(bool(a), bool(b)) for a, b in seen[frame:, list(pair)]] for pair, frame in first.items()}
+    found = [Collision(frame, pair, seen=False) for pair, frame in first.items() if not is_seen(both[pair][0], both[pair][1:])]
+    return tuple(sorted(found, key=lambda collision: (collision.frame, collision.object_ids)))
 
 
 def _location(states: NDArray[np.float64]) -> NDArray[np.float32]:

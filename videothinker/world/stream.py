@@ -26,7 +26,7 @@ import numpy as np
 from videothinker.observers import log
 from videothinker.pool import map_in_order
 from videothinker.records import Collision, SceneObject
-from videothinker.world.ask import Counterfactual, WorldQuestion, ask, case_of, preset_named
+from videothinker.world.ask import DEFAULT_PRESET, Counterfactual, WorldQuestion, ask, case_of, preset_named
 from videothinker.world.simulate import Rollout, Simulation, simulate
 from videothinker.world.story import Pair, pairs
 from videothinker.world.table import COLORS, MATERIALS, SHAPES
@@ -92,7 +92,7 @@ def make_scene(scene_index: int, *, seed: int, preset: str) -> StreamScene:
 
 
 def stream(
-    seed: int, preset: str = "clevrer74", *, first_scene: int = 0, n_scenes: int | None = None, workers: int = 1
+    seed: int, preset: str = DEFAULT_PRESET, *, first_scene: int = 0, n_scenes: int | None = None, workers: int = 1
 ) -> Generator[StreamScene, None, None]:
     """Scenes first_scene, first_scene + 1, ... in order; without end if `n_scenes` is None.
 
