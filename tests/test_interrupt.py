@@ -56,7 +56,7 @@ class Slow(BaseHTTPRequestHandler):
         Slow.n += 1
         time.sleep(0.2 * Slow.n)
         choice = {"index": 0, "message": {"role": "assistant", "content": "<answer>A</answer>"}, "finish_reason": "stop"}
-        body = json.dumps({"choices": [choice], "usage": {"completion_tokens": 3}}).encode()
+        body = json.dumps({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 3}}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -70,7 +70,7 @@ class Slow(BaseHTTPRequestHandler):
 @BOTH
 def test_world(tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "world"
-    command = ["world", "make", out, "--scenes", "12", "--workers", "2", "--size", "84x56"]
+    command = ["world", "make", out, "--seed", "3", "--scenes", "12", "--workers", "2", "--size", "84x56"]
     stop(command, number, when=lambda: any(out.rglob("annotation_*.json")))
     assert not (out / "world.json").exists()
     assert vt(*command) == 0

@@ -208,6 +208,8 @@ def test_the_token_limit_and_parsed_reasoning(server: Fake, colours: Curated) ->
     assert (answer.reply, answer.truncated) == ("<think>I look.</think><answer>A</answer>", True)
     server.behave = lambda *_: completion(None, finish="length", reasoning_content="I look and")
     assert ask(server, colours)["0:0"].reply == "<think>I look and</think>"
+    server.behave = lambda *_: completion("<answer>A</answer>", reasoning="I look.")
+    assert ask(server, colours)["0:0"].reply == "<think>I look.</think><answer>A</answer>"
 
 
 def test_a_clip_that_cannot_be_read_is_not_sent(server: Fake, colours: Curated) -> None:

@@ -283,10 +283,10 @@ class Mortal(Fake):
 def ask_sharded(curated: Curated, out: Path, world_size: int, killed: Sequence[int] = ()) -> list[list[str]]:
     """As torchrun would, in threads: all plan, each asks its share, process 0 finishes; one death ends them all."""
     fakes = [Mortal() if rank in killed else Fake() for rank in range(world_size)]
-    barrier = threading.Barrier(world_size)
+    barrier = threading.Barrier(world_size, timeout=60)
 
     def process(rank: int) -> None:
-        jobs = run.plan({"fake": "model"}, curated, settings(), out)
+        jobs = run.plan({"fake": "model"}, curated, settings(), out, rank=rank)
         barrier.wait()
         try:
             run.diagnose(

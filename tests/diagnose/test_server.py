@@ -19,9 +19,17 @@ from videothinker.errors import VtError
 KEY = "sk-very-secret/4711"
 
 
+def _read_request(line: socket.socket) -> None:
+    """All of it: a line that is closed with unread bytes is reset, and what was written on it may be lost."""
+    head, _, body = line.recv(65536).partition(b"\r\n\r\n")
+    length = next((int(row.split(b":")[1]) for row in head.splitlines() if row.lower().startswith(b"content-length")), 0)
+    while len(body) < length:
+        body += line.recv(65536)
+
+
 @contextmanager
 def raw(answer: Callable[[socket.socket], None]) -> Iterator[str]:
-    """The address of a server that reads a request's head and then writes what `answer` writes."""
+    """The address of a server that reads a request and then writes what `answer` writes."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
@@ -32,7 +40,7 @@ def raw(answer: Callable[[socket.socket], None]) -> Iterator[str]:
                     return
                 with line:
                     try:
-                        line.recv(65536)
+                        _read_request(line)
                         answer(line)
                     except OSError:
                         pass
@@ -59,7 +67,9 @@ def failure(url: str, bounds: Bounds) -> str:
 def test_other_finish_reasons_leave_questions_owed(server: Fake, colours: Curated) -> None:  # noqa: F811
     reasons = ["content_filter", "tool_calls", "er\x1b[2Jror", None, "stop", "length"]
     server.behave = lambda *_: completion("<answer>A</answer>", finish=reasons[(len(server.bodies) - 1) % 6])  # type: ignore[arg-type]
-    with pytest.raises(VtError, match=r"no reply to 4 of 6 questions \(1 content_filter, 1 tool_calls, 1 error, 1 no finish"):
+    with pytest.raises(
+        VtError, match=r"no reply to 4 of 6 questions \(1 content_filter, 1 error, 1 no finish reason, 1 tool_calls\)"
+    ):
         ask(server, colours, batch_size=1)
     assert len(server.bodies) == 6
 

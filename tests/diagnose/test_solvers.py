@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+import msgspec
 import pytest
 from curated_factory import a_choice, a_question, random_questions, write_curated, write_unlabelled
 
@@ -124,7 +125,8 @@ def test_solvers_answer_every_form_in_its_own_words(tmp_path: Path) -> None:
         a_choice("2", gold="B", form=Form.YES_NO, n_options=2),
         a_choice("3", gold="AB", form=Form.LETTERS),
     ]
-    curated = write_unlabelled(tmp_path, {"train": questions, "test": questions})
+    learnt = [msgspec.structs.replace(one, question_id=f"t{one.question_id}") for one in questions]
+    curated = write_unlabelled(tmp_path, {"train": learnt, "test": questions})
     said = {
         name: [row.reply for row in solvers.open_solver(f"solver:{name}", curated=curated, seed=0).answer(questions)]
         for name in ("gold", "prior", "none")

@@ -169,7 +169,7 @@ class Endpoint:
             what=f"question {question.question_id}",
         )
         choice = reply.choices[0]
-        thought = choice.message.reasoning_content  # a server that parses reasoning takes it out of the text
+        thought = choice.message.thought  # a server that parses reasoning takes it out of the text
         if choice.finish_reason not in _REPLIES:
             return _Owed(question.question_id, self._server.said(choice.finish_reason or "", 40) or "no finish reason")
         if choice.finish_reason == "stop" and choice.message.content is None and not thought:
@@ -185,7 +185,7 @@ class Endpoint:
 
     def _left_owing(self, owed: Sequence[_Owed], n_questions: int) -> VtError:
         """The error that counts what came instead of replies, by reason."""
-        reasons = Counter(one.why for one in owed).most_common()
+        reasons = sorted(Counter(one.why for one in owed).items(), key=lambda reason: (-reason[1], reason[0]))
         named = ", ".join(f"{n} {why}" for why, n in reasons[:5]) + (", ..." if len(reasons) > 5 else "")
         return VtError(
             f"--endpoint {self._server.url}: gave no reply to {len(owed)} of {n_questions} questions ({named}), "

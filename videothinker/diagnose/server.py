@@ -54,6 +54,12 @@ PATIENT = Bounds()
 class _Message(msgspec.Struct):
     content: str | None = None
     reasoning_content: str | None = None
+    reasoning: str | None = None
+    """What vLLM calls `reasoning_content` since 0.12."""
+
+    @property
+    def thought(self) -> str | None:
+        return self.reasoning_content or self.reasoning
 
 
 class _Alternative(msgspec.Struct):

@@ -225,6 +225,9 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
     """Estimate over the questions of all seeds, clustered by scene: its interval is for these runs and other scenes."""
     seeds: Estimate
     """Mean over seeds with a t-interval, which is for these scenes and other seeds."""
+    crossed: Estimate = Estimate(None, None, None)
+    """Of a difference: the same mean with an interval for other scenes and other seeds, by which verdicts are given. Nothing
+    for levels, for a single seed, and in results that were written before there was one."""
     n_scenes: int = 0
     """Scenes that `scenes` rests on; 0 in results that were written before they were counted."""
 

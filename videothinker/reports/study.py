@@ -12,6 +12,7 @@ from videothinker.reports.study_tables import (
     ablations_table,
     arms_table,
     by_seed_table,
+    claims_table,
     cost_table,
     differences_table,
     elsewhere_table,
@@ -51,6 +52,7 @@ def study_pages(results: Results) -> dict[str, bytes]:
             (one.claim.text, one.decision, [(name, _both(value)) for name, value in one.parts]) for one in results.verdicts
         ],
         "rule_words": RULE,
+        "beside": claims_table(results) if results.verdicts else None,
         "drawings": {drawing.name: drawing for drawing in drawings},
         "sweeps": sweeps,
         "levels": levels_table(results, mine) if mine else None,
@@ -126,13 +128,16 @@ def _time(seconds: float) -> str:
 
 
 def _both(value: Value | None) -> str:
-    """A difference with both of its intervals, in words."""
+    """A difference with its intervals, in words."""
     if value is None or value.scenes.value is None:
         return "was not measured"
     seeds = (
         f"over {value.n_seeds} seeds {_interval(value.seeds)}" if value.seeds.ci95 else "one seed, so no interval over seeds"
     )
-    return f"{page.signed(value.scenes.value)} points; 95 % over scenes {_interval(value.scenes)}, {seeds}"
+    if value.crossed.ci95 is None:
+        return f"{page.signed(value.scenes.value)} points; 95 % over scenes {_interval(value.scenes)}, {seeds}"
+    both = f"95 % over scenes and seeds {_interval(value.crossed)}"
+    return f"{page.signed(value.scenes.value)} points; {both} (over scenes alone {_interval(value.scenes)}, {seeds})"
 
 
 def _interval(value: Estimate) -> str:

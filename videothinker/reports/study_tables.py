@@ -10,6 +10,8 @@ from videothinker.records.study import BASE, Difference, Level, Results, Stage, 
 from videothinker.reports import page
 from videothinker.reports.page import DASH, MINUS, Table, count, estimate, percent, points
 from videothinker.steps import measure
+from videothinker.study.config import parse_claim
+from videothinker.study.seeds import negative
 
 _SHOWN = ("observational", "inferential", "shortcut_reliance")
 
@@ -86,6 +88,40 @@ def differences_table(pairs: Sequence[Difference]) -> Table:
         ),
         [row(one) for one in pairs],
     )
+
+
+def claims_table(results: Results) -> Table:
+    """Each comparison of the claims, with what it comes to under the other rules and over all questions."""
+    study = results.study
+    rules = [study.rule, *(rule for rule in Rule if rule is not study.rule)]
+    found = {(one.after, one.before, one.rule): one for one in results.differences if one.ask == study.first_ask}
+
+    def value(pair: tuple[str, str], rule: Rule, measure: str) -> str:
+        after, before = pair
+        if (one := found.get((after, before, rule))) is not None:
+            return points(_widest(one.measures[measure]))
+        turned = found.get((before, after, rule))
+        return DASH if turned is None else points(_widest(negative(turned.measures[measure])))
+
+    pairs = list(dict.fromkeys(part.pair for one in results.verdicts for part in parse_claim(one.claim)))
+    return Table(
+        "claims",
+        f"Beside the claims, asked {study.first_ask}: the same comparisons of inferential accuracy under each rule, and of all "
+        "questions, which no rule divides. Percentage points with 95 % intervals over scenes and seeds, with one seed over scenes.",
+        ("Comparison", *(f"Inferential, {rule}" for rule in rules), "All questions"),
+        [
+            (
+                f"{after} {MINUS} {before}",
+                *(value((after, before), rule, "inferential") for rule in rules),
+                value((after, before), study.rule, "all"),
+            )
+            for after, before in pairs
+        ],
+    )
+
+
+def _widest(value: Value) -> Estimate:
+    return value.scenes if value.crossed.ci95 is None else value.crossed
 
 
 def by_seed_table(pairs: Sequence[Difference], seeds: Sequence[int]) -> Table:

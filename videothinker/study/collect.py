@@ -35,8 +35,9 @@ from videothinker.records.study import (
 from videothinker.records.training import GATE, METRICS, RUN, GateVerdict, StepRecord, TrainRecord
 from videothinker.steps import read_steps
 from videothinker.study.config import pairs_of, parse_claim
+from videothinker.study.crossed import crossed_change
 from videothinker.study.plan import Cell, Kind, cell_folder
-from videothinker.study.seeds import decide, over_seeds, side
+from videothinker.study.seeds import MINUS, decide, negative, over_seeds, side
 
 Floats = NDArray[np.float64]
 MEASURES = ("all", "observational", "inferential", "shortcut_reliance")
@@ -177,7 +178,7 @@ def _differences(ask: str, after: str, before: str, by_arm: Mapping[str, Mapping
             seed: (_column(measure, new) - _column(measure, old), _where(measure, rule, new) & old.asked, new.scene)
             for seed, (new, old) in pairs.items()
         }
-        return _pooled(columns, estimates.clustered_change)
+        return msgspec.structs.replace(_pooled(columns, estimates.clustered_change), crossed=crossed_change(columns))
 
     return [
         Difference(ask=ask, after=after, before=before, rule=rule, measures={name: value(name, rule) for name in MEASURES})
@@ -245,23 +246,9 @@ def _verdicts(study: Study, differences: Iterable[Difference]) -> list[Verdict]:
             if value is None and part.pair[::-1] in found:
                 value = negative(found[part.pair[::-1]])
             parts.append((f"{part.after} {MINUS} {part.before}", value))
-            sides.append(0 if value is None else (1 if part.above else -1) * side(value.scenes, value.seeds, value.n_scenes))
+            sides.append(0 if value is None else (1 if part.above else -1) * side(value.crossed, value.n_scenes))
         verdicts.append(Verdict(claim=claim, decision=decide(sides), parts=tuple(parts)))
     return verdicts
-
-
-MINUS = "\u2212"
-
-
-def negative(value: Value) -> Value:
-    """The difference with its two sides exchanged; an interval's bounds change sign and place."""
-
-    def turn(one: Estimate) -> Estimate:
-        ci95 = None if one.ci95 is None else (-one.ci95[1], -one.ci95[0])
-        return Estimate(None if one.value is None else -one.value, one.stderr, ci95)
-
-    per_seed = {seed: turn(one) for seed, one in value.per_seed.items()}
-    return msgspec.structs.replace(value, per_seed=per_seed, scenes=turn(value.scenes), seeds=turn(value.seeds))
 
 
 def _training(cell: Cell, folder: Path, state: State, record: Record | None) -> Training:

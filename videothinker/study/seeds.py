@@ -2,17 +2,21 @@
 
 Two things vary: which scenes were asked, and which seed trained. An interval clustered by scene says how the result would
 move with other scenes and these runs; a t-interval over seeds says how it would move with other seeds and these scenes. A claim
-about the method has to survive both.
+about the method has to survive both at once, which the crossed interval says (`crossed.py`).
 """
 
 import math
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
+import msgspec
+
 from videothinker.diagnose.estimates import FEWEST_GROUPS
 from videothinker.diagnose.student import t975
 from videothinker.records import Estimate
-from videothinker.records.study import Decision
+from videothinker.records.study import Decision, Value
+
+MINUS = "\u2212"
 
 
 def over_seeds(values: Sequence[float | None]) -> Estimate:
@@ -29,21 +33,32 @@ def over_seeds(values: Sequence[float | None]) -> Estimate:
 
 
 RULE = (
-    "A comparison holds if both of its 95 % intervals, over scenes (all seeds pooled) and over seeds (t), lie wholly on the "
-    "claimed side of zero; it is reversed if both lie wholly on the other side. A claim is confirmed if all of its comparisons "
-    "hold, refuted if any is reversed, and undecided otherwise; so a single seed decides nothing, and neither do fewer than "
-    f"{FEWEST_GROUPS} scenes. Undecided means that neither was shown. The intervals are not corrected for the number of claims."
+    "A comparison holds if its 95 % interval over scenes and seeds at once lies wholly on the claimed side of zero; it is "
+    "reversed if it lies wholly on the other side. A claim is confirmed if all of its comparisons hold, refuted if any is "
+    f"reversed, and undecided otherwise; so a single seed decides nothing, and neither do fewer than {FEWEST_GROUPS} scenes. "
+    "Undecided means that neither was shown. The intervals are not corrected for the number of claims."
 )
 """The rule of `decide` in words, as reports show it."""
 
 
-def side(scenes: Estimate, seeds: Estimate, n_scenes: int) -> int:
-    """1 if both intervals of a difference lie above zero, -1 if both lie below, else 0; 0 too over fewer than 20 scenes."""
-    intervals = (scenes.ci95, seeds.ci95)
-    if n_scenes < FEWEST_GROUPS or any(interval is None for interval in intervals):
+def side(crossed: Estimate, n_scenes: int) -> int:
+    """1 if the interval of a difference lies above zero, -1 if it lies below, else 0; 0 too over fewer than 20 scenes."""
+    if n_scenes < FEWEST_GROUPS or crossed.ci95 is None:
         return 0
-    signs = {1 if low > 0 else -1 if high < 0 else 0 for low, high in filter(None, intervals)}
-    return signs.pop() if len(signs) == 1 else 0
+    low, high = crossed.ci95
+    return 1 if low > 0 else -1 if high < 0 else 0
+
+
+def negative(value: Value) -> Value:
+    """The difference with its two sides exchanged; an interval's bounds change sign and place."""
+
+    def turn(one: Estimate) -> Estimate:
+        ci95 = None if one.ci95 is None else (-one.ci95[1], -one.ci95[0])
+        return Estimate(None if one.value is None else -one.value, one.stderr, ci95)
+
+    per_seed = {seed: turn(one) for seed, one in value.per_seed.items()}
+    turned = {name: turn(getattr(value, name)) for name in ("scenes", "seeds", "crossed")}
+    return msgspec.structs.replace(value, per_seed=per_seed, **turned)
 
 
 def decide(sides: Sequence[int]) -> Decision:
