@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from videothinker.diagnose.estimates import clustered_ratio
+from videothinker.diagnose.estimates import clustered_share
 from videothinker.records import Category, Estimate, Rule
 from videothinker.world import mix
 from videothinker.world.ask import PRESETS, Counterfactual, ask, categories
@@ -131,7 +131,7 @@ def described(simulations: Sequence[Simulation], name: str, seed: int) -> dict[s
 
 def _ratio(rows: Sequence[tuple[float, float, int]]) -> Estimate:
     numerator, denominator, cluster = np.array(rows, np.float64).reshape(-1, 3).T
-    return clustered_ratio(numerator, denominator, cluster.astype(np.int64))
+    return clustered_share(numerator, denominator, cluster.astype(np.int64))
 
 
 def describe(simulations: Sequence[Simulation], seed: int) -> dict[str, Any]:

@@ -63,6 +63,12 @@ def test_every_benchmark_is_run_by_a_test_of_this_file() -> None:
     assert len(SCRIPTS) >= 8
 
 
+def test_crossed(run: Run) -> None:
+    found = run("crossed", "--smoke")["false_positives"]
+    assert len(found) == 6
+    assert all(0 <= one["crossed"] <= 15 for row in found.values() for one in row.values())  # of 20 simulations
+
+
 def test_coverage(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     found = run("coverage", "--smoke")
     assert (found["simulations"], found["scenes"]) == (20, [5, 20])

@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 from videothinker.errors import VtError
 
@@ -24,13 +24,10 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """What file systems say that know no locks, such as Lustre mounted without them; there a folder is not guarded."""
 
 
-class _Held(NamedTuple):
-    file: IO[bytes]
-    made: list[Path]
-    """Folders that were made for the lock, the innermost first."""
-
-
-_held: dict[Path, _Held] = {}
+_held: dict[Path, IO[bytes]] = {}
+"""The locked file of each folder."""
+_made: set[Path] = set()
+"""Folders that were made for a lock. Several locks may share one of them, and the last to go removes it."""
 
 
 def take(
@@ -45,21 +42,20 @@ def take(
     """
     folder = folder.resolve()
     if folder in _held:
-        return _held[folder].file.fileno()
-    made = []
+        return _held[folder].fileno()
     try:
         for path in (folder, *folder.parents):
             if path.exists():
                 break
-            made.append(path)
+            _made.add(path)
         folder.mkdir(parents=True, exist_ok=True)
         file = _locked(folder / FILE)
     except OSError as error:
-        _remove(made)
+        _remove(folder)
         raise VtError(f"{folder}: cannot be written ({error.strerror}); choose a folder that you may write to") from error
     if file is None:
         raise VtError(f"{folder}: {busy}")
-    _held[folder] = _Held(file, made)
+    _held[folder] = file
     return file.fileno()
 
 
@@ -92,13 +88,13 @@ def holds(folder: Path) -> bool:
 def release(folder: Path) -> None:
     """Give the folder up, and remove it if it was made for the lock and nothing was written."""
     folder = folder.resolve()
-    held = _held.pop(folder, None)
-    if held is None:
+    file = _held.pop(folder, None)
+    if file is None:
         return
     with suppress(OSError):  # the disk may have become read-only, and then the file stays
         (folder / FILE).unlink(missing_ok=True)
-    held.file.close()
-    _remove(held.made)
+    file.close()
+    _remove(folder)
 
 
 def release_all() -> None:
@@ -123,16 +119,19 @@ def alone(folder: Path) -> Iterator[None]:
             release(folder)
 
 
-def _remove(made: list[Path]) -> None:
-    with suppress(OSError):  # not empty, or not made
-        for path in made:
-            path.rmdir()
+def _remove(folder: Path) -> None:
+    """Remove the folder and those above it, as far as they were made for a lock and are empty."""
+    with suppress(OSError):  # not empty, or never made
+        while folder in _made:
+            folder.rmdir()
+            _made.discard(folder)
+            folder = folder.parent
 
 
 def _forget() -> None:
     """A forked child holds nothing: its copies of the descriptors would keep a killed parent's folders locked."""
-    for held in _held.values():
-        held.file.close()
+    for file in _held.values():
+        file.close()
     _held.clear()
 
 

@@ -39,7 +39,7 @@ def test_every_violation_is_named(tmp_path: Path) -> None:
     with pytest.raises(VtError, match=r"lesson: unknown.*optimizer\.steps.*world\.preset"):
         load_pretraining(file)
     for override, why in (
-        ("world.preset=none", "choose one of clevrer74"),
+        ("world.preset=none", "choose one of clevrer, clevrer74"),
         ("lessons.backlog=100", "is not a multiple of 64"),
         ("lessons.backlog=64", "more than lessons.backlog holds"),
         ("optimizer.rows=48", "is not a multiple of optimizer.rows"),

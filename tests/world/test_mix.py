@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from videothinker.diagnose.estimates import clustered_ratio
+from videothinker.diagnose.estimates import clustered_share
 from videothinker.records import Category, Rule
 from videothinker.world import mix
 from videothinker.world.ask import PRESETS, Counterfactual, ask, categories
@@ -81,7 +81,7 @@ def share(
 ) -> tuple[float, float]:
     """The share and its standard error, clustered by scene."""
     numerator, denominator = (np.array([of(one) for one in sample], np.float64) for of in (part, whole))
-    found = clustered_ratio(numerator, denominator, np.array([one.scene.scene_index for one in sample]))
+    found = clustered_share(numerator, denominator, np.array([one.scene.scene_index for one in sample]))
     assert found.value is not None
     assert found.stderr is not None
     return found.value, found.stderr

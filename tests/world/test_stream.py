@@ -21,7 +21,7 @@ OBJECTS = (
 
 @pytest.fixture(scope="module")
 def scenes() -> list[StreamScene]:
-    return list(stream(31, n_scenes=60))
+    return list(stream(31, "clevrer74", n_scenes=60))
 
 
 def test_a_trace_lists_the_collisions_in_full_words_whatever_the_ids() -> None:
@@ -53,7 +53,7 @@ def test_traces_agree_with_questions_and_rollouts(scenes: list[StreamScene]) -> 
 
 
 def test_the_number_of_processes_changes_nothing(scenes: list[StreamScene]) -> None:
-    ahead = stream(31, workers=2)  # endless, so this also shows that it is read no further than needed
+    ahead = stream(31, "clevrer74", workers=2)  # endless, so this also shows that it is read no further than needed
     for one, other in zip(islice(ahead, 20), scenes, strict=False):
         assert one.questions == other.questions
         assert one.traces == other.traces
@@ -62,7 +62,7 @@ def test_the_number_of_processes_changes_nothing(scenes: list[StreamScene]) -> N
 
 
 def test_ranges_continue_each_other(scenes: list[StreamScene]) -> None:
-    later = next(iter(stream(31, first_scene=7)))
+    later = next(iter(stream(31, "clevrer74", first_scene=7)))
     assert later.questions == scenes[7].questions
     assert make_scene(7, seed=31, preset="balanced").simulation.objects == scenes[7].simulation.objects
 

@@ -108,7 +108,7 @@ def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 def value_text(value: Any) -> str:
     """A setting's value as the text of a cell: a dash for None and what is empty, and of a long list its length."""
-    if value is None or value in ([], {}):
+    if value is None or value in ([], (), {}, ""):
         return DASH
     if isinstance(value, list | tuple):
         return f"{len(value):,} entries" if len(value) > 20 else ", ".join(map(value_text, value))

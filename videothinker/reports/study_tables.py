@@ -106,8 +106,9 @@ def claims_table(results: Results) -> Table:
     pairs = list(dict.fromkeys(part.pair for one in results.verdicts for part in parse_claim(one.claim)))
     return Table(
         "claims",
-        f"Beside the claims, asked {study.first_ask}: the same comparisons of inferential accuracy under each rule, and of all "
-        "questions, which no rule divides. Percentage points with 95 % intervals over scenes and seeds, with one seed over scenes.",
+        f"Beside the claims, asked {study.first_ask}: the same comparisons of inferential accuracy under each rule, and over "
+        "all questions, which no rule divides. Percentage points with 95 % intervals over scenes and seeds; of one seed, over "
+        "scenes.",
         ("Comparison", *(f"Inferential, {rule}" for rule in rules), "All questions"),
         [
             (
