@@ -181,6 +181,10 @@ def test_fewer_than_20_scenes_decide_nothing(tmp_path: Path) -> None:
 def test_verdicts_of_a_made_up_study(tmp_path: Path) -> None:
     """GRPO is made worse by 8 points at every seed; 'base > grpo' is the same claim the other way round."""
     extra = '\n[[claims]]\ntext = "turned"\nholds = ["base > grpo"]\n[[claims]]\ntext = "wrong"\nholds = ["grpo > base"]\n'
+    extra += '[[claims]]\ntext = "by 3"\nholds = ["base > grpo + 3"]\n'
+    extra += '[[claims]]\ntext = "by 15"\nholds = ["grpo < base - 15"]\n'
+    extra += '[[claims]]\ntext = "no worse"\nholds = ["grpo > base - 15"]\n'
+    extra += '[[claims]]\ntext = "elsewhere"\nmeasure = "observational"\nrule = "any-option"\nholds = ["grpo < base"]\n'
     before, claims = FILE.split("[ask.sampled]")[0], FILE.partition("[[claims]]")[2]
     study, plan = make_study(tmp_path, f"{before}[[claims]]{claims}{extra}")
     questions = make(500, 3).questions["train"]
@@ -191,6 +195,18 @@ def test_verdicts_of_a_made_up_study(tmp_path: Path) -> None:
     assert decisions["GRPO lowers accuracy on inferential questions"] is Decision.CONFIRMED
     assert decisions["turned"] is Decision.CONFIRMED
     assert decisions["wrong"] is Decision.REFUTED
+    assert decisions["by 15"] is Decision.REFUTED
+    assert decisions["no worse"] is Decision.CONFIRMED
+    named = {one.claim.text: one.parts[0] for one in results.verdicts}
+    name, value = named["by 3"]
+    assert name == "base \u2212 grpo (claimed to be above +3.0)"
+    assert value is not None
+    assert value.crossed.ci95 is not None
+    assert (decisions["by 3"] is Decision.CONFIRMED) == (value.crossed.ci95[0] > 0.03)
+    assert named["by 15"][0] == "grpo \u2212 base (claimed to be below \u221215.0)"
+    assert named["elsewhere"][0] == "grpo \u2212 base (observational questions, rule any-option)"
+    (other,) = [one for one in results.differences if (one.after, one.before, one.rule) == ("grpo", "base", Rule.ANY_OPTION)]
+    assert named["elsewhere"][1] == other.measures["observational"]
     assert set(results.references) == {"chance", "observer"}
     assert results.references["observer"]["inferential"].value == 0
 

@@ -6,8 +6,8 @@ import pytest
 from study_factory import FILE, write_study
 
 from videothinker.errors import VtError
-from videothinker.records.study import Stage
-from videothinker.study.config import load_study, pairs_of, parse_claim
+from videothinker.records.study import Claim, Stage
+from videothinker.study.config import Part, load_study, pairs_of, parse_claim
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -53,6 +53,8 @@ def test_every_violation_is_told_at_once(tmp_path: Path) -> None:
         ('holds = ["cdpo > grpo"]', 'holds = ["cdpo >= grpo"]', "is not of the form"),
         ('holds = ["cdpo > grpo"]', 'holds = ["cdpo > gpro"]', "'gpro' is neither an arm"),
         ('holds = ["cdpo > grpo"]', 'holds = ["cdpo > cdpo"]', "with itself"),
+        ('holds = ["cdpo > grpo"]', 'holds = ["cdpo > grpo + much"]', "is not of the form"),
+        ('holds = ["cdpo > grpo"]', 'holds = ["cdpo > grpo"]\nmeasure = "speed"', "measure"),
         ("{ repulsion-03 = 0.03, grpo", "{ repulsion-3 = 0.03, grpo", "sweeps[0].arms: 'repulsion-3' is no arm"),
         ("grpo = 0, cdpo = 0.01", "grpo = 0, cdpo = 0.0", "the same number"),
         ("[arms.attract]", "[arms.base]", "the name is taken"),
@@ -74,6 +76,16 @@ def test_set_overrides_what_the_file_says(tmp_path: Path) -> None:
         load_study(write_study(tmp_path), ["model.size=3"])
     with pytest.raises(VtError, match="is not KEY=VALUE"):
         load_study(write_study(tmp_path), ["model"])
+
+
+def test_a_bound_is_in_percentage_points_and_names_may_hold_dashes() -> None:
+    claim = Claim(text="x", holds=("cdpo > grpo", "a-1 > b-2 + 1", "a-1 <b-2 - 0.5", "a>b"))
+    assert parse_claim(claim) == [
+        Part("cdpo", "grpo", above=True),
+        Part("a-1", "b-2", above=True, bound=0.01),
+        Part("a-1", "b-2", above=False, bound=-0.005),
+        Part("a", "b", above=True),
+    ]
 
 
 def test_pairs_of_claims_are_compared_once(tmp_path: Path) -> None:

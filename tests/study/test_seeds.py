@@ -57,6 +57,11 @@ def test_a_comparison_holds_only_if_its_interval_is_beyond_zero(crossed: Estimat
     assert side(crossed, 19) == 0
 
 
+def test_a_bound_takes_the_place_of_zero() -> None:
+    found = interval(0.004, 0.012)
+    assert [side(found, 20, bound) for bound in (-0.01, 0.0, 0.003, 0.004, 0.01, 0.02)] == [1, 1, 1, 0, 0, -1]
+
+
 @pytest.mark.parametrize(
     ("sides", "expected"),
     [

@@ -4,7 +4,7 @@ The names are those of docs/study.md: an *arm* is one way of training, run once 
 """
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -116,11 +116,16 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """[[claims]]: a statement about inferential accuracy that the study decides."""
+    """[[claims]]: a statement that the study decides."""
 
     text: str
     holds: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
-    """Comparisons such as "grpo < base", all of which have to hold."""
+    """Comparisons, all of which have to hold: "grpo < base"; "cdpo > grpo + 1", by a percentage point or more, which is the
+    smallest effect that matters; or "cdpo > grpo - 0.5", not worse by half a point, which is a margin of non-inferiority."""
+    measure: Literal["all", "observational", "inferential", "shortcut_reliance"] = "inferential"
+    """What is compared."""
+    rule: Rule | None = None
+    """The rule whose categories count; None takes the study's."""
 
 
 class Sweep(msgspec.Struct, frozen=True, kw_only=True):
@@ -264,7 +269,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     claim: Claim
     decision: Decision
     parts: tuple[tuple[str, Value | None], ...]
-    """Each comparison of the claim and its difference on inferential questions; None if an arm has no run."""
+    """Each comparison of the claim and its difference; None if an arm has no run."""
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True):

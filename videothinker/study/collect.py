@@ -21,6 +21,7 @@ from videothinker.records import Category, Estimate, Prediction, Question, Rule,
 from videothinker.records.study import (
     BASE,
     NO_SEED,
+    Claim,
     Difference,
     Level,
     Record,
@@ -34,7 +35,7 @@ from videothinker.records.study import (
 )
 from videothinker.records.training import GATE, METRICS, RUN, GateVerdict, StepRecord, TrainRecord
 from videothinker.steps import read_steps
-from videothinker.study.config import pairs_of, parse_claim
+from videothinker.study.config import Part, pairs_of, parse_claim
 from videothinker.study.crossed import crossed_change
 from videothinker.study.plan import Cell, Kind, cell_folder
 from videothinker.study.seeds import MINUS, decide, negative, over_seeds, side
@@ -233,22 +234,35 @@ def _reference(reference: Run) -> dict[str, Estimate]:
 
 
 def _verdicts(study: Study, differences: Iterable[Difference]) -> list[Verdict]:
-    found = {
-        (one.after, one.before): one.measures["inferential"]
-        for one in differences
-        if one.ask == study.first_ask and one.rule is study.rule
-    }
+    found = {(one.after, one.before, one.rule): one.measures for one in differences if one.ask == study.first_ask}
     verdicts = []
     for claim in study.claims:
+        rule = claim.rule or study.rule
         parts, sides = [], []
         for part in parse_claim(claim):
-            value = found.get(part.pair)
-            if value is None and part.pair[::-1] in found:
-                value = negative(found[part.pair[::-1]])
-            parts.append((f"{part.after} {MINUS} {part.before}", value))
-            sides.append(0 if value is None else (1 if part.above else -1) * side(value.crossed, value.n_scenes))
+            value = None
+            if (straight := found.get((part.after, part.before, rule))) is not None:
+                value = straight[claim.measure]
+            elif (turned := found.get((part.before, part.after, rule))) is not None:
+                value = negative(turned[claim.measure])
+            parts.append((_in_words(claim, part), value))
+            found_side = 0 if value is None else side(value.crossed, value.n_scenes, part.bound)
+            sides.append(found_side if part.above else -found_side)
         verdicts.append(Verdict(claim=claim, decision=decide(sides), parts=tuple(parts)))
     return verdicts
+
+
+_COMPARED = {"all": "all questions", "observational": "observational questions", "shortcut_reliance": "shortcut reliance"}
+
+
+def _in_words(claim: Claim, part: Part) -> str:
+    """Such as "cdpo - grpo (all questions, claimed to be above -0.5)"; what every claim shares is not said."""
+    said = [_COMPARED[claim.measure]] if claim.measure in _COMPARED else []
+    said += [f"rule {claim.rule}"] if claim.rule else []
+    if part.bound:
+        bound = f"{100 * part.bound:+.1f}".replace("-", MINUS)
+        said.append(f"claimed to be {'above' if part.above else 'below'} {bound}")
+    return f"{part.after} {MINUS} {part.before}" + (f" ({', '.join(said)})" if said else "")
 
 
 def _training(cell: Cell, folder: Path, state: State, record: Record | None) -> Training:

@@ -23,15 +23,17 @@ from videothinker.sections import load_toml, override, read
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _PLACE = re.compile(r"\{([^{}]*)\}")
-_HOLDS = re.compile(r"\s*(\S+)\s*([<>])\s*(\S+)\s*")
+_HOLDS = re.compile(r"\s*(\S+)\s*([<>])\s*(\S+)(?:\s+([+-])\s*(\d+(?:\.\d+)?))?\s*")
 
 
 class Part(NamedTuple):
-    """One comparison of a claim, which says that `after` minus `before` is above zero, or below it."""
+    """One comparison of a claim, which says that `after` minus `before` is above a bound, or below it."""
 
     after: str
     before: str
     above: bool
+    bound: float = 0.0
+    """As a fraction."""
 
     @property
     def pair(self) -> tuple[str, str]:
@@ -39,7 +41,7 @@ class Part(NamedTuple):
 
 
 def parse_claim(claim: Claim) -> list[Part]:
-    """The comparisons of a claim: "grpo < base" says that grpo minus base is below zero.
+    """The comparisons of a claim: "grpo < base - 1" says that grpo minus base is below minus one percentage point.
 
     Raises:
         ValueError: one of them is not of that form.
@@ -47,8 +49,9 @@ def parse_claim(claim: Claim) -> list[Part]:
     parts = []
     for text in claim.holds:
         if (match := _HOLDS.fullmatch(text)) is None:
-            raise ValueError(f"'{text}' is not of the form 'ARM < ARM' or 'ARM > ARM'")
-        parts.append(Part(match[1], match[3], match[2] == ">"))
+            raise ValueError(f"'{text}' is not of the form 'ARM < ARM' or 'ARM > ARM', with '+ POINTS' or '- POINTS' behind it")
+        bound = float(f"{match[4] or '+'}{match[5] or 0}") / 100
+        parts.append(Part(match[1], match[3], match[2] == ">", bound))
     return parts
 
 

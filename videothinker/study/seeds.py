@@ -33,20 +33,20 @@ def over_seeds(values: Sequence[float | None]) -> Estimate:
 
 
 RULE = (
-    "A comparison holds if its 95 % interval over scenes and seeds at once lies wholly on the claimed side of zero; it is "
-    "reversed if it lies wholly on the other side. A claim is confirmed if all of its comparisons hold, refuted if any is "
-    f"reversed, and undecided otherwise; so a single seed decides nothing, and neither do fewer than {FEWEST_GROUPS} scenes. "
-    "Undecided means that neither was shown. The intervals are not corrected for the number of claims."
+    "A comparison holds if its 95 % interval over scenes and seeds at once lies wholly on the claimed side of zero, or of the "
+    "claim's own bound; it is reversed if it lies wholly on the other side. A claim is confirmed if all of its comparisons "
+    "hold, refuted if any is reversed, and undecided otherwise; so a single seed decides nothing, and neither do fewer than "
+    f"{FEWEST_GROUPS} scenes. Undecided means that neither was shown. The intervals are not corrected for the number of claims."
 )
 """The rule of `decide` in words, as reports show it."""
 
 
-def side(crossed: Estimate, n_scenes: int) -> int:
-    """1 if the interval of a difference lies above zero, -1 if it lies below, else 0; 0 too over fewer than 20 scenes."""
+def side(crossed: Estimate, n_scenes: int, bound: float = 0.0) -> int:
+    """1 if the interval of a difference lies above the bound, -1 if it lies below, else 0; 0 too over fewer than 20 scenes."""
     if n_scenes < FEWEST_GROUPS or crossed.ci95 is None:
         return 0
     low, high = crossed.ci95
-    return 1 if low > 0 else -1 if high < 0 else 0
+    return 1 if low > bound else -1 if high < bound else 0
 
 
 def negative(value: Value) -> Value:
