@@ -14,10 +14,12 @@ from videothinker import store
 from videothinker.cli import app
 from videothinker.errors import VtError
 from videothinker.models import tiny
+from videothinker.models.checkpoint import Checkpoint
 from videothinker.pretrain.ranks import Ranks
 from videothinker.pretrain.record import CurvePoint
 from videothinker.pretrain.run import pretrain
 from videothinker.pretrain.settings import OptimizerSettings, PretrainConfig, load_pretraining
+from videothinker.pretrain.tower import one_window
 from videothinker.pretrain.trainer import STATE, Trainer
 from videothinker.records.training import METRICS, RUN
 
@@ -134,6 +136,17 @@ def test_both_names_of_the_command_have_the_same_options_and_one_says_so() -> No
     assert first.count("--max-minutes") == second.count("--max-minutes") > 0
     assert "The same command as vt pretrain" in second
     assert first[first.index("--config") :] == second[second.index("--config") :]
+
+
+def test_steps_are_recorded_only_where_a_picture_is_one_window(run: Path, tmp_path: Path, config: PretrainConfig) -> None:
+    """Where it is not, the tower asks the GPU where its windows end, which a recorded step may not do."""
+    trainer = Trainer(config, tmp_path / "none", Checkpoint(run, None), Ranks(0, 1, "cpu"))
+    assert not one_window(trainer.model, trainer.layout)
+    trainer.model.model.visual.config.window_size = 14 * max(trainer.layout.grid[1:])
+    assert one_window(trainer.model, trainer.layout)
+    asked = msgspec.structs.replace(config, compute=msgspec.structs.replace(config.compute, graph=True))
+    with pytest.raises(VtError, match=r"compute\.graph = true needs pictures that fit into a window"):
+        Trainer(asked, tmp_path / "asked", Checkpoint(run, None), Ranks(0, 1, "cpu"))
 
 
 def test_minutes_that_pass_before_the_first_step_finish_nothing(tmp_path: Path, config: PretrainConfig) -> None:

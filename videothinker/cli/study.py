@@ -240,11 +240,11 @@ def _check_commands(plan: "Sequence[Cell]", out: Path, here: Path) -> None:
             continue
         arguments = command(cell, out, here)
         try:
-            options = _parse(arguments)
+            options = _parse(arguments)  # as the command line gives them: text, in later versions of typer
             if cell.kind is Kind.TRAIN:
-                load_stage(Stage(arguments[1]), options["config"], options["set_"])
+                load_stage(Stage(arguments[1]), Path(options["config"]), options["set_"])
             elif arguments[0] == "pretrain" or [*arguments[:2]] == ["train", "sft"]:  # two names of one command
-                load_pretraining(options["config"], options["set_"] or [])
+                load_pretraining(Path(options["config"]), options["set_"] or [])
         except VtError as error:
             problems.setdefault(str(error), cell.name)
     if problems:

@@ -123,7 +123,7 @@ class ComputeSettings(msgspec.Struct, frozen=True, kw_only=True):
     compile: bool | None = None
     """Whether to compile the layers; None: on a GPU."""
     graph: bool | None = None
-    """Whether to record a step as CUDA graphs; None: on a GPU."""
+    """Whether to record a step as CUDA graphs; None: on a GPU, if a picture is one window of the tower's attention."""
     log_every: Positive = 50
     """Steps between two rows of metrics.jsonl."""
     save_every: Positive = 1000

@@ -81,12 +81,18 @@ def visual_tokens(model: Any, patches: torch.Tensor, layout: Layout, inputs: dic
     return seen.view(n_clips, -1, seen.shape[-1])
 
 
+def one_window(model: Any, layout: Layout) -> bool:
+    """Whether a window of the tower's attention is a whole picture. Otherwise each pass asks the GPU where windows end."""
+    tower = model.model.visual
+    _, h, w = layout.grid
+    return bool(max(h, w) * tower.config.patch_size <= tower.config.window_size)
+
+
 def quicken_tower(model: Any, layout: Layout) -> None:
     """Let the tower attend in few calls per layer and embed patches by one matrix product."""
     quicken_vision(model)
     tower = model.model.visual
-    _, h, w = layout.grid
-    if max(h, w) * tower.config.patch_size <= tower.config.window_size:  # a window is a whole picture
+    if one_window(model, layout):
         AttentionInterface.register(_WINDOWS, _equal_windows)
         tower.config._attn_implementation = _WINDOWS
         tower.permute_input_for_window_attn = _in_order

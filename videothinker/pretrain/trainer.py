@@ -25,6 +25,7 @@ from videothinker.pretrain.scenes import N_CLIP_FRAMES, Scenes, Source
 from videothinker.pretrain.schedule import Clock, learning_rate
 from videothinker.pretrain.settings import LATE, PretrainConfig
 from videothinker.pretrain.step import Inputs, Stepper
+from videothinker.pretrain.tower import one_window
 from videothinker.pretrain.vocabulary import word_ids
 
 STATE = "state.pt"
@@ -77,6 +78,7 @@ class Trainer:
             around = wording(self.processor, out / "tokenizer.json")
             self.words = word_ids(self.processor.tokenizer, around)
             prepare(self.model, self.layout, flex=flex, compiled=compiled)
+            self._records = self._records and self._recordable()
         except ValueError as error:
             raise VtError(f"{checkpoint.folder}: {error}; leave out --model to begin with a fresh one") from error
         self.model.to(ranks.device).train()
@@ -106,6 +108,20 @@ class Trainer:
         if state:
             self.stepper.load_state_dict(state["trained"])
         torch.manual_seed(config.seed + 1 + ranks.rank)  # for the noise on pictures, which differs between processes
+
+    def _recordable(self) -> bool:
+        """Whether a step can be recorded as CUDA graphs, in which the GPU may not be asked for anything.
+
+        Raises:
+            VtError: it cannot, and compute.graph says that it should.
+        """
+        if one_window(self.model, self.layout):
+            return True
+        if self.config.compute.graph:
+            raise VtError(
+                "compute.graph = true needs pictures that fit into a window of the vision tower's attention; leave it out"
+            )
+        return False
 
     def batches(self) -> Generator[Inputs, None, None]:
         """The inputs of this process's next steps; on a GPU the step is recorded meanwhile."""
