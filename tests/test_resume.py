@@ -147,7 +147,10 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
             *("train", "grpo", "--config", str(here / "grpo.toml"), "--data", str(curated.folder)),
             *("--model", str(here / "start"), "--set", "optimizer.steps=4", "--set", "saving.save_every=1", "--out"),
         ],
-        "pretrain": ["pretrain", "--config", str(here / "small.toml"), "--set", "optimizer.steps=2", "--out"],
+        "pretrain": [
+            *("pretrain", "--config", str(here / "small.toml"), "--set", "optimizer.steps=2"),
+            *("--set", "lessons.backlog=16", "--set", "world.n_unseen=2", "--out"),
+        ],
     }
     asked_once = vt("none", 0, *found["diagnose"], here / "runs")
     assert asked_once.returncode == 0, asked_once.stderr
