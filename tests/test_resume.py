@@ -110,12 +110,13 @@ def studied(folder: Path) -> dict[str, Any]:
 
 
 def everything(folder: Path) -> dict[str, Any]:
-    """All files, pages among them; of the manifest what does not tell time."""
+    """All files, also a report's pages; of a curated folder no pages, and of its manifest what does not tell time."""
     files: dict[str, Any] = {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
     }
     if "manifest.json" in files:
         files["manifest.json"] = timeless(msgspec.json.decode(files["manifest.json"]))
+        del files["report.html"], files["report.md"]  # which tell when they were made
     return files
 
 
