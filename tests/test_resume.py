@@ -4,23 +4,43 @@ Each command runs as a process of its own that is killed (SIGKILL) while its n-t
 there. Run again it must come to the bytes of a run that nobody disturbed.
 """
 
+import builtins
+import errno
+import io
 import os
 import random
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+import release_factory
+import torch
+import vt_command
 from curated_factory import a_question, write_curated
+from pretrain.small import SMALL
+from study_factory import FILE, write_study
+from train.trainers import TINY, write_clip
 
 from videothinker import fingerprint as prints
 from videothinker import locks, store
 from videothinker.errors import VtError
+from videothinker.models import tiny
+from videothinker.study import run as studies
+
+STUB = Path(__file__).parent / "study" / "stub_vt.py"
+"""What runs a study's cells."""
 
 CHILD = """
 import errno, os, signal, sys
 from videothinker.cli import main
+from videothinker.study import run as studies
+studies.VT = (sys.executable, os.environ.get("STUB", ""))
 fault, last, arguments = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
 seen, fsync = 0, os.fsync
 def counted(handle):
@@ -31,7 +51,7 @@ def counted(handle):
     if fault == "full":
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if fault == "torn":
-        os.ftruncate(handle, os.fstat(handle).st_size // 2)
+        os.truncate(f"/proc/self/fd/{handle}", os.fstat(handle).st_size // 2)  # the handle itself may be for reading alone
     os.kill(os.getpid(), signal.SIGKILL)
 os.fsync = counted
 sys.argv = ["vt", *arguments]
@@ -42,7 +62,11 @@ main()
 def vt(fault: str, last: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run `vt` in a process in which the `last`-th file that is flushed to disk meets the fault; 0: none does."""
     return subprocess.run(
-        [sys.executable, "-c", CHILD, fault, str(last), *map(str, arguments)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", CHILD, fault, str(last), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "STUB": str(STUB)},
     )
 
 
@@ -56,29 +80,118 @@ def result(folder: Path) -> dict[str, bytes]:
     }
 
 
+TIMES = {"provenance", "sessions", "seconds", "seconds_per_step", "peak_bytes", "minutes", "waiting", "out"}
+"""Fields that tell time and machine."""
+
+
+def timeless(value: Any) -> Any:
+    """A JSON value without the fields that tell time and machine."""
+    if isinstance(value, dict):
+        return {name: timeless(part) for name, part in value.items() if name not in TIMES}
+    return [timeless(part) for part in value] if isinstance(value, list) else value
+
+
+def trained(folder: Path) -> dict[str, Any]:
+    """What a training came to: weights and replies in bytes, its steps and run.json without times."""
+    weights = {
+        name: (folder / name).read_bytes() for name in ("model.safetensors", "completions.parquet") if (folder / name).exists()
+    }
+    steps = [timeless(line) for line in store.read_jsonl(folder / "metrics.jsonl", dict[str, Any])]
+    return {**weights, "steps": steps, "run": timeless(store.read_json(folder / "run.json", dict[str, Any]))}
+
+
+def studied(folder: Path) -> dict[str, Any]:
+    """The state and command of every cell, and the files that the cells wrote, by name."""
+    records = {path.stem: store.read_json(path, dict[str, Any]) for path in (folder / "records").glob("*.json")}
+    told = {name: [record[key] for key in ("state", "identity", "command")] for name, record in records.items()}
+    cells = {name: content for name, content in result(folder).items() if name.startswith("cells/")}
+    assert cells
+    return {**told, **cells}
+
+
+def everything(folder: Path) -> dict[str, Any]:
+    """All files, also a report's pages; of a curated folder no pages, and of its manifest what does not tell time."""
+    files: dict[str, Any] = {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+    if "manifest.json" in files:
+        files["manifest.json"] = timeless(msgspec.json.decode(files["manifest.json"]))
+        del files["report.html"], files["report.md"]  # which tell when they were made
+    return files
+
+
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """The arguments of each command up to the folder that it writes."""
     here = tmp_path_factory.mktemp("data")
-    questions = [a_question(f"{scene}:{qid}", gold="A", observer="B", n_options=3) for scene in range(3) for qid in range(2)]
-    curated = write_curated(here / "curated", {"dev": questions})
+    dev, train = (
+        [a_question(f"{first + scene}:{qid}", gold="A", observer="B", n_options=3) for scene in range(3) for qid in range(2)]
+        for first in (0, 10)
+    )
+    for one in train:
+        write_clip(here / "curated" / "videos" / one.question.clip.path, 56, 84, 5 * one.scene_index)
+    curated = write_curated(here / "curated", {"train": train, "dev": dev}, videos_root="videos")
     asked = ["--model", "solver:gold", "--model", "solver:random", "--no-report", "--out"]
-    return {
+    release = release_factory.write_release(
+        here / "release", [{"scene_index": i, "questions": [release_factory.question()]} for i in range(3)]
+    )
+    found = {
         "world": ["world", "make", "--scenes", "3", "--no-videos", "--seed", "5"],
         "diagnose": ["diagnose", "--data", str(curated.folder), "--split", "dev", *asked],
+        "curate": [
+            *("curate", "clevrer", "--annotations", str(release / "annotation_train")),
+            *("--questions", str(release / "train.json"), "--out"),
+        ],
+        "report": ["report", str(here / "runs" / "gold"), str(here / "runs" / "random"), "--out"],
+        "study": ["study", str(write_study(here / "study", STUDY)), "--gpus", "", "--no-report", "--out"],
+        "train": [
+            *("train", "grpo", "--config", str(here / "grpo.toml"), "--data", str(curated.folder)),
+            *("--model", str(here / "start"), "--set", "optimizer.steps=4", "--set", "saving.save_every=1", "--out"),
+        ],
+        "pretrain": [
+            *("pretrain", "--config", str(here / "small.toml"), "--set", "optimizer.steps=2"),
+            *("--set", "lessons.backlog=16", "--set", "world.n_unseen=2", "--out"),
+        ],
     }
+    asked_once = vt("none", 0, *found["diagnose"], here / "runs")
+    assert asked_once.returncode == 0, asked_once.stderr
+    tiny.build(here / "start", seed=0)
+    (here / "small.toml").write_text(SMALL)
+    lines = ['stage = "grpo"']
+    for section, values in TINY.items():
+        lines += [f"[{section}]", *(f"{name} = {msgspec.json.encode(value).decode()}" for name, value in values.items())]
+    (here / "grpo.toml").write_text("\n".join(lines))
+    return found
 
 
-@pytest.mark.parametrize("command", ["world", "diagnose"])
+STUDY = FILE.replace("seeds = [1, 2, 3, 4]", "seeds = [1, 2]").split("[ask.sampled]")[0]
+"""Without a second way of asking, and without claims: 26 cells."""
+
+
+@pytest.mark.parametrize(
+    ("command", "faults", "read"),
+    [
+        ("world", ("torn", "kill", "full"), result),
+        ("diagnose", ("torn", "kill", "full"), result),
+        ("curate", ("torn", "full"), everything),
+        ("report", ("torn", "full"), everything),
+        ("study", ("torn",), studied),
+    ],
+)
 def test_a_command_that_was_killed_while_saving_comes_to_the_same_bytes(
-    commands: dict[str, list[str]], tmp_path: Path, command: str
+    commands: dict[str, list[str]],
+    tmp_path: Path,
+    command: str,
+    faults: tuple[str, ...],
+    read: Callable[[Path], dict[str, Any]],
 ) -> None:
     arguments = commands[command]
     whole = vt("none", 0, *arguments, tmp_path / "whole")
     assert whole.returncode == 0, whole.stderr
-    expected = result(tmp_path / "whole")
+    expected = read(tmp_path / "whole")
     assert expected
     draw = random.Random(13)
-    for number, fault in enumerate(("torn", "kill", "full")):
+    for number, fault in enumerate(faults):
         out = tmp_path / f"out{number}"
         ended = vt(fault, draw.randint(2, 5), *arguments, out)
         if fault == "full":
@@ -88,9 +201,87 @@ def test_a_command_that_was_killed_while_saving_comes_to_the_same_bytes(
             assert "Traceback" not in ended.stderr
         else:
             assert ended.returncode == -signal.SIGKILL
+        wait_for_cells(out)
         again = vt("none", 0, *arguments, out)
         assert again.returncode == 0, again.stderr
-        assert result(out) == expected
+        assert {name: value for name, value in read(out).items() if not name.rpartition("/")[2].startswith(".")} == expected
+
+
+def wait_for_cells(out: Path) -> None:
+    """A cell of a killed study lives on, and holds the folder until it has ended."""
+    while True:
+        with suppress(VtError), locks.alone(out):
+            return
+
+
+@pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the child, so that sums are made in the same order."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    torch.set_num_threads(1)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize(
+    ("command", "place"),
+    [
+        ("train", (18, 30)),  # files of the checkpoint of step 2 and its mark
+        ("pretrain", (10, 12)),  # files of the last checkpoint, behind the state to resume from
+    ],
+)
+def test_a_training_that_was_killed_while_saving_comes_to_the_same_weights(
+    commands: dict[str, list[str]], tmp_path: Path, command: str, place: tuple[int, int]
+) -> None:
+    arguments = commands[command]
+    assert vt_command.vt(*arguments, tmp_path / "whole") == 0
+    ended = vt("torn", random.Random(13).randint(*place), *arguments, tmp_path / "out")
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert not store.read_json(tmp_path / "out" / "run.json", dict[str, Any])["finished"]
+    assert vt_command.vt(*arguments, tmp_path / "out") == 0
+    assert trained(tmp_path / "out") == trained(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("command", ["world", "diagnose", "curate", "report", "study", "train", "pretrain"])
+def test_a_folder_that_cannot_be_written_to_is_told_in_one_line(
+    commands: dict[str, list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    """Nothing stops root from writing, so that Python's ways to make a file or a folder refuse by themselves."""
+    out = tmp_path / "out"
+    out.mkdir()
+
+    def refusing(made: Callable[..., Any], writes: Callable[..., bool]) -> Callable[..., Any]:
+        def call(path: Any, *rest: Any, **named: Any) -> Any:
+            if isinstance(path, str | os.PathLike) and Path(path).is_relative_to(out) and writes(*rest, **named):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), os.fspath(path))
+            return made(path, *rest, **named)
+
+        return call
+
+    def is_for_writing(mode: str = "r", *_: Any, **__: Any) -> bool:
+        return not set(mode).isdisjoint("wax+")
+
+    monkeypatch.setattr(studies, "VT", (sys.executable, str(STUB)))
+    capsys.readouterr()
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "open", refusing(os.open, lambda flags, *_, **__: flags & (os.O_WRONLY | os.O_RDWR) != 0))
+        disk.setattr(os, "mkdir", refusing(os.mkdir, lambda *_, **__: True))
+        opens = refusing(io.open, is_for_writing)
+        disk.setattr(io, "open", opens)
+        disk.setattr(builtins, "open", opens)
+        code = vt_command.vt(*commands[command], out)
+    assert code == 2
+    told = capsys.readouterr().err
+    assert "Traceback" not in told
+    *_, line = told.strip().splitlines()  # behind lines of progress
+    assert line.startswith("error: ")
+    assert told.count("error: ") == 1
+    assert "Read-only file system" in line
+    assert list(out.iterdir()) == []
 
 
 def test_a_second_writer_is_told_so_in_one_line_and_changes_nothing(commands: dict[str, list[str]], tmp_path: Path) -> None:

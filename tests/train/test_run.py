@@ -82,7 +82,8 @@ def test_a_finished_cdpo_run_holds_what_the_contract_names(curated: Curated, ass
     assert record["finished"]
     assert record["settings"]["objective"]["repulsion"] == 0.5
     assert record["bias_model"]["sha256"] != record["model"]["sha256"]
-    assert record["fed"] == {"n_frames": 4, "height": 56, "width": 84, "video_tokens": 12, "seconds_per_pair": 0.8}
+    held = {"n_frames": 4, "height": 56, "width": 84, "video_tokens": 12, "seconds_per_pair": 0.8}
+    assert record["fed"] == held | {"n_prompts": 2 * 2, "n_replies": 2 * 2 * 4}
     table = pq.read_table(out / "completions.parquet")
     assert table.column_names == ["step", "question_id", "reply", "accuracy", "format", "advantage"]
     replies = table.to_pylist()
@@ -148,6 +149,12 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_records(
     assert same[0] == same[1]
     replies = [pq.read_table(tmp_path / name / "completions.parquet") for name in ("whole", "killed")]
     assert replies[0].equals(replies[1])
+    records = [store.read_json(tmp_path / name / "run.json", dict[str, Any]) for name in ("whole", "killed")]
+    for record in records:  # 4 steps of 2 questions with 4 replies each, in one session or in two
+        assert (record["fed"]["n_prompts"], record["fed"]["n_replies"]) == (8, 32)
+    assert records[0]["fed"] == records[1]["fed"]
+    assert records[0]["result"]["n_asked"] == records[1]["result"]["n_asked"]
+    assert records[0]["result"]["tokens_per_step"] == records[1]["result"]["tokens_per_step"]
 
 
 def files(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -307,6 +314,34 @@ def test_an_alarm_can_stop_the_run(curated: Curated, assets: Path, tmp_path: Pat
     assert outcome.result.steps == 2
     assert told == ["step 2: too long"]
     assert (tmp_path / "out" / "checkpoint-2").is_dir()
+
+
+def test_a_run_that_an_alarm_ended_and_that_was_killed_takes_no_further_step(
+    curated: Curated, assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after the checkpoint of its last step and before run.json says that it is finished."""
+    from videothinker.train.clip_grpo import ClipGRPOTrainer
+    from videothinker.train.record import Watch
+
+    monkeypatch.setattr(Watch, "look", lambda self, row: ("too long",) if row.step == 2 else ())
+    config = stage("grpo", "optimizer.steps=4", "alarms.stop=true", "saving.save_every=1")
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as saving:
+        saving.setattr(ClipGRPOTrainer, "save_policy", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, curated, assets, out)
+    seen: list[int] = []
+    outcome = train(config, curated, assets, out, report=lambda row: seen.append(row.step))
+    assert (seen, outcome.result.steps) == ([], 2)
+    assert [row.step for row in read_steps(out / "metrics.jsonl")] == [1, 2]
+    assert store.read_json(out / "run.json", dict[str, Any])["fed"]["n_replies"] == 2 * 2 * 4
+    saved = find_checkpoint(str(out / "checkpoint-2"))
+    there = load_full(saved, torch.float32, "sdpa").state_dict()
+    assert all(torch.equal(value, there[name]) for name, value in weights(out).items())
 
 
 def write_toml(path: Path, name: str) -> Path:

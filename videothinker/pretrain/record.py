@@ -97,6 +97,12 @@ def forget_after(out: Path, step: int) -> None:
         store.write_jsonl(out / METRICS, [point for point in store.read_jsonl(out / METRICS, CurvePoint) if point.step <= step])
 
 
+def last_point(out: Path) -> CurvePoint | None:
+    """The last line of metrics.jsonl; None if there is none."""
+    points = store.read_jsonl(out / METRICS, CurvePoint) if (out / METRICS).is_file() else []
+    return points[-1] if points else None
+
+
 def card(record: dict[str, Any]) -> str:
     """README.md of the checkpoint, from the content of its run.json."""
     result = record["result"]

@@ -128,6 +128,8 @@ def _pretrain(
     over = trainer.step > 0 and trainer.clock.by_minutes and trainer.clock.is_over
     finished = trainer.step == config.optimizer.steps or over
     if ranks.is_main:
+        if last is None and finished:  # killed after its last step
+            last = record.last_point(out)
         told |= {"finished": finished, "result": trainer.describe() | {"last": last}}
         store.write_json(out / RUN, told)
         store.write_text(out / "README.md", record.card(told))

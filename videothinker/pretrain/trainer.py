@@ -138,6 +138,8 @@ class Trainer:
         clock, compute, n_steps = self.clock, self.config.compute, self.config.optimizer.steps
         clock.start(begins, max_minutes, self.step)
         saved, n_examined = self.step, self._n_due()
+        if self.step > 0 and (self.step >= n_steps or clock.is_over):
+            self._save()  # the run was killed in its last save, maybe between the state and the checkpoint
         stretch = _Stretch()
         with ThreadPoolExecutor(1) as reader, closing(self.batches()) as batches:
             scenes = reader.submit(self._exam_scenes)

@@ -96,7 +96,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fed(msgspec.Struct, frozen=True, kw_only=True):
-    """What the last prompts really held, as the model got them."""
+    """What the last prompts really held, as the model got them, and how many there were."""
 
     n_frames: int
     height: int
@@ -105,6 +105,11 @@ class Fed(msgspec.Struct, frozen=True, kw_only=True):
     video_tokens: int
     seconds_per_pair: float
     """Seconds of the clip between two pairs of frames."""
+    n_prompts: int | None = None
+    """Prompts of all steps and sessions, with one clip each; a question that is asked in two steps counts twice. None: a run of
+    an earlier version, which did not count them."""
+    n_replies: int | None = None
+    """Replies to them."""
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):

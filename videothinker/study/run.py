@@ -108,6 +108,7 @@ def run_study(
             name: State.FINISHED if state is State.FINISHED else State.WAITING  # what failed or was cut short is tried again
             for name, state in states_of(plan, records, folder).items()
         }
+        _note_finished(states, records, folder)
         _prepare_again(plan, states, records, folder)
         tall = priorities or heights(plan, dict.fromkeys(states))
         order = {cell.name: (cell.turn, -tall[cell.name]) for cell in plan}
@@ -152,6 +153,14 @@ def run_study(
             for job in list(jobs.values()):
                 end(job)
         return states
+
+
+def _note_finished(states: Mapping[str, State], records: dict[str, Record], folder: Path) -> None:
+    """Say of cells that outlived a killed study, and whose files are complete, that they are finished."""
+    for name, record in records.items():
+        if states[name] is State.FINISHED and record.state is not State.FINISHED:
+            records[name] = msgspec.structs.replace(record, state=State.FINISHED)
+            store.write_json(record_file(folder, name), records[name])
 
 
 def _prepare_again(plan: Sequence[Cell], states: dict[str, State], records: Mapping[str, Record], folder: Path) -> None:

@@ -125,7 +125,7 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         return _Announced(sampler, announce, n_rows)
 
     def fed(self) -> Fed:
-        """What the last prompts really held."""
+        """What the last prompts really held, and how many there were in all sessions; the main process alone counts them."""
         clip = self._clips["train"][0]
         pairs, height, width = clip.grid
         sizes = self._encode.processor.video_processor
@@ -135,6 +135,8 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             width=width * sizes.patch_size,
             video_tokens=clip.n_tokens(self._encode.merge),
             seconds_per_pair=round(clip.seconds_per_pair, 6),
+            n_prompts=len(self.completions) // self.num_generations,
+            n_replies=len(self.completions),
         )
 
     def _tokenize_prompts(self, prompts: list[ClipPrompt]) -> tuple[list[list[int]], None, dict[str, Any]]:

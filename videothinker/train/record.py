@@ -91,6 +91,11 @@ class Watch:
         return f"the divergence grows, from {before:.2f} to {last:.2f} nats per token"
 
 
+def has_stopped(out: Path, alarms: Alarms, step: int) -> bool:
+    """Did an alarm end the run in `out` at or before its `step`, so that no further step may be taken?"""
+    return alarms.stop and any(one.alarms and one.step <= step for one in read_steps(out / METRICS))
+
+
 class Recorder(TrainerCallback):  # type: ignore[misc]
     """Writes the trainer's records into `out`, on the main process; cuts what a resumed run will write again.
 

@@ -154,7 +154,7 @@ def _run(
 ) -> _Finished:
     from transformers.utils import logging
 
-    from videothinker.train.record import Recorder
+    from videothinker.train.record import Recorder, has_stopped
     from videothinker.train.whole import MarkWhole, last_whole
 
     logging.disable_progress_bar()
@@ -167,6 +167,8 @@ def _run(
     trainer.add_callback(Recorder(trainer, out, config.alarms, report, warn))
     trainer.add_callback(MarkWhole(trainer, config.saving.keep))  # last: others add to a checkpoint before
     resume = last_whole(out, warn if is_main() else silent) if keep else None
+    if resume is not None and has_stopped(out, config.alarms, resume[1].step):
+        args.max_steps = resume[1].step  # an alarm ended the run there, and it was killed before it was finished
     began = time.perf_counter()
     with writing(out):
         trainer.train(resume_from_checkpoint=None if resume is None else str(resume[0]))
