@@ -53,7 +53,7 @@ def check_adapter(ref: str, folder: Path, empty: Any) -> None:
         raise missing_extra("peft", "train", f"the LoRA adapter {ref}") from error
     base_of(ref, folder)
     check_files(ref, folder)
-    if (kind := read_config_file(ref, folder, ADAPTER).get("peft_type")) not in {known.value for known in PeftType}:
+    if (kind := read_config_file(ref, folder, ADAPTER).get("peft_type")) not in [known.value for known in PeftType]:
         raise VtError(f"{ref}: the peft_type in its {ADAPTER} is {kind}, which PEFT does not know; for a LoRA it is LORA")
     stored = shapes(ref, [adapter_file(ref, folder)])
     state = {name: torch.empty(shape, device="meta") for name, shape in stored.items()}
