@@ -2,9 +2,12 @@
 
 import io
 import time
+from pathlib import Path
 
 import pytest
+from release_factory import entry, question, write_release
 from rich.console import Console
+from vt_command import curate_release, vt
 
 from videothinker.cli import console
 from videothinker.progress import Pace, once_begun
@@ -115,3 +118,18 @@ def test_a_part_that_fails_has_no_last_line(lines: io.StringIO) -> None:
     with pytest.raises(ValueError, match="ours"), console.progress_bar("asking", 3, "questions"):
         raise ValueError("ours")
     assert lines.getvalue() == "asking: 0 of 3 questions\n"
+
+
+def test_curating_names_reading_labelling_drawing_and_writing(lines: io.StringIO, tmp_path: Path) -> None:
+    release = write_release(tmp_path / "release", [entry(index, question(0), question(1)) for index in range(2)])
+    assert curate_release(release, tmp_path / "out") == 0
+    begun = [line for line in lines.getvalue().splitlines() if "took" not in line and line.split(" ")[0].endswith("ing")]
+    assert begun[:2] == ["reading annotations: 0 of 2 files", "labelling questions: 0 of 4 questions"]
+    assert [line.split(":")[0] for line in begun[2:]] == ["drawing the report", "writing the folder"]
+    assert "labelling questions: 4 of 4 questions" in lines.getvalue()
+
+
+@pytest.mark.parametrize(("option", "doing"), [("--no-videos", "simulating"), ("--videos", "simulating and filming")])
+def test_a_world_says_whether_it_is_filmed(lines: io.StringIO, tmp_path: Path, option: str, doing: str) -> None:
+    assert vt("world", "make", tmp_path / "w", "--scenes", "1", "--seed", "1", "--size", "32x32", "--workers", "1", option) == 0
+    assert lines.getvalue().splitlines()[0] == f"{doing}: 0 of 1 scenes"

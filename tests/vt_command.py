@@ -24,7 +24,9 @@ def vt(*arguments: str | Path) -> int:
 
 def one_error(capsys: pytest.CaptureFixture[str]) -> str:
     """What was printed as the one line of a user's mistake, after lines of progress."""
-    progress = re.compile(r"loading|.*: [\d,]+ of [\d,]+ \w+|.*, and the first (replies|step)|drawing the first scenes")
+    progress = re.compile(
+        r"loading|writing the folder.*|.*: [\d,]+ of [\d,]+ \w+|.*, and the first (replies|step)|drawing the first scenes"
+    )
     lines = [line for line in capsys.readouterr().err.strip().splitlines() if not progress.match(line) or "error: " in line]
     assert len(lines) == 1, lines
     assert lines[0].startswith("error: ")

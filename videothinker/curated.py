@@ -207,6 +207,17 @@ class Curated:
         return None if self.videos_root is None else self.videos_root / question.clip.path
 
 
+class _Provenance(msgspec.Struct):
+    command: str = "vt curate clevrer ..."
+
+
+class _EarlierManifest(msgspec.Struct):
+    """What tells how an earlier version made a folder."""
+
+    rule: str | None = None
+    provenance: _Provenance = msgspec.field(default_factory=_Provenance)
+
+
 def open_curated(folder: Path, videos: Path | None = None, *, is_trusted: bool = True) -> Curated:
     """Open a curated folder; `videos` overrides where its clips are.
 
@@ -218,9 +229,9 @@ def open_curated(folder: Path, videos: Path | None = None, *, is_trusted: bool =
     if not (folder / manifest.FILE).is_file():
         raise VtError(f"{folder}: has no {manifest.FILE}, so it is not a finished curated folder; make one with `vt curate`")
     if not (folder / question.FILE).is_file():
-        told = raw_manifest(folder)
-        made_by = told.get("provenance", {}).get("command", "vt curate clevrer ...")
-        if told.get("rule") == Rule.ANY_OPTION and "--rule" not in made_by:
+        told = store.read_json(folder / manifest.FILE, _EarlierManifest)
+        made_by = told.provenance.command
+        if told.rule == Rule.ANY_OPTION and "--rule" not in made_by:
             made_by += f" --rule {Rule.ANY_OPTION}"  # the default then, and not now
         raise VtError(
             f"{folder}: has no {question.FILE}: an earlier version of vt curated it; make it again in the same place with"
@@ -232,7 +243,10 @@ def open_curated(folder: Path, videos: Path | None = None, *, is_trusted: bool =
     if videos is not None:
         root: Path | None = videos.resolve()
     elif found.videos_root is not None:
-        root = (folder / found.videos_root).resolve()
+        try:
+            root = (folder / found.videos_root).resolve()
+        except ValueError as error:  # a null character, or half of a surrogate pair
+            raise VtError(f"{folder / manifest.FILE}: its videos_root is {found.videos_root!a}, which is no folder") from error
     else:
         root = None
     if strange := next((split for split in found.splits if not is_name(split)), None):

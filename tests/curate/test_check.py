@@ -1,7 +1,7 @@
 """`vt curate check` sees what was changed in any file of a curated folder, of CLEVRER or without labels; one test per kind."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,9 @@ import pytest
 from pyarrow import parquet
 from records_factory import write_records
 from vt_command import curate_release, one_error, vt
+
+from videothinker.curate.check import check_folder
+from videothinker.errors import VtError
 
 Row = dict[str, Any]
 
@@ -266,6 +269,72 @@ def test_labels_of_another_observer_lie_beside_and_disturb_nothing(
         assert vt("curate", "check", folder) == 0
         rewrite(folder / "labels/one-frame.parquet", lambda rows: rows[0].update(question_id="nobody's"))
         assert "labels one-frame/oracle: question nobody's is not in questions.parquet" in complaint(folder, capsys)
+
+
+# ---- a damaged manifest --------------------------------------------------------------------------------------------------
+
+ODD: tuple[Any, ...] = (None, -1, "a\0b", "\x1b[2J", "\ud800", "x" * 5000, [], {"": 0}, {"x" * 5000: ""})
+NOT_COMPARED = ("readings", "provenance", "paper", "view", "inputs", "settings")
+"""Parts of the manifest that people and pages read."""
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield the place of every value within one, as what holds it and its key there."""
+    if isinstance(value, dict | list):
+        for key, inner in list(value.items() if isinstance(value, dict) else enumerate(value)):
+            yield value, key
+            yield from () if key in NOT_COMPARED else places(inner)
+
+
+@pytest.mark.parametrize("of", ["clevrer", "plain"])
+def test_a_damaged_manifest_is_one_line_whatever_is_wrong_with_it(of: str, request: pytest.FixtureRequest) -> None:
+    """Every key gone, and every value another one. Nothing but VtError leaves the check."""
+    folder: Path = request.getfixturevalue(of)
+    path = folder / "manifest.json"
+    whole = json.loads(path.read_text())
+    refused: dict[Any, str] = {}
+    for number in range(len(list(places(whole)))):
+        for odd in ("gone", *(ODD if of == "plain" else ODD[number % 4 :: 4])):
+            damaged = json.loads(json.dumps(whole))
+            holder, key = list(places(damaged))[number]
+            if odd == "gone":
+                del holder[key]
+            else:
+                holder[key] = odd
+            path.write_text(json.dumps(damaged))
+            try:
+                problems = check_folder(folder).problems
+            except VtError as error:
+                problems = [str(error)]
+            if problems:
+                assert all("\x1b" not in str(VtError(line)) for line in problems)
+                refused[key, str(odd)] = problems[0]
+    for key in ("n_read", "n_labelled", "n_unresolved"):
+        assert refused[key, "gone"].endswith(
+            f"manifest.json: not as expected: Object missing required field `{key}` - at `$.questions`"
+        )
+    if of == "clevrer":
+        assert "counts of oracle are not those of labels.parquet" in refused["oracle", "gone"]
+
+
+@pytest.mark.parametrize("part", ["questions", "counts", "splits", "seed"])
+def test_a_manifest_without_a_part_ends_the_check_with_exit_code_2(
+    clevrer: Path, part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = json.loads((clevrer / "manifest.json").read_text())
+    del found[part]
+    (clevrer / "manifest.json").write_text(json.dumps(found))
+    assert "manifest.json: " in complaint(clevrer, capsys)
+
+
+@pytest.mark.parametrize("provenance", [None, 3, {"command": 3}, [], {"command": None}])
+def test_an_earlier_folder_whose_provenance_is_damaged_is_one_line(
+    plain: Path, provenance: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = json.loads((plain / "manifest.json").read_text())
+    (plain / "manifest.json").write_text(json.dumps(found | {"provenance": provenance}))
+    (plain / "questions.parquet").unlink()
+    assert "manifest.json: not as expected" in complaint(plain, capsys)
 
 
 # ---- folders of an earlier version -------------------------------------------------------------------------------------

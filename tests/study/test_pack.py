@@ -12,7 +12,7 @@ from report_factory import make
 from safetensors.torch import load_file, save_file
 from study_factory import FILE, finish, make_study
 
-from videothinker import store
+from videothinker import outside, store
 from videothinker.cli.study import _shrink
 from videothinker.errors import VtError
 from videothinker.models import delta
@@ -239,3 +239,19 @@ def test_files_that_would_land_elsewhere_are_refused(tmp_path: Path, name: str) 
     with pytest.raises(VtError, match=r"study-1\.tar: is damaged .*outside is no file of a study"):
         unpack(tmp_path / "in" / "study", tmp_path / "away")
     assert not list(tmp_path.rglob("outside"))
+
+
+def test_what_could_not_be_unpacked_is_refused_when_packing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One cell's log of 300 kB, where 200 kB are accepted; with a bound just above all of it, both ends agree."""
+    study, plan = made_study(tmp_path)
+    store.write_bytes(tmp_path / "out" / "cells" / "grpo-s1" / "notes.txt", b"x" * 300_000)
+    monkeypatch.setattr(packs, "_BATCH", 10_000)
+    monkeypatch.setattr(outside, "PACK_BYTES", 200_000)
+    told = r"cells/grpo-s1/notes\.txt: has 300,000 bytes, and a study's pack takes 200,000 at most .*; move it out of"
+    with pytest.raises(VtError, match=told):
+        pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack)
+    assert not (tmp_path / "away").exists()
+    monkeypatch.setattr(outside, "PACK_BYTES", 400_000)
+    pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack)
+    unpack(tmp_path / "there", tmp_path / "away")
+    assert (tmp_path / "there" / "cells" / "grpo-s1" / "notes.txt").stat().st_size == 300_000

@@ -83,7 +83,8 @@ def make(
     )
     n_workers = workers or min(os.cpu_count() or 1, scenes)
     start = time.monotonic()
-    with progress_bar("making scenes", scenes, "scenes") as progress:
+    doing = "simulating and filming" if videos else "simulating"  # each process films a scene as soon as it is simulated
+    with progress_bar(doing, scenes, "scenes") as progress:
         world = make_world(folder, settings, workers=n_workers, progress=progress)
     show_world(folder, world, time.monotonic() - start)
 

@@ -1,6 +1,8 @@
 """Check a curated folder, with no model: every gold answer earns 1.0, and no question is lost between the files."""
 
+import os
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,8 +12,23 @@ from videothinker import answers, curated, store, tables
 from videothinker.answers.form import n_options_right
 from videothinker.curate.export import video_r1_row
 from videothinker.curated import TRAIN, Curated
+from videothinker.outside import stays_within
 from videothinker.records import Category, Question, Rule, Unresolved, clevrer, label, manifest, question
 from videothinker.records.video_r1 import ClevrerRow, VideoR1Row
+
+
+class _Counted(msgspec.Struct):
+    n_read: int
+    n_labelled: int
+    n_unresolved: int
+
+
+class _Said(msgspec.Struct):
+    """What manifest.json says of the other files, apart from what every reader relies on."""
+
+    questions: _Counted
+    counts: dict[str, Any] = {}
+    """For CLEVRER: number of questions by rule, split and category."""
 
 
 class Checked(NamedTuple):
@@ -33,28 +50,33 @@ def check_folder(folder: Path) -> Checked:
         VtError: it is not a finished curated folder, or a file cannot be read at all.
     """
     data = curated.open_curated(folder, is_trusted=False)
-    said = curated.raw_manifest(folder)
+    said = store.read_json(folder / manifest.FILE, _Said)
     members = data.members
     unresolved = store.read_jsonl(folder / manifest.UNRESOLVED, Unresolved)
     problems = _check_questions(data)
-    for part, found in (("n_labelled", len(members)), ("n_unresolved", len(unresolved))):
-        if (n := said["questions"][part]) != found:
+    n_read, n_labelled, n_unresolved = msgspec.structs.astuple(said.questions)
+    for part, n, found in (("n_labelled", n_labelled, len(members)), ("n_unresolved", n_unresolved, len(unresolved))):
+        if n != found:
             problems.append(f"{manifest.FILE}: questions.{part} is {n}, the files have {found}")
-    n_read = said["questions"]["n_read"]
     if n_read != len(members) + len(unresolved):
         problems.append(f"{manifest.FILE}: {n_read} questions read, but {len(members)} usable + {len(unresolved)} unresolved")
     problems += _check_labels(data)
     table: dict[str, tables.Row] = {}
     if data.manifest.rule is not None:
         table = {row["question_id"]: row for row in tables.read(folder / clevrer.FILE, clevrer.COLUMNS)}
-        problems += _check_clevrer(data, said, table)
+        problems += _check_clevrer(data, said.counts, table)
     problems += _check_exports(data, table)
     problems += [
         f"{name}: is not the file that {manifest.FILE} tells of"
         for name, digest in data.manifest.files.items()
-        if not (folder / name).is_file() or store.sha256_file(folder / name) != digest
+        if not _is_there(folder, name) or store.sha256_file(folder / name) != digest
     ]
     return Checked(n_read, len(members), len(unresolved), len(members), problems)
+
+
+def _is_there(folder: Path, name: str) -> bool:
+    """Whether the folder has a file of that name, which may be any text."""
+    return stays_within(name) and os.path.isfile(folder / name)  # noqa: PTH113  Path.is_file raises for what is too long
 
 
 def grade_gold(asked: Question) -> str | None:
@@ -104,8 +126,8 @@ def _check_labels(data: Curated) -> list[str]:
     return problems
 
 
-def _check_clevrer(data: Curated, said: dict[str, Any], table: dict[str, tables.Row]) -> list[str]:
-    """Where labels.parquet (`table`, by question_id), label files, scenes and the manifest's counts disagree."""
+def _check_clevrer(data: Curated, said: Mapping[str, Any], table: dict[str, tables.Row]) -> list[str]:
+    """Where labels.parquet (`table`, by question_id), label files, scenes and the manifest's counts (`said`) disagree."""
     sets = {each.rule: each.by_question for each in data.labels.sets if each.observer == label.LOG}
     problems = [f"labels: lack those of the rule {rule}" for rule in Rule if data.members and rule not in sets]
     if table.keys() != {one.question.question_id for one in data.members}:
@@ -139,7 +161,7 @@ def _check_clevrer(data: Curated, said: dict[str, Any], table: dict[str, tables.
     for rule in Rule:
         cells = Counter((row["split"], row[rule.column]) for row in table.values())
         counts = {split: {kind: cells[split, kind] for kind in Category} for split in data.manifest.splits}
-        if said["counts"][rule] != counts:
+        if said.get(rule) != counts:
             problems.append(f"{manifest.FILE}: counts of {rule} are not those of {clevrer.FILE}, {counts}")
     return problems
 

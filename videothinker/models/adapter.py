@@ -16,7 +16,7 @@ import torch
 
 from videothinker.errors import VtError, missing_extra
 from videothinker.models.misfit import Misfit, is_finite, refuse
-from videothinker.models.read import first_line
+from videothinker.models.read import RAISED, first_line
 from videothinker.models.stored import ADAPTER, adapter_file, check_files, opened, read_config_file, shapes
 
 _FIRST, _SECOND = ("lora_A", "lora_embedding_A"), ("lora_B", "lora_embedding_B")
@@ -53,7 +53,7 @@ def check_adapter(ref: str, folder: Path, empty: Any) -> None:
         raise missing_extra("peft", "train", f"the LoRA adapter {ref}") from error
     base_of(ref, folder)
     check_files(ref, folder)
-    if (kind := read_config_file(ref, folder, ADAPTER).get("peft_type")) not in {known.value for known in PeftType}:
+    if (kind := read_config_file(ref, folder, ADAPTER).get("peft_type")) not in [known.value for known in PeftType]:
         raise VtError(f"{ref}: the peft_type in its {ADAPTER} is {kind}, which PEFT does not know; for a LoRA it is LORA")
     stored = shapes(ref, [adapter_file(ref, folder)])
     state = {name: torch.empty(shape, device="meta") for name, shape in stored.items()}
@@ -63,7 +63,7 @@ def check_adapter(ref: str, folder: Path, empty: Any) -> None:
             result = set_peft_model_state_dict(PeftModel(empty, config, low_cpu_mem_usage=True), state)
     except KeyError as error:  # of a module that is saved whole
         raise VtError(f"{ref}: the weights do not fit its {ADAPTER}: 1 is missing ({error.args[0]}); save all of it") from error
-    except (OSError, ValueError, TypeError, AttributeError, ImportError, RuntimeError) as error:
+    except RAISED as error:
         raise VtError(f"{ref}: does not fit its {ADAPTER} or its base: {_why(error)}") from error
     missing = [_as_saved(name) for name in result.missing_keys if _is_of(name, config)]
     refuse(ref, Misfit(missing, result.unexpected_keys), stored, fitting=f"its {ADAPTER} and its base")
@@ -111,7 +111,7 @@ def put_beside(ref: str, folder: Path, model: Any, name: str) -> None:
     try:
         with _quiet():
             result = model.load_adapter(str(folder), adapter_name=name, is_trainable=False)
-    except (OSError, ValueError, TypeError, AttributeError, ImportError, RuntimeError) as error:
+    except RAISED as error:
         raise VtError(f"{ref}: does not fit its {ADAPTER} or the policy's base: {_why(error)}") from error
     missing = [_as_saved(key, name) for key in result.missing_keys]
     refuse(ref, Misfit(missing, result.unexpected_keys), fitting=f"its {ADAPTER} and the policy's base")

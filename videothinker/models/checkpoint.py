@@ -6,6 +6,7 @@ the weights: `weights_hash` gives the same value however a checkpoint is split i
 
 import difflib
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,13 +85,14 @@ def local_folder(ref: str) -> Path | None:
         VtError: it looks like a path, and there is no folder.
     """
     path = Path(ref)
-    if path.is_dir():
+    # os.path takes any text for a name; Path raises for what is too long.
+    if os.path.isdir(path):  # noqa: PTH112
         return path
-    if path.exists():
+    if os.path.exists(path):  # noqa: PTH110
         raise VtError(f"{ref}: is a file, expected the folder of a checkpoint")
     if not _HUB_ID.fullmatch(ref) or ref.startswith((".", "~")) or ref.endswith(_FILES):
         raise VtError(f"{ref}: no such folder; it is neither a folder nor a hub id such as {_HUB_EXAMPLE}")
-    if path.parent.is_dir():
+    if os.path.isdir(path.parent):  # noqa: PTH112
         beside = difflib.get_close_matches(path.name, [other.name for other in path.parent.iterdir() if other.is_dir()], n=1)
         meant = f"; is {path.parent / beside[0]} meant?" if beside else ""
         raise VtError(f"{ref}: no such folder in {path.parent}, which is here, so the hub is not asked{meant}")

@@ -22,6 +22,12 @@ from videothinker.models.stored import Shape, check_files, foreign_code, read_co
 Where = str | Path
 """A folder or a hub id."""
 
+RAISED = (
+    *(OSError, ValueError, TypeError, LookupError, AttributeError, ImportError, ArithmeticError, RuntimeError, AssertionError),
+    *(SafetensorError, StrictDataclassError),
+)
+"""What transformers and torch are known to raise for files that are damaged or do not go together."""
+
 
 def read_config(ref: str, where: Where, *, trust_remote_code: bool = False) -> Any:
     """The configuration of a checkpoint, its folder's small files having been checked if it is a folder.
@@ -41,7 +47,7 @@ def read_config(ref: str, where: Where, *, trust_remote_code: bool = False) -> A
             )
     try:
         return AutoConfig.from_pretrained(where, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, TypeError, KeyError, StrictDataclassError) as error:
+    except RAISED as error:
         _refuse_code(ref, folder, trust_remote_code)
         raise VtError(f"{ref}: is no checkpoint that transformers can load: {first_line(error)}") from error
 
@@ -54,7 +60,7 @@ def read_processor(ref: str, where: Where, *, trust_remote_code: bool = False, *
     """
     try:
         processor = AutoProcessor.from_pretrained(where, trust_remote_code=trust_remote_code, **settings)
-    except (OSError, ValueError, ImportError, TypeError, KeyError, AttributeError) as error:
+    except RAISED as error:
         _refuse_code(ref, Path(where), trust_remote_code)
         raise VtError(f"{ref}: its processor cannot be loaded: {first_line(error)}") from error
     if getattr(processor, "video_processor", None) is None or getattr(processor, "tokenizer", None) is None:
@@ -84,7 +90,7 @@ def read_model(
                 ignore_mismatched_sizes=True,  # they are refused below, together with the others
                 output_loading_info=True,
             )
-    except (OSError, ValueError, ImportError, SafetensorError) as error:
+    except RAISED as error:
         raise VtError(f"{ref}: cannot be loaded as a video-language model: {first_line(error)}") from error
     refuse(ref, Misfit.of(info), stored)
     return model
@@ -117,7 +123,7 @@ def check_headers(ref: str, folder: Path, config: Any) -> Any:
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, ImportError, TypeError, RuntimeError) as error:
+    except RAISED as error:
         raise VtError(
             f"{ref}: its {config.model_type} cannot be loaded as a video-language model: {first_line(error)}"
         ) from error

@@ -25,6 +25,7 @@ def curate_clevrer(
 ) -> build.ClevrerCuration:
     """Curate CLEVRER's release into `out`, its report included; `vt curate clevrer`.
 
+    bars: shows reading, labelling, drawing and writing.
     annotations: a folder or the released zip. workers: processes that read it; None: one per core. Else as
     `curate.datasets.clevrer.build.curate`.
 
@@ -37,22 +38,15 @@ def curate_clevrer(
     layout = build.layout(settings)
     check_out(out, settings.as_json(), layout, questions)
     found = find_annotations(annotations)
-    with bars("reading annotations", len(found.files), "files") as progress:
-        release = build.curate(
-            found,
-            questions,
-            videos,
-            out,
-            settings,
-            strict=strict,
-            workers=workers or os.cpu_count() or 1,
-            progress=progress,
-        )
+    release = build.curate(
+        found, questions, videos, out, settings, strict=strict, workers=workers or os.cpu_count() or 1, bars=bars
+    )
     pages = {}
     if release.table.height:
         with bars("drawing the report", n_films(release), "clips") as progress:
             pages = curation_pages(release, out=out, progress=progress)
-    write(release.curation, out, layout, pages)
+    with bars("writing the folder", None, "files"):
+        write(release.curation, out, layout, pages)
     return release
 
 

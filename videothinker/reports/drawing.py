@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
+
+from videothinker.printable import escaped
 
 WIDTH = 3.4
 """Inches: one column of a two-column paper."""
@@ -61,7 +64,10 @@ class Drawing(NamedTuple):
 def themed(name: str, caption: str, alt: str, draw: Callable[[dict[str, str]], Figure]) -> Drawing:
     files = {}
     for theme, colours in _THEMES.items():
-        figure = draw(colours)
+        with mpl.rc_context({"text.parse_math": False}):  # a name may hold dollars, which are no formula
+            figure = draw(colours)
+        for words in figure.findobj(Text):
+            words.set_text(escaped(words.get_text()))  # no font has control characters
         stem = f"figure-{name}" + ("-dark" if theme == "dark" else "")
         files[f"{stem}.png"] = _save(figure, "png", dpi=400, metadata={"Software": None})
         files[f"{stem}.svg"] = _save(figure, "svg", metadata={"Date": None, "Creator": None})

@@ -1,13 +1,15 @@
 """What all pages share: how numbers are written, tables that are shown as HTML and as Markdown, and the templates."""
 
+import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jinja2
 import msgspec
 from markupsafe import Markup
 
+from videothinker.printable import escaped
 from videothinker.records import Estimate
 
 DASH = "\u2013"
@@ -31,19 +33,35 @@ class Table(NamedTuple):
         cells = zip(*self.rows, strict=True) if self.rows else [()] * len(self.columns)
         return tuple(index > 0 and all(_NUMBER.match(cell) for cell in column) for index, column in enumerate(cells))
 
-    def markdown(self) -> str:
-        """The table in Markdown, its caption above it in bold."""
+    def markdown(self) -> Markup:
+        """The table in Markdown, its caption above it in bold; marked as safe, since its cells are."""
         head = "| " + " | ".join(map(_cell, self.columns)) + " |"
         rule = "|" + "|".join(" ---: " if number else " :--- " for number in self.is_numeric) + "|"
         body = ["| " + " | ".join(map(_cell, row)) + " |" for row in self.rows]
-        return "\n".join([f"**{self.caption}**", "", head, rule, *body])
+        return Markup("\n".join([f"**{markdown_text(self.caption)}**", "", head, rule, *body]))
 
 
 _NUMBER = re.compile(rf"(< |[+{MINUS}±])?\d[\d,.]*(\u00a0%)?( \[.*\])?( \*)?$|{DASH}?$")
 
 
 def _cell(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    return markdown_text(text).replace("|", "\\|")
+
+
+_MARKUP = re.compile(r"<(?=[A-Za-z/!?])|&(?=#?\w+;)|\](?=\()")
+"""What begins an element, an entity, or the address of a link or picture."""
+_BLOCK = re.compile(r"(?:#{1,6}|[-+*])(?=\s|$)|>|```|~~~|---|===|\|")
+"""What begins a heading, list, quotation, block of code, rule or table at the start of a line."""
+
+
+def markdown_text(text: str) -> str:
+    """Any text for Markdown, in one line: it can begin no element, link, picture or block, and hides no control character.
+
+    Emphasis and code stay as they are, which change no more than how the text looks.
+    """
+    plain = escaped(" ".join(text.replace("\\", "\\\\").splitlines()))
+    plain = _MARKUP.sub(lambda found: f"\\{found[0]}", plain)
+    return f"\\{plain}" if _BLOCK.match(plain) else plain
 
 
 def count(n: int | None) -> str:
@@ -116,29 +134,59 @@ def value_text(value: Any) -> str:
 
 
 def script_json(value: Any) -> Markup:
-    """JSON for a `<script type="application/json">`: no text in it can end the element or open a comment."""
-    return Markup(msgspec.json.encode(value).decode().replace("<", "\\u003c"))
+    """JSON for a `<script type="application/json">`: no text in it ends the element, opens a comment or hides."""
+    try:
+        text = msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which UTF-8 cannot hold and an escape can
+        text = json.dumps(value)
+    return Markup(_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+
+
+_IN_JSON = re.compile("[<\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
 def render(template: str, **context: Any) -> bytes:
-    """A page from `templates/`. HTML is escaped, Markdown is not."""
-    return (_ENVIRONMENT.get_template(template).render(**context).strip() + "\n").encode()
+    """A page from `templates/`. HTML is escaped, and text in Markdown kept to its line; what is marked as safe is neither."""
+    environment = _MARKDOWN if template.endswith(".md") else _HTML
+    return (environment.get_template(template).render(**context).strip() + "\n").encode()
 
 
-_ENVIRONMENT = jinja2.Environment(
-    loader=jinja2.PackageLoader("videothinker.reports"),
-    autoescape=jinja2.select_autoescape(["html"]),
-    undefined=jinja2.StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_ENVIRONMENT.filters.update(
-    count=count,
-    percent=percent,
-    estimate=estimate,
-    points=points,
-    p_value=p_value,
-    letters=letters,
-    ticked=ticked,
-    script_json=script_json,
-)
+def _in_html(value: Any) -> Any:
+    """What a template shows, with escapes for characters that a page cannot hold or nobody can see."""
+    if not isinstance(value, str) or (shown := escaped(value)) == value:
+        return value
+    return Markup(shown) if isinstance(value, Markup) else shown
+
+
+def _in_markdown(value: Any) -> Any:
+    return markdown_text(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+_FILTERS: dict[str, Any] = {
+    "count": count,
+    "percent": percent,
+    "estimate": estimate,
+    "points": points,
+    "p_value": p_value,
+    "letters": letters,
+    "ticked": ticked,
+    "script_json": script_json,
+}
+
+
+def _environment(shown: Callable[[Any], Any], *, escape: bool) -> jinja2.Environment:
+    """Templates in which every value passes through `shown`."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("videothinker.reports"),
+        autoescape=escape,
+        finalize=shown,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(_FILTERS)
+    return made
+
+
+_HTML = _environment(_in_html, escape=True)
+_MARKDOWN = _environment(_in_markdown, escape=False)

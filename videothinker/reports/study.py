@@ -110,7 +110,8 @@ def _summary(results: Results, levels: Mapping[str, Level]) -> str:
         names = dict.fromkeys(name for part in parse_claim(one.claim) for name in part.pair if name in levels)
         ends = ", ".join(f"{name} {percent(levels[name].measures['inferential'].scenes.value)}" for name in names)
         parts = "; ".join(f"{name}: {_both(value)}" for name, value in one.parts)
-        lines.append(f"- **{one.claim.text}: {one.decision}.** {parts}{f' ({ends})' if ends else ''}.")
+        text = page.markdown_text(one.claim.text)
+        lines.append(f"- **{text}: {one.decision}.** {parts}{f' ({ends})' if ends else ''}.")
     return "\n".join(lines) + "\n"
 
 

@@ -70,7 +70,7 @@ def pack(study: Study, plan: Sequence[Cell], folder: Path, out: Path, shrink: Re
         then these weights stay behind.
 
     Raises:
-        VtError: the records alone do not fit.
+        VtError: the records alone do not fit, or a cell has more than `unpack` accepts.
     """
     records = read_records(plan, folder)
     states = states_of(plan, records, folder)
@@ -257,7 +257,14 @@ def _joined(batches: Sequence[tuple[str, list[_Item]]]) -> list[tuple[list[str],
 
 def _compressed(items: Sequence[_Item]) -> bytes:
     filters = [{"id": lzma.FILTER_LZMA2, "preset": 4, "dict_size": 2 * _BATCH}]
-    return lzma.compress(_tar(items), filters=filters)
+    archive = _tar(items)
+    if len(archive) > outside.PACK_BYTES:  # `unpack` would refuse it, on another machine and perhaps too late
+        largest = max(items, key=lambda item: len(item.content))
+        raise VtError(
+            f"{largest.name}: has {len(largest.content):,} bytes, and a study's pack takes {outside.PACK_BYTES:,} at most for"
+            " what belongs together; move it out of the study's folder, and pack again"
+        )
+    return lzma.compress(archive, filters=filters)
 
 
 def _tar(items: Sequence[_Item]) -> bytes:

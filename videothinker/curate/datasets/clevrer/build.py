@@ -29,7 +29,7 @@ from videothinker.curate.export import require_datasets
 from videothinker.curate.split import DEV, split_of, training_set
 from videothinker.curated import TRAIN, Member
 from videothinker.errors import VtError
-from videothinker.progress import Progress, no_progress
+from videothinker.progress import Bars, Progress, no_bars, no_progress
 from videothinker.records import Question, Scene, Unresolved, clevrer, scene
 
 
@@ -54,7 +54,7 @@ def curate(
     *,
     strict: bool = False,
     workers: int = 1,
-    progress: Progress = no_progress,
+    bars: Bars = no_bars,
 ) -> ClevrerCuration:
     """Label and split the counterfactual questions of a release; nothing is written.
 
@@ -63,7 +63,7 @@ def curate(
     out: the folder that will be written, which the manifest's `videos_root` is relative to.
     strict: refuse any question that cannot be labelled and any missing clip, instead of reporting and going on.
     workers: processes that read annotations.
-    progress: counts annotations that have been read.
+    bars: shows two parts, reading annotations and labelling questions.
 
     Raises:
         VtError: an input cannot be used as a whole, or the settings do not fit it.
@@ -74,9 +74,10 @@ def curate(
     asked = read_questions(questions)
     clips = find_clips(videos)
     wanted = sorted({question.scene_index for question in asked.questions})
-    read = read_scenes(annotations, wanted, workers=workers, progress=progress)
-
-    labelled, unresolved = _label_all(asked, read.scenes, clips, questions.name)
+    with bars("reading annotations", len(annotations.files), "files") as progress:
+        read = read_scenes(annotations, wanted, workers=workers, progress=progress)
+    with bars("labelling questions", len(asked.questions), "questions") as progress:
+        labelled, unresolved = _label_all(asked, read.scenes, clips, questions.name, progress)
     n_read = len(asked.questions) + len(asked.bad)
     assert n_read == len(labelled) + len(unresolved), "questions were lost between reading and labelling"
     missing = sorted({one.question.clip.path for one in labelled if videos is not None and not _is_there(one.question, clips)})
@@ -155,12 +156,17 @@ def layout(settings: Settings) -> Layout:
 
 
 def _label_all(
-    asked: ReadRelease, scenes: Mapping[int, Scene | Fault], clips: Clips, file: str
+    asked: ReadRelease,
+    scenes: Mapping[int, Scene | Fault],
+    clips: Clips,
+    file: str,
+    progress: Progress = no_progress,
 ) -> tuple[list[Labelled], list[Unresolved]]:
     """All questions, either labelled or unresolved, both by scene and qid. file: name of the questions file."""
     labelled: list[Labelled] = []
     unresolved = [_unresolved(index, qid, fault) for index, qid, fault in asked.bad]
     for question in sorted(asked.questions, key=lambda question: (question.scene_index, question.qid)):
+        progress(1)
         found = scenes[question.scene_index]
         if isinstance(found, Fault):
             unresolved.append(_unresolved(question.scene_index, question.qid, found))
