@@ -60,13 +60,20 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
+        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp lets nobody else read it
         Path(temporary).replace(path)
     except BaseException as error:
         if isinstance(error, OSError):
             error.filename = str(path)  # a full disk is told without the name of the file
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _umask() -> int:
+    """What the user lets nobody do with new files. It can only be read by setting it, here for a moment to the strictest."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def write_text(path: Path, text: str) -> None:
@@ -103,7 +110,7 @@ def write_folder(path: Path, fill: Callable[[Path], object]) -> None:
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         fill(temporary)
-        temporary.chmod(0o755)
+        temporary.chmod(0o777 & ~_umask())
         if path.exists():
             shutil.rmtree(path)
         temporary.rename(path)

@@ -138,6 +138,22 @@ def test_clips_too_have_the_same_bytes(tmp_path: Path) -> None:
         make_world(tmp_path / f"{workers}", filmed, workers=workers)
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
     assert sum(name.endswith(".mp4") for name in contents(tmp_path / "1")) == 6
+    # A finished world that has lost a clip is not done: the same command makes that clip again, and no other.
+    lost, *others = sorted((tmp_path / "1").rglob("*.mp4"))
+    times = [path.stat().st_mtime_ns for path in others]
+    lost.unlink()
+    make_world(tmp_path / "1", filmed)
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
+    assert [path.stat().st_mtime_ns for path in others] == times
+
+
+@pytest.mark.parametrize("pattern", ["annotation_*.json", "train.json", "traces.jsonl"])
+def test_a_finished_world_that_has_lost_a_file_gets_it_back(world: Path, tmp_path: Path, pattern: str) -> None:
+    out = tmp_path / "world"
+    make_world(out, PLAIN)
+    next(out.rglob(pattern)).unlink()
+    make_world(out, PLAIN)
+    assert contents(out) == contents(world)
 
 
 def test_a_killed_run_goes_on_and_keeps_finished_files(world: Path, tmp_path: Path) -> None:

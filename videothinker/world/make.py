@@ -135,12 +135,24 @@ def make_world(out: Path, settings: WorldSettings, *, workers: int = 1, progress
 
 
 def _open(out: Path, wanted: Mapping[str, Any]) -> World | None:
-    """The finished world with the same settings in `out`; None if there is work to do."""
+    """The finished world with the same settings in `out`; None if there is work to do, as where files have been deleted."""
     if (out / MANIFEST).is_file():
         _claim(out, MANIFEST, {"settings": wanted})
-        return store.read_json(out / MANIFEST, World)
+        world = store.read_json(out / MANIFEST, World)
+        return world if _is_whole(out, world) else None
     _claim(out, _UNFINISHED, wanted)
     return None
+
+
+def _is_whole(out: Path, world: World) -> bool:
+    n_clips, n_annotations = (
+        sum(1 for _ in out.glob(pattern)) for pattern in ("video_train/*/*.mp4", "annotation_train/*/*.json")
+    )
+    return (
+        n_clips >= world.n_clips + world.n_counterfactual_clips
+        and n_annotations >= world.n_scenes
+        and all((out / name).is_file() for name in world.sha256)
+    )
 
 
 def _claim(out: Path, marker: str, identity: Mapping[str, Any]) -> None:
