@@ -58,6 +58,7 @@ def test_every_violation_is_told_at_once(tmp_path: Path) -> None:
         ("{ repulsion-03 = 0.03, grpo", "{ repulsion-3 = 0.03, grpo", "sweeps[0].arms: 'repulsion-3' is no arm"),
         ("grpo = 0, cdpo = 0.01", "grpo = 0, cdpo = 0.0", "the same number"),
         ("[arms.attract]", "[arms.base]", "the name is taken"),
+        ("[arms.cdpo]", "[arms.cdpo-x]", "an arm that gives no `against` is compared with cdpo"),
         ("[arms.attract]", '[arms."At tract"]', "a name has small letters"),
         ('[ask.greedy]\ndata = "curated"', '[ask.greedy]\ndata = "cured"', "there is no [prepare.cured]"),
     ],

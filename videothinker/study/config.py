@@ -178,7 +178,10 @@ def _bad_arm(study: Study, name: str, arm: Arm) -> Iterator[str]:
         yield f"{where}.force: only stage cdpo has a gate before it"
     for other in arm.against:
         if other == name or (other != BASE and other not in study.arms):
-            yield f"{where}.against: '{other}' is neither another arm nor '{BASE}'"
+            default = (
+                " (an arm that gives no `against` is compared with cdpo)" if arm.against == Arm(stage=arm.stage).against else ""
+            )
+            yield f"{where}.against: '{other}' is neither another arm nor '{BASE}'{default}"
     yield from _bad_settings(f"{where}.set", arm.set)
 
 
