@@ -425,7 +425,7 @@ def test_a_curated_clip_outside_its_folder_is_refused(clip: str, tmp_path: Path)
         _ = curated.open_curated(path.parent).members
 
 
-@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "", "a\0b"])
+@pytest.mark.parametrize("name", ["../../x", "/x/y", "", "a\0b"])
 def test_a_run_that_would_be_written_elsewhere_is_refused(name: str, tmp_path: Path) -> None:
     path = _run("runs/x/run.json")(tmp_path)
     store.write_json(path, json.loads(path.read_text()) | {"name": name})

@@ -76,6 +76,11 @@ def test_an_interval_short_of_the_margin_refutes_and_one_across_it_decides_nothi
     assert not undecided.passed
 
 
+def test_what_did_not_change_neither_rose_nor_fell() -> None:
+    bias = msgspec.structs.replace(SHORTCUT, shortcut_reliance=START.shortcut_reliance)
+    assert verdict(bias).reasons == ("shortcut reliance did not change (-2.0 to 2.0), expected a rise of 5.0 points or more",)
+
+
 def test_a_loss_beyond_the_margin_is_not_shown_by_an_interval_across_it() -> None:
     """12 points within 4: enough by the value alone, which is all that a fast look asks for."""
     bias = msgspec.structs.replace(SHORTCUT, inferential=0.66)

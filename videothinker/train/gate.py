@@ -92,6 +92,8 @@ class _Mark(NamedTuple):
         assert self.change.value is not None
         sign = 1 if self.change.value >= 0 else -1
         moved = f"{'rose' if sign > 0 else 'fell'} by {100 * abs(self.change.value):.1f} points"
+        if self.change.value == 0:
+            moved = "did not change"
         if not fast and self.change.ci95 is not None:
             low, high = sorted(100 * sign * end for end in self.change.ci95)
             moved += f" ({low:.1f} to {high:.1f})"

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 from release_factory import NEW, STAYS, annotation, collision, entry, question, trajectory, write_release, zip_of
+from stopped import group_is_alive
 from vt_command import curate_release, one_error, vt
 
 from videothinker import answers, locks, store
@@ -559,11 +560,3 @@ def test_a_stopped_run_leaves_nothing_half_written(release: Path, tmp_path: Path
     assert [path.name for path in out.glob(".*") if path.name != locks.FILE] == [] or how == signal.SIGKILL
     assert curate_release(release, out) == 0
     assert vt("curate", "check", out) == 0
-
-
-def group_is_alive(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
