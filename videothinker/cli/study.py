@@ -135,7 +135,7 @@ def study(
         states_of,
     )
     from videothinker.study.config import load_study
-    from videothinker.study.plan import chosen, heights, make_plan
+    from videothinker.study.plan import chosen, heights, make_plan, settled
 
     here = config.parent
     wanted = load_study(config, set_ or [])
@@ -147,7 +147,7 @@ def study(
             for name, folder in folders.items():
                 give(name, out, folder)
     would_be = {name: content(folder) for name, folder in folders.items()} if dry_run else {}
-    plan = make_plan(wanted, here, given_cells(out) | would_be)
+    plan = settled(make_plan(wanted, here, given_cells(out) | would_be), lambda cell: _problem(cell, out, here) is None)
     if not dry_run and (waiting := packs.restore_weights(wanted, plan, out, _grow)):
         warn(f"{len(waiting)} trained checkpoints came without their start model: give it (--given NAME=FOLDER), or leave them")
     wanted_claims = _named_claims(claims, wanted)
@@ -260,25 +260,32 @@ def _check_commands(plan: "Sequence[Cell]", out: Path, here: Path) -> None:
     Raises:
         VtError: some are not; the message names all problems.
     """
+    problems: dict[str, str] = {}
+    for cell in plan:
+        if not cell.awaits and (problem := _problem(cell, out, here)) is not None:
+            problems.setdefault(problem, cell.name)
+    if problems:
+        raise VtError("; ".join(f"{name}: {words}" for words, name in problems.items()))
+
+
+def _problem(cell: "Cell", out: Path, here: Path) -> str | None:
+    """Why `vt` would refuse a cell's command or a training's settings; None if it would not, or if its folder was given."""
     from videothinker.pretrain.settings import load_pretraining
     from videothinker.study.plan import Kind, command
     from videothinker.train.stages import Stage, load_stage
 
-    problems: dict[str, str] = {}
-    for cell in plan:
-        if not cell.arguments or cell.awaits:  # a folder that was given, or a command of a later version
-            continue
-        arguments = command(cell, out, here)
-        try:
-            options = _parse(arguments)  # as the command line gives them: text, in later versions of typer
-            if cell.kind is Kind.TRAIN:
-                load_stage(Stage(arguments[1]), Path(options["config"]), options["set_"])
-            elif arguments[0] == "pretrain" or [*arguments[:2]] == ["train", "sft"]:  # two names of one command
-                load_pretraining(Path(options["config"]), options["set_"] or [])
-        except VtError as error:
-            problems.setdefault(str(error), cell.name)
-    if problems:
-        raise VtError("; ".join(f"{name}: {words}" for words, name in problems.items()))
+    if not cell.arguments:
+        return None
+    arguments = command(cell, out, here)
+    try:
+        options = _parse(arguments)  # as the command line gives them: text, in later versions of typer
+        if cell.kind is Kind.TRAIN:
+            load_stage(Stage(arguments[1]), Path(options["config"]), options["set_"])
+        elif arguments[0] == "pretrain" or [*arguments[:2]] == ["train", "sft"]:  # two names of one command
+            load_pretraining(Path(options["config"]), options["set_"] or [])
+    except VtError as error:
+        return str(error)
+    return None
 
 
 def _parse(arguments: "Sequence[str]") -> dict[str, Any]:

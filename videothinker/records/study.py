@@ -47,8 +47,8 @@ class Prepare(msgspec.Struct, frozen=True, kw_only=True):
     minutes: AboveZero | None = None
     """Expected minutes, for the plan; None if not known."""
     awaits: str = ""
-    """What this version of `vt` lacks to run it, in words. The cell and all that need it are then planned, but neither checked
-    nor run."""
+    """What of `vt` the command awaits that may not be there yet, in words. While `vt` does not understand the command, the cell
+    and all that need it are planned but not run; without this it would be a mistake."""
 
 
 class Train(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,11 +62,16 @@ class Train(msgspec.Struct, frozen=True, kw_only=True):
     """Optimiser steps of every arm."""
     set: dict[str, Scalar] = {}
     """Settings of every arm, as `vt train --set` takes them."""
-    seconds_per_step: AboveZero | None = None
-    """Expected with as many cells on a GPU as the schedule says; None if not known. A measured value replaces it."""
+    seconds_per_step: AboveZero | dict[Stage, AboveZero] | None = None
+    """Expected with as many cells on a GPU as the schedule says, start-up and gate included, of all stages or of each; None if
+    not known. A measured value replaces it."""
     after: tuple[str, ...] = ()
     """[prepare] cells that trainings wait for although no command names them, such as one that fills the clip cache. They
     change no result: if one fails, trainings run all the same."""
+
+    def rate(self, stage: Stage) -> float | None:
+        """Expected seconds per step of a stage; None if not known."""
+        return self.seconds_per_step.get(stage) if isinstance(self.seconds_per_step, dict) else self.seconds_per_step
 
 
 class Arm(msgspec.Struct, frozen=True, kw_only=True):

@@ -52,7 +52,7 @@ def _others(arm: Arm) -> list[tuple[str, str | int]]:
     """What an arm gives beside its settings, in the words of its file."""
     blended = "" if arm.of is None else f"{arm.of[0]} and {arm.weight:g} {arm.of[1]}"
     said = (("of", blended), ("steps", arm.steps), ("data", arm.data), ("labels", arm.labels), ("where", arm.where))
-    return [(key, value) for key, value in (*said, ("rule", arm.rule), ("awaits", arm.awaits)) if value]
+    return [(key, value) for key, value in (*said, ("rule", arm.rule)) if value]
 
 
 def levels_table(results: Results, levels: Mapping[str, Level]) -> Table:

@@ -4,7 +4,7 @@ Nothing is run here. A command is kept with its placeholders, so that a study's 
 """
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -55,7 +55,7 @@ class Cell(NamedTuple):
     """None for "base" and for preparations."""
     ask: str | None = None
     awaits: str = ""
-    """What this version of `vt` lacks to run this cell or one that it needs; empty: nothing."""
+    """What of `vt` this cell, or one that it needs, awaits; empty: nothing. `settled` clears it where `vt` has it."""
     turn: int = 0
     """Cells of an earlier turn start before those of a later one. The arms without `seeds` come first, then the others in the
     order of the file, then the seeds that `early_seeds` leaves for later."""
@@ -93,7 +93,7 @@ def make_plan(study: Study, here: Path, given: Mapping[str, str] = {}) -> tuple[
         add(cell._replace(awaits=preparation.awaits, turn=len(study.arms) + 1))  # the last turn; `_in_time` brings it forward
     turns = _turns(study)
     for name, seed in _trainings(study):
-        arm, rate = study.arms[name], study.train.seconds_per_step
+        arm = study.arms[name]
         if arm.stage is Stage.BLEND:
             cell = Cell(f"{name}-s{seed}", Kind.BLEND, _blend(study, arm, seed), gpu=False, group="blend", expected=_BLENDED)
         else:
@@ -101,6 +101,7 @@ def make_plan(study: Study, here: Path, given: Mapping[str, str] = {}) -> tuple[
             cell = Cell(
                 f"{name}-s{seed}", Kind.TRAIN, _train(study, arm, seed), gpu=True, group=f"train {arm.stage}", steps=steps
             )
+            rate = study.train.rate(arm.stage)
             cell = cell._replace(expected=None if rate is None else rate * steps, after=study.train.after)
         add(cell._replace(arm=name, seed=seed, awaits=arm.awaits, turn=turns[name, seed]))
     trained = [cell for cell in found.values() if cell.kind in (Kind.TRAIN, Kind.BLEND)]
@@ -201,6 +202,19 @@ def cells_of(claim: Claim, study: Study, plan: Sequence[Cell]) -> frozenset[str]
         if cell.name in wanted:
             wanted.update((*cell.needs, *cell.after))
     return frozenset(wanted)
+
+
+def settled(plan: Sequence[Cell], understood: Callable[[Cell], bool]) -> tuple[Cell, ...]:
+    """The plan with `awaits` cleared of every cell whose command is understood, and of whose needs none awaits anything."""
+    late: set[str] = set()
+    found = []
+    for cell in plan:
+        if cell.awaits and late.isdisjoint(cell.needs) and understood(cell):
+            cell = cell._replace(awaits="")
+        if cell.awaits:
+            late.add(cell.name)
+        found.append(cell)
+    return tuple(found)
 
 
 def chosen(claims: Sequence[Claim], study: Study, plan: Sequence[Cell]) -> tuple[Cell, ...]:
