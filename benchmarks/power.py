@@ -39,7 +39,7 @@ First = Callable[[str, str, Rule, str], Value]
 N_SCENES = round(20_000 * 0.49)
 """Held-out scenes of study 2 that are asked about."""
 N_QUESTIONS = {"all": 16_360, Rule.ORACLE: 7_350, Rule.CORRECT_OPTION: 4_010, Rule.ANY_OPTION: 3_310}
-"""Held-out questions of study 2, all and inferential: 0.818 a scene, 44.9, 24.5 and 20.2 % of them (reports/study-2/claims.md)."""
+"""Held-out questions of study 2, all and inferential: 0.818 a scene, of which 44.9, 24.5 and 20.2 % (claims.md)."""
 N_THEN = {"all": 11_200, Rule.ORACLE: 4_348, Rule.CORRECT_OPTION: 5_065, Rule.ANY_OPTION: 2_922}
 """The same of the first study."""
 
@@ -69,8 +69,8 @@ class Assumed(NamedTuple):
 SLOPE = -0.76
 """Inferential per observational accuracy between the first study's base (89.6, 72.6) and GRPO (92.4, 70.5)."""
 LOST, LOST_90, GAINED, PAID = 2.12, 5.72, 1.63, 1.41
-"""Points: what GRPO lost on inferential questions, what it did at 90 %, and what a repulsion of 0.1 gained on GRPO there and lost
-on observational ones."""
+"""Points: what GRPO lost on inferential questions, what it did at 90 %, and what a repulsion of 0.1 gained on GRPO there and
+lost on observational ones."""
 OVERALL = 0.449 * GAINED - 0.551 * PAID
 """What these two come to over all questions at study 2's share of inferential ones."""
 REPULSION: Like = ((("repulsion-1", "grpo"), 1.0),)
@@ -101,12 +101,15 @@ ASSUMED = {
     "correct-option: cdpo-correct \u2212 grpo-correct": Assumed(REPULSION, 1.0, 0.21),
     "any-option: cdpo-any \u2212 grpo-any": Assumed(REPULSION, 1.0, 0.11),
 }
-"""By the comparison's name, with its measure or rule before it where that is not the study's. The first study's repulsion of 0.1
-stands for every repulsion, its pool of half and half for every other pool, and its share of what GRPO had lost, 1.63 of 2.12, is
-taken over to 90 %."""
-PASSES = {"nothing": 0.0, "smallest": 0.9, "first": 0.0}
+"""By the comparison's name, with its measure or rule before it where that is not the study's. The first study's repulsion of
+0.1 stands for every repulsion, its pool of half and half for every other pool, and its share of what GRPO had lost, 1.63 of
+2.12, is taken over to 90 %."""
+PASSES: dict[str, dict[str, float]] = {
+    "bias-correct": {"nothing": 0.0, "smallest": 0.9},
+    "bias-any": {"nothing": 0.0, "smallest": 0.9, "first": 0.0},
+}
 """Share of bias models that pass their gate, the others being no shortcut models. In the first study neither of two under
-any-option did."""
+any-option did, and none was made under correct-option."""
 
 
 def components(value: Value) -> Components:
@@ -179,7 +182,9 @@ def power_of(
         key = (seed, sorted(study.named_claims).index(name), [*TRUTHS].index(truth), 0 if alike else place)
         n_seeds = len(common_seeds(members(part, study), study))
         if isinstance(part, Gated):
-            passed = np.random.default_rng(key).binomial(n_seeds, PASSES[truth], n)
+            if (share := PASSES[part.arm].get(truth)) is None:
+                return None
+            passed = np.random.default_rng(key).binomial(n_seeds, share, n)
             p = np.array([sign_test(k, n_seeds) for k in range(n_seeds + 1)])
             holds &= p[passed] <= level
             reversed_ |= p[n_seeds - passed] <= refuting
@@ -235,7 +240,10 @@ def main() -> None:
         }
         for name in study.named_claims
     }
-    title = f"Confirmed / refuted, % of {n:,} simulations, seed {options.seed}, and in brackets after Holm's correction at its strictest"
+    title = (
+        f"Confirmed / refuted, % of {n:,} simulations, seed {options.seed}, and in brackets after Holm's correction at its"
+        " strictest"
+    )
     rows = [(name, *(_cell(one) for one in row.values())) for name, row in found.items()]
     print(Table("power", title, ("Claim", *TRUTHS.values()), rows).markdown(), end="\n\n")
     spread = [
