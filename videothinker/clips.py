@@ -153,7 +153,7 @@ class Tally:
     """What readers were asked for, counted as it is looked at by several threads."""
 
     def __init__(self) -> None:
-        self._counts = dict.fromkeys(("files", "parts", "folders", "past_end"), 0)
+        self._counts = dict.fromkeys(("files", "folders", "parts", "past_end"), 0)
         self._lock = threading.Lock()
 
     def add(self, footage: Footage, seen: Seen) -> None:

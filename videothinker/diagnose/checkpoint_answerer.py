@@ -32,7 +32,9 @@ from videothinker.records import Question
 _CLIPS_AT_ONCE = 64
 """Clips that are sized and seen together: launching kernels takes longer than running them for one clip."""
 _FRAME_BYTES = 2**29
-"""Most bytes that the frames of clips read ahead may take. The larger the frames, the fewer clips are sized together."""
+"""Most bytes that the frames of clips sized together may take, if they are more than one. So many are read ahead twice over."""
+_AHEAD_BYTES = 2**32
+"""Bytes of frames up to which eight clips are read ahead, so that decoding processes have work where few are sized together."""
 
 
 def open_checkpoint(
@@ -89,13 +91,14 @@ class CheckpointAnswerer:
         with self._clock("prepare"):
             prompts = write_prompts(self.loaded.processor, questions, self._settings.prompt)
         rows: list[Row] = []
-        at_once = min(_CLIPS_AT_ONCE, max(1, _FRAME_BYTES // self.feed.frames.n_bytes))
+        n_bytes = self.feed.frames.n_bytes
+        at_once = min(_CLIPS_AT_ONCE, max(1, _FRAME_BYTES // n_bytes))
         with ClipReader(
             sample=self.feed.frames.indices,
             backend=cast(Backend, self._settings.decoder),
             max_pixels=self.feed.frames.max_pixels,
             cache=self._cache,
-            ahead=max(8, 2 * at_once),
+            ahead=max(2 * at_once, min(8, _AHEAD_BYTES // n_bytes)),
             tally=self._tally,
         ) as reader:
             self._clip_backend = reader.decoding.backend

@@ -22,11 +22,13 @@ from videothinker import answers
 from videothinker.clips import ClipCache, ClipReader, Tally
 from videothinker.curated import Curated
 from videothinker.diagnose.answerer import RawReply, by_clip, check_clips
+from videothinker.diagnose.frame_choice import frame_rule
+from videothinker.diagnose.frame_rules import FrameRule, choose
 from videothinker.diagnose.server import PATIENT, Bounds, Server
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.footage import Footage
-from videothinker.frames import Backend, Clip, ClipError, Frames, clip_indices
+from videothinker.frames import Backend, Clip, ClipError, Frames
 from videothinker.records import Question
 
 N_AT_ONCE = 32
@@ -54,13 +56,18 @@ def open_endpoint(
         VtError: nothing answers there, the data has no clips, or a setting cannot be had from a server.
     """
     check_clips(curated, ref)
-    if settings.max_pixels and not settings.n_frames:
+    if settings.max_pixels and _frames(settings) is None:
         raise VtError("--max-pixels with --endpoint needs --frames too: a clip that is sent whole is sized by the server")
-    if not settings.n_frames:
+    if _frames(settings) is None:
         _check_whole(curated, settings)
     server = Server(url, bounds)
     server.reach()
     return Endpoint(server, ref, curated, settings, cache)
+
+
+def _frames(settings: DiagnosisSettings) -> FrameRule | None:
+    """The rule by which frames are chosen here and sent as images; None where the clip is sent for the server to choose."""
+    return frame_rule(settings) or (FrameRule("floor", settings.n_frames) if settings.n_frames else None)
 
 
 def _check_whole(curated: Curated, settings: DiagnosisSettings) -> None:
@@ -99,6 +106,7 @@ class Endpoint:
     ) -> None:
         self._server, self._ref, self._curated, self._settings = server, ref, curated, settings
         self._cache = cache
+        self._frames = _frames(settings)
         self._decoder: str | None = None
         self._tally = Tally()
         self._sent: Counter[tuple[int | None, int, int]] = Counter()  # (frames, height, width): clips
@@ -148,7 +156,7 @@ class Endpoint:
         sent = sorted(self._sent.items(), key=lambda item: (item[0][0] or 0, *item[0][1:]))
         return {
             "endpoint": self._server.url,
-            "sent": "images" if self._settings.n_frames else "video",
+            "sent": "video" if self._frames is None else "images",
             "decoder": self._decoder,
             "clips": self._tally.told(),
             "fed": [
@@ -160,11 +168,11 @@ class Endpoint:
 
     def _sample(self, fps: float, n_total: int) -> Sequence[int]:
         """The frames to decode. Of a clip that is sent whole it is the last one, which can be read only if all of it can."""
-        return clip_indices(n_total, self._settings.n_frames) if self._settings.n_frames else [n_total - 1]
+        return [n_total - 1] if self._frames is None else choose(self._frames, fps, n_total)
 
     def _media(self, footage: Footage, clip: Clip) -> list[dict[str, Any]]:
         """The message's parts that show the clip."""
-        if not self._settings.n_frames:
+        if self._frames is None:
             self._sent[None, *clip.frames.shape[1:3]] += 1
             path = footage.path
             return [

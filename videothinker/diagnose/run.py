@@ -24,7 +24,7 @@ from videothinker.diagnose.answerer import Answerer, RawReply
 from videothinker.diagnose.fed import add_fed
 from videothinker.diagnose.files import METRICS, PREDICTIONS, RUN, data_hash, match, prediction_files, read_predictions
 from videothinker.diagnose.openers import OPENERS, Opening, kind_of
-from videothinker.diagnose.settings import FREE, DiagnosisSettings
+from videothinker.diagnose.settings import FREE, LATER, DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.fingerprint import fingerprint
 from videothinker.progress import Progress, no_progress
@@ -253,6 +253,7 @@ def _claim(folder: Path, identity: Mapping[str, Any], *, replace: bool, lock: bo
         what="a diagnosis",
         advice="choose another --out or NAME=REF, or start over with --no-resume",
         may_hold=lambda name: not name.startswith("predictions"),  # without run.json nobody knows how they were made
+        in_todays_form=lambda held: held | {"settings": LATER | held.get("settings", {})},
         replace=replace,
         lock=lock,
     )

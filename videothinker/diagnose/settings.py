@@ -1,15 +1,20 @@
 """The settings of a diagnosis: everything that changes a number in its report, with its bounds, as run.json holds it."""
 
 from collections.abc import Collection
+from typing import Any
 
 import msgspec
 
 from videothinker.answers import Style
 from videothinker.diagnose.engines import ENGINES
+from videothinker.diagnose.frame_rules import RULES
 from videothinker.errors import VtError
 
 FREE = ("batch_size", "engine")
 """Settings that may differ when a run is resumed: they change how fast replies come, and not what they say."""
+
+LATER: dict[str, Any] = {"frame_rule": None, "fps": None}
+"""Settings that earlier versions did not write down, with the value that says what they did."""
 
 _NAMED: dict[str, Collection[str]] = {
     "dtype": ("auto", "bfloat16", "float16", "float32"),
@@ -34,6 +39,10 @@ class DiagnosisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     n_frames: int | None = None
     """Frames of each clip. None leaves them to the checkpoint's own processor or, if it does not sample by itself, means 32
     (paper, evaluation set-up)."""
+    frame_rule: str | None = None
+    """How frames are chosen, one of `frame_rules.RULES`; None is the spacing of the checkpoint's own processor."""
+    fps: float | None = None
+    """Frames per second of a clip, of which `n_frames` are taken at most (else 768); only with `frame_rule` "fps"."""
     max_pixels: int | None = None
     """Largest number of pixels of one frame. None leaves it to the checkpoint's own processor or, if it does not sample by
     itself, means 256*28*28 (paper)."""
@@ -61,6 +70,15 @@ class DiagnosisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             f"{name} is {value!r}, expected {expected}"
             for name, value, good, expected in (
                 ("n_frames", self.n_frames, self.n_frames is None or 1 <= self.n_frames <= 768, "1 to 768"),
+                ("frame_rule", self.frame_rule, self.frame_rule in (None, *RULES), _listed(RULES)),
+                ("fps", self.fps, self.fps is None or 0.01 <= self.fps <= 1000, "0.01 to 1000"),
+                (
+                    "fps",
+                    self.fps,
+                    (self.frame_rule == "fps") == (self.fps is not None),
+                    "a number with frame_rule fps, else none",
+                ),
+                ("n_frames", self.n_frames, self.frame_rule != "fps" or self.n_frames != 1, "2 or more with frame_rule fps"),
                 ("max_pixels", self.max_pixels, self.max_pixels is None or self.max_pixels >= 28 * 28, "784 (28*28) or more"),
                 ("batch_size", self.batch_size, self.batch_size is None or self.batch_size >= 1, "1 or more"),
                 ("temperature", self.temperature, 0 <= self.temperature <= 2, "0 to 2"),
