@@ -194,10 +194,7 @@ class Curated:
 
     def clip(self, question: Question) -> Footage | None:
         """Where the question's clip should be, and which part of it counts; None if the folder was curated without clips."""
-        if self.videos_root is None:
-            return None
-        clip = question.clip
-        return Footage(self.videos_root / clip.path, clip.start, clip.end, clip.fps)
+        return None if self.videos_root is None else Footage.below(self.videos_root, question.clip)
 
 
 class _Provenance(msgspec.Struct):

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from videothinker.records import Clip
+
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 """Endings, in any case, of the pictures of a folder of frames."""
 
@@ -28,6 +30,11 @@ class Footage(NamedTuple):
     """Where the part ends, in seconds; None for the end."""
     fps: float | None = None
     """Frames per second of a folder of frames, which has no clock of its own; None for a file, which has one."""
+
+    @classmethod
+    def below(cls, root: Path, clip: Clip) -> "Footage":
+        """What a question is about, where `root` is the folder of clips."""
+        return cls(root / clip.path, clip.start, clip.end, clip.fps)
 
     def __str__(self) -> str:
         """The path, and behind it the part: `clips/a.mp4 [3.1 s, 9.8 s)`."""
