@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clip_corpus import KINDS, WIDTH, Kind, Picture, draw, film, number_of, silence
+from clip_corpus import KINDS, WIDTH, Kind, Picture, draw, film, number_of, repeated, silence
 from PIL import Image
 
 from videothinker import decoders, demux
@@ -261,30 +261,13 @@ def test_a_changed_folder_is_told_from_what_it_was(tmp_path: Path) -> None:
 GROUP, N_GROUPS = 24, 250
 
 
-def hours(path: Path) -> None:
-    """A long clip in no time: the packets of one group of pictures over and over, 6,000 frames at 1 per second."""
-    source = path.with_name("group.mp4")
-    film(source, n=GROUP, size=SIZE, rate=1, group=GROUP, b_frames=2)
-    with av.open(str(source)) as original, av.open(str(path), "w") as copy:
-        stream = original.streams.video[0]
-        target = copy.add_stream_from_template(stream)
-        packets = [
-            (bytes(packet), packet.pts, packet.dts, packet.is_keyframe) for packet in original.demux(stream) if packet.size
-        ]
-        length = int(GROUP / stream.time_base)
-        for number in range(N_GROUPS):
-            for data, pts, dts, is_key in packets:
-                packet = av.Packet(data)
-                packet.pts, packet.dts, packet.time_base = pts + number * length, dts + number * length, stream.time_base
-                packet.is_keyframe, packet.stream = is_key, target
-                copy.mux(packet)
-
-
 @pytest.fixture(scope="module", params=["clip.mp4", "clip.mkv"])
 def long_clip(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path: Path = tmp_path_factory.mktemp("long") / request.param
-    hours(path)
-    return path
+    """6,000 frames at 1 per second, the same 24 over and over."""
+    folder = tmp_path_factory.mktemp("long")
+    film(folder / "group.mp4", n=GROUP, size=SIZE, rate=1, group=GROUP, b_frames=2)
+    repeated(folder / request.param, folder / "group.mp4", N_GROUPS)
+    return Path(folder / request.param)
 
 
 def counting(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:

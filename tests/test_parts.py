@@ -23,7 +23,7 @@ from videothinker import clips as clips_module
 from videothinker.cli import app
 from videothinker.clips import ClipReader, cached_clip, default_cache
 from videothinker.curate.export import Export, video_r1_row
-from videothinker.curated import NO_LABELS, Curated
+from videothinker.curated import NO_LABELS, Curated, open_curated
 from videothinker.diagnose import endpoint as endpoint_module
 from videothinker.diagnose import run
 from videothinker.diagnose.checkpoint_answerer import open_checkpoint
@@ -35,6 +35,8 @@ from videothinker.frames import Clip as ReadClip
 from videothinker.frames import Frames, clip_indices, read_clip
 from videothinker.records import Clip
 from videothinker.reports.strips import Strips
+from videothinker.train.data import training_rows
+from videothinker.train.stages import Stage, make_stage
 
 N = 32
 """Frames of a third, at 25 a second: 1.28 s."""
@@ -267,3 +269,14 @@ def test_a_clip_at_its_full_length_is_a_part_like_any_other(tmp_path: Path) -> N
     whole, part = read_clip(path), read_clip(Footage(path, 0.0, 3.0))
     np.testing.assert_array_equal(whole.frames, part.frames)
     assert whole[1:] == part[1:]
+
+
+def test_a_training_row_names_the_part_and_lacks_its_clip_like_any_other(thirds: Curated, tmp_path: Path) -> None:
+    stage = make_stage(Stage.GRPO, {})
+    questions = thirds.questions("dev")
+    assert [row["prompt"].clip for row in training_rows(thirds, questions, stage)] == footage(thirds)
+    (tmp_path / "red").touch()  # a file where a folder of frames should be
+    with pytest.raises(
+        VtError, match=r"12 of 12 training questions lack their clip, the first is .*film\.mkv \[0 s, 1\.28 s\)"
+    ):
+        training_rows(open_curated(thirds.folder, tmp_path), questions, stage)
