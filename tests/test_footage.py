@@ -237,7 +237,7 @@ def test_a_folder_needs_a_rate_and_a_file_has_its_own(tmp_path: Path) -> None:
     lossless(tmp_path / "clip.mkv", 0, 3)
     with pytest.raises(ClipError, match=r"f: is a folder, expected a file; a folder of frames needs its frames per second"):
         read_clip(tmp_path / "f")
-    with pytest.raises(ClipError, match=r"clip\.mkv: cannot be read as a folder of frames \(Not a directory\)"):
+    with pytest.raises(ClipError, match=r"clip\.mkv: is a file, expected a folder of frames, as its frames per second"):
         read_clip(Footage(tmp_path / "clip.mkv", fps=3.0))
     with pytest.raises(ClipError, match=r"gone: cannot be read as a folder of frames \(No such file or directory\)"):
         read_clip(Footage(tmp_path / "gone", fps=3.0))
