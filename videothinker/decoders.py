@@ -101,11 +101,13 @@ def _checked(path: Path, contents: Contents, wanted: tuple[int, ...]) -> Iterato
     for jumps, n_back in _levels(path, contents, wanted):
         try:
             while True:
+                targets = tuple(left) or wanted[-1:]
+                groups = needed(path, contents, targets, n_back=n_back)
                 try:
-                    yield from _due(path, contents, left, tuple(left) or wanted[-1:], jumps, n_back)
+                    yield from _due(path, contents, left, targets, groups, jumps)
                     return
                 except ClipError as error:
-                    yield from _detour(path, contents, left, wanted[-1], jumps, n_back, error)
+                    yield from _detour(path, contents, left, wanted[-1], groups, jumps, n_back, error)
                 if not left:
                     return
         except ClipError as error:
@@ -127,14 +129,15 @@ def _levels(path: Path, contents: Contents, wanted: tuple[int, ...]) -> Iterator
         yield False, contents.packets.number
 
 
-def _due(path: Path, contents: Contents, left: deque[int], targets: tuple[int, ...], jumps: bool, n_back: int) -> Iterator[Any]:
-    """The frames of `left`, from which they are taken, that come out of decoding what `targets` need.
+def _due(
+    path: Path, contents: Contents, left: deque[int], targets: tuple[int, ...], groups: list[tuple[int, ...]], jumps: bool
+) -> Iterator[Any]:
+    """The frames of `left`, from which they are taken, that come out of decoding these groups of packets.
 
     Raises:
         ClipError: decoding fails, or a target is still left when it has come to its end.
     """
     assert contents.times is not None
-    groups = needed(path, contents, targets, n_back=n_back)
     for frame in _sound(path, contents, groups, jumps=jumps and _far_apart(groups)):
         if left and frame.pts == contents.times[left[0]]:
             left.popleft()
@@ -144,22 +147,33 @@ def _due(path: Path, contents: Contents, left: deque[int], targets: tuple[int, .
 
 
 def _detour(
-    path: Path, contents: Contents, left: deque[int], last: int, jumps: bool, n_back: int, failure: ClipError
+    path: Path,
+    contents: Contents,
+    left: deque[int],
+    last: int,
+    failed: list[tuple[int, ...]],
+    jumps: bool,
+    n_back: int,
+    failure: ClipError,
 ) -> Iterator[Any]:
-    """The frame at which decoding has failed, by beginning with key frames further in front of it.
+    """The frame at which decoding has failed, by beginning with a key frame in front of where that began.
 
-    Some decoders stumble behind a key frame whose leading frames are left out, in open groups; behind another one they do not.
+    Decoders stumble behind a key frame whose leading frames are left out, in open groups, and behind another one they do not.
+    What fails with more of the clip in front of it already is damaged.
 
     Raises:
         ClipError: that fails as well.
     """
     target = (left[0] if left else last,)
-    tried = needed(path, contents, target, n_back=n_back)
+    number = needed(path, contents, target, n_back=n_back)[0][-1]
+    began = max(group[0] for group in failed if group[0] <= number)
     for further in _FURTHER:
-        if needed(path, contents, target, n_back=n_back + further) == tried:
-            break
+        groups = needed(path, contents, target, n_back=n_back + further)
+        if groups[0][0] >= began:
+            continue
+        began = groups[0][0]
         try:
-            yield from _due(path, contents, left, target, jumps, n_back + further)
+            yield from _due(path, contents, left, target, groups, jumps)
             return
         except ClipError as error:
             failure = error
