@@ -94,7 +94,7 @@ class Decoding(NamedTuple):
         extent = self.probe(footage, self.backend)
         state = footage.state()
         if state is None:
-            raise ClipError(f"{footage.path}: is gone")
+            raise ClipError(f"{footage.path}: is gone, or holds a link that leads nowhere")
         return Seen(_digest(footage.path, footage.is_folder, state), *extent)
 
     def kept(self, seen: Seen, indices: Sequence[int]) -> Frames | None:
@@ -305,14 +305,14 @@ class Warmed(NamedTuple):
 def warm(
     footages: Iterable[Footage],
     *,
-    n_frames: int | None,
+    sample: Sample,
     max_pixels: int | None,
     cache: ClipCache,
     backend: Backend = "auto",
     n_workers: int | None = None,
     progress: Progress = no_progress,
 ) -> Warmed:
-    """Fill the cache with `n_frames` evenly spread frames of each clip, in `n_workers` processes (None: one a core).
+    """Fill the cache with the frames of each clip that `sample` names, in `n_workers` processes (None: one a core).
 
     Raises:
         VtError: the cache cannot be written, or is too small for all of them, so that the first would have left before they
@@ -322,7 +322,7 @@ def warm(
     n_workers = n_workers or os.cpu_count() or 1
     n_bytes, lost = 0, {}
     with ClipReader(
-        sample=lambda _, n_total: clip_indices(n_total, n_frames),
+        sample=sample,
         backend=backend,
         max_pixels=max_pixels,
         cache=cache,
