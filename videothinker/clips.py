@@ -320,7 +320,7 @@ def warm(
     """
     distinct = list(dict.fromkeys(footages))
     n_workers = n_workers or os.cpu_count() or 1
-    n_bytes, lost = 0, {}
+    n_bytes, n_kept, lost = 0, 0, {}
     with ClipReader(
         sample=sample,
         backend=backend,
@@ -334,13 +334,24 @@ def warm(
                 lost[footage] = str(kept)
             else:
                 n_bytes += kept
-                if kept * len(distinct) > cache.limit_bytes:
-                    raise VtError(
-                        f"{len(distinct):,} clips of {kept / 2**20:.1f} MiB do not fit into the cache of "
-                        f"{cache.limit_bytes / 2**30:.3g} GiB; set {LIMIT}={math.ceil(kept * len(distinct) / 2**30) + 1}"
-                    )
+                n_kept += 1
+                _check_room(n_bytes, n_kept, len(distinct), cache)
             progress(1)
     return Warmed(len(distinct), n_bytes, lost)
+
+
+def _check_room(n_bytes: int, n_kept: int, n_clips: int, cache: ClipCache) -> None:
+    """Check that clips fit into the cache: those so far and, by the mean of 64 of them or more, all with a quarter to spare.
+
+    Raises:
+        VtError: they do not.
+    """
+    expected = n_bytes / n_kept * n_clips
+    if n_bytes > cache.limit_bytes or (n_kept >= 64 and expected > 1.25 * cache.limit_bytes):
+        raise VtError(
+            f"{n_clips:,} clips of {n_bytes / n_kept / 2**20:.1f} MiB on average do not fit into the cache of "
+            f"{cache.limit_bytes / 2**30:.3g} GiB; set {LIMIT}={math.ceil(expected / 2**30) + 1}"
+        )
 
 
 def default_workers() -> int:
