@@ -27,7 +27,7 @@ from videothinker.records import Question
 _PATCHES = 98_304
 """Patches that the vision tower sees in one call: eight clips of 32 frames of 308 x 476."""
 _KINDS = 64
-"""Kinds of clips whose prompts' start is remembered. Clips as they come, and parts of them, are each of a kind of its own, and a
+"""Kinds of clips whose prompts' start is remembered. Clips as they come, and parts of them, are each of its own kind, and a
 start of 16,000 tokens takes a megabyte."""
 
 
