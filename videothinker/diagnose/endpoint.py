@@ -19,10 +19,12 @@ from typing import Any, NamedTuple, cast
 
 from PIL import Image
 
-from videothinker import answers
 from videothinker.clips import ClipCache, ClipReader
 from videothinker.curated import Curated
 from videothinker.diagnose.answerer import RawReply, by_clip, check_clips
+from videothinker.diagnose.frame_rules import choose
+from videothinker.diagnose.prompts import put_by
+from videothinker.diagnose.protocols.base import Prompt
 from videothinker.diagnose.server import PATIENT, Bounds, Server
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
@@ -61,6 +63,21 @@ def open_endpoint(
     return Endpoint(server, ref, curated, settings, cache)
 
 
+_GO_ON = {"add_generation_prompt": False, "continue_final_message": True}
+"""Asks a server to go on with the assistant's last message. vLLM and SGLang know it; it is no part of OpenAI's protocol."""
+_BEGUN = " (the protocol begins the reply for the model, which not every server can)"
+
+
+def _messages(prompt: Prompt, media: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The conversation: the system text and the beginning of the reply only where the prompt has them."""
+    messages: list[dict[str, Any]] = [{"role": "user", "content": [*media, {"type": "text", "text": prompt.user}]}]
+    if prompt.system is not None:
+        messages.insert(0, {"role": "system", "content": prompt.system})
+    if prompt.prefill:
+        messages.append({"role": "assistant", "content": prompt.prefill})
+    return messages
+
+
 class _Owed(NamedTuple):
     """What came instead of a reply."""
 
@@ -80,7 +97,7 @@ class Endpoint:
         cache: ClipCache | None,
     ) -> None:
         self._server, self._ref, self._curated, self._settings = server, ref, curated, settings
-        self._cache = cache
+        self._cache, self._put = cache, put_by(settings)
         self._decoder: str | None = None
         self._sent: Counter[tuple[int | None, int, int]] = Counter()  # (frames, height, width): clips
         self._prompt_tokens: list[int] = []
@@ -139,7 +156,10 @@ class Endpoint:
 
     def _sample(self, fps: float, n_total: int) -> Sequence[int]:
         """The frames to decode. Of a clip that is sent whole it is the last one, which can be read only if all of it can."""
-        return clip_indices(n_total, self._settings.n_frames) if self._settings.n_frames else [n_total - 1]
+        n_frames, rule = self._settings.n_frames, self._settings.frame_rule
+        if not n_frames:
+            return [n_total - 1]
+        return clip_indices(n_total, n_frames) if rule is None else choose(rule, n_frames, n_total)
 
     def _media(self, path: Path, clip: Clip) -> list[dict[str, Any]]:
         """The message's parts that show the clip."""
@@ -157,16 +177,18 @@ class Endpoint:
 
     def _ask(self, question: Question, media: list[dict[str, Any]]) -> RawReply | _Owed:
         settings = self._settings
-        text = answers.render(question, settings.prompt)
+        prompt = self._put(question)
         reply = self._server.post(
             {
                 "model": self._ref,
-                "messages": [{"role": "user", "content": [*media, {"type": "text", "text": text}]}],
+                "messages": _messages(prompt, media),
                 "max_tokens": settings.max_new_tokens,
                 "temperature": settings.temperature,
+                **({"top_p": settings.top_p} if settings.top_p < 1 else {}),
                 "seed": settings.seed,
+                **(_GO_ON if prompt.prefill else {}),
             },
-            what=f"question {question.question_id}",
+            what=f"question {question.question_id}" + (_BEGUN if prompt.prefill else ""),
         )
         choice = reply.choices[0]
         thought = choice.message.thought  # a server that parses reasoning takes it out of the text

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from videothinker.diagnose.frame_rules import choose, frames_by_rate
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.frames import clip_indices
@@ -27,6 +28,7 @@ class FrameChoice:
             video_processor.do_sample_frames and (video_processor.num_frames or getattr(video_processor, "fps", None))
         )
         self._n_frames = settings.n_frames or (None if self._own else N_FRAMES)
+        self._settings = settings
         by_pixels = "longest_edge" in dict(video_processor.size or {})
         if settings.max_pixels and not by_pixels:
             raise VtError(
@@ -37,7 +39,7 @@ class FrameChoice:
         self._per_video = model_type in _PIXELS_PER_VIDEO
         self.max_pixels = self._cap or (None if self._per_video or not by_pixels else int(video_processor.size["longest_edge"]))
         """Most pixels that the processor keeps of a frame, as far as known: larger frames need not be held at full size."""
-        n_frames = self._n_frames or video_processor.num_frames or N_FRAMES
+        n_frames = settings.max_frames or self._n_frames or video_processor.num_frames or N_FRAMES
         # Three bytes per pixel, of up to four times the pixels: a frame is shrunk when it is read only if it has more.
         self.n_bytes = n_frames * 3 * 4 * (self.max_pixels or MAX_PIXELS)
         """Most bytes that a clip's frames take in memory where they are shrunk; a rough number where the processor decides."""
@@ -53,6 +55,10 @@ class FrameChoice:
         from transformers.video_utils import VideoMetadata
 
         n_frames: int | None = self._n_frames or self._processor.num_frames
+        if (rule := self._settings.frame_rule) is not None:
+            fps_asked, most = self._settings.fps, self._settings.max_frames
+            by_rate = None if fps_asked is None else frames_by_rate(fps_asked, most, fps, n_total)
+            return choose(rule, by_rate or n_frames or N_FRAMES, n_total)
         if n_frames is not None and n_frames >= n_total:
             return range(n_total)
         if n_frames is not None and n_frames % getattr(self._processor, "temporal_patch_size", 1):
@@ -71,4 +77,6 @@ class FrameChoice:
 
     def describe(self) -> dict[str, Any]:
         """The frames and pixels that were set; None stands for the checkpoint's own choice."""
-        return {"processor": type(self._processor).__name__, "n_frames": self._n_frames, "max_pixels": self._cap}
+        set_ = {"processor": type(self._processor).__name__, "n_frames": self._n_frames, "max_pixels": self._cap}
+        rule = {name: getattr(self._settings, name) for name in ("frame_rule", "fps", "max_frames")}
+        return set_ | {name: value for name, value in rule.items() if value is not None}
