@@ -284,7 +284,7 @@ def test_world_mix_fits_its_factors(run: Run) -> None:
 
 
 def test_frames(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    run("frames", "--first", 3, "--damaged", 2, "--repeats", 1, out=None)
+    run("frames", "--first", 3, "--damaged", 2, "--repeats", 1, "--hours", 0.1, out=None)
     corpus, damage, cost = capsys.readouterr().out.split("\n\n")
     kinds = [line.split(" | ") for line in corpus.splitlines()[2:]]
     assert len(kinds) == 3

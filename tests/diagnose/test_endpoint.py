@@ -173,6 +173,7 @@ def test_frames_go_out_as_lossless_images(server: Fake, colours: Curated) -> Non
         "endpoint": server.url,
         "sent": "images",
         "decoder": "pyav",
+        "clips": {"files": 1, "folders": 0, "parts": 0, "past_end": 0},
         "fed": [{"n_clips": 1, "frames": 4, "height": 56, "width": 84, "video_tokens": None}],
         "prompt_tokens": [7, 7],
     }

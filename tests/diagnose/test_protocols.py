@@ -318,7 +318,7 @@ def test_settings_of_a_protocol_are_those_of_its_question_sets() -> None:
     assert find("videothinker").settings([ask("CLEVRER")]) == {
         "frame_rule": "fps",
         "fps": 2.0,
-        "max_frames": 32,
+        "n_frames": 32,
         "max_pixels": 105_369,
         "max_new_tokens": 1024,
         "temperature": 0.01,

@@ -175,7 +175,7 @@ def test_a_checkpoint_is_asked_and_read_by_a_protocol(taught: Path, colours: Cur
         "top_p": 0.001,
         "fps": 2.0,
         "max_new_tokens": 20,
-        "n_frames": None,
+        "n_frames": 32,
     }
     assert record.fed is not None
     assert {kind["frames"] for kind in record.fed["fed"]} == {4}  # 1.28 s at 2 a second, and 4 at least
@@ -191,7 +191,7 @@ def test_a_run_from_before_protocols_is_resumed(curated: Curated, tmp_path: Path
     vt(*asked)
     path = tmp_path / "runs" / "gold" / "run.json"
     record = json.loads(path.read_text())
-    for name in ("protocol", "top_p", "frame_rule", "fps", "max_frames"):
+    for name in ("protocol", "top_p", "frame_rule", "fps"):
         del record["settings"][name]
     path.write_text(json.dumps(record))
     assert "answered already" in vt(*asked).stderr

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 from videothinker.answers import Style
 from videothinker.diagnose import protocols
-from videothinker.diagnose.protocols.base import FrameRule
 from videothinker.records import Question
 
 COMMAND_LINE = "the command line"
-_FRAMES = (*(name for name in FrameRule._fields if name != "rule"), "frame_rule", "max_pixels")
+_FRAMES = ("frame_rule", "n_frames", "fps", "max_pixels")
 """Settings that a server decides on where clips are sent whole."""
-_BY_RATE = ("fps", "max_frames")
+_OF_RULE = ("n_frames", "fps")
+"""Numbers of a frame rule."""
 
 
 class Layer(NamedTuple):
@@ -37,17 +37,13 @@ class Settled(NamedTuple):
 def resolve(layers: Sequence[Layer]) -> dict[str, Settled]:
     """Every setting that some layer sets, as the most explicit one sets it; layers in order, the most explicit first.
 
-    A number of frames and a rate of frames exclude each other, so one of them in a more explicit layer takes the other, and the
-    rule "fps" with it, from those below.
+    A frame rule comes with its numbers: those of a less explicit layer are for another rule, and do not count.
     """
     found: dict[str, Settled] = {}
     for layer in layers:
-        fixed, by_rate = "n_frames" in found, any(name in found for name in _BY_RATE)
+        has_rule = "frame_rule" in found
         for name, value in layer.values.items():
-            displaced = (fixed and (name in _BY_RATE or (name, value) == ("frame_rule", "fps"))) or (
-                by_rate and name in ("n_frames", "frame_rule")
-            )
-            if name not in found and not displaced:
+            if name not in found and not (has_rule and name in _OF_RULE):
                 found[name] = Settled(value, layer.name)
     return found
 

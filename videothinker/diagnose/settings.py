@@ -1,6 +1,7 @@
 """The settings of a diagnosis: everything that changes a number in its report, with its bounds, as run.json holds it."""
 
 from collections.abc import Collection
+from typing import Any
 
 import msgspec
 
@@ -13,8 +14,8 @@ from videothinker.errors import VtError
 FREE = ("batch_size", "engine")
 """Settings that may differ when a run is resumed: they change how fast replies come, and not what they say."""
 
-LATER = {"protocol": "ours", "top_p": 1.0, "frame_rule": None, "fps": None, "max_frames": None}
-"""Settings that came later, with what runs from before them did."""
+LATER: dict[str, Any] = {"protocol": "ours", "top_p": 1.0, "frame_rule": None, "fps": None}
+"""Settings that earlier versions did not write down, with the value that says what they did."""
 
 _NAMED: dict[str, Collection[str]] = {
     "protocol": PROTOCOLS,
@@ -43,11 +44,9 @@ class DiagnosisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Frames of each clip. None leaves them to the checkpoint's own processor or, if it does not sample by itself, means 32
     (paper, evaluation set-up)."""
     frame_rule: str | None = None
-    """Which frames, one of `frame_rules.RULES`. None leaves it to the checkpoint's own processor."""
+    """How frames are chosen, one of `frame_rules.RULES`; None is the spacing of the checkpoint's own processor."""
     fps: float | None = None
-    """Frames per second of clip, for the rule "fps"."""
-    max_frames: int | None = None
-    """Most frames of a clip, for the rule "fps"."""
+    """Frames per second of a clip, of which `n_frames` are taken at most (else 768); only with `frame_rule` "fps"."""
     max_pixels: int | None = None
     """Largest number of pixels of one frame. None leaves it to the checkpoint's own processor or, if it does not sample by
     itself, means 256*28*28 (paper)."""
@@ -77,15 +76,16 @@ class DiagnosisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             f"{name} is {value!r}, expected {expected}"
             for name, value, good, expected in (
                 ("n_frames", self.n_frames, self.n_frames is None or 1 <= self.n_frames <= 768, "1 to 768"),
-                ("max_pixels", self.max_pixels, self.max_pixels is None or self.max_pixels >= 28 * 28, "784 (28*28) or more"),
-                ("frame_rule", self.frame_rule, self.frame_rule is None or self.frame_rule in RULES, _listed(RULES)),
+                ("frame_rule", self.frame_rule, self.frame_rule in (None, *RULES), _listed(RULES)),
+                ("fps", self.fps, self.fps is None or 0.01 <= self.fps <= 1000, "0.01 to 1000"),
                 (
                     "fps",
                     self.fps,
-                    (self.fps is not None) == (self.frame_rule == "fps") and (self.fps is None or self.fps > 0),
-                    "a number above 0 with the rule fps, and none without",
+                    (self.frame_rule == "fps") == (self.fps is not None),
+                    "a number with frame_rule fps, else none",
                 ),
-                ("max_frames", self.max_frames, self.max_frames is None or 2 <= self.max_frames <= 768, "2 to 768"),
+                ("n_frames", self.n_frames, self.frame_rule != "fps" or self.n_frames != 1, "2 or more with frame_rule fps"),
+                ("max_pixels", self.max_pixels, self.max_pixels is None or self.max_pixels >= 28 * 28, "784 (28*28) or more"),
                 ("batch_size", self.batch_size, self.batch_size is None or self.batch_size >= 1, "1 or more"),
                 ("temperature", self.temperature, 0 <= self.temperature <= 2, "0 to 2"),
                 ("top_p", self.top_p, 0 < self.top_p <= 1, "more than 0, at most 1"),

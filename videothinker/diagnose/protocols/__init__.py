@@ -1,13 +1,17 @@
 """How other evaluators ask and read, by name: prompt, frames and pixels, decoding, and the reading of replies.
 
 To add a protocol, add a module of its name (with "_" for "-") that has a `PROTOCOL`, and a line to `PROTOCOLS`. `base` holds
-the records, and the readings that several share lie in `styles`. docs/protocols.md has the table.
+the records, and the readings that several share lie in `styles`. docs/protocols.md has the table. This module itself loads
+nothing, so that settings and `--help` can read the names.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from videothinker.diagnose.protocols.base import Protocol
 from videothinker.errors import VtError
+
+if TYPE_CHECKING:
+    from videothinker.diagnose.protocols.base import Protocol
 
 OURS = "ours"
 PROTOCOLS = {
@@ -22,7 +26,7 @@ PROTOCOLS = {
 """Help for every protocol that `--protocol` may name, in the order in which reports show them."""
 
 
-def find(name: str) -> Protocol:
+def find(name: str) -> "Protocol":
     """The protocol of that name.
 
     Raises:
@@ -34,6 +38,6 @@ def find(name: str) -> Protocol:
     return protocol
 
 
-def all_protocols() -> list[Protocol]:
+def all_protocols() -> "list[Protocol]":
     """Every protocol, in the order of `PROTOCOLS`."""
     return [find(name) for name in PROTOCOLS]

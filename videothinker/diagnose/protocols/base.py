@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from videothinker import answers
+from videothinker.diagnose.frame_rules import FrameRule
 from videothinker.errors import VtError
 from videothinker.records import Form, Question
 
@@ -62,18 +63,6 @@ class Prompt(NamedTuple):
     """How the model's own reply is made to begin; not part of what is kept as its reply."""
 
 
-class FrameRule(NamedTuple):
-    """Which frames of a clip are fed; what is None is left to the checkpoint's processor."""
-
-    rule: str | None = None
-    """Name of a rule of `frame_choice`: "linspace", "midpoints", "floor", "inside" or "fps"."""
-    n_frames: int | None = None
-    fps: float | None = None
-    """Frames per second, for the rule "fps"."""
-    max_frames: int | None = None
-    """Most frames, for the rule "fps"."""
-
-
 class Decoding(NamedTuple):
     """How replies are written; what is None the protocol leaves open."""
 
@@ -92,7 +81,8 @@ class Rules(NamedTuple):
     read: Callable[[Question, str, int], Reading]
     """(question, reply, seed) -> reading. seed: that of guesses, which depend on it and the question alone."""
     decoding: Decoding = Decoding()
-    frames: FrameRule = FrameRule()
+    frames: FrameRule | None = None
+    """Which frames are fed; None is left to the checkpoint's processor."""
     max_pixels: int | None = None
     """Most pixels of a frame; None is left to the checkpoint's processor."""
     forms: Collection[Form] = (Form.CHOICE,)
@@ -167,9 +157,10 @@ class Protocol(NamedTuple):
 
 
 def _settings(rules: Rules) -> dict[str, Any]:
-    frames = {"frame_rule": rules.frames.rule, **rules.frames._asdict(), "max_pixels": rules.max_pixels}
-    del frames["rule"]
-    return {name: value for name, value in {**frames, **rules.decoding._asdict()}.items() if value is not None}
+    rule = rules.frames
+    frames = {} if rule is None else {"frame_rule": rule.name, "n_frames": rule.n_frames, "fps": rule.fps}
+    found = {**frames, "max_pixels": rules.max_pixels, **rules.decoding._asdict()}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def read_as(question: Question, chosen: Letters | None, why: Why | None = None) -> Reading:

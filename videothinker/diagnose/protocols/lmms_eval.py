@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from videothinker import answers
+from videothinker.diagnose.frame_rules import FrameRule
 from videothinker.diagnose.protocols import tempcompass
 from videothinker.diagnose.protocols.base import (
     GREEDY,
-    FrameRule,
     Prompt,
     Protocol,
     Reading,
@@ -27,7 +27,7 @@ from videothinker.records import Question
 
 Read = Callable[[Question, str, int], Reading]
 
-_FRAMES = FrameRule("linspace", n_frames=32)
+_FRAMES = FrameRule("linspace", 32)
 
 
 def _mmvu(question: Question) -> Prompt:

@@ -2,11 +2,11 @@
 
 import re
 
+from videothinker.diagnose.frame_rules import FrameRule
 from videothinker.diagnose.protocols import tempcompass
 from videothinker.diagnose.protocols.base import (
     GREEDY,
     Decoding,
-    FrameRule,
     Prompt,
     Protocol,
     Reading,
@@ -140,19 +140,19 @@ PROTOCOL = Protocol(
             _mmvu,
             needs_a_judge,
             Decoding(max_new_tokens=1024, temperature=1.0, top_p=1.0),
-            FrameRule("fps", fps=1.0, max_frames=64),
+            FrameRule("fps", 64, fps=1.0),
         ),
         "Video-Holmes": Rules(_video_holmes, _read_video_holmes, Decoding(max_new_tokens=1024, temperature=0.1, top_p=0.001)),
-        "MVBench": Rules(_mvbench, _read_mvbench, GREEDY._replace(max_new_tokens=100), FrameRule("midpoints", n_frames=16)),
+        "MVBench": Rules(_mvbench, _read_mvbench, GREEDY._replace(max_new_tokens=100), FrameRule("midpoints", 16)),
         "TempCompass": Rules(
             tempcompass.prompt,
             _read_tempcompass,
             Decoding(max_new_tokens=128),
-            FrameRule("fps", fps=1.0),
+            FrameRule("fps", 768, fps=1.0),
             max_pixels=720 * 720,
             forms=tempcompass.FORMS,
         ),
         "Video-MME": Rules(_video_mme, _read_video_mme),
-        "LongVideoBench": Rules(_long_video_bench, read_long_video_bench, frames=FrameRule("fps", fps=1.0, max_frames=256)),
+        "LongVideoBench": Rules(_long_video_bench, read_long_video_bench, frames=FrameRule("fps", 256, fps=1.0)),
     },
 )

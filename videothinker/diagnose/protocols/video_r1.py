@@ -8,10 +8,10 @@ import re
 from functools import partial
 
 from videothinker import answers
+from videothinker.diagnose.frame_rules import FrameRule
 from videothinker.diagnose.protocols.base import (
     ANY,
     Decoding,
-    FrameRule,
     Letters,
     Prompt,
     Protocol,
@@ -82,7 +82,7 @@ PROTOCOL = Protocol(
         ANY: rules(
             prompt,
             decoding=Decoding(max_new_tokens=1024, temperature=0.1, top_p=0.001),
-            frames=FrameRule("fps", fps=2.0, max_frames=16),
+            frames=FrameRule("fps", 16, fps=2.0),
         )
     },
 )

@@ -7,9 +7,9 @@ second is read.
 import re
 from collections.abc import Callable
 
+from videothinker.diagnose.frame_rules import FrameRule
 from videothinker.diagnose.protocols.base import (
     GREEDY,
-    FrameRule,
     Prompt,
     Protocol,
     Reading,
@@ -88,7 +88,7 @@ def _task(prompt: Callable[[Question], Prompt], read: Callable[[Question, str, i
         prompt,
         read,
         GREEDY._replace(max_new_tokens=4096),
-        FrameRule("fps", fps=2.0, max_frames=max_frames),
+        FrameRule("fps", max_frames, fps=2.0),
         max_pixels=768 * 28 * 28,
     )
 

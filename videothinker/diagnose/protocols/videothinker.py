@@ -1,11 +1,12 @@
 """The evaluator of VideoThinker, the paper's code: Video-R1's, with other decoding, frames and files."""
 
+from videothinker.diagnose.frame_rules import FrameRule
 from videothinker.diagnose.protocols import video_r1
-from videothinker.diagnose.protocols.base import ANY, Decoding, FrameRule, Prompt, Protocol, listed
+from videothinker.diagnose.protocols.base import ANY, Decoding, Prompt, Protocol, listed
 from videothinker.records import Question
 
 _DECODING = Decoding(max_new_tokens=1024, temperature=0.01, top_p=0.001)
-_FRAMES = FrameRule("fps", fps=2.0, max_frames=32)
+_FRAMES = FrameRule("fps", 32, fps=2.0)
 
 
 def _video_holmes(question: Question) -> Prompt:

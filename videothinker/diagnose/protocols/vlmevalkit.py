@@ -7,9 +7,9 @@ Decoding is a matter of its model classes, so it is left open here. Of the numbe
 import re
 
 from videothinker import answers
+from videothinker.diagnose.frame_rules import FrameRule
 from videothinker.diagnose.protocols import official, tempcompass
 from videothinker.diagnose.protocols.base import (
-    FrameRule,
     Prompt,
     Protocol,
     Reading,
@@ -23,7 +23,7 @@ from videothinker.diagnose.protocols.base import (
 from videothinker.diagnose.protocols.styles import LOST_COMMAS, earliest_of_alphabet, first_capital, first_word_fits
 from videothinker.records import Question
 
-_INSIDE = FrameRule("inside", n_frames=64)
+_INSIDE = FrameRule("inside", 64)
 _FAILED = "Failed to obtain answer via API"
 _ANSWER = re.compile(r"<answer>\s*(.*?)\s*</answer>", re.DOTALL)
 _PREFIXES = (*LOST_COMMAS, "Answer:", "Option:")
@@ -128,7 +128,7 @@ PROTOCOL = Protocol(
         "rates of frames and limits of pixels are the model class's",
     ),
     {
-        "MVBench": Rules(_mvbench, _read_mvbench, frames=FrameRule("midpoints", n_frames=64)),
+        "MVBench": Rules(_mvbench, _read_mvbench, frames=FrameRule("midpoints", 64)),
         "Video-Holmes": Rules(_video_holmes, _read_video_holmes, frames=_INSIDE._replace(n_frames=32)),
         "TempCompass": Rules(tempcompass.prompt, tempcompass.read, frames=_INSIDE, forms=tempcompass.FORMS),
         "Video-MME": Rules(_video_mme, _read_video_mme, frames=_INSIDE),
