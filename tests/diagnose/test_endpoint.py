@@ -24,6 +24,7 @@ from videothinker import answers
 from videothinker.curated import Curated
 from videothinker.diagnose.answerer import RawReply
 from videothinker.diagnose.endpoint import open_endpoint
+from videothinker.diagnose.protocols.base import Prompt
 from videothinker.diagnose.server import Bounds
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
@@ -133,6 +134,30 @@ def test_the_whole_clip_and_the_prompt_go_out(server: Fake, colours: Curated) ->
     assert sent == {
         f"data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}" for path in colours.videos_root.iterdir()
     }
+
+
+def test_system_text_and_the_beginning_of_the_reply_go_out(
+    server: Fake, colours: Curated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = Prompt("What is it?", system="Watch.", prefill="Best option:(")
+    monkeypatch.setattr("videothinker.diagnose.endpoint.put_by", lambda _: lambda question: begun)
+    found = ask(server, colours, top_p=0.5, temperature=1.0)
+    assert {answer.reply for answer in found.values()} == {"<answer>A</answer>"}
+    body = server.bodies[0]
+    assert body["messages"][0] == {"role": "system", "content": "Watch."}
+    assert body["messages"][1]["content"][-1] == {"type": "text", "text": "What is it?"}
+    assert body["messages"][2] == {"role": "assistant", "content": "Best option:("}
+    assert (body["continue_final_message"], body["add_generation_prompt"], body["top_p"]) == (True, False, 0.5)
+    server.behave = lambda *_: (400, {}, {"error": "unknown field"})
+    with pytest.raises(
+        VtError, match=r"refuses question .*begins the reply for the model, which not every server can.*HTTP 400"
+    ):
+        ask(server, colours)
+
+
+def test_a_plain_question_says_nothing_of_what_it_does_not_need(server: Fake, colours: Curated) -> None:
+    ask(server, colours)
+    assert {"model", "messages", "max_tokens", "temperature", "seed"} == set(server.bodies[0])
 
 
 def test_frames_go_out_as_lossless_images(server: Fake, colours: Curated) -> None:

@@ -24,6 +24,7 @@ from videothinker.errors import VtError
         # segments of 7.9375: 3.97 behind 0, 8, 16, 24, 32, 40, 48, 56, 64 (63.5), 71 (71.4), 79, 87, 95, 103, 111, 119
         (FrameRule("midpoints", 16), 25, 128, (3, 11, 19, 27, 35, 43, 51, 59, 67, 74, 82, 90, 98, 106, 114, 122)),
         (FrameRule("midpoints", 1), 25, 9, (4,)),
+        (FrameRule("inside", 4), 25, 10, (2, 4, 6, 8)),
         (FrameRule("fps", 32, 2.0), 25, 128, (0, 14, 28, 42, 56, 71, 85, 99, 113, 127)),  # 10.24 frames: 10, 127 / 9 apart
         (FrameRule("fps", 32, 2.0), 30, 30, (0, 10, 19, 29)),  # a second: not 2 but the least, 4, 29 / 3 apart
         (FrameRule("fps", 32, 2.0), 1, 3, (0, 2)),  # 6, of 3 there are: 2, an even number
@@ -80,7 +81,7 @@ def test_a_rule_overrules_the_processor() -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"frame_rule": "spread"}, "frame_rule is 'spread', expected floor, linspace, midpoints or fps"),
+        ({"frame_rule": "spread"}, "frame_rule is 'spread', expected floor, linspace, midpoints, inside or fps"),
         ({"frame_rule": "fps"}, "fps is None, expected a number with frame_rule fps, else none"),
         ({"fps": 2.0}, "fps is 2.0, expected a number with frame_rule fps, else none"),
         ({"frame_rule": "fps", "fps": 0.0}, "fps is 0.0, expected 0.01 to 1000"),

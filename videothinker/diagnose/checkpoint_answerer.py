@@ -23,7 +23,7 @@ from videothinker.diagnose.answerer import RawReply, by_clip, check_clips
 from videothinker.diagnose.engines import open_engine
 from videothinker.diagnose.engines.base import Engine, Reply, Row
 from videothinker.diagnose.feed import QuestionFeed, Shown, no_memory
-from videothinker.diagnose.prompts import write_prompts
+from videothinker.diagnose.prompts import put_by, write_prompts
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.footage import Footage
 from videothinker.frames import Backend, ClipError
@@ -89,7 +89,7 @@ class CheckpointAnswerer:
         """
         asked = by_clip(self._curated, questions)
         with self._clock("prepare"):
-            prompts = write_prompts(self.loaded.processor, questions, self._settings.prompt)
+            prompts = write_prompts(self.loaded.processor, questions, put_by(self._settings))
         rows: list[Row] = []
         n_bytes = self.feed.frames.n_bytes
         at_once = min(_CLIPS_AT_ONCE, max(1, _FRAME_BYTES // n_bytes))

@@ -18,12 +18,13 @@ from typing import Any, NamedTuple, cast
 
 from PIL import Image
 
-from videothinker import answers
 from videothinker.clips import ClipCache, ClipReader, Tally
 from videothinker.curated import Curated
 from videothinker.diagnose.answerer import RawReply, by_clip, check_clips
 from videothinker.diagnose.frame_choice import frame_rule
 from videothinker.diagnose.frame_rules import FrameRule, choose
+from videothinker.diagnose.prompts import put_by
+from videothinker.diagnose.protocols.base import Prompt
 from videothinker.diagnose.server import PATIENT, Bounds, Server
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
@@ -86,6 +87,21 @@ def _check_whole(curated: Curated, settings: DiagnosisSettings) -> None:
             )
 
 
+_GO_ON = {"add_generation_prompt": False, "continue_final_message": True}
+"""Asks a server to go on with the assistant's last message. vLLM and SGLang know it; it is no part of OpenAI's protocol."""
+_BEGUN = " (the protocol begins the reply for the model, which not every server can)"
+
+
+def _messages(prompt: Prompt, media: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The conversation: the system text and the beginning of the reply only where the prompt has them."""
+    messages: list[dict[str, Any]] = [{"role": "user", "content": [*media, {"type": "text", "text": prompt.user}]}]
+    if prompt.system is not None:
+        messages.insert(0, {"role": "system", "content": prompt.system})
+    if prompt.prefill:
+        messages.append({"role": "assistant", "content": prompt.prefill})
+    return messages
+
+
 class _Owed(NamedTuple):
     """What came instead of a reply."""
 
@@ -105,7 +121,7 @@ class Endpoint:
         cache: ClipCache | None,
     ) -> None:
         self._server, self._ref, self._curated, self._settings = server, ref, curated, settings
-        self._cache = cache
+        self._cache, self._put = cache, put_by(settings)
         self._frames = _frames(settings)
         self._decoder: str | None = None
         self._tally = Tally()
@@ -187,16 +203,18 @@ class Endpoint:
 
     def _ask(self, question: Question, media: list[dict[str, Any]]) -> RawReply | _Owed:
         settings = self._settings
-        text = answers.render(question, settings.prompt)
+        prompt = self._put(question)
         reply = self._server.post(
             {
                 "model": self._ref,
-                "messages": [{"role": "user", "content": [*media, {"type": "text", "text": text}]}],
+                "messages": _messages(prompt, media),
                 "max_tokens": settings.max_new_tokens,
                 "temperature": settings.temperature,
+                **({"top_p": settings.top_p} if settings.top_p < 1 else {}),
                 "seed": settings.seed,
+                **(_GO_ON if prompt.prefill else {}),
             },
-            what=f"question {question.question_id}",
+            what=f"question {question.question_id}" + (_BEGUN if prompt.prefill else ""),
         )
         choice = reply.choices[0]
         thought = choice.message.thought  # a server that parses reasoning takes it out of the text

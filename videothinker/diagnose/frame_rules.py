@@ -57,6 +57,12 @@ def midpoints(rule: FrameRule, fps: float, n_total: int) -> tuple[int, ...]:
     return tuple((n_total - 1 + 2 * n * _rounded(i * (n_total - 1), n)) // (2 * n) for i in range(n))
 
 
+def inside(rule: FrameRule, fps: float, n_total: int) -> tuple[int, ...]:
+    """Frame i of n, counted from 1, is frame floor(i T / (n + 1)) of T: leaves out both ends, as VLMEvalKit does."""
+    n = rule.n_frames
+    return tuple(range(n_total)) if n >= n_total else tuple(i * n_total // (n + 1) for i in range(1, n + 1))
+
+
 def per_second(rule: FrameRule, fps: float, n_total: int) -> tuple[int, ...]:
     """As many frames a second as the rule says, at least 4 and at most `rule.n_frames`, an even number; spread by `linspace`.
 
@@ -84,6 +90,7 @@ RULES: dict[str, Callable[[FrameRule, float, int], tuple[int, ...]]] = {
     "floor": floor_spacing,
     "linspace": linspace,
     "midpoints": midpoints,
+    "inside": inside,
     "fps": per_second,
 }
 """The rules by name."""

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from videothinker import answers
 from videothinker.curated import Labels, counterfactual_name
+from videothinker.diagnose.grading import is_right
 from videothinker.footage import Footage
 from videothinker.progress import Progress, no_progress
 from videothinker.records import Clip, Prediction, Question, Scene, label
@@ -155,7 +156,7 @@ def reply_data(prediction: Prediction) -> dict[str, Any]:
     """One checkpoint's reply, as text; the page never reads it as HTML."""
     return {
         "chosen": None if prediction.chosen is None else "".join(prediction.chosen),
-        "right": answers.is_exact(prediction.chosen, prediction.gold),
+        "right": is_right(prediction),
         "status": str(prediction.status),
         "reply": prediction.reply if prediction.error is None else prediction.error,
     }
