@@ -30,7 +30,7 @@ def test_the_most_explicit_layer_wins() -> None:
     }
     assert told(layers) == (
         "the checkpoint sets prompt direct; preset q sets max pixels 784; overridden: prompt, temperature; "
-        "protocol p sets frame rule fps, fps 2.0, n frames 32; overridden: prompt, temperature"
+        "protocol p sets frame rule fps, fps 2.0, frames 32; overridden: prompt, temperature"
     )
 
 

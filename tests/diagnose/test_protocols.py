@@ -234,6 +234,19 @@ def test_tempcompass_reads_the_first_letters_of_a_word_as_yes_or_no() -> None:
     assert told(read("official", question, "It does")) == (None, False, True, Why.NEEDS_A_JUDGE)
 
 
+def test_captions_get_back_the_labels_of_the_release() -> None:
+    words = {
+        "Which description is a more suitable match for the video?": "Option 1: u\nOption 2: v",
+        "Which sentence better captures the essence of the video?": "Sentence A: u\nSentence B: v",
+        "Which caption matches the video better?": "Caption A: u\nCaption B: v",
+    }
+    for text, options in words.items():
+        question = ask("TempCompass", "u", "v", gold="B", text=text, format="caption-matching")
+        expected = f"{text}\n{options}\nPlease directly give the best option:"
+        assert find("official").prompt(question).user == expected
+        assert read("lmms-eval", question, options.split("\n")[1].split(":")[0]).right
+
+
 def test_captions_keep_their_labels() -> None:
     labelled = ask("TempCompass", "Sentence A: one", "Sentence B: two", gold="B", format="caption-matching")
     assert told(read("official", labelled, "Sentence B"))[:2] == ("B", True)

@@ -79,11 +79,12 @@ def protocol_layer(name: str, questions: Sequence[Question], *, whole_clips: boo
 
 
 def _listed(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {_shown(value)}" for name, value in values.items())
+    return ", ".join(f"{_named([name])} {_shown(value)}" for name, value in values.items())
 
 
 def _named(names: Sequence[str]) -> str:
-    return ", ".join(name.replace("_", " ") for name in names)
+    """Names as the command line has them: "n_frames" is "frames"."""
+    return ", ".join(name.removeprefix("n_").replace("_", " ") for name in names)
 
 
 def _shown(value: Any) -> str:
