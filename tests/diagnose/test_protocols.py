@@ -362,6 +362,17 @@ def test_what_a_protocol_does_not_define_is_refused_in_one_line() -> None:
     assert find("video-r1").defines(ask("anything"))
 
 
+@pytest.mark.parametrize(
+    "reply", ["<answer>" * 20_000, "\\boxed{" * 20_000, "<think>" * 5_000 + "</think>" * 5_000, "(" * 50_000]
+)
+def test_replies_that_nobody_wrote_are_read_by_all(reply: str) -> None:
+    """Nothing is timed: what takes quadratic time here does not end within a test's patience."""
+    for source in ("MMVU", "MVBench", "Video-Holmes", "Video-MME", "LongVideoBench", "TempCompass"):
+        question = ask(source)
+        readings = [each.read(question, reply, 42) for each in all_protocols() if each.defines(question)]
+        assert not any(reading.chosen and reading.why is not Why.GUESSED for reading in readings)
+
+
 def test_every_protocol_says_where_it_is_from_and_what_it_does_wrong() -> None:
     assert [each.name for each in all_protocols()] == list(PROTOCOLS)
     assert all(each.source and (each.faults or each.name == OURS) for each in all_protocols())

@@ -34,6 +34,19 @@ class Settled(NamedTuple):
     layer: str
 
 
+def command_line(**options: Any) -> Layer:
+    """What the options set that were given; None stands for one that was not.
+
+    0 frames or 0 pixels leave them to the checkpoint, whatever the layers below say.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    if given.get("n_frames") == 0:
+        given |= {"n_frames": None, "frame_rule": None, "fps": None}
+    if given.get("max_pixels") == 0:
+        given["max_pixels"] = None
+    return Layer(COMMAND_LINE, given)
+
+
 def resolve(layers: Sequence[Layer]) -> dict[str, Settled]:
     """Every setting that some layer sets, as the most explicit one sets it; layers in order, the most explicit first.
 
