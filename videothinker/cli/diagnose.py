@@ -205,8 +205,10 @@ def diagnose(
 
     curated = open_curated(data, videos)
     split = split or curated.default_split()
+    below = layers.protocol_layer(protocol, curated.questions(split), whole_clips=endpoint is not None and not frames)
     sources = [
         layers.command_line(
+            below,
             prompt=prompt,
             n_frames=frames,
             max_pixels=max_pixels,
@@ -214,7 +216,7 @@ def diagnose(
             top_p=top_p,
             max_new_tokens=max_new_tokens,
         ),
-        layers.protocol_layer(protocol, curated.questions(split), whole_clips=endpoint is not None and not frames),
+        below,
     ]
     settings = DiagnosisSettings(
         split=split,

@@ -34,15 +34,15 @@ class Settled(NamedTuple):
     layer: str
 
 
-def command_line(**options: Any) -> Layer:
+def command_line(below: Layer, **options: Any) -> Layer:
     """What the options set that were given; None stands for one that was not.
 
-    0 frames or 0 pixels leave them to the checkpoint, whatever the layers below say.
+    Where the layer `below` sets frames or pixels, 0 leaves them to the checkpoint all the same; elsewhere it is out of bounds.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    if given.get("n_frames") == 0:
+    if given.get("n_frames") == 0 and "frame_rule" in below.values:
         given |= {"n_frames": None, "frame_rule": None, "fps": None}
-    if given.get("max_pixels") == 0:
+    if given.get("max_pixels") == 0 and "max_pixels" in below.values:
         given["max_pixels"] = None
     return Layer(COMMAND_LINE, given)
 
