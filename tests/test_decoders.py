@@ -197,7 +197,8 @@ def test_packets_needed_by_hand() -> None:
     assert needed(2, 6) == [(0, 1), (3, 6)]
     assert needed(3, 6) == [(0, 1, 2, 3, 4, 5, 6)]
     assert needed(1, 5) == [(0, 1, 2, 3)]  # what touches is decoded in one go
-    assert decoders.needed(Path("clip"), clip, (5, 6), from_start=True) == [(0, 1, 2, 3, 4, 5, 6)]
+    assert decoders.needed(Path("clip"), clip, (5, 6), n_back=1) == [(0, 1, 2, 3, 4, 5, 6)]
+    assert decoders.needed(Path("clip"), clip, (6,), n_back=99) == [(0, 1, 2, 3, 4, 5, 6)]
 
 
 def test_frames_that_an_edit_list_cuts_off_are_decoded_but_not_counted() -> None:

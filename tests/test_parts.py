@@ -34,6 +34,7 @@ from videothinker.footage import Footage
 from videothinker.frames import Clip as ReadClip
 from videothinker.frames import Frames, clip_indices, read_clip
 from videothinker.records import Clip
+from videothinker.reports.browser import Films, browser_data
 from videothinker.reports.strips import Strips
 from videothinker.train.data import training_rows
 from videothinker.train.stages import Stage, make_stage
@@ -214,6 +215,21 @@ def test_a_strip_shows_the_part(thirds: Curated) -> None:
         assert part == file
         assert others == [file, file]
     assert strips[0] != strips[4]
+
+
+def test_a_page_says_the_part_and_its_link_plays_it(thirds: Curated) -> None:
+    films = Films(thirds.videos_root, thirds.folder)
+    data = browser_data([("dev", question) for question in thirds.questions("dev")], NO_LABELS, {}, films)
+    said = [(row["clip"], row["play"] and row["play"]["clip"]) for row in data["questions"][4:8]]
+    assert said == [
+        ("film.mkv, from 1.28 s to 2.56 s", "videos/film.mkv#t=1.28,2.56"),
+        ("green.mkv", "videos/green.mkv"),
+        ("green, frames at 25 per second", None),
+        ("frames, frames at 25 per second, from 1.28 s to 2.56 s", None),
+    ]
+    open_end = films.part(Clip(path="film.mkv", start=0.5))
+    assert open_end is not None
+    assert open_end["clip"] == "videos/film.mkv#t=0.5"
 
 
 def test_parts_of_one_film_stay_together_when_work_is_shared(thirds: Curated) -> None:

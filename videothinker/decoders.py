@@ -10,7 +10,6 @@ which they were tested. They are there for comparison: they cost more than PyAV 
 """
 
 import struct
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +29,7 @@ TESTED = {"decord": ("h264", "hevc", "mpeg4", "vp8", "vp9"), "torchcodec": ("h26
 _STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
 _UPRIGHT = (1, 0, 0, 1)
 _BLOCK = 16  # frames held at full size at a time
+_FURTHER = (1, 2, 4, 8)  # key frames in front of the one behind which decoding failed
 _FAR = 200  # packets; what lies nearer is read and passed over, which costs less than a jump
 
 
@@ -97,33 +97,73 @@ def _checked(path: Path, contents: Contents, wanted: tuple[int, ...]) -> Iterato
     if times is None:
         yield from _counted(path, contents, set(wanted))
         return
-    left, failure = deque(wanted), None
-    for groups, jumps in _ways(path, contents, wanted):
-        failure = None
+    left, failure = deque(wanted), ClipError(f"{path}: none of its frames is asked for")
+    for jumps, n_back in _levels(path, contents, wanted):
         try:
-            for frame in _sound(path, contents, groups, jumps=jumps):
-                if left and frame.pts == times[left[0]]:
-                    left.popleft()
-                    yield frame
+            while True:
+                try:
+                    yield from _due(path, contents, left, tuple(left) or wanted[-1:], jumps, n_back)
+                    return
+                except ClipError as error:
+                    yield from _detour(path, contents, left, wanted[-1], jumps, n_back, error)
+                if not left:
+                    return
         except ClipError as error:
             failure = error
-        if not left and failure is None:
-            return
-    raise failure or ClipError(f"{path}: its frame {left[0]} of {contents.n_total} could not be decoded; it is damaged")
+    raise failure
 
 
-def _ways(path: Path, contents: Contents, wanted: tuple[int, ...]) -> Iterator[tuple[list[tuple[int, ...]], bool]]:
-    """What to decode for the wanted frames, and whether to jump between it; each way trusts the file less than the one before.
+def _levels(path: Path, contents: Contents, wanted: tuple[int, ...]) -> Iterator[tuple[bool, int]]:
+    """How far a clip is trusted, less and less: its table and its marks of key frames, the marks alone, neither.
 
-    Tables of key frames can be wrong, and not all that is marked as a key frame is one, as in H.264 with intra refresh.
+    Gives whether to jump, and how many key frames to begin in front of the nearest one. Tables can be wrong, and not all that
+    is marked as a key frame is one, as in H.264 with intra refresh.
     """
     groups = needed(path, contents, wanted)
     if contents.has_index and _far_apart(groups):
-        yield groups, True
-    yield groups, False
-    everything = needed(path, contents, wanted, from_start=True)
-    if everything != groups:
-        yield everything, False
+        yield True, 0
+    yield False, 0
+    if needed(path, contents, wanted, n_back=contents.packets.number) != groups:
+        yield False, contents.packets.number
+
+
+def _due(path: Path, contents: Contents, left: deque[int], targets: tuple[int, ...], jumps: bool, n_back: int) -> Iterator[Any]:
+    """The frames of `left`, from which they are taken, that come out of decoding what `targets` need.
+
+    Raises:
+        ClipError: decoding fails, or a target is still left when it has come to its end.
+    """
+    assert contents.times is not None
+    groups = needed(path, contents, targets, n_back=n_back)
+    for frame in _sound(path, contents, groups, jumps=jumps and _far_apart(groups)):
+        if left and frame.pts == contents.times[left[0]]:
+            left.popleft()
+            yield frame
+    if left and left[0] in targets:
+        raise ClipError(f"{path}: its frame {left[0]} of {contents.n_total} could not be decoded; it is damaged")
+
+
+def _detour(
+    path: Path, contents: Contents, left: deque[int], last: int, jumps: bool, n_back: int, failure: ClipError
+) -> Iterator[Any]:
+    """The frame at which decoding has failed, by beginning with key frames further in front of it.
+
+    Some decoders stumble behind a key frame whose leading frames are left out, in open groups; behind another one they do not.
+
+    Raises:
+        ClipError: that fails as well.
+    """
+    target = (left[0] if left else last,)
+    tried = needed(path, contents, target, n_back=n_back)
+    for further in _FURTHER:
+        if needed(path, contents, target, n_back=n_back + further) == tried:
+            break
+        try:
+            yield from _due(path, contents, left, target, jumps, n_back + further)
+            return
+        except ClipError as error:
+            failure = error
+    raise failure
 
 
 def _far_apart(groups: list[tuple[int, ...]]) -> bool:
@@ -219,7 +259,7 @@ def _from_key(path: Path, contents: Contents, container: Any, stream: Any, numbe
     yield from enumerate(packets, int(found[0]) + 1)
 
 
-def needed(path: Path, contents: Contents, wanted: tuple[int, ...], *, from_start: bool = False) -> list[tuple[int, ...]]:
+def needed(path: Path, contents: Contents, wanted: tuple[int, ...], *, n_back: int = 0) -> list[tuple[int, ...]]:
     """Numbers of the packets that have to be decoded for the wanted frames, in groups that each begin with a key frame.
 
     A frame needs all packets from the last key frame that is neither decoded nor shown after it: what is decoded after a key
@@ -227,7 +267,7 @@ def needed(path: Path, contents: Contents, wanted: tuple[int, ...], *, from_star
     such frames are left out where a group begins with their key frame: they could only be decoded wrongly.
 
     contents: with timestamps.
-    from_start: trust no key frame but the first one.
+    n_back: so many key frames further in front, as far as there are any, for a clip in which the nearest ones do not serve.
 
     Raises:
         ClipError: a wanted frame has no key frame in front of it.
@@ -236,17 +276,15 @@ def needed(path: Path, contents: Contents, wanted: tuple[int, ...], *, from_star
     assert times is not None
     shown = np.flatnonzero(packets.is_shown)
     number_of = shown[np.argsort(packets.time[shown], kind="stable")]  # of each frame's packet
-    keys = np.flatnonzero(packets.is_key).tolist()
-    if from_start:
-        del keys[1:]
+    keys = np.flatnonzero(packets.is_key)
     spans = []
     for index in wanted:
         number = int(number_of[index])
-        before = reversed(keys[: bisect_right(keys, number)])
-        start = next((key for key in before if NO_TIME < packets.time[key] <= times[index]), None)
-        if start is None:
+        before = keys[: np.searchsorted(keys, number, side="right")]
+        before = before[(packets.time[before] != NO_TIME) & (packets.time[before] <= times[index])]
+        if not len(before):
             raise ClipError(f"{path}: its frame {index} has no key frame in front of it; the clip's beginning is missing")
-        spans.append(range(start, number + 1))
+        spans.append(range(int(before[max(0, len(before) - 1 - n_back)]), number + 1))
     return [_without_leaders(packets, span) for span in _joined(spans)]
 
 

@@ -209,6 +209,8 @@ def _opened(footage: Footage) -> tuple[Contents | list[Path], Extent]:
     if (wrong := fault(footage.start, footage.end, footage.fps)) is not None:
         raise ClipError(f"{footage.path}: {wrong}")
     if footage.fps is not None:
+        if footage.path.is_file():
+            raise ClipError(f"{footage.path}: is a file, expected a folder of frames, as its frames per second (fps) are given")
         paths = frame_folder.pictures(footage.path)
         whole = Extent(footage.fps, len(paths))
         return paths, _part(footage, np.arange(len(paths)) / footage.fps, whole) if footage.is_part else whole

@@ -88,11 +88,12 @@ class Films:
 
 
 def _said(clip: Clip) -> str:
-    """A clip's path, and in words which part of it a question is about."""
+    """A clip's path, and in words which part of it a question is about, and the rate of a folder of frames."""
+    said = clip.path if clip.fps is None else f"{clip.path}, frames at {clip.fps:.15g} per second"
     if clip.start is None and clip.end is None:
-        return clip.path
+        return said
     end = "the end" if clip.end is None else f"{clip.end:.15g} s"
-    return f"{clip.path}, from {clip.start or 0:.15g} s to {end}"
+    return f"{said}, from {clip.start or 0:.15g} s to {end}"
 
 
 def frames_shown(scene: Scene) -> tuple[int, ...]:
