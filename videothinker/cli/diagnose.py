@@ -117,11 +117,19 @@ def diagnose(
     ] = None,
     frames: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Frames a clip; default the checkpoint's own, else 32.", rich_help_panel=_ASKING),
+        typer.Option(
+            metavar="N",
+            help="Frames a clip; default the protocol's, else the checkpoint's own, else 32. 0: not the protocol's.",
+            rich_help_panel=_ASKING,
+        ),
     ] = None,
     max_pixels: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Pixels a frame; default the checkpoint's own, else 200704.", rich_help_panel=_ASKING),
+        typer.Option(
+            metavar="N",
+            help="Pixels a frame; default the protocol's, else the checkpoint's own, else 200704. 0: not the protocol's.",
+            rich_help_panel=_ASKING,
+        ),
     ] = None,
     batch_size: Annotated[
         int | None,
@@ -197,17 +205,18 @@ def diagnose(
 
     curated = open_curated(data, videos)
     split = split or curated.default_split()
-    given = {
-        "prompt": prompt,
-        "n_frames": frames,
-        "max_pixels": max_pixels,
-        "temperature": temperature,
-        "top_p": top_p,
-        "max_new_tokens": max_new_tokens,
-    }
+    below = layers.protocol_layer(protocol, curated.questions(split), whole_clips=endpoint is not None and not frames)
     sources = [
-        layers.Layer(layers.COMMAND_LINE, {name: value for name, value in given.items() if value is not None}),
-        layers.protocol_layer(protocol, curated.questions(split), whole_clips=endpoint is not None and frames is None),
+        layers.command_line(
+            below,
+            prompt=prompt,
+            n_frames=frames,
+            max_pixels=max_pixels,
+            temperature=temperature,
+            top_p=top_p,
+            max_new_tokens=max_new_tokens,
+        ),
+        below,
     ]
     settings = DiagnosisSettings(
         split=split,

@@ -34,6 +34,19 @@ class Settled(NamedTuple):
     layer: str
 
 
+def command_line(below: Layer, **options: Any) -> Layer:
+    """What the options set that were given; None stands for one that was not.
+
+    Where the layer `below` sets frames or pixels, 0 leaves them to the checkpoint all the same; elsewhere it is out of bounds.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    if given.get("n_frames") == 0 and "frame_rule" in below.values:
+        given |= {"n_frames": None, "frame_rule": None, "fps": None}
+    if given.get("max_pixels") == 0 and "max_pixels" in below.values:
+        given["max_pixels"] = None
+    return Layer(COMMAND_LINE, given)
+
+
 def resolve(layers: Sequence[Layer]) -> dict[str, Settled]:
     """Every setting that some layer sets, as the most explicit one sets it; layers in order, the most explicit first.
 
@@ -79,11 +92,12 @@ def protocol_layer(name: str, questions: Sequence[Question], *, whole_clips: boo
 
 
 def _listed(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {_shown(value)}" for name, value in values.items())
+    return ", ".join(f"{_named([name])} {_shown(value)}" for name, value in values.items())
 
 
 def _named(names: Sequence[str]) -> str:
-    return ", ".join(name.replace("_", " ") for name in names)
+    """Names as the command line has them: "n_frames" is "frames"."""
+    return ", ".join(name.removeprefix("n_").replace("_", " ") for name in names)
 
 
 def _shown(value: Any) -> str:

@@ -89,6 +89,9 @@ def plan(
     if limit is not None and limit < 1:
         raise VtError(f"--limit is {limit}, expected 1 or more")
     questions = curated.questions(settings.split)
+    protocol = protocols.find(settings.protocol)
+    for question in questions:
+        protocol.of(question)  # one that it does not define shows before an hour of asking others
     labels = curated.labels
     data = AskedData(hash=data_hash(questions, labels), split=settings.split, n_questions=len(questions))
     for ref in models.values():
