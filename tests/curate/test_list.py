@@ -14,7 +14,7 @@ def test_the_table_names_every_data_set_once(capsys: pytest.CaptureFixture[str])
     assert vt("curate", "list") == 0
     printed = capsys.readouterr().out
     first = [line.split()[0] for line in printed.splitlines() if line[:1].strip()]
-    assert first == ["name", *NAMES]
+    assert first == NAMES
     assert "None" not in printed
 
 

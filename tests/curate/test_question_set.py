@@ -83,7 +83,10 @@ def test_questions_rows_and_manifest_of_a_file(source: Path, tmp_path: Path, cap
     assert (said["splits"], said["missing_videos"]) == ({"test": 9}, [])
     assert said["questions"] == {"n_read": 10, "n_labelled": 9, "n_unresolved": 1}
     assert said["inputs"] == {"file": "set.json", "sha256": sha256(source.read_bytes()).hexdigest()}
-    assert said["settings"] == {"dataset": "records", "seed": 42, "dev_share": None, "split": "test"}
+    assert said["settings"] == {"dataset": "records", "seed": 42, "dev_share": None, "split": "test"} | {
+        "variant": None,
+        "columns": None,
+    }
     assert vt("curate", "check", out) == 0
 
 

@@ -214,7 +214,9 @@ def _curate_records(
     from videothinker.curate.question_set import Settings
 
     split = _one_split("records", split, dev_share)
-    settings = Settings(dataset="records", seed=seed, dev_share=dev_share, split=split, columns=tuple(column or ()))
+    settings = Settings(
+        dataset="records", seed=seed, dev_share=dev_share, split=split, columns=tuple(column) if column else None
+    )
     _curate_into(source, folder, settings, videos, strict)
 
 
@@ -285,10 +287,10 @@ _COLUMNS_HELP = """
 
 def _set_epilog(name: str) -> str:
     dataset = dataset_named(name)
-    source = "FILE" if not dataset.parts else dataset.name
+    source = f"{dataset.name} --out {name}" if dataset.parts else f"FILE --videos clips --out {name}"
     variants = "".join(f"\n\n  {variant}: {told}" for variant, told in dataset.variants.items())
     return (
-        f"[bold]Example[/bold]\n\n  vt curate {name} --from {source} --videos clips --out {name}"
+        f"[bold]Example[/bold]\n\n  vt curate {name} --from {source}"
         + (f"\n\n  vt curate {name} --from hub --out {name}   (loads {dataset.hub})" if dataset.hub else "")
         + (f"\n\n[bold]Variants[/bold]{variants}" if variants else "")
         + (_COLUMNS_HELP if name == "records" else "")
@@ -320,13 +322,24 @@ def list_(
         said = {name: {key: getattr(one, key) for key in _TOLD} for name, one in known.items()}
         typer.echo(msgspec.json.format(msgspec.json.encode(said)).decode())
         return
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 1, 0))
-    for head in ("name", "what it asks", "what --from needs", "where from, size, licence"):
-        table.add_column(head, overflow="fold")
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    for overflow in ("ignore", "ignore", "fold"):
+        table.add_column(overflow=overflow, no_wrap=overflow == "ignore")
     for name, one in known.items():
-        ways = f". Variants: {', '.join(one.variants)}" if one.variants else ""
-        table.add_row(f"[bold]{name}[/bold]", one.what, f"{one.needs}{ways}", f"{one.origin}; {one.size}; {one.licence}")
+        for index, (what, told) in enumerate(_told(one)):
+            table.add_row(f"[bold]{name}[/bold]" if index == 0 else "", what, escape(told))
     out.print(table)
+
+
+def _told(one: Dataset) -> list[tuple[str, str]]:
+    """What the list says of a data set, line by line."""
+    lines = [("asks", one.what), ("--from", one.needs), ("origin", one.origin), ("size", one.size), ("licence", one.licence)]
+    if one.clips:
+        lines.append(("clips", f"looked for in {', '.join(f'{folder}/' for folder in one.clips)} beside it, or in --videos"))
+    if one.benchmark is not None:
+        over = one.benchmark.macro_over
+        lines.append(("quoted", "share of right answers" if over is None else f"mean of the shares of right answers by {over}"))
+    return lines + [("variant", f"{name}: {told}") for name, told in one.variants.items()]
 
 
 _TOLD = ("what", "needs", "origin", "size", "licence", "split", "n_published", "hub", "variants")

@@ -12,7 +12,7 @@ import msgspec
 
 from videothinker import answers, store
 from videothinker.curate.build import Curation, Layout, relative_root
-from videothinker.curate.datasets import NEEDS_JUDGE, Dataset, Published, ReadQuestions, Wishes
+from videothinker.curate.datasets import NEEDS_JUDGE, Dataset, Published, ReadQuestions, Wishes, dataset_named
 from videothinker.curate.datasets.rows import how_many
 from videothinker.curate.datasets.sources import open_source
 from videothinker.curate.split import DEV, split_of
@@ -37,8 +37,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the one split, where `dev_share` is None."""
     variant: str | None = None
     """Another way to ask the data set, one of its `variants`; None for its makers'."""
-    columns: tuple[str, ...] = ()
-    """For `records`: which column is what, as "question=prompt"."""
+    columns: tuple[str, ...] | None = None
+    """For `records`: which column is what, as "question=prompt"; None for rows in Video-R1's form."""
 
     def check(self) -> None:
         """Raise a VtError that names what is out of bounds."""
@@ -48,12 +48,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise VtError(f"--split '{self.split}' is no file name: use letters, digits, _ and -")
         if self.split.startswith("train_") or self.split in ("manifest", "report"):
             raise VtError(f"--split '{self.split}' is the name of another file of the folder")
+        dataset = dataset_named(self.dataset)
+        if self.variant is not None and self.variant not in dataset.variants:
+            known = ", ".join(dataset.variants) or "none"
+            raise VtError(f"--variant {self.variant}: {dataset.name} has no such variant; it has {known}")
 
     def as_json(self) -> dict[str, Any]:
-        """The settings as the manifest holds them. What earlier versions did not know is left out where it is not used, so that
-        their folders can be made again."""
+        """The settings as the manifest holds them. None stands for what earlier versions did not write, either."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
-        return {key: value for key, value in plain.items() if key not in ("variant", "columns") or value}
+        return plain
 
     def split_names(self) -> tuple[str, ...]:
         """The splits that questions may fall into."""
@@ -89,13 +92,10 @@ def curate(
         VtError: the source cannot be used as a whole, or holds no usable question.
     """
     settings.check()
-    if settings.variant is not None and settings.variant not in dataset.variants:
-        known = ", ".join(dataset.variants) or "none"
-        raise VtError(f"--variant {settings.variant}: {dataset.name} has no such variant; it has {known}")
     if videos is not None and not videos.is_dir():
         raise VtError(f"--videos {videos}: is not a folder")
     opened = open_source(source, dataset)
-    read = dataset.read(opened.tables, Wishes(settings.variant, settings.columns))
+    read = dataset.read(opened.tables, Wishes(settings.variant, settings.columns or ()))
     if not read.questions:
         why = f"; the first is {read.unresolved[0]}" if read.unresolved else ""
         raise VtError(f"--from {source}: has no question that can be used{why}")

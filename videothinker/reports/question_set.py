@@ -37,7 +37,7 @@ def question_set_pages(dataset: Dataset, counted: Counted, *, out: Path | None =
     context: dict[str, Any] = {
         "name": dataset.name,
         "what": dataset.what,
-        "variant": dataset.variants.get(manifest["settings"].get("variant", "")),
+        "variant": dataset.variants.get(manifest["settings"]["variant"] or ""),
         "benchmark": manifest["benchmark"],
         "n": len(questions),
         "n_clips": len({question.clip.path for question in questions}),

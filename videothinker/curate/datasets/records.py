@@ -172,7 +172,7 @@ def _columns(table: Table, given: Sequence[str]) -> _Columns:
     has = next((row for row in table.rows if isinstance(row, dict)), {})
     known = {name for row in table.rows if isinstance(row, dict) for name in row}
     for column in (*by_meaning.values(), *options, *facets.values()):
-        if column not in known:
+        if known and column not in known:
             raise VtError(f"--column: {table.file} has no column '{column}'; it has {_named(has)}")
     return _Columns(by_meaning, options, answers[0], first, facets)
 

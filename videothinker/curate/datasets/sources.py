@@ -175,10 +175,11 @@ def _open_hub(source: Path, dataset: Dataset) -> Opened:
 def _load(name: str, config: str | None, split: str | None, source: Path) -> list[Any]:
     """The rows of one part. Clips that lie in the table itself are left out of the rows' hash and of memory."""
     try:
-        from datasets import DatasetDict, exceptions, load_dataset
+        from datasets import DatasetDict, disable_progress_bars, exceptions, load_dataset
     except ImportError as error:
         raise missing_extra("datasets", "train", f"--from {source}") from error
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells every retry; the message below tells the outcome
+    disable_progress_bars()
     try:
         loaded: Any = load_dataset(name, config, split=split)
     except (OSError, ValueError, exceptions.DatasetsError) as error:
