@@ -178,10 +178,9 @@ def _clips_folder(dataset: Dataset, videos: Path | None, beside: Path | None, qu
 
     Without --videos it is the release's folder beside what was read, if it has any of them, and else None.
     """
-    if videos is None and (beside is None or not dataset.clips):
+    around = beside if videos is None else videos
+    if around is None:
         return None
-    around = videos if videos is not None else beside
-    assert around is not None
     inside = [around / name for name in dataset.clips if (around / name).is_dir()]
     folders = inside if videos is None else [videos, *inside]
     paths = {question.clip.path for question in questions}

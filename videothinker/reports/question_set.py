@@ -1,5 +1,6 @@
 """The curation report of any set but CLEVRER: what is asked by facet, what guessing is worth, what was kept out and why."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -102,7 +103,7 @@ def _facet_table(facet: str, questions: Sequence[Question]) -> Table:
         for value, part in by_value.items()
     ]
     return Table(
-        f"facet-{facet}".replace("_", "-"),
+        "by-" + re.sub(r"\W+", "-", facet),
         f"Questions by the facet {facet}, with what a random answer is worth.",
         (facet.replace("_", " ").capitalize(), "Questions", "Share", "Clips", "Chance"),
         rows,

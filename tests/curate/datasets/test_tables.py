@@ -95,6 +95,14 @@ def test_questions_may_have_fewer_options_than_there_are_columns(tmp_path: Path)
     assert reasons(found) == ["its `b` is empty, but an option behind it is not"]
 
 
+def test_answers_and_facets_may_be_lists_and_numbers(tmp_path: Path) -> None:
+    rows = [{"q": "What?", "o": ["x", "y", "z"], "a": ["A", "C"], "v": "1.mp4", "level": level} for level in (1, 2.5, None)]
+    columns = ("question=q", "options=o", "answer=a", "video=v", "facet:level=level")
+    found = read_set("records", write_json(tmp_path / "quiz.json", rows), columns=columns)
+    assert {one.gold for one in found.questions} == {("A", "C")}
+    assert [one.facets for one in found.questions] == [{"level": "1"}, {"level": "2.5"}, {}]
+
+
 def test_yes_or_no_needs_no_options(tmp_path: Path) -> None:
     columns = ("question=q", "answer=a", "video=v")
     source = write_csv(tmp_path / "quiz.tsv", "q\ta\tv", "Does it fall?\tYes\t1.mp4", "What falls?\tcup\t2.mp4")

@@ -197,7 +197,7 @@ DATASET = Dataset(
     split="test",
     read=read,
     parts=tuple(Part(stem, (f"json/{stem}.json", f"{stem}.json"), (stem, "train")) for stem in map(_file_name, sorted(TASKS))),
-    clips=("video",),
+    clips=("video", "."),
     hub="OpenGVLab/MVBench",
     n_published=N_PUBLISHED,
     benchmark=Benchmark(name="MVBench", macro_over="task"),

@@ -244,7 +244,9 @@ def _gold(said: Any, options: tuple[str, ...], columns: _Columns) -> tuple[str, 
     """The correct letters, as the column's meaning tells them."""
     if columns.answer == "answer_index":
         return rows.by_index(said, len(options), columns.first)
-    said = said if isinstance(said, str) else "" if said is None else str(said)
+    if isinstance(said, list):
+        said = ",".join(map(str, said))
+    said = "" if said is None else str(said)
     if columns.answer == "answer_text":
         return rows.by_text(said, options)
     letters = video_r1.letters(re.sub(r"</?answer>", "", said).strip(), len(options))

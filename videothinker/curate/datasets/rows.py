@@ -35,11 +35,11 @@ class Row(NamedTuple):
         return value
 
     def word(self, field: str) -> str | None:
-        """A field that is a word or a whole number, as text; None where it is missing or something else."""
+        """A field that is a word or a number, as text; None where it is missing or something else."""
         value = self.fields.get(field)
-        if isinstance(value, str):
-            return value.strip() or None
-        return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
+        if isinstance(value, float):
+            return None if math.isnan(value) else f"{value:.15g}"
+        return str(value).strip() or None if isinstance(value, str | int) else None
 
     def seconds(self, field: str) -> float | None:
         """A time or rate of at least 0; None where it is missing."""
