@@ -269,7 +269,9 @@ def _cells(published: Published, questions: Sequence[Question]) -> list[str]:
     if not asked or not all(any(values[index] for values in asked) for index in range(len(published.facets))):
         return []  # this kind of file does not say it
     found = Counter(asked)
-    names = [*published.counts, *(values for values in found if values not in published.counts)]
+    names = sorted(
+        {**published.counts, **found}, key=lambda values: found[values] > 0
+    )  # what is missing altogether comes first
     return [
         f"{' '.join(values).strip() or f'no {published.facets[0]}'} {found[values]:,} of {published.counts.get(values, 0):,}"
         for values in names

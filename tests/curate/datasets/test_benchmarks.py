@@ -100,7 +100,7 @@ def test_mmvus_file_in_video_r1s_form_is_repaired_unless_it_is_wanted_as_it_is(t
         ("fixed motion videos for all", "fixed motion paths for all"),
         ("is limited by the video, so", "is limited by the path, so"),
         ("What happens in the video, and in the videos?", "What happens in the video, and in the videos?"),
-        ("Videography is a word", "Videography is a word"),
+        ("a videographer's videotape", "a videographer's videotape"),
     ],
 )
 def test_only_what_was_a_path_is_repaired(damaged: str, sound: str) -> None:
@@ -427,6 +427,15 @@ def test_a_folder_of_something_else_is_one_line(name: str, tmp_path: Path) -> No
     (tmp_path / "notes.txt").touch()
     with pytest.raises(VtError, match=rf"--from .*: has no file of {dataset_named(name).name} \(such as .*\); expected the"):
         read_set(name, tmp_path)
+
+
+@pytest.mark.parametrize(("name", "facet"), [("mmvu", "discipline"), ("mvbench", "task")])
+def test_a_file_of_another_set_is_refused(name: str, facet: str, tmp_path: Path) -> None:
+    source = write_video_holmes_in_video_r1(tmp_path / "eval.json")
+    with pytest.raises(
+        VtError, match=rf"--from eval\.json: no row tells its {facet}, as those of .* do; is it a file of another"
+    ):
+        read_set(name, source)
 
 
 def test_shards_of_a_table_are_read_in_order(tmp_path: Path) -> None:

@@ -62,6 +62,14 @@ def test_a_mark_of_byte_order_and_empty_lines_do_not_matter(tmp_path: Path) -> N
     assert len(read_set("records", tmp_path / "set.jsonl").questions) == 2
 
 
+def test_a_line_ends_where_json_lines_says_so(tmp_path: Path) -> None:
+    """A line separator in a text is a character of it."""
+    rows = [choice(1, "a", problem="What falls\u2028first?"), choice(2, "a")]
+    (tmp_path / "set.jsonl").write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+    found = read_set("records", tmp_path / "set.jsonl")
+    assert [one.text for one in found.questions] == ["What falls\u2028first?", "What falls first in clip a?"]
+
+
 @pytest.mark.parametrize(
     ("options", "bare"),
     [

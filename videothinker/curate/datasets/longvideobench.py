@@ -7,7 +7,7 @@ from typing import Any
 
 from videothinker.curate.datasets import Dataset, Part, Published, ReadQuestions, Table, Wishes, rows, video_r1
 from videothinker.curate.datasets.rows import Row
-from videothinker.records import Benchmark, Form, Question
+from videothinker.records import Benchmark, Question
 
 N_PUBLISHED = 1_337
 _BY_DURATION = {"15": 189, "60": 172, "600": 412, "3600": 564}
@@ -53,16 +53,14 @@ def _question_of_video_r1(row: Row, name: str) -> Question:
 
 def _made(row: Row, name: str, text: str, options: tuple[str, ...], gold: tuple[str, ...], path: str) -> Question:
     clip = rows.clip(rows.below(path, "videos"))
-    return Question(
-        question_id=name,
-        text=text,
-        options=options,
-        clip=clip,
-        gold=gold,
-        form=Form.CHOICE,
-        group=clip.path,
-        facets={facet: word for facet in ("duration_group", "question_category") if (word := row.word(facet))},
-        source=DATASET.name,
+    return rows.question(
+        name,
+        text,
+        options,
+        gold,
+        clip,
+        {facet: word for facet in ("duration_group", "question_category") if (word := row.word(facet))},
+        DATASET.name,
     )
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from videothinker.curate.datasets import NEEDS_JUDGE, Dataset, Part, Published, ReadQuestions, Table, Wishes, rows, video_r1
 from videothinker.curate.datasets.rows import Row, UnusableError
-from videothinker.records import Benchmark, Form, Question
+from videothinker.records import Benchmark, Question
 
 AS_PUBLISHED = "as-published"
 
@@ -46,7 +46,8 @@ _PATHS = {
     "optical video": "optical path",
 }
 """Where the word alone was replaced; none of these is in the release."""
-_IN_WORDS = re.compile(r"\bvideo(?!s\b)(?=[a-z])")
+_IN_WORDS = re.compile(r"\bvideo(?=o[a-z]|ways?\b)")
+"""Of "pathogen", "pathology", "pathway" and the like; "videographer" is a word of its own."""
 
 
 def repaired(text: str, *, is_option: bool = False) -> str:
@@ -73,6 +74,7 @@ def read(tables: Sequence[Table], wishes: Wishes) -> ReadQuestions:
         return found if wishes.variant == AS_PUBLISHED else better
 
     read = rows.sort_rows(tables, video_r1.row_id if in_video_r1 else lambda row: row.word("id"), question)
+    rows.refuse_strangers(read.questions, tables, "discipline", DATASET.name)
     open_ones = any(one.reason == NEEDS_JUDGE for one in read.unresolved)
     notes = []
     if mended and wishes.variant == AS_PUBLISHED:
@@ -114,17 +116,7 @@ def _made(name: str, text: str, options: tuple[str, ...], gold: tuple[str, ...],
     clip = rows.clip(rows.below(path, "videos"))
     subject = (subject or clip.path.split("/")[0]).replace("_", " ")
     facets = {"discipline": DISCIPLINES[subject], "subject": subject} if subject in DISCIPLINES else {}
-    return Question(
-        question_id=name,
-        text=text,
-        options=options,
-        clip=clip,
-        gold=gold,
-        form=Form.CHOICE,
-        group=clip.path,
-        facets=facets,
-        source=DATASET.name,
-    )
+    return rows.question(name, text, options, gold, clip, facets, DATASET.name)
 
 
 def _repaired(asked: Question) -> Question:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from videothinker.curate.datasets import Dataset, Part, Published, ReadQuestions, Table, Wishes, rows, video_r1
 from videothinker.curate.datasets.rows import Row, UnusableError
-from videothinker.records import Benchmark, Clip, Form, Question
+from videothinker.records import Benchmark, Clip, Question
 
 
 class Task(NamedTuple):
@@ -91,6 +91,7 @@ def read(tables: Sequence[Table], wishes: Wishes) -> ReadQuestions:
         return made
 
     read = rows.sort_rows(tables, video_r1.row_id if in_video_r1 else lambda row: f"{row.part}:{row.number}", question)
+    rows.refuse_strangers(read.questions, tables, "task", DATASET.name)
     notes = []
     if blanks:
         notes.append(
@@ -155,17 +156,7 @@ def _made(
     facets = {} if task is None else {"task": task}
     if path.startswith(_CLEVRER):
         facets["in_domain"] = "CLEVRER"
-    made = Question(
-        question_id=name,
-        text=text,
-        options=options,
-        clip=clip,
-        gold=gold,
-        form=Form.CHOICE,
-        group=clip.path,
-        facets=facets,
-        source=DATASET.name,
-    )
+    made = rows.question(name, text, options, gold, clip, facets, DATASET.name)
     return made, tuple(_elsewhere(clip, None if task is None else TASKS[task].folder, as_given))
 
 

@@ -66,7 +66,10 @@ def _read_video_r1(table: Table) -> ReadQuestions:
 
     read = rows.sort_rows([table], video_r1.row_id, question)
     varied = [name for name in FACETS if 1 < len({one.facets.get(name) for one in read.questions}) <= MOST_VALUES]
-    questions = [_with(one, {name: one.facets[name] for name in varied if name in one.facets}) for one in read.questions]
+    questions = [
+        msgspec.structs.replace(one, facets={name: one.facets[name] for name in varied if name in one.facets})
+        for one in read.questions
+    ]
     notes = []
     if listed:
         notes.append(f"{rows.how_many(len(listed), 'question')} with a list of the options in the text, too; a prompt has one")
@@ -77,10 +80,6 @@ def _read_video_r1(table: Table) -> ReadQuestions:
 
 def _facets(row: Row) -> dict[str, str]:
     return {key: value for key in FACETS if isinstance(value := row.fields.get(key), str) and value}
-
-
-def _with(one: Question, facets: dict[str, str]) -> Question:
-    return msgspec.structs.replace(one, facets=facets)
 
 
 def _question(
@@ -95,16 +94,16 @@ def _question(
     facets: dict[str, str],
     group: str | None = None,
 ) -> Question:
-    return Question(
-        question_id=name,
-        text=text,
-        options=options,
-        clip=clip,
-        gold=gold,
+    return rows.question(
+        name,
+        text,
+        options,
+        gold,
+        clip,
+        facets,
+        PurePosixPath(table.file).stem,
         form=Form.YES_NO if is_yes_no else Form.LETTERS,
-        group=group or clip.path,
-        facets=facets,
-        source=PurePosixPath(table.file).stem,
+        group=group,
     )
 
 

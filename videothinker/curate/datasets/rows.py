@@ -11,7 +11,7 @@ from videothinker.answers import LETTERS
 from videothinker.curate.datasets import Damaged, Table
 from videothinker.errors import VtError
 from videothinker.outside import stays_within
-from videothinker.records import Clip, Question, Unresolved
+from videothinker.records import Clip, Form, Question, Unresolved
 
 
 class UnusableError(Exception):
@@ -80,11 +80,11 @@ class Sorted(NamedTuple):
     unresolved: list[Unresolved]
 
 
-def sort_rows(tables: Iterable[Table], name: Callable[[Row], str | None], question: Callable[[Row, str], Question]) -> Sorted:
+def sort_rows(tables: Iterable[Table], name: Callable[[Row], str | None], make: Callable[[Row, str], Question]) -> Sorted:
     """Make a question of every row, or a reason why not: rows = questions + unresolved.
 
-    name: the row's id, None for the number of the row. question: makes the question; raises UnusableError. Of rows with one id
-    none is taken, because nothing says which one is meant.
+    name: the row's id, None for the number of the row. make: makes the question; raises UnusableError. Of rows with one id none
+    is taken, because nothing says which one is meant.
     """
     questions: list[tuple[str, Question]] = []
     unresolved = []
@@ -98,7 +98,7 @@ def sort_rows(tables: Iterable[Table], name: Callable[[Row], str | None], questi
                     raise UnusableError(f"row {number}: is {_short(fields)}, expected an object")
                 row = Row(table.part, table.file, number, fields)
                 called = name(row) or called
-                questions.append((table.file, question(row, called)))
+                questions.append((table.file, make(row, called)))
             except UnusableError as error:
                 unresolved.append(Unresolved(question_id=called, file=table.file, reason=str(error)))
     times = Counter(one.question_id for _, one in questions)
@@ -108,6 +108,32 @@ def sort_rows(tables: Iterable[Table], name: Callable[[Row], str | None], questi
         if times[one.question_id] > 1
     ]
     return Sorted([one for _, one in questions if times[one.question_id] == 1], unresolved + clashes)
+
+
+def question(
+    name: str,
+    text: str,
+    options: tuple[str, ...],
+    gold: tuple[str, ...],
+    clip: Clip,
+    facets: dict[str, str],
+    source: str,
+    *,
+    form: Form = Form.CHOICE,
+    group: str | None = None,
+) -> Question:
+    """A question whose group is its clip, unless another is named."""
+    return Question(
+        question_id=name,
+        text=text,
+        options=options,
+        clip=clip,
+        gold=gold,
+        form=form,
+        group=group or clip.path,
+        facets=facets,
+        source=source,
+    )
 
 
 # ---- clips -----------------------------------------------------------------------------------------------------------------
@@ -221,4 +247,12 @@ def refuse_without_answers(tables: Sequence[Table], field: str, name: str) -> No
     if dicts and all(row.get(field) in (None, "", -1) for row in dicts):
         raise VtError(
             f"--from {tables[0].file}: no row has a `{field}`, so nothing can be graded; {name} needs its part with answers"
+        )
+
+
+def refuse_strangers(questions: Sequence[Question], tables: Sequence[Table], facet: str, name: str) -> None:
+    """Raise a VtError if no question has a facet that every question of the data set has, because then they are of another."""
+    if questions and not any(facet in one.facets for one in questions):
+        raise VtError(
+            f"--from {tables[0].file}: no row tells its {facet}, as those of {name} do; is it a file of another data set?"
         )

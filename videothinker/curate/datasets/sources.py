@@ -112,7 +112,8 @@ def _json(path: Path, text: str, part: str, flatten: Callable[[str, dict[str, An
             return flatten(part, whole)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise VtError(f"--from {path}: {error}; {_EXPECTED}") from error
-    return [_row(msgspec.Raw(line.encode())) for line in text.splitlines() if line.strip()]
+    # Of bytes, because a string may hold further characters that end a line of text.
+    return [_row(msgspec.Raw(line)) for line in text.encode().splitlines() if line.strip()]
 
 
 def _object(text: str) -> dict[str, Any] | None:
@@ -120,7 +121,7 @@ def _object(text: str) -> dict[str, Any] | None:
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
     except msgspec.MsgspecError:
-        if isinstance(_row(msgspec.Raw(text.lstrip().splitlines()[0].encode())), dict):
+        if isinstance(_row(msgspec.Raw(text.lstrip().encode().splitlines()[0])), dict):
             return None
         raise
 

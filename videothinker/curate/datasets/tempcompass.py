@@ -146,7 +146,7 @@ def _question(
 
 def _parted(text: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """A question with its options on lines of their own -> the question, the options, and the labels that they had."""
-    lines = text.strip().splitlines()
+    lines = text.strip().split("\n")
     found = [_OPTION.fullmatch(line) for line in lines]
     first = next((index for index, one in enumerate(found) if one is not None), len(lines))
     options = [one for one in found[first:] if one is not None]
@@ -181,7 +181,7 @@ def _format_of(row: Row, found: video_r1.Parsed) -> str:
         return CAPTIONING
     if tuple(option.lower().rstrip(".") for option in found.options) in (YES_NO, YES_NO[::-1]):
         return YES_OR_NO
-    return MATCHING if found.text.splitlines()[0].strip() in _MATCHES else CHOICES
+    return MATCHING if found.text.split("\n")[0].strip() in _MATCHES else CHOICES
 
 
 def _facets(kind: str, clip: str, dimension: str, types: Types) -> dict[str, str]:
@@ -193,17 +193,7 @@ def _made(
     name: str, text: str, options: tuple[str, ...], gold: tuple[str, ...], path: str, form: Form, facets: dict[str, str]
 ) -> Question:
     clip = rows.clip(path)
-    return Question(
-        question_id=name,
-        text=text,
-        options=options,
-        clip=clip,
-        gold=gold,
-        form=form,
-        group=clip.path,
-        facets=facets,
-        source=DATASET.name,
-    )
+    return rows.question(name, text, options, gold, clip, facets, DATASET.name, form=form)
 
 
 def _part(name: str, stem: str) -> Part:

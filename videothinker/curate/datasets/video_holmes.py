@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from videothinker.curate.datasets import Dataset, Part, Published, ReadQuestions, Table, Wishes, rows, video_r1
 from videothinker.curate.datasets.rows import Row, UnusableError
-from videothinker.records import Benchmark, Form, Question
+from videothinker.records import Benchmark, Question
 
 N_PUBLISHED = 1_837
 _BY_TYPE = {"SR": 292, "IMC": 276, "TCI": 273, "TA": 200, "MHR": 332, "PAR": 194, "CTI": 270}
@@ -47,17 +47,7 @@ def _question_of_video_r1(row: Row, name: str) -> Question:
 
 def _made(name: str, text: str, options: tuple[str, ...], gold: tuple[str, ...], path: str, kind: str | None) -> Question:
     clip = rows.clip(path)
-    return Question(
-        question_id=name,
-        text=text.strip(),
-        options=options,
-        clip=clip,
-        gold=gold,
-        form=Form.CHOICE,
-        group=clip.path,
-        facets={"question_type": kind} if kind else {},
-        source=DATASET.name,
-    )
+    return rows.question(name, text.strip(), options, gold, clip, {"question_type": kind} if kind else {}, DATASET.name)
 
 
 DATASET = Dataset(

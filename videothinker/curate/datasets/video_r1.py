@@ -128,7 +128,7 @@ def form_for(golds: Sequence[tuple[str, ...]]) -> Form:
 
 def _without_list(text: str, options: Sequence[str], texts: Sequence[str]) -> str:
     """The text without a list of the options at its end, with their letters or as the file has them."""
-    lines = text.rstrip().splitlines()
+    lines = text.rstrip().split("\n")
     question, listed = lines[: -len(options)], [line.strip() for line in lines[-len(options) :]]
     with_letters = [f"{letter}. {each}" for letter, each in zip(LETTERS, texts, strict=False)]
     is_list = listed in (with_letters, [each.strip() for each in options])

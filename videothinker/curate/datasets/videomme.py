@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 from videothinker.curate.datasets import Dataset, Part, Published, ReadQuestions, Table, Wishes, rows, video_r1
 from videothinker.curate.datasets.rows import Row
-from videothinker.records import Benchmark, Form, Question
+from videothinker.records import Benchmark, Question
 
 N_PUBLISHED = 2_700
 FACETS = ("duration", "domain", "sub_category", "task_type")
@@ -57,16 +57,15 @@ def _question_of_video_r1(row: Row, name: str) -> Question:
 
 def _made(row: Row, name: str, text: str, options: tuple[str, ...], gold: tuple[str, ...], path: str) -> Question:
     clip = rows.clip(path)
-    return Question(
-        question_id=name,
-        text=text,
-        options=options,
-        clip=clip,
-        gold=gold,
-        form=Form.CHOICE,
+    return rows.question(
+        name,
+        text,
+        options,
+        gold,
+        clip,
+        {facet: word for facet in FACETS if (word := row.word(facet))},
+        DATASET.name,
         group=row.word("videoID") or PurePosixPath(path).stem,
-        facets={facet: word for facet in FACETS if (word := row.word(facet))},
-        source=DATASET.name,
     )
 
 
