@@ -52,7 +52,7 @@ def _question_of_video_r1(row: Row, name: str) -> Question:
 
 
 def _made(row: Row, name: str, text: str, options: tuple[str, ...], gold: tuple[str, ...], path: str) -> Question:
-    clip = rows.clip(rows.below(path, "videos"))
+    clip = rows.clip(rows.last_parts(path))
     return rows.question(
         name,
         text,

@@ -113,7 +113,7 @@ def _question_of_video_r1(row: Row, name: str) -> Question:
 
 def _made(name: str, text: str, options: tuple[str, ...], gold: tuple[str, ...], path: str, subject: str | None) -> Question:
     """subject: None reads it from the clip's folder."""
-    clip = rows.clip(rows.below(path, "videos"))
+    clip = rows.clip(rows.last_parts(path, 2))
     subject = (subject or clip.path.split("/")[0]).replace("_", " ")
     facets = {"discipline": DISCIPLINES[subject], "subject": subject} if subject in DISCIPLINES else {}
     return rows.question(name, text, options, gold, clip, facets, DATASET.name)

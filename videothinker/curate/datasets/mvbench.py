@@ -49,6 +49,7 @@ TASKS = {
     "Moving Attribute": Task(_CLEVRER, r"^What (is|material|shape|color)"),
     "Counterfactual Inference": Task(_CLEVRER),
 }
+_TOPS = {task.folder.split("/")[0] for task in TASKS.values()}
 N_PER_TASK = 200
 N_PUBLISHED = N_PER_TASK * len(TASKS)
 
@@ -123,11 +124,18 @@ def _question(row: Row, name: str) -> tuple[Question, tuple[Clip, ...]]:
 def _question_of_video_r1(row: Row, name: str) -> tuple[Question, tuple[Clip, ...]]:
     """A row in Video-R1's form. Its clip is named as the release has it, where the row keeps that name."""
     found = video_r1.parse_choice(row, data_types=("video", "frame"))
-    path = rows.below(found.path, "MVBench", "mvbench")
+    path = _below_video(found.path)
     task = _task_of(path, found.text)
     original = row.word("ori_video") or (row.word("video") if row.word("path") else None)
     released = path if task is None or original is None else f"{TASKS[task].folder}/{original.strip('/')}"
     return _made(row, name, found.text, found.options, found.gold, released, task, path)
+
+
+def _below_video(path: str) -> str:
+    """The path below the folder of clips, which begins with the folder of one of the older sets."""
+    parts = rows.parts_of(path)
+    top = next((index for index, part in enumerate(parts) if part in _TOPS), 0)
+    return "/".join(parts[top:])
 
 
 def _task_of(path: str, text: str) -> str | None:

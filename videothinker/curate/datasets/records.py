@@ -54,7 +54,7 @@ def _read_video_r1(table: Table) -> ReadQuestions:
 
     def question(row: Row, name: str) -> Question:
         found = video_r1.parse(row, data_types=("video", "frame"))
-        path = rows.below(found.path)
+        path = "/".join(rows.parts_of(found.path))
         if row.fields.get("data_type") == "frame" and not rows.is_file(path) and row.seconds("fps") is None:
             raise UnusableError("is about a folder of frames without `fps`, so nobody knows its times")
         clip = rows.clip(path, row.seconds("start"), row.seconds("end"), row.seconds("fps"))
@@ -193,7 +193,7 @@ def _read_table(table: Table, columns: _Columns) -> ReadQuestions:
             raise UnusableError(f"its answer is {said!a} and it has no options, expected yes or no")
         gold = WORDS[str(said).strip().lower()] if is_yes_no else _gold(said, options, columns)
         times = {key: row.seconds(by[key]) if key in by else None for key in ("start", "end", "fps")}
-        clip = rows.clip(rows.below(row.text(by["video"])), times["start"], times["end"], times["fps"])
+        clip = rows.clip("/".join(rows.parts_of(row.text(by["video"]))), times["start"], times["end"], times["fps"])
         facets = {facet: word for facet, column in columns.facets.items() if (word := row.word(column)) is not None}
         group = row.word(by["group"]) if "group" in by else None
         return _question(name, table, text, YES_NO if is_yes_no else options, gold, clip, is_yes_no, facets=facets, group=group)

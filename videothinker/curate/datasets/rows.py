@@ -142,14 +142,17 @@ _VIDEO = re.compile(r"\.[A-Za-z0-9]{2,4}$")
 """The suffix of a file; a folder of frames has none."""
 
 
-def below(path: str, *folders: str) -> str:
-    """The part of a path behind the last of these folders in it, or else without what leads to the top.
+def parts_of(path: str) -> list[str]:
+    """The folders and the file of a path, without what leads to the top.
 
-    Files in Video-R1's form write "./videos/x.mp4", "/owner/SET/videos/x.mp4" and "Evaluation/SET/videos/x.mp4" for one clip.
+    Files in Video-R1's form write "./videos/x.mp4", "/owner/SET/videos/x.mp4" and "Evaluation/SET/x.mp4" for one clip.
     """
-    parts = [part for part in PurePosixPath(path.replace("\\", "/")).parts if part not in ("/", ".")]
-    last = max((index for index, part in enumerate(parts[:-1]) if part in folders), default=-1)
-    return "/".join(parts[last + 1 :])
+    return [part for part in PurePosixPath(path.replace("\\", "/")).parts if part not in ("/", ".")]
+
+
+def last_parts(path: str, n: int = 1) -> str:
+    """The last `n` parts of a path: what names a clip of a set that keeps its clips in that many levels of folders."""
+    return "/".join(parts_of(path)[-n:])
 
 
 def clip(path: str, start: float | None = None, end: float | None = None, fps: float | None = None) -> Clip:

@@ -170,7 +170,7 @@ def _gold(said: str, options: tuple[str, ...], labels: tuple[str, ...]) -> tuple
 def _question_of_video_r1(row: Row, name: str, types: Types) -> Question:
     """A row in Video-R1's form, where every format is a choice. It need not say which format it is of."""
     found = video_r1.parse_choice(row)
-    path = rows.below(found.path, "videos")
+    path = rows.last_parts(found.path)
     clip, dimension = path.rsplit(".", 1)[0], row.word("dim") or ""
     facets = _facets(_format_of(row, found), clip, dimension, types)
     return _made(name, found.text, found.options, found.gold, path, Form.YES_NO if found.is_yes_no else Form.CHOICE, facets)

@@ -41,7 +41,7 @@ def _question(row: Row, name: str) -> Question:
 
 def _question_of_video_r1(row: Row, name: str) -> Question:
     found = video_r1.parse_choice(row)
-    path = rows.below(found.path, "videos_cropped", "videos")
+    path = rows.last_parts(found.path)
     return _made(name, found.text, found.options, found.gold, path, row.word("question_type"))
 
 

@@ -52,7 +52,7 @@ def _question(row: Row, name: str) -> Question:
 
 def _question_of_video_r1(row: Row, name: str) -> Question:
     found = video_r1.parse_choice(row)
-    return _made(row, name, found.text, found.options, found.gold, rows.below(found.path, "data", "videos"))
+    return _made(row, name, found.text, found.options, found.gold, rows.last_parts(found.path))
 
 
 def _made(row: Row, name: str, text: str, options: tuple[str, ...], gold: tuple[str, ...], path: str) -> Question:
