@@ -18,6 +18,7 @@ from videothinker.curate.datasets.sources import open_source
 from videothinker.curate.split import DEV, split_of
 from videothinker.curated import NO_LABELS, TRAIN, Member
 from videothinker.errors import VtError
+from videothinker.footage import Footage
 from videothinker.records import Benchmark, Clip, Question, Unresolved
 
 N_TOLD = 6
@@ -102,7 +103,7 @@ def curate(
 
     root = _clips_folder(dataset, videos, opened.folder, read.questions)
     questions, moved = (read.questions, []) if root is None else _located(read, root)
-    missing = [] if root is None else sorted({one.clip.path for one in questions if not (root / one.clip.path).exists()})
+    missing = [] if root is None else _missing(questions, root)
     reasons = by_reason(read.unresolved)
     differs = _difference(dataset, read, source)
     if strict:
@@ -189,21 +190,38 @@ def _clips_folder(dataset: Dataset, videos: Path | None, beside: Path | None, qu
     return best if videos is not None or (best is not None and found[best]) else None
 
 
+class _Presence:
+    """Which clips are in a folder; each is looked for once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._known: dict[tuple[str, bool], bool] = {}
+
+    def there(self, clip: Clip) -> bool:
+        """Whether the file is there, or the folder where a rate makes it a folder of frames."""
+        footage = Footage.below(self._root, clip)
+        key = clip.path, footage.is_folder
+        if key not in self._known:
+            self._known[key] = footage.is_there()
+        return self._known[key]
+
+
+def _missing(questions: Iterable[Question], root: Path) -> list[str]:
+    """Paths of the clips that are not there, sorted."""
+    lies = _Presence(root)
+    return sorted({one.clip.path for one in questions if not lies.there(one.clip)})
+
+
 def _located(read: ReadQuestions, root: Path) -> tuple[list[Question], list[str]]:
     """The questions with their clips where they are, and what to tell about those that lie elsewhere than the release says."""
-    there: dict[str, bool] = {}
-
-    def lies(clip: Clip) -> bool:
-        if clip.path not in there:
-            there[clip.path] = (root / clip.path).exists()
-        return there[clip.path]
+    lies = _Presence(root)
 
     moved: Counter[str] = Counter()
     n_cut = 0
     located = []
     for one in read.questions:
         places = (one.clip, *read.elsewhere.get(one.question_id, ()))
-        clip = next((place for place in places if lies(place)), one.clip)
+        clip = next((place for place in places if lies.there(place)), one.clip)
         if clip is not one.clip:
             moved[clip.path.rpartition("/")[0]] += 1
             n_cut += one.clip.start is not None and clip.start is None

@@ -11,7 +11,7 @@ from videothinker.curate.datasets import Dataset
 from videothinker.curate.question_set import Counted
 from videothinker.records import Form, Question
 from videothinker.reports import page
-from videothinker.reports.browser import Films, browser_data, shuffled
+from videothinker.reports.browser import Films, browser_data, clip_text, shuffled
 from videothinker.reports.page import Table, count, percent
 
 N_BROWSED = 1_000
@@ -78,14 +78,7 @@ def _mean_chance(questions: Sequence[Question]) -> float:
 def _example(question: Question) -> dict[str, Any]:
     """A question in words for report.md."""
     options = [(letter, text, letter in question.gold) for letter, text in zip(LETTERS, question.options, strict=False)]
-    return {"id": question.question_id, "text": question.text, "options": options, "clip": _clip(question)}
-
-
-def _clip(question: Question) -> str:
-    clip = question.clip
-    part = f", {clip.start or 0:g} s to {'its end' if clip.end is None else f'{clip.end:g} s'}"
-    frames = "" if clip.fps is None else f", frames at {clip.fps:g} per second"
-    return f"{clip.path}{'' if clip.start is None and clip.end is None else part}{frames}"
+    return {"id": question.question_id, "text": question.text, "options": options, "clip": clip_text(question.clip)}
 
 
 def _facet_table(facet: str, questions: Sequence[Question]) -> Table:
