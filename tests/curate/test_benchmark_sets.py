@@ -13,6 +13,7 @@ from benchmarks_factory import (
     RELEASES,
     empty_clip,
     mvbench_clips,
+    read_set,
     write_json,
     write_longvideobench,
     write_mmvu,
@@ -89,6 +90,10 @@ def test_start_end_and_rate_survive_the_table_and_the_macro_mean_is_over_tasks(t
     asked = {one.question_id: one for one in open_curated(out).questions("test")}
     assert asked["action_prediction:2"].clip == Clip(path="star/Charades_v1_480/FGHIJ.mp4", start=9.0, end=12.25)
     assert asked["episodic_reasoning:1"].clip.fps == 3.0
+    again = read_set("records", out / "test.json").questions  # our own rows, as any other program's
+    assert [(one.question_id, one.clip, one.options, one.gold) for one in again] == [
+        (name, one.clip, one.options, one.gold) for name, one in asked.items()
+    ]
     assert manifest(out)["videos_root"] is None  # there are no clips beside it
     assert vt("diagnose", "--data", out, "--model", "solver:gold", "--out", tmp_path / "runs") == 0
     found = store.read_json(tmp_path / "runs/gold/metrics.json", Metrics)
