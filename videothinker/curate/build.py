@@ -78,12 +78,14 @@ def relative_root(videos: Path | None, out: Path) -> str | None:
 def check_out(out: Path, settings: Mapping[str, Any], layout: Layout, source: Path) -> None:
     """Check, before work starts, that `out` is new, empty, or the folder of an earlier run with the same settings.
 
-    settings: as the manifest will hold them. source: the file that will be read, which must not be overwritten.
+    settings: as the manifest will hold them. source: the file or folder that will be read, which must not be overwritten.
 
     Raises:
         VtError: it holds another run or other files, or the source itself would be overwritten.
     """
     names = layout.file_names()
+    if source.resolve() == out.resolve():
+        raise VtError(f"--out {out}: is the folder that is read; choose another folder")
     if source.resolve().parent == out.resolve() and source.name in names:
         raise VtError(f"--out {out}: {source.name} would overwrite the questions file; choose another folder")
     _claim(out, {"settings": settings}, may_hold=lambda name: name in names or bool(_PAGES.fullmatch(name)))
