@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -12,6 +12,8 @@ from videothinker.answers import Style
 from videothinker.cli.console import Printable, err, progress_bar, quiet_unless, warn
 from videothinker.cli.console import out as console
 from videothinker.diagnose.engines import ENGINES
+from videothinker.errors import VtError
+from videothinker.models.text_positions import TextPositions
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,6 +45,10 @@ Two checkpoints on the held-out scenes, side by side:
 
   vt diagnose --data curated --model base=Qwen/Qwen2.5-VL-3B-Instruct --model ours=runs/cdpo --out runs/dev
 
+A published checkpoint, asked as its authors feed it; --list-presets shows all:
+
+  vt diagnose --data curated --preset videorft-3b --out runs/published
+
 A first look at 200 questions, on a server that speaks the OpenAI protocol:
 
   vt diagnose --data curated --model Qwen2.5-VL-3B-Instruct --endpoint http://localhost:8000/v1 --limit 200 --out runs/look
@@ -53,16 +59,50 @@ All GPUs of a machine, each with its share of the clips; kill it and go on with 
 """
 
 
+def _list_presets(wanted: bool) -> None:
+    """Print the presets and end, if that is wanted."""
+    if not wanted:
+        return
+    from rich import box
+    from rich.table import Table
+
+    from videothinker.diagnose.presets import PRESETS
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("preset", "checkpoint", "frames", "pixels", "tokens", "prompt", "protocol"):
+        table.add_column(column, overflow="fold")
+    for each in PRESETS:
+        pinned = "not pinned" if each.revision is None else f"revision {each.revision[:12]}"
+        positions = "" if each.text_positions is None else f"; text positions {each.text_positions.value}"
+        told = (
+            f"{each.ref} ({each.architecture}, {pinned}{positions})\n[dim]{escape(each.note)}; by {escape(each.source)}[/dim]"
+        )
+        limits = ("its own" if n is None else f"{n:,}" for n in (each.n_frames, each.max_pixels, each.max_new_tokens))
+        table.add_row(f"[bold]{each.name}[/bold]", told, *limits, each.prompt.value, each.protocol)
+    wide = console if console.is_terminal else Printable(highlight=False, width=160)
+    wide.print(table)
+    console.print("protocol: whose way of asking and reading the published numbers rest on.", style="dim", soft_wrap=True)
+    raise typer.Exit
+
+
 def diagnose(
+    ctx: typer.Context,
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder that vt curate wrote.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Run folder; the same one with the same settings is resumed.")],
     model: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             metavar="[NAME=]REF",
             help="A checkpoint folder, a hub id, or solver:observer, gold, prior, random, none. Repeat for several.",
         ),
-    ],
-    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder that vt curate wrote.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Run folder; the same one with the same settings is resumed.")],
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A published checkpoint and how to ask it; with --model, how to ask that one."),
+    ] = None,
+    list_presets: Annotated[
+        bool, typer.Option("--list-presets", callback=_list_presets, is_eager=True, help="Show the presets and end.")
+    ] = False,
     videos: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the clips are, if not where curation found them.")
     ] = None,
@@ -100,6 +140,18 @@ def diagnose(
         int, typer.Option(metavar="N", help="Length of the longest reply, in tokens.", rich_help_panel=_ASKING)
     ] = 1024,
     seed: Annotated[int, typer.Option(help="Seed of sampling and of solver:random.", rich_help_panel=_ASKING)] = 42,
+    text_positions: Annotated[
+        TextPositions | None,
+        typer.Option(
+            help="Where the text behind a clip goes on: behind its time (original), or as transformers 5.3 and later have it; "
+            "default the rule that the checkpoint was trained with.",
+            rich_help_panel=_ASKING,
+        ),
+    ] = None,
+    revision: Annotated[
+        str | None,
+        typer.Option(metavar="REV", help="Commit, tag or branch of a checkpoint on the hub.", rich_help_panel=_ASKING),
+    ] = None,
     dtype: Annotated[
         str, typer.Option(help="Type of the weights: auto, bfloat16, float16 or float32.", rich_help_panel=_ASKING)
     ] = "auto",
@@ -143,24 +195,28 @@ def diagnose(
     from videothinker.diagnose.workers import worker
     from videothinker.recipes import diagnosis
 
+    models, lent = _asked(ctx, model or [], preset)
     curated = open_curated(data, videos)
-    settings = DiagnosisSettings(
-        split=split or curated.default_split(),
-        prompt=prompt,
-        n_frames=frames,
-        max_pixels=max_pixels,
-        batch_size=batch_size,
-        engine=engine,
-        temperature=temperature,
-        max_new_tokens=max_new_tokens,
-        seed=seed,
-        dtype=dtype,
-        attention=attention,
-        decoder=decoder,
-    )
+    chosen = {
+        "split": split or curated.default_split(),
+        "prompt": prompt,
+        "n_frames": frames,
+        "max_pixels": max_pixels,
+        "batch_size": batch_size,
+        "engine": engine,
+        "temperature": temperature,
+        "max_new_tokens": max_new_tokens,
+        "seed": seed,
+        "text_positions": text_positions,
+        "revision": revision,
+        "dtype": dtype,
+        "attention": attention,
+        "decoder": decoder,
+    }
+    settings = DiagnosisSettings(**chosen | lent)
     with worker() as me:
-        names = run.model_names(model)
-        jobs = run.plan(names, curated, settings, out, endpoint=endpoint, limit=limit, resume=resume, rank=me.rank)
+        names = run.model_names(models)
+        jobs = run.plan(names, curated, settings, out, endpoint=endpoint, limit=limit, resume=resume, rank=me.rank, warn=warn)
         if me.rank == 0 and (kept := sum(len(job.wanted) - len(job.owed) for job in jobs)):
             err.print(f"{kept:,} of {sum(len(job.wanted) for job in jobs):,} questions are answered already")
         diagnosis.ask(
@@ -174,6 +230,34 @@ def diagnose(
     if me.rank == 0 and report:
         loaded = runs.load_runs(runs.folders_beside(jobs, out), curated)
         show_report(diagnosis.report(loaded, curated, out, bars=progress_bar))
+
+
+_OPTIONS = {"n_frames": "frames"}
+"""Names of options that differ from those of their settings."""
+
+
+def _asked(ctx: typer.Context, models: list[str], name: str | None) -> tuple[list[str], dict[str, Any]]:
+    """The models to ask, and the settings that a preset lends: those that were not chosen on the command line.
+
+    Raises:
+        VtError: there is neither model nor preset, there is no such preset, or it is not for these models.
+    """
+    if name is None:
+        if not models:
+            raise VtError("whom to ask? give --model [NAME=]REF, or --preset NAME (vt diagnose --list-presets shows them)")
+        return models, {}
+    from videothinker.diagnose import presets, run
+
+    preset = presets.find(name)
+    for ref in run.model_names(models).values():
+        presets.check_fits(preset, ref)
+
+    def is_free(setting: str) -> bool:
+        source = ctx.get_parameter_source(_OPTIONS.get(setting, setting))
+        return setting == "preset" or source is None or source.name == "DEFAULT"
+
+    lent = {setting: value for setting, value in preset.settings().items() if is_free(setting)}
+    return models or [f"{preset.name}={preset.ref}"], lent
 
 
 def show_report(report: "Report") -> None:
