@@ -27,9 +27,9 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Width in pixels of the clips that the model is shown."""
     height: Annotated[int, msgspec.Meta(ge=28, multiple_of=28)] = 112
     """Height in pixels. 168x112 is what the model's processor makes of CLEVRER's 480x320."""
-    text_positions: TextPositions | None = None
-    """The rule by which the text behind a clip goes on. None: that of the checkpoint to start from; for a fresh one, original.
-    """
+    text_positions: TextPositions | msgspec.UnsetType = msgspec.UNSET
+    """The rule by which the text behind a clip goes on. Left out: that of the checkpoint to start from; for a fresh one,
+    original. Left out it is not written down, so that runs of earlier versions keep their identity."""
 
 
 class SceneSettings(msgspec.Struct, frozen=True, kw_only=True):
