@@ -16,6 +16,7 @@ from videothinker.curated import Curated
 from videothinker.diagnose import run
 from videothinker.diagnose.engines import base
 from videothinker.diagnose.feed import QuestionFeed, Shown
+from videothinker.diagnose.layers import preset_layer
 from videothinker.diagnose.presets import ONE_VISION, PRESETS, QWEN_2_5, QWEN_3, Preset, find
 from videothinker.errors import VtError
 from videothinker.models import tiny
@@ -139,6 +140,23 @@ def test_explicit_options_come_before_a_presets_even_where_they_are_the_default(
     record = diagnose(colours, tmp_path / "out", *chosen, "--prompt", "cot", "--frames", "8")
     assert (record["settings"]["prompt"], record["settings"]["n_frames"]) == ("cot", 8)
     assert record["fed"]["fed"][0]["frames"] == 8
+
+
+def test_a_protocol_that_is_asked_for_comes_before_a_preset_which_fills_what_it_leaves_open(
+    tiny_models: Mapping[str, Path], colours: Curated, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """VideoThinker's evaluator has its own words, 2 frames a second and frames of 105,369 pixels; our preset's are 200,704."""
+    chosen = ["--preset", "videothinker-r1-3b", "--model", f"own={tiny_models[QWEN_2_5]}", "--protocol", "videothinker"]
+    record = diagnose(colours, tmp_path / "out", *chosen, "--max-new-tokens", "4", "--engine", "graphs")
+    settings = record["settings"]
+    assert (settings["preset"], settings["protocol"], settings["prompt"]) == ("videothinker-r1-3b", "videothinker", None)
+    assert (settings["frame_rule"], settings["fps"], settings["max_pixels"]) == ("fps", 2.0, 105_369)
+    assert "preset videothinker-r1-3b sets nothing; overridden: prompt, n frames" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_server_chooses_the_frames_of_whole_clips() -> None:
+    layer = preset_layer(find("videorft-3b"), whole_clips=True)
+    assert dict(layer.values) == {"prompt": Style.COT, "max_new_tokens": 1024}
 
 
 def test_what_does_not_fit_is_refused(tiny_models: Mapping[str, Path], colours: Curated, tmp_path: Path) -> None:

@@ -47,19 +47,13 @@ class Preset(NamedTuple):
     """What to know of its template, processor or evaluator."""
 
     def settings(self) -> dict[str, Any]:
-        """What it sets in `DiagnosisSettings`, its own name among it."""
-        return {
-            "preset": self.name,
-            "prompt": self.prompt,
-            "n_frames": self.n_frames,
-            "max_pixels": self.max_pixels,
-            "max_new_tokens": self.max_new_tokens,
-            "revision": self.revision,
-        }
+        """What it sets of how a model is asked, by the names of `DiagnosisSettings`."""
+        limits = {"n_frames": self.n_frames, "max_pixels": self.max_pixels, "max_new_tokens": self.max_new_tokens}
+        return {"prompt": self.prompt} | {name: value for name, value in limits.items() if value is not None}
 
 
 _SYSTEM = "its template adds the system text 'You are a helpful assistant.'"
-_R1 = "trained to write <think></think><answer></answer>; its authors decode at temperature 0.01, top-p 0.001: greedy here"
+_R1 = "trained to write <think></think><answer></answer>; its authors decode at temperature 0.01, top-p 0.001, greedy without --protocol"
 _AUTO = (
     "writes box, think, box after its authors' system text, which their protocol gives; they stop early where the first box is"
 )
