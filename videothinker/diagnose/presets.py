@@ -53,7 +53,7 @@ class Preset(NamedTuple):
 
 
 _SYSTEM = "its template adds the system text 'You are a helpful assistant.'"
-_R1 = "trained to write <think></think><answer></answer>; its authors decode at temperature 0.01, top-p 0.001, greedy without --protocol"
+_R1 = "trained to write <think></think><answer></answer>; decoded by its authors at temperature 0.01, top-p 0.001"
 _AUTO = (
     "writes box, think, box after its authors' system text, which their protocol gives; they stop early where the first box is"
 )
