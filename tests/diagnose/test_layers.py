@@ -1,4 +1,4 @@
-"""Who sets what: the command line, then a preset, then a protocol, then our defaults."""
+"""Who sets what: the command line, then a protocol, then a preset, then our defaults."""
 
 import pytest
 from curated_factory import a_choice
@@ -47,7 +47,7 @@ def test_a_frame_rule_comes_with_its_own_numbers() -> None:
 
 def test_zero_on_the_command_line_leaves_frames_and_pixels_to_the_checkpoint() -> None:
     protocol = protocol_layer("videothinker", [a_choice("1")])
-    found = values([command_line(protocol, n_frames=0, max_pixels=0, temperature=0.0, top_p=None), protocol])
+    found = values([command_line([protocol], n_frames=0, max_pixels=0, temperature=0.0, top_p=None), protocol])
     assert found | {"prompt": None} == {
         "n_frames": None,
         "frame_rule": None,
@@ -60,7 +60,7 @@ def test_zero_on_the_command_line_leaves_frames_and_pixels_to_the_checkpoint() -
     }
     assert DiagnosisSettings(split="dev", **found).n_frames is None
     ours = protocol_layer("ours", [a_choice("1")])
-    assert command_line(ours, n_frames=0, max_pixels=None).values == {"n_frames": 0}, "which the settings refuse"
+    assert command_line([ours], n_frames=0, max_pixels=None).values == {"n_frames": 0}, "which the settings refuse"
 
 
 def test_ours_sets_nothing_and_says_nothing() -> None:

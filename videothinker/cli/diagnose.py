@@ -13,10 +13,13 @@ from videothinker.cli.console import Printable, err, progress_bar, quiet_unless,
 from videothinker.cli.console import out as console
 from videothinker.diagnose.engines import ENGINES
 from videothinker.diagnose.protocols import OURS, PROTOCOLS
+from videothinker.errors import VtError
+from videothinker.models.text_positions import TextPositions
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from videothinker.diagnose.presets import Preset
     from videothinker.diagnose.runs import Run
     from videothinker.recipes.diagnosis import Report
     from videothinker.records import Estimate, Metrics
@@ -61,6 +64,10 @@ Two checkpoints on the held-out scenes, side by side:
 
   vt diagnose --data curated --model base=Qwen/Qwen2.5-VL-3B-Instruct --model ours=runs/cdpo --out runs/dev
 
+A published checkpoint, asked as its authors feed it; --list-presets shows all:
+
+  vt diagnose --data curated --preset videorft-3b --out runs/published
+
 A benchmark as its own evaluator asks and reads it, and read as everyone else does:
 
   vt diagnose --data mvbench --protocol official --model Qwen/Qwen2.5-VL-3B-Instruct --out runs/mvbench
@@ -75,16 +82,53 @@ All GPUs of a machine, each with its share of the clips; kill it and go on with 
 """
 
 
+def _list_presets(wanted: bool) -> None:
+    """Print the presets and end, if that is wanted."""
+    if not wanted:
+        return
+    from rich import box
+    from rich.table import Table
+
+    from videothinker.diagnose.presets import PRESETS
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("preset", "checkpoint", "frames", "pixels", "tokens", "prompt", "protocol"):
+        table.add_column(column, overflow="fold")
+    for each in PRESETS:
+        pinned = "not pinned" if each.revision is None else f"revision {each.revision[:12]}"
+        positions = "" if each.text_positions is None else f"; text positions {each.text_positions.value}"
+        told = (
+            f"{each.ref} ({each.architecture}, {pinned}{positions})\n[dim]{escape(each.note)}; by {escape(each.source)}[/dim]"
+        )
+        limits = ("its own" if n is None else f"{n:,}" for n in (each.n_frames, each.max_pixels, each.max_new_tokens))
+        table.add_row(f"[bold]{each.name}[/bold]", told, *limits, each.prompt.value, each.protocol)
+    wide = console if console.is_terminal else Printable(highlight=False, width=160)
+    wide.print(table)
+    console.print(
+        "protocol: whose way of asking and reading the published numbers rest on; --protocol with that name asks and reads so.",
+        style="dim",
+        soft_wrap=True,
+    )
+    raise typer.Exit
+
+
 def diagnose(
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder that vt curate wrote.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Run folder; the same one with the same settings is resumed.")],
     model: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             metavar="[NAME=]REF",
             help="A checkpoint folder, a hub id, or solver:observer, gold, prior, random, none. Repeat for several.",
         ),
-    ],
-    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder that vt curate wrote.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Run folder; the same one with the same settings is resumed.")],
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A published checkpoint and how to ask it; with --model, how to ask that one."),
+    ] = None,
+    list_presets: Annotated[
+        bool, typer.Option("--list-presets", callback=_list_presets, is_eager=True, help="Show the presets and end.")
+    ] = False,
     videos: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the clips are, if not where curation found them.")
     ] = None,
@@ -160,6 +204,18 @@ def diagnose(
         typer.Option(metavar="N", help="Length of the longest reply, in tokens; default 1024.", rich_help_panel=_ASKING),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of sampling and of solver:random.", rich_help_panel=_ASKING)] = 42,
+    text_positions: Annotated[
+        TextPositions | None,
+        typer.Option(
+            help="Where the text behind a clip goes on: behind its time (original), or as transformers 5.3 and later have it; "
+            "default the rule that the checkpoint was trained with.",
+            rich_help_panel=_ASKING,
+        ),
+    ] = None,
+    revision: Annotated[
+        str | None,
+        typer.Option(metavar="REV", help="Commit, tag or branch of a checkpoint on the hub.", rich_help_panel=_ASKING),
+    ] = None,
     dtype: Annotated[
         str, typer.Option(help="Type of the weights: auto, bfloat16, float16 or float32.", rich_help_panel=_ASKING)
     ] = "auto",
@@ -203,9 +259,14 @@ def diagnose(
     from videothinker.diagnose.workers import worker
     from videothinker.recipes import diagnosis
 
+    models, published = _asked(model or [], preset)
     curated = open_curated(data, videos)
     split = split or curated.default_split()
-    below = layers.protocol_layer(protocol, curated.questions(split), whole_clips=endpoint is not None and not frames)
+    whole_clips = endpoint is not None and not frames
+    below = [
+        layers.protocol_layer(protocol, curated.questions(split), whole_clips=whole_clips),
+        *([layers.preset_layer(published, whole_clips=whole_clips)] if published else []),
+    ]
     sources = [
         layers.command_line(
             below,
@@ -216,7 +277,7 @@ def diagnose(
             top_p=top_p,
             max_new_tokens=max_new_tokens,
         ),
-        below,
+        *below,
     ]
     settings = DiagnosisSettings(
         split=split,
@@ -225,13 +286,16 @@ def diagnose(
         batch_size=batch_size,
         engine=engine,
         seed=seed,
+        text_positions=text_positions,
+        revision=revision or (published.revision if published else None),
+        preset=preset,
         dtype=dtype,
         attention=attention,
         decoder=decoder,
     )
     with worker() as me:
-        names = run.model_names(model)
-        jobs = run.plan(names, curated, settings, out, endpoint=endpoint, limit=limit, resume=resume, rank=me.rank)
+        names = run.model_names(models)
+        jobs = run.plan(names, curated, settings, out, endpoint=endpoint, limit=limit, resume=resume, rank=me.rank, warn=warn)
         if me.rank == 0 and (told := layers.told(sources)):
             err.print(told, soft_wrap=True)
         if me.rank == 0 and (kept := sum(len(job.wanted) - len(job.owed) for job in jobs)):
@@ -247,6 +311,24 @@ def diagnose(
     if me.rank == 0 and report:
         loaded = runs.load_runs(runs.folders_beside(jobs, out), curated)
         show_report(diagnosis.report(loaded, curated, out, bars=progress_bar))
+
+
+def _asked(models: list[str], name: str | None) -> "tuple[list[str], Preset | None]":
+    """The models to ask, and the preset.
+
+    Raises:
+        VtError: there is neither model nor preset, there is no such preset, or it is not for these models.
+    """
+    if name is None:
+        if not models:
+            raise VtError("whom to ask? give --model [NAME=]REF, or --preset NAME (vt diagnose --list-presets shows them)")
+        return models, None
+    from videothinker.diagnose import presets, run
+
+    preset = presets.find(name)
+    for ref in run.model_names(models).values():
+        presets.check_fits(preset, ref)
+    return models or [f"{preset.name}={preset.ref}"], preset
 
 
 def show_report(report: "Report") -> None:

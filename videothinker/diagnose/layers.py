@@ -1,7 +1,7 @@
-"""Which of several sources sets what of a diagnosis: the command line, a protocol, and in the end our defaults.
+"""Which of several sources sets what of a diagnosis: the command line, a protocol, a preset, and in the end our defaults.
 
-The order, most explicit first: the command line; the prompt that was saved with a checkpoint; a preset; a protocol; our
-defaults.
+The order, most explicit first: the command line; the prompt that was saved with a checkpoint; a protocol, which is asked for by
+name; a preset, whose limits are for its checkpoint whatever the protocol; our defaults.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from videothinker.answers import Style
 from videothinker.diagnose import protocols
+from videothinker.diagnose.presets import Preset
 from videothinker.records import Question
 
 COMMAND_LINE = "the command line"
@@ -34,15 +35,16 @@ class Settled(NamedTuple):
     layer: str
 
 
-def command_line(below: Layer, **options: Any) -> Layer:
+def command_line(below: Sequence[Layer], **options: Any) -> Layer:
     """What the options set that were given; None stands for one that was not.
 
-    Where the layer `below` sets frames or pixels, 0 leaves them to the checkpoint all the same; elsewhere it is out of bounds.
+    Where a layer `below` sets frames or pixels, 0 leaves them to the checkpoint all the same; elsewhere it is out of bounds.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    if given.get("n_frames") == 0 and "frame_rule" in below.values:
+    set_below = {name for layer in below for name, value in layer.values.items() if value is not None}
+    if given.get("n_frames") == 0 and set_below & {"frame_rule", "n_frames"}:
         given |= {"n_frames": None, "frame_rule": None, "fps": None}
-    if given.get("max_pixels") == 0 and "max_pixels" in below.values:
+    if given.get("max_pixels") == 0 and "max_pixels" in set_below:
         given["max_pixels"] = None
     return Layer(COMMAND_LINE, given)
 
@@ -89,6 +91,12 @@ def protocol_layer(name: str, questions: Sequence[Question], *, whole_clips: boo
     if name != protocols.OURS:
         values = {"prompt": None, **values}
     return Layer(f"protocol {name}", {key: value for key, value in values.items() if not (whole_clips and key in _FRAMES)})
+
+
+def preset_layer(preset: Preset, *, whole_clips: bool = False) -> Layer:
+    """What a preset sets. whole_clips: as for `protocol_layer`."""
+    values = {key: value for key, value in preset.settings().items() if not (whole_clips and key in _FRAMES)}
+    return Layer(f"preset {preset.name}", values)
 
 
 def _listed(values: Mapping[str, Any]) -> str:

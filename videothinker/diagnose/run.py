@@ -29,7 +29,8 @@ from videothinker.diagnose.readings import read_prediction
 from videothinker.diagnose.settings import FREE, LATER, DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.fingerprint import fingerprint
-from videothinker.progress import Progress, no_progress
+from videothinker.models.text_positions import TextPositions, is_affected, known_rule
+from videothinker.progress import Progress, no_progress, silent
 from videothinker.records import Prediction, Question, RunRecord, Status
 from videothinker.records.run import AskedData, Partial
 
@@ -75,12 +76,14 @@ def plan(
     limit: int | None = None,
     resume: bool = True,
     rank: int = 0,
+    warn: Callable[[str], None] = silent,
 ) -> list[Job]:
     """What is to be asked, found out before any model is loaded. The folders are locked until `diagnose` is over.
 
     models: REF by name. endpoint: URL of a server that stands behind the REFs. limit: how many questions to ask; they are those
     with the smallest hash of their id, so that a larger limit adds to a smaller one. resume: with False, what an earlier run
     left is not looked at, and `diagnose` replaces it. rank: this process among those that share the work; the first one locks.
+    warn: told in one line of a checkpoint that is asked under another rule of text positions than it was trained with.
 
     Raises:
         VtError: another process is at work in a folder, or
@@ -97,30 +100,36 @@ def plan(
     for ref in models.values():
         if ref.startswith(solvers.PREFIX):
             solvers.open_solver(ref, curated=curated, seed=settings.seed)  # a wrong name shows before an hour of asking others
+    kinds = {name: kind_of(ref, endpoint=endpoint is not None) for name, ref in models.items()}
+    rules = {
+        name: _rule(ref, kinds[name], settings, out / name if resume else None, warn if rank == 0 else silent)
+        for name, ref in models.items()
+    }
     jobs: list[Job] = []
     for name, ref in models.items():
         folder = out / name
-        kind = kind_of(ref, endpoint=endpoint is not None)
+        kind = kinds[name]
         weights = fingerprint(Path(ref)) if kind == "checkpoint" else None
+        own = msgspec.structs.replace(settings, text_positions=rules[name])
         record = RunRecord(
             name=name,
             model=ref,
             kind=kind,
             weights=weights,
             endpoint=_address(endpoint) if kind == "endpoint" and endpoint else None,
-            settings=msgspec.to_builtins(settings),
+            settings=msgspec.to_builtins(own),
             data=data,
         )
         done = {}
         try:
-            _claim(folder, _identity(record), replace=not resume, lock=rank == 0)
+            _claim(folder, record, replace=not resume, lock=rank == 0)
             if resume:
                 done = match(questions, labels, read_predictions(folder), folder)
         except VtError:
             locks.release(folder)
             _release(jobs)
             raise
-        jobs.append(Job(ref, folder, curated, settings, record, questions, _chosen(questions, limit), done))
+        jobs.append(Job(ref, folder, curated, own, record, questions, _chosen(questions, limit), done))
     return jobs
 
 
@@ -153,6 +162,8 @@ def _diagnose(
     progress: Progress,
 ) -> None:
     answerer = open_answerer(job) if job.owed else None  # first: a model that cannot be loaded leaves no empty run
+    if answerer is not None:
+        job = _as_loaded(job, answerer)
     if rank == 0:
         _start(job)
     barrier()
@@ -250,24 +261,76 @@ def _address(endpoint: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
 
 
-def _claim(folder: Path, identity: Mapping[str, Any], *, replace: bool, lock: bool) -> None:
+def _rule(
+    ref: str, kind: str, settings: DiagnosisSettings, before: Path | None, warn: Callable[[str], None]
+) -> TextPositions | None:
+    """The rule by which the text behind a clip goes on when `ref` is asked; None where it is not known yet, or never will be.
+
+    before: the run's folder; what an earlier session found out about a checkpoint that is not on this machine holds.
+
+    Raises:
+        VtError: a server is to be asked, and the checkpoint's folder, which is at hand, says that it is of the rule which
+            servers do not have.
+    """
+    chosen = settings.text_positions
+    if kind == "solver" or (kind == "endpoint" and not Path(ref).is_dir()):
+        return None if kind == "solver" else chosen
+    own = known_rule(ref, settings.revision)
+    differ = is_affected(ref)
+    if chosen is not None and own is not None and chosen is not own and differ:
+        warn(f"{ref}: was trained with text positions '{own}', and is asked under '{chosen}' as --text-positions says")
+    if kind == "endpoint":
+        if chosen is None and own is TextPositions.TRANSFORMERS and differ:
+            raise VtError(
+                f"{ref}: was trained with text positions '{own}', and servers such as vLLM have 'original'; leave out"
+                f" --endpoint, or say with --text-positions which the server has (`transformers serve`: {own})"
+            )
+        return chosen
+    if chosen is None and own is None and before is not None and (before / RUN).is_file():
+        said = _todays_settings(store.read_json(before / RUN, dict[str, Any]), None).get("text_positions")
+        return TextPositions(said) if said in list(TextPositions) else None
+    return chosen or own
+
+
+def _todays_settings(said: Mapping[str, Any], record: RunRecord | None) -> dict[str, Any]:
+    """The settings in a run.json with those that earlier versions did not have, at the values that they worked with.
+
+    Before there were rules of text positions, checkpoints were asked as transformers has them. Where a run does not know its
+    rule, which is so for one of an architecture that all rules treat alike, it is that of `record`.
+    """
+    held = said.get("settings")
+    if not isinstance(held, dict):
+        return {}
+    filled: dict[str, Any] = {**LATER, **held}
+    if "text_positions" not in held and said.get("kind") == "checkpoint" and is_affected(str(said.get("model"))):
+        filled["text_positions"] = TextPositions.TRANSFORMERS.value
+    elif filled["text_positions"] is None and record is not None:
+        filled["text_positions"] = record.settings["text_positions"]
+    return filled
+
+
+def _as_loaded(job: Job, answerer: Answerer) -> Job:
+    """The job with the rule of text positions that its checkpoint turned out to have."""
+    found = answerer.describe().get("text_positions") if job.record.kind == "checkpoint" else None
+    if found is None or job.settings.text_positions is not None:
+        return job
+    record = msgspec.structs.replace(job.record, settings={**job.record.settings, "text_positions": str(found)})
+    return job._replace(record=record)
+
+
+def _claim(folder: Path, record: RunRecord, *, replace: bool, lock: bool) -> None:
     """Check that the folder is free, or holds this same diagnosis; with `replace` any other diagnosis may be there."""
     store.claim(
         folder,
         RUN,
-        identity,
+        _identity(record),
         what="a diagnosis",
         advice="choose another --out or NAME=REF, or start over with --no-resume",
         may_hold=lambda name: not name.startswith("predictions"),  # without run.json nobody knows how they were made
-        in_todays_form=_in_todays_form,
         replace=replace,
+        in_todays_form=lambda said: {**said, "settings": _todays_settings(said, record)},
         lock=lock,
     )
-
-
-def _in_todays_form(held: dict[str, Any]) -> dict[str, Any]:
-    """run.json with the settings that earlier versions did not have, at the values that they worked with."""
-    return {**held, "settings": {**LATER, **held["settings"]}} if isinstance(held.get("settings"), dict) else held
 
 
 def _start(job: Job) -> None:

@@ -10,11 +10,15 @@ from videothinker.diagnose.engines import ENGINES
 from videothinker.diagnose.frame_rules import RULES
 from videothinker.diagnose.protocols import PROTOCOLS
 from videothinker.errors import VtError
+from videothinker.models.text_positions import TextPositions
 
 FREE = ("batch_size", "engine")
 """Settings that may differ when a run is resumed: they change how fast replies come, and not what they say."""
 
-LATER: dict[str, Any] = {"protocol": "ours", "top_p": 1.0, "frame_rule": None, "fps": None}
+LATER: dict[str, Any] = {
+    **{"protocol": "ours", "top_p": 1.0, "frame_rule": None, "fps": None},
+    **{"text_positions": None, "revision": None, "preset": None},
+}
 """Settings that earlier versions did not write down, with the value that says what they did."""
 
 _NAMED: dict[str, Collection[str]] = {
@@ -68,6 +72,13 @@ class DiagnosisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     engine: str = "auto"
     """What writes the replies, one of `engines.ENGINES`. Replies are the same up to the rounding of logits, so it may differ
     when a run is resumed."""
+    text_positions: TextPositions | None = None
+    """The rule by which the text behind a clip goes on, where they differ for an architecture (Qwen2.5-VL). None: the one that
+    the checkpoint was trained with, which run.json then says."""
+    revision: str | None = None
+    """Commit, tag or branch of a checkpoint on the hub; None: its newest."""
+    preset: str | None = None
+    """The name in `presets.PRESETS` whose settings were taken where no others were chosen."""
     decoder: str = "auto"
     """Backend that reads the clips, see `frames.read_clip`."""
 

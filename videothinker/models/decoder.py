@@ -27,7 +27,7 @@ from transformers import DynamicCache
 from videothinker.models.noise import hashed_noise, seed_words
 from videothinker.models.norms import rms_norm
 from videothinker.models.nucleus import nucleus
-from videothinker.models.positions import token_positions
+from videothinker.models.positions import rule_of, token_positions
 from videothinker.models.vision import SeenClip
 
 _BUCKET = 32
@@ -163,8 +163,8 @@ class Decoder:
             for row, prompt in enumerate(part):
                 ids[row, state.width - len(prompt) :] = torch.from_numpy(np.array(prompt))  # a tenth of torch.tensor's time
                 mask[row, state.width - len(prompt) :] = 1
-            grids, seconds = torch.tensor([c.grid for c in seen]), torch.tensor([c.seconds_per_pair for c in seen])
-            positions, after = token_positions(model.config, ids, mask, grids, seconds)
+            grids, seconds = torch.tensor([[c.grid] for c in seen]), torch.tensor([[c.seconds_per_pair] for c in seen])
+            positions, after = token_positions(model.config, ids, mask, grids, seconds, rule_of(model.config))
             ids, mask, positions, after = (tensor.to(device) for tensor in (ids, mask, positions, after))
             embedded = model.get_input_embeddings()(ids)
             features = torch.cat([clip.features for clip in seen]).to(embedded.dtype)

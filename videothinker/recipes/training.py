@@ -124,6 +124,7 @@ def gate(
         max_new_tokens=settings.rollouts.max_new_tokens,
         temperature=temperature,
         seed=settings.seed,
+        text_positions=settings.model.text_positions,
     )
     jobs = run.plan({"start": start, "bias": str(bias)}, data, asked, bias / "gate" / ("greedy" if fast else "sampled"))
     ask(jobs, what="checking the bias model", bars=bars)

@@ -136,6 +136,8 @@ class TrainRecord(msgspec.Struct, frozen=True, kw_only=True):
     bias_model: Weights | None
     """The frozen reference of CDPO (the start itself where `objective.reference` is start); None without a divergence."""
     data: TrainedOn
+    text_positions: str = "transformers"
+    """One of `models.text_positions.TextPositions`: the rule of the policy, of the reference and of what was trained."""
     identity: str = ""
     """Hash of what makes two runs the same, for people to compare; resuming computes it anew."""
     finished: bool = False

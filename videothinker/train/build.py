@@ -11,6 +11,7 @@ from videothinker.clips import default_cache
 from videothinker.errors import VtError
 from videothinker.models.adapter import put_on
 from videothinker.models.checkpoint import Checkpoint, find_checkpoint, load_full, load_processor
+from videothinker.models.text_positions import TextPositions, own_rule
 from videothinker.train.arguments import in_bf16, shares_prompts
 from videothinker.train.clips import PromptEncoder, bare
 from videothinker.train.data import TrainingRow
@@ -51,6 +52,11 @@ def _weight(objective: Objective) -> str:
     """The setting that gives the divergence its weight."""
     share = objective.gradient_share
     return f"objective.repulsion = {objective.repulsion}" if share is None else f"objective.gradient_share = {share}"
+
+
+def rule_for(config: StageConfig, start: Checkpoint) -> TextPositions:
+    """The rule of text positions that a training goes by: the settings', or the one that its start was trained with."""
+    return config.model.text_positions or own_rule(start.folder)
 
 
 def build_trainer(
@@ -127,10 +133,11 @@ def _load_policy(config: StageConfig, start: Checkpoint) -> tuple[Any, Any]:
     from peft import LoraConfig
 
     peft_config = None
+    rule = rule_for(config, start)
     if config.lora is None:
-        model = load_full(start, torch.float32, config.model.attention)
+        model = load_full(start, torch.float32, config.model.attention, rule)
     else:
-        model = load_full(Checkpoint(start.full, None), _half(config), config.model.attention)
+        model = load_full(Checkpoint(start.full, None), _half(config), config.model.attention, rule)
         if start.base is not None:
             model = put_on(str(start.folder), start.folder, model, trainable=True)
         else:
@@ -150,7 +157,7 @@ def _load_reference(config: StageConfig, start: Checkpoint, reference: Checkpoin
     """The frozen model; of an adapter on the very base that a LoRA policy has only the path, to be a second adapter there."""
     if config.lora is not None and reference.base == start.full and not sharded:
         return reference.folder
-    return load_full(reference, _half(config), config.model.attention)
+    return load_full(reference, _half(config), config.model.attention, config.model.text_positions)
 
 
 def _half(config: StageConfig) -> torch.dtype:

@@ -28,6 +28,7 @@ def model_card(record: TrainRecord) -> str:
         ("Bias model", f"`{bias.ref}` (weights `{bias.sha256[:12]}`)" if bias else "-"),
         ("Data", f"{n_asked} counterfactual questions on CLEVRER-format clips, rule {data.rule or 'none'}"),
         ("Fed", ", ".join(f"{name} {value}" for name, value in msgspec.to_builtins(record.fed).items())),
+        ("Text positions", record.text_positions),
         ("Steps", f"{result.steps}, {result.seconds_per_step:.2f} s each"),
         ("Trained", f"{result.trainable:,} of {result.parameters:,} parameters"),
     ]

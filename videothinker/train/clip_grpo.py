@@ -18,7 +18,9 @@ from videothinker.errors import VtError
 from videothinker.models.adapter import check_resumed
 from videothinker.models.checkpoint import load_saved
 from videothinker.models.norms import quicken_norms
+from videothinker.models.positions import rule_of
 from videothinker.models.stored import ADAPTER
+from videothinker.models.text_positions import mark_adapter
 from videothinker.models.vision import quicken_vision
 from videothinker.records.training import Fed
 from videothinker.train.clips import (
@@ -108,6 +110,13 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.save_model(str(out))
         if self.accelerator.is_main_process:
             self.processing_class.save_pretrained(out)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """transformers' own, which writes the policy or its adapters; an adapter's rule of text positions comes beside it."""
+        super().save_model(output_dir, _internal_call)
+        folder = Path(output_dir or self.args.output_dir)
+        if self.args.should_save and (folder / ADAPTER).is_file():
+            mark_adapter(folder, rule_of(bare(self.accelerator.unwrap_model(self.model)).config))
 
     # Clips on their way through TRL
 

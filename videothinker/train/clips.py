@@ -21,7 +21,7 @@ from videothinker.errors import VtError
 from videothinker.footage import Footage
 from videothinker.frames import Clip, ClipError
 from videothinker.models.chat import chat
-from videothinker.models.positions import token_positions
+from videothinker.models.positions import rule_of, token_positions
 from videothinker.models.vision import see
 
 VIDEO = 2
@@ -165,7 +165,8 @@ def scoring_inputs(
     """What the model's forward needs beside ids and mask, (B, T), to score rows that are about `clips[row]`.
 
     Each clip's patches are there once, so the model must share its vision and run inside `showing(clips, rows)`. Positions are
-    worked out from the ids, whatever their padding; without them the model would take the positions of plain text.
+    worked out from the ids, whatever their padding, by the rule of the model that scores; without them it would take the
+    positions of plain text.
 
     Raises:
         VtError: a row does not hold exactly its clip's video tokens; scored so, it would be scored unseen.
@@ -175,11 +176,11 @@ def scoring_inputs(
     if found != expected:
         raise VtError(f"the scored rows hold {found} video tokens, their clips make {expected}: they would be scored unseen")
     device = input_ids.device
-    grids = torch.tensor([clips[row].grid for row in rows]).to(device)
-    seconds = torch.tensor([clips[row].seconds_per_pair for row in rows]).to(device)
+    grids = torch.tensor([[clips[row].grid] for row in rows]).to(device)
+    seconds = torch.tensor([[clips[row].seconds_per_pair] for row in rows]).to(device)
     return {
         "pixel_values_videos": torch.cat([clip.patches for clip in clips]),
-        "position_ids": token_positions(config, input_ids, attention_mask, grids, seconds)[0],
+        "position_ids": token_positions(config, input_ids, attention_mask, grids, seconds, rule_of(config))[0],
     }
 
 

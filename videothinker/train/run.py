@@ -25,15 +25,16 @@ from videothinker.fingerprint import fingerprint
 from videothinker.models.checkpoint import Checkpoint, check_fit, find_checkpoint, weights_hash
 from videothinker.models.read import read_config
 from videothinker.models.saving import writing
+from videothinker.models.text_positions import TextPositions
 from videothinker.progress import silent
 from videothinker.records import Rule
 from videothinker.records.training import RUN, Fed, Launch, RunResult, StepRecord, TrainedOn, TrainRecord, Weights
 from videothinker.train.arguments import grpo_arguments, rows_at_once
-from videothinker.train.build import build_trainer, check_packages, find_reference
+from videothinker.train.build import build_trainer, check_packages, find_reference, rule_for
 from videothinker.train.card import model_card
 from videothinker.train.data import TrainingRow, training_questions, training_rows, warn_about_number, warn_about_observer
 from videothinker.train.process import is_main, leave_the_others, peak_bytes
-from videothinker.train.reference import check_reference
+from videothinker.train.reference import check_reference, check_rule
 from videothinker.train.run_record import holds_a_finished_run, take
 from videothinker.train.stages import Reference, Stage, StageConfig
 
@@ -87,6 +88,9 @@ def train(
     reference = find_reference(config, first, bias)
     for checkpoint in dict.fromkeys(each for each in (first, reference) if each is not None):
         check_fit(checkpoint)
+    text_positions = rule_for(config, first)
+    if reference is not None and reference != first:
+        check_rule(text_positions, reference)
     if dry_run:
         if reference is not None:
             _checked_hash(config, first, weights_hash(first), reference)
@@ -94,7 +98,9 @@ def train(
         with tempfile.TemporaryDirectory() as scratch:
             return Outcome(_run(config, Path(scratch), first, reference, rows, report, warn, keep=False).result, already=False)
     if is_main():  # which alone writes, and where it refuses ends the others
-        record: TrainRecord | None = take(out, _record(config, data, start, first, bias, reference, rule, len(rows)))
+        record: TrainRecord | None = take(
+            out, _record(config, data, start, first, bias, reference, rule, len(rows), text_positions)
+        )
     else:
         record = holds_a_finished_run(out)
     if record is not None and isinstance(record.result, RunResult):
@@ -118,6 +124,7 @@ def _record(
     reference: Checkpoint | None,
     rule: Rule | None,
     n_questions: int,
+    text_positions: TextPositions,
 ) -> TrainRecord:
     own = weights_hash(first)
     repelled = None if reference is None else _checked_hash(config, first, own, reference)
@@ -134,6 +141,7 @@ def _record(
             rule=rule or data.manifest.rule,
             n_questions=n_questions,
         ),
+        text_positions=text_positions.value,
     )
 
 

@@ -23,6 +23,7 @@ def identity_of(record: TrainRecord) -> dict[str, Any]:
         data["rule"] = record.data.rule
     weights = {"model": record.model, "bias_model": record.bias_model}
     hashes = {name: one and _hashes(one) for name, one in weights.items()}
+    settings["model"]["text_positions"] = record.text_positions  # what it came to, whether it was set or the start's own
     return {"stage": record.stage, "settings": settings, "data": data, **hashes}
 
 

@@ -17,6 +17,7 @@ import msgspec
 from videothinker import sections
 from videothinker.answers import Style
 from videothinker.errors import VtError
+from videothinker.models.text_positions import TextPositions
 from videothinker.records.bounds import AboveZero, Index, NotNegative, Positive, Share
 from videothinker.records.training import GateMargins
 from videothinker.train.rewards import ACCURACY, REWARDS, default_weights
@@ -170,6 +171,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     train_vision: bool = True
     """Train the vision tower too, as the official code does."""
     gradient_checkpointing: bool = True
+    text_positions: TextPositions | None = None
+    """The rule by which the text behind a clip goes on, in roll-outs and scoring alike. None: the start's own, which is the
+    original one but for what earlier versions of this package trained."""
 
 
 class Lora(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,9 +7,9 @@ import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from videothinker.diagnose.engines.base import BATCH, Reply, Row, reply_seed, up_to_end
+from videothinker.diagnose.engines.base import BATCH, Reply, Row, load_for, reply_seed, up_to_end
 from videothinker.diagnose.settings import DiagnosisSettings
-from videothinker.models.load import Loaded, load
+from videothinker.models.load import Loaded
 from videothinker.models.noise import hashed_noise, seed_words
 from videothinker.models.nucleus import nucleus
 
@@ -20,7 +20,7 @@ def open_engine(ref: str, settings: DiagnosisSettings, *, trust_remote_code: boo
     Raises:
         VtError: the checkpoint cannot be loaded.
     """
-    loaded = load(ref, dtype=settings.dtype, attention=settings.attention, trust_remote_code=trust_remote_code)
+    loaded = load_for(ref, settings, trust_remote_code=trust_remote_code)
     return TransformersEngine(loaded, settings)
 
 
