@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from videothinker.errors import VtError
-from videothinker.train.stages import Stage, StageConfig, load_stage, make_stage, tiny_stage
+from videothinker.train.stages import Reference, ReferenceClip, Stage, StageConfig, load_stage, make_stage, tiny_stage
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = sorted(path for stage in Stage for path in CONFIGS.glob(f"{stage}-*.toml"))
@@ -38,6 +38,13 @@ def test_the_full_3b_configs_hold_the_papers_values(path: Path) -> None:
     assert (config.objective.clip_low, config.objective.clip_high) == (0.2, 0.28)
     if config.stage is Stage.CDPO:
         assert (config.objective.repulsion, config.objective.kl, config.objective.kl_clamp) == (0.01, "k3", 11.0)
+
+
+def test_the_rival_of_cdpo_differs_from_it_in_its_reference_alone() -> None:
+    cdpo, rival = (load_stage(Stage.CDPO, CONFIGS / f"cdpo-3b{kind}.toml") for kind in ("", "-self-blank"))
+    changed = msgspec.structs.replace(rival.objective, reference=Reference.BIAS, reference_clip=ReferenceClip.SAME)
+    assert msgspec.structs.replace(rival, objective=changed) == cdpo
+    assert (rival.objective.reference, rival.objective.reference_clip) == ("self", "blank")
 
 
 def test_the_baseline_is_cdpo_without_repulsion() -> None:

@@ -68,6 +68,10 @@ _CDPO = """[bold]Examples[/bold]
   ... --set objective.reference=start          repels from its own start: measured here, that ends about where GRPO does
 
   ... --set objective.repulsion=0.03
+
+[bold]Without a bias model[/bold]
+
+  ... --set objective.reference=self --set objective.reference_clip=blank       repels from itself with nothing to see
 """ + _LAUNCH.format(stage="cdpo", more="")
 
 _GRPO = """[bold]Examples[/bold]
@@ -119,7 +123,12 @@ def cdpo(
     model: Model,
     out: Out,
     bias_model: Annotated[
-        str | None, typer.Option("--bias-model", metavar="REF", help="What vt train bias wrote: frozen, and repelled from.")
+        str | None,
+        typer.Option(
+            "--bias-model",
+            metavar="REF",
+            help="What vt train bias wrote: frozen, and repelled from; not with objective.reference start or self.",
+        ),
     ] = None,
     videos: Videos = None,
     set_: Set = None,

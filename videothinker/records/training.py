@@ -134,7 +134,8 @@ class TrainRecord(msgspec.Struct, frozen=True, kw_only=True):
     model: Weights
     """The checkpoint that training started from."""
     bias_model: Weights | None
-    """The frozen reference of CDPO (the start itself where `objective.reference` is start); None without a divergence."""
+    """The frozen reference of CDPO (the start itself where `objective.reference` is start); None without a divergence, and
+    where the policy is its own reference."""
     data: TrainedOn
     identity: str = ""
     """Hash of what makes two runs the same, for people to compare; resuming computes it anew."""

@@ -3,9 +3,17 @@
 import msgspec
 
 from videothinker.records.training import TrainRecord
-from videothinker.train.stages import Direction, Reference, Stage, StageConfig
+from videothinker.train.stages import Direction, Reference, ReferenceClip, Stage, StageConfig
 
-_REFERENCE = {Reference.BIAS: "frozen bias model", Reference.START: "frozen copy of its start"}
+_REFERENCE = {Reference.BIAS: "a frozen bias model", Reference.START: "a frozen copy of its start", Reference.SELF: "itself"}
+_SHOWN = {
+    ReferenceClip.SAME: "",
+    ReferenceClip.BLANK: " on a blank clip",
+    ReferenceClip.FROZEN: " on the clip's first frame, frozen",
+    ReferenceClip.SHUFFLED: " on the clip with its frames shuffled",
+    ReferenceClip.REVERSED: " on the clip played backwards",
+    ReferenceClip.MIRRORED: " on the clip mirrored",
+}
 _PUSH = {Direction.REPEL: "repelled from", Direction.ATTRACT: "attracted to"}
 
 
@@ -15,7 +23,8 @@ def _what(config: StageConfig) -> str:
     if config.stage is Stage.GRPO:
         return "the GRPO baseline: trained like CDPO, without repulsion"
     objective = config.objective
-    return f"trained by CDPO: GRPO while being {_PUSH[objective.direction]} a {_REFERENCE[objective.reference]}"
+    reference = _REFERENCE[objective.reference] + _SHOWN[objective.reference_clip]
+    return f"trained by CDPO: GRPO while being {_PUSH[objective.direction]} {reference}"
 
 
 def model_card(record: TrainRecord) -> str:

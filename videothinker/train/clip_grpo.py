@@ -156,26 +156,35 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             return super()._generate_single_turn(prompt_ids, images, fields, *args, **kwargs)
 
     def _get_per_token_logps_and_entropies(
-        self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, logits_to_keep: int, *args: Any, **kwargs: Any
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        *args: Any,
+        clips: Sequence[ClipTensors] | None = None,
+        **kwargs: Any,
     ) -> Any:
+        """TRL's, with clips in sight: `clips` by the numbers in `CLIP_SLOT`; None: those that the replies were written to."""
         if kwargs.get(CLIP_SLOT) is None:  # the old log-probabilities, asked for before the batch is put together
             kwargs[CLIP_SLOT] = self._rows
-        every, config = self._clips[self._mode], bare(self.accelerator.unwrap_model(model)).config
+        every = self._clips[self._mode] if clips is None else clips
+        config = bare(self.accelerator.unwrap_model(model)).config
 
         def with_clips(**inputs: Any) -> Any:
             clip_of, prompts = inputs.pop(CLIP_SLOT).T.tolist()
             # Of all clips of the batch only those of these rows are given, numbered anew: place is old number -> new.
             place = {number: i for i, number in enumerate(sorted(set(clip_of)))}
-            clips, rows = [every[number] for number in place], [place[number] for number in clip_of]
+            given, rows = [every[number] for number in place], [place[number] for number in clip_of]
             ids, mask = inputs["input_ids"], inputs["attention_mask"]
-            seen = scoring_inputs(config, clips, rows, ids, mask)
+            seen = scoring_inputs(config, given, rows, ids, mask)
             shared = None
             if self._shared_prompts:
                 shared = share_prompts(ids, mask, seen["position_ids"], logits_to_keep, prompts)
             if shared is None:
-                with showing(clips, rows):
+                with showing(given, rows):
                     return self._forward(model, lambda values: _predicting(values, logits_to_keep), **inputs, **seen)
-            with showing(clips, [rows[reply] for reply in shared.first]):
+            with showing(given, [rows[reply] for reply in shared.first]):
                 found = self._forward(model, shared.unpacked, **{**seen, **shared.inputs}, fused_lm_head=True)
             entropy = None if found.entropy is None else shared.unpacked(found.entropy)
             return _Scored(shared.unpacked(found.log_probs), entropy)

@@ -18,6 +18,7 @@ import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from videothinker.clips import ClipCache, cached_clip
+from videothinker.damage import Damage, damaged
 from videothinker.errors import VtError
 from videothinker.frames import Clip, ClipError
 from videothinker.models.chat import chat
@@ -97,6 +98,24 @@ class PromptEncoder:
         distinct = list(dict.fromkeys(prompts))
         ids = dict(zip(distinct, self._tokenise([(path, text, clips[clip_of[path]]) for path, text in distinct]), strict=True))
         return Encoded([ids[prompt] for prompt in prompts], clips, [clip_of[path] for path, _ in prompts])
+
+    def damaged(
+        self, asked: Sequence[tuple[str, str]], damage: Damage, device: torch.device | str = "cpu"
+    ) -> tuple[list[ClipTensors], list[int]]:
+        """Damaged clips, the distinct ones, and for each pair of a clip's path and a question's key the index of its own.
+
+        The clips are those of a call of `self`: read again, which with a cache costs no decoding. key: what the order of
+        shuffled frames is drawn from; other damages are the same for all questions about a clip.
+
+        Raises:
+            VtError: a clip cannot be read.
+        """
+        wanted = [(path, key if damage is Damage.SHUFFLED else "") for path, key in asked]
+        distinct = {one: i for i, one in enumerate(dict.fromkeys(wanted))}
+        paths = list(dict.fromkeys(path for path, _ in distinct))
+        read = dict(zip(paths, self._threads.map(lambda path: self._read(Path(path)), paths), strict=True))
+        clips = [read[path]._replace(frames=damaged(read[path].frames, damage, key)) for path, key in distinct]
+        return self._cut(clips, device), [distinct[one] for one in wanted]
 
     def _read(self, path: Path) -> Clip:
         try:
