@@ -2,7 +2,7 @@
 
 import msgspec
 
-from videothinker.records.training import TrainRecord
+from videothinker.records.training import Pool, TrainedOn, TrainRecord
 from videothinker.train.stages import Direction, Reference, ReferenceClip, Stage, StageConfig
 
 _REFERENCE = {Reference.BIAS: "a frozen bias model", Reference.START: "a frozen copy of its start", Reference.SELF: "itself"}
@@ -27,6 +27,21 @@ def _what(config: StageConfig) -> str:
     return f"trained by CDPO: GRPO while being {_PUSH[objective.direction]} {reference}"
 
 
+def _labels(data: TrainedOn) -> str:
+    if isinstance(data.pool, Pool) and data.pool.labels:
+        return f"labels {data.pool.label_set}"
+    return f"rule {data.rule or 'none'}"
+
+
+def _pool_rows(record: TrainRecord) -> list[tuple[str, str]]:
+    """What the questions were chosen by, if by more than their stage."""
+    pool = record.data.pool
+    if not isinstance(pool, Pool) or pool.n_matched is None:
+        return []
+    where = record.settings["data"]["where"].replace("|", "\\|")
+    return [("Where", f"`{where}`: {pool.n_matched} of {pool.n_split} questions, {pool.n_unknown} of which it is not known")]
+
+
 def model_card(record: TrainRecord) -> str:
     """Markdown with the front matter that model hubs read, about a finished run."""
     model, bias, data, result = record.model, record.bias_model, record.data, record.result
@@ -35,7 +50,8 @@ def model_card(record: TrainRecord) -> str:
     rows = [
         ("Start", f"`{model.ref}` (weights `{model.sha256[:12]}`)"),
         ("Bias model", f"`{bias.ref}` (weights `{bias.sha256[:12]}`)" if bias else "-"),
-        ("Data", f"{n_asked} counterfactual questions on CLEVRER-format clips, rule {data.rule or 'none'}"),
+        ("Data", f"{n_asked} counterfactual questions on CLEVRER-format clips, {_labels(data)}"),
+        *_pool_rows(record),
         ("Fed", ", ".join(f"{name} {value}" for name, value in msgspec.to_builtins(record.fed).items())),
         ("Steps", f"{result.steps}, {result.seconds_per_step:.2f} s each"),
         ("Trained", f"{result.trainable:,} of {result.parameters:,} parameters"),

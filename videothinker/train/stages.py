@@ -124,6 +124,10 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     n_questions: Positive = 1000
     """Questions drawn by hash of seed and question_id, so that a larger draw contains a smaller one; paper: about 1K prompts in
     each stage."""
+    where: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    """Ask only the questions of which this SQL condition is true: over the columns of questions.parquet, `category`, and the
+    further columns of the label files given, such as "category = 'inferential'" or "blind < 0.5" (`--where`). The stage's own
+    pool and `n_questions` are taken from what it lets through."""
     n_frames: Positive = 16
     """Frames of a clip; paper: 16 in training."""
     max_pixels: Positive = 128 * 28 * 28
