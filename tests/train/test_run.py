@@ -66,7 +66,7 @@ def test_a_finished_cdpo_run_holds_what_the_contract_names(curated: Curated, ass
     train(stage("cdpo"), curated, assets, out, bias=str(assets / "bias"))
     rows = store.read_jsonl(out / "metrics.jsonl", dict)
     names = "step loss reward reward/accuracy reward/format kl clamped_share zero_advantage_share entropy length grad_norm"
-    apart = "repulsion repulsion_gradient_ratio reward_grad_norm divergence_grad_norm"
+    apart = "shuffled_accuracy ordered_share repulsion repulsion_gradient_ratio reward_grad_norm divergence_grad_norm"
     assert all(set(row) == {*names.split(), *apart.split(), "seconds", "tokens", "alarms"} for row in rows)
     assert [row["step"] for row in rows] == [1, 2]
     assert all(row["kl"] > 0 for row in rows)

@@ -47,6 +47,18 @@ def test_the_rival_of_cdpo_differs_from_it_in_its_reference_alone() -> None:
     assert (rival.objective.reference, rival.objective.reference_clip) == ("self", "blank")
 
 
+@pytest.mark.parametrize("kind", ["inferential", "filtered", "ordered"])
+def test_the_rivals_of_grpo_differ_from_it_in_what_they_are_named_after(kind: str) -> None:
+    grpo, rival = (load_stage(Stage.GRPO, CONFIGS / f"grpo-3b{suffix}.toml") for suffix in ("", f"-{kind}"))
+    if kind == "ordered":
+        assert rival.rewards == grpo.rewards | {"ordered": 0.3}
+        rollouts = msgspec.structs.replace(rival.rollouts, shuffled=0)
+        assert msgspec.structs.replace(rival, rollouts=rollouts, rewards=grpo.rewards) == grpo
+    else:
+        assert rival.data.where is not None
+        assert msgspec.structs.replace(rival, data=msgspec.structs.replace(rival.data, where=None)) == grpo
+
+
 def test_the_baseline_is_cdpo_without_repulsion() -> None:
     for kind in ("3b", "7b", "tiny"):
         cdpo, grpo = (load_stage(stage, CONFIGS / f"{stage}-{kind}.toml") for stage in (Stage.CDPO, Stage.GRPO))
@@ -108,7 +120,7 @@ def test_all_violations_are_told_at_once() -> None:
         (Stage.CDPO, [], "repulsion = 0"),
         (Stage.BIAS, ["objective.repulsion=0.1"], "only `vt train cdpo`"),
         (Stage.GRPO, ["rollouts.rows_per_forward=3"], "does not divide the 16 replies"),
-        (Stage.GRPO, ["rewards.lenght=1.0"], "there is no reward 'lenght'; known are accuracy, format"),
+        (Stage.GRPO, ["rewards.lenght=1.0"], "there is no reward 'lenght'; known are accuracy, format, ordered"),
         (Stage.GRPO, ["rewards.format=0"], "rewards = .*Expected `float` > 0"),
         (Stage.GRPO, ["rewards={}"], "rewards: names none"),
         (

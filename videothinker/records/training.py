@@ -39,6 +39,10 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Share of tokens whose log-ratio reached kl_clamp, where the divergence has no gradient."""
     zero_advantage_share: float | None = None
     """Share of questions whose replies all earned the same."""
+    shuffled_accuracy: float | None = None
+    """Mean soft accuracy of the replies about shuffled clips (`rollouts.shuffled`)."""
+    ordered_share: float | None = None
+    """Share of questions at which a reply earned the reward `ordered`: how often the bonus fires."""
     entropy: float | None = None
     """Entropy of the policy in nats per token."""
     length: float | None = None

@@ -82,7 +82,7 @@ def build_trainer(
 
     from videothinker.models.decoder import can_decode
     from videothinker.train.cdpo import CDPOTrainer
-    from videothinker.train.clip_grpo import ClipGRPOTrainer
+    from videothinker.train.clip_grpo import ClipGRPOTrainer, Shuffled
 
     _check_apart(config, args)
     sharded = _is_sharded(args)
@@ -106,6 +106,10 @@ def build_trainer(
             video_token=ids.video_token_id,
             cache=default_cache(),
         ),
+        "shuffled": Shuffled(config.rollouts.shuffled, config.rollouts.shuffled_margin, config.seed)
+        if config.rollouts.shuffled
+        else None,
+        "drop_equal_groups": config.objective.drop_equal_groups,
         "shared_prompts": shares_prompts(config) and not sharded and can_decode(bare(policy)),
     }
     if config.needs_reference:

@@ -141,7 +141,7 @@ class CDPOTrainer(ClipGRPOTrainer):
     def _generate_and_score_completions(self, inputs: Sequence[TrainingRow]) -> dict[str, Any]:
         batch = super()._generate_and_score_completions(inputs)
         scored = self._score_with_reference(batch, *self._shown_to_reference(inputs))
-        return batch | scored | {"repelled": self._local(self._rows_to_repel())}
+        return batch | scored | {"repelled": self._local(self._rows_to_repel() * self._shares())}
 
     def _score_with_reference(
         self, batch: dict[str, Any], clips: Sequence[ClipTensors] | None, slot: torch.Tensor

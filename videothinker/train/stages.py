@@ -20,7 +20,7 @@ from videothinker.damage import Damage
 from videothinker.errors import VtError
 from videothinker.records.bounds import AboveZero, Index, NotNegative, Positive, Share
 from videothinker.records.training import GateMargins
-from videothinker.train.rewards import ACCURACY, REWARDS, default_weights
+from videothinker.train.rewards import ACCURACY, ORDERED, REWARDS, default_weights
 
 
 class Stage(StrEnum):
@@ -158,6 +158,10 @@ class Objective(msgspec.Struct, frozen=True, kw_only=True):
     kl_clamp: AboveZero = 11.0
     """Nats; official code."""
     repel_on: RepelOn = RepelOn.ALL
+    drop_equal_groups: bool = False
+    """Leave out the replies to a question if all of them earned the same, as DAPO's dynamic sampling does: the loss, divergence
+    included, is the mean over the others. No new questions take their place. False: such replies have advantage 0, but are
+    repelled and count in the mean."""
     clip_low: Share = 0.2
     clip_high: NotNegative = 0.28
     """The probability ratio is cut to [1 - clip_low, 1 + clip_high]; official code, after DAPO."""
@@ -183,6 +187,12 @@ class Rollouts(msgspec.Struct, frozen=True, kw_only=True):
     max_new_tokens: Positive = 768
     """Where a reply is cut."""
     temperature: AboveZero = 1.0
+    shuffled: Index = 0
+    """Replies per question to its clip with the frames in another order, which are graded for the reward `ordered` and then
+    forgotten: each costs the writing of one reply more, and neither scoring nor gradient. Video-R1: half of n_replies."""
+    shuffled_margin: NotNegative = 0.8
+    """The mean accuracy that earns `ordered`, as a multiple of that on the shuffled clip. Video-R1's 0.8 also rewards a
+    question at which order did not help; above 1 it has to help."""
     engine: Engine = Engine.AUTO
     shared_prompts: bool = True
     """Score all replies to a question behind one copy of its prompt, where several are in one forward pass: the same numbers
@@ -423,6 +433,11 @@ def _wrong_rewards(config: StageConfig) -> Iterator[str]:
         yield f"rewards: there is no reward {', '.join(map(repr, unknown))}; known are {', '.join(REWARDS)}"
     if not config.rewards:
         yield f"rewards: names none, so nothing would be learnt; known are {', '.join(REWARDS)}"
+    if (ORDERED in config.rewards) is not (config.rollouts.shuffled > 0):
+        yield (
+            f"rewards.{ORDERED} and rollouts.shuffled: the one is earned by the other, so set both, such as {ORDERED} = 0.3 and"
+            " shuffled = 4, or neither"
+        )
     if config.needs_reference and config.objective.repel_on is not RepelOn.ALL and ACCURACY not in config.rewards:
         yield (
             f"objective.repel_on = '{config.objective.repel_on}': which replies are right is told by the reward '{ACCURACY}',"
