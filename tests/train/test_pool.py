@@ -94,7 +94,7 @@ def test_the_record_says_how_the_pool_came_about_and_another_pool_is_another_run
     }
     card = (out / "README.md").read_text()
     assert "labels probe:x/twin" in card
-    assert "| Where | `blind < 0.9`: 3 of 6 questions, 2 of which it is not known |" in card
+    assert "| Where | `blind < 0.9`: 3 of 6 questions; unknown of 2 |" in card
     elsewhere = tmp_path / "elsewhere.parquet"
     elsewhere.write_bytes(probe.read_bytes())
     again = training.train(config, open_curated(folder, label_files=[elsewhere]), start=start, out=out)

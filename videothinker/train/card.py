@@ -39,7 +39,8 @@ def _pool_rows(record: TrainRecord) -> list[tuple[str, str]]:
     if not isinstance(pool, Pool) or pool.n_matched is None:
         return []
     where = record.settings["data"]["where"].replace("|", "\\|")
-    return [("Where", f"`{where}`: {pool.n_matched} of {pool.n_split} questions, {pool.n_unknown} of which it is not known")]
+    unknown = f"; unknown of {pool.n_unknown}" if pool.n_unknown else ""
+    return [("Where", f"`{where}`: {pool.n_matched} of {pool.n_split} questions{unknown}")]
 
 
 def model_card(record: TrainRecord) -> str:
