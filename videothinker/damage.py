@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from videothinker.decoders import Frames  # which loads a decoder, and settings need the names alone
+    from videothinker.demux import Frames  # which loads a decoder, and settings need the names alone
 
 GREY = 128
 """Value of each channel of a blank frame, of 0 to 255: the middle, which says as little as can be said."""

@@ -13,6 +13,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from videothinker.curated import Curated
 from videothinker.damage import Damage, damaged
 from videothinker.errors import VtError
+from videothinker.footage import Footage
 from videothinker.frames import read_clip
 from videothinker.models.checkpoint import find_checkpoint
 from videothinker.train.arguments import grpo_arguments
@@ -87,9 +88,9 @@ def test_the_reference_scores_the_replies_on_the_damaged_clip_and_the_policy_on_
 def test_damaged_clips_keep_grid_and_times_and_are_shared_where_they_are_the_same(assets: Path, tmp_path: Path) -> None:
     trainer = make_trainer(assets, tmp_path, stage("grpo"), save_strategy="no")
     encode = trainer._encode
-    a, b = str(assets / "clip0.mp4"), str(assets / "clip2.mp4")
+    a, b = Footage(assets / "clip0.mp4"), Footage(assets / "clip2.mp4")
     asked = [(a, "42 0:0"), (a, "42 0:1"), (b, "42 2:0"), (a, "42 0:0")]
-    whole = encode([(path, "?") for path in (a, b)]).clips
+    whole = encode([(clip, "?") for clip in (a, b)]).clips
     blank, of = encode.damaged(asked, Damage.BLANK)
     assert of == [0, 0, 1, 0]
     assert [clip[1:] for clip in blank] == [clip[1:] for clip in whole]

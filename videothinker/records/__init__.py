@@ -8,8 +8,8 @@ breakdown.
 
 from videothinker.records.label import DECIDED, Category, Label, LabelSet, Rule
 from videothinker.records.manifest import Benchmark, Manifest, Unresolved
-from videothinker.records.metrics import AgainstChance, ByCategory, Comparison, Estimate, Metrics, Pool, Summary
-from videothinker.records.prediction import Prediction, Status
+from videothinker.records.metrics import AgainstChance, ByCategory, Comparison, Estimate, Metrics, Pool, ReadBy, Summary
+from videothinker.records.prediction import Prediction, ProtocolScore, Status
 from videothinker.records.question import Clip, Form, Question
 from videothinker.records.run import RunRecord
 from videothinker.records.scene import Collision, Scene, SceneObject
@@ -31,7 +31,9 @@ __all__ = [
     "Metrics",
     "Pool",
     "Prediction",
+    "ProtocolScore",
     "Question",
+    "ReadBy",
     "Rule",
     "RunRecord",
     "Scene",
