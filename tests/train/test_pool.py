@@ -108,6 +108,12 @@ def test_labels_that_nothing_would_read_are_refused(folder: Path, probe: Path, a
     data = open_curated(folder, label_files=[probe])
     with pytest.raises(VtError, match=r"probe\.parquet: stage grpo is trained on all questions, so nothing would read it"):
         training.train(stage("grpo"), data, start=str(assets / "start"), out=tmp_path / "out")
+    with pytest.raises(VtError, match=r"probe\.parquet and --rule oracle: each says which questions are observational"):
+        training.train(stage("bias"), data, start=str(assets / "start"), out=tmp_path / "out", rule=Rule.ORACLE)
+    other = write_labels(tmp_path / "other.parquet", "probe:y", PROBED)
+    both = open_curated(folder, label_files=[probe, other])
+    with pytest.raises(VtError, match=r"other\.parquet: without --where only the first file, .*probe\.parquet, is read"):
+        training.train(stage("bias"), both, start=str(assets / "start"), out=tmp_path / "out")
 
 
 def test_the_options_of_the_command(

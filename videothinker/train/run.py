@@ -135,18 +135,27 @@ def train(
 
 
 def _check_labels(config: StageConfig, data: Curated, rule: Rule | None) -> None:
-    """Raise VtError for labels that nothing would read."""
-    if config.stage is Stage.BIAS or config.data.where is not None:
+    """Raise VtError for labels that nothing would read: without a condition only stage bias asks for a category."""
+    if config.data.where is not None:
         return
-    stage = config.stage.value
-    if rule is not None:
+    stage, files = config.stage, data.label_files
+    if rule is not None and stage is not Stage.BIAS:
         raise VtError(
-            f"rule = '{rule.value}': only stage bias is trained on a category; leave it out for {stage}, or add --where"
+            f"rule = '{rule.value}': only stage bias is trained on a category; leave it out for {stage.value}, or add --where"
         )
-    if data.label_files:
+    if files and stage is not Stage.BIAS:
         raise VtError(
-            f"--labels {data.label_files[0]}: stage {stage} is trained on all questions, so nothing would read it; add --where,"
-            " or leave it out"
+            f"--labels {files[0]}: stage {stage.value} is trained on all questions, so nothing would read it; add --where, or"
+            " leave it out"
+        )
+    if files and rule is not None:
+        raise VtError(
+            f"--labels {files[0]} and --rule {rule.value}: each says which questions are observational, and without --where"
+            " nothing would read the file; leave one out"
+        )
+    if len(files) > 1:
+        raise VtError(
+            f"--labels {files[1]}: without --where only the first file, {files[0]}, is read; leave it out, or add --where"
         )
 
 
