@@ -11,7 +11,7 @@ from rich.markup import escape
 from videothinker.cli.console import out, progress_bar, warn
 from videothinker.curate.datasets import DATASETS, Dataset, dataset_named
 from videothinker.errors import VtError
-from videothinker.records import Category, Rule
+from videothinker.records import DECIDED, Rule
 
 if TYPE_CHECKING:
     from videothinker.curate.check import Checked
@@ -391,13 +391,13 @@ def show_clevrer(release: "ClevrerCuration", folder: Path) -> None:
     )
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("rule")
-    for heading in (*Category, "observer on obs.", "on inf."):
+    for heading in (*DECIDED, "observer on obs.", "on inf."):
         table.add_column(heading, justify="right")
     for rule in Rule:
         observer = manifest["observer"][rule]
-        counts = [f"{n:,} {n / n_labelled:6.1%}" if (n := observer[kind]["n_questions"]) else _DASH for kind in Category]
+        counts = [f"{n:,} {n / n_labelled:6.1%}" if (n := observer[kind]["n_questions"]) else _DASH for kind in DECIDED]
         chosen = rule == manifest["rule"]
-        cells = (f"{rule} *" if chosen else rule, *counts, *(_percent(observer[kind]["exact"]) for kind in Category))
+        cells = (f"{rule} *" if chosen else rule, *counts, *(_percent(observer[kind]["exact"]) for kind in DECIDED))
         table.add_row(*cells, style="bold" if chosen else None)
     out.print()
     out.print(table)
@@ -459,7 +459,7 @@ def _split_lines(manifest: dict[str, Any]) -> list[str]:
     training = manifest["training_set"]
     lines = [f"splits         {splits}"]
     if "train" in manifest["splits"]:
-        parts = " + ".join(f"{training[kind]:,} {kind}" for kind in Category)
+        parts = " + ".join(f"{training[kind]:,} {kind}" for kind in DECIDED)
         left = f", {training['left_out']:,} left out" if training["left_out"] else ""
         lines.append(f"training set   {training['n_questions']:,} = {parts}{left}")
     return lines

@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from videothinker.recipes.diagnosis import Report
     from videothinker.records import Estimate, Metrics
 
+Labels = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE",
+        help="Also break down by labels from elsewhere, such as a probe's; the first file's categories come first. Repeatable.",
+    ),
+]
 _DASH = "\u2013"
 _ASKING = "How the checkpoints are asked"
 _CAPTION = """\
@@ -132,6 +140,7 @@ def diagnose(
     videos: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the clips are, if not where curation found them.")
     ] = None,
+    labels: Labels = None,
     split: Annotated[str | None, typer.Option(help="Split to ask; default dev, else the only one.")] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", help="Ask N questions only; the report says it is partial.")] = None,
     resume: Annotated[
@@ -260,7 +269,7 @@ def diagnose(
     from videothinker.recipes import diagnosis
 
     models, published = _asked(model or [], preset)
-    curated = open_curated(data, videos)
+    curated = open_curated(data, videos, label_files=labels or ())
     split = split or curated.default_split()
     whole_clips = endpoint is not None and not frames
     below = [

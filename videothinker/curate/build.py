@@ -18,7 +18,7 @@ from videothinker import curated, locks, store
 from videothinker.curate.export import Export, save_dataset, video_r1_row
 from videothinker.curated import TRAIN, Labels, Member
 from videothinker.errors import VtError
-from videothinker.records import Category, Question, Unresolved, clevrer, label, manifest, question, scene
+from videothinker.records import DECIDED, Question, Unresolved, clevrer, label, manifest, question, scene
 from videothinker.records.video_r1 import ClevrerRow, VideoR1Row
 
 DATASET = "dataset"
@@ -66,7 +66,7 @@ class Layout(NamedTuple):
         """Names of all data files and folders."""
         names = {*_FIXED_NAMES, *(f"{split}.json" for split in self.splits)}
         if TRAIN in self.splits:
-            names |= {f"{TRAIN}_{category}.json" for category in Category}
+            names |= {f"{TRAIN}_{category}.json" for category in DECIDED}
         return names | {export.file_name(split) for export in self.exports for split in self.splits}
 
 
@@ -133,7 +133,7 @@ def _write_exports(curation: Curation, out: Path, layout: Layout) -> None:
     for split in layout.splits:
         rows = [row(asked) for asked in splits.get(split, [])]
         if split == TRAIN and labels.own is not None:
-            for category in Category:
+            for category in DECIDED:
                 part = [one for one in rows if one.category is category]
                 store.write_json(out / f"{TRAIN}_{category}.json", _numbered(part))
         written[split] = _numbered(rows)

@@ -395,7 +395,8 @@ def _finish(job: Job) -> None:
         for path in sessions:
             path.unlink()
     asked = [question for question in job.questions if question.question_id in predictions]
-    summary = metrics.summarize(asked, list(predictions.values()), labels, job.curated.manifest.benchmark)
+    shown = job.curated.labels_by(None)
+    summary = metrics.summarize(asked, list(predictions.values()), shown, job.curated.manifest.benchmark)
     store.write_json(job.folder / METRICS, summary)
 
 

@@ -53,6 +53,8 @@ class ByCategory(msgspec.Struct, frozen=True, kw_only=True):
     all: Pool
     observational: Pool
     inferential: Pool
+    unsure: Pool | None = None
+    """None where the labels call no question unsure. These questions are in `all`, and in no contrast."""
     gap: Estimate
     """per_question on observational minus that on inferential questions: what is lost when watching is not enough."""
     shortcut_reliance: AgainstChance

@@ -76,7 +76,7 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
     early_seeds: Positive | None = None
     """How many of these seeds are run where the arm stands in the file; the others come after all arms. None: all."""
     set: dict[str, Scalar] = {}
-    """Settings that differ from `set` in [train]; objective.reference = "start" needs no bias model."""
+    """Settings that differ from `set` in [train]; objective.reference = "start" or "self" needs no bias model."""
     data: str | None = None
     """Another training set; None takes `data` of [train]."""
     bias: str = "bias"
@@ -91,7 +91,7 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def needs_bias(self) -> bool:
         """True if it has to wait for a bias model."""
-        return self.stage is Stage.CDPO and self.set.get("objective.reference") != "start"
+        return self.stage is Stage.CDPO and self.set.get("objective.reference") not in ("start", "self")
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from videothinker.curated import Labels, counterfactual_name
 from videothinker.diagnose.grading import is_right
 from videothinker.footage import Footage
 from videothinker.progress import Progress, no_progress
-from videothinker.records import Clip, Prediction, Question, Scene, label
+from videothinker.records import Category, Clip, Prediction, Question, Scene, label
 from videothinker.reports import words
 from videothinker.reports.strips import BUDGET, Strips, strip_frames
 from videothinker.reports.words import Explained
@@ -190,6 +190,7 @@ def browser_data(
     return {
         "rules": [each.name for each in labels.sets],
         "rule": labels.rule,
+        "has_unsure": any(str(Category.UNSURE) in row["categories"] for row in rows),
         "splits": list(dict.fromkeys(split for split, _ in questions)),
         "runs": [name for name, _ in runs],
         "scenes": {group: scene_data(one.scene, films.film(one.question.clip.path)) for group, one in scenes.items()},
