@@ -69,6 +69,17 @@ def test_crossed(run: Run) -> None:
     assert all(0 <= one["crossed"] <= 15 for row in found.values() for one in row.values())  # of 20 simulations
 
 
+def test_power(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """What makes no difference is confirmed in few studies, and GRPO's loss of the first one in nearly all."""
+    found = run("power", "--smoke")["power"]
+    assert found.keys() >= {"a", "b", "c", "d", "e", "f", "g", "h"}
+    for one in found["a"]["nothing"]["alone"]:
+        assert max(one.values()) <= 12  # of 50 simulations
+    for one in found["a"]["first"]["corrected"]:
+        assert one["confirmed"] >= 90
+    assert "Standard error" in capsys.readouterr().out
+
+
 def test_coverage(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     found = run("coverage", "--smoke")
     assert (found["simulations"], found["scenes"]) == (20, [5, 20])
