@@ -14,10 +14,10 @@ from videothinker.cli.interrupt import exit_code
 from videothinker.errors import VtError
 
 if TYPE_CHECKING:
-    from videothinker.records.study import Record, State, Study
+    from videothinker.records.study import Claim, Record, State, Study
     from videothinker.study.plan import Cell
     from videothinker.study.run import Slots
-from videothinker.cli.study_display import display, duration, forecast_of, show_plan
+from videothinker.cli.study_display import display, duration, forecast_of, show_claims, show_plan
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -32,6 +32,10 @@ What the study of the generated world would run, and how long that would take:
 On two GPUs of a machine, from another start model:
 
   vt study configs/study-world.toml --out runs/study-world --gpus 0,1 --set model=runs/my-base
+
+What two of its claims need, and nothing else:
+
+  vt study configs/study-2.toml --out runs/study-2 --claims a,b
 
 On a machine that is taken away after ten minutes, with data and start model made before, and then on the next machine:
 
@@ -65,6 +69,13 @@ def study(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and how long it will take; run nothing.")] = False,
     gpus: Annotated[
         str | None, typer.Option(metavar="LIST", help="GPUs to use, such as 0,1; by default all that are visible.")
+    ] = None,
+    claims: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Run what these claims rest on and nothing else, such as a,b; all that is finished counts in the report.",
+        ),
     ] = None,
     redo: Annotated[
         bool, typer.Option("--redo", help="Delete and run again the cells whose command or input has changed.")
@@ -124,7 +135,7 @@ def study(
         states_of,
     )
     from videothinker.study.config import load_study
-    from videothinker.study.plan import heights, make_plan
+    from videothinker.study.plan import chosen, heights, make_plan
 
     here = config.parent
     wanted = load_study(config, set_ or [])
@@ -139,7 +150,11 @@ def study(
     plan = make_plan(wanted, here, given_cells(out) | would_be)
     if not dry_run and (waiting := packs.restore_weights(wanted, plan, out, _grow)):
         warn(f"{len(waiting)} trained checkpoints came without their start model: give it (--given NAME=FOLDER), or leave them")
-    _check_commands(plan, out, here)
+    wanted_claims = _named_claims(claims, wanted)
+    part = chosen(wanted_claims, wanted, plan) if wanted_claims else tuple(cell for cell in plan if not cell.awaits)
+    if late := [cell for cell in part if cell.awaits]:
+        raise VtError(f"--claims {claims}: {late[0].name} awaits {late[0].awaits}; leave its claims out until then")
+    _check_commands(part if wanted_claims else plan, out, here)
     ids = run.find_gpus() if gpus is None else [gpu.strip() for gpu in gpus.split(",") if gpu.strip()]
     slots = run.Slots(tuple(gpu for gpu in ids for _ in range(wanted.schedule.jobs_per_gpu)), wanted.schedule.cpu_jobs)
     records = read_records(plan, out)
@@ -147,7 +162,9 @@ def study(
     if dry_run:
         states = states_of(plan, records, out)
         states |= dict.fromkeys(stale, State.WAITING)
-        show_plan(plan, states, forecast_of(plan, states, records, out, slots), slots)
+        shown = part if wanted_claims else plan
+        show_plan(shown, states, forecast_of(shown, states, records, out, slots), slots)
+        show_claims(wanted, plan, states, forecast_of(plan, states, records, out, slots), slots)
         if stale:
             warn(f"{len(stale)} cells were run with another command or input: vt study refuses them, or runs them with --redo")
         return
@@ -158,14 +175,14 @@ def study(
     refuse_outdated(stale, out)
     if not report_only:
         records = read_records(plan, out)
-        expected = forecast_of(plan, states_of(plan, records, out), records, out, slots).seconds
+        expected = forecast_of(part, states_of(plan, records, out), records, out, slots).seconds
         limit: dict[str, Any] = {}
         if max_minutes is not None:
             limit["max_seconds"] = 60 * max_minutes
-            limit["expect"] = lambda states, records: forecast_of(plan, states, records, out, slots).seconds
+            limit["expect"] = lambda states, records: forecast_of(part, states, records, out, slots).seconds
         try:
-            with display(plan, out, slots) as watch:
-                run.run_study(plan, out, here, slots, priorities=heights(plan, expected), watch=watch, program=run.VT, **limit)
+            with display(part, out, slots) as watch:
+                run.run_study(part, out, here, slots, priorities=heights(part, expected), watch=watch, program=run.VT, **limit)
         except KeyboardInterrupt:
             err.print("interrupted: all processes have ended, and the same command goes on where they stopped", soft_wrap=True)
             if pack is not None:
@@ -174,13 +191,26 @@ def study(
     records = read_records(plan, out)
     states = states_of(plan, records, out)
     if max_minutes is not None:
-        _tell_what_is_left(plan, states, records, out, slots)
+        _tell_what_is_left(part, states, records, out, slots)
     if pack is not None:
         _pack(wanted, plan, out, pack)
     if report:
         _report(wanted, plan, out, states, records)
-    if any(state is State.FAILED for state in states.values()):
+    if any(states[cell.name] is State.FAILED for cell in part):
         raise typer.Exit(1)
+
+
+def _named_claims(names: str | None, study: "Study") -> "list[Claim]":
+    """The claims of `--claims LIST`.
+
+    Raises:
+        VtError: the study has no claim of such a name.
+    """
+    found = study.named_claims
+    asked = [name.strip() for name in (names or "").split(",") if name.strip()]
+    if unknown := [name for name in asked if name not in found]:
+        raise VtError(f"--claims {names}: there is no claim '{unknown[0]}', expected some of {', '.join(found) or 'none'}")
+    return [found[name] for name in asked]
 
 
 def _given_folders(given: "Sequence[str]", study: "Study") -> dict[str, Path]:
@@ -236,7 +266,7 @@ def _check_commands(plan: "Sequence[Cell]", out: Path, here: Path) -> None:
 
     problems: dict[str, str] = {}
     for cell in plan:
-        if not cell.arguments:  # a folder that was given
+        if not cell.arguments or cell.awaits:  # a folder that was given, or a command of a later version
             continue
         arguments = command(cell, out, here)
         try:
@@ -298,7 +328,9 @@ def _report(
     store.write_bytes(out / RESULTS, msgspec.json.encode(msgspec.structs.replace(results, trainings=briefly)) + b"\n")
     colours = {"confirmed": "green", "refuted": "red", "undecided": "yellow"}
     for one in results.verdicts:
-        console.print(f"[{colours[one.decision]}]{one.decision:<10}[/] {escape(one.claim.text)}", soft_wrap=True)
+        name = f"({one.claim.name}) " if one.claim.name else ""
+        left = "" if one.corrected in (None, one.decision) else f"  [dim]after correction {one.corrected}[/dim]"
+        console.print(f"[{colours[one.decision]}]{one.decision:<10}[/] {escape(name + one.claim.text)}{left}", soft_wrap=True)
     counts = Counter(states.values())
     console.print(f"{len(plan)} cells: " + ", ".join(f"{n} {state}" for state, n in counts.items()), soft_wrap=True)
     console.print(f"report: [bold]{escape(str(out / 'report.html'))}[/bold]", soft_wrap=True)
