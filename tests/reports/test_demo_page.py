@@ -28,7 +28,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     for cell in plan:
         finish(cell, folder / "out", questions)
     records = read_records(plan, folder / "out")
-    return collect(study, plan, folder / "out", {c.name: state_of(c, records[c.name], folder / "out") for c in plan}, records)
+    return collect(
+        study, plan, folder / "out", {c.name: state_of(c, records[c.name], folder / "out") for c in plan}, records
+    ).results
 
 
 @pytest.fixture(scope="module")
