@@ -120,6 +120,14 @@ def test_diagnose_measures_the_engine_that_auto_takes_and_every_other(run: Run) 
 PHYSICS = ("roll-outs per second", "how far a cylinder slides, 1 wanted", "speed kept in a collision, 0.5625 wanted")
 
 
+def test_lengths_of_clips(run: Run) -> None:
+    found = run("lengths", "--seconds", 2, 9, "--clips", 1, "--per-clip", 2, "--frames", 4, "--tokens", 2)
+    assert [row["clip_seconds"] for row in found["rows"]] == [2, 9]  # the second is longer than what is encoded
+    for row in found["rows"]:
+        assert row["n_questions"] == 2
+        assert are_positive(row["questions_per_second"], row["video_tokens"])
+
+
 def test_physics_choice(run: Run) -> None:
     found = run("physics_choice", "--scenes", 2)["results"]["pymunk"]
     assert are_positive(*(found[row] for row in PHYSICS))

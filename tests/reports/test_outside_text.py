@@ -146,7 +146,7 @@ def study(text: str, folder: Path) -> dict[str, bytes]:
         identity=failed.identity, state=State.FAILED, command=f"vt train {text}", returncode=1, tail=("Traceback", text)
     )
     states = {cell.name: state_of(cell, records.get(cell.name), out) for cell in plan}
-    found = collect(spec, plan, out, states, records)
+    found = collect(spec, plan, out, states, records).results
     arms = {name: msgspec.structs.replace(arm, note=text) if name == "cdpo" else arm for name, arm in spec.arms.items()}
     asks = {name: msgspec.structs.replace(ask, note=text) for name, ask in spec.ask.items()}
     named = msgspec.structs.replace(spec, title=text, note=text, arms=arms, ask=asks)
