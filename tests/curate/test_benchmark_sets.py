@@ -255,7 +255,8 @@ def test_mvbenchs_clips_are_taken_where_they_are(tmp_path: Path) -> None:
 @pytest.fixture
 def local_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder from which `datasets` loads ids as if it were a hub, because it takes a folder of that name first."""
-    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    for switch in ("huggingface_hub.constants.HF_HUB_OFFLINE", "datasets.config.HF_HUB_OFFLINE"):
+        monkeypatch.setattr(switch, True)  # their variables count only when they are first imported
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -32,7 +32,8 @@ def warm(
     data: Annotated[list[Path], typer.Option(metavar="DIR", help="Folder that vt curate wrote. Repeat for several.")],
     frames: Annotated[int, typer.Option(metavar="N", min=1, help="Frames to keep of each clip; with --fps at most so many.")],
     frame_rule: Annotated[
-        str, typer.Option(metavar="NAME", help="How they are spread: floor, as training does, linspace, midpoints or fps.")
+        str,
+        typer.Option(metavar="NAME", help="How they are spread: floor (as in training), linspace, midpoints, inside, fps."),
     ] = "floor",
     fps: Annotated[
         float | None, typer.Option(metavar="F", min=0.01, help="Frames to keep of each second, with --frame-rule fps.")

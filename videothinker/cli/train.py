@@ -293,6 +293,7 @@ def _say_judged(verdict: "GateVerdict", folder: Path) -> None:
 
 
 def _line(step: "StepRecord") -> str:
-    shown = [("reward", step.reward), *step.rewards.items(), ("kl", step.kl), ("length", step.length)]
+    fired = ("questions with a bonus", step.ordered_share)
+    shown = [("reward", step.reward), *step.rewards.items(), fired, ("kl", step.kl), ("length", step.length)]
     parts = [f"{name} {value:.3g}" for name, value in shown if value is not None]
     return f"step {step.step}: {', '.join(parts)}, {step.seconds or 0:.1f} s"
