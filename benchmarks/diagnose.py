@@ -35,6 +35,8 @@ from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.frames import read_clip
 from videothinker.models.chat import chat
+from videothinker.models.positions import follow
+from videothinker.models.text_positions import TextPositions, known_rule
 from videothinker.recipes.curation import curate_clevrer
 from videothinker.records import Question
 from videothinker.world.make import WorldSettings, make_world
@@ -57,6 +59,7 @@ def ask_plainly(ref: str, curated: Curated, questions: Sequence[Question], setti
     """The plain loop over the questions, the first of which comes twice: once to warm up."""
     dtype = torch.bfloat16 if ON_GPU else torch.float32  # what `vt diagnose` takes
     model = AutoModelForImageTextToText.from_pretrained(ref, dtype=dtype, attn_implementation="sdpa").eval()
+    follow(model, known_rule(ref) or TextPositions.ORIGINAL)
     model = model.to("cuda" if ON_GPU else "cpu")
     processor = AutoProcessor.from_pretrained(ref)
     placeholders = [model.config.image_token_id, model.config.video_token_id]

@@ -120,6 +120,14 @@ def test_diagnose_measures_the_engine_that_auto_takes_and_every_other(run: Run) 
 PHYSICS = ("roll-outs per second", "how far a cylinder slides, 1 wanted", "speed kept in a collision, 0.5625 wanted")
 
 
+def test_lengths_of_clips(run: Run) -> None:
+    found = run("lengths", "--seconds", 2, 9, "--clips", 1, "--per-clip", 2, "--frames", 4, "--tokens", 2)
+    assert [row["clip_seconds"] for row in found["rows"]] == [2, 9]  # the second is longer than what is encoded
+    for row in found["rows"]:
+        assert row["n_questions"] == 2
+        assert are_positive(row["questions_per_second"], row["video_tokens"])
+
+
 def test_physics_choice(run: Run) -> None:
     found = run("physics_choice", "--scenes", 2)["results"]["pymunk"]
     assert are_positive(*(found[row] for row in PHYSICS))
@@ -295,8 +303,8 @@ def test_world_mix_fits_its_factors(run: Run) -> None:
 
 
 def test_frames(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    run("frames", "--first", 3, "--damaged", 2, "--repeats", 1, out=None)
-    corpus, damage, cost = capsys.readouterr().out.split("\n\n")
+    run("frames", "--first", 3, "--damaged", 2, "--repeats", 1, "--hours", 0.1, out=None)
+    corpus, damage, cost, long, said = capsys.readouterr().out.split("\n\n")
     kinds = [line.split(" | ") for line in corpus.splitlines()[2:]]
     assert len(kinds) == 3
     assert {outcome.strip(" |") for _, *outcomes in kinds for outcome in outcomes} <= {"right", "refused"}
@@ -304,6 +312,8 @@ def test_frames(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
         counts = [int(cell) for cell in row.strip("| ").split(" | ")[1:]]
         assert sum(counts[:3]) == sum(counts[3:]) == 2  # every damaged clip is refused, looks right or looks wrong
     assert are_positive(*(float(row.split(" | ")[1].removesuffix(" ms")) for row in cost.splitlines()[2:]))
+    assert len(long.splitlines()) == 2 + 3
+    assert said.startswith("8,640 packets take 0.1 MiB")  # 0.1 h at 24 a second, ten bytes each
 
 
 def test_world_draws_a_contact_sheet(run: Run, tmp_path: Path) -> None:

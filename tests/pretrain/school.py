@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoProcessor
 
+from videothinker.models.checkpoint import Checkpoint, load_full
 from videothinker.pretrain import fresh
 from videothinker.pretrain.course import Course
 from videothinker.pretrain.layout import Layout, wording
@@ -28,7 +29,7 @@ class School(NamedTuple):
 def open_school(folder: Path) -> School:
     config = PretrainConfig(model=ModelSettings(size="test"), world=SceneSettings(seed=5))
     fresh.build(folder, config)
-    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+    model = load_full(Checkpoint(folder, None), torch.float32, "sdpa").eval()
     processor = AutoProcessor.from_pretrained(folder)
     layout = Layout.of(model, processor, 168, 112)
     around = wording(processor, folder / "tokenizer.json")

@@ -35,7 +35,9 @@ QUESTIONS = asked(4)
 
 def gather(study: Study, plan: tuple[Cell, ...], folder: Path) -> Results:
     records = read_records(plan, folder)
-    return collect(study, plan, folder, {cell.name: state_of(cell, records.get(cell.name), folder) for cell in plan}, records)
+    return collect(
+        study, plan, folder, {cell.name: state_of(cell, records.get(cell.name), folder) for cell in plan}, records
+    ).results
 
 
 def answers(

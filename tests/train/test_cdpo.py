@@ -17,6 +17,7 @@ from train.two_processes import injected
 from transformers import AutoModelForImageTextToText, AutoProcessor, TrainerCallback
 from trl import GRPOTrainer
 
+from videothinker.footage import Footage
 from videothinker.train.clips import Encoded, PromptEncoder
 from videothinker.train.stages import StageConfig
 
@@ -236,6 +237,52 @@ def test_replies_left_out_feel_no_repulsion(assets: Path, tmp_path: Path, repel_
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+def two_groups(completions: list[str], **_: Any) -> list[float]:
+    """To four replies each: the first question's earn the same, the second's do not."""
+    return [0.5] * 4 + [0.0, 1.0, 0.0, 0.25]
+
+
+def test_dropping_equal_groups_is_training_on_the_others_alone(assets: Path, tmp_path: Path) -> None:
+    """Replies injected: two questions of which one is dropped move the weights as the other one would by itself."""
+    ends = {}
+    for name, dropped in {"kept": False, "dropped": True}.items():
+        config = stage("cdpo", "optimizer.steps=1", f"objective.drop_equal_groups={str(dropped).lower()}")
+        trainer = sgd(
+            make_trainer(assets, tmp_path / name, config, reward_funcs=[two_groups], max_grad_norm=1e9, save_strategy="no")
+        )
+        trainer._generate_single_turn = injected
+        batches = recording(trainer)
+        start = weights(trainer.model)
+        trainer.train()
+        ends[name] = torch.cat([(value - start[key]).flatten() for key, value in weights(trainer.model).items()]).double()
+        seen = torch.cat([batch["repelled"] for batch in batches]).sort().values.tolist()
+        assert seen == ([0.0] * 4 + [2.0] * 4 if dropped else [1.0] * 8)
+        if dropped:
+            alone = batches
+    policy, bias, rows = load(assets / "start"), load(assets / "bias"), []
+    for batch in alone:
+        with torch.no_grad():
+            references = plain_rows(assets, bias, batch)
+        for row, logps in enumerate(plain_rows(assets, policy, batch)):
+            if batch["repelled"][row] > 0:
+                advantage = batch["advantages"][row] / 2  # as TRL found it; half of the replies count double
+                rows.append({"policy": logps, "old": logps.detach(), "reference": references[row], "advantage": advantage})
+    assert len(rows) == 4
+    plain_scores.objective(rows, repulsion=0.5).backward()
+    wanted = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in policy.parameters()]).double()
+    assert ((ends["dropped"] - wanted).norm() / wanted.norm()).item() < 1e-4
+    assert ((ends["kept"] - wanted).norm() / wanted.norm()).item() > 0.1
+
+
+def test_where_every_group_is_equal_dropping_them_moves_nothing(assets: Path, tmp_path: Path) -> None:
+    config = stage("cdpo", "optimizer.steps=1", "objective.drop_equal_groups=true")
+    nothing = [lambda completions, **_: [0.5] * len(completions)]
+    trainer = make_trainer(assets, tmp_path, config, reward_funcs=nothing, save_strategy="no")
+    before = weights(trainer.model)
+    trainer.train()
+    assert all(torch.equal(value, before[name]) for name, value in weights(trainer.model).items())
+
+
 @pytest.mark.parametrize("kl", ["k3", "bounded", "reply", "exact"])
 @pytest.mark.parametrize("direction", ["repel", "attract"])
 def test_thirty_steps_without_reward_move_the_divergence_as_promised(
@@ -267,26 +314,26 @@ class Recording(PromptEncoder):
 
     def __init__(self, encode: PromptEncoder) -> None:
         vars(self).update(vars(encode))
-        self.announced: list[str] = []
-        self.asked: list[tuple[set[str], set[str]]] = []
+        self.announced: list[Footage] = []
+        self.asked: list[tuple[set[Footage], set[Footage]]] = []
 
-    def expect(self, paths: Iterable[str], at_most: int) -> None:
-        paths = list(paths)
-        self.announced += paths
-        super().expect(paths, at_most)
+    def expect(self, footages: Iterable[Footage], at_most: int) -> None:
+        footages = list(footages)
+        self.announced += footages
+        super().expect(footages, at_most)
 
-    def __call__(self, prompts: Sequence[tuple[str, str]], device: Any = "cpu") -> Encoded:
-        self.asked.append(({path for path, _ in prompts}, set(self.announced)))
+    def __call__(self, prompts: Sequence[tuple[Footage, str]], device: Any = "cpu") -> Encoded:
+        self.asked.append(({clip for clip, _ in prompts}, set(self.announced)))
         return super().__call__(prompts, device)
 
 
 def test_the_next_steps_clips_are_announced_before_a_step_asks_for_its_own(assets: Path, tmp_path: Path) -> None:
     trainer = make_trainer(assets, tmp_path, stage("grpo", "optimizer.steps=3"), n_rows=6, save_strategy="no")
     for i, row in enumerate(trainer.train_dataset):  # six names for three clips, so that questions can be told apart
-        clip = shutil.copy(row["prompt"].clip, str(tmp_path / f"clip{i}.mp4"))
-        row["prompt"] = row["prompt"]._replace(clip=clip)
+        clip = shutil.copy(row["prompt"].clip.path, tmp_path / f"clip{i}.mp4")
+        row["prompt"] = row["prompt"]._replace(clip=Footage(clip))
     encode = trainer._encode = Recording(trainer._encode)
     trainer.train()
     for (_, announced), (following, _) in pairwise(encode.asked):
         assert following <= announced
-    assert set().union(*(paths for paths, _ in encode.asked)) == {str(tmp_path / f"clip{i}.mp4") for i in range(6)}
+    assert set().union(*(clips for clips, _ in encode.asked)) == {Footage(tmp_path / f"clip{i}.mp4") for i in range(6)}

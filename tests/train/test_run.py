@@ -66,13 +66,14 @@ def test_a_finished_cdpo_run_holds_what_the_contract_names(curated: Curated, ass
     train(stage("cdpo"), curated, assets, out, bias=str(assets / "bias"))
     rows = store.read_jsonl(out / "metrics.jsonl", dict)
     names = "step loss reward reward/accuracy reward/format kl clamped_share zero_advantage_share entropy length grad_norm"
-    apart = "repulsion repulsion_gradient_ratio reward_grad_norm divergence_grad_norm"
+    apart = "shuffled_accuracy ordered_share repulsion repulsion_gradient_ratio reward_grad_norm divergence_grad_norm"
     assert all(set(row) == {*names.split(), *apart.split(), "seconds", "tokens", "alarms"} for row in rows)
     assert [row["step"] for row in rows] == [1, 2]
     assert all(row["kl"] > 0 for row in rows)
     record = store.read_json(out / "run.json", dict[str, Any])
     assert list(record) == [
-        *("stage", "settings", "model", "bias_model", "data", "identity", "finished", "provenance", "result", "fed", "launch")
+        *("stage", "settings", "model", "bias_model", "data", "text_positions", "identity", "finished", "provenance"),
+        *("result", "fed", "launch"),
     ]
     assert list(record["data"]) == ["folder", "sha256", "rule", "n_questions"]
     assert list(record["result"]) == [
@@ -192,10 +193,21 @@ def test_the_other_processes_of_a_launch_leave_a_finished_run_alone_too(
     assert train(config, curated, assets, tmp_path / "out") == (first.result, True)
 
 
+def without_marks(assets: Path, folder: Path) -> Path:
+    """start/ and bias/ as an earlier version left them, which trained under transformers' rule and said so nowhere."""
+    for name in ("start", "bias"):
+        shutil.copytree(assets / name, folder / name)
+        config = store.read_json(folder / name / "config.json", dict[str, Any])
+        assert config.pop("text_positions") == "original"
+        store.write_json(folder / name / "config.json", config)
+    return folder
+
+
 def as_written_before_there_were_rewards(out: Path, rule: str) -> None:
-    """Make run.json what the version before wrote: no settings.rewards, a rule of every stage in the identity."""
+    """Make run.json what an earlier version wrote: no settings.rewards, no rule of text positions, a rule of every stage in the
+    identity."""
     record = store.read_json(out / "run.json", dict[str, Any])
-    del record["settings"]["rewards"]
+    del record["settings"]["rewards"], record["settings"]["model"]["text_positions"], record["text_positions"]
     record["data"]["rule"] = rule
     settings = {name: value for name, value in record["settings"].items() if name != "saving"}
     data = {name: value for name, value in record["data"].items() if name != "folder"}
@@ -214,6 +226,7 @@ def test_a_folder_of_the_version_before_rewards_is_the_same_run(
 ) -> None:
     """Killed in its third step of four; of the rule only stage bias depends."""
     config = stage(name, "optimizer.steps=4", "saving.save_every=2")
+    marked, assets = assets, without_marks(assets, tmp_path / "earlier")
     out, given = tmp_path / "out", {"bias": str(assets / "bias")} if name == "cdpo" else {}
 
     def stop(step: StepRecord) -> None:
@@ -230,6 +243,8 @@ def test_a_folder_of_the_version_before_rewards_is_the_same_run(
     other = stage(name, "optimizer.steps=4", "saving.save_every=2", "rewards.format=0.5")
     with pytest.raises(VtError, match=r"settings\.rewards\.format was 1\.0, is 0\.5"):
         train(other, curated, assets, out, **given)
+    with pytest.raises(VtError, match=r'settings\.model\.text_positions was "transformers", is "original"'):
+        train(config, curated, marked, out, **{key: ref.replace(str(assets), str(marked)) for key, ref in given.items()})
     steps: list[int] = []
     train(config, curated, assets, out, report=lambda step: steps.append(step.step), **given)
     assert steps == [3, 4], "it went on from its checkpoint"
@@ -389,9 +404,9 @@ def test_the_commands_from_bias_through_its_gate_to_cdpo(curated: Curated, asset
     assert "peak memory" in forced.output
     assert "tokens each" in forced.output
     assert not (tmp_path / "cdpo").exists()
-    no_rule = vt(*arguments, "--rule", "oracle")
-    assert no_rule.exit_code == 2
-    assert "No such option" in no_rule.output
+    no_rule = vt(*arguments, "--rule", "oracle", "--force")
+    assert isinstance(no_rule.exception, VtError)
+    assert "only stage bias is trained on a category" in str(no_rule.exception)
 
 
 def test_the_function_for_other_commands_returns_what_the_run_came_to(curated: Curated, assets: Path, tmp_path: Path) -> None:

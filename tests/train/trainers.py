@@ -11,12 +11,13 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForImageTextToText
 
 from videothinker import answers
+from videothinker.footage import Footage
 from videothinker.models.checkpoint import find_checkpoint
 from videothinker.train.arguments import grpo_arguments
 from videothinker.train.build import build_trainer
 from videothinker.train.data import ClipPrompt, TrainingRow
 from videothinker.train.rewards import Reward
-from videothinker.train.stages import Stage, StageConfig, make_stage
+from videothinker.train.stages import Reference, Stage, StageConfig, make_stage
 
 CLIP_SIZES = ((56, 84), (84, 84), (84, 112))
 QUESTION = ("Without the red metal cube, what will happen?", ("the ball falls", "the cylinder stops", "the cube turns"))
@@ -58,7 +59,7 @@ def rows(assets: Path, n: int = 6) -> list[TrainingRow]:
     text = answers.render_prompt(*QUESTION, answers.Style.COT)
     return [
         {
-            "prompt": ClipPrompt(clip=str(assets / f"clip{i % 3}.mp4"), text=text + "!" * i),
+            "prompt": ClipPrompt(clip=Footage(assets / f"clip{i % 3}.mp4"), text=text + "!" * i),
             "question_id": f"{i}:0",
             "gold": ["A"] if i % 2 else [],
             "n_options": 3,
@@ -106,7 +107,8 @@ def make_trainer(
     args = grpo_arguments(config, out)
     for name, value in arguments.items():
         setattr(args, name, value)
-    found = find_checkpoint(str(reference or assets / "bias")) if config.needs_reference else None
+    named = config.needs_reference and config.objective.reference is not Reference.SELF
+    found = find_checkpoint(str(reference or assets / "bias")) if named else None
     first = find_checkpoint(str(start or assets / "start"))
     if rewards is None:
         rewards = {function.__name__: Reward(function, weight=1.0) for function in reward_funcs}

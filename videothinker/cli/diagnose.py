@@ -12,14 +12,26 @@ from videothinker.answers import Style
 from videothinker.cli.console import Printable, err, progress_bar, quiet_unless, warn
 from videothinker.cli.console import out as console
 from videothinker.diagnose.engines import ENGINES
+from videothinker.diagnose.protocols import OURS, PROTOCOLS
+from videothinker.errors import VtError
+from videothinker.models.text_positions import TextPositions
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from videothinker.diagnose.presets import Preset
     from videothinker.diagnose.runs import Run
     from videothinker.recipes.diagnosis import Report
     from videothinker.records import Estimate, Metrics
 
+Labels = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE",
+        help="Also break down by labels from elsewhere, such as a probe's; the first file's categories come first. Repeatable.",
+    ),
+]
 _DASH = "\u2013"
 _ASKING = "How the checkpoints are asked"
 _CAPTION = """\
@@ -33,6 +45,23 @@ _UNLABELLED = """\
 chance: what a random answer of each question's form is worth.
 unread: no answer found; cut: at the token limit; lost: clip could not be read.
 """
+
+
+def _list_protocols(wanted: bool) -> None:
+    """Print every protocol with its source and faults, and stop, if that is wanted."""
+    if not wanted:
+        return
+    from videothinker.diagnose.protocols import all_protocols
+
+    for each in all_protocols():
+        known = "any question set" if each.benchmarks is None else ", ".join(each.benchmarks)
+        console.print(f"[bold]{each.name}[/bold]: {escape(PROTOCOLS[each.name])}", soft_wrap=True)
+        console.print(f"  from {escape(each.source)}; for {escape(known)}", soft_wrap=True)
+        for fault in each.faults:
+            console.print(f"  - {escape(fault)}", style="dim", soft_wrap=True)
+    raise typer.Exit
+
+
 EPILOG = """[bold]Examples[/bold]
 
 Solvers alone, no weights, no clips: what watching is worth on your data.
@@ -42,6 +71,14 @@ Solvers alone, no weights, no clips: what watching is worth on your data.
 Two checkpoints on the held-out scenes, side by side:
 
   vt diagnose --data curated --model base=Qwen/Qwen2.5-VL-3B-Instruct --model ours=runs/cdpo --out runs/dev
+
+A published checkpoint, asked as its authors feed it; --list-presets shows all:
+
+  vt diagnose --data curated --preset videorft-3b --out runs/published
+
+A benchmark as its own evaluator asks and reads it, and read as everyone else does:
+
+  vt diagnose --data mvbench --protocol official --model Qwen/Qwen2.5-VL-3B-Instruct --out runs/mvbench
 
 A first look at 200 questions, on a server that speaks the OpenAI protocol:
 
@@ -53,32 +90,99 @@ All GPUs of a machine, each with its share of the clips; kill it and go on with 
 """
 
 
+def _list_presets(wanted: bool) -> None:
+    """Print the presets and end, if that is wanted."""
+    if not wanted:
+        return
+    from rich import box
+    from rich.table import Table
+
+    from videothinker.diagnose.presets import PRESETS
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("preset", "checkpoint", "frames", "pixels", "tokens", "prompt", "protocol"):
+        table.add_column(column, overflow="fold")
+    for each in PRESETS:
+        pinned = "not pinned" if each.revision is None else f"revision {each.revision[:12]}"
+        positions = "" if each.text_positions is None else f"; text positions {each.text_positions.value}"
+        told = (
+            f"{each.ref} ({each.architecture}, {pinned}{positions})\n[dim]{escape(each.note)}; by {escape(each.source)}[/dim]"
+        )
+        limits = ("its own" if n is None else f"{n:,}" for n in (each.n_frames, each.max_pixels, each.max_new_tokens))
+        table.add_row(f"[bold]{each.name}[/bold]", told, *limits, each.prompt.value, each.protocol)
+    wide = console if console.is_terminal else Printable(highlight=False, width=160)
+    wide.print(table)
+    console.print(
+        "protocol: whose way of asking and reading the published numbers rest on; --protocol with that name asks and reads so.",
+        style="dim",
+        soft_wrap=True,
+    )
+    raise typer.Exit
+
+
 def diagnose(
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder that vt curate wrote.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Run folder; the same one with the same settings is resumed.")],
     model: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             metavar="[NAME=]REF",
             help="A checkpoint folder, a hub id, or solver:observer, gold, prior, random, none. Repeat for several.",
         ),
-    ],
-    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder that vt curate wrote.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Run folder; the same one with the same settings is resumed.")],
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A published checkpoint and how to ask it; with --model, how to ask that one."),
+    ] = None,
+    list_presets: Annotated[
+        bool, typer.Option("--list-presets", callback=_list_presets, is_eager=True, help="Show the presets and end.")
+    ] = False,
     videos: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the clips are, if not where curation found them.")
     ] = None,
+    labels: Labels = None,
     split: Annotated[str | None, typer.Option(help="Split to ask; default dev, else the only one.")] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", help="Ask N questions only; the report says it is partial.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on where a run stopped, or ask everything anew.")
     ] = True,
-    prompt: Annotated[Style, typer.Option(help="Reason first (cot), or answer at once.", rich_help_panel=_ASKING)] = Style.COT,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Whose way of asking and reading: " + ", ".join(PROTOCOLS) + ". Options given beside it win.",
+            rich_help_panel=_ASKING,
+        ),
+    ] = OURS,
+    list_protocols: Annotated[
+        bool,
+        typer.Option(
+            "--list-protocols",
+            help="Say what every protocol is and what it does wrong, and stop.",
+            is_eager=True,
+            callback=_list_protocols,
+            rich_help_panel=_ASKING,
+        ),
+    ] = False,
+    prompt: Annotated[
+        Style | None,
+        typer.Option(help="Reason first (cot, the default), or answer at once; in our words.", rich_help_panel=_ASKING),
+    ] = None,
     frames: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Frames a clip; default the checkpoint's own, else 32.", rich_help_panel=_ASKING),
+        typer.Option(
+            metavar="N",
+            help="Frames a clip; default the protocol's, else the checkpoint's own, else 32. 0: not the protocol's.",
+            rich_help_panel=_ASKING,
+        ),
     ] = None,
     max_pixels: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Pixels a frame; default the checkpoint's own, else 200704.", rich_help_panel=_ASKING),
+        typer.Option(
+            metavar="N",
+            help="Pixels a frame; default the protocol's, else the checkpoint's own, else 200704. 0: not the protocol's.",
+            rich_help_panel=_ASKING,
+        ),
     ] = None,
     batch_size: Annotated[
         int | None,
@@ -95,11 +199,32 @@ def diagnose(
             rich_help_panel=_ASKING,
         ),
     ] = "auto",
-    temperature: Annotated[float, typer.Option(help="0 decodes greedily; more than 0 samples.", rich_help_panel=_ASKING)] = 0.0,
+    temperature: Annotated[
+        float | None, typer.Option(help="0, the default, decodes greedily; more than 0 samples.", rich_help_panel=_ASKING)
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P", help="Sample among the likeliest tokens alone, which sum to P; default 1.", rich_help_panel=_ASKING
+        ),
+    ] = None,
     max_new_tokens: Annotated[
-        int, typer.Option(metavar="N", help="Length of the longest reply, in tokens.", rich_help_panel=_ASKING)
-    ] = 1024,
+        int | None,
+        typer.Option(metavar="N", help="Length of the longest reply, in tokens; default 1024.", rich_help_panel=_ASKING),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of sampling and of solver:random.", rich_help_panel=_ASKING)] = 42,
+    text_positions: Annotated[
+        TextPositions | None,
+        typer.Option(
+            help="Where the text behind a clip goes on: behind its time (original), or as transformers 5.3 and later have it; "
+            "default the rule that the checkpoint was trained with.",
+            rich_help_panel=_ASKING,
+        ),
+    ] = None,
+    revision: Annotated[
+        str | None,
+        typer.Option(metavar="REV", help="Commit, tag or branch of a checkpoint on the hub.", rich_help_panel=_ASKING),
+    ] = None,
     dtype: Annotated[
         str, typer.Option(help="Type of the weights: auto, bfloat16, float16 or float32.", rich_help_panel=_ASKING)
     ] = "auto",
@@ -138,29 +263,50 @@ def diagnose(
     Chance, the blind prior and the observer, who only watches, are rows of every report.
     """
     from videothinker.curated import open_curated
-    from videothinker.diagnose import run, runs
+    from videothinker.diagnose import layers, run, runs
     from videothinker.diagnose.settings import DiagnosisSettings
     from videothinker.diagnose.workers import worker
     from videothinker.recipes import diagnosis
 
-    curated = open_curated(data, videos)
+    models, published = _asked(model or [], preset)
+    curated = open_curated(data, videos, label_files=labels or ())
+    split = split or curated.default_split()
+    whole_clips = endpoint is not None and not frames
+    below = [
+        layers.protocol_layer(protocol, curated.questions(split), whole_clips=whole_clips),
+        *([layers.preset_layer(published, whole_clips=whole_clips)] if published else []),
+    ]
+    sources = [
+        layers.command_line(
+            below,
+            prompt=prompt,
+            n_frames=frames,
+            max_pixels=max_pixels,
+            temperature=temperature,
+            top_p=top_p,
+            max_new_tokens=max_new_tokens,
+        ),
+        *below,
+    ]
     settings = DiagnosisSettings(
-        split=split or curated.default_split(),
-        prompt=prompt,
-        n_frames=frames,
-        max_pixels=max_pixels,
+        split=split,
+        protocol=protocol,
+        **layers.values(sources),
         batch_size=batch_size,
         engine=engine,
-        temperature=temperature,
-        max_new_tokens=max_new_tokens,
         seed=seed,
+        text_positions=text_positions,
+        revision=revision or (published.revision if published else None),
+        preset=preset,
         dtype=dtype,
         attention=attention,
         decoder=decoder,
     )
     with worker() as me:
-        names = run.model_names(model)
-        jobs = run.plan(names, curated, settings, out, endpoint=endpoint, limit=limit, resume=resume, rank=me.rank)
+        names = run.model_names(models)
+        jobs = run.plan(names, curated, settings, out, endpoint=endpoint, limit=limit, resume=resume, rank=me.rank, warn=warn)
+        if me.rank == 0 and (told := layers.told(sources)):
+            err.print(told, soft_wrap=True)
         if me.rank == 0 and (kept := sum(len(job.wanted) - len(job.owed) for job in jobs)):
             err.print(f"{kept:,} of {sum(len(job.wanted) for job in jobs):,} questions are answered already")
         diagnosis.ask(
@@ -174,6 +320,24 @@ def diagnose(
     if me.rank == 0 and report:
         loaded = runs.load_runs(runs.folders_beside(jobs, out), curated)
         show_report(diagnosis.report(loaded, curated, out, bars=progress_bar))
+
+
+def _asked(models: list[str], name: str | None) -> "tuple[list[str], Preset | None]":
+    """The models to ask, and the preset.
+
+    Raises:
+        VtError: there is neither model nor preset, there is no such preset, or it is not for these models.
+    """
+    if name is None:
+        if not models:
+            raise VtError("whom to ask? give --model [NAME=]REF, or --preset NAME (vt diagnose --list-presets shows them)")
+        return models, None
+    from videothinker.diagnose import presets, run
+
+    preset = presets.find(name)
+    for ref in run.model_names(models).values():
+        presets.check_fits(preset, ref)
+    return models or [f"{preset.name}={preset.ref}"], preset
 
 
 def show_report(report: "Report") -> None:
@@ -203,6 +367,25 @@ def show_report(report: "Report") -> None:
             )
         console.print(f"[bold]{escape(each.name)}[/bold]: {verdict(each.metrics)}", soft_wrap=True)
     console.print(f"report: [bold]{escape(str(report.folder / 'report.html'))}[/bold]", soft_wrap=True)
+
+
+def show_readings(report: "Report") -> None:
+    """Print how every protocol reads the same replies."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    for column in ("checkpoint", "questions of", "read by"):
+        table.add_column(column, overflow="fold")
+    for column in ("right", "unread", "guessed", "right\nunread", "left\nout", "n"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in report.readings:
+        numbers = (row.n_unread, row.n_guessed, row.n_right_unread, row.n_left_out, row.n_questions)
+        who = map(escape, (row.run, row.source, row.protocol))
+        table.add_row(*who, percent(row.per_question), *(f"{n:,}" for n in numbers))
+    console.print("one set of replies, read in different ways; report.html lists those that change", soft_wrap=True)
+    wide = console if console.is_terminal else Printable(highlight=False, width=160)
+    wide.print(table)
 
 
 def diagnosis_table(rows: "Sequence[Run]") -> "Table":

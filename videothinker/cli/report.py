@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from videothinker.cli.console import progress_bar, warn
-from videothinker.cli.diagnose import show_report
+from videothinker.cli.diagnose import Labels, show_readings, show_report
 from videothinker.records import Rule
 
 EPILOG = """[bold]Examples[/bold]
@@ -18,6 +18,10 @@ The same replies under the paper's rule, in a page of its own:
 Runs of several folders side by side:
 
   vt report runs/base runs/grpo runs/cdpo --out report
+
+The same replies as lmms-eval reads them, and beside it as everyone else does; nothing is asked again:
+
+  vt report runs/mvbench --protocol lmms-eval --out runs/mvbench-lmms-eval
 
 What the official evaluator of VideoThinker or Video-R1, or lmms-eval, has written:
 
@@ -35,9 +39,17 @@ def report(
         Path | None, typer.Option(metavar="DIR", help="Where the clips are, if not where curation found them.")
     ] = None,
     rule: Annotated[Rule | None, typer.Option(help="Rule of the categories; default the curated folder's.")] = None,
+    labels: Labels = None,
     imports: Annotated[
         list[str] | None,
         typer.Option("--import", metavar="NAME=FILE", help="A result file of eval_bench or lmms-eval. Repeat for several."),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Read every saved reply anew, as this protocol does; vt diagnose --list-protocols has them.",
+        ),
     ] = None,
     reread: Annotated[bool, typer.Option("--reread", help="Read every saved reply anew, as this version reads it.")] = False,
 ) -> None:
@@ -54,10 +66,13 @@ def report(
         raise VtError("nothing to report on; name a folder that `vt diagnose` wrote, or --import NAME=FILE")
     if not run_dirs and data is None:
         raise VtError("--import needs --data: the curated folder whose questions were answered")
-    curated = runs.find_curated(run_dirs or [], data, videos)
+    curated = runs.find_curated(run_dirs or [], data, videos, labels or ())
     files = {name: Path(file) for name, file in run.model_names(imports or [], option="--import").items()}
-    loaded, n_changed = diagnosis.load(run_dirs or [], curated, rule=rule, imports=files, reread=reread)
+    loaded, n_changed = diagnosis.load(run_dirs or [], curated, rule=rule, imports=files, reread=reread, protocol=protocol)
     if n_changed:
         warn(f"{n_changed:,} replies are read differently by this version of vt; --reread scores them as read now")
     diagnosis.write_metrics(loaded, out)
-    show_report(diagnosis.report(loaded, curated, out, bars=progress_bar))
+    drawn = diagnosis.report(loaded, curated, out, protocol=protocol, bars=progress_bar)
+    show_report(drawn)
+    if protocol:
+        show_readings(drawn)

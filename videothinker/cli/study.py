@@ -14,7 +14,7 @@ from videothinker.cli.interrupt import exit_code
 from videothinker.errors import VtError
 
 if TYPE_CHECKING:
-    from videothinker.records.study import Claim, Record, State, Study
+    from videothinker.records.study import Claim, Record, State, Study, Verdict
     from videothinker.study.plan import Cell
     from videothinker.study.run import Slots
 from videothinker.cli.study_display import display, duration, forecast_of, show_claims, show_plan
@@ -53,6 +53,8 @@ On a machine that is taken away after ten minutes, with data and start model mad
 
   results.json          the same numbers
 
+  answers/NAME.parquet  what every checkpoint answered, in letters: --recompute gets every number back from these
+
 Kill it anywhere and run it again: finished cells stay, failed ones are tried again.
 """
 
@@ -82,6 +84,10 @@ def study(
     ] = False,
     report_only: Annotated[
         bool, typer.Option("--report-only", help="Draw the report of the finished cells; run nothing.")
+    ] = False,
+    recompute: Annotated[
+        bool,
+        typer.Option("--recompute", help="Only compute every number of OUT's report again, from the answers beside it."),
     ] = False,
     set_: Annotated[
         list[str] | None,
@@ -137,6 +143,9 @@ def study(
     from videothinker.study.config import load_study
     from videothinker.study.plan import chosen, heights, make_plan, settled
 
+    if recompute:
+        _recompute(out)
+        return
     here = config.parent
     wanted = load_study(config, set_ or [])
     folders = _given_folders(given or [], wanted)
@@ -318,29 +327,54 @@ _USAGE: Any = typer.BadParameter.__bases__[0]
 def _report(
     study: "Study", plan: "Sequence[Cell]", out: Path, states: "Mapping[str, State]", records: "Mapping[str, Record]"
 ) -> None:
-    """Collect what is finished, write the report and the results, and print the verdicts."""
+    """Collect what is finished, write the report, the results and the answers they rest on, and print the verdicts."""
     import msgspec
 
     from videothinker import store
-    from videothinker.records.study import RESULTS, State
+    from videothinker.records.study import ANSWERS, RESULTS, State
     from videothinker.reports.study import study_pages
     from videothinker.study.collect import collect
+    from videothinker.study.sheets import to_bytes
 
     n_asked = sum(cell.ask is not None and states[cell.name] is State.FINISHED for cell in plan)
     with progress_bar("reading answers", n_asked, "cells") as progress:
-        results = collect(study, plan, out, states, records, progress)
+        results, sheets = collect(study, plan, out, states, records, progress)
     for name, content in study_pages(results).items():
         store.write_bytes(out / name, content)
     briefly = [msgspec.structs.replace(training, steps=[]) for training in results.trainings]
+    for name, sheet in sheets.items():
+        store.write_bytes(out / ANSWERS / f"{name}.parquet", to_bytes(sheet))
     store.write_bytes(out / RESULTS, msgspec.json.encode(msgspec.structs.replace(results, trainings=briefly)) + b"\n")
-    colours = {"confirmed": "green", "refuted": "red", "undecided": "yellow"}
-    for one in results.verdicts:
-        name = f"({one.claim.name}) " if one.claim.name else ""
-        left = "" if one.corrected in (None, one.decision) else f"  [dim]after correction {one.corrected}[/dim]"
-        console.print(f"[{colours[one.decision]}]{one.decision:<10}[/] {escape(name + one.claim.text)}{left}", soft_wrap=True)
+    _show_verdicts(results.verdicts)
     counts = Counter(states.values())
     console.print(f"{len(plan)} cells: " + ", ".join(f"{n} {state}" for state, n in counts.items()), soft_wrap=True)
     console.print(f"report: [bold]{escape(str(out / 'report.html'))}[/bold]", soft_wrap=True)
+
+
+def _show_verdicts(verdicts: "Sequence[Verdict]") -> None:
+    colours = {"confirmed": "green", "refuted": "red", "undecided": "yellow"}
+    for one in verdicts:
+        name = f"({one.claim.name}) " if one.claim.name else ""
+        left = "" if one.corrected in (None, one.decision) else f"  [dim]after correction {one.corrected}[/dim]"
+        console.print(f"[{colours[one.decision]}]{one.decision:<10}[/] {escape(name + one.claim.text)}{left}", soft_wrap=True)
+
+
+def _recompute(out: Path) -> None:
+    """Compute the numbers of a study's report again from the answers beside it.
+
+    Raises:
+        VtError: some number is another one now.
+    """
+    from videothinker.study.recompute import recompute
+
+    found = recompute(out)
+    _show_verdicts(found.verdicts)
+    if found.differing:
+        raise VtError(
+            f"{out}: {len(found.differing):,} of {found.n_numbers:,} numbers are not what its answers give, the first is "
+            f"{found.differing[0]}; the report was drawn from other answers, or by another version"
+        )
+    console.print(f"all {found.n_numbers:,} values and ends of intervals follow from the answers in {escape(str(out))}")
 
 
 def _shrink(base: Path, checkpoint: Path, file: Path) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 
 from videothinker.curated import Labels
 from videothinker.diagnose.estimates import Codes, Floats, Mask, clustered_change, clustered_gap_change, share
-from videothinker.diagnose.grading import beside, grade
+from videothinker.diagnose.grading import beside, counts, grade
 from videothinker.diagnose.metrics import Categories, categories
 from videothinker.diagnose.significance import holm, sign_flip_p
-from videothinker.records import Comparison, Estimate, Prediction, Question, Status
+from videothinker.records import Comparison, Estimate, Prediction, Question
 
 
 class Answers(NamedTuple):
@@ -33,8 +33,8 @@ def compare(checkpoints: Sequence[Answers]) -> list[Comparison]:
 
 
 def _compare_pair(before: Answers, after: Answers) -> list[Comparison]:
-    both = {row.question_id for row in before.predictions if row.status is not Status.DECODE_ERROR}
-    both &= {row.question_id for row in after.predictions if row.status is not Status.DECODE_ERROR}
+    both = {row.question_id for row in before.predictions if counts(row)}
+    both &= {row.question_id for row in after.predictions if counts(row)}
     questions = [question for question in before.questions if question.question_id in both]
     by_id = {row.question_id: row for row in after.predictions}
     earlier = [row for row in before.predictions if row.question_id in both]

@@ -17,17 +17,20 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
-from videothinker import answers, locks, store
+from videothinker import locks, store
 from videothinker.curated import Curated, Labels
-from videothinker.diagnose import metrics, solvers
+from videothinker.diagnose import metrics, protocols, solvers
 from videothinker.diagnose.answerer import Answerer, RawReply
 from videothinker.diagnose.fed import add_fed
 from videothinker.diagnose.files import METRICS, PREDICTIONS, RUN, data_hash, match, prediction_files, read_predictions
 from videothinker.diagnose.openers import OPENERS, Opening, kind_of
-from videothinker.diagnose.settings import FREE, DiagnosisSettings
+from videothinker.diagnose.protocols.base import Protocol
+from videothinker.diagnose.readings import read_prediction
+from videothinker.diagnose.settings import FREE, LATER, DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.fingerprint import fingerprint
-from videothinker.progress import Progress, no_progress
+from videothinker.models.text_positions import TextPositions, is_affected, known_rule
+from videothinker.progress import Progress, no_progress, silent
 from videothinker.records import Prediction, Question, RunRecord, Status
 from videothinker.records.run import AskedData, Partial
 
@@ -73,12 +76,14 @@ def plan(
     limit: int | None = None,
     resume: bool = True,
     rank: int = 0,
+    warn: Callable[[str], None] = silent,
 ) -> list[Job]:
     """What is to be asked, found out before any model is loaded. The folders are locked until `diagnose` is over.
 
     models: REF by name. endpoint: URL of a server that stands behind the REFs. limit: how many questions to ask; they are those
     with the smallest hash of their id, so that a larger limit adds to a smaller one. resume: with False, what an earlier run
     left is not looked at, and `diagnose` replaces it. rank: this process among those that share the work; the first one locks.
+    warn: told in one line of a checkpoint that is asked under another rule of text positions than it was trained with.
 
     Raises:
         VtError: another process is at work in a folder, or
@@ -87,35 +92,44 @@ def plan(
     if limit is not None and limit < 1:
         raise VtError(f"--limit is {limit}, expected 1 or more")
     questions = curated.questions(settings.split)
+    protocol = protocols.find(settings.protocol)
+    for question in questions:
+        protocol.of(question)  # one that it does not define shows before an hour of asking others
     labels = curated.labels
     data = AskedData(hash=data_hash(questions, labels), split=settings.split, n_questions=len(questions))
     for ref in models.values():
         if ref.startswith(solvers.PREFIX):
             solvers.open_solver(ref, curated=curated, seed=settings.seed)  # a wrong name shows before an hour of asking others
+    kinds = {name: kind_of(ref, endpoint=endpoint is not None) for name, ref in models.items()}
+    rules = {
+        name: _rule(ref, kinds[name], settings, out / name if resume else None, warn if rank == 0 else silent)
+        for name, ref in models.items()
+    }
     jobs: list[Job] = []
     for name, ref in models.items():
         folder = out / name
-        kind = kind_of(ref, endpoint=endpoint is not None)
+        kind = kinds[name]
         weights = fingerprint(Path(ref)) if kind == "checkpoint" else None
+        own = msgspec.structs.replace(settings, text_positions=rules[name])
         record = RunRecord(
             name=name,
             model=ref,
             kind=kind,
             weights=weights,
             endpoint=_address(endpoint) if kind == "endpoint" and endpoint else None,
-            settings=msgspec.to_builtins(settings),
+            settings=msgspec.to_builtins(own),
             data=data,
         )
         done = {}
         try:
-            _claim(folder, _identity(record), replace=not resume, lock=rank == 0)
+            _claim(folder, record, replace=not resume, lock=rank == 0)
             if resume:
                 done = match(questions, labels, read_predictions(folder), folder)
         except VtError:
             locks.release(folder)
             _release(jobs)
             raise
-        jobs.append(Job(ref, folder, curated, settings, record, questions, _chosen(questions, limit), done))
+        jobs.append(Job(ref, folder, curated, own, record, questions, _chosen(questions, limit), done))
     return jobs
 
 
@@ -148,6 +162,8 @@ def _diagnose(
     progress: Progress,
 ) -> None:
     answerer = open_answerer(job) if job.owed else None  # first: a model that cannot be loaded leaves no empty run
+    if answerer is not None:
+        job = _as_loaded(job, answerer)
     if rank == 0:
         _start(job)
     barrier()
@@ -192,31 +208,32 @@ def check_models(jobs: Sequence[Job], *, trust_remote_code: bool = False) -> Non
                 raise
 
 
-def grade(question: Question, answer: RawReply, labels: Labels) -> Prediction:
-    """The reply read and graded, as a line on disk. labels: the question set's; its observer's answer is kept beside gold."""
+def grade(question: Question, answer: RawReply, labels: Labels, protocol: Protocol | None = None, seed: int = 0) -> Prediction:
+    """The reply read and graded, as a line on disk. labels: the question set's; its observer's answer is kept beside gold.
+
+    protocol: who reads the reply; None reads it as ours. seed: that of the protocol's guesses.
+    """
     reply = (
         None if answer.reply is None else answer.reply.encode(errors="replace").decode()
     )  # half of a surrogate pair is no UTF-8
-    chosen = None if reply is None else answers.parse(question, reply)
-    status = Status.DECODE_ERROR if reply is None else status_of(chosen, truncated=answer.truncated)
-    return Prediction(
+    row = Prediction(
         question_id=question.question_id,
         reply=reply or "",
-        chosen=chosen,
+        chosen=None,
         gold=question.gold,
         observer=labels.observer(question.question_id),
-        status=status,
+        status=Status.DECODE_ERROR if reply is None else Status.TRUNCATED if answer.truncated else Status.OK,
         error=answer.error,
         tokens=answer.n_tokens,
         logprob=None if answer.logprob is None else round(answer.logprob, 6),  # float32 tells no more
     )
+    return read_prediction(protocol or protocols.find(protocols.OURS), question, row, seed)
 
 
-def status_of(chosen: answers.Answer | None, *, truncated: bool) -> Status:
-    """What became of a reply. chosen: what was read from it."""
-    if truncated:
-        return Status.TRUNCATED
-    return Status.NO_ANSWER if chosen is None else Status.OK
+def read_under(record: RunRecord) -> Protocol:
+    """The protocol that a run's replies are read by. A solver replies in our form, whatever the others are asked in."""
+    name = record.settings.get("protocol", protocols.OURS) if record.kind in ("checkpoint", "endpoint") else protocols.OURS
+    return protocols.find(name)
 
 
 def shard(questions: Sequence[Question], rank: int, world_size: int) -> list[Question]:
@@ -244,16 +261,74 @@ def _address(endpoint: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
 
 
-def _claim(folder: Path, identity: Mapping[str, Any], *, replace: bool, lock: bool) -> None:
+def _rule(
+    ref: str, kind: str, settings: DiagnosisSettings, before: Path | None, warn: Callable[[str], None]
+) -> TextPositions | None:
+    """The rule by which the text behind a clip goes on when `ref` is asked; None where it is not known yet, or never will be.
+
+    before: the run's folder; what an earlier session found out about a checkpoint that is not on this machine holds.
+
+    Raises:
+        VtError: a server is to be asked, and the checkpoint's folder, which is at hand, says that it is of the rule which
+            servers do not have.
+    """
+    chosen = settings.text_positions
+    if kind == "solver" or (kind == "endpoint" and not Path(ref).is_dir()):
+        return None if kind == "solver" else chosen
+    own = known_rule(ref, settings.revision)
+    differ = is_affected(ref)
+    if chosen is not None and own is not None and chosen is not own and differ:
+        warn(f"{ref}: was trained with text positions '{own}', and is asked under '{chosen}' as --text-positions says")
+    if kind == "endpoint":
+        if chosen is None and own is TextPositions.TRANSFORMERS and differ:
+            raise VtError(
+                f"{ref}: was trained with text positions '{own}', and servers such as vLLM have 'original'; leave out"
+                f" --endpoint, or say with --text-positions which the server has (`transformers serve`: {own})"
+            )
+        return chosen
+    if chosen is None and own is None and before is not None and (before / RUN).is_file():
+        said = _todays_settings(store.read_json(before / RUN, dict[str, Any]), None).get("text_positions")
+        return TextPositions(said) if said in list(TextPositions) else None
+    return chosen or own
+
+
+def _todays_settings(said: Mapping[str, Any], record: RunRecord | None) -> dict[str, Any]:
+    """The settings in a run.json with those that earlier versions did not have, at the values that they worked with.
+
+    Before there were rules of text positions, checkpoints were asked as transformers has them. Where a run does not know its
+    rule, which is so for one of an architecture that all rules treat alike, it is that of `record`.
+    """
+    held = said.get("settings")
+    if not isinstance(held, dict):
+        return {}
+    filled: dict[str, Any] = {**LATER, **held}
+    if "text_positions" not in held and said.get("kind") == "checkpoint" and is_affected(str(said.get("model"))):
+        filled["text_positions"] = TextPositions.TRANSFORMERS.value
+    elif filled["text_positions"] is None and record is not None:
+        filled["text_positions"] = record.settings["text_positions"]
+    return filled
+
+
+def _as_loaded(job: Job, answerer: Answerer) -> Job:
+    """The job with the rule of text positions that its checkpoint turned out to have."""
+    found = answerer.describe().get("text_positions") if job.record.kind == "checkpoint" else None
+    if found is None or job.settings.text_positions is not None:
+        return job
+    record = msgspec.structs.replace(job.record, settings={**job.record.settings, "text_positions": str(found)})
+    return job._replace(record=record)
+
+
+def _claim(folder: Path, record: RunRecord, *, replace: bool, lock: bool) -> None:
     """Check that the folder is free, or holds this same diagnosis; with `replace` any other diagnosis may be there."""
     store.claim(
         folder,
         RUN,
-        identity,
+        _identity(record),
         what="a diagnosis",
         advice="choose another --out or NAME=REF, or start over with --no-resume",
         may_hold=lambda name: not name.startswith("predictions"),  # without run.json nobody knows how they were made
         replace=replace,
+        in_todays_form=lambda said: {**said, "settings": _todays_settings(said, record)},
         lock=lock,
     )
 
@@ -274,9 +349,11 @@ def _ask(job: Job, answerer: Answerer, rank: int, world_size: int, progress: Pro
     name = PREDICTIONS if world_size == 1 else f"predictions.rank{rank}.jsonl"
     session = _session(rank)
     told = time.monotonic()
+    protocol = read_under(job.record)
     with store.JsonlAppender(job.folder / name) as file:
         for answer in answerer.answer(list(owed.values())):
-            file.append(grade(owed.pop(answer.question_id), answer, job.curated.labels))
+            question = owed.pop(answer.question_id)
+            file.append(grade(question, answer, job.curated.labels, protocol, job.settings.seed))
             progress(1)
             if time.monotonic() - told > _TELL_S:
                 _tell(job, session, answerer)
@@ -318,7 +395,8 @@ def _finish(job: Job) -> None:
         for path in sessions:
             path.unlink()
     asked = [question for question in job.questions if question.question_id in predictions]
-    summary = metrics.summarize(asked, list(predictions.values()), labels, job.curated.manifest.benchmark)
+    shown = job.curated.labels_by(None)
+    summary = metrics.summarize(asked, list(predictions.values()), shown, job.curated.manifest.benchmark)
     store.write_json(job.folder / METRICS, summary)
 
 

@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from videothinker import answers, store
+from videothinker import store
 from videothinker.curated import TRAIN, Curated, Labels, open_curated
-from videothinker.diagnose import files, metrics, run, solvers
+from videothinker.diagnose import files, metrics, protocols, readings, run, solvers
 from videothinker.diagnose.compare import Answers, compare
+from videothinker.diagnose.readings import Readings
 from videothinker.errors import VtError
 from videothinker.outside import is_name
 from videothinker.records import Benchmark, Comparison, Metrics, Prediction, Question, RunRecord, Status
@@ -64,21 +65,23 @@ def read_record(folder: Path) -> RunRecord:
     return record
 
 
-def find_curated(folders: Sequence[Path], data: Path | None = None, videos: Path | None = None) -> Curated:
+def find_curated(
+    folders: Sequence[Path], data: Path | None = None, videos: Path | None = None, label_files: Sequence[Path] = ()
+) -> Curated:
     """The curated folder that runs were asked from: `data` if given, else the one that the first run names.
 
     Raises:
         VtError: a folder holds no run, or the curated folder is no longer where it was.
     """
     if data is not None:
-        return open_curated(data, videos)
+        return open_curated(data, videos, label_files=label_files)
     first = run_folders(folders)[0]
     recorded = Path(read_record(first).provenance["data"])
     if not recorded.is_dir():
         raise VtError(
             f"{first / files.RUN}: was asked from {recorded}, which is not there any more; say where it is with --data"
         )
-    return open_curated(recorded, videos)
+    return open_curated(recorded, videos, label_files=label_files)
 
 
 def run_folders(folders: Iterable[Path]) -> list[Path]:
@@ -115,7 +118,7 @@ def _same_questions(record: RunRecord, asked: AskedData | None) -> bool:
 
 
 def load_runs(folders: Iterable[Path], curated: Curated, rule: str | None = None) -> list[Run]:
-    """Every run in the folders, scored again from its predictions, with the labels named `rule` (None: the folder's own).
+    """Every run in the folders, scored again from its predictions, with the labels named `rule` (None: as `labels_by` has it).
 
     Runs of one name are told apart by the folder that they lie in. A run that was killed is loaded as far as it got.
 
@@ -123,7 +126,7 @@ def load_runs(folders: Iterable[Path], curated: Curated, rule: str | None = None
         VtError: a folder holds no run, a file cannot be read, or predictions are not of `curated`.
     """
     paths = run_folders(folders)
-    labels = curated.labels.under(rule)
+    labels = curated.labels_by(rule)
     named = [(path, read_record(path)) for path in paths]
     names = [record.name for _, record in named]
     asked = AskedSplits(curated)
@@ -185,7 +188,8 @@ def scored(
 def references(runs: Sequence[Run], curated: Curated) -> list[Run]:
     """The rows to read a checkpoint against, on all questions that the runs answered: "chance", "prior" and "observer".
 
-    "prior" is left out where there is no train split to count answers in, "observer" where there are no labels.
+    "prior" is left out where there is no train split to count answers in, "observer" where the labels
+    that count hold no answers.
     """
     labels, benchmark = runs[0].labels, curated.manifest.benchmark
     asked = {
@@ -200,7 +204,7 @@ def references(runs: Sequence[Run], curated: Curated) -> list[Run]:
     known = []
     if TRAIN in curated.manifest.splits:
         known.append(solvers.open_solver("solver:prior", curated=curated, seed=0))
-    if labels.own is not None:
+    if any(labels.observer(question.question_id) is not None for question in questions):
         known.append(solvers.observer(labels))
     for solver in known:
         record = RunRecord(name=solver.name, model=solvers.PREFIX + solver.name, kind=REFERENCE)
@@ -215,11 +219,17 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
     return compare([Answers(each.name, each.questions, each.predictions, each.labels) for each in runs if not each.reference])
 
 
-def read_again(runs: Iterable[Run], benchmark: Benchmark | None = None) -> list[Run]:
-    """The runs with every reply read anew as this version reads it, and scored."""
+def read_again(runs: Iterable[Run], benchmark: Benchmark | None = None, protocol: str | None = None) -> list[Run]:
+    """The runs with every reply read anew as this version reads it, and scored.
+
+    protocol: who reads them, but for a solver's; None lets the protocol read that the run was asked under.
+
+    Raises:
+        VtError: there is no such protocol, or it does not define one of the question sets.
+    """
     found = []
     for each in runs:
-        rows = [_read_again(question, row) for question, row in zip(each.questions, each.predictions, strict=True)]
+        rows = _read_again(each, protocol)
         found.append(each._replace(predictions=rows, metrics=metrics.summarize(each.questions, rows, each.labels, benchmark)))
     return found
 
@@ -227,18 +237,31 @@ def read_again(runs: Iterable[Run], benchmark: Benchmark | None = None) -> list[
 def n_read_otherwise(runs: Iterable[Run]) -> int:
     """How many replies `read_again` would read otherwise than they were."""
     return sum(
-        _read_again(question, row).chosen != row.chosen
+        (now.chosen, now.scored) != (then.chosen, then.scored)
         for each in runs
-        for question, row in zip(each.questions, each.predictions, strict=True)
+        for now, then in zip(_read_again(each), each.predictions, strict=True)
     )
 
 
-def _read_again(question: Question, row: Prediction) -> Prediction:
-    if row.status is Status.DECODE_ERROR:
-        return row
-    chosen = answers.parse(question, row.reply)
-    status = run.status_of(chosen, truncated=row.status is Status.TRUNCATED)
-    return msgspec.structs.replace(row, chosen=chosen, status=status)
+def read_by_all(runs: Iterable[Run]) -> list[Readings]:
+    """The replies of the runs as every protocol reads them; those of references and solvers are in no evaluator's form."""
+    return [
+        found
+        for each in runs
+        if each.record.kind not in (REFERENCE, "solver")
+        for found in readings.read_by_all(each.name, each.questions, each.predictions, _seed(each))
+    ]
+
+
+def _read_again(each: Run, protocol: str | None = None) -> list[Prediction]:
+    by = run.read_under(each.record) if protocol is None or each.record.kind == "solver" else protocols.find(protocol)
+    pairs = zip(each.questions, each.predictions, strict=True)
+    return [readings.read_prediction(by, question, row, _seed(each)) for question, row in pairs]
+
+
+def _seed(each: Run) -> int:
+    """The seed of a protocol's guesses: the run's own, or the default for an import, which has none."""
+    return int(each.record.settings.get("seed", 42))
 
 
 def check_names(runs: Sequence[Run]) -> None:

@@ -19,6 +19,7 @@ from videothinker.models.adapter import base_of, check_adapter, put_on
 from videothinker.models.misfit import check_finite
 from videothinker.models.read import check_headers, read_config, read_model, read_processor
 from videothinker.models.stored import ADAPTER, CONFIG, foreign_code, opened
+from videothinker.models.text_positions import TextPositions, own_rule
 
 TRAINED = "qwen2_5_vl"
 """The only family whose positions and clips our training code handles."""
@@ -117,8 +118,8 @@ def local_base(ref: str, base: str) -> Path | None:
     return here
 
 
-def download(ref: str) -> Path:
-    """The local copy of what the hub has of that name, without Python and pickles.
+def download(ref: str, revision: str | None = None) -> Path:
+    """The local copy of what the hub has of that name, without Python and pickles. revision: None is the newest.
 
     Raises:
         VtError: the hub has nothing of that name, or cannot be reached.
@@ -128,7 +129,7 @@ def download(ref: str) -> Path:
 
     try:
         wanted = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
-        return Path(snapshot_download(ref, allow_patterns=wanted))
+        return Path(snapshot_download(ref, revision=revision, allow_patterns=wanted))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise VtError(f"{ref}: is not a folder here, and the hub gave no checkpoint of that name") from error
 
@@ -191,13 +192,22 @@ def add_to_hash(digest: "hashlib._Hash", name: str, tensor: torch.Tensor) -> Non
     digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
 
 
-def load_full(checkpoint: Checkpoint, dtype: torch.dtype, attention: str) -> Any:
+def load_full(checkpoint: Checkpoint, dtype: torch.dtype, attention: str, text_positions: TextPositions | None = None) -> Any:
     """Load the model; an adapter is merged into its base.
+
+    text_positions: the rule by which the text behind a clip goes on; None: the one that it was trained with.
 
     Raises:
         VtError: the checkpoint is not a Qwen2.5-VL, its weights do not fit or are not finite, or a file is damaged.
     """
-    model = read_model(str(checkpoint.full), checkpoint.full, _config(checkpoint), dtype, attention)
+    model = read_model(
+        str(checkpoint.full),
+        checkpoint.full,
+        _config(checkpoint),
+        dtype,
+        attention,
+        text_positions=text_positions or own_rule(checkpoint.folder),
+    )
     check_finite(str(checkpoint.full), model.named_parameters())
     if checkpoint.base is None:
         return model

@@ -29,7 +29,8 @@ from videothinker import outside, store
 from videothinker.errors import VtError
 from videothinker.models.checkpoint import Checkpoint, add_to_hash, stored_weights, weights_hash
 from videothinker.models.misfit import check_finite
-from videothinker.models.stored import ADAPTER
+from videothinker.models.stored import ADAPTER, CONFIG, read_config_file
+from videothinker.models.text_positions import FIELD, own_rule
 
 _FORMAT = "videothinker delta 1"
 _XZ = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 0, "lp": 0, "pb": 0}]
@@ -90,6 +91,7 @@ def pack(base: Path, other: Path, out: Path) -> Delta:
         n_moved += int(np.count_nonzero(steps))
     streams = {"low": [*low_parts, low.flush()], "high": [*high_parts, high.flush()]}
     identity = {"format": _FORMAT, "base": digests[0].hexdigest(), "result": digests[1].hexdigest()}
+    identity |= {FIELD: own_rule(other).value}
     data = _save({name: b"".join(parts) for name, parts in streams.items()}, identity)
     store.write_bytes(out, data)
     return Delta(n_weights, n_moved, len(data), rounded, identity["result"])
@@ -134,6 +136,9 @@ def unpack(base: Path, file: Path, out: Path) -> str:
         for path in (path for pattern in _COPIED for path in base.glob(pattern)):
             if path.name not in _NOT_COPIED:
                 shutil.copy(path, folder)
+        # A file of an earlier version does not say the rule: such a checkpoint was trained on as its base was.
+        rule = identity.get(FIELD) or own_rule(base).value
+        store.write_json(folder / CONFIG, read_config_file(str(base), base) | {FIELD: rule})
 
     store.write_folder(out, fill)
     return identity["result"]

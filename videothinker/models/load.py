@@ -22,9 +22,11 @@ from videothinker.models.adapter import base_of, check_adapter, put_on
 from videothinker.models.checkpoint import download, is_adapter, local_base, local_folder
 from videothinker.models.decoder import can_decode
 from videothinker.models.misfit import check_finite
+from videothinker.models.positions import rule_of
 from videothinker.models.read import check_headers, first_line, read_config, read_model, read_processor
 from videothinker.models.sharpen import sharpen
 from videothinker.models.stored import foreign_code
+from videothinker.models.text_positions import AFFECTED, TextPositions, known_rule
 from videothinker.models.vision import batch_windows, quicken_vision
 
 TESTED = ("qwen2_5_vl", "qwen3_vl")
@@ -53,6 +55,11 @@ class Loaded(NamedTuple):
         """transformers' name of the attention implementation that is in use."""
         name: str = self.model.config._attn_implementation
         return name
+
+    @property
+    def text_positions(self) -> TextPositions | None:
+        """The rule by which the text behind a clip goes on; None for an architecture of which all rules make the same."""
+        return rule_of(self.model.config) if self.model.config.model_type in AFFECTED else None
 
     @property
     def is_tested(self) -> bool:
@@ -93,27 +100,46 @@ class Loaded(NamedTuple):
             "device": "cpu" if self.device.type == "cpu" else torch.cuda.get_device_name(self.device),
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "attention": self.attention,
+            "text_positions": self.text_positions,
         }
 
 
-def load(ref: str, *, dtype: str = "auto", attention: str = "auto", trust_remote_code: bool = False) -> Loaded:
+def load(
+    ref: str,
+    *,
+    dtype: str = "auto",
+    attention: str = "auto",
+    text_positions: TextPositions | None = None,
+    trust_remote_code: bool = False,
+    revision: str | None = None,
+) -> Loaded:
     """Load the checkpoint in a local folder or of a hub id onto this process's GPU, if it has one; a LoRA folder with its base.
 
     dtype: of the weights; "auto" is bfloat16 on a GPU and float32 on a CPU. attention: transformers' implementation; "auto" is
-    FlashAttention 2 where it is installed and fits the weights, else SDPA. `trust_remote_code` runs Python that comes with the
-    checkpoint.
+    FlashAttention 2 where it is installed and fits the weights, else SDPA. text_positions: the rule by which the text behind a
+    clip goes on; None: the one that the checkpoint was trained with. `trust_remote_code` runs Python that comes with the
+    checkpoint. revision: commit, tag or branch of a hub id; None: its newest.
 
     Raises:
         VtError: there is no such checkpoint, it is not a video-language model, its weights do not fit it or are not finite, or
             it does not fit into memory.
     """
-    place, config, processor = _checked(ref, trust_remote_code)
+    place, config, processor = _checked(ref, trust_remote_code, revision)
     cuda = torch.cuda.is_available()
     dtype = dtype if dtype != "auto" else "bfloat16" if cuda else "float32"
     half = dtype in ("bfloat16", "float16")
     if attention == "auto":
         attention = "flash_attention_2" if cuda and half and is_flash_attn_2_available() else "sdpa"
-    model = read_model(ref, place.base, config, getattr(torch, dtype), attention, trust_remote_code=trust_remote_code)
+    model = read_model(
+        ref,
+        place.base,
+        config,
+        getattr(torch, dtype),
+        attention,
+        text_positions=text_positions or known_rule(str(place.adapter or place.base), place.revision),
+        trust_remote_code=trust_remote_code,
+        revision=place.revision,
+    )
     if place.adapter is not None:
         model = put_on(ref, place.adapter, model).merge_and_unload()
     if can_decode(model):
@@ -141,7 +167,7 @@ def check(ref: str, *, trust_remote_code: bool = False) -> None:
         VtError: as for `load`, for one of these reasons.
     """
     if local_folder(ref) is not None:
-        _checked(ref, trust_remote_code)
+        _checked(ref, trust_remote_code, None)
 
 
 class _Place(NamedTuple):
@@ -151,13 +177,15 @@ class _Place(NamedTuple):
     """The folder or hub id of configuration, processor and full weights."""
     adapter: Path | None
     """The folder of a LoRA adapter on it."""
+    revision: str | None = None
+    """Which commit, tag or branch of `base` was asked for, where that is a hub id."""
 
 
-def _checked(ref: str, trust_remote_code: bool) -> tuple[_Place, Any, Any]:
+def _checked(ref: str, trust_remote_code: bool, revision: str | None) -> tuple[_Place, Any, Any]:
     """Where the checkpoint is, its configuration and its processor; what would be loaded or fed wrongly is refused here."""
     logging.disable_progress_bar()
-    place = _place(ref)
-    config = read_config(ref, place.base, trust_remote_code=trust_remote_code)
+    place = _place(ref, revision)
+    config = read_config(ref, place.base, trust_remote_code=trust_remote_code, revision=place.revision)
     if config.model_type == "qwen2_5_vl" and _version(transformers_version) < (5, 18):
         raise VtError(
             f"{ref}: transformers {transformers_version} gives all frames of Qwen2.5-VL the same time; "
@@ -168,21 +196,21 @@ def _checked(ref: str, trust_remote_code: bool) -> tuple[_Place, Any, Any]:
         empty = check_headers(ref, base, config)
         if place.adapter is not None:
             check_adapter(ref, place.adapter, empty)
-    return place, config, read_processor(ref, place.base, trust_remote_code=trust_remote_code)
+    return place, config, read_processor(ref, place.base, trust_remote_code=trust_remote_code, revision=place.revision)
 
 
-def _place(ref: str) -> _Place:
+def _place(ref: str, revision: str | None) -> _Place:
     from transformers.utils.peft_utils import find_adapter_config_file
 
     folder = local_folder(ref)
     if folder is None:
         try:
-            found = find_adapter_config_file(ref)
+            found = find_adapter_config_file(ref, revision=revision)
         except (OSError, ValueError) as error:
             raise VtError(f"{ref}: is neither a folder here nor a checkpoint on the hub: {first_line(error)}") from error
         if found is None:
-            return _Place(ref, None)
-        folder = download(ref)
+            return _Place(ref, None, revision)
+        folder = download(ref, revision)
     elif not is_adapter(ref, folder):
         return _Place(ref, None)
     base = base_of(ref, folder)

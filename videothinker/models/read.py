@@ -17,7 +17,9 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 from videothinker.errors import VtError
 from videothinker.models.misfit import Misfit, refuse
+from videothinker.models.positions import follow
 from videothinker.models.stored import Shape, check_files, foreign_code, read_config_file, shapes, weight_files
+from videothinker.models.text_positions import TextPositions, known_rule
 
 Where = str | Path
 """A folder or a hub id."""
@@ -29,10 +31,10 @@ RAISED = (
 """What transformers and torch are known to raise for files that are damaged or do not go together."""
 
 
-def read_config(ref: str, where: Where, *, trust_remote_code: bool = False) -> Any:
+def read_config(ref: str, where: Where, *, trust_remote_code: bool = False, revision: str | None = None) -> Any:
     """The configuration of a checkpoint, its folder's small files having been checked if it is a folder.
 
-    ref: what the user called the checkpoint, for messages.
+    ref: what the user called the checkpoint, for messages. revision: commit, tag or branch on the hub.
 
     Raises:
         VtError: transformers cannot read it, a file is not what its name says, or the architecture is Python of its own.
@@ -46,20 +48,22 @@ def read_config(ref: str, where: Where, *, trust_remote_code: bool = False) -> A
                 f"{ref}: its config.json asks for code from the hub, the kernel {kernel}; remove _attn_implementation"
             )
     try:
-        return AutoConfig.from_pretrained(where, trust_remote_code=trust_remote_code)
+        return AutoConfig.from_pretrained(where, trust_remote_code=trust_remote_code, **_at(revision))
     except RAISED as error:
         _refuse_code(ref, folder, trust_remote_code)
         raise VtError(f"{ref}: is no checkpoint that transformers can load: {first_line(error)}") from error
 
 
-def read_processor(ref: str, where: Where, *, trust_remote_code: bool = False, **settings: Any) -> Any:
-    """Tokenizer and processors of a checkpoint. settings: of the tokenizer.
+def read_processor(
+    ref: str, where: Where, *, trust_remote_code: bool = False, revision: str | None = None, **settings: Any
+) -> Any:
+    """Tokenizer and processors of a checkpoint. revision: commit, tag or branch on the hub. settings: of the tokenizer.
 
     Raises:
         VtError: they cannot be loaded, take no video, or have no chat template, without which nobody knows how to ask.
     """
     try:
-        processor = AutoProcessor.from_pretrained(where, trust_remote_code=trust_remote_code, **settings)
+        processor = AutoProcessor.from_pretrained(where, trust_remote_code=trust_remote_code, **_at(revision), **settings)
     except RAISED as error:
         _refuse_code(ref, Path(where), trust_remote_code)
         raise VtError(f"{ref}: its processor cannot be loaded: {first_line(error)}") from error
@@ -71,9 +75,20 @@ def read_processor(ref: str, where: Where, *, trust_remote_code: bool = False, *
 
 
 def read_model(
-    ref: str, where: Where, config: Any, dtype: torch.dtype, attention: str, *, trust_remote_code: bool = False
+    ref: str,
+    where: Where,
+    config: Any,
+    dtype: torch.dtype,
+    attention: str,
+    *,
+    text_positions: TextPositions | None = None,
+    trust_remote_code: bool = False,
+    revision: str | None = None,
 ) -> Any:
-    """The model with its weights, on the CPU. config: what `read_config` gave.
+    """The model with its weights, on the CPU.
+
+    config: what `read_config` gave. text_positions: the rule by which the text behind a clip goes on; None: the checkpoint's
+    own. revision: commit, tag or branch on the hub.
 
     Raises:
         VtError: the weights cannot be loaded, or do not fit the model that config.json describes.
@@ -89,10 +104,12 @@ def read_model(
                 use_safetensors=True,
                 ignore_mismatched_sizes=True,  # they are refused below, together with the others
                 output_loading_info=True,
+                **_at(revision),
             )
     except RAISED as error:
         raise VtError(f"{ref}: cannot be loaded as a video-language model: {first_line(error)}") from error
     refuse(ref, Misfit.of(info), stored)
+    follow(model, text_positions or known_rule(str(where)) or TextPositions.ORIGINAL)
     return model
 
 
@@ -143,6 +160,11 @@ def first_line(error: BaseException) -> str:
     if len(lines) > 1 and lines[0].endswith(":"):
         return " ".join(lines[:2])
     return lines[0] if lines else type(error).__name__
+
+
+def _at(revision: str | None) -> dict[str, str]:
+    """The argument by which transformers takes a revision; a folder here has none."""
+    return {} if revision is None else {"revision": revision}
 
 
 def _kernel(told: Any) -> str | None:

@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from videothinker import answers
+from videothinker.models.text_positions import FIELD, TextPositions
 from videothinker.records import Form
 
 _SETS = answers.FORMS[Form.LETTERS]
@@ -63,7 +64,13 @@ _SHAPES: dict[Size, _Shape] = {
 
 
 def build(
-    out: Path, *, vocabulary: Sequence[str] | None = None, words: Sequence[str] = (), seed: int = 0, size: Size = "test"
+    out: Path,
+    *,
+    vocabulary: Sequence[str] | None = None,
+    words: Sequence[str] = (),
+    seed: int = 0,
+    size: Size = "test",
+    text_positions: TextPositions = TextPositions.ORIGINAL,
 ) -> Path:
     """Write a randomly initialised checkpoint with tokenizer and processor into `out`, and return `out`.
 
@@ -72,6 +79,7 @@ def build(
     vocabulary: texts that the tokenizer learns its merges from; None stands for prompts and replies about CLEVRER's objects.
     words: each becomes one token wherever it stands, as "<think>" is in Qwen3.
     seed: decides on the weights; the tokenizer depends on the vocabulary alone.
+    text_positions: the rule that it will be trained and asked by.
     """
     shape = _SHAPES[size]
     tokenizer = _tokenizer(vocabulary if vocabulary is not None else default_vocabulary(), words)
@@ -119,6 +127,7 @@ def build(
         vision_start_token_id=ids["<|vision_start|>"],
         vision_end_token_id=ids["<|vision_end|>"],
         tie_word_embeddings=True,
+        **{FIELD: text_positions.value},
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

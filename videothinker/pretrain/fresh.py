@@ -4,6 +4,7 @@ from pathlib import Path
 
 from videothinker import answers
 from videothinker.models import tiny
+from videothinker.models.text_positions import TextPositions
 from videothinker.pretrain import vocabulary
 from videothinker.pretrain.settings import PretrainConfig
 from videothinker.world.stream import make_scene
@@ -22,4 +23,11 @@ def build(out: Path, config: PretrainConfig) -> None:
             if question.question_type == "counterfactual" and question.choices is not None:
                 options = [choice.choice for choice in question.choices]
                 texts.append(answers.render_prompt(question.question, options, answers.Style.COT))
-    tiny.build(out, vocabulary=texts, words=TAGS, seed=config.seed, size=config.model.size)
+    tiny.build(
+        out,
+        vocabulary=texts,
+        words=TAGS,
+        seed=config.seed,
+        size=config.model.size,
+        text_positions=config.model.text_positions or TextPositions.ORIGINAL,
+    )

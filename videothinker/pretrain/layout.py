@@ -8,6 +8,7 @@ import torch
 
 from videothinker.frames import Clip, clip_indices
 from videothinker.models.chat import chat
+from videothinker.models.positions import rule_of, token_positions
 from videothinker.pretrain.scenes import N_CLIP_FRAMES, Ints, Wording
 from videothinker.world.table import FPS, N_FRAMES
 
@@ -52,11 +53,14 @@ class Layout(NamedTuple):
             raise ValueError(f"the processor makes {w * patch}x{h * patch} of clips of {width}x{height}")
         at = (inputs["input_ids"][0] == model.config.video_token_id).nonzero()[:, 0]
         n = int(at[-1]) + 1
-        positions, _ = model.model.get_rope_index(
+        seconds = float(inputs["second_per_grid_ts"][0])
+        positions, _ = token_positions(
+            model.config,
             inputs["input_ids"],
-            mm_token_type_ids=inputs["mm_token_type_ids"],
-            video_grid_thw=inputs["video_grid_thw"],
-            second_per_grid_ts=inputs["second_per_grid_ts"],
+            inputs["attention_mask"],
+            inputs["video_grid_thw"][None],
+            torch.tensor([[seconds]]),
+            rule_of(model.config),
         )
         return cls(
             width=width,
@@ -66,7 +70,7 @@ class Layout(NamedTuple):
             clip_start=int(at[0]),
             positions=positions[:, 0, :n],
             next_position=int(positions[0, 0, n]),
-            seconds_per_grid=float(inputs["second_per_grid_ts"][0]),
+            seconds_per_grid=seconds,
         )
 
 

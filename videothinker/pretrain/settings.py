@@ -12,6 +12,7 @@ import msgspec
 
 from videothinker import sections
 from videothinker.errors import VtError
+from videothinker.models.text_positions import TextPositions
 from videothinker.pretrain.course import CHUNK
 from videothinker.records.bounds import AboveZero, Index, NotNegative, Positive, Share
 from videothinker.world.ask import PRESETS
@@ -26,6 +27,9 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Width in pixels of the clips that the model is shown."""
     height: Annotated[int, msgspec.Meta(ge=28, multiple_of=28)] = 112
     """Height in pixels. 168x112 is what the model's processor makes of CLEVRER's 480x320."""
+    text_positions: TextPositions | msgspec.UnsetType = msgspec.UNSET
+    """The rule by which the text behind a clip goes on. Left out: that of the checkpoint to start from; for a fresh one,
+    original. Left out it is not written down, so that runs of earlier versions keep their identity."""
 
 
 class SceneSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -63,7 +63,7 @@ class Trainer:
         self.config, self.out, self.ranks = config, out, ranks
         checkpoint = start or Checkpoint(out, None)
         torch.manual_seed(config.seed)
-        self.model = load_full(checkpoint, torch.float32, "sdpa")
+        self.model = load_full(checkpoint, torch.float32, "sdpa", config.model.text_positions or None)
         self.processor = load_processor(checkpoint)
         if start and ranks.is_main:
             self.processor.save_pretrained(out)

@@ -14,6 +14,21 @@ from videothinker.records.metrics import Estimate
 from videothinker.records.training import Judged, StepRecord
 
 RESULTS = "results.json"
+ANSWERS = "answers"
+"""Folder of the answer sheets, NAME.parquet for each way of asking."""
+
+UNREAD = "unread"
+LOST = "lost"
+"""In place of letters on an answer sheet: the reply could not be read; its clip could not be read, so nothing was asked."""
+
+SHEET_COLUMNS = {
+    "question_id": "string",
+    "scene": "int64",
+    "gold": "string",
+    "observer": "string",
+    **{rule.column: "string" for rule in Rule},
+}
+"""Columns of an answer sheet by Arrow type; each further one holds the answers of a run: "base", or "ARM/SEED"."""
 
 Seed = Index
 Scalar = bool | int | float | str

@@ -7,18 +7,32 @@ from typing import Any
 
 import msgspec
 
-from videothinker.answers import is_exact
 from videothinker.curated import Curated
+from videothinker.diagnose.grading import is_right
+from videothinker.diagnose.protocols import OURS
+from videothinker.diagnose.readings import Readings
 from videothinker.diagnose.runs import Run
 from videothinker.diagnose.verdict import UNLABELLED, verdict
 from videothinker.errors import VtError
 from videothinker.progress import Progress, no_progress
-from videothinker.records import AgainstChance, Category, Comparison, Estimate, Form, Pool, Prediction, Question, Status
+from videothinker.records import (
+    DECIDED,
+    AgainstChance,
+    Category,
+    Comparison,
+    Estimate,
+    Form,
+    Pool,
+    Prediction,
+    Question,
+    Status,
+)
 from videothinker.reports import page
 from videothinker.reports.browser import Films, browser_data, shuffled
 from videothinker.reports.drawing import Drawing
 from videothinker.reports.figures import Series, bars
 from videothinker.reports.page import DASH, Table, count, estimate, p_value, percent, points
+from videothinker.reports.readings import disagreements_table, readings_table
 from videothinker.reports.words import Explained, explained
 
 OBSERVER = "solver:observer"
@@ -41,6 +55,8 @@ def diagnosis_pages(
     changes: Sequence[Comparison],
     curated: Curated | None,
     *,
+    readings: Sequence[Readings] = (),
+    protocol: str | None = None,
     out: Path | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, bytes]:
@@ -48,8 +64,9 @@ def diagnosis_pages(
 
     runs: checkpoints in the order to show them, and references, which are shown last. changes: the comparisons between
     checkpoints (`runs.comparisons`). curated: where scenes and clips come from; without it there are no collision logs and no
-    films. out: folder that the page will lie in, for links to clips; None means no links. progress: counts the questions whose
-    film strips were looked for, at most all of them.
+    films. readings: the checkpoints' replies as every protocol reads them. protocol: the one that all were read by; None if
+    each run's were by its own. out: folder that the page will lie in, for links to clips; None means no links. progress: counts
+    the questions whose film strips were looked for, at most all of them.
 
     Raises:
         VtError: there is no run, or the runs are scored under different rules.
@@ -92,11 +109,13 @@ def diagnosis_pages(
         "cluster": _cluster(checkpoints),
         "splits": ", ".join(dict.fromkeys(split for split, _ in asked if split)),
         "checkpoints": [(run, verdict(run.metrics)) for run in checkpoints],
+        "protocol": protocol,
+        "asked_by": [(run.name, name) for run in checkpoints if (name := run.record.settings.get("protocol", OURS)) != OURS],
         "partial": [(run.name, run.record.partial) for run in checkpoints if run.record.partial],
         "drawings": {drawing.name: drawing for drawing in drawings},
         "tables": {
             "accuracy": _accuracy_table(runs) if labelled else _overall_table(runs),
-            "scores": _scores_table(runs, list(Category) if labelled else ["all"]) if has_sets else None,
+            "scores": _scores_table(runs, list(DECIDED) if labelled else ["all"]) if has_sets else None,
             "changes": _changes_table(changes, measures, _cluster(checkpoints)),
             "tests": _tests_table(changes, measures, _cluster(checkpoints)),
             "shortcut": _shortcut_table(runs),
@@ -104,6 +123,8 @@ def diagnosis_pages(
             "rules": _rules_table(runs),
             "letters": _letters_table(checkpoints),
             "settings": _settings_table(checkpoints),
+            "readings": readings_table(readings) if readings else None,
+            "disagreements": disagreements_table(readings) if readings else None,
         },
         "breakdowns": [one for one in breakdowns if len(one.columns) > 2],  # a breakdown by one value says nothing new
         "films": films,
@@ -136,7 +157,7 @@ def _by_interest(questions: Iterable[Explained], answers: Sequence[tuple[str, Ma
     def rank(one: Explained) -> tuple[int, str]:
         name = one.question.question_id
         replies = [found for _, rows in answers if (found := rows.get(name)) is not None]
-        right = {is_exact(reply.chosen, reply.gold) for reply in replies}
+        right = {is_right(reply) for reply in replies}
         fooled = one.observer != one.question.gold and any(reply.chosen == one.observer for reply in replies)
         return 0 if fooled else 1 if len(right) > 1 else 2, shuffled(name)
 
@@ -233,14 +254,18 @@ def _overall_table(runs: Sequence[Run]) -> Table:
 def _accuracy_table(runs: Sequence[Run]) -> Table:
     def row(run: Run) -> tuple[str, ...]:
         by = run.metrics
-        pools = (by.all, by.observational, by.inferential)
-        return (_named(run), count(by.all.n_questions), *(estimate(pool.per_question) for pool in pools), points(by.gap))
+        pools = [by.all, by.observational, by.inferential]
+        unsure = [_share(by.unsure)] if has_unsure else []
+        shares = (estimate(pool.per_question) for pool in pools)
+        return (_named(run), count(by.all.n_questions), *shares, *unsure, points(by.gap))
+
+    has_unsure = any(run.metrics.unsure is not None for run in runs)
 
     return Table(
         "accuracy",
         "Questions whose whole answer is right, with 95 % intervals clustered by scene. The gap is observational minus "
         "inferential accuracy, in percentage points.",
-        ("Checkpoint", "Questions", "All", "Observational", "Inferential", "Gap"),
+        ("Checkpoint", "Questions", "All", "Observational", "Inferential", *(["Unsure"] if has_unsure else []), "Gap"),
         [row(run) for run in runs],
     )
 
@@ -330,17 +355,27 @@ def _replies_table(checkpoints: Sequence[Run]) -> Table:
 
 def _rules_table(runs: Sequence[Run]) -> Table:
     rows = []
+    has_unsure = any(by.unsure is not None for run in runs for by in run.metrics.by_rule.values())
     for run in runs:
         for rule, by in run.metrics.by_rule.items():
-            sizes = (by.observational.n_questions, by.inferential.n_questions)
-            shares = (by.observational.per_question, by.inferential.per_question)
-            rows.append((_named(run), rule, *map(count, sizes), *map(estimate, shares), points(by.gap)))
+            sizes = [count(by.observational.n_questions), count(by.inferential.n_questions)]
+            shares = [estimate(by.observational.per_question), estimate(by.inferential.per_question)]
+            if has_unsure:
+                sizes.append(count(0 if by.unsure is None else by.unsure.n_questions))
+                shares.append(_share(by.unsure))
+            rows.append((_named(run), rule, *sizes, *shares, points(by.gap)))
+    kinds = ["Observational", "Inferential", *(["Unsure"] if has_unsure else [])]
     return Table(
         "rules",
         "The same replies, with categories by each rule.",
-        ("Checkpoint", "Rule", "Observational questions", "Inferential questions", "Observational", "Inferential", "Gap"),
+        ("Checkpoint", "Rule", *(f"{kind} questions" for kind in kinds), *kinds, "Gap"),
         rows,
     )
+
+
+def _share(pool: Pool | None) -> str:
+    """The share of a pool's questions answered exactly right; a dash where there is no such pool."""
+    return DASH if pool is None else estimate(pool.per_question)
 
 
 def _pools_table(name: str, what: str, runs: Sequence[Run], pools: Sequence[Mapping[Any, Pool]]) -> Table:

@@ -6,9 +6,10 @@ come from each training's metrics.jsonl.
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from videothinker import store
-from videothinker.curated import Labels, open_curated
+from videothinker.curated import open_curated
 from videothinker.diagnose import files, runs
 from videothinker.diagnose.runs import Run
 from videothinker.progress import Progress, no_progress
@@ -26,22 +27,52 @@ from videothinker.records.study import (
     Study,
     Training,
     Value,
+    Verdict,
 )
 from videothinker.records.training import GATE, METRICS, RUN, GateVerdict, StepRecord, TrainRecord
 from videothinker.steps import read_steps
 from videothinker.study.claims import comparisons, family_in, members, pairs_of
 from videothinker.study.contrasts import Weights, against_family, contrast, level
 from videothinker.study.plan import Cell, Kind, cell_folder
-from videothinker.study.scores import MEASURES, Arms, Scored, score
+from videothinker.study.scores import MEASURES, Arms, Scored
 from videothinker.study.seeds import negative
+from videothinker.study.sheets import Sheet, sheet_of
 from videothinker.study.verdicts import judge_claims
 
 
-def _scored(folder: Path, asked: runs.AskedSplits, labels: Labels) -> Scored:
-    """The answers of the run in a diagnosis' folder."""
-    (path,) = runs.run_folders([folder])
-    questions, found = asked.answers(path, runs.read_record(path))
-    return score([question for question in questions if question.question_id in found], found.values(), labels)
+class Findings(NamedTuple):
+    """What answers and gates come to: the part of `Results` that can be computed again."""
+
+    levels: list[Level]
+    differences: list[Difference]
+    contrasts: list[Contrast]
+    verdicts: list[Verdict]
+
+
+def findings(study: Study, sheets: Mapping[str, Sheet], trainings: Sequence[Training]) -> Findings:
+    """All values, intervals and verdicts. sheets: the answers by way of asking. trainings: of whom claims about gates speak."""
+    levels: list[Level] = []
+    differences: list[Difference] = []
+    contrasts: list[Contrast] = []
+    for name in study.ask:
+        if name not in sheets:
+            continue
+        by_arm = sheets[name].arms((BASE, *study.arms))
+        levels += [_level(name, arm, rule, scored) for arm, scored in by_arm.items() for rule in Rule]
+        for after, before in pairs_of(study):
+            if after in by_arm and before in by_arm:
+                differences += _differences(name, after, before, by_arm)
+        if name == study.first_ask:
+            contrasts = _contrasts(study, by_arm)
+    return Findings(levels, differences, contrasts, judge_claims(study, differences, contrasts, trainings))
+
+
+class Collected(NamedTuple):
+    """A study's results, and the answers that they rest on."""
+
+    results: Results
+    sheets: dict[str, Sheet]
+    """By way of asking."""
 
 
 def collect(
@@ -51,11 +82,9 @@ def collect(
     states: Mapping[str, State],
     records: Mapping[str, Record],
     progress: Progress = no_progress,
-) -> Results:
+) -> Collected:
     """The results of the study in `folder`, from the cells that are finished. `progress` counts the diagnoses that are read."""
-    levels: list[Level] = []
-    differences: list[Difference] = []
-    contrasts: list[Contrast] = []
+    sheets: dict[str, Sheet] = {}
     references: dict[str, dict[str, Estimate]] = {}
     for name, ask in study.ask.items():
         done = [
@@ -69,29 +98,22 @@ def collect(
             continue
         curated = open_curated(cell_folder(folder, ask.data))
         asked = runs.AskedSplits(curated)
-        by_arm: dict[str, dict[int, Scored]] = {}
         for cell in done:
             out = cell_folder(folder, cell.name)  # one run at a time, because replies are large
-            seed = NO_SEED if cell.seed is None else cell.seed
-            by_arm.setdefault(cell.arm or BASE, {})[seed] = _scored(out, asked, curated.labels)
+            (path,) = runs.run_folders([out])
+            questions, found = asked.answers(path, runs.read_record(path))
+            if name not in sheets:
+                sheets[name] = sheet_of(questions, curated.labels)
+            sheets[name].add(cell.arm or BASE, NO_SEED if cell.seed is None else cell.seed, found)
             if name == study.first_ask and not references:
                 loaded = runs.load_runs([out], curated, study.rule)
                 references = {one.name: _reference(one) for one in runs.references(loaded, curated)}
             progress(1)
-        by_arm = {arm: by_arm[arm] for arm in (BASE, *study.arms) if arm in by_arm}
-        levels += [_level(name, arm, rule, scored) for arm, scored in by_arm.items() for rule in Rule]
-        for after, before in pairs_of(study):
-            if after in by_arm and before in by_arm:
-                differences += _differences(name, after, before, by_arm)
-        if name == study.first_ask:
-            contrasts = _contrasts(study, by_arm)
     trainings = [_training(cell, folder, states[cell.name], records.get(cell.name)) for cell in plan if cell.kind is Kind.TRAIN]
-    return Results(
+    found_out = findings(study, sheets, trainings)
+    results = Results(
         study=study,
-        levels=levels,
-        differences=differences,
-        contrasts=contrasts,
-        verdicts=judge_claims(study, differences, contrasts, trainings),
+        **found_out._asdict(),
         references=references,
         trainings=trainings,
         states=dict(states),
@@ -99,6 +121,7 @@ def collect(
         seconds=_seconds(plan, records),
         provenance=store.provenance(),
     )
+    return Collected(results, sheets)
 
 
 def _level(ask: str, arm: str, rule: Rule, runs: Mapping[int, Scored]) -> Level:

@@ -1,15 +1,13 @@
 """Answers as columns of numbers, and the measures that are taken of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from videothinker import answers
-from videothinker.curated import Labels
-from videothinker.records import Category, Prediction, Question, Rule, Status, label
+from videothinker.records import Rule
 from videothinker.records.study import BASE, NO_SEED
 
 Floats = NDArray[np.float64]
@@ -50,32 +48,6 @@ class Scored(NamedTuple):
 
 Arms = Mapping[str, Mapping[int, Scored]]
 """For each arm, and for "base", its run by seed; "base" has one, under `NO_SEED`."""
-
-
-def score(questions: Sequence[Question], predictions: Iterable[Prediction], labels: Labels) -> Scored:
-    """The columns that a study needs of a run. `predictions[i]` answers `questions[i]`.
-
-    A study has a hundred runs of ten thousand questions, so whatever else a diagnosis computes is left out.
-    """
-    pairs = list(zip(questions, predictions, strict=True))
-    by_rule = {each.rule: each.by_question for each in labels.sets if each.observer == label.LOG}
-    return Scored(
-        ids=np.array([question.question_id for question in questions]),
-        scene=np.array([int(question.group) for question in questions], dtype=np.int64),
-        exact=np.array([answers.is_exact(row.chosen, question.gold) for question, row in pairs], dtype=np.float64),
-        like_observer=np.array(
-            [answers.is_exact(row.chosen, labels.observer(question.question_id) or ()) for question, row in pairs],
-            dtype=np.float64,
-        ),
-        asked=np.array([row.status is not Status.DECODE_ERROR for _, row in pairs], dtype=np.bool_),
-        observational={
-            rule: np.array(
-                [by_rule[rule][question.question_id].category is Category.OBSERVATIONAL for question in questions],
-                dtype=np.bool_,
-            )
-            for rule in Rule
-        },
-    )
 
 
 def side_by_side(names: Sequence[str], by_arm: Arms) -> dict[int, dict[str, Scored]]:

@@ -11,6 +11,7 @@ from videothinker.clips import default_cache
 from videothinker.errors import VtError
 from videothinker.models.adapter import put_on
 from videothinker.models.checkpoint import Checkpoint, find_checkpoint, load_full, load_processor
+from videothinker.models.text_positions import TextPositions, own_rule
 from videothinker.train.arguments import in_bf16, shares_prompts
 from videothinker.train.clips import PromptEncoder, bare
 from videothinker.train.data import TrainingRow
@@ -31,14 +32,22 @@ def check_packages(config: StageConfig) -> None:
 
 
 def find_reference(config: StageConfig, start: Checkpoint, bias: str | None) -> Checkpoint | None:
-    """What the policy is repelled from; None where the loss has no divergence term.
+    """The checkpoint that the policy is repelled from; None where there is none, or the policy is its own reference.
 
     Raises:
-        VtError: it needs a bias model and there is none, or none at that place.
+        VtError: it needs a bias model and there is none, or none at that place; or it needs none and there is one.
     """
     if not config.needs_reference:
         return None
-    if config.objective.reference is Reference.START:
+    reference = config.objective.reference
+    if bias is not None and reference is not Reference.BIAS:
+        raise VtError(
+            f"--bias-model {bias}: with objective.reference = '{reference}' nothing would read it; leave it out, or set"
+            " objective.reference = 'bias'"
+        )
+    if reference is Reference.SELF:
+        return None
+    if reference is Reference.START:
         return start
     if bias is None:
         raise VtError(
@@ -53,6 +62,11 @@ def _weight(objective: Objective) -> str:
     return f"objective.repulsion = {objective.repulsion}" if share is None else f"objective.gradient_share = {share}"
 
 
+def rule_for(config: StageConfig, start: Checkpoint) -> TextPositions:
+    """The rule of text positions that a training goes by: the settings', or the one that its start was trained with."""
+    return config.model.text_positions or own_rule(start.folder)
+
+
 def build_trainer(
     config: StageConfig,
     args: Any,
@@ -62,7 +76,7 @@ def build_trainer(
     *,
     rewards: Mapping[str, Reward] | None = None,
 ) -> "ClipGRPOTrainer":
-    """The trainer of a stage, models loaded: a `CDPOTrainer` if there is a reference, else a `ClipGRPOTrainer`.
+    """The trainer of a stage, models loaded: a `CDPOTrainer` if its loss has a divergence, else a `ClipGRPOTrainer`.
 
     args: from `grpo_arguments`; made before any model is loaded, because ZeRO-3 shards weights as they load. rewards: in place
     of those that the settings choose.
@@ -74,12 +88,12 @@ def build_trainer(
 
     from videothinker.models.decoder import can_decode
     from videothinker.train.cdpo import CDPOTrainer
-    from videothinker.train.clip_grpo import ClipGRPOTrainer
+    from videothinker.train.clip_grpo import ClipGRPOTrainer, Shuffled
 
     _check_apart(config, args)
     sharded = _is_sharded(args)
     if sharded:
-        _check_sharded(config, reference)
+        _check_sharded(config)
     policy, peft_config = _load_policy(config, start)
     processor, ids = load_processor(start), policy.config
     unseen = [ids.image_token_id, ids.video_token_id]  # TRL's own list leaves video tokens in, and one drawn would end the run
@@ -98,13 +112,17 @@ def build_trainer(
             video_token=ids.video_token_id,
             cache=default_cache(),
         ),
+        "shuffled": Shuffled(config.rollouts.shuffled, config.rollouts.shuffled_margin, config.seed)
+        if config.rollouts.shuffled
+        else None,
+        "drop_equal_groups": config.objective.drop_equal_groups,
         "shared_prompts": shares_prompts(config) and not sharded and can_decode(bare(policy)),
     }
-    if reference is None:
-        trainer = ClipGRPOTrainer(**common)
+    if config.needs_reference:
+        frozen = None if reference is None else _load_reference(config, start, reference, sharded=sharded)
+        trainer = CDPOTrainer(objective=config.objective, reference=frozen, seed=config.seed, **common)
     else:
-        frozen = _load_reference(config, start, reference, sharded=sharded)
-        trainer = CDPOTrainer(objective=config.objective, reference=frozen, **common)
+        trainer = ClipGRPOTrainer(**common)
     trainer.remove_callback(PrinterCallback)  # what a run says goes through `Recorder`
     engine = config.rollouts.engine
     if engine is Engine.GRAPHS or (engine is Engine.AUTO and torch.cuda.is_available() and not sharded):
@@ -127,10 +145,11 @@ def _load_policy(config: StageConfig, start: Checkpoint) -> tuple[Any, Any]:
     from peft import LoraConfig
 
     peft_config = None
+    rule = rule_for(config, start)
     if config.lora is None:
-        model = load_full(start, torch.float32, config.model.attention)
+        model = load_full(start, torch.float32, config.model.attention, rule)
     else:
-        model = load_full(Checkpoint(start.full, None), _half(config), config.model.attention)
+        model = load_full(Checkpoint(start.full, None), _half(config), config.model.attention, rule)
         if start.base is not None:
             model = put_on(str(start.folder), start.folder, model, trainable=True)
         else:
@@ -150,15 +169,15 @@ def _load_reference(config: StageConfig, start: Checkpoint, reference: Checkpoin
     """The frozen model; of an adapter on the very base that a LoRA policy has only the path, to be a second adapter there."""
     if config.lora is not None and reference.base == start.full and not sharded:
         return reference.folder
-    return load_full(reference, _half(config), config.model.attention)
+    return load_full(reference, _half(config), config.model.attention, config.model.text_positions)
 
 
 def _half(config: StageConfig) -> torch.dtype:
     return torch.bfloat16 if in_bf16(config) else torch.float32
 
 
-def _check_sharded(config: StageConfig, reference: Checkpoint | None) -> None:
-    if reference is not None and DIVERGENCES[config.objective.kl].needs_hidden:
+def _check_sharded(config: StageConfig) -> None:
+    if config.needs_reference and DIVERGENCES[config.objective.kl].needs_hidden:
         raise VtError(
             f"objective.kl = '{config.objective.kl}' needs the whole output layer on each GPU; under FSDP or ZeRO-3 choose"
             " another form"

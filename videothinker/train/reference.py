@@ -2,6 +2,7 @@
 
 from videothinker.errors import VtError
 from videothinker.models.checkpoint import Checkpoint, load_processor, weights_hash
+from videothinker.models.text_positions import TextPositions, own_rule
 
 
 def check_reference(start: Checkpoint, own: str, reference: Checkpoint, *, may_be_start: bool) -> str:
@@ -26,3 +27,16 @@ def check_reference(start: Checkpoint, own: str, reference: Checkpoint, *, may_b
             " `vt train bias`, or set objective.reference = 'start' to repel from the start on purpose"
         )
     return digest
+
+
+def check_rule(rule: TextPositions, reference: Checkpoint) -> None:
+    """Check that the reference was trained with the rule of text positions under which both will score.
+
+    Raises:
+        VtError: it was trained with the other, and its probabilities would be those of positions that it does not know.
+    """
+    if (own := own_rule(reference.folder)) is not rule:
+        raise VtError(
+            f"{reference.folder}: was trained with text positions '{own}', and the policy is trained with '{rule}'; give a"
+            f" reference that was trained so, or set model.text_positions = '{own}'"
+        )

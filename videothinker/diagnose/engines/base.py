@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from videothinker.models.load import Loaded
+from videothinker.diagnose.settings import DiagnosisSettings
+from videothinker.models.load import Loaded, load
 
 BATCH = 32
 """Rows at once where neither the user nor memory decides."""
@@ -86,6 +87,22 @@ class Engine(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """For run.json: `engine`, what really wrote the replies, and whatever else tells it apart."""
+
+
+def load_for(ref: str, settings: DiagnosisSettings, *, trust_remote_code: bool = False) -> Loaded:
+    """The checkpoint, loaded here as the settings say.
+
+    Raises:
+        VtError: it cannot be loaded.
+    """
+    return load(
+        ref,
+        dtype=settings.dtype,
+        attention=settings.attention,
+        text_positions=settings.text_positions,
+        trust_remote_code=trust_remote_code,
+        revision=settings.revision,
+    )
 
 
 def up_to_end(tokens: Sequence[int], logprobs: Sequence[float], eos: Sequence[int]) -> Reply:

@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
-from videothinker.diagnose.engines.base import BATCH, Reply, Row, reply_seed, up_to_end
+from videothinker.diagnose.engines.base import BATCH, Reply, Row, load_for, reply_seed, up_to_end
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.models.decoder import Decoder, TokenChoice, can_decode
-from videothinker.models.load import Loaded, load
+from videothinker.models.load import Loaded
 from videothinker.models.vision import SeenClip
 
 LARGEST_BATCH = 1024
@@ -22,7 +22,7 @@ def open_engine(ref: str, settings: DiagnosisSettings, *, trust_remote_code: boo
     Raises:
         VtError: the checkpoint cannot be loaded, or is not one that this engine serves.
     """
-    loaded = load(ref, dtype=settings.dtype, attention=settings.attention, trust_remote_code=trust_remote_code)
+    loaded = load_for(ref, settings, trust_remote_code=trust_remote_code)
     return GraphsEngine(loaded, settings)
 
 
@@ -63,7 +63,7 @@ class GraphsEngine:
             [_seen_clip(row) for row in rows],
             max_new_tokens=settings.max_new_tokens,
             rows=prompts,
-            choice=TokenChoice(settings.temperature, seeds),
+            choice=TokenChoice(settings.temperature, seeds, settings.top_p),
         )
         return [up_to_end(*reply, self.loaded.eos) for reply in written[: len(rows)]]
 

@@ -28,7 +28,7 @@ from videothinker.curate.datasets.clevrer.questions import read_questions
 from videothinker.curate.datasets.clevrer.settings import Settings
 from videothinker.curated import open_curated
 from videothinker.errors import VtError
-from videothinker.records import Category, Collision, Form, Rule, Unresolved
+from videothinker.records import DECIDED, Category, Collision, Form, Rule, Unresolved
 from videothinker.records.video_r1 import ClevrerRow
 
 OBS, INF = Category.OBSERVATIONAL, Category.INFERENTIAL
@@ -111,7 +111,7 @@ def test_questions_labels_and_manifest_of_a_release(release: Path, tmp_path: Pat
     assert [row.negated for row in rows[:3]] == [False, False, True]
     raw = json.loads((out / "train.json").read_text())[1]
     assert (raw["gold"], raw["observer"], raw["question_id"]) == ([], ["A"], train[1].question_id)
-    parts = [store.read_json(out / f"train_{kind}.json", list[ClevrerRow]) for kind in Category]
+    parts = [store.read_json(out / f"train_{kind}.json", list[ClevrerRow]) for kind in DECIDED]
     assert [{row.category for row in part} for part in parts] == [{OBS}, {INF}]
     assert sorted(row.question_id for part in parts for row in part) == sorted(row.question_id for row in rows)
 
@@ -350,7 +350,7 @@ def test_a_missing_clip_leaves_the_label(release: Path, tmp_path: Path, capsys: 
     assert curated.manifest.missing_videos == ["video_00000-01000/video_00007.mp4"]
     assert read_labels(out).height == 90
     there = [curated.clip(row) for split in curated.manifest.splits for row in curated.questions(split)]
-    assert sum(path is not None and path.is_file() for path in there) == 87
+    assert sum(clip is not None and clip.is_there() for clip in there) == 87
     assert curate_release(release, tmp_path / "strict", "--videos", release / "video_train", "--strict") == 2
     assert "lacks 1 clips (--strict), the first is video_00000-01000/video_00007.mp4" in one_error(capsys)
 
