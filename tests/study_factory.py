@@ -122,6 +122,8 @@ def finish(cell: Cell, folder: Path, questions: list[Labelled] | None = None, **
         write_curated(out, {"dev": questions or make(120, 3).questions["train"]})
     elif cell.kind is Kind.TRAIN:
         _train(cell, out)
+    elif cell.kind is Kind.BLEND:
+        store.write_json(out / "blend.json", {"weight": 0.5})
     else:
         _ask(cell, out, folder)
     fields = {"state": State.FINISHED, "command": "vt " + " ".join(cell.arguments), "seconds": 60.0, **record}

@@ -255,3 +255,26 @@ def test_what_could_not_be_unpacked_is_refused_when_packing(tmp_path: Path, monk
     pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack)
     unpack(tmp_path / "there", tmp_path / "away")
     assert (tmp_path / "there" / "cells" / "grpo-s1" / "notes.txt").stat().st_size == 300_000
+
+
+def test_a_blend_stays_behind_and_the_weights_it_lies_between_travel_while_its_asking_is_owed(tmp_path: Path) -> None:
+    """grpo's second seed would stay otherwise: no bias model, not the first seed, and asked already."""
+    blend = '\n[arms.mid]\nstage = "blend"\nof = ["base", "grpo"]\nweight = 0.5\nagainst = ["grpo"]\n'
+    study, plan = make_study(tmp_path, SMALL.replace('model = "tiny"', f'model = "{tmp_path}/base"') + blend)
+    checkpoint(tmp_path / "base", 0.5)
+    questions = make(20, 3).questions["train"]
+    for cell in plan:
+        if cell.name != "greedy.mid-s2":
+            finish(cell, tmp_path / "out", questions)
+            if cell.kind in (Kind.TRAIN, Kind.BLEND):
+                checkpoint(cell_folder(tmp_path / "out", cell.name), 0.75)
+    pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack)
+    there = tmp_path / "there"
+    unpack(there, tmp_path / "away")
+    restore_weights(study, plan, there, delta.unpack)
+    assert (cell_folder(there, "grpo-s2") / "model.safetensors").is_file()
+    assert not (cell_folder(there, "mid-s2") / "model.safetensors").exists()
+    assert outdated(plan, read_records(plan, there), there) == []
+    owed = [cell.name for cell in left_behind(plan, look(plan, there), read_records(plan, there), there)]
+    assert "mid-s2" in owed  # made anew, from weights that are here
+    assert "grpo-s2" not in owed

@@ -124,7 +124,7 @@ def _summary(results: Results, levels: Mapping[str, Level]) -> str:
 
 def _corrected(one: Verdict, results: Results) -> str:
     """What Holm's correction leaves of a verdict, to stand behind it: " (p 0.012; after correction for 9 claims undecided)"."""
-    if one.corrected is None or one.p is None or len(results.verdicts) < 2:
+    if one.corrected is None or len(results.verdicts) < 2 or all(part.p is None for part in one.parts):
         return ""
     still = "still " if one.corrected is one.decision else ""
     return f" (p {page.p_value(one.p)}; after correction for {len(results.verdicts)} claims {still}{one.corrected})"
