@@ -17,7 +17,7 @@ from videothinker.clips import ClipCache
 from videothinker.curated import Curated
 from videothinker.diagnose import feed, prompts
 from videothinker.diagnose.checkpoint_answerer import open_checkpoint
-from videothinker.diagnose.prompts import chats
+from videothinker.diagnose.prompts import chats, in_style
 from videothinker.errors import VtError
 from videothinker.frames import read_clip
 from videothinker.models import load
@@ -101,7 +101,7 @@ def test_clips_sized_together_are_those_sized_alone(taught: Path, colours: Curat
         path = colours.clip(question)
         assert path is not None
         shown.append(checkpoint.feed.show(read_clip(path, n_frames=16)))
-    text = chats(checkpoint.loaded.processor, questions[:1], Style.COT)[0]
+    text = chats(checkpoint.loaded.processor, questions[:1], in_style(Style.COT))[0]
     for together, each in zip(checkpoint.feed.patches(shown), shown, strict=True):
         assert torch.equal(together, checkpoint.feed.process(text, each)["pixel_values_videos"])
 
