@@ -58,7 +58,7 @@ def false_positives(n: int, seed: int, n_seeds: int, n_scenes: int, by_seed: flo
     crossed = earlier = 0
     for _ in range(n):
         drawn = draw(rng, n_seeds, n_scenes, by_seed, by_scene)
-        crossed += _excludes_zero(crossed_change(drawn))
+        crossed += _excludes_zero(crossed_change(drawn).estimate)
         values, scenes = (np.concatenate([columns[i] for columns in drawn.values()]) for i in (0, 2))
         pooled = clustered_change(values, np.ones(len(values)), scenes.astype(np.int64))
         seeds = over_seeds([float(columns[0].mean()) for columns in drawn.values()])

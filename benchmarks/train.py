@@ -7,7 +7,8 @@ The model has random weights, so that its replies run to the limit: float32 weig
 gradient checkpointing, one question per step. Variants, each in a process of its own:
 
 - ours: `vt train cdpo`, the gradients' ratio not measured; ours-generate: the same with transformers' `generate`; ours-ratio:
-  the same as ours, the ratio measured at every step; lora: adapters on the language model
+  the same as ours, the ratio measured at every step; ours-blank: the bias model scores on a blank clip; ours-self: the policy
+  does; lora: adapters on the language model
 - plain: written the way the official trainer computes the step: every copy of a clip decoded and encoded, `generate`, and for
   policy and reference full-vocabulary log-probabilities of prompt and reply
 
@@ -47,9 +48,9 @@ from videothinker.train.cdpo import CDPOTrainer
 from videothinker.train.clips import PromptEncoder
 from videothinker.train.data import ClipPrompt, TrainingRow
 from videothinker.train.rewards import Reward
-from videothinker.train.stages import Stage, StageConfig, make_stage
+from videothinker.train.stages import Reference, Stage, StageConfig, make_stage
 
-VARIANTS = ("plain", "ours-generate", "ours", "ours-ratio", "lora")
+VARIANTS = ("plain", "ours-generate", "ours", "ours-ratio", "ours-blank", "ours-self", "lora")
 PHASES = ("decode", "generate", "score", "loss", "optimizer")
 TEXT = answers.render_prompt(
     "Without the red metal cube, what will happen?",
@@ -168,7 +169,8 @@ def run_ours(task: Task, clock: Clock) -> int:
         arguments = grpo_arguments(task.config, Path(out))
         arguments.save_strategy = "no"
         rewards = {"spread": Reward(spread, weight=1.0)}
-        trainer = build_trainer(task.config, arguments, task.start, task.bias, [row] * task.n_steps, rewards=rewards)
+        reference = None if task.config.objective.reference is Reference.SELF else task.bias
+        trainer = build_trainer(task.config, arguments, task.start, reference, [row] * task.n_steps, rewards=rewards)
         trainer.add_callback(Step(clock))
         trainer.train()
     return static_bytes(trainer.model, trainer.ref_model)
@@ -274,6 +276,8 @@ def settings(variant: str, options: argparse.Namespace) -> StageConfig:
         "optimizer": {"steps": options.steps + 1},
         "model": {"precision": "auto"},
     }
+    if variant in ("ours-blank", "ours-self"):
+        raw["objective"] |= {"reference": "self" if variant == "ours-self" else "bias", "reference_clip": "blank"}
     if variant == "lora":
         raw["lora"] = {"rank": 64}
     return make_stage(Stage.CDPO, raw)

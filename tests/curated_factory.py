@@ -6,6 +6,7 @@ One question with all that is said about it is a `Labelled`, as the curation of 
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -191,6 +192,17 @@ def write_curated(
     splits = {split: len(asked) for split, asked in questions.items()}
     store.write_json(folder / manifest.FILE, Manifest(rule=rule, seed=42, videos_root=videos_root, splits=splits))
     return open_curated(folder)
+
+
+def write_labels(path: Path, observer: str, categories: Mapping[str, str], **scores: Mapping[str, Any]) -> Path:
+    """A label file under the rule "twin", without answers: categories by question_id, scores by column and question_id."""
+    rows = [
+        {"question_id": name, "observer": observer, "rule": "twin", "category": category}
+        | {column: values.get(name) for column, values in scores.items()}
+        for name, category in categories.items()
+    ]
+    store.write_bytes(path, tables.to_bytes(rows, label.COLUMNS | dict.fromkeys(scores, "double")))
+    return path
 
 
 def write_unlabelled(

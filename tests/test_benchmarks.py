@@ -69,6 +69,17 @@ def test_crossed(run: Run) -> None:
     assert all(0 <= one["crossed"] <= 15 for row in found.values() for one in row.values())  # of 20 simulations
 
 
+def test_power(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """What makes no difference is confirmed in few studies, and GRPO's loss of the first one in nearly all."""
+    found = run("power", "--smoke")["power"]
+    assert found.keys() >= {"a", "b", "c", "d", "e", "f", "g", "h"}
+    for one in found["a"]["nothing"]["alone"]:
+        assert max(one.values()) <= 12  # of 50 simulations
+    for one in found["a"]["first"]["corrected"]:
+        assert one["confirmed"] >= 90
+    assert "Standard error" in capsys.readouterr().out
+
+
 def test_coverage(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     found = run("coverage", "--smoke")
     assert (found["simulations"], found["scenes"]) == (20, [5, 20])
@@ -107,6 +118,14 @@ def test_diagnose_measures_the_engine_that_auto_takes_and_every_other(run: Run) 
 
 
 PHYSICS = ("roll-outs per second", "how far a cylinder slides, 1 wanted", "speed kept in a collision, 0.5625 wanted")
+
+
+def test_lengths_of_clips(run: Run) -> None:
+    found = run("lengths", "--seconds", 2, 9, "--clips", 1, "--per-clip", 2, "--frames", 4, "--tokens", 2)
+    assert [row["clip_seconds"] for row in found["rows"]] == [2, 9]  # the second is longer than what is encoded
+    for row in found["rows"]:
+        assert row["n_questions"] == 2
+        assert are_positive(row["questions_per_second"], row["video_tokens"])
 
 
 def test_physics_choice(run: Run) -> None:

@@ -374,15 +374,19 @@ def test_warming_reads_each_clip_once_and_names_those_it_cannot(tmp_path: Path) 
     (tmp_path / "blue.mp4").write_bytes(b"")
     paths = [Footage(tmp_path / f"{name}.mp4") for name in (*COLOURS, "red", "gone")]
     cache, advanced = ClipCache(tmp_path / "cache", 10**6), []
-    done = warm(paths, n_frames=8, max_pixels=None, cache=cache, n_workers=2, progress=advanced.append)
+    done = warm(paths, sample=eight, max_pixels=None, cache=cache, n_workers=2, progress=advanced.append)
     assert (done.n_clips, sum(advanced), len(list(cache.folder.glob("*.frames")))) == (4, 4, 2)
     assert {one.path.stem for one in done.lost} == {"blue", "gone"}
     assert "empty" in done.lost[Footage(tmp_path / "blue.mp4")]
     before = [path.stat().st_ino for path in sorted(cache.folder.glob("*.frames"))]
-    assert warm(paths, n_frames=8, max_pixels=None, cache=cache, n_workers=1).lost == done.lost
+    assert warm(paths, sample=eight, max_pixels=None, cache=cache, n_workers=1).lost == done.lost
     assert [path.stat().st_ino for path in sorted(cache.folder.glob("*.frames"))] == before
     with pytest.raises(VtError, match="VIDEOTHINKER_CACHE_GB=2"):
-        warm(paths[:2], n_frames=8, max_pixels=None, cache=ClipCache(tmp_path / "small", 200_000), n_workers=1)
+        warm(paths[:2], sample=eight, max_pixels=None, cache=ClipCache(tmp_path / "small", 200_000), n_workers=1)
+
+
+def eight(_: float, n_total: int) -> Sequence[int]:
+    return clip_indices(n_total, 8)
 
 
 def test_warm_by_command(colours: Curated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
@@ -396,8 +400,24 @@ def test_warm_by_command(colours: Curated, tmp_path: Path, monkeypatch: pytest.M
     said = capsys.readouterr()
     assert "2 of 3 clips kept" in said.out
     assert "red.mp4" in said.err
-    with pytest.raises(VtError, match="decoder"):
-        app([*command, "--decoder", "vlc"], standalone_mode=False)
+    for wrong, said in (
+        (["--decoder", "vlc"], "decoder"),
+        (["--frame-rule", "even"], "--frame-rule is 'even', expected one of floor, linspace"),
+        (["--fps", "2"], "--frame-rule fps and --fps F go together"),
+    ):
+        with pytest.raises(VtError, match=said):
+            app([*command, *wrong], standalone_mode=False)
+
+
+def test_warm_by_a_rule(colours: Curated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """32 frames at 25 a second: 5 a second are 6.4, an even number of them is 6, 31 / 5 apart."""
+    monkeypatch.setenv("VIDEOTHINKER_CACHE", str(tmp_path / "cache"))
+    command = ["clips", "warm", "--data", str(colours.folder), "--frames", "8", "--workers", "1"]
+    assert app([*command, "--frame-rule", "fps", "--fps", "5"], standalone_mode=False) is None
+    monkeypatch.setattr(clips_module, "_Worker", None)  # no process can be started any more
+    footages = [clip for question in colours.questions("dev") if (clip := colours.clip(question))]
+    with ClipReader(sample=lambda *_: (0, 6, 12, 19, 25, 31), cache=default_cache()) as clips:
+        assert all(isinstance(clip, Clip) for _, clip in clips.read(footages))
 
 
 def vt_warm(colours: Curated, cache: Path) -> subprocess.CompletedProcess[str]:

@@ -283,7 +283,11 @@ def test_label_files_may_come_from_polars_and_have_scores_of_their_own(tmp_path:
     ("ids", "changes", "message"),
     [
         (("0:0", "0:0"), {}, "labels question 0:0 twice for still, oracle"),
-        (("0:0",), {"category": "maybe"}, "question 0:0: category is 'maybe', expected one of observational, inferential"),
+        (
+            ("0:0",),
+            {"category": "maybe"},
+            "question 0:0: category is 'maybe', expected one of observational, inferential, unsure",
+        ),
     ],
 )
 def test_a_label_file_that_contradicts_itself_is_refused(

@@ -22,6 +22,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from benchmarks_factory import (
+    read_set,
+    write_longvideobench_parquet,
+    write_mmvu,
+    write_mvbench,
+    write_tempcompass,
+    write_video_holmes,
+)
 from curated_factory import a_prediction, random_questions, write_curated
 from mutants import damage
 from pyarrow import parquet
@@ -32,7 +40,6 @@ from safetensors.torch import save_file
 from vt_command import curate_release, one_error, vt
 
 from videothinker import curated, outside, store, tables
-from videothinker.curate.datasets import video_r1
 from videothinker.curate.datasets.clevrer import annotations, questions
 from videothinker.diagnose import files, runs
 from videothinker.diagnose.imports import import_results
@@ -98,7 +105,7 @@ def _questions(path: Path) -> Any:
 
 
 def _records(path: Path) -> Any:
-    found = video_r1.read(path)
+    found = read_set("records", path)
     for one in found.questions:
         assert outside.stays_within(one.clip.path)
     try:
@@ -107,6 +114,27 @@ def _records(path: Path) -> Any:
         return found
     assert len(found.questions) + len(found.unresolved) == (len(rows) if isinstance(rows, list) else 1)
     return found
+
+
+def _set(name: str, part: str | None = None, columns: tuple[str, ...] = ()) -> Callable[[Path], Any]:
+    """Reads a data set from one file, or from the folder that its `part` lies in."""
+
+    def read(path: Path) -> Any:
+        folder = path if part is None else Path(str(path).removesuffix(f"/{part}"))
+        found = read_set(name, folder, columns=columns)
+        assert all(outside.stays_within(one.clip.path) for one in found.questions)
+        return found
+
+    return read
+
+
+def _csv(folder: Path) -> Path:
+    lines = [f'{n},"What falls, and when?","[""cup"", ""ball""]",B,{n % 2},{n / 4},clips/{n}.mp4' for n in range(6)]
+    (folder / "quiz.csv").write_text("\n".join(["id,asked,choices,gold,topic,from,file", *lines]))
+    return folder / "quiz.csv"
+
+
+_COLUMNS = ("id=id", "question=asked", "options=choices", "answer=gold", "facet:topic=topic", "start=from", "video=file")
 
 
 def _config(name: str) -> Callable[[Path], Path]:
@@ -295,7 +323,28 @@ READERS = {
     "annotations in a zip": Reader(_zip, _scenes),
     "CLEVRER's questions": Reader(lambda folder: _release(folder) / "train.json", _questions),
     "records": Reader(lambda folder: write_records(folder / "set.json"), _records),
-    "records by line": Reader(lambda folder: write_records(folder / "set.jsonl"), video_r1.read),
+    "records by line": Reader(lambda folder: write_records(folder / "set.jsonl"), _set("records")),
+    "MMVU": Reader(lambda folder: write_mmvu(folder).source / "validation.json", _set("mmvu"), part=3),
+    "Video-Holmes": Reader(
+        lambda folder: write_video_holmes(folder).source / "test_Video-Holmes.json", _set("video-holmes"), part=3
+    ),
+    "MVBench": Reader(
+        lambda folder: write_mvbench(folder).source / "json/object_existence.json",
+        _set("mvbench", "json/object_existence.json"),
+        part=6,
+    ),
+    "TempCompass": Reader(
+        lambda folder: write_tempcompass(folder).source / "questions/multi-choice.json",
+        _set("tempcompass", "questions/multi-choice.json"),
+        part=3,
+    ),
+    "TempCompass's types": Reader(
+        lambda folder: write_tempcompass(folder).source / "meta_info.json", _set("tempcompass", "meta_info.json"), part=3
+    ),
+    "LongVideoBench's parquet": Reader(
+        lambda folder: write_longvideobench_parquet(folder / "validation.parquet"), _set("longvideobench"), part=3
+    ),
+    "table": Reader(_csv, _set("records", columns=_COLUMNS), part=3),
     "study": Reader(_config("study-cpu.toml"), load_study),
     "training": Reader(_config("cdpo-tiny.toml"), lambda path: load_stage(Stage.CDPO, path)),
     "pretraining": Reader(_config("tiny-sft.toml"), load_pretraining),
@@ -409,9 +458,9 @@ def test_a_clip_outside_its_folder_costs_its_own_question(tmp_path: Path) -> Non
     rows += [
         rows[0] | {"problem_id": n, "path": path} for n, path in enumerate(("../../etc/passwd", "/etc/passwd", "a\0.mp4"), 2)
     ]
-    found = video_r1.read(write_records(tmp_path / "set.json", rows))
-    assert [one.question_id for one in found.questions] == ["1"]
-    assert [one.question_id for one in found.unresolved] == ["2", "3", "4"]
+    found = read_set("records", write_records(tmp_path / "set.json", rows))
+    assert [(one.question_id, one.clip.path) for one in found.questions] == [("1", "clips/a.mp4"), ("3", "etc/passwd")]
+    assert [one.question_id for one in found.unresolved] == ["2", "4"]
     assert found.unresolved[0].reason == "its clip is '../../etc/passwd', expected a path below the clips' folder"
 
 

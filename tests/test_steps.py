@@ -16,8 +16,8 @@ def test_a_line_has_the_keys_that_the_contract_names_and_each_reward_beside_the_
     append_step(tmp_path / "metrics.jsonl", STEP)
     (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
     first = "step loss reward reward/accuracy reward/format kl repulsion repulsion_gradient_ratio reward_grad_norm"
-    second = "divergence_grad_norm clamped_share zero_advantage_share entropy length grad_norm seconds tokens alarms"
-    assert list(json.loads(line)) == [*first.split(), *second.split()]
+    second = "divergence_grad_norm clamped_share zero_advantage_share shuffled_accuracy ordered_share entropy length grad_norm"
+    assert list(json.loads(line)) == [*first.split(), *second.split(), "seconds", "tokens", "alarms"]
     assert json.loads(line)["reward/format"] == 0.75
     assert json.loads(line)["kl"] is None
 

@@ -94,7 +94,7 @@ class Decoding(NamedTuple):
         extent = self.probe(footage, self.backend)
         state = footage.state()
         if state is None:
-            raise ClipError(f"{footage.path}: is gone")
+            raise ClipError(f"{footage.path}: is gone, or holds a link that leads nowhere")
         return Seen(_digest(footage.path, footage.is_folder, state), *extent)
 
     def kept(self, seen: Seen, indices: Sequence[int]) -> Frames | None:
@@ -305,14 +305,14 @@ class Warmed(NamedTuple):
 def warm(
     footages: Iterable[Footage],
     *,
-    n_frames: int | None,
+    sample: Sample,
     max_pixels: int | None,
     cache: ClipCache,
     backend: Backend = "auto",
     n_workers: int | None = None,
     progress: Progress = no_progress,
 ) -> Warmed:
-    """Fill the cache with `n_frames` evenly spread frames of each clip, in `n_workers` processes (None: one a core).
+    """Fill the cache with the frames of each clip that `sample` names, in `n_workers` processes (None: one a core).
 
     Raises:
         VtError: the cache cannot be written, or is too small for all of them, so that the first would have left before they
@@ -320,9 +320,9 @@ def warm(
     """
     distinct = list(dict.fromkeys(footages))
     n_workers = n_workers or os.cpu_count() or 1
-    n_bytes, lost = 0, {}
+    n_bytes, n_kept, lost = 0, 0, {}
     with ClipReader(
-        sample=lambda _, n_total: clip_indices(n_total, n_frames),
+        sample=sample,
         backend=backend,
         max_pixels=max_pixels,
         cache=cache,
@@ -334,13 +334,24 @@ def warm(
                 lost[footage] = str(kept)
             else:
                 n_bytes += kept
-                if kept * len(distinct) > cache.limit_bytes:
-                    raise VtError(
-                        f"{len(distinct):,} clips of {kept / 2**20:.1f} MiB do not fit into the cache of "
-                        f"{cache.limit_bytes / 2**30:.3g} GiB; set {LIMIT}={math.ceil(kept * len(distinct) / 2**30) + 1}"
-                    )
+                n_kept += 1
+                _check_room(n_bytes, n_kept, len(distinct), cache)
             progress(1)
     return Warmed(len(distinct), n_bytes, lost)
+
+
+def _check_room(n_bytes: int, n_kept: int, n_clips: int, cache: ClipCache) -> None:
+    """Check that clips fit into the cache: those so far and, by the mean of 64 of them or more, all with a quarter to spare.
+
+    Raises:
+        VtError: they do not.
+    """
+    expected = n_bytes / n_kept * n_clips
+    if n_bytes > cache.limit_bytes or (n_kept >= 64 and expected > 1.25 * cache.limit_bytes):
+        raise VtError(
+            f"{n_clips:,} clips of {n_bytes / n_kept / 2**20:.1f} MiB on average do not fit into the cache of "
+            f"{cache.limit_bytes / 2**30:.3g} GiB; set {LIMIT}={math.ceil(expected / 2**30) + 1}"
+        )
 
 
 def default_workers() -> int:

@@ -95,14 +95,23 @@ NO_LABELS = Labels((), None)
 class Curated:
     """An opened question set."""
 
-    def __init__(self, folder: Path, manifest: Manifest, videos_root: Path | None, *, is_trusted: bool = True) -> None:
-        """videos_root: absolute folder of the clips; None if there are none.
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        videos_root: Path | None,
+        *,
+        is_trusted: bool = True,
+        label_files: Sequence[Path] = (),
+    ) -> None:
+        """videos_root: absolute folder of the clips; None if there are none. label_files: labels from elsewhere.
 
         is_trusted: whether files have to be those that the manifest tells of. Only a check reads them as they are.
         """
         self.folder = folder
         self.manifest = manifest
         self.videos_root = videos_root
+        self.label_files = tuple(label_files)
         self._is_trusted = is_trusted
 
     @cached_property
@@ -164,7 +173,13 @@ class Curated:
 
     @cached_property
     def labels(self) -> Labels:
-        """Every label set in the folder's labels/; its own is the collision log's under the manifest's rule."""
+        """Every label set in the folder's labels/, and in the label files given, which come last. The own set is the collision
+        log's under the manifest's rule: what was asked and answered depends on no file that comes or goes.
+
+        Raises:
+            VtError: a file is damaged or none of labels, two hold the same set, a given one holds several sets or labels none
+                of the questions, or the manifest's rule has no labels.
+        """
         there = {f"{label.FOLDER}/{path.name}" for path in (self.folder / label.FOLDER).glob("*.parquet")}
         told = {name for name in self.manifest.files if name.startswith(f"{label.FOLDER}/")}
         sets = [one for name in sorted(there | told) for one in read_label_sets(self._unchanged(name))]
@@ -177,7 +192,53 @@ class Curated:
             raise VtError(
                 f"{self.folder / label.FOLDER}: lacks the labels of the rule {rule} that {manifest.FILE} names; curate again"
             )
-        return Labels(sets, own)
+        given: list[LabelSet] = []
+        for path in self.label_files:
+            given.append(self._given_set(path, [*sets, *given]))
+        return Labels([*sets, *given], own)
+
+    def labels_by(self, name: str | None) -> Labels:
+        """The labels with the set of that name as the own one; None: that of the first label file given, else the folder's own.
+
+        Raises:
+            VtError: there is no such set, or as `labels` does.
+        """
+        if name is None and self.label_files:
+            name = self.labels.sets[-len(self.label_files)].name
+        return self.labels.under(name)
+
+    def _given_set(self, path: Path, there: Sequence[LabelSet]) -> LabelSet:
+        """The one label set of a file from elsewhere; there: those that are read already."""
+        found = read_label_sets(path)
+        if len(found) != 1:
+            names = ", ".join(one.name for one in found) or "none"
+            raise VtError(
+                f"{path}: holds {len(found)} label sets ({names}), expected one; among a folder's own, --rule chooses"
+            )
+        (one,) = found
+        if any(one.name == other.name for other in there):
+            raise VtError(f"{path}: holds labels '{one.name}', which the folder or a file before it holds too; leave one out")
+        if not any(asked.question.question_id in one.by_question for asked in self.members):
+            raise VtError(f"{path}: labels none of the {len(self.members)} questions of {self.folder}; it is about other data")
+        return one
+
+    @cached_property
+    def scores(self) -> dict[str, dict[str, Any]]:
+        """The further columns of the label files given: by name, then by question_id. A probe's are its views.
+
+        Raises:
+            VtError: two files have a column of one name.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        source: dict[str, Path] = {}
+        for path in self.label_files:
+            rows = tables.read(path, label.COLUMNS, more=True)
+            for name in (name for name in (rows[0] if rows else {}) if name not in label.COLUMNS):
+                if name in source:
+                    raise VtError(f"{source[name]} and {path}: both have a column '{name}'; rename it in one of them")
+                source[name] = path
+                found[name] = {row["question_id"]: row[name] for row in rows}
+        return found
 
     @cached_property
     def scenes(self) -> dict[str, Scene]:
@@ -208,10 +269,13 @@ class _EarlierManifest(msgspec.Struct):
     provenance: _Provenance = msgspec.field(default_factory=_Provenance)
 
 
-def open_curated(folder: Path, videos: Path | None = None, *, is_trusted: bool = True) -> Curated:
+def open_curated(
+    folder: Path, videos: Path | None = None, *, is_trusted: bool = True, label_files: Sequence[Path] = ()
+) -> Curated:
     """Open a curated folder; `videos` overrides where its clips are.
 
-    is_trusted: refuse files that are not those that the manifest tells of, when they are read.
+    is_trusted: refuse files that are not those that the manifest tells of, when they are read. label_files: labels from
+    elsewhere, of one set each; the first one's categories count where none are named (`Curated.labels_by`).
 
     Raises:
         VtError: it is not a finished curated folder, an earlier version wrote it, or `videos` is not a folder.
@@ -241,7 +305,7 @@ def open_curated(folder: Path, videos: Path | None = None, *, is_trusted: bool =
         root = None
     if strange := next((split for split in found.splits if not is_name(split)), None):
         raise VtError(f"{folder / manifest.FILE}: has a split {strange!a}, expected the name of a file")
-    return Curated(folder, found, root, is_trusted=is_trusted)
+    return Curated(folder, found, root, is_trusted=is_trusted, label_files=label_files)
 
 
 def raw_manifest(folder: Path) -> dict[str, Any]:

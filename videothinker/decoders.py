@@ -93,77 +93,105 @@ def _check_count(path: Path, contents: Contents, n_found: int, name: str) -> Non
 
 def _checked(path: Path, contents: Contents, wanted: tuple[int, ...]) -> Iterator[Any]:
     """The wanted frames as PyAV's, each certainly the one that was asked for."""
-    times = contents.times
-    if times is None:
+    if contents.times is None:
         yield from _counted(path, contents, set(wanted))
-        return
-    left, failure = deque(wanted), ClipError(f"{path}: none of its frames is asked for")
-    for jumps, n_back in _levels(path, contents, wanted):
-        try:
-            while True:
-                try:
-                    yield from _due(path, contents, left, tuple(left) or wanted[-1:], jumps, n_back)
-                    return
-                except ClipError as error:
-                    yield from _detour(path, contents, left, wanted[-1], jumps, n_back, error)
-                if not left:
-                    return
-        except ClipError as error:
-            failure = error
-    raise failure
+    else:
+        yield from _Search(path, contents, wanted).frames()
 
 
-def _levels(path: Path, contents: Contents, wanted: tuple[int, ...]) -> Iterator[tuple[bool, int]]:
-    """How far a clip is trusted, less and less: its table and its marks of key frames, the marks alone, neither.
+class _Search:
+    """Finds frames of a clip with timestamps. What decodes without complaint is taken; else the clip is trusted less."""
 
-    Gives whether to jump, and how many key frames to begin in front of the nearest one. Tables can be wrong, and not all that
-    is marked as a key frame is one, as in H.264 with intra refresh.
-    """
-    groups = needed(path, contents, wanted)
-    if contents.has_index and _far_apart(groups):
-        yield True, 0
-    yield False, 0
-    if needed(path, contents, wanted, n_back=contents.packets.number) != groups:
-        yield False, contents.packets.number
+    def __init__(self, path: Path, contents: Contents, wanted: tuple[int, ...]) -> None:
+        assert contents.times is not None
+        self._path, self._contents, self._times = path, contents, contents.times
+        self._wanted = wanted
+        self._left = deque(wanted)
 
+    def frames(self) -> Iterator[Any]:
+        """The wanted frames, in order.
 
-def _due(path: Path, contents: Contents, left: deque[int], targets: tuple[int, ...], jumps: bool, n_back: int) -> Iterator[Any]:
-    """The frames of `left`, from which they are taken, that come out of decoding what `targets` need.
+        Raises:
+            ClipError: some cannot be decoded.
+        """
+        failure: ClipError
+        for jumps, n_back in self._levels():
+            try:
+                yield from self._at_level(jumps, n_back)
+                return
+            except ClipError as error:
+                failure = error
+        raise failure
 
-    Raises:
-        ClipError: decoding fails, or a target is still left when it has come to its end.
-    """
-    assert contents.times is not None
-    groups = needed(path, contents, targets, n_back=n_back)
-    for frame in _sound(path, contents, groups, jumps=jumps and _far_apart(groups)):
-        if left and frame.pts == contents.times[left[0]]:
-            left.popleft()
-            yield frame
-    if left and left[0] in targets:
-        raise ClipError(f"{path}: its frame {left[0]} of {contents.n_total} could not be decoded; it is damaged")
+    def _levels(self) -> Iterator[tuple[bool, int]]:
+        """How far the clip is trusted: its table and its marks of key frames, then the marks alone, then neither.
 
+        Gives whether to jump, and how many key frames to begin in front of the nearest one. Tables can be wrong, and not all
+        that is marked as a key frame is one, as in H.264 with intra refresh.
+        """
+        groups = self._needed(self._wanted)
+        if self._contents.has_index and _far_apart(groups):
+            yield True, 0
+        yield False, 0
+        if self._needed(self._wanted, n_back=(all_keys := self._contents.packets.number)) != groups:
+            yield False, all_keys
 
-def _detour(
-    path: Path, contents: Contents, left: deque[int], last: int, jumps: bool, n_back: int, failure: ClipError
-) -> Iterator[Any]:
-    """The frame at which decoding has failed, by beginning with key frames further in front of it.
+    def _at_level(self, jumps: bool, n_back: int) -> Iterator[Any]:
+        """The frames that are left, with a detour for each at which decoding fails."""
+        while True:
+            targets = tuple(self._left) or self._wanted[-1:]
+            groups = self._needed(targets, n_back=n_back)
+            try:
+                yield from self._due(targets, groups, jumps)
+                return
+            except ClipError as error:
+                failure = error
+            yield from self._detour(groups, jumps, n_back, failure)
+            if not self._left:
+                return
 
-    Some decoders stumble behind a key frame whose leading frames are left out, in open groups; behind another one they do not.
+    def _due(self, targets: tuple[int, ...], groups: list[tuple[int, ...]], jumps: bool) -> Iterator[Any]:
+        """The frames that come out of decoding these groups of packets, of those that are left.
 
-    Raises:
-        ClipError: that fails as well.
-    """
-    target = (left[0] if left else last,)
-    tried = needed(path, contents, target, n_back=n_back)
-    for further in _FURTHER:
-        if needed(path, contents, target, n_back=n_back + further) == tried:
-            break
-        try:
-            yield from _due(path, contents, left, target, jumps, n_back + further)
-            return
-        except ClipError as error:
-            failure = error
-    raise failure
+        Raises:
+            ClipError: decoding fails, or a target is still left when it has come to its end.
+        """
+        left = self._left
+        for frame in _sound(self._path, self._contents, groups, jumps=jumps and _far_apart(groups)):
+            if left and frame.pts == self._times[left[0]]:
+                left.popleft()
+                yield frame
+        if left and left[0] in targets:
+            raise ClipError(
+                f"{self._path}: its frame {left[0]} of {self._contents.n_total} could not be decoded; it is damaged"
+            )
+
+    def _detour(self, failed: list[tuple[int, ...]], jumps: bool, n_back: int, failure: ClipError) -> Iterator[Any]:
+        """The frame at which decoding has failed, by beginning with a key frame in front of where that began.
+
+        Decoders stumble behind a key frame whose leading frames are left out, in open groups, and behind another one they do
+        not. What fails with more of the clip in front of it already is damaged.
+
+        Raises:
+            ClipError: that fails as well.
+        """
+        target = (self._left[0] if self._left else self._wanted[-1],)
+        number = self._needed(target, n_back=n_back)[0][-1]
+        began = max(group[0] for group in failed if group[0] <= number)
+        for further in _FURTHER:
+            groups = self._needed(target, n_back=n_back + further)
+            if groups[0][0] >= began:
+                continue
+            began = groups[0][0]
+            try:
+                yield from self._due(target, groups, jumps)
+                return
+            except ClipError as error:
+                failure = error
+        raise failure
+
+    def _needed(self, wanted: tuple[int, ...], *, n_back: int = 0) -> list[tuple[int, ...]]:
+        return needed(self._path, self._contents, wanted, n_back=n_back)
 
 
 def _far_apart(groups: list[tuple[int, ...]]) -> bool:

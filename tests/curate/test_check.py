@@ -247,7 +247,7 @@ def _no_category(rows: list[Row]) -> None:
         (_no_rule, "labels: lack those of the rule oracle"),
         (_no_own_rule, "lacks the labels of the rule any-option that manifest.json names"),
         (_labelled_twice, "twice for log, any-option"),
-        (_no_category, "category is 'both', expected one of observational, inferential"),
+        (_no_category, "category is 'both', expected one of observational, inferential, unsure"),
     ],
 )
 def test_changed_labels_are_seen(

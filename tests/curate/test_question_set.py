@@ -32,8 +32,8 @@ def raw_manifest(folder: Path) -> dict[str, Any]:
 
 
 def data_files(folder: Path) -> dict[str, bytes]:
-    """The content of every file; of the manifest without its provenance."""
-    found = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    """The content of every file but the pages, which say when they were made; of the manifest without its provenance."""
+    found = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.stem != "report"}
     kept = {key: value for key, value in raw_manifest(folder).items() if key != "provenance"}
     return found | {"manifest.json": json.dumps(kept).encode()}
 
@@ -49,6 +49,8 @@ def test_questions_rows_and_manifest_of_a_file(source: Path, tmp_path: Path, cap
     assert sorted(path.name for path in out.iterdir()) == [
         "manifest.json",
         "questions.parquet",
+        "report.html",
+        "report.md",
         "test.json",
         "unresolved.jsonl",
     ]
@@ -81,7 +83,10 @@ def test_questions_rows_and_manifest_of_a_file(source: Path, tmp_path: Path, cap
     assert (said["splits"], said["missing_videos"]) == ({"test": 9}, [])
     assert said["questions"] == {"n_read": 10, "n_labelled": 9, "n_unresolved": 1}
     assert said["inputs"] == {"file": "set.json", "sha256": sha256(source.read_bytes()).hexdigest()}
-    assert said["settings"] == {"dataset": "records", "seed": 42, "dev_share": None, "split": "test"}
+    assert said["settings"] == {"dataset": "records", "seed": 42, "dev_share": None, "split": "test"} | {
+        "variant": None,
+        "columns": None,
+    }
     assert vt("curate", "check", out) == 0
 
 

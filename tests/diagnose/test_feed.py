@@ -106,6 +106,26 @@ def test_clips_sized_together_are_those_sized_alone(taught: Path, colours: Curat
         assert torch.equal(together, checkpoint.feed.process(text, each)["pixel_values_videos"])
 
 
+def test_what_is_remembered_of_kinds_of_clips_is_bounded(
+    taught: Path, colours: Curated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts are mostly of different lengths, so that each is of a kind of its own; replies do not change."""
+    monkeypatch.setattr(feed, "_KINDS", 2)
+    checkpoint = open_checkpoint(str(taught), curated=colours, settings=settings(n_frames=4, max_new_tokens=1))
+    question = colours.questions("dev")[0]
+    clip = colours.clip(question)
+    assert clip is not None
+    written = prompts.write_prompts(checkpoint.loaded.processor, [question], Style.COT)
+    ids = []
+    for end in (0.4, 0.6, 0.8, 0.4):
+        [row] = checkpoint.feed.rows(
+            [(checkpoint.feed.show(read_clip(clip._replace(end=end), n_frames=4)), [question])], written
+        )
+        ids.append(row.ids)
+        assert len(checkpoint.feed._starts) <= 2
+    assert ids[0] == ids[3]
+
+
 def test_a_clip_is_decoded_and_seen_once(
     taught: Path, colours: Curated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,7 @@ import pytest
 from curated_factory import a_choice
 
 from videothinker.answers import Style
-from videothinker.diagnose.layers import COMMAND_LINE, Layer, protocol_layer, resolve, told, values
+from videothinker.diagnose.layers import COMMAND_LINE, Layer, command_line, protocol_layer, resolve, told, values
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 
@@ -30,7 +30,7 @@ def test_the_most_explicit_layer_wins() -> None:
     }
     assert told(layers) == (
         "the checkpoint sets prompt direct; preset q sets max pixels 784; overridden: prompt, temperature; "
-        "protocol p sets frame rule fps, fps 2.0, n frames 32; overridden: prompt, temperature"
+        "protocol p sets frame rule fps, fps 2.0, frames 32; overridden: prompt, temperature"
     )
 
 
@@ -43,6 +43,24 @@ def test_a_frame_rule_comes_with_its_own_numbers() -> None:
     assert values([rate, EVEN]) == {"frame_rule": "fps", "fps": 1.0}
     for layers in ([number, RATE], [number, EVEN], [rate, EVEN], [EVEN]):
         DiagnosisSettings(split="dev", **values(layers))
+
+
+def test_zero_on_the_command_line_leaves_frames_and_pixels_to_the_checkpoint() -> None:
+    protocol = protocol_layer("videothinker", [a_choice("1")])
+    found = values([command_line([protocol], n_frames=0, max_pixels=0, temperature=0.0, top_p=None), protocol])
+    assert found | {"prompt": None} == {
+        "n_frames": None,
+        "frame_rule": None,
+        "fps": None,
+        "max_pixels": None,
+        "temperature": 0.0,
+        "top_p": 0.001,
+        "max_new_tokens": 1024,
+        "prompt": None,
+    }
+    assert DiagnosisSettings(split="dev", **found).n_frames is None
+    ours = protocol_layer("ours", [a_choice("1")])
+    assert command_line([ours], n_frames=0, max_pixels=None).values == {"n_frames": 0}, "which the settings refuse"
 
 
 def test_ours_sets_nothing_and_says_nothing() -> None:

@@ -12,9 +12,10 @@ from curated_factory import a_prediction, a_question, labels_of, questions_of, r
 from videothinker.answers import FORMS, LETTERS, is_exact
 from videothinker.answers.form import n_options_right
 from videothinker.curate.datasets.clevrer.labelled import Labelled
+from videothinker.curated import Labels
 from videothinker.diagnose import metrics
 from videothinker.diagnose.grading import beside, grade
-from videothinker.records import Category, Estimate, Form, Metrics, Prediction, Rule, Status
+from videothinker.records import DECIDED, Category, Estimate, Form, Label, LabelSet, Metrics, Prediction, Rule, Status
 
 soft = FORMS[Form.LETTERS].soft
 
@@ -82,6 +83,36 @@ def test_categories_follow_each_rule() -> None:
     assert any_option.inferential.per_question.value == pytest.approx(1 / 2)
     assert found.by_rule[Rule.CORRECT_OPTION].inferential.n_questions == 0
     assert summarize(QUESTIONS, PREDICTIONS, Rule.ANY_OPTION).gap == any_option.gap
+
+
+def test_unsure_is_a_pool_of_its_own_and_in_no_contrast() -> None:
+    """Four questions of a scene each: a right and a wrong one observational, a right one unsure, a wrong one unlabelled."""
+    asked = [a_question(f"{i}:0", gold="A") for i in range(4)]
+    given = [a_prediction(one, chosen) for one, chosen in zip(asked, "ABAB", strict=True)]
+    kinds = [Category.OBSERVATIONAL, Category.OBSERVATIONAL, Category.UNSURE]
+    probe = LabelSet(
+        "probe",
+        "twin",
+        {
+            one.question.question_id: Label(
+                question_id=one.question.question_id, observer="probe", rule="twin", category=kind, answer=None
+            )
+            for one, kind in zip(asked, kinds, strict=False)
+        },
+    )
+    found = metrics.summarize(questions_of(asked), given, Labels([probe], probe))
+    assert (found.all.n_questions, found.observational.n_questions, found.inferential.n_questions) == (4, 2, 0)
+    assert found.unsure is not None
+    assert (found.unsure.n_questions, found.unsure.per_question.value) == (1, 1.0)
+    assert found.gap.value is None
+    assert {name: pool.n_questions for name, pool in found.by_facet["probe/twin"].items()} == {
+        "observational": 2,
+        "inferential": 0,
+        "unsure": 1,
+    }
+    decided = metrics.summarize(questions_of(asked), given, labels_of(asked))
+    assert decided.unsure is None
+    assert "unsure" not in decided.by_facet["oracle"]
 
 
 def test_breakdowns_by_hand() -> None:
@@ -183,8 +214,8 @@ def test_the_fast_formula_is_the_textbooks(seed: int) -> None:
     mean = sum(x for _, x, _ in exact) / len(exact)
     assert found.all.per_question.stderr == pytest.approx(textbook_stderr([(g, x - mean) for g, x, _ in exact], len(exact)))
     # The gap is a mean of contrast weights: + 1/n_obs and - 1/n_inf.
-    n = {kind: sum(1 for _, _, k in exact if k is kind) for kind in Category}
-    means = {kind: sum(x for _, x, k in exact if k is kind) / n[kind] for kind in Category}
+    n = {kind: sum(1 for _, _, k in exact if k is kind) for kind in DECIDED}
+    means = {kind: sum(x for _, x, k in exact if k is kind) / n[kind] for kind in DECIDED}
     sign = {OBS: 1, INF: -1}
     contrast = [(g, sign[k] * (x - means[k]) / n[k]) for g, x, k in exact]
     assert found.gap.value == pytest.approx(means[OBS] - means[INF])

@@ -234,6 +234,19 @@ def test_tempcompass_reads_the_first_letters_of_a_word_as_yes_or_no() -> None:
     assert told(read("official", question, "It does")) == (None, False, True, Why.NEEDS_A_JUDGE)
 
 
+def test_captions_get_back_the_labels_of_the_release() -> None:
+    words = {
+        "Which description is a more suitable match for the video?": "Option 1: u\nOption 2: v",
+        "Which sentence better captures the essence of the video?": "Sentence A: u\nSentence B: v",
+        "Which caption matches the video better?": "Caption A: u\nCaption B: v",
+    }
+    for text, options in words.items():
+        question = ask("TempCompass", "u", "v", gold="B", text=text, format="caption-matching")
+        expected = f"{text}\n{options}\nPlease directly give the best option:"
+        assert find("official").prompt(question).user == expected
+        assert read("lmms-eval", question, options.split("\n")[1].split(":")[0]).right
+
+
 def test_captions_keep_their_labels() -> None:
     labelled = ask("TempCompass", "Sentence A: one", "Sentence B: two", gold="B", format="caption-matching")
     assert told(read("official", labelled, "Sentence B"))[:2] == ("B", True)
@@ -347,6 +360,17 @@ def test_what_a_protocol_does_not_define_is_refused_in_one_line() -> None:
         find("officious")
     assert not find("vlmevalkit").defines(ask("MMVU"))
     assert find("video-r1").defines(ask("anything"))
+
+
+@pytest.mark.parametrize(
+    "reply", ["<answer>" * 20_000, "\\boxed{" * 20_000, "<think>" * 5_000 + "</think>" * 5_000, "(" * 50_000]
+)
+def test_replies_that_nobody_wrote_are_read_by_all(reply: str) -> None:
+    """Nothing is timed: what takes quadratic time here does not end within a test's patience."""
+    for source in ("MMVU", "MVBench", "Video-Holmes", "Video-MME", "LongVideoBench", "TempCompass"):
+        question = ask(source)
+        readings = [each.read(question, reply, 42) for each in all_protocols() if each.defines(question)]
+        assert not any(reading.chosen and reading.why is not Why.GUESSED for reading in readings)
 
 
 def test_every_protocol_says_where_it_is_from_and_what_it_does_wrong() -> None:

@@ -10,14 +10,14 @@ from typer.testing import CliRunner, Result
 
 from videothinker import store
 from videothinker.cli import app
-from videothinker.curated import NO_LABELS, Curated
+from videothinker.curated import NO_LABELS, Curated, open_curated
 from videothinker.diagnose import metrics, run
 from videothinker.diagnose.answerer import RawReply
 from videothinker.diagnose.compare import Answers, compare
 from videothinker.diagnose.protocols import PROTOCOLS, find
 from videothinker.diagnose.readings import disagreements, read_by_all, scores
 from videothinker.errors import VtError
-from videothinker.records import Metrics, Prediction, ProtocolScore, Question, ReadBy, RunRecord, Status
+from videothinker.records import Form, Manifest, Metrics, Prediction, ProtocolScore, Question, ReadBy, RunRecord, Status
 
 
 def mvbench(number: int, gold: str) -> Question:
@@ -126,7 +126,7 @@ def test_saved_replies_are_read_again_by_a_protocol(curated: Curated, results: P
     text = (out / "report.md").read_text()
     assert "read by the protocol vlmevalkit" in text
     assert "One set of replies, read in different ways" in text
-    assert "| m | MVBench | official | 33.3" in text
+    assert "| m | official | 33.3" in text
     assert "? + (empty counts as right)" in text
     rows = [line.split() for line in result.stdout.splitlines() if line.split()[:2] == ["m", "MVBench"]]
     assert [row[2] for row in rows] == [
@@ -158,7 +158,7 @@ def test_solvers_reply_in_our_form_whatever_the_protocol(curated: Curated, tmp_p
     result = vt("diagnose", "--data", curated.folder, "--model", "solver:gold", "--protocol", "official", "--out", out)
     assert result.exit_code == 0
     assert store.read_json(out / "gold" / "metrics.json", Metrics).all.per_question.value == 1.0
-    assert "protocol official sets prompt its own, frame rule midpoints, n frames 16" in result.stderr
+    assert "protocol official sets prompt its own, frame rule midpoints, frames 16" in result.stderr
 
 
 def test_a_checkpoint_is_asked_and_read_by_a_protocol(taught: Path, colours: Curated, tmp_path: Path) -> None:
@@ -184,6 +184,29 @@ def test_a_checkpoint_is_asked_and_read_by_a_protocol(taught: Path, colours: Cur
     assert "6 of 6 questions are answered already" in again.stderr
     with pytest.raises(VtError, match=r"settings\.max_new_tokens was 20, is 1024"):
         vt(*asked)
+
+
+@pytest.fixture
+def squares(colours: Curated, tmp_path: Path) -> Curated:
+    """The folder of colours as if it were MVBench's: single choices about the same clips."""
+    asked = [question for question in colours.questions("dev") if len(question.gold) == 1]
+    asked = [msgspec.structs.replace(one, source="MVBench", form=Form.CHOICE, facets={}) for one in asked]
+    folder = write_unlabelled(tmp_path / "squares", {"test": asked}).folder
+    told = store.read_json(folder / "manifest.json", Manifest)
+    store.write_json(folder / "manifest.json", msgspec.structs.replace(told, videos_root=str(colours.videos_root)))
+    return open_curated(folder)
+
+
+def test_a_begun_reply_reaches_both_engines_and_its_bracket_is_read(taught: Path, squares: Curated, tmp_path: Path) -> None:
+    for engine in ("transformers", "graphs"):
+        asked = ("diagnose", "--data", squares.folder, "--model", f"{engine}={taught}", "--out", tmp_path / "runs")
+        more = ("--engine", engine, "--max-new-tokens", "12", "--no-clip-cache", "--dtype", "float32", "--no-report")
+        assert vt(*asked, *more, "--protocol", "official").exit_code == 0
+    files = [tmp_path / "runs" / engine / "predictions.jsonl" for engine in ("transformers", "graphs")]
+    first, second = (list(store.read_jsonl(path, Prediction)) for path in files)
+    assert len(first) == 3
+    assert [row.reply for row in first] == [row.reply for row in second]
+    assert not any("Best option" in row.reply for row in first), "what was begun is not part of the reply"
 
 
 def test_a_run_from_before_protocols_is_resumed(curated: Curated, tmp_path: Path) -> None:

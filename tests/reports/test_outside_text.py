@@ -12,17 +12,23 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from curated_factory import a_choice
 from matplotlib.figure import Figure
 from report_factory import Made, make, make_curation, make_run, page_data
 from study_factory import FILE, finish, make_study
 
+from videothinker.curate.build import Curation
+from videothinker.curate.datasets import dataset_named
+from videothinker.curate.question_set import Counted
+from videothinker.curated import NO_LABELS, Member
 from videothinker.diagnose.runs import Run, comparisons
-from videothinker.records import Unresolved
+from videothinker.records import Benchmark, Clip, Unresolved
 from videothinker.records.study import Record, State
 from videothinker.reports import drawing
 from videothinker.reports.curation import curation_pages
 from videothinker.reports.diagnosis import diagnosis_pages
 from videothinker.reports.page import markdown_text
+from videothinker.reports.question_set import question_set_pages
 from videothinker.reports.study import study_pages
 from videothinker.study.cells import read_records, state_of
 from videothinker.study.collect import collect
@@ -140,7 +146,7 @@ def study(text: str, folder: Path) -> dict[str, bytes]:
         identity=failed.identity, state=State.FAILED, command=f"vt train {text}", returncode=1, tail=("Traceback", text)
     )
     states = {cell.name: state_of(cell, records.get(cell.name), out) for cell in plan}
-    found = collect(spec, plan, out, states, records)
+    found = collect(spec, plan, out, states, records).results
     arms = {name: msgspec.structs.replace(arm, note=text) if name == "cdpo" else arm for name, arm in spec.arms.items()}
     asks = {name: msgspec.structs.replace(ask, note=text) for name, ask in spec.ask.items()}
     named = msgspec.structs.replace(spec, title=text, note=text, arms=arms, ask=asks)
@@ -152,7 +158,34 @@ def study(text: str, folder: Path) -> dict[str, bytes]:
     return study_pages(msgspec.structs.replace(found, study=named, verdicts=verdicts, trainings=trainings))
 
 
-PAGES: dict[str, Callable[[str, Path], dict[str, bytes]]] = {"curation": curation, "diagnosis": diagnosis, "study": study}
+def question_set(text: str, _: Path) -> dict[str, bytes]:
+    asked = [a_choice(str(number), gold="A", facets={"domain": text}, group=f"clip {number}") for number in range(3)]
+    first = msgspec.structs.replace(asked[0], text=text, options=(text, f"not {text}"), clip=Clip(path=text))
+    manifest = {
+        "benchmark": Benchmark(name=text),
+        "chance": 0.25,
+        "warnings": [text],
+        "notes": [text],
+        "facets": {"domain": {text: 3}},
+        "unresolved": {text: 1},
+        "missing_videos": [text],
+        "videos_root": text,
+        "settings": {"variant": None, "columns": [text]},
+        "inputs": {"file": text},
+        "provenance": {"source": text},
+    }
+    unresolved = [Unresolved(question_id=text, file=text, reason=text)]
+    members = [Member(one, "test", True) for one in [first, *asked[1:]]]
+    found = Curation(members, NO_LABELS, unresolved, manifest, None)
+    return question_set_pages(dataset_named("records"), Counted(found, [text], [text]))
+
+
+PAGES: dict[str, Callable[[str, Path], dict[str, bytes]]] = {
+    "curation": curation,
+    "question set": question_set,
+    "diagnosis": diagnosis,
+    "study": study,
+}
 
 
 @pytest.fixture(scope="module", autouse=True)

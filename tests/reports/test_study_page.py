@@ -35,7 +35,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     records = {**read_records(plan, out), "attract-s2": msgspec.structs.replace(failed, tail=("Traceback", ATTACK))}
     states = {cell.name: state_of(cell, records.get(cell.name), out) for cell in plan}
     states |= {"greedy.attract-s2": State.BLOCKED, "sampled.attract-s2": State.BLOCKED}
-    return collect(study, plan, out, states, records)
+    return collect(study, plan, out, states, records).results
 
 
 def test_every_run_and_every_claim_has_its_place(results: Results) -> None:
@@ -88,7 +88,7 @@ def test_the_same_results_give_the_same_bytes(results: Results) -> None:
 
 def test_a_study_of_which_nothing_has_run_has_a_page(tmp_path: Path) -> None:
     study, plan = make_study(tmp_path)
-    nothing = collect(study, plan, tmp_path / "out", dict.fromkeys((cell.name for cell in plan), State.WAITING), {})
+    nothing = collect(study, plan, tmp_path / "out", dict.fromkeys((cell.name for cell in plan), State.WAITING), {}).results
     page = study_pages(nothing)["report.html"].decode()
     assert "was not measured" in page
     assert "undecided" in page

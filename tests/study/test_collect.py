@@ -35,7 +35,9 @@ QUESTIONS = asked(4)
 
 def gather(study: Study, plan: tuple[Cell, ...], folder: Path) -> Results:
     records = read_records(plan, folder)
-    return collect(study, plan, folder, {cell.name: state_of(cell, records.get(cell.name), folder) for cell in plan}, records)
+    return collect(
+        study, plan, folder, {cell.name: state_of(cell, records.get(cell.name), folder) for cell in plan}, records
+    ).results
 
 
 def answers(
@@ -153,8 +155,9 @@ def test_a_claim_holds_in_both_wordings_and_not_from_two_wide_seeds(tmp_path: Pa
     """
     _, results = two_seeds(tmp_path, n_scenes=24)
     assert results.verdicts[0].decision is Decision.UNDECIDED
-    (name, value), *_ = results.verdicts[0].parts
-    assert name == "grpo \u2212 base"
+    (part,) = results.verdicts[0].parts
+    value = part.value
+    assert part.name == "grpo \u2212 base"
     assert value is not None
     assert value.n_scenes == 24
     reach = 2.0687 * (24 / 23 * 24 * 0.5**2 / 96**2 + 1 / 24**2) ** 0.5
@@ -198,15 +201,15 @@ def test_verdicts_of_a_made_up_study(tmp_path: Path) -> None:
     assert decisions["by 15"] is Decision.REFUTED
     assert decisions["no worse"] is Decision.CONFIRMED
     named = {one.claim.text: one.parts[0] for one in results.verdicts}
-    name, value = named["by 3"]
-    assert name == "base \u2212 grpo (claimed to be above +3.0)"
+    value = named["by 3"].value
+    assert named["by 3"].name == "base \u2212 grpo (claimed to be above +3.0)"
     assert value is not None
     assert value.crossed.ci95 is not None
     assert (decisions["by 3"] is Decision.CONFIRMED) == (value.crossed.ci95[0] > 0.03)
-    assert named["by 15"][0] == "grpo \u2212 base (claimed to be below \u221215.0)"
-    assert named["elsewhere"][0] == "grpo \u2212 base (observational questions, rule any-option)"
+    assert named["by 15"].name == "grpo \u2212 base (claimed to be below \u221215.0)"
+    assert named["elsewhere"].name == "grpo \u2212 base (observational questions, rule any-option)"
     (other,) = [one for one in results.differences if (one.after, one.before, one.rule) == ("grpo", "base", Rule.ANY_OPTION)]
-    assert named["elsewhere"][1] == other.measures["observational"]
+    assert named["elsewhere"].value == other.measures["observational"]
     assert set(results.references) == {"chance", "observer"}
     assert results.references["observer"]["inferential"].value == 0
 
@@ -225,6 +228,6 @@ def test_what_has_not_been_run_is_missing_and_not_zero(tmp_path: Path) -> None:
     results = gather(study, plan, tmp_path / "out")
     assert results.levels == results.differences == []
     assert {one.decision for one in results.verdicts} == {Decision.UNDECIDED}
-    assert [part for one in results.verdicts for _, part in one.parts] == [None] * 3
+    assert [part.value for one in results.verdicts for part in one.parts] == [None] * 3
     assert {one.state for one in results.trainings} == {State.WAITING}
     assert len(results.trainings) == 18

@@ -27,7 +27,7 @@ def test_two_seeds_and_two_scenes_by_hand() -> None:
     Scenes: 2 (1/8^2 + 1/8^2) = 1/16, and 1/4 for one scene more. Seeds: 2 (1/8^2 + 1/8^2) = 1/16. What is left of each
     influence is +-1/16, so the interaction is 4 * 4/16^2 = 1/16. Together 5/16 + 1/16 - 1/16.
     """
-    found = crossed_change({0: seed(1, 0), 1: seed(1, 1)})
+    found = crossed_change({0: seed(1, 0), 1: seed(1, 1)}).estimate
     assert found.value == 0.75
     assert found.stderr == pytest.approx((5 / 16) ** 0.5)
     assert found.ci95 == (-1.0, 1.0)
@@ -37,14 +37,14 @@ def test_seeds_that_agree_in_every_question_leave_the_interval_over_scenes() -> 
     rng = np.random.default_rng(3)
     values, scene = rng.choice([-1.0, 0.0, 1.0], 200), rng.integers(0, 60, 200)
     one = (values, np.ones(200, np.bool_), scene)
-    found, alone = crossed_change({7: one, 8: one, 9: one}), clustered_change(values, np.ones(200), scene)
+    found, alone = crossed_change({7: one, 8: one, 9: one}).estimate, clustered_change(values, np.ones(200), scene)
     assert found.value == pytest.approx(alone.value)
     assert found.ci95 == pytest.approx(alone.ci95)
 
 
 def test_seeds_that_move_every_question_alike_leave_the_t_interval_over_seeds() -> None:
     """Shifts of 0.1, 0.2, 0.3 over 10,000 scenes: t(2) * 0.1 / sqrt(3) to both sides."""
-    found = crossed_change({i: seed(*[0.1 * (i + 1)] * 10_000) for i in range(3)})
+    found = crossed_change({i: seed(*[0.1 * (i + 1)] * 10_000) for i in range(3)}).estimate
     reach = t975(2) * 0.1 / 3**0.5
     assert found.ci95 == pytest.approx((0.2 - reach, 0.2 + reach), abs=1e-4)
 
@@ -65,7 +65,7 @@ def test_questions_that_do_not_count_are_left_out_and_seeds_may_have_other_ones(
     [({}, None), ({0: seed(1, counts=[False])}, None), ({0: seed(1, 0)}, 0.5), ({0: seed(1), 1: seed(0)}, 0.5)],
 )
 def test_nothing_one_seed_or_one_scene_has_no_interval(columns: dict[int, Columns], value: float | None) -> None:
-    found = crossed_change(columns)
+    found = crossed_change(columns).estimate
     assert (found.value, found.stderr, found.ci95) == (value, None, None)
 
 

@@ -55,7 +55,7 @@ def look(plan: tuple[Cell, ...], folder: Path) -> dict[str, State]:
 
 
 def numbers(study: Study, plan: tuple[Cell, ...], folder: Path) -> Any:
-    found = collect(study, plan, folder, look(plan, folder), read_records(plan, folder))
+    found = collect(study, plan, folder, look(plan, folder), read_records(plan, folder)).results
     return found.levels, found.differences, found.verdicts, found.trainings, found.seconds
 
 

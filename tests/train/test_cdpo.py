@@ -237,6 +237,52 @@ def test_replies_left_out_feel_no_repulsion(assets: Path, tmp_path: Path, repel_
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+def two_groups(completions: list[str], **_: Any) -> list[float]:
+    """To four replies each: the first question's earn the same, the second's do not."""
+    return [0.5] * 4 + [0.0, 1.0, 0.0, 0.25]
+
+
+def test_dropping_equal_groups_is_training_on_the_others_alone(assets: Path, tmp_path: Path) -> None:
+    """Replies injected: two questions of which one is dropped move the weights as the other one would by itself."""
+    ends = {}
+    for name, dropped in {"kept": False, "dropped": True}.items():
+        config = stage("cdpo", "optimizer.steps=1", f"objective.drop_equal_groups={str(dropped).lower()}")
+        trainer = sgd(
+            make_trainer(assets, tmp_path / name, config, reward_funcs=[two_groups], max_grad_norm=1e9, save_strategy="no")
+        )
+        trainer._generate_single_turn = injected
+        batches = recording(trainer)
+        start = weights(trainer.model)
+        trainer.train()
+        ends[name] = torch.cat([(value - start[key]).flatten() for key, value in weights(trainer.model).items()]).double()
+        seen = torch.cat([batch["repelled"] for batch in batches]).sort().values.tolist()
+        assert seen == ([0.0] * 4 + [2.0] * 4 if dropped else [1.0] * 8)
+        if dropped:
+            alone = batches
+    policy, bias, rows = load(assets / "start"), load(assets / "bias"), []
+    for batch in alone:
+        with torch.no_grad():
+            references = plain_rows(assets, bias, batch)
+        for row, logps in enumerate(plain_rows(assets, policy, batch)):
+            if batch["repelled"][row] > 0:
+                advantage = batch["advantages"][row] / 2  # as TRL found it; half of the replies count double
+                rows.append({"policy": logps, "old": logps.detach(), "reference": references[row], "advantage": advantage})
+    assert len(rows) == 4
+    plain_scores.objective(rows, repulsion=0.5).backward()
+    wanted = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in policy.parameters()]).double()
+    assert ((ends["dropped"] - wanted).norm() / wanted.norm()).item() < 1e-4
+    assert ((ends["kept"] - wanted).norm() / wanted.norm()).item() > 0.1
+
+
+def test_where_every_group_is_equal_dropping_them_moves_nothing(assets: Path, tmp_path: Path) -> None:
+    config = stage("cdpo", "optimizer.steps=1", "objective.drop_equal_groups=true")
+    nothing = [lambda completions, **_: [0.5] * len(completions)]
+    trainer = make_trainer(assets, tmp_path, config, reward_funcs=nothing, save_strategy="no")
+    before = weights(trainer.model)
+    trainer.train()
+    assert all(torch.equal(value, before[name]) for name, value in weights(trainer.model).items())
+
+
 @pytest.mark.parametrize("kl", ["k3", "bounded", "reply", "exact"])
 @pytest.mark.parametrize("direction", ["repel", "attract"])
 def test_thirty_steps_without_reward_move_the_divergence_as_promised(

@@ -105,7 +105,7 @@ def test_swapping_the_clip_changes_policy_old_and_reference_scores(assets: Path,
     with torch.no_grad():
         swapped = {
             "policy": rescored(trainer, batch, load(assets / "start")),
-            "reference": trainer._score_with_reference(batch)["reference_logps"],
+            "reference": trainer._score_with_reference(batch, None, batch[CLIP_SLOT])["reference_logps"],
         }
     assert size.shape == trainer._clips["train"][0].patches.shape
     for found, unswapped in ((swapped["policy"], "old_per_token_logps"), (swapped["reference"], "reference_logps")):

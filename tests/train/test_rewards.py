@@ -54,5 +54,25 @@ def test_the_papers_sum_is_the_default_and_settings_choose_and_weigh() -> None:
     assert list(rewards.chosen({"format": 1.0})) == ["format"]
 
 
+@pytest.mark.parametrize(
+    ("to_reach", "earned"),
+    [
+        ((0.5, 0.5), [1.0, 0.0, 1.0, 1.0]),  # means 0.5 and 0.75 reach it; a wrong reply earns nothing
+        ((0.51, 0.75), [0.0, 0.0, 1.0, 1.0]),
+        ((0.6, 0.8), [0.0] * 4),
+        ((0.0, 0.0), [1.0, 0.0, 1.0, 1.0]),
+    ],
+)
+def test_the_bonus_of_order_is_its_questions_and_for_replies_that_are_right_in_part(
+    to_reach: tuple[float, float], earned: list[float]
+) -> None:
+    replies = [f"{THINK}<answer>{letters}</answer>" for letters in ("A", "B", "A,C", "A")]
+    bars = [to_reach[0]] * 2 + [to_reach[1]] * 2
+    gold = [["A"], ["A"], ["A", "C"], ["A", "C"]]
+    names = ["0:0", "0:0", "1:0", "1:0"]
+    found = rewards.ordered(replies, gold, [4] * 4, [Form.LETTERS] * 4, question_id=names, to_reach=bars, prompts=None)
+    assert found == earned
+
+
 def test_no_reward_has_the_name_of_another_column() -> None:
     assert not set(rewards.REWARDS) & {"step", "question_id", "reply", "advantage"}

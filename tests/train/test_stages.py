@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from videothinker.errors import VtError
-from videothinker.train.stages import Stage, StageConfig, load_stage, make_stage, tiny_stage
+from videothinker.train.stages import Reference, ReferenceClip, Stage, StageConfig, load_stage, make_stage, tiny_stage
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = sorted(path for stage in Stage for path in CONFIGS.glob(f"{stage}-*.toml"))
@@ -38,6 +38,25 @@ def test_the_full_3b_configs_hold_the_papers_values(path: Path) -> None:
     assert (config.objective.clip_low, config.objective.clip_high) == (0.2, 0.28)
     if config.stage is Stage.CDPO:
         assert (config.objective.repulsion, config.objective.kl, config.objective.kl_clamp) == (0.01, "k3", 11.0)
+
+
+def test_the_rival_of_cdpo_differs_from_it_in_its_reference_alone() -> None:
+    cdpo, rival = (load_stage(Stage.CDPO, CONFIGS / f"cdpo-3b{kind}.toml") for kind in ("", "-self-blank"))
+    changed = msgspec.structs.replace(rival.objective, reference=Reference.BIAS, reference_clip=ReferenceClip.SAME)
+    assert msgspec.structs.replace(rival, objective=changed) == cdpo
+    assert (rival.objective.reference, rival.objective.reference_clip) == ("self", "blank")
+
+
+@pytest.mark.parametrize("kind", ["inferential", "filtered", "ordered"])
+def test_the_rivals_of_grpo_differ_from_it_in_what_they_are_named_after(kind: str) -> None:
+    grpo, rival = (load_stage(Stage.GRPO, CONFIGS / f"grpo-3b{suffix}.toml") for suffix in ("", f"-{kind}"))
+    if kind == "ordered":
+        assert rival.rewards == grpo.rewards | {"ordered": 0.3}
+        rollouts = msgspec.structs.replace(rival.rollouts, shuffled=0)
+        assert msgspec.structs.replace(rival, rollouts=rollouts, rewards=grpo.rewards) == grpo
+    else:
+        assert rival.data.where is not None
+        assert msgspec.structs.replace(rival, data=msgspec.structs.replace(rival.data, where=None)) == grpo
 
 
 def test_the_baseline_is_cdpo_without_repulsion() -> None:
@@ -101,7 +120,7 @@ def test_all_violations_are_told_at_once() -> None:
         (Stage.CDPO, [], "repulsion = 0"),
         (Stage.BIAS, ["objective.repulsion=0.1"], "only `vt train cdpo`"),
         (Stage.GRPO, ["rollouts.rows_per_forward=3"], "does not divide the 16 replies"),
-        (Stage.GRPO, ["rewards.lenght=1.0"], "there is no reward 'lenght'; known are accuracy, format"),
+        (Stage.GRPO, ["rewards.lenght=1.0"], "there is no reward 'lenght'; known are accuracy, format, ordered"),
         (Stage.GRPO, ["rewards.format=0"], "rewards = .*Expected `float` > 0"),
         (Stage.GRPO, ["rewards={}"], "rewards: names none"),
         (

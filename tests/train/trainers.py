@@ -17,7 +17,7 @@ from videothinker.train.arguments import grpo_arguments
 from videothinker.train.build import build_trainer
 from videothinker.train.data import ClipPrompt, TrainingRow
 from videothinker.train.rewards import Reward
-from videothinker.train.stages import Stage, StageConfig, make_stage
+from videothinker.train.stages import Reference, Stage, StageConfig, make_stage
 
 CLIP_SIZES = ((56, 84), (84, 84), (84, 112))
 QUESTION = ("Without the red metal cube, what will happen?", ("the ball falls", "the cylinder stops", "the cube turns"))
@@ -107,7 +107,8 @@ def make_trainer(
     args = grpo_arguments(config, out)
     for name, value in arguments.items():
         setattr(args, name, value)
-    found = find_checkpoint(str(reference or assets / "bias")) if config.needs_reference else None
+    named = config.needs_reference and config.objective.reference is not Reference.SELF
+    found = find_checkpoint(str(reference or assets / "bias")) if named else None
     first = find_checkpoint(str(start or assets / "start"))
     if rewards is None:
         rewards = {function.__name__: Reward(function, weight=1.0) for function in reward_funcs}

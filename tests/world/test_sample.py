@@ -10,7 +10,7 @@ from videothinker.curate.datasets.clevrer.annotations import find_annotations
 from videothinker.curate.datasets.clevrer.build import curate
 from videothinker.curate.datasets.clevrer.settings import Settings
 from videothinker.frames import read_clip
-from videothinker.records import Category, Rule
+from videothinker.records import DECIDED, Rule
 from videothinker.world.make import World
 from videothinker.world.stream import Trace, stream
 
@@ -43,7 +43,7 @@ def test_it_curates_without_a_fault_into_both_categories(tmp_path: Path) -> None
     traces = {trace.question_id: trace for trace in store.read_jsonl(SAMPLE / "traces.jsonl", Trace)}
     questions, labels = [one.question for one in curation.members], curation.labels
     assert {question.question_id for question in questions} == set(traces)
-    assert {labels.category(question.question_id) for question in questions} == set(Category)
+    assert {labels.category(question.question_id) for question in questions} == set(DECIDED)
     for question in questions:
         assert question.gold == traces[question.question_id].gold
         assert labels.observer(question.question_id) == traces[question.question_id].observer

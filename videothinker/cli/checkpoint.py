@@ -1,4 +1,4 @@
-"""`vt checkpoint`: keep trained checkpoints as small files."""
+"""`vt checkpoint`: keep trained checkpoints as small files, and blend two of them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ from videothinker.cli.console import out as console
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="Keep a trained checkpoint as its small difference from the one that training began with.",
+    help="Keep a trained checkpoint as its small difference from the one that training began with, or blend two.",
 )
 
 Base = Annotated[Path, typer.Option("--base", metavar="DIR", help="The bfloat16 checkpoint that training began with.")]
@@ -60,3 +60,31 @@ def unpack(
 
     sha256 = unpack(base, file, out)
     console.print(f"{escape(str(out))}: weights {sha256[:12]}, as they were packed", soft_wrap=True)
+
+
+_BLEND = """[bold]Example[/bold]
+
+Half of what GRPO has changed:
+
+  vt checkpoint blend runs/base runs/grpo --weight 0.5 --out runs/half
+"""
+
+
+@app.command(epilog=_BLEND)
+def blend(
+    first: Annotated[str, typer.Argument(metavar="A", help="A checkpoint: a folder or a hub id, full weights, no adapter.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one of the same architecture and tokenizer.")],
+    weight: Annotated[float, typer.Option(min=0, max=1, metavar="W", help="Share of B: 0 gives A's weights, and 1 B's.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The checkpoint folder to write.")],
+) -> None:
+    """Write the checkpoint whose weights lie [bold]between[/bold] those of two others: (1 - W) A + W B, computed in float32.
+
+    Configuration, tokenizer and processor are A's. blend.json says which two they were, by their fingerprints.
+    """
+    from videothinker.models.blend import blend
+
+    made = blend(first, second, weight, out)
+    sum_ = f"{1 - weight:g} {escape(first)} + {weight:g} {escape(second)}"
+    console.print(
+        f"{escape(str(out))}: {sum_}, {made.n_weights:,} weights in float32, {made.n_apart:,} of which differ", soft_wrap=True
+    )

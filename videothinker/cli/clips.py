@@ -17,6 +17,10 @@ For a diagnosis with --frames 16 --max-pixels 18816, and a training with the sam
 
   vt clips warm --data curated --frames 16 --max-pixels 18816
 
+For a diagnosis by a protocol that takes 2 frames a second, at most 32:
+
+  vt clips warm --data curated --frames 32 --frame-rule fps --fps 2
+
 For two folders, with a cache that is large enough for both:
 
   VIDEOTHINKER_CACHE_GB=40 vt clips warm --data curated --data heldout --frames 16 --max-pixels 18816
@@ -26,7 +30,14 @@ For two folders, with a cache that is large enough for both:
 @app.command(epilog=_EXAMPLES)
 def warm(
     data: Annotated[list[Path], typer.Option(metavar="DIR", help="Folder that vt curate wrote. Repeat for several.")],
-    frames: Annotated[int, typer.Option(metavar="N", min=1, help="Frames to keep of each clip, evenly spread.")],
+    frames: Annotated[int, typer.Option(metavar="N", min=1, help="Frames to keep of each clip; with --fps at most so many.")],
+    frame_rule: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="How they are spread: floor (as in training), linspace, midpoints, inside, fps."),
+    ] = "floor",
+    fps: Annotated[
+        float | None, typer.Option(metavar="F", min=0.01, help="Frames to keep of each second, with --frame-rule fps.")
+    ] = None,
     max_pixels: Annotated[
         int | None,
         typer.Option(metavar="N", min=784, help="Shrink frames with more pixels to about this many. Default: never shrink."),
@@ -49,12 +60,18 @@ def warm(
     from videothinker.clips import default_cache
     from videothinker.clips import warm as fill
     from videothinker.curated import open_curated
+    from videothinker.diagnose.frame_rules import RULES, FrameRule, choose
     from videothinker.errors import VtError
     from videothinker.footage import Footage
     from videothinker.frames import Backend
 
     if decoder not in get_args(Backend):
         raise VtError(f"--decoder is {decoder!r}, expected one of {', '.join(get_args(Backend))}")
+    if frame_rule not in RULES:
+        raise VtError(f"--frame-rule is {frame_rule!r}, expected one of {', '.join(RULES)}")
+    if (frame_rule == "fps") != (fps is not None) or (fps is not None and frames < 2):
+        raise VtError("--frame-rule fps and --fps F go together, with --frames 2 or more")
+    rule = FrameRule(frame_rule, frames, fps)
     footages: dict[Footage, None] = {}
     for folder in data:
         curated = open_curated(folder, videos)
@@ -66,7 +83,7 @@ def warm(
     with progress_bar("decoding", len(footages), "clips") as progress:
         done = fill(
             footages,
-            n_frames=frames,
+            sample=lambda fps, n_total: choose(rule, fps, n_total),
             max_pixels=max_pixels,
             cache=cache,
             backend=cast(Backend, decoder),

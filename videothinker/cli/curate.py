@@ -11,12 +11,13 @@ from rich.markup import escape
 from videothinker.cli.console import out, progress_bar, warn
 from videothinker.curate.datasets import DATASETS, Dataset, dataset_named
 from videothinker.errors import VtError
-from videothinker.records import Category, Rule
+from videothinker.records import DECIDED, Rule
 
 if TYPE_CHECKING:
     from videothinker.curate.check import Checked
     from videothinker.curate.datasets.clevrer.build import ClevrerCuration
     from videothinker.curate.export import Export
+    from videothinker.curate.question_set import Settings as SetSettings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -137,61 +138,172 @@ def clevrer(
     show_clevrer(release, folder)
 
 
+_From = Annotated[
+    Path,
+    typer.Option(
+        "--from",
+        metavar="PATH",
+        help="What to read: a release's folder, one of its files, a Video-R1-style file, or hub:OWNER/NAME; vt curate list "
+        "says what each data set needs.",
+    ),
+]
+_Out = Annotated[
+    Path, typer.Option("--out", metavar="OUT", help="Folder to write; repeating the command makes the same data again.")
+]
+_Videos = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the clips. Default: the release's own beside what is read; without clips only questions are written.",
+        show_default=False,
+    ),
+]
+_DevShare = Annotated[
+    float | None,
+    typer.Option(help="Share of the clips that become dev; the others become train. Default: one split.", show_default=False),
+]
+_Split = Annotated[str | None, typer.Option(metavar="NAME", help="Name of the one split. Default: the data set's own.")]
+_Seed = Annotated[int, typer.Option(help="Decides which clips are dev.")]
+_Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict/--no-strict",
+        help="Stop if any question cannot be used, any clip is missing, or the numbers are not the published ones.",
+    ),
+]
+
+
 def _curate_set(
     ctx: typer.Context,
-    source: Annotated[
-        Path, typer.Option("--from", metavar="PATH", help="What to read; vt curate list says what each data set needs.")
-    ],
-    folder: Annotated[
-        Path, typer.Option("--out", metavar="OUT", help="Folder to write; repeating the command makes the same data again.")
-    ],
-    videos: Annotated[Path | None, typer.Option(help="Folder of the clips; without it only questions are written.")] = None,
-    dev_share: Annotated[
-        float | None,
-        typer.Option(
-            help="Share of the clips that become dev; the others become train. Default: one split.", show_default=False
-        ),
+    source: _From,
+    folder: _Out,
+    videos: _Videos = None,
+    variant: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Another way to ask this set; see below. Default: its makers' way.")
     ] = None,
-    split: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Name of the one split. Default: the data set's own.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Decides which clips are dev.")] = 42,
-    strict: Annotated[
-        bool, typer.Option("--strict/--no-strict", help="Stop if any question cannot be used or any clip is missing.")
-    ] = False,
+    dev_share: _DevShare = None,
+    split: _Split = None,
+    seed: _Seed = 42,
+    strict: _Strict = False,
 ) -> None:
     from videothinker.curate.question_set import Settings
-    from videothinker.recipes.curation import curate_set
 
     name = ctx.info_name or ""
+    split = _one_split(name, split, dev_share)
+    settings = Settings(dataset=name, seed=seed, dev_share=dev_share, split=split, variant=variant)
+    _curate_into(source, folder, settings, videos, strict)
+
+
+def _curate_records(
+    source: _From,
+    folder: _Out,
+    videos: Annotated[Path | None, typer.Option(help="Folder of the clips; without it only questions are written.")] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MEANING=COLUMN",
+            help="Which column of a table is what: question, options (one column of lists, or several as options=a,b,c), "
+            "answer, video, and perhaps id, start, end, fps, group, facet:NAME. May be given again.",
+            show_default=False,
+        ),
+    ] = None,
+    dev_share: _DevShare = None,
+    split: _Split = None,
+    seed: _Seed = 42,
+    strict: _Strict = False,
+) -> None:
+    from videothinker.curate.question_set import Settings
+
+    split = _one_split("records", split, dev_share)
+    settings = Settings(
+        dataset="records", seed=seed, dev_share=dev_share, split=split, columns=tuple(column) if column else None
+    )
+    _curate_into(source, folder, settings, videos, strict)
+
+
+def _one_split(name: str, split: str | None, dev_share: float | None) -> str:
     if split is not None and dev_share is not None:
         raise VtError(f"--dev-share {dev_share:g} with --split {split}: every clip goes into {split}; give one of the two")
-    settings = Settings(dataset=name, seed=seed, dev_share=dev_share, split=split or dataset_named(name).split)
-    curation, warnings = curate_set(source, folder, settings, videos=videos, strict=strict)
-    asked, n_clips = curation.manifest["questions"], len({one.question.clip.path for one in curation.members})
+    return split or dataset_named(name).split
+
+
+def _curate_into(source: Path, folder: Path, settings: "SetSettings", videos: Path | None, strict: bool) -> None:
+    """Curate any set but CLEVRER, and print what came of it on one screen."""
+    from videothinker.recipes.curation import curate_set
+
+    counted = curate_set(source, folder, settings, videos=videos, strict=strict)
+    curation, manifest = counted.curation, counted.curation.manifest
+    asked, n_clips = manifest["questions"], len({one.question.clip.path for one in curation.members})
     out.print(
         f"[bold]{asked['n_read']:,}[/bold] questions = [bold]{asked['n_labelled']:,}[/bold] usable "
         f"+ [bold]{asked['n_unresolved']:,}[/bold] unresolved, about {n_clips:,} clips"
     )
     forms = Counter(one.question.form.value for one in curation.members)
     out.print("forms          " + ", ".join(f"{form} {n:,}" for form, n in forms.items()))
-    out.print("splits         " + ", ".join(f"{each} {n:,}" for each, n in curation.manifest["splits"].items()))
-    for warning in warnings:
+    out.print(f"chance         {manifest['chance']:.1%} of random answers are right")
+    out.print("splits         " + ", ".join(f"{each} {n:,}" for each, n in manifest["splits"].items()))
+    for facet, counts in manifest["facets"].items():
+        out.print(f"{_facet_name(facet):<14} {_values(counts)}", soft_wrap=True, markup=False, highlight=False)
+    if curation.videos_root is not None:
+        n_there = n_clips - len(manifest["missing_videos"])
+        out.print(f"clips          {n_there:,} of {n_clips:,} are in {escape(str(curation.videos_root))}", soft_wrap=True)
+    for reason, n in list(manifest["unresolved"].items())[:_N_TOLD]:
+        out.print(f"kept out       {n:,}: {reason}", soft_wrap=True, markup=False, highlight=False)
+    if (n := len(manifest["unresolved"]) - _N_TOLD) > 0:
+        out.print(f"kept out       for {n} more reasons; see unresolved.jsonl")
+    for note in counted.notes:
+        out.print(f"note           {note}", soft_wrap=True, markup=False, highlight=False)
+    for warning in counted.warnings:
         warn(warning)
-    out.print(f"\n[bold]{escape(str(folder))}[/bold]: check it, then ask", soft_wrap=True)
-    out.print(f"  vt curate check {escape(str(folder))}", soft_wrap=True)
-    out.print(f"  vt diagnose --model solver:random --data {escape(str(folder))} --out runs", soft_wrap=True)
+    name = escape(str(folder))
+    out.print(f"\n[bold]{name}[/bold]: open {name}/report.html, then", soft_wrap=True)
+    out.print(f"  vt curate check {name}", soft_wrap=True)
+    out.print(f"  vt diagnose --model solver:random --data {name} --out runs", soft_wrap=True)
+
+
+_N_TOLD = 6
+"""Most values of a facet, or reasons, on the screen; the report has all."""
+
+
+def _facet_name(facet: str) -> str:
+    return facet.replace("_", " ")
+
+
+def _values(counts: dict[str, int]) -> str:
+    told = ", ".join(f"{value} {n:,}" for value, n in list(counts.items())[:_N_TOLD])
+    return f"{told} and {len(counts) - _N_TOLD} more" if len(counts) > _N_TOLD else told
+
+
+_COLUMNS_HELP = """
+
+[bold]A table with columns of its own[/bold] (csv, tsv, parquet, json, jsonl)
+
+  vt curate records --from quiz.csv --videos clips --out quiz --column question=prompt --column options=a,b,c
+  --column answer=gold --column video=file --column facet:topic=topic
+
+  answer is letters ("B", "A,C", "none"), the text of an option, or yes or no where there are no options. answer_letter and
+  answer_text allow one of these readings only. answer_index=label:0 is the number of an option where the first is 0, and
+  answer_index=label:1 where it is 1."""
 
 
 def _set_epilog(name: str) -> str:
+    dataset = dataset_named(name)
+    source = f"{dataset.name} --out {name}" if dataset.parts else f"FILE --videos clips --out {name}"
+    variants = "".join(f"\n\n  {variant}: {told}" for variant, told in dataset.variants.items())
     return (
-        f"[bold]Example[/bold]\n\n  vt curate {name} --from FILE --videos clips --out {name}\n\n"
-        "[bold]What lies in OUT[/bold]\n\n  questions.parquet, unresolved.jsonl, SPLIT.json (Video-R1 rows), manifest.json"
+        f"[bold]Example[/bold]\n\n  vt curate {name} --from {source}"
+        + (f"\n\n  vt curate {name} --from hub --out {name}   (loads {dataset.hub})" if dataset.hub else "")
+        + (f"\n\n[bold]Variants[/bold]{variants}" if variants else "")
+        + (_COLUMNS_HELP if name == "records" else "")
+        + "\n\n[bold]What lies in OUT[/bold]\n\n  questions.parquet, unresolved.jsonl, SPLIT.json (Video-R1 rows), report.html,"
+        " report.md, manifest.json"
     )
 
 
 for _name in DATASETS:
-    app.command(_name, help=f"Read {dataset_named(_name).what}.", epilog=_set_epilog(_name))(_curate_set)
+    _command = _curate_records if _name == "records" else _curate_set
+    app.command(_name, help=f"Read {dataset_named(_name).name}: {dataset_named(_name).what}.", epilog=_set_epilog(_name))(
+        _command
+    )
 
 
 @app.command("list", epilog="[bold]Example[/bold]\n\n  vt curate list")
@@ -210,15 +322,27 @@ def list_(
         said = {name: {key: getattr(one, key) for key in _TOLD} for name, one in known.items()}
         typer.echo(msgspec.json.format(msgspec.json.encode(said)).decode())
         return
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 1, 0))
-    for head in ("name", "what it asks", "what --from needs", "where from, size, licence"):
-        table.add_column(head, overflow="fold")
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    for overflow in ("ignore", "ignore", "fold"):
+        table.add_column(overflow=overflow, no_wrap=overflow == "ignore")
     for name, one in known.items():
-        table.add_row(f"[bold]{name}[/bold]", one.what, one.needs, f"{one.origin}; {one.size}; {one.licence}")
+        for index, (what, told) in enumerate(_told(one)):
+            table.add_row(f"[bold]{name}[/bold]" if index == 0 else "", what, escape(told))
     out.print(table)
 
 
-_TOLD = ("what", "needs", "origin", "size", "licence", "split", "n_published")
+def _told(one: Dataset) -> list[tuple[str, str]]:
+    """What the list says of a data set, line by line."""
+    lines = [("asks", one.what), ("--from", one.needs), ("origin", one.origin), ("size", one.size), ("licence", one.licence)]
+    if one.clips:
+        lines.append(("clips", f"looked for in {', '.join(f'{folder}/' for folder in one.clips)} beside it, or in --videos"))
+    if one.benchmark is not None:
+        over = one.benchmark.macro_over
+        lines.append(("quoted", "share of right answers" if over is None else f"mean of the shares of right answers by {over}"))
+    return lines + [("variant", f"{name}: {told}") for name, told in one.variants.items()]
+
+
+_TOLD = ("what", "needs", "origin", "size", "licence", "split", "n_published", "hub", "variants")
 
 
 @app.command(epilog="[bold]Example[/bold]\n\n  vt curate check curated")
@@ -267,13 +391,13 @@ def show_clevrer(release: "ClevrerCuration", folder: Path) -> None:
     )
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("rule")
-    for heading in (*Category, "observer on obs.", "on inf."):
+    for heading in (*DECIDED, "observer on obs.", "on inf."):
         table.add_column(heading, justify="right")
     for rule in Rule:
         observer = manifest["observer"][rule]
-        counts = [f"{n:,} {n / n_labelled:6.1%}" if (n := observer[kind]["n_questions"]) else _DASH for kind in Category]
+        counts = [f"{n:,} {n / n_labelled:6.1%}" if (n := observer[kind]["n_questions"]) else _DASH for kind in DECIDED]
         chosen = rule == manifest["rule"]
-        cells = (f"{rule} *" if chosen else rule, *counts, *(_percent(observer[kind]["exact"]) for kind in Category))
+        cells = (f"{rule} *" if chosen else rule, *counts, *(_percent(observer[kind]["exact"]) for kind in DECIDED))
         table.add_row(*cells, style="bold" if chosen else None)
     out.print()
     out.print(table)
@@ -335,7 +459,7 @@ def _split_lines(manifest: dict[str, Any]) -> list[str]:
     training = manifest["training_set"]
     lines = [f"splits         {splits}"]
     if "train" in manifest["splits"]:
-        parts = " + ".join(f"{training[kind]:,} {kind}" for kind in Category)
+        parts = " + ".join(f"{training[kind]:,} {kind}" for kind in DECIDED)
         left = f", {training['left_out']:,} left out" if training["left_out"] else ""
         lines.append(f"training set   {training['n_questions']:,} = {parts}{left}")
     return lines

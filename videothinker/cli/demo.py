@@ -22,13 +22,12 @@ if TYPE_CHECKING:
 
     from videothinker.diagnose.runs import Run
     from videothinker.recipes.demo import Look, TourEvent
-    from videothinker.reports.demo import StudyFindings
 
 EPILOG = """[bold]Examples[/bold]
 
   vt demo
 
-  vt demo --out tour --scenes 400
+  vt demo --out tour --scenes 1000
 
   vt demo --models my-models
 
@@ -40,7 +39,7 @@ def demo(
     folder: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for everything; a demo that was stopped goes on in it.")
     ] = Path("demo"),
-    scenes: Annotated[int, typer.Option(min=20, help="Scenes of the world.")] = 120,
+    scenes: Annotated[int | None, typer.Option(min=20, help="Scenes of the world. Default: 300.", show_default=False)] = None,
     models: Annotated[
         Path | None,
         typer.Option(
@@ -57,10 +56,10 @@ def demo(
     Needs no GPU, no weights and no data. Each step is printed as the command that you would type, and does what that command
     does.
     """
-    from videothinker.recipes.demo import tour
+    from videothinker.recipes.demo import SCENES, tour
 
     begun = time.monotonic()
-    for event in tour(folder, scenes=scenes, models=models, train=train, bars=progress_bar):
+    for event in tour(folder, scenes=SCENES if scenes is None else scenes, models=models, train=train, bars=progress_bar):
         _show(event, folder, time.monotonic() - begun)
         begun = time.monotonic()
 
@@ -102,7 +101,7 @@ def _show_ending(look: "Look") -> None:
 
     console.print("\n[bold]Look[/bold]", soft_wrap=True)
     console.print(f"[bold]{sample_words(look.runs)}[/bold]; answered exactly right, %, \u00b1 95 % by scene", soft_wrap=True)
-    console.print(_table(look.runs, look.study))
+    console.print(_table(look.runs))
     console.print(f"  all of it on one page                [bold]{look.page}[/bold]", soft_wrap=True)
     console.print(f"  the bias, explained on examples      [bold]{look.curated / 'report.html'}[/bold]", soft_wrap=True)
     console.print(f"  the diagnosis, question by question  [bold]{look.runs_folder / 'report.html'}[/bold]", soft_wrap=True)
@@ -111,29 +110,19 @@ def _show_ending(look: "Look") -> None:
         console.print(f"  ([bold]vt[/bold] is {shown(Path(sys.executable).with_name('vt'))})", soft_wrap=True)
 
 
-def _table(runs: "Sequence[Run]", study: "StudyFindings | None") -> "Table":
+def _table(runs: "Sequence[Run]") -> "Table":
     """The page's table, for a terminal of 80 columns."""
     from rich import box
     from rich.table import Table
 
-    from videothinker.reports.demo import MEASURES
+    from videothinker.reports.demo import MEASURES, measures
 
     table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     table.add_column("checkpoint", overflow="fold")
-    for head in MEASURES.values():
+    for head in MEASURES:
         table.add_column(head.lower().replace(" ", "\n"), justify="right", no_wrap=True)
-        if study:
-            table.add_column("study", justify="right", no_wrap=True, style="dim")
     for run in runs:
-        by, there = run.metrics, study.levels.get(run.name, {}) if study else {}
-        cells = []
-        for measure, value in zip(
-            MEASURES, (by.observational.per_question, by.inferential.per_question, by.shortcut_reliance), strict=True
-        ):
-            cells.append(percent(value))
-            if study:
-                cells.append(percent(there[measure]).partition(" ")[0] if measure in there else "\u2013")
-        table.add_row(escape(run.name), *cells)
+        table.add_row(escape(run.name), *map(percent, measures(run)))
     return table
 
 

@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from videothinker.recipes.diagnosis import Report
     from videothinker.records import Estimate, Metrics
 
+Labels = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE",
+        help="Also break down by labels from elsewhere, such as a probe's; the first file's categories come first. Repeatable.",
+    ),
+]
 _DASH = "\u2013"
 _ASKING = "How the checkpoints are asked"
 _CAPTION = """\
@@ -132,6 +140,7 @@ def diagnose(
     videos: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the clips are, if not where curation found them.")
     ] = None,
+    labels: Labels = None,
     split: Annotated[str | None, typer.Option(help="Split to ask; default dev, else the only one.")] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", help="Ask N questions only; the report says it is partial.")] = None,
     resume: Annotated[
@@ -161,11 +170,19 @@ def diagnose(
     ] = None,
     frames: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Frames a clip; default the checkpoint's own, else 32.", rich_help_panel=_ASKING),
+        typer.Option(
+            metavar="N",
+            help="Frames a clip; default the protocol's, else the checkpoint's own, else 32. 0: not the protocol's.",
+            rich_help_panel=_ASKING,
+        ),
     ] = None,
     max_pixels: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Pixels a frame; default the checkpoint's own, else 200704.", rich_help_panel=_ASKING),
+        typer.Option(
+            metavar="N",
+            help="Pixels a frame; default the protocol's, else the checkpoint's own, else 200704. 0: not the protocol's.",
+            rich_help_panel=_ASKING,
+        ),
     ] = None,
     batch_size: Annotated[
         int | None,
@@ -252,21 +269,24 @@ def diagnose(
     from videothinker.recipes import diagnosis
 
     models, published = _asked(model or [], preset)
-    curated = open_curated(data, videos)
+    curated = open_curated(data, videos, label_files=labels or ())
     split = split or curated.default_split()
-    given = {
-        "prompt": prompt,
-        "n_frames": frames,
-        "max_pixels": max_pixels,
-        "temperature": temperature,
-        "top_p": top_p,
-        "max_new_tokens": max_new_tokens,
-    }
-    whole_clips = endpoint is not None and frames is None
-    sources = [
-        layers.Layer(layers.COMMAND_LINE, {name: value for name, value in given.items() if value is not None}),
+    whole_clips = endpoint is not None and not frames
+    below = [
         layers.protocol_layer(protocol, curated.questions(split), whole_clips=whole_clips),
         *([layers.preset_layer(published, whole_clips=whole_clips)] if published else []),
+    ]
+    sources = [
+        layers.command_line(
+            below,
+            prompt=prompt,
+            n_frames=frames,
+            max_pixels=max_pixels,
+            temperature=temperature,
+            top_p=top_p,
+            max_new_tokens=max_new_tokens,
+        ),
+        *below,
     ]
     settings = DiagnosisSettings(
         split=split,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from videothinker.cli.console import progress_bar, warn
-from videothinker.cli.diagnose import show_readings, show_report
+from videothinker.cli.diagnose import Labels, show_readings, show_report
 from videothinker.records import Rule
 
 EPILOG = """[bold]Examples[/bold]
@@ -39,6 +39,7 @@ def report(
         Path | None, typer.Option(metavar="DIR", help="Where the clips are, if not where curation found them.")
     ] = None,
     rule: Annotated[Rule | None, typer.Option(help="Rule of the categories; default the curated folder's.")] = None,
+    labels: Labels = None,
     imports: Annotated[
         list[str] | None,
         typer.Option("--import", metavar="NAME=FILE", help="A result file of eval_bench or lmms-eval. Repeat for several."),
@@ -65,7 +66,7 @@ def report(
         raise VtError("nothing to report on; name a folder that `vt diagnose` wrote, or --import NAME=FILE")
     if not run_dirs and data is None:
         raise VtError("--import needs --data: the curated folder whose questions were answered")
-    curated = runs.find_curated(run_dirs or [], data, videos)
+    curated = runs.find_curated(run_dirs or [], data, videos, labels or ())
     files = {name: Path(file) for name, file in run.model_names(imports or [], option="--import").items()}
     loaded, n_changed = diagnosis.load(run_dirs or [], curated, rule=rule, imports=files, reread=reread, protocol=protocol)
     if n_changed:

@@ -14,10 +14,10 @@ from videothinker.cli.interrupt import exit_code
 from videothinker.errors import VtError
 
 if TYPE_CHECKING:
-    from videothinker.records.study import Record, State, Study
+    from videothinker.records.study import Claim, Record, State, Study, Verdict
     from videothinker.study.plan import Cell
     from videothinker.study.run import Slots
-from videothinker.cli.study_display import display, duration, forecast_of, show_plan
+from videothinker.cli.study_display import display, duration, forecast_of, show_claims, show_plan
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -32,6 +32,10 @@ What the study of the generated world would run, and how long that would take:
 On two GPUs of a machine, from another start model:
 
   vt study configs/study-world.toml --out runs/study-world --gpus 0,1 --set model=runs/my-base
+
+What two of its claims need, and nothing else:
+
+  vt study configs/study-2.toml --out runs/study-2 --claims a,b
 
 On a machine that is taken away after ten minutes, with data and start model made before, and then on the next machine:
 
@@ -48,6 +52,8 @@ On a machine that is taken away after ten minutes, with data and start model mad
   report.html           claims with their verdicts, accuracy, ablations, curves, every run; report.md, figures
 
   results.json          the same numbers
+
+  answers/NAME.parquet  what every checkpoint answered, in letters: --recompute gets every number back from these
 
 Kill it anywhere and run it again: finished cells stay, failed ones are tried again.
 """
@@ -66,11 +72,22 @@ def study(
     gpus: Annotated[
         str | None, typer.Option(metavar="LIST", help="GPUs to use, such as 0,1; by default all that are visible.")
     ] = None,
+    claims: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Run what these claims rest on and nothing else, such as a,b; all that is finished counts in the report.",
+        ),
+    ] = None,
     redo: Annotated[
         bool, typer.Option("--redo", help="Delete and run again the cells whose command or input has changed.")
     ] = False,
     report_only: Annotated[
         bool, typer.Option("--report-only", help="Draw the report of the finished cells; run nothing.")
+    ] = False,
+    recompute: Annotated[
+        bool,
+        typer.Option("--recompute", help="Only compute every number of OUT's report again, from the answers beside it."),
     ] = False,
     set_: Annotated[
         list[str] | None,
@@ -124,8 +141,11 @@ def study(
         states_of,
     )
     from videothinker.study.config import load_study
-    from videothinker.study.plan import heights, make_plan
+    from videothinker.study.plan import chosen, heights, make_plan, settled
 
+    if recompute:
+        _recompute(out)
+        return
     here = config.parent
     wanted = load_study(config, set_ or [])
     folders = _given_folders(given or [], wanted)
@@ -136,10 +156,14 @@ def study(
             for name, folder in folders.items():
                 give(name, out, folder)
     would_be = {name: content(folder) for name, folder in folders.items()} if dry_run else {}
-    plan = make_plan(wanted, here, given_cells(out) | would_be)
+    plan = settled(make_plan(wanted, here, given_cells(out) | would_be), lambda cell: _problem(cell, out, here) is None)
     if not dry_run and (waiting := packs.restore_weights(wanted, plan, out, _grow)):
         warn(f"{len(waiting)} trained checkpoints came without their start model: give it (--given NAME=FOLDER), or leave them")
-    _check_commands(plan, out, here)
+    wanted_claims = _named_claims(claims, wanted)
+    part = chosen(wanted_claims, wanted, plan) if wanted_claims else tuple(cell for cell in plan if not cell.awaits)
+    if late := [cell for cell in part if cell.awaits]:
+        raise VtError(f"--claims {claims}: {late[0].name} awaits {late[0].awaits}; leave its claims out until then")
+    _check_commands(part if wanted_claims else plan, out, here)
     ids = run.find_gpus() if gpus is None else [gpu.strip() for gpu in gpus.split(",") if gpu.strip()]
     slots = run.Slots(tuple(gpu for gpu in ids for _ in range(wanted.schedule.jobs_per_gpu)), wanted.schedule.cpu_jobs)
     records = read_records(plan, out)
@@ -147,7 +171,9 @@ def study(
     if dry_run:
         states = states_of(plan, records, out)
         states |= dict.fromkeys(stale, State.WAITING)
-        show_plan(plan, states, forecast_of(plan, states, records, out, slots), slots)
+        shown = part if wanted_claims else plan
+        show_plan(shown, states, forecast_of(shown, states, records, out, slots), slots)
+        show_claims(wanted, plan, states, forecast_of(plan, states, records, out, slots), slots)
         if stale:
             warn(f"{len(stale)} cells were run with another command or input: vt study refuses them, or runs them with --redo")
         return
@@ -158,14 +184,14 @@ def study(
     refuse_outdated(stale, out)
     if not report_only:
         records = read_records(plan, out)
-        expected = forecast_of(plan, states_of(plan, records, out), records, out, slots).seconds
+        expected = forecast_of(part, states_of(plan, records, out), records, out, slots).seconds
         limit: dict[str, Any] = {}
         if max_minutes is not None:
             limit["max_seconds"] = 60 * max_minutes
-            limit["expect"] = lambda states, records: forecast_of(plan, states, records, out, slots).seconds
+            limit["expect"] = lambda states, records: forecast_of(part, states, records, out, slots).seconds
         try:
-            with display(plan, out, slots) as watch:
-                run.run_study(plan, out, here, slots, priorities=heights(plan, expected), watch=watch, program=run.VT, **limit)
+            with display(part, out, slots) as watch:
+                run.run_study(part, out, here, slots, priorities=heights(part, expected), watch=watch, program=run.VT, **limit)
         except KeyboardInterrupt:
             err.print("interrupted: all processes have ended, and the same command goes on where they stopped", soft_wrap=True)
             if pack is not None:
@@ -174,13 +200,26 @@ def study(
     records = read_records(plan, out)
     states = states_of(plan, records, out)
     if max_minutes is not None:
-        _tell_what_is_left(plan, states, records, out, slots)
+        _tell_what_is_left(part, states, records, out, slots)
     if pack is not None:
         _pack(wanted, plan, out, pack)
     if report:
         _report(wanted, plan, out, states, records)
-    if any(state is State.FAILED for state in states.values()):
+    if any(states[cell.name] is State.FAILED for cell in part):
         raise typer.Exit(1)
+
+
+def _named_claims(names: str | None, study: "Study") -> "list[Claim]":
+    """The claims of `--claims LIST`.
+
+    Raises:
+        VtError: the study has no claim of such a name.
+    """
+    found = study.named_claims
+    asked = [name.strip() for name in (names or "").split(",") if name.strip()]
+    if unknown := [name for name in asked if name not in found]:
+        raise VtError(f"--claims {names}: there is no claim '{unknown[0]}', expected some of {', '.join(found) or 'none'}")
+    return [found[name] for name in asked]
 
 
 def _given_folders(given: "Sequence[str]", study: "Study") -> dict[str, Path]:
@@ -230,25 +269,32 @@ def _check_commands(plan: "Sequence[Cell]", out: Path, here: Path) -> None:
     Raises:
         VtError: some are not; the message names all problems.
     """
+    problems: dict[str, str] = {}
+    for cell in plan:
+        if not cell.awaits and (problem := _problem(cell, out, here)) is not None:
+            problems.setdefault(problem, cell.name)
+    if problems:
+        raise VtError("; ".join(f"{name}: {words}" for words, name in problems.items()))
+
+
+def _problem(cell: "Cell", out: Path, here: Path) -> str | None:
+    """Why `vt` would refuse a cell's command or a training's settings; None if it would not, or if its folder was given."""
     from videothinker.pretrain.settings import load_pretraining
     from videothinker.study.plan import Kind, command
     from videothinker.train.stages import Stage, load_stage
 
-    problems: dict[str, str] = {}
-    for cell in plan:
-        if not cell.arguments:  # a folder that was given
-            continue
-        arguments = command(cell, out, here)
-        try:
-            options = _parse(arguments)  # as the command line gives them: text, in later versions of typer
-            if cell.kind is Kind.TRAIN:
-                load_stage(Stage(arguments[1]), Path(options["config"]), options["set_"])
-            elif arguments[0] == "pretrain" or [*arguments[:2]] == ["train", "sft"]:  # two names of one command
-                load_pretraining(Path(options["config"]), options["set_"] or [])
-        except VtError as error:
-            problems.setdefault(str(error), cell.name)
-    if problems:
-        raise VtError("; ".join(f"{name}: {words}" for words, name in problems.items()))
+    if not cell.arguments:
+        return None
+    arguments = command(cell, out, here)
+    try:
+        options = _parse(arguments)  # as the command line gives them: text, in later versions of typer
+        if cell.kind is Kind.TRAIN:
+            load_stage(Stage(arguments[1]), Path(options["config"]), options["set_"])
+        elif arguments[0] == "pretrain" or [*arguments[:2]] == ["train", "sft"]:  # two names of one command
+            load_pretraining(Path(options["config"]), options["set_"] or [])
+    except VtError as error:
+        return str(error)
+    return None
 
 
 def _parse(arguments: "Sequence[str]") -> dict[str, Any]:
@@ -281,27 +327,54 @@ _USAGE: Any = typer.BadParameter.__bases__[0]
 def _report(
     study: "Study", plan: "Sequence[Cell]", out: Path, states: "Mapping[str, State]", records: "Mapping[str, Record]"
 ) -> None:
-    """Collect what is finished, write the report and the results, and print the verdicts."""
+    """Collect what is finished, write the report, the results and the answers they rest on, and print the verdicts."""
     import msgspec
 
     from videothinker import store
-    from videothinker.records.study import RESULTS, State
+    from videothinker.records.study import ANSWERS, RESULTS, State
     from videothinker.reports.study import study_pages
     from videothinker.study.collect import collect
+    from videothinker.study.sheets import to_bytes
 
     n_asked = sum(cell.ask is not None and states[cell.name] is State.FINISHED for cell in plan)
     with progress_bar("reading answers", n_asked, "cells") as progress:
-        results = collect(study, plan, out, states, records, progress)
+        results, sheets = collect(study, plan, out, states, records, progress)
     for name, content in study_pages(results).items():
         store.write_bytes(out / name, content)
     briefly = [msgspec.structs.replace(training, steps=[]) for training in results.trainings]
+    for name, sheet in sheets.items():
+        store.write_bytes(out / ANSWERS / f"{name}.parquet", to_bytes(sheet))
     store.write_bytes(out / RESULTS, msgspec.json.encode(msgspec.structs.replace(results, trainings=briefly)) + b"\n")
-    colours = {"confirmed": "green", "refuted": "red", "undecided": "yellow"}
-    for one in results.verdicts:
-        console.print(f"[{colours[one.decision]}]{one.decision:<10}[/] {escape(one.claim.text)}", soft_wrap=True)
+    _show_verdicts(results.verdicts)
     counts = Counter(states.values())
     console.print(f"{len(plan)} cells: " + ", ".join(f"{n} {state}" for state, n in counts.items()), soft_wrap=True)
     console.print(f"report: [bold]{escape(str(out / 'report.html'))}[/bold]", soft_wrap=True)
+
+
+def _show_verdicts(verdicts: "Sequence[Verdict]") -> None:
+    colours = {"confirmed": "green", "refuted": "red", "undecided": "yellow"}
+    for one in verdicts:
+        name = f"({one.claim.name}) " if one.claim.name else ""
+        left = "" if one.corrected in (None, one.decision) else f"  [dim]after correction {one.corrected}[/dim]"
+        console.print(f"[{colours[one.decision]}]{one.decision:<10}[/] {escape(name + one.claim.text)}{left}", soft_wrap=True)
+
+
+def _recompute(out: Path) -> None:
+    """Compute the numbers of a study's report again from the answers beside it.
+
+    Raises:
+        VtError: some number is another one now.
+    """
+    from videothinker.study.recompute import recompute
+
+    found = recompute(out)
+    _show_verdicts(found.verdicts)
+    if found.differing:
+        raise VtError(
+            f"{out}: {len(found.differing):,} of {found.n_numbers:,} numbers are not what its answers give, the first is "
+            f"{found.differing[0]}; the report was drawn from other answers, or by another version"
+        )
+    console.print(f"all {found.n_numbers:,} values and ends of intervals follow from the answers in {escape(str(out))}")
 
 
 def _shrink(base: Path, checkpoint: Path, file: Path) -> None:

@@ -15,7 +15,7 @@ from videothinker.cli.console import out as console
 if TYPE_CHECKING:
     from rich.console import Group
 
-    from videothinker.records.study import Record, State
+    from videothinker.records.study import Record, State, Study
     from videothinker.study.cost import Forecast
     from videothinker.study.plan import Cell
     from videothinker.study.run import Now, Slots
@@ -39,14 +39,15 @@ def show_plan(plan: "Sequence[Cell]", states: "Mapping[str, State]", forecast: "
     for column in ("cell", "vt", "after"):
         table.add_column(column, overflow="fold")
     table.add_column("minutes", justify="right", no_wrap=True)
-    table.add_column("state", no_wrap=True)
+    table.add_column("state", overflow="fold")
     for cell in plan:
         seconds = forecast.seconds[cell.name]
         mark = " *" if cell.name in forecast.measured else ""
         minutes = "?" if seconds is None else f"{seconds / 60:.1f}{mark}"
         where = "GPU" if cell.gpu else "CPU"
         words = " ".join(cell.arguments[: 1 if cell.kind is Kind.ASK else 2]) or "given"
-        table.add_row(cell.name, words, ", ".join((*cell.needs, *cell.after)), f"{minutes} {where}", str(states[cell.name]))
+        state = f"awaits {escape(cell.awaits)}" if cell.awaits else str(states[cell.name])
+        table.add_row(cell.name, words, ", ".join((*cell.needs, *cell.after)), f"{minutes} {where}", state)
     console.print(table)
     counts = Counter(cell.group for cell in plan)
     console.print("; ".join(f"{n} {group}" for group, n in counts.items()), style="dim", soft_wrap=True)
@@ -65,6 +66,34 @@ def show_plan(plan: "Sequence[Cell]", states: "Mapping[str, State]", forecast: "
     )
     left = "unknown" if forecast.left_seconds is None else f"{duration(forecast.left_seconds)} at best"
     console.print(f"[bold]time left[/bold]: {left}, {places}")
+
+
+def show_claims(
+    study: "Study", plan: "Sequence[Cell]", states: "Mapping[str, State]", forecast: "Forecast", slots: "Slots"
+) -> None:
+    """What each claim costs, and what of it the claims before it have paid already."""
+    from rich import box
+    from rich.table import Table
+
+    from videothinker.study.cost import by_claim
+
+    if not study.claims:
+        return
+    n_gpus = len(set(slots.gpus))
+    sharing = len(slots.gpus) // n_gpus if n_gpus else 1
+
+    def minutes(seconds: float | None) -> str:
+        return "?" if seconds is None else f"{seconds / 60 / sharing:.1f}"
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in ("claim", "GPU minutes", "beside those above", "left"):
+        table.add_column(column, justify="left" if column == "claim" else "right", no_wrap=column != "claim")
+    table.add_column("", overflow="fold")
+    for name, share in by_claim(study, plan, states, forecast).items():
+        awaits = f"awaits {share.awaits}" if share.awaits else ""
+        table.add_row(escape(name), *(minutes(one) for one in (share.seconds, share.added, share.left)), escape(awaits))
+    console.print(table)
+    console.print("Each claim by itself is run with --claims NAME.", style="dim")
 
 
 def duration(seconds: float) -> str:

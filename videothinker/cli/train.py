@@ -1,5 +1,6 @@
 """`vt train`: the bias model, CDPO, and the GRPO baseline."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,7 @@ from videothinker.records import Rule
 
 if TYPE_CHECKING:
     from videothinker.curated import Curated
-    from videothinker.records.training import GateVerdict, StepRecord
+    from videothinker.records.training import GateVerdict, Matched, StepRecord
     from videothinker.train.run import Outcome
     from videothinker.train.stages import StageConfig
 
@@ -35,8 +36,23 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Load everything, take one step, say memory, tokens and time; keep nothing.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Go on although the bias model has not passed its gate.")]
-Labels = Annotated[
+TheRule = Annotated[
     Rule | None, typer.Option("--rule", help="Whose observational questions are taken; default the curated folder's own rule.")
+]
+RuleOfWhere = Annotated[
+    Rule | None, typer.Option("--rule", help="Whose category --where means; default the curated folder's own rule.")
+]
+Labels = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE",
+        help="Labels from elsewhere, such as a probe's; the first file's categories count. Repeatable.",
+    ),
+]
+Where = Annotated[
+    str | None,
+    typer.Option("--where", metavar="EXPR", help="""Train where this SQL is true, e.g. "category = 'inferential'"."""),
 ]
 
 _LAUNCH = """
@@ -49,14 +65,27 @@ _LAUNCH = """
   a checkpoint (for LoRA an adapter), run.json, metrics.jsonl, completions.parquet, checkpoint-N/ to resume from{more}
 """
 
+_CHOICE = """
+[bold]On chosen questions[/bold]
+
+  ... --where "category = 'inferential'"                  a column of questions.parquet, or the labels' category
+
+  ... --labels probe.parquet --where "blind < 0.5"        or a further column of a label file
+"""
+
 _BIAS = """[bold]Examples[/bold]
 
   vt train bias --config configs/bias-3b.toml --data curated --model Qwen/Qwen2.5-VL-3B-Instruct --out runs/bias
 
   vt train bias --config configs/bias-3b.toml --data curated --model Qwen/Qwen2.5-VL-3B-Instruct --out x --dry-run
+
+[bold]Without a collision log[/bold]
+
+  ... --labels probe.parquet                              observational by what a probe has found
 """ + _LAUNCH.format(stage="bias", more=", gate.json")
 
-_CDPO = """[bold]Examples[/bold]
+_CDPO = (
+    """[bold]Examples[/bold]
 
   vt train cdpo --config configs/cdpo-3b.toml --data curated --model Qwen/Qwen2.5-VL-3B-Instruct --bias-model runs/bias
   --out runs/cdpo
@@ -68,15 +97,26 @@ _CDPO = """[bold]Examples[/bold]
   ... --set objective.reference=start          repels from its own start: measured here, that ends about where GRPO does
 
   ... --set objective.repulsion=0.03
-""" + _LAUNCH.format(stage="cdpo", more="")
 
-_GRPO = """[bold]Examples[/bold]
+[bold]Without a bias model[/bold]
+
+  ... --set objective.reference=self --set objective.reference_clip=blank       repels from itself with nothing to see
+"""
+    + _CHOICE
+    + _LAUNCH.format(stage="cdpo", more="")
+)
+
+_GRPO = (
+    """[bold]Examples[/bold]
 
   vt train grpo --config configs/grpo-3b.toml --data curated --model Qwen/Qwen2.5-VL-3B-Instruct --out runs/grpo
 
   vt train grpo --config configs/grpo-3b.toml --data curated --model Qwen/Qwen2.5-VL-3B-Instruct --out runs/grpo-7
   --set seed=7
-""" + _LAUNCH.format(stage="grpo", more="")
+"""
+    + _CHOICE
+    + _LAUNCH.format(stage="grpo", more="")
+)
 
 
 @app.command(epilog=_BIAS)
@@ -86,7 +126,9 @@ def bias(
     model: Model,
     out: Out,
     videos: Videos = None,
-    rule: Labels = None,
+    rule: TheRule = None,
+    labels: Labels = None,
+    where: Where = None,
     set_: Set = None,
     dry_run: DryRun = False,
     fast: Annotated[
@@ -102,7 +144,8 @@ def bias(
     from videothinker.recipes import training
     from videothinker.train.stages import Stage, load_stage
 
-    settings, curated = load_stage(Stage.BIAS, config, set_ or []), open_curated(data, videos)
+    settings = load_stage(Stage.BIAS, config, _overrides(set_, where))
+    curated = open_curated(data, videos, label_files=labels or ())
     if dry_run:
         train_stage(settings, curated, start=model, folder=out, rule=rule, dry_run=True)
         return
@@ -119,9 +162,17 @@ def cdpo(
     model: Model,
     out: Out,
     bias_model: Annotated[
-        str | None, typer.Option("--bias-model", metavar="REF", help="What vt train bias wrote: frozen, and repelled from.")
+        str | None,
+        typer.Option(
+            "--bias-model",
+            metavar="REF",
+            help="What vt train bias wrote: frozen, and repelled from; not with objective.reference start or self.",
+        ),
     ] = None,
     videos: Videos = None,
+    rule: RuleOfWhere = None,
+    labels: Labels = None,
+    where: Where = None,
     set_: Set = None,
     dry_run: DryRun = False,
     force: Force = False,
@@ -131,11 +182,12 @@ def cdpo(
     from videothinker.train.gate import require_pass
     from videothinker.train.stages import Reference, Stage, load_stage
 
-    settings = load_stage(Stage.CDPO, config, set_ or [])
+    settings = load_stage(Stage.CDPO, config, _overrides(set_, where))
     gated = bias_model is not None and settings.objective.reference is Reference.BIAS and not force
     if bias_model is not None and gated and require_pass(bias_model).fast:
         warn(f"{bias_model}: its gate was passed at one greedy look; vt train bias without --fast judges it as it samples")
-    train_stage(settings, open_curated(data, videos), start=model, folder=out, bias_model=bias_model, dry_run=dry_run)
+    curated = open_curated(data, videos, label_files=labels or ())
+    train_stage(settings, curated, start=model, folder=out, bias_model=bias_model, rule=rule, dry_run=dry_run)
 
 
 @app.command(epilog=_GRPO)
@@ -145,6 +197,9 @@ def grpo(
     model: Model,
     out: Out,
     videos: Videos = None,
+    rule: RuleOfWhere = None,
+    labels: Labels = None,
+    where: Where = None,
     set_: Set = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -152,8 +207,14 @@ def grpo(
     from videothinker.curated import open_curated
     from videothinker.train.stages import Stage, load_stage
 
-    settings = load_stage(Stage.GRPO, config, set_ or [])
-    train_stage(settings, open_curated(data, videos), start=model, folder=out, dry_run=dry_run)
+    settings = load_stage(Stage.GRPO, config, _overrides(set_, where))
+    curated = open_curated(data, videos, label_files=labels or ())
+    train_stage(settings, curated, start=model, folder=out, rule=rule, dry_run=dry_run)
+
+
+def _overrides(set_: list[str] | None, where: str | None) -> list[str]:
+    """What the command line says of the settings; --where is one of them, `data.where`."""
+    return [*(set_ or []), *([] if where is None else [f"data.where={json.dumps(where, ensure_ascii=False)}"])]
 
 
 def train_stage(
@@ -188,7 +249,18 @@ def _display(settings: "StageConfig") -> dict[str, Any]:
         if step.step % max(1, steps // 20) < settings.saving.log_every:
             err.print(_line(step))
 
-    return {"report": report, "warn": warn, "bars": progress_bar}
+    def matched(found: "Matched") -> None:
+        unknown = f" ({found.n_unknown:,} of them because it is unknown of them)" if found.n_unknown else ""
+        n_out = found.n_questions - len(found.ids)
+        out.print(
+            f"where {settings.data.where}: {len(found.ids):,} of {found.n_questions:,} questions of split"
+            f" {settings.data.split} are kept, {n_out:,} left out{unknown}",
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
+        )
+
+    return {"report": report, "warn": warn, "matched": matched, "bars": progress_bar}
 
 
 def _say_trained(settings: "StageConfig", outcome: "Outcome", folder: Path | None) -> None:
@@ -221,6 +293,7 @@ def _say_judged(verdict: "GateVerdict", folder: Path) -> None:
 
 
 def _line(step: "StepRecord") -> str:
-    shown = [("reward", step.reward), *step.rewards.items(), ("kl", step.kl), ("length", step.length)]
+    fired = ("questions with a bonus", step.ordered_share)
+    shown = [("reward", step.reward), *step.rewards.items(), fired, ("kl", step.kl), ("length", step.length)]
     parts = [f"{name} {value:.3g}" for name, value in shown if value is not None]
     return f"step {step.step}: {', '.join(parts)}, {step.seconds or 0:.1f} s"

@@ -18,7 +18,7 @@ from videothinker import curated, locks, store
 from videothinker.curate.export import Export, save_dataset, video_r1_row
 from videothinker.curated import TRAIN, Labels, Member
 from videothinker.errors import VtError
-from videothinker.records import Category, Question, Unresolved, clevrer, label, manifest, question, scene
+from videothinker.records import DECIDED, Question, Unresolved, clevrer, label, manifest, question, scene
 from videothinker.records.video_r1 import ClevrerRow, VideoR1Row
 
 DATASET = "dataset"
@@ -66,7 +66,7 @@ class Layout(NamedTuple):
         """Names of all data files and folders."""
         names = {*_FIXED_NAMES, *(f"{split}.json" for split in self.splits)}
         if TRAIN in self.splits:
-            names |= {f"{TRAIN}_{category}.json" for category in Category}
+            names |= {f"{TRAIN}_{category}.json" for category in DECIDED}
         return names | {export.file_name(split) for export in self.exports for split in self.splits}
 
 
@@ -78,12 +78,14 @@ def relative_root(videos: Path | None, out: Path) -> str | None:
 def check_out(out: Path, settings: Mapping[str, Any], layout: Layout, source: Path) -> None:
     """Check, before work starts, that `out` is new, empty, or the folder of an earlier run with the same settings.
 
-    settings: as the manifest will hold them. source: the file that will be read, which must not be overwritten.
+    settings: as the manifest will hold them. source: the file or folder that will be read, which must not be overwritten.
 
     Raises:
         VtError: it holds another run or other files, or the source itself would be overwritten.
     """
     names = layout.file_names()
+    if source.resolve() == out.resolve():
+        raise VtError(f"--out {out}: is the folder that is read; choose another folder")
     if source.resolve().parent == out.resolve() and source.name in names:
         raise VtError(f"--out {out}: {source.name} would overwrite the questions file; choose another folder")
     _claim(out, {"settings": settings}, may_hold=lambda name: name in names or bool(_PAGES.fullmatch(name)))
@@ -131,7 +133,7 @@ def _write_exports(curation: Curation, out: Path, layout: Layout) -> None:
     for split in layout.splits:
         rows = [row(asked) for asked in splits.get(split, [])]
         if split == TRAIN and labels.own is not None:
-            for category in Category:
+            for category in DECIDED:
                 part = [one for one in rows if one.category is category]
                 store.write_json(out / f"{TRAIN}_{category}.json", _numbered(part))
         written[split] = _numbered(rows)

@@ -13,7 +13,7 @@ from videothinker.answers.form import n_options_right
 from videothinker.curate.export import video_r1_row
 from videothinker.curated import TRAIN, Curated
 from videothinker.outside import stays_within
-from videothinker.records import Category, Question, Rule, Unresolved, clevrer, label, manifest, question
+from videothinker.records import DECIDED, Question, Rule, Unresolved, clevrer, label, manifest, question
 from videothinker.records.video_r1 import ClevrerRow, VideoR1Row
 
 
@@ -160,7 +160,7 @@ def _check_clevrer(data: Curated, said: Mapping[str, Any], table: dict[str, tabl
             )
     for rule in Rule:
         cells = Counter((row["split"], row[rule.column]) for row in table.values())
-        counts = {split: {kind: cells[split, kind] for kind in Category} for split in data.manifest.splits}
+        counts = {split: {kind: cells[split, kind] for kind in DECIDED} for split in data.manifest.splits}
         if said.get(rule) != counts:
             problems.append(f"{manifest.FILE}: counts of {rule} are not those of {clevrer.FILE}, {counts}")
     return problems
@@ -174,7 +174,7 @@ def _check_exports(data: Curated, table: dict[str, tables.Row]) -> list[str]:
         rows = store.read_json(data.folder / f"{split}.json", list[kind])
         problems += _check_export(f"{split}.json", rows, data.questions(split), data, table)
         if split == TRAIN and data.labels.own is not None:
-            for category in Category:
+            for category in DECIDED:
                 name = f"{TRAIN}_{category}.json"
                 part = store.read_json(data.folder / name, list[kind])
                 members = [asked for asked in data.questions(TRAIN) if data.labels.category(asked.question_id) is category]

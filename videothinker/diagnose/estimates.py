@@ -63,7 +63,12 @@ def clustered_gap(first: Column, second: Column, cluster: Codes) -> Estimate:
 
 def clustered_gap_change(first: Column, second: Column, cluster: Codes) -> Estimate:
     """Mean change `first` minus mean change `second`, as `clustered_gap` is of two shares; within [-2, 2]."""
-    return _estimate([1.0, -1.0], [_change(first, cluster), _change(second, cluster)])
+    return clustered_sum([1.0, -1.0], [first, second], cluster)
+
+
+def clustered_sum(factors: Sequence[float], changes: Sequence[Column], cluster: Codes) -> Estimate:
+    """The sum of mean changes over the same n questions, each times its factor, as `clustered_gap_change` is of 1 and -1."""
+    return _estimate(factors, [_change(change, cluster) for change in changes])
 
 
 def clustered_macro(column: Floats, pools: Sequence[Mask], cluster: Codes) -> Estimate:

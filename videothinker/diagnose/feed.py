@@ -26,6 +26,9 @@ from videothinker.records import Question
 
 _PATCHES = 98_304
 """Patches that the vision tower sees in one call: eight clips of 32 frames of 308 x 476."""
+_KINDS = 64
+"""Kinds of clips whose prompts' start is remembered. Clips as they come, and parts of them, are each of its own kind, and a
+start of 16,000 tokens takes a megabyte."""
 
 
 class Shown(NamedTuple):
@@ -136,6 +139,8 @@ class QuestionFeed:
             example = next(iter(prompts.texts))
             inputs = self.process(prompts.texts[example], shown)
             del inputs["pixel_values_videos"]
+            if len(self._starts) >= _KINDS:
+                del self._starts[next(iter(self._starts))]
             self._starts[shown.kind] = self._split(inputs, prompts.ends[example], shown)
         return self._starts[shown.kind]
 

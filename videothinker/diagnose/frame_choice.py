@@ -39,7 +39,8 @@ class FrameChoice:
         if settings.max_pixels and not by_pixels:
             raise VtError(
                 f"--max-pixels {settings.max_pixels}: {type(video_processor).__name__} sizes frames to "
-                f"{dict(video_processor.size or {})} whatever they were; leave it out"
+                f"{dict(video_processor.size or {})} whatever they were; leave it out, "
+                f"or give --max-pixels 0 where a protocol says so"
             )
         self._cap = settings.max_pixels or (None if self._own or not by_pixels else MAX_PIXELS)
         self._per_video = model_type in _PIXELS_PER_VIDEO

@@ -25,6 +25,7 @@ class Graded(NamedTuple):
     chance: Floats
     """What `exact` is expected to be for a uniformly random answer of the question's form."""
     readable: Mask
+    """True where an answer was read; a protocol may count a reply as right all the same."""
     truncated: Mask
     asked: Mask
     """False for a decode_error, and where the protocol leaves the question out."""
@@ -56,19 +57,19 @@ def grade(questions: Sequence[Question], predictions: Sequence[Prediction]) -> G
     if [question.question_id for question in questions] != [prediction.question_id for prediction in predictions]:
         raise ValueError("predictions are not those of the questions, in their order")
     pairs = [(said(prediction), question) for question, prediction in zip(questions, predictions, strict=True)]
-    readable = np.array([chosen is not None for chosen, _ in pairs], dtype=np.bool_)
+    graded = np.array([chosen is not None for chosen, _ in pairs], dtype=np.bool_)
     blank = _unanswered(questions)
     chosen_table = _letter_table([chosen or () for chosen, _ in pairs], blank.chosen.shape[1])
     return blank._replace(
         exact=_column(answers.is_exact(chosen, question.gold) for chosen, question in pairs),
         right=_column(n_options_right(chosen, question.gold, len(question.options)) for chosen, question in pairs),
         soft=_column(answers.form_of(question).soft(chosen, question.gold) for chosen, question in pairs),
-        readable=readable,
+        readable=np.array([prediction.chosen is not None for prediction in predictions], dtype=np.bool_),
         truncated=np.array([prediction.status is Status.TRUNCATED for prediction in predictions], dtype=np.bool_),
         asked=np.array([counts(prediction) for prediction in predictions], dtype=np.bool_),
         lost=np.array([prediction.status is Status.DECODE_ERROR for prediction in predictions], dtype=np.bool_),
         chosen=chosen_table,
-        right_at=((chosen_table == blank.correct) & has_letter(blank) & readable[:, None]).astype(np.float64),
+        right_at=((chosen_table == blank.correct) & has_letter(blank) & graded[:, None]).astype(np.float64),
     )
 
 

@@ -53,7 +53,7 @@ def import_results(name: str, path: Path, curated: Curated, rule: str | None = N
         partial=run.partial(len(found), len(questions)),
     )
     predictions = [found[key] for key in by_id if key in found]
-    return scored(name, record, questions, predictions, curated.labels.under(rule), curated.manifest.benchmark)
+    return scored(name, record, questions, predictions, curated.labels_by(rule), curated.manifest.benchmark)
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

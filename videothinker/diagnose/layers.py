@@ -35,6 +35,20 @@ class Settled(NamedTuple):
     layer: str
 
 
+def command_line(below: Sequence[Layer], **options: Any) -> Layer:
+    """What the options set that were given; None stands for one that was not.
+
+    Where a layer `below` sets frames or pixels, 0 leaves them to the checkpoint all the same; elsewhere it is out of bounds.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    set_below = {name for layer in below for name, value in layer.values.items() if value is not None}
+    if given.get("n_frames") == 0 and set_below & {"frame_rule", "n_frames"}:
+        given |= {"n_frames": None, "frame_rule": None, "fps": None}
+    if given.get("max_pixels") == 0 and "max_pixels" in set_below:
+        given["max_pixels"] = None
+    return Layer(COMMAND_LINE, given)
+
+
 def resolve(layers: Sequence[Layer]) -> dict[str, Settled]:
     """Every setting that some layer sets, as the most explicit one sets it; layers in order, the most explicit first.
 
@@ -86,11 +100,12 @@ def preset_layer(preset: Preset, *, whole_clips: bool = False) -> Layer:
 
 
 def _listed(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {_shown(value)}" for name, value in values.items())
+    return ", ".join(f"{_named([name])} {_shown(value)}" for name, value in values.items())
 
 
 def _named(names: Sequence[str]) -> str:
-    return ", ".join(name.replace("_", " ") for name in names)
+    """Names as the command line has them: "n_frames" is "frames"."""
+    return ", ".join(name.removeprefix("n_").replace("_", " ") for name in names)
 
 
 def _shown(value: Any) -> str:

@@ -59,14 +59,15 @@ def _without_errors(value: Any) -> Any:
 
 
 class Categories(NamedTuple):
-    """The questions that one label set puts into each category, (n_questions,) each; without a label they are in neither."""
+    """The questions that one label set puts into each category, (n_questions,) each; without a label they are in none."""
 
     observational: Mask
     inferential: Mask
+    unsure: Mask
 
 
 def categories(questions: Sequence[Question], labels: LabelSet | None) -> Categories:
-    """The questions by category; without labels they are in neither."""
+    """The questions by category; without labels they are in none."""
     by_question = {} if labels is None else labels.by_question
     found = [label and label.category for label in (by_question.get(one.question_id) for one in questions)]
     return Categories(*(np.array([each is kind for each in found], dtype=np.bool_) for kind in Category))
@@ -107,7 +108,11 @@ def _by_facet(questions: Sequence[Question], graded: Graded) -> dict[str, dict[s
 def _by_label(by_rule: Mapping[str, ByCategory]) -> dict[str, dict[str, Pool]]:
     """The categories of every label set, as values of a facet with its name."""
     return {
-        name: {str(kind): pool for kind, pool in zip(Category, (by.observational, by.inferential), strict=True)}
+        name: {
+            str(kind): pool
+            for kind, pool in zip(Category, (by.observational, by.inferential, by.unsure), strict=True)
+            if pool is not None
+        }
         for name, by in by_rule.items()
     }
 
@@ -127,7 +132,7 @@ def _benchmark(questions: Sequence[Question], graded: Graded, benchmark: Benchma
 def _unlabelled(graded: Graded) -> ByCategory:
     """`ByCategory` of questions without any labels."""
     none, zeros = np.zeros_like(graded.asked), np.zeros(len(graded.asked))
-    return _by_category(graded, Categories(none, none), BesideObserver(none, zeros, zeros, zeros))
+    return _by_category(graded, Categories(none, none, none), BesideObserver(none, zeros, zeros, zeros))
 
 
 def _by_category(graded: Graded, kinds: Categories, compared: BesideObserver) -> ByCategory:
@@ -135,6 +140,7 @@ def _by_category(graded: Graded, kinds: Categories, compared: BesideObserver) ->
         all=_pool(graded, np.ones_like(graded.asked)),
         observational=_pool(graded, kinds.observational),
         inferential=_pool(graded, kinds.inferential),
+        unsure=_pool(graded, kinds.unsure) if kinds.unsure.any() else None,
         gap=clustered_gap(
             share(graded.exact, graded.asked & kinds.observational),
             share(graded.exact, graded.asked & kinds.inferential),

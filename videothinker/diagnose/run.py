@@ -92,6 +92,9 @@ def plan(
     if limit is not None and limit < 1:
         raise VtError(f"--limit is {limit}, expected 1 or more")
     questions = curated.questions(settings.split)
+    protocol = protocols.find(settings.protocol)
+    for question in questions:
+        protocol.of(question)  # one that it does not define shows before an hour of asking others
     labels = curated.labels
     data = AskedData(hash=data_hash(questions, labels), split=settings.split, n_questions=len(questions))
     for ref in models.values():
@@ -392,7 +395,8 @@ def _finish(job: Job) -> None:
         for path in sessions:
             path.unlink()
     asked = [question for question in job.questions if question.question_id in predictions]
-    summary = metrics.summarize(asked, list(predictions.values()), labels, job.curated.manifest.benchmark)
+    shown = job.curated.labels_by(None)
+    summary = metrics.summarize(asked, list(predictions.values()), shown, job.curated.manifest.benchmark)
     store.write_json(job.folder / METRICS, summary)
 
 

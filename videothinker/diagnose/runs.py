@@ -65,21 +65,23 @@ def read_record(folder: Path) -> RunRecord:
     return record
 
 
-def find_curated(folders: Sequence[Path], data: Path | None = None, videos: Path | None = None) -> Curated:
+def find_curated(
+    folders: Sequence[Path], data: Path | None = None, videos: Path | None = None, label_files: Sequence[Path] = ()
+) -> Curated:
     """The curated folder that runs were asked from: `data` if given, else the one that the first run names.
 
     Raises:
         VtError: a folder holds no run, or the curated folder is no longer where it was.
     """
     if data is not None:
-        return open_curated(data, videos)
+        return open_curated(data, videos, label_files=label_files)
     first = run_folders(folders)[0]
     recorded = Path(read_record(first).provenance["data"])
     if not recorded.is_dir():
         raise VtError(
             f"{first / files.RUN}: was asked from {recorded}, which is not there any more; say where it is with --data"
         )
-    return open_curated(recorded, videos)
+    return open_curated(recorded, videos, label_files=label_files)
 
 
 def run_folders(folders: Iterable[Path]) -> list[Path]:
@@ -116,7 +118,7 @@ def _same_questions(record: RunRecord, asked: AskedData | None) -> bool:
 
 
 def load_runs(folders: Iterable[Path], curated: Curated, rule: str | None = None) -> list[Run]:
-    """Every run in the folders, scored again from its predictions, with the labels named `rule` (None: the folder's own).
+    """Every run in the folders, scored again from its predictions, with the labels named `rule` (None: as `labels_by` has it).
 
     Runs of one name are told apart by the folder that they lie in. A run that was killed is loaded as far as it got.
 
@@ -124,7 +126,7 @@ def load_runs(folders: Iterable[Path], curated: Curated, rule: str | None = None
         VtError: a folder holds no run, a file cannot be read, or predictions are not of `curated`.
     """
     paths = run_folders(folders)
-    labels = curated.labels.under(rule)
+    labels = curated.labels_by(rule)
     named = [(path, read_record(path)) for path in paths]
     names = [record.name for _, record in named]
     asked = AskedSplits(curated)
@@ -186,7 +188,8 @@ def scored(
 def references(runs: Sequence[Run], curated: Curated) -> list[Run]:
     """The rows to read a checkpoint against, on all questions that the runs answered: "chance", "prior" and "observer".
 
-    "prior" is left out where there is no train split to count answers in, "observer" where there are no labels.
+    "prior" is left out where there is no train split to count answers in, "observer" where the labels
+    that count hold no answers.
     """
     labels, benchmark = runs[0].labels, curated.manifest.benchmark
     asked = {
@@ -201,7 +204,7 @@ def references(runs: Sequence[Run], curated: Curated) -> list[Run]:
     known = []
     if TRAIN in curated.manifest.splits:
         known.append(solvers.open_solver("solver:prior", curated=curated, seed=0))
-    if labels.own is not None:
+    if any(labels.observer(question.question_id) is not None for question in questions):
         known.append(solvers.observer(labels))
     for solver in known:
         record = RunRecord(name=solver.name, model=solvers.PREFIX + solver.name, kind=REFERENCE)

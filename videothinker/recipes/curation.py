@@ -53,14 +53,19 @@ def curate_clevrer(
 def curate_set(
     source: Path, out: Path, settings: question_set.Settings, *, videos: Path | None = None, strict: bool = False
 ) -> question_set.Counted:
-    """Curate any other data set into `out`; `vt curate NAME`. source: what the data set needs, as `vt curate list` says.
+    """Curate any other data set into `out`, its report included; `vt curate NAME`.
+
+    source: what the data set needs, as `vt curate list` says.
 
     Raises:
         VtError: the source cannot be used as a whole, or `out` holds something else.
     """
+    from videothinker.reports.question_set import question_set_pages
+
     settings.check()
     layout = question_set.layout(settings)
     check_out(out, settings.as_json(), layout, source)
-    counted = question_set.curate(dataset_named(settings.dataset), source, videos, out, settings, strict=strict)
-    write(counted.curation, out, layout, {})
+    dataset = dataset_named(settings.dataset)
+    counted = question_set.curate(dataset, source, videos, out, settings, strict=strict)
+    write(counted.curation, out, layout, question_set_pages(dataset, counted, out=out))
     return counted

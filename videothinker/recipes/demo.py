@@ -32,8 +32,12 @@ SEED = 2026
 """Of the demo's world: no study or pretraining draws its scenes from it. Fixed, so that two people who talk about the demo see
 the same pages."""
 
-PRESET = "clevrer74"
-"""Of the demo's questions. The study whose checkpoints are asked was made with it, and so were the tables of the README."""
+SCENES = 300
+"""Of the world. Half of them are asked about nothing, as in the real release, so that some 180 questions come of the others."""
+
+PRESET = "clevrer"
+"""Of the demo's questions: they are asked as the real release asks. The study whose checkpoints answer them was made with
+`clevrer74`, whose questions differ, so its numbers stand beside the demo's in a figure of their own and in no row."""
 
 DEV_SHARE = 0.8
 """Share of the scenes that are asked about; the others are there for the blind prior, and for training."""
@@ -101,7 +105,7 @@ TourEvent = Step | Command | Missing | World | ClevrerCuration | Checked | Train
 def tour(
     folder: Path,
     *,
-    scenes: int = 120,
+    scenes: int = SCENES,
     models: Path | None = None,
     train: bool = False,
     bars: Bars = no_bars,
@@ -225,7 +229,10 @@ def _look(folder: Path, curated: Path, runs: Path, report: diagnosis.Report, nam
     return Look(page, curated, runs, asked, study)
 
 
-_STUDIED = "The checkpoints are those of one seed of the study: tiny Qwen2.5-VLs that know nothing but this world."
+_STUDIED = (
+    "The checkpoints are those of one seed of the study: tiny Qwen2.5-VLs that know nothing but generated worlds. Here they "
+    "are asked as the real CLEVRER asks (preset clevrer), which is harder than what the study asked (preset clevrer74)."
+)
 _GIVEN = "The checkpoints are those of the folder that --models named."
 _OTHERS = "Without the study's checkpoints, which the repository has in data/study, this shows the machinery alone."
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from videothinker import store
+from videothinker.curate.where import matching
 from videothinker.curated import Curated
 from videothinker.diagnose import run, runs
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.progress import Bars, no_bars, once_begun, silent
 from videothinker.recipes.diagnosis import ask
 from videothinker.records import Comparison, Metrics, Rule
-from videothinker.records.training import GATE, Changes, GateVerdict, Measured, StepRecord
+from videothinker.records.training import GATE, Changes, GateVerdict, Matched, Measured, StepRecord
 from videothinker.train.gate import judge
 from videothinker.train.process import is_main
 from videothinker.train.stages import StageConfig
@@ -38,11 +39,19 @@ def train(
     dry_run: bool = False,
     report: Callable[[StepRecord], None] = silent,
     warn: Callable[[str], None] = silent,
+    matched: Callable[[Matched], None] = silent,
     bars: Bars = no_bars,
 ) -> "Outcome":
-    """`train.run.train`, told to `bars` step by step."""
+    """`train.run.train` on the questions that `data.where` lets through, told to `bars` step by step.
+
+    matched: told what it lets through, if there is a condition.
+    """
     from videothinker.train import run as training
 
+    found = None
+    if (condition := settings.data.where) is not None:
+        found = matching(data, settings.data.split, condition, rule)
+        matched(found)
     n_steps = 1 if dry_run else settings.optimizer.steps
     name = settings.stage.value
     with once_begun(bars, f"loading, and the first step of {name}", f"training {name}", n_steps, "steps") as advance:
@@ -55,7 +64,16 @@ def train(
             report(step)
 
         return training.train(
-            settings, data=data, start=start, out=out, bias=bias, rule=rule, dry_run=dry_run, report=told, warn=warn
+            settings,
+            data=data,
+            start=start,
+            out=out,
+            bias=bias,
+            rule=rule,
+            matched=found,
+            dry_run=dry_run,
+            report=told,
+            warn=warn,
         )
 
 
@@ -76,6 +94,7 @@ def train_bias(
     rule: Rule | None = None,
     report: Callable[[StepRecord], None] = silent,
     warn: Callable[[str], None] = silent,
+    matched: Callable[[Matched], None] = silent,
     bars: Bars = no_bars,
     fast: bool = False,
 ) -> BiasModel:
@@ -86,7 +105,7 @@ def train_bias(
     Raises:
         VtError: as `train.run.train` does.
     """
-    outcome = train(settings, data, start=start, out=out, rule=rule, report=report, warn=warn, bars=bars)
+    outcome = train(settings, data, start=start, out=out, rule=rule, report=report, warn=warn, matched=matched, bars=bars)
     if not is_main():
         return BiasModel(outcome, None)
     if outcome.already and (out / GATE).is_file():
@@ -136,7 +155,7 @@ def gate(
         _changes(runs.comparisons(asked_both)),
         settings.gate,
         split=asked.split,
-        rule=rule or data.manifest.rule,
+        rule=rule or (None if data.label_files else data.manifest.rule),
         temperature=temperature,
         fast=fast,
     )

@@ -1,11 +1,12 @@
 """The schema of every file, and every record that crosses a border between two rooms: frozen, typed, no logic.
 
 The words: a *question* asks about a clip and has a gold answer; an *observer* is anyone who answers while looking less; a
-*label* is what an observer and a rule make of a question, *observational* (it can be answered from what was seen) or
-*inferential* (it needs more); a *prediction* is one checkpoint's reply to one question; a *facet* is a named breakdown.
+*label* is what an observer and a rule make of a question, *observational* (it can be answered from what was seen),
+*inferential* (it needs more) or *unsure*; a *prediction* is one checkpoint's reply to one question; a *facet* is a named
+breakdown.
 """
 
-from videothinker.records.label import Category, Label, LabelSet, Rule
+from videothinker.records.label import DECIDED, Category, Label, LabelSet, Rule
 from videothinker.records.manifest import Benchmark, Manifest, Unresolved
 from videothinker.records.metrics import AgainstChance, ByCategory, Comparison, Estimate, Metrics, Pool, ReadBy, Summary
 from videothinker.records.prediction import Prediction, ProtocolScore, Status
@@ -14,6 +15,7 @@ from videothinker.records.run import RunRecord
 from videothinker.records.scene import Collision, Scene, SceneObject
 
 __all__ = [
+    "DECIDED",
     "AgainstChance",
     "Benchmark",
     "ByCategory",

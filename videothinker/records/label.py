@@ -18,6 +18,12 @@ class Category(StrEnum):
 
     OBSERVATIONAL = "observational"
     INFERENTIAL = "inferential"
+    UNSURE = "unsure"
+    """The observer's answers do not tell: a category of its own wherever questions are counted, and in no training pool."""
+
+
+DECIDED = (Category.OBSERVATIONAL, Category.INFERENTIAL)
+"""The categories that a question is trained on, contrasted and exported by. A collision log always decides."""
 
 
 class Rule(StrEnum):

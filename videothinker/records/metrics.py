@@ -32,7 +32,7 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     n_scenes: int
     """Groups that the questions belong to: CLEVRER's are scenes."""
     n_unparsed: int
-    """Replies without a readable answer: wrong in every option."""
+    """Replies without a readable answer: wrong in every option, unless the run's protocol counts one as right."""
     n_truncated: int
     """Replies cut at the token limit, readable or not."""
     n_decode_error: int
@@ -53,6 +53,8 @@ class ByCategory(msgspec.Struct, frozen=True, kw_only=True):
     all: Pool
     observational: Pool
     inferential: Pool
+    unsure: Pool | None = None
+    """None where the labels call no question unsure. These questions are in `all`, and in no contrast."""
     gap: Estimate
     """per_question on observational minus that on inferential questions: what is lost when watching is not enough."""
     shortcut_reliance: AgainstChance

@@ -8,12 +8,27 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from videothinker.records.bounds import AboveZero, Index, Positive
+from videothinker.records.bounds import AboveZero, Index, Positive, Share
 from videothinker.records.label import Rule
 from videothinker.records.metrics import Estimate
-from videothinker.records.training import StepRecord
+from videothinker.records.training import Judged, StepRecord
 
 RESULTS = "results.json"
+ANSWERS = "answers"
+"""Folder of the answer sheets, NAME.parquet for each way of asking."""
+
+UNREAD = "unread"
+LOST = "lost"
+"""In place of letters on an answer sheet: the reply could not be read; its clip could not be read, so nothing was asked."""
+
+SHEET_COLUMNS = {
+    "question_id": "string",
+    "scene": "int64",
+    "gold": "string",
+    "observer": "string",
+    **{rule.column: "string" for rule in Rule},
+}
+"""Columns of an answer sheet by Arrow type; each further one holds the answers of a run: "base", or "ARM/SEED"."""
 
 Seed = Index
 Scalar = bool | int | float | str
@@ -27,11 +42,13 @@ MOST_SEEDS = 31
 
 
 class Stage(StrEnum):
-    """`vt train STAGE`."""
+    """How an arm's checkpoints are made: by `vt train STAGE`, or by `vt checkpoint blend`."""
 
     BIAS = "bias"
     CDPO = "cdpo"
     GRPO = "grpo"
+    BLEND = "blend"
+    """Nothing is trained: the weights lie between those of two other checkpoints."""
 
 
 class Prepare(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +61,9 @@ class Prepare(msgspec.Struct, frozen=True, kw_only=True):
     """True if it needs a GPU."""
     minutes: AboveZero | None = None
     """Expected minutes, for the plan; None if not known."""
+    awaits: str = ""
+    """What of `vt` the command awaits that may not be there yet, in words. While `vt` does not understand the command, the cell
+    and all that need it are planned but not run; without this it would be a mistake."""
 
 
 class Train(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,11 +77,16 @@ class Train(msgspec.Struct, frozen=True, kw_only=True):
     """Optimiser steps of every arm."""
     set: dict[str, Scalar] = {}
     """Settings of every arm, as `vt train --set` takes them."""
-    seconds_per_step: AboveZero | None = None
-    """Expected with as many cells on a GPU as the schedule says; None if not known. A measured value replaces it."""
+    seconds_per_step: AboveZero | dict[Stage, AboveZero] | None = None
+    """Expected with as many cells on a GPU as the schedule says, start-up and gate included, of all stages or of each; None if
+    not known. A measured value replaces it."""
     after: tuple[str, ...] = ()
     """[prepare] cells that trainings wait for although no command names them, such as one that fills the clip cache. They
     change no result: if one fails, trainings run all the same."""
+
+    def rate(self, stage: Stage) -> float | None:
+        """Expected seconds per step of a stage; None if not known."""
+        return self.seconds_per_step.get(stage) if isinstance(self.seconds_per_step, dict) else self.seconds_per_step
 
 
 class Arm(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,15 +95,26 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
     stage: Stage
     note: str = ""
     """What it is, in a few words, for the report."""
+    of: tuple[str, str] | None = None
+    """For blend: the two arms, or "base" and an arm, between whose weights of the same seed these lie."""
+    weight: Share | None = None
+    """For blend: the share of the second one, so that (1 - weight) * first + weight * second."""
     seeds: Positive | None = None
     """How many of the study's seeds it is run with, from the first, for an ablation; None runs all, and gives it a bar in the
     figure."""
     early_seeds: Positive | None = None
     """How many of these seeds are run where the arm stands in the file; the others come after all arms. None: all."""
+    steps: Positive | None = None
+    """Optimiser steps, if they are not those of [train]."""
     set: dict[str, Scalar] = {}
-    """Settings that differ from `set` in [train]; objective.reference = "start" needs no bias model."""
+    """Settings that differ from `set` in [train]; with objective.reference = "start" or "self" no bias model is needed."""
     data: str | None = None
     """Another training set; None takes `data` of [train]."""
+    labels: str | None = None
+    """A file of labels that says which questions are what, such as "{probe}/twin.parquet" of a [prepare.probe]; None: the
+    training set's own labels."""
+    where: str | None = None
+    """Which questions it is trained on, as `vt train --where` takes it; None: all that its stage takes."""
     bias: str = "bias"
     """For cdpo: the arm whose checkpoint of the same seed is repelled from."""
     rule: Rule | None = None
@@ -87,11 +123,13 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
     """For cdpo: go on although the bias model has not passed its gate."""
     against: tuple[str, ...] = ("cdpo",)
     """Arms, or "base", that the report subtracts from this one."""
+    awaits: str = ""
+    """As in [prepare.NAME]."""
 
     @property
     def needs_bias(self) -> bool:
         """True if it has to wait for a bias model."""
-        return self.stage is Stage.CDPO and self.set.get("objective.reference") != "start"
+        return self.stage is Stage.CDPO and self.set.get("objective.reference") not in ("start", "self")
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,17 +153,34 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """Expected minutes for one checkpoint on one GPU, for the plan; None if not known."""
 
 
+class Family(msgspec.Struct, frozen=True, kw_only=True):
+    """[families.NAME]: arms that trade observational accuracy for inferential accuracy, such as fewer and fewer steps of GRPO.
+
+    A claim may compare an arm with the whole family: with what the family has, between its members, at the arm's own
+    observational accuracy (`study/families.py`)."""
+
+    arms: Annotated[tuple[str, ...], msgspec.Meta(min_length=2)]
+    """Arms, or "base", in any order."""
+    note: str = ""
+
+
+Measure = Literal["all", "observational", "inferential", "shortcut_reliance"]
+
+
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """[[claims]]: a statement that the study decides."""
 
+    name: str = ""
+    """A letter or word by which `vt study --claims` and the report name it; empty: its place in the file, from 1."""
     text: str
     holds: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
-    """Comparisons, all of which have to hold: "grpo < base"; "cdpo > grpo + 1", by a percentage point or more, which is the
-    smallest effect that matters; or "cdpo > grpo - 0.5", not worse by half a point, which is a margin of non-inferiority."""
-    measure: Literal["all", "observational", "inferential", "shortcut_reliance"] = "inferential"
-    """What is compared."""
+    """Comparisons, all of which have to hold. "grpo < base"; "cdpo > grpo + 1", by a percentage point or more, which is the
+    smallest effect that matters; "all: cdpo > grpo - 0.5", not worse over all questions by half a point, which is a margin of
+    non-inferiority; "cdpo-90 > 0.5 grpo-90 + 0.5 base"; "bias is a shortcut model", as its gate says (`study/claims.py`)."""
+    measure: Measure = "inferential"
+    """What is compared, where a comparison does not say."""
     rule: Rule | None = None
-    """The rule whose categories count; None takes the study's."""
+    """The rule whose categories count, where a comparison does not say; None takes the study's."""
 
 
 class Sweep(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,6 +216,7 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     train: Train
     arms: dict[str, Arm]
     ask: dict[str, Ask]
+    families: dict[str, Family] = {}
     claims: tuple[Claim, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
     schedule: Schedule = Schedule()
@@ -169,6 +225,11 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     def first_ask(self) -> str:
         """The way of asking that the verdicts come from."""
         return next(iter(self.ask))
+
+    @property
+    def named_claims(self) -> dict[str, Claim]:
+        """The claims by their names."""
+        return {claim.name or str(place): claim for place, claim in enumerate(self.claims, start=1)}
 
     def seeds_of(self, arm: str) -> tuple[int, ...]:
         """The seeds that an arm is run with; none for "base"."""
@@ -221,8 +282,20 @@ class Decision(StrEnum):
     UNDECIDED = "undecided"
 
 
+class Spread(msgspec.Struct, frozen=True, kw_only=True):
+    """What the uncertainty of a difference consists of: variances of its mean, of which `study/crossed.py` makes intervals."""
+
+    scenes: float
+    """What other scenes would change, these trainings kept; it holds the interaction."""
+    seeds: float
+    """What other trainings would change, these scenes kept; it holds the interaction too."""
+    interaction: float
+    n_scenes: int
+    n_seeds: int
+
+
 class Value(msgspec.Struct, frozen=True, kw_only=True):
-    """One measure, of an arm or of the difference between two."""
+    """One measure, of an arm or of the difference between two or more."""
 
     per_seed: dict[int, Estimate]
     """Estimate of each run, clustered by scene; "base" has one, under `NO_SEED`."""
@@ -233,6 +306,8 @@ class Value(msgspec.Struct, frozen=True, kw_only=True):
     crossed: Estimate = Estimate(None, None, None)
     """Of a difference: the same mean with an interval for other scenes and other seeds, by which verdicts are given. Nothing
     for levels, for a single seed, and in results that were written before there was one."""
+    spread: Spread | None = None
+    """What `crossed` rests on; None where it has no interval, and in results that were written before this was."""
     n_scenes: int = 0
     """Scenes that `scenes` rests on; 0 in results that were written before they were counted."""
 
@@ -263,13 +338,52 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     measures: dict[str, Value]
 
 
+class Contrast(msgspec.Struct, frozen=True, kw_only=True):
+    """What a claim compares that is not the difference of two arms: several arms with weights, or an arm with a family."""
+
+    ask: str
+    name: str
+    """Such as "cdpo-90 - 0.5 grpo-90 - 0.5 base"."""
+    rule: Rule
+    measures: dict[str, Value]
+    reason: str = ""
+    """Why a comparison with a family has no value."""
+
+
+class Gates(msgspec.Struct, frozen=True, kw_only=True):
+    """What the gates of an arm's bias models say."""
+
+    n_passed: int
+    n_failed: int
+    """Said to be no shortcut model; a gate that is undecided is neither."""
+    n: int
+
+
+class Part(msgspec.Struct, frozen=True, array_like=True):
+    """One comparison of a claim, and what was found. In JSON it is a list; earlier versions wrote the first two entries."""
+
+    name: str
+    value: Value | None
+    """None if an arm has no run, and for gates."""
+    gates: Gates | None = None
+    reason: str = ""
+    """Why there is no value, where that is not for want of runs."""
+    p: float | None = None
+    """Two-sided: the probability of what was found, or of something further from the bound, if the bound were the truth. None
+    if there is nothing to compute it from."""
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What the study says about one claim."""
 
     claim: Claim
     decision: Decision
-    parts: tuple[tuple[str, Value | None], ...]
+    parts: tuple[Part, ...]
     """Each comparison of the claim and its difference; None if an arm has no run."""
+    p: float | None = None
+    """Of the claim, or of its refutation if that is the smaller one; None in what earlier versions wrote."""
+    corrected: Decision | None = None
+    """The decision after Holm's correction for the number of the study's claims; None in what earlier versions wrote."""
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True):
@@ -284,6 +398,8 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     """True if an alarm was on at its last step, or its loss was not a number."""
     gate: tuple[str, ...] | None
     """For bias: why it is not a shortcut model, () if it is one; None if it was not judged."""
+    judged: Judged | None = None
+    """The gate's verdict; None if there is none, and in what earlier versions wrote."""
     seconds: float
     replies: int | None = None
     """Replies sampled per step, as run.json says."""
@@ -299,6 +415,8 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     study: Study
     levels: list[Level]
     differences: list[Difference]
+    contrasts: list[Contrast] = []
+    """For the first way of asking."""
     verdicts: list[Verdict]
     references: dict[str, dict[str, Estimate]]
     """For the first way of asking: "chance", "prior" and "observer", by measure, under the study's rule."""

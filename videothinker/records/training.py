@@ -1,7 +1,7 @@
 """What a training records about itself: `vt train` writes it, studies and reports read it."""
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -39,6 +39,10 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Share of tokens whose log-ratio reached kl_clamp, where the divergence has no gradient."""
     zero_advantage_share: float | None = None
     """Share of questions whose replies all earned the same."""
+    shuffled_accuracy: float | None = None
+    """Mean soft accuracy of the replies about shuffled clips (`rollouts.shuffled`)."""
+    ordered_share: float | None = None
+    """Share of questions at which a reply earned the reward `ordered`: how often the bonus fires."""
     entropy: float | None = None
     """Entropy of the policy in nats per token."""
     length: float | None = None
@@ -64,6 +68,37 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
     """`fingerprint` of its configuration, tokenizer and chat template; None in records of earlier versions."""
 
 
+class Matched(NamedTuple):
+    """The questions of a split that `data.where` lets through."""
+
+    ids: frozenset[str]
+    n_questions: int
+    """Of the split."""
+    n_unknown: int
+    """Questions of which the condition is neither true nor false, as where one has no label or no score; not let through."""
+
+
+class Pool(msgspec.Struct, frozen=True, kw_only=True):
+    """How the questions of a run were chosen from the split by label files, by `data.where`, or both."""
+
+    labels: dict[str, str]
+    """SHA-256 of each label file given, by its path, in the order given."""
+    label_set: str | None
+    """Name of the label set whose categories count; None if there is none."""
+    n_split: int
+    """Questions of the split."""
+    n_matched: int | None
+    """Of them, what `data.where` lets through; None without one."""
+    n_unknown: int | None
+    """Of them, those of which the condition is neither true nor false; None without one."""
+    n_unlabelled: int | None
+    """Of those let through, questions without a label; None where the stage asks for no category."""
+    n_unsure: int | None
+    """Of those let through, questions whose label is unsure; None where the stage asks for no category."""
+    sha256: str
+    """Hash of the ids of the questions drawn, in their order."""
+
+
 class TrainedOn(msgspec.Struct, frozen=True, kw_only=True):
     """The questions of the run."""
 
@@ -72,9 +107,12 @@ class TrainedOn(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     """Hash of the split's file."""
     rule: Rule | None
-    """For stage bias the rule whose observational questions were taken; for the others the folder's own, which is not used."""
+    """For stage bias the rule whose observational questions were taken, unless `pool.label_set` says otherwise; for the others
+    the folder's own, which is not used."""
     n_questions: int
     """Number of questions drawn; `RunResult.n_asked` counts those that the steps came to."""
+    pool: Pool | msgspec.UnsetType = msgspec.UNSET
+    """Set where there are label files or `data.where`."""
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +172,8 @@ class TrainRecord(msgspec.Struct, frozen=True, kw_only=True):
     model: Weights
     """The checkpoint that training started from."""
     bias_model: Weights | None
-    """The frozen reference of CDPO (the start itself where `objective.reference` is start); None without a divergence."""
+    """The frozen reference of CDPO (the start itself where `objective.reference` is start); None without a divergence, and
+    where the policy is its own reference."""
     data: TrainedOn
     text_positions: str = "transformers"
     """One of `models.text_positions.TextPositions`: the rule of the policy, of the reference and of what was trained."""

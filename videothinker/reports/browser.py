@@ -16,7 +16,7 @@ from videothinker.curated import Labels, counterfactual_name
 from videothinker.diagnose.grading import is_right
 from videothinker.footage import Footage
 from videothinker.progress import Progress, no_progress
-from videothinker.records import Clip, Prediction, Question, Scene, label
+from videothinker.records import Category, Clip, Prediction, Question, Scene, label
 from videothinker.reports import words
 from videothinker.reports.strips import BUDGET, Strips, strip_frames
 from videothinker.reports.words import Explained
@@ -87,7 +87,7 @@ class Films:
         return film | {"clip": f"{film['clip']}#t={clip.start or 0:.15g}{end}"}  # a W3C media fragment, which browsers heed
 
 
-def _said(clip: Clip) -> str:
+def clip_text(clip: Clip) -> str:
     """A clip's path, and in words which part of it a question is about, and the rate of a folder of frames."""
     said = clip.path if clip.fps is None else f"{clip.path}, frames at {clip.fps:.15g} per second"
     if clip.start is None and clip.end is None:
@@ -184,12 +184,13 @@ def browser_data(
         if (one := known.get(question.question_id)) is not None:
             row |= told_data(one, labels) | {"film": films.film(films.counterfactual(one))}
         else:
-            row |= {"clip": _said(question.clip), "play": films.part(question.clip)}
+            row |= {"clip": clip_text(question.clip), "play": films.part(question.clip)}
         rows.append(row)
     scenes = {one.question.group: one for one in known.values()}
     return {
         "rules": [each.name for each in labels.sets],
         "rule": labels.rule,
+        "has_unsure": any(str(Category.UNSURE) in row["categories"] for row in rows),
         "splits": list(dict.fromkeys(split for split, _ in questions)),
         "runs": [name for name, _ in runs],
         "scenes": {group: scene_data(one.scene, films.film(one.question.clip.path)) for group, one in scenes.items()},

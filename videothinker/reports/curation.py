@@ -18,7 +18,7 @@ from videothinker.curate.datasets.clevrer.paper import ANSWERABLE, AS_LOGGED, PA
 from videothinker.diagnose.estimates import clustered_share
 from videothinker.observers.log import OBSERVER_FLOOR
 from videothinker.progress import Progress, no_progress
-from videothinker.records import Category, Estimate, Question, Rule
+from videothinker.records import DECIDED, Category, Estimate, Question, Rule
 from videothinker.reports import page, words
 from videothinker.reports.browser import Films, browser_data, shuffled
 from videothinker.reports.drawing import Drawing
@@ -69,7 +69,7 @@ def curation_pages(release: ClevrerCuration, *, out: Path | None = None, progres
     manifest = curation.manifest
     rule = Rule(manifest["rule"])
     shares = {each: _mean(labels, labels[each.column] == Category.OBSERVATIONAL) for each in Rule}
-    observer = {(each, kind): _observer(labels, each, kind) for each in Rule for kind in Category}
+    observer = {(each, kind): _observer(labels, each, kind) for each in Rule for kind in DECIDED}
     overlaps = _overlaps(labels)
     asked = [(one.split, one.question) for one in curation.members]
     known = explained([question for _, question in asked], curation.labels, release.scenes, release.removed_objects)
@@ -86,7 +86,7 @@ def curation_pages(release: ClevrerCuration, *, out: Path | None = None, progres
         "n": labels.height,
         "n_scenes": labels["scene_index"].n_unique(),
         "shares": shares,
-        "observer": {kind: observer[rule, kind] for kind in Category},
+        "observer": {kind: observer[rule, kind] for kind in DECIDED},
         "warnings": manifest["warnings"],
         "weak": score is not None and score < OBSERVER_FLOOR,
         "paper": (PAPER_OBSERVATIONAL, PAPER_QUESTIONS, PAPER_OBSERVATIONAL / PAPER_QUESTIONS),
@@ -123,7 +123,7 @@ def curation_pages(release: ClevrerCuration, *, out: Path | None = None, progres
 
 def n_films(release: ClevrerCuration) -> int:
     """The number that `progress` of `curation_pages` reaches at most."""
-    return min(len(release.curation.members), N_BROWSED) + len(Category)
+    return min(len(release.curation.members), N_BROWSED) + len(DECIDED)
 
 
 def _mean(labels: pl.DataFrame, values: pl.Series) -> Estimate:
@@ -172,7 +172,7 @@ def _examples(known: Iterable[Explained], rule: Rule, root: Path | None) -> dict
             shuffled(question.question_id),
         )
 
-    pools: dict[Category, list[Explained]] = {kind: [] for kind in Category}
+    pools: dict[Category, list[Explained]] = {kind: [] for kind in DECIDED}
     for one in known:
         pools[one.categories[rule]].append(one)
     return {kind: min(pool, key=unclear) for kind, pool in pools.items() if pool}
@@ -225,7 +225,7 @@ def _rules_table(
 ) -> Table:
     def row(rule: Rule) -> tuple[str, ...]:
         n = int((labels[rule.column] == Category.OBSERVATIONAL).sum())
-        scores = (estimate(observer[rule, kind]) for kind in Category)
+        scores = (estimate(observer[rule, kind]) for kind in DECIDED)
         return (rule, count(n), count(labels.height - n), estimate(shares[rule]), *scores)
 
     return Table(
@@ -324,7 +324,7 @@ def _blind_table(labels: pl.DataFrame, rule: Rule) -> Table:
     guess = pl.Series([prior.get(key, "") for key in labels.select("negated", "n_choices").iter_rows()], dtype=pl.String)
     right = labels.with_columns(right=guess == labels["gold"], random=0.5 ** labels["n_choices"])
     rows = []
-    for name, pool in (("all", right), *((kind, right.filter(pl.col(rule.column) == kind)) for kind in Category)):
+    for name, pool in (("all", right), *((kind, right.filter(pl.col(rule.column) == kind)) for kind in DECIDED)):
         rows.append((name, count(pool.height), estimate(_mean(pool, pool["right"])), percent(pool["random"].mean())))  # type: ignore[arg-type]
     return Table(
         "blind",
@@ -372,7 +372,7 @@ def _share_figure(shares: Mapping[Rule, Estimate]) -> Drawing:
 def _observer_figure(observer: Mapping[tuple[Rule, Category], Estimate]) -> Drawing:
     series = [
         Series(kind, colour, [observer[rule, kind] for rule in Rule])
-        for kind, colour in zip(Category, ("blue", "orange"), strict=True)
+        for kind, colour in zip(DECIDED, ("blue", "orange"), strict=True)
     ]
     return bars(
         "observer",

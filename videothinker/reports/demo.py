@@ -11,9 +11,9 @@ from videothinker.records.study import RESULTS, Results
 from videothinker.reports import page
 from videothinker.reports.diagnosis import accuracy_figure
 from videothinker.reports.drawing import Drawing
-from videothinker.reports.page import DASH, Table, count, estimate, percent
+from videothinker.reports.page import Table, count, estimate
 
-MEASURES = {"observational": "Observational", "inferential": "Inferential", "shortcut_reliance": "Shortcut reliance"}
+MEASURES = ("Observational", "Inferential", "Shortcut reliance")
 FIGURE = "figure-accuracy.svg", "figure-accuracy-dark.svg"
 
 
@@ -24,8 +24,6 @@ class StudyFindings(NamedTuple):
     seeds: tuple[int, ...]
     n_questions: int
     """How many questions every checkpoint was asked."""
-    levels: dict[str, dict[str, Estimate]]
-    """Estimates by arm and measure, over all seeds."""
     verdicts: list[tuple[str, str]]
     """(claim, decision)"""
     figure: Drawing
@@ -41,8 +39,7 @@ def read_study(folder: Path) -> StudyFindings | None:
         return None
     results = store.read_json(folder / RESULTS, Results)
     asked = next(iter(results.study.ask), None)
-    levels = [level for level in results.levels if (level.ask, level.rule) == (asked, results.study.rule)]
-    n_questions = max((level.n_questions["all"] for level in levels), default=0)
+    n_questions = max((level.n_questions["all"] for level in results.levels if level.ask == asked), default=0)
     seeds = results.study.seeds
     caption = (
         f"The study: {count(n_questions)} questions about scenes that no training saw, means over {len(seeds)} seeds with "
@@ -53,31 +50,25 @@ def read_study(folder: Path) -> StudyFindings | None:
         title=results.study.title,
         seeds=seeds,
         n_questions=n_questions,
-        levels={level.arm: {name: value.scenes for name, value in level.measures.items()} for level in levels},
         verdicts=[(one.claim.text, one.decision) for one in results.verdicts],
         figure=Drawing("accuracy", caption, f"Bar chart. {caption} The table below has the values.", files),
     )
 
 
-def demo_table(runs: Sequence[Run], study: StudyFindings | None) -> Table:
-    """Accuracy by category and shortcut reliance, here and in the study, with one line per checkpoint in `runs`."""
+def measures(run: Run) -> tuple[Estimate, Estimate, Estimate]:
+    """The values that `MEASURES` names."""
+    by = run.metrics
+    return by.observational.per_question, by.inferential.per_question, by.shortcut_reliance
 
-    def row(run: Run) -> tuple[str, ...]:
-        by, there = run.metrics, {} if study is None else study.levels.get(run.name, {})
-        here = (by.observational.per_question, by.inferential.per_question, by.shortcut_reliance)
-        cells = [estimate(value) for value in here]
-        if study is None:
-            return (run.name, *cells)
-        beside = [percent(there[name].value) if name in there else DASH for name in MEASURES]
-        return (run.name, *(cell for pair in zip(cells, beside, strict=True) for cell in pair))
 
-    heads = [head for name in MEASURES.values() for head in ((name,) if study is None else (f"{name}, here", "study"))]
+def demo_table(runs: Sequence[Run]) -> Table:
+    """Accuracy by category and shortcut reliance, with one line per checkpoint in `runs`."""
     return Table(
         "beside",
         "Questions answered exactly right, and inferential answers that are the observer's. Brackets are 95 % intervals, "
         "clustered by scene.",
-        ("Checkpoint", *heads),
-        [row(run) for run in runs if not run.reference],
+        ("Checkpoint", *MEASURES),
+        [(run.name, *map(estimate, measures(run))) for run in runs if not run.reference],
     )
 
 
@@ -102,6 +93,6 @@ def demo_page(runs: Sequence[Run], study: StudyFindings | None, *, source: str, 
         source=source,
         study=study,
         figure=figure._replace(caption=f"Asked here just now ({sample_words(checkpoints)}). {figure.caption}"),
-        table=demo_table(checkpoints, study),
+        table=demo_table(checkpoints),
         links=links,
     )

@@ -15,7 +15,18 @@ from videothinker.diagnose.runs import Run
 from videothinker.diagnose.verdict import UNLABELLED, verdict
 from videothinker.errors import VtError
 from videothinker.progress import Progress, no_progress
-from videothinker.records import AgainstChance, Category, Comparison, Estimate, Form, Pool, Prediction, Question, Status
+from videothinker.records import (
+    DECIDED,
+    AgainstChance,
+    Category,
+    Comparison,
+    Estimate,
+    Form,
+    Pool,
+    Prediction,
+    Question,
+    Status,
+)
 from videothinker.reports import page
 from videothinker.reports.browser import Films, browser_data, shuffled
 from videothinker.reports.drawing import Drawing
@@ -104,7 +115,7 @@ def diagnosis_pages(
         "drawings": {drawing.name: drawing for drawing in drawings},
         "tables": {
             "accuracy": _accuracy_table(runs) if labelled else _overall_table(runs),
-            "scores": _scores_table(runs, list(Category) if labelled else ["all"]) if has_sets else None,
+            "scores": _scores_table(runs, list(DECIDED) if labelled else ["all"]) if has_sets else None,
             "changes": _changes_table(changes, measures, _cluster(checkpoints)),
             "tests": _tests_table(changes, measures, _cluster(checkpoints)),
             "shortcut": _shortcut_table(runs),
@@ -243,14 +254,18 @@ def _overall_table(runs: Sequence[Run]) -> Table:
 def _accuracy_table(runs: Sequence[Run]) -> Table:
     def row(run: Run) -> tuple[str, ...]:
         by = run.metrics
-        pools = (by.all, by.observational, by.inferential)
-        return (_named(run), count(by.all.n_questions), *(estimate(pool.per_question) for pool in pools), points(by.gap))
+        pools = [by.all, by.observational, by.inferential]
+        unsure = [_share(by.unsure)] if has_unsure else []
+        shares = (estimate(pool.per_question) for pool in pools)
+        return (_named(run), count(by.all.n_questions), *shares, *unsure, points(by.gap))
+
+    has_unsure = any(run.metrics.unsure is not None for run in runs)
 
     return Table(
         "accuracy",
         "Questions whose whole answer is right, with 95 % intervals clustered by scene. The gap is observational minus "
         "inferential accuracy, in percentage points.",
-        ("Checkpoint", "Questions", "All", "Observational", "Inferential", "Gap"),
+        ("Checkpoint", "Questions", "All", "Observational", "Inferential", *(["Unsure"] if has_unsure else []), "Gap"),
         [row(run) for run in runs],
     )
 
@@ -340,17 +355,27 @@ def _replies_table(checkpoints: Sequence[Run]) -> Table:
 
 def _rules_table(runs: Sequence[Run]) -> Table:
     rows = []
+    has_unsure = any(by.unsure is not None for run in runs for by in run.metrics.by_rule.values())
     for run in runs:
         for rule, by in run.metrics.by_rule.items():
-            sizes = (by.observational.n_questions, by.inferential.n_questions)
-            shares = (by.observational.per_question, by.inferential.per_question)
-            rows.append((_named(run), rule, *map(count, sizes), *map(estimate, shares), points(by.gap)))
+            sizes = [count(by.observational.n_questions), count(by.inferential.n_questions)]
+            shares = [estimate(by.observational.per_question), estimate(by.inferential.per_question)]
+            if has_unsure:
+                sizes.append(count(0 if by.unsure is None else by.unsure.n_questions))
+                shares.append(_share(by.unsure))
+            rows.append((_named(run), rule, *sizes, *shares, points(by.gap)))
+    kinds = ["Observational", "Inferential", *(["Unsure"] if has_unsure else [])]
     return Table(
         "rules",
         "The same replies, with categories by each rule.",
-        ("Checkpoint", "Rule", "Observational questions", "Inferential questions", "Observational", "Inferential", "Gap"),
+        ("Checkpoint", "Rule", *(f"{kind} questions" for kind in kinds), *kinds, "Gap"),
         rows,
     )
+
+
+def _share(pool: Pool | None) -> str:
+    """The share of a pool's questions answered exactly right; a dash where there is no such pool."""
+    return DASH if pool is None else estimate(pool.per_question)
 
 
 def _pools_table(name: str, what: str, runs: Sequence[Run], pools: Sequence[Mapping[Any, Pool]]) -> Table:

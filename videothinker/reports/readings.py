@@ -6,73 +6,82 @@ from videothinker.diagnose.protocols.base import Reading
 from videothinker.diagnose.readings import Disagreement, Readings, disagreements, scores
 from videothinker.reports.page import Table, count, estimate
 
-MOST = 40
-"""Replies that are listed of those which protocols score differently."""
-_END = 90
-"""Characters of a reply's end that are shown: answers stand there."""
+MOST = 20
+"""Ways of scoring one reply differently that are listed."""
+_BEGINNING, _END = 30, 60
+"""Characters of a longer reply that are shown: answers stand at either end."""
+
+
+_COUNTS = {
+    "Left out": ("n_left_out", "not in its denominator"),
+    "Unread": ("n_unread", "no answer was found"),
+    "Guessed": ("n_guessed", "a random option, where none was found"),
+    "Right unread": ("n_right_unread", "counted as right though no answer was found, or several"),
+    "For a judge": ("n_for_a_judge", "matched by no rule, so that it would ask a judge model"),
+    "Gained": ("n_gained", "right here, and not as we read them"),
+    "Lost": ("n_lost", "right as we read them, and not here"),
+}
+"""Columns that count replies: the field of `ReadBy`, and what it means."""
 
 
 def readings_table(readings: Sequence[Readings]) -> Table:
-    """Accuracy by checkpoint, question set and protocol, and what it rests on."""
+    """Accuracy by checkpoint, question set and protocol, and what it rests on; counts that are 0 everywhere are left out."""
+    rows = [row for each in readings for row in scores(each)]
+    counts = {name: field for name, (field, _) in _COUNTS.items() if any(getattr(row, field) for row in rows)}
+    sets = len({row.source for row in rows}) > 1
+    told = "; ".join(f"{name.lower()}: {_COUNTS[name][1]}" for name in counts)
     return Table(
         "readings",
-        "One set of replies, read as each protocol reads it; nothing was asked again. Left out: not in its denominator. "
-        "Guessed: a random option, where it found no answer. Right unread: counted as right though it found no answer, or "
-        "several. For a judge: matched by no rule, so that the protocol would ask a judge model. Gained and lost: replies that "
-        "are right only here, or only as we read them.",
-        (
-            "Checkpoint",
-            "Questions of",
-            "Read by",
-            "Right",
-            "Counted",
-            "Left out",
-            "Unread",
-            "Guessed",
-            "Right unread",
-            "For a judge",
-            "Gained",
-            "Lost",
-        ),
+        "Questions answered right, by who reads the replies; nothing was asked again."
+        + (f" Of the replies, {told}." if told else ""),
+        ("Checkpoint", *(("Questions of",) if sets else ()), "Read by", "Right", "Questions", *counts),
         [
             (
                 row.run,
-                row.source,
+                *((row.source,) if sets else ()),
                 row.protocol,
                 estimate(row.per_question),
-                *map(count, (row.n_questions, row.n_left_out, row.n_unread, row.n_guessed)),
-                *map(count, (row.n_right_unread, row.n_for_a_judge, row.n_gained, row.n_lost)),
+                count(row.n_questions),
+                *(count(getattr(row, field)) for field in counts.values()),
             )
-            for each in readings
-            for row in scores(each)
+            for row in rows
         ],
     )
 
 
 def disagreements_table(readings: Sequence[Readings]) -> Table:
-    """Some of the replies that protocols score differently, evenly picked, with what each makes of them."""
-    found = disagreements(readings)
-    shown = found if len(found) <= MOST else [found[i * len(found) // MOST] for i in range(MOST)]
+    """The ways in which protocols score replies differently, the most frequent first, each with its number and an example."""
     names = list(dict.fromkeys(name for each in readings for name in each.by))
-    some = f"{count(len(shown))} of {count(len(found))} replies" if len(shown) < len(found) else "The replies"
+    ways: dict[tuple[str, ...], list[Disagreement]] = {}
+    for one in disagreements(readings):
+        ways.setdefault(tuple(_verdict(one.by[name]) if name in one.by else "" for name in names), []).append(one)
+    ordered = sorted(ways.items(), key=lambda item: -len(item[1]))
+    left = len(ordered) - MOST
     return Table(
         "disagreements",
-        f"{some} that protocols score differently: the answer that each reads, + where it counts as right, \u2212 where as "
-        "wrong; in brackets, why, where no answer was simply read.",
-        ("Checkpoint", "Question", "Correct", "End of the reply", *names),
-        [_row(one, names) for one in shown],
+        f"{count(sum(map(len, ways.values())))} replies that protocols score differently, by how they do, with an example: "
+        "the answer that is read, + where it counts as right, \u2212 where as wrong, and why, where no answer was simply read."
+        + (f" {count(left)} rarer ways are left out." if left > 0 else ""),
+        ("Replies", "Example", "Correct", "Reply", *names),
+        [_row(found, names) for _, found in ordered[:MOST]],
     )
 
 
-def _row(one: Disagreement, names: Sequence[str]) -> tuple[str, ...]:
+def _row(found: Sequence[Disagreement], names: Sequence[str]) -> tuple[str, ...]:
+    one = found[0]
     reply = " ".join(one.reply.split())
-    end = reply if len(reply) <= _END else f"\u2026{reply[-_END:]}"
-    cells = [_cell(one.by[name]) if name in one.by else "" for name in names]
-    return (one.run, one.question.question_id, ",".join(one.question.gold) or "none", end or "(empty)", *cells)
+    shown = reply if len(reply) <= _BEGINNING + _END else f"{reply[:_BEGINNING]} \u2026 {reply[-_END:]}"
+    example = f"{one.run}, {one.question.question_id}"
+    cells = (_cell(one.by[name]) if name in one.by else "" for name in names)
+    return (count(len(found)), example, ",".join(one.question.gold) or "none", shown or "(empty)", *cells)
+
+
+def _verdict(reading: Reading) -> str:
+    """What a way of scoring is told apart by."""
+    return f"{reading.counted} {reading.right} {reading.why}"
 
 
 def _cell(reading: Reading) -> str:
     said = "?" if reading.chosen is None else ",".join(reading.chosen) or "none"
     mark = ("+" if reading.right else "\u2212") if reading.counted else ""
-    why = f" ({reading.why})" if reading.why else ""
-    return f"{said} {mark}{why}".replace("  ", " ")
+    return " ".join(part for part in (said, mark, f"({reading.why})" if reading.why else "") if part)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from videothinker.records import Estimate, Rule
-from videothinker.records.study import BASE, Difference, Level, Results, Stage, State, Study, Value
+from videothinker.records.study import BASE, Difference, Level, Part, Results, Stage, State, Study, Value, Verdict
 from videothinker.reports import page
 from videothinker.reports.page import DASH, percent
 from videothinker.reports.study_figures import curves_figure, effects_figure, level_figures, sweep_figure, trained
@@ -20,7 +20,7 @@ from videothinker.reports.study_tables import (
     runs_table,
     settings_table,
 )
-from videothinker.study.config import parse_claim
+from videothinker.study.claims import comparisons, members
 from videothinker.study.seeds import RULE
 
 
@@ -49,9 +49,16 @@ def study_pages(results: Results) -> dict[str, bytes]:
         "time": _time(sum(results.seconds.values()) / study.schedule.jobs_per_gpu),
         "n_questions": {arm: level.n_questions for arm, level in mine.items()}.get(BASE),
         "verdicts": [
-            (one.claim.text, one.decision, [(name, _both(value)) for name, value in one.parts]) for one in results.verdicts
+            (
+                one.claim.name,
+                one.claim.text,
+                one.decision,
+                _corrected(one, results),
+                [(part.name, _found(part)) for part in one.parts],
+            )
+            for one in results.verdicts
         ],
-        "rule_words": RULE,
+        "rule_words": f"{RULE} {_correction(results)}",
         "beside": claims_table(results) if results.verdicts else None,
         "drawings": {drawing.name: drawing for drawing in drawings},
         "sweeps": sweeps,
@@ -79,7 +86,7 @@ def study_pages(results: Results) -> dict[str, bytes]:
 
 def _chief(pairs: Sequence[Difference], study: Study) -> list[Difference]:
     """The differences for the figure: each arm's first one, and those that a claim rests on."""
-    claimed = {part.pair for claim in study.claims for part in parse_claim(claim)}
+    claimed = {part.pair for claim in study.claims for part in comparisons(claim)}
     first = {(name, arm.against[0]) for name, arm in study.arms.items() if arm.against}
     return [
         one for one in pairs if (one.after, one.before) in first or {(one.after, one.before), (one.before, one.after)} & claimed
@@ -107,12 +114,43 @@ def _summary(results: Results, levels: Mapping[str, Level]) -> str:
     """One Markdown line per claim, to be copied into other texts."""
     lines = []
     for one in results.verdicts:
-        names = dict.fromkeys(name for part in parse_claim(one.claim) for name in part.pair if name in levels)
-        ends = ", ".join(f"{name} {percent(levels[name].measures['inferential'].scenes.value)}" for name in names)
-        parts = "; ".join(f"{name}: {_both(value)}" for name, value in one.parts)
-        text = page.markdown_text(one.claim.text)
-        lines.append(f"- **{text}: {one.decision}.** {parts}{f' ({ends})' if ends else ''}.")
+        arms = (name for part in comparisons(one.claim) for name in members(part, results.study) if name in levels)
+        ends = ", ".join(f"{name} {percent(levels[name].measures['inferential'].scenes.value)}" for name in dict.fromkeys(arms))
+        parts = "; ".join(f"{part.name}: {_found(part)}" for part in one.parts)
+        text = page.markdown_text(f"({one.claim.name}) {one.claim.text}" if one.claim.name else one.claim.text)
+        lines.append(f"- **{text}: {one.decision}.**{_corrected(one, results)} {parts}{f' ({ends})' if ends else ''}.")
     return "\n".join(lines) + "\n"
+
+
+def _corrected(one: Verdict, results: Results) -> str:
+    """What Holm's correction leaves of a verdict, to stand behind it: " (p 0.012; after correction for 9 claims undecided)"."""
+    if one.corrected is None or one.p is None or len(results.verdicts) < 2:
+        return ""
+    still = "still " if one.corrected is one.decision else ""
+    return f" (p {page.p_value(one.p)}; after correction for {len(results.verdicts)} claims {still}{one.corrected})"
+
+
+def _correction(results: Results) -> str:
+    """How the verdicts heed the number of claims, in words."""
+    if all(one.corrected is None for one in results.verdicts):
+        return "The intervals are not corrected for the number of claims."
+    return (
+        "The intervals are not corrected for the number of claims. Behind each verdict stand the claim's p (of its weakest "
+        "comparison) and what Holm's correction leaves of the verdict, by which none of all is wrong in 95 % of studies."
+    )
+
+
+def _found(part: Part) -> str:
+    """What was found of one comparison, in words."""
+    p = "" if part.p is None else f"; p {page.p_value(part.p)}"
+    if part.gates is not None:
+        gates = part.gates
+        undecided = gates.n - gates.n_passed - gates.n_failed
+        return (
+            f"{gates.n_passed} of {gates.n} gates were passed, {gates.n_failed} failed"
+            f"{f' and {undecided} left open' if undecided else ''}{p}"
+        )
+    return f"was not compared: {part.reason}" if part.reason else f"{_both(part.value)}{p}"
 
 
 def _elsewhere(results: Results) -> list[tuple[str, Rule]]:

@@ -6,11 +6,11 @@ from statistics import median
 import msgspec
 
 from videothinker.records import Estimate, Rule
-from videothinker.records.study import BASE, Difference, Level, Results, Stage, State, Training, Value
+from videothinker.records.study import BASE, Arm, Difference, Level, Results, Stage, State, Training, Value
 from videothinker.reports import page
 from videothinker.reports.page import DASH, MINUS, Table, count, estimate, percent, points
 from videothinker.steps import measure
-from videothinker.study.config import parse_claim
+from videothinker.study.claims import Comparison, comparisons
 from videothinker.study.seeds import negative
 
 _SHOWN = ("observational", "inferential", "shortcut_reliance")
@@ -36,7 +36,7 @@ def arms_table(results: Results) -> Table:
     def row(arm: str) -> tuple[str, ...]:
         one = study.arms[arm]
         settings = ", ".join(f"{key} = {value}" for key, value in one.set.items())
-        differs = [one.note, settings, f"data {one.data}" if one.data else "", f"rule {one.rule}" if one.rule else ""]
+        differs = [one.note, settings, *(f"{key} {value}" for key, value in _others(one))]
         bias = one.bias if one.needs_bias else DASH
         return (arm, one.stage, bias, count(len(study.seeds_of(arm))), "; ".join(part for part in differs if part) or DASH)
 
@@ -46,6 +46,13 @@ def arms_table(results: Results) -> Table:
         ("Arm", "Stage", "Bias model", "Seeds", "What differs"),
         [row(arm) for arm in study.arms],
     )
+
+
+def _others(arm: Arm) -> list[tuple[str, str | int]]:
+    """What an arm gives beside its settings, in the words of its file."""
+    blended = "" if arm.of is None else f"{arm.of[0]} and {arm.weight:g} {arm.of[1]}"
+    said = (("of", blended), ("steps", arm.steps), ("data", arm.data), ("labels", arm.labels), ("where", arm.where))
+    return [(key, value) for key, value in (*said, ("rule", arm.rule)) if value]
 
 
 def levels_table(results: Results, levels: Mapping[str, Level]) -> Table:
@@ -95,15 +102,20 @@ def claims_table(results: Results) -> Table:
     study = results.study
     rules = [study.rule, *(rule for rule in Rule if rule is not study.rule)]
     found = {(one.after, one.before, one.rule): one for one in results.differences if one.ask == study.first_ask}
+    sums = {(one.name, one.rule): one.measures for one in results.contrasts}
 
-    def value(pair: tuple[str, str], rule: Rule, measure: str) -> str:
-        after, before = pair
+    def value(part: Comparison, rule: Rule, measure: str) -> str:
+        if (other := sums.get((part.name, rule))) is not None:
+            return points(_widest(other[measure])) if measure in other else DASH
+        if part.pair is None:
+            return DASH
+        after, before = part.pair
         if (one := found.get((after, before, rule))) is not None:
             return points(_widest(one.measures[measure]))
         turned = found.get((before, after, rule))
         return DASH if turned is None else points(_widest(negative(turned.measures[measure])))
 
-    pairs = list(dict.fromkeys(part.pair for one in results.verdicts for part in parse_claim(one.claim)))
+    parts = {part.name: part for one in results.verdicts for part in comparisons(one.claim)}
     return Table(
         "claims",
         f"Beside the claims, asked {study.first_ask}: the same comparisons of inferential accuracy under each rule, and over "
@@ -111,12 +123,8 @@ def claims_table(results: Results) -> Table:
         "scenes.",
         ("Comparison", *(f"Inferential, {rule}" for rule in rules), "All questions"),
         [
-            (
-                f"{after} {MINUS} {before}",
-                *(value((after, before), rule, "inferential") for rule in rules),
-                value((after, before), study.rule, "all"),
-            )
-            for after, before in pairs
+            (name, *(value(part, rule, "inferential") for rule in rules), value(part, study.rule, "all"))
+            for name, part in parts.items()
         ],
     )
 

@@ -66,7 +66,7 @@ def _travelled(record: Record | None) -> bool:
 
 def has_output(cell: Cell, out: Path) -> bool:
     """Whether the files that other cells need of this one are there. A training that came in a pack may lack its weights."""
-    if cell.kind is Kind.TRAIN:
+    if cell.kind in (Kind.TRAIN, Kind.BLEND):
         return any(out.glob("*.safetensors"))
     return not cell.leaves_nothing and out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir())
 
@@ -102,6 +102,8 @@ def given_cells(folder: Path) -> dict[str, str]:
     return {name: record.identity for name, record in found.items() if record.given}
 
 
+_LAST = {"world": "world.json", "curate": "manifest.json"}
+"""The file that a command writes last; `vt curate probe` writes a single one."""
 _GIVEN = "given: "
 _MANIFESTS = ("manifest.json", "world.json")
 """Files that hold hashes of all that lies beside them."""
@@ -184,5 +186,5 @@ def is_complete(cell: Cell, out: Path) -> bool:
         if not run.is_file() or not store.read_json(run, dict[str, Any]).get("finished"):
             return False
         return cell.arguments[1] != "bias" or (out / "gate.json").is_file()
-    last = {"world": "world.json", "curate": "manifest.json"}.get(cell.arguments[0])
+    last = None if cell.arguments[1:2] == ("probe",) else _LAST.get(cell.arguments[0])
     return has_output(cell, out) if last is None else (out / last).is_file()

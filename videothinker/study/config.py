@@ -15,52 +15,14 @@ every arm starts from. docs/study.md explains every field by example.
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from videothinker.errors import VtError
-from videothinker.records.study import BASE, Arm, Claim, Scalar, Stage, Study
+from videothinker.records.study import BASE, Arm, Scalar, Stage, Study
 from videothinker.sections import load_toml, override, read
+from videothinker.study.claims import check_claims
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _PLACE = re.compile(r"\{([^{}]*)\}")
-_HOLDS = re.compile(r"\s*(\S+)\s*([<>])\s*(\S+)(?:\s+([+-])\s*(\d+(?:\.\d+)?))?\s*")
-
-
-class Part(NamedTuple):
-    """One comparison of a claim, which says that `after` minus `before` is above a bound, or below it."""
-
-    after: str
-    before: str
-    above: bool
-    bound: float = 0.0
-    """As a fraction."""
-
-    @property
-    def pair(self) -> tuple[str, str]:
-        return self.after, self.before
-
-
-def parse_claim(claim: Claim) -> list[Part]:
-    """The comparisons of a claim: "grpo < base - 1" says that grpo minus base is below minus one percentage point.
-
-    Raises:
-        ValueError: one of them is not of that form.
-    """
-    parts = []
-    for text in claim.holds:
-        if (match := _HOLDS.fullmatch(text)) is None:
-            raise ValueError(f"'{text}' is not of the form 'ARM < ARM' or 'ARM > ARM', with '+ POINTS' or '- POINTS' behind it")
-        bound = float(f"{match[4] or '+'}{match[5] or 0}") / 100
-        parts.append(Part(match[1], match[3], match[2] == ">", bound))
-    return parts
-
-
-def pairs_of(study: Study) -> list[tuple[str, str]]:
-    """Every (arm, arm subtracted from it) of the report: the pairs of `against`, then those that only a claim names."""
-    asked = [(name, other) for name, arm in study.arms.items() for other in arm.against]
-    # The start model is always the one that is subtracted, on whichever side of its comparison a claim names it.
-    claimed = [part.pair if part.after != BASE else part.pair[::-1] for claim in study.claims for part in parse_claim(claim)]
-    return list(dict.fromkeys([*asked, *(pair for pair in claimed if pair not in asked and pair[::-1] not in asked)]))
 
 
 def placeholders(text: str) -> list[str]:
@@ -100,9 +62,11 @@ def _contradictions(study: Study, here: Path) -> Iterator[str]:
     for section, empty in (("arms", not study.arms), ("ask", not study.ask)):
         if empty:
             yield f"{section}: is empty; a study trains at least one arm and asks in at least one way"
-    for name in placeholders(study.model):
-        if name not in study.prepare:
-            yield f"model = '{study.model}': there is no [prepare.{name}]"
+    filled = [("model", study.model), *((f"arms.{name}.labels", arm.labels) for name, arm in study.arms.items() if arm.labels)]
+    for where, text in filled:
+        yield from (
+            f"{where} = '{text}': there is no [prepare.{name}]" for name in placeholders(text) if name not in study.prepare
+        )
     yield from _bad_preparation(study)
     data = [("train.data", study.train.data), *((f"ask.{name}.data", ask.data) for name, ask in study.ask.items())]
     data += [(f"arms.{name}.data", arm.data) for name, arm in study.arms.items() if arm.data is not None]
@@ -121,8 +85,7 @@ def _contradictions(study: Study, here: Path) -> Iterator[str]:
     yield from _bad_settings("train.set", study.train.set)
     for name, arm in study.arms.items():
         yield from _bad_arm(study, name, arm)
-    for index, claim in enumerate(study.claims):
-        yield from _bad_claim(study, f"claims[{index}]", claim)
+    yield from check_claims(study)
     for index, sweep in enumerate(study.sweeps):
         yield from (f"sweeps[{index}].arms: '{name}' is no arm" for name in sweep.arms if name not in study.arms)
         if len({*sweep.arms.values()}) < len(sweep.arms):
@@ -152,6 +115,27 @@ def _bad_preparation(study: Study) -> Iterator[str]:
                 yield f"prepare.{name}.run: there is no [prepare.{place}] before it"
 
 
+def _bad_blend(study: Study, name: str, arm: Arm) -> Iterator[str]:
+    where = f"arms.{name}"
+    if arm.of is None or arm.weight is None:
+        yield f"{where}: stage blend needs `of`, two checkpoints, and `weight`, the share of the second one"
+        return
+    trained = Arm(stage=Stage.BLEND)
+    if idle := [
+        key
+        for key in ("steps", "set", "data", "labels", "where", "rule", "force")
+        if getattr(arm, key) != getattr(trained, key)
+    ]:
+        yield f"{where}.{idle[0]}: stage blend trains nothing"
+    if arm.of[0] == arm.of[1]:
+        yield f"{where}.of: both are '{arm.of[0]}'"
+    for other in arm.of:
+        if other != BASE and (other not in study.arms or study.arms[other].stage is Stage.BLEND):
+            yield f"{where}.of: '{other}' is neither a trained arm nor '{BASE}'"
+        elif other != BASE and not {*study.seeds_of(name)} <= {*study.seeds_of(other)}:
+            yield f"{where}.seeds: '{other}' is trained with fewer"
+
+
 def _bad_settings(where: str, settings: dict[str, Scalar]) -> Iterator[str]:
     for key, instead in (("seed", "seeds"), ("optimizer.steps", "train.steps")):
         if key in settings:
@@ -160,8 +144,12 @@ def _bad_settings(where: str, settings: dict[str, Scalar]) -> Iterator[str]:
 
 def _bad_arm(study: Study, name: str, arm: Arm) -> Iterator[str]:
     where = f"arms.{name}"
-    if arm.stage not in study.train.configs:
+    if arm.stage is Stage.BLEND:
+        yield from _bad_blend(study, name, arm)
+    elif arm.stage not in study.train.configs:
         yield f"{where}.stage = '{arm.stage}': train.configs has no file for it"
+    elif arm.of is not None or arm.weight is not None:
+        yield f"{where}: only stage blend has `of` and `weight`"
     if arm.seeds is not None and arm.seeds > len(study.seeds):
         yield f"{where}.seeds = {arm.seeds}: the study has {len(study.seeds)}"
     if arm.early_seeds is not None and arm.early_seeds > len(study.seeds_of(name)):
@@ -183,17 +171,3 @@ def _bad_arm(study: Study, name: str, arm: Arm) -> Iterator[str]:
             )
             yield f"{where}.against: '{other}' is neither another arm nor '{BASE}'{default}"
     yield from _bad_settings(f"{where}.set", arm.set)
-
-
-def _bad_claim(study: Study, where: str, claim: Claim) -> Iterator[str]:
-    try:
-        parts = parse_claim(claim)
-    except ValueError as error:
-        yield f"{where}.holds: {error}"
-        return
-    for name in dict.fromkeys(name for part in parts for name in part.pair):
-        if name != BASE and name not in study.arms:
-            yield f"{where}.holds: '{name}' is neither an arm nor '{BASE}'"
-    for part in parts:
-        if part.after == part.before:
-            yield f"{where}.holds: compares '{part.after}' with itself"

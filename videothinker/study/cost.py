@@ -5,10 +5,10 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from videothinker.records.study import OVER, Record, State
+from videothinker.records.study import OVER, Record, State, Study
 from videothinker.records.training import METRICS
 from videothinker.steps import read_steps
-from videothinker.study.plan import Cell, Kind, cell_folder, heights
+from videothinker.study.plan import Cell, Kind, cell_folder, cells_of, heights
 
 
 class Forecast(NamedTuple):
@@ -54,6 +54,35 @@ def forecast(
             seconds[cell.name] = cell.expected
     gpu = _sum([seconds[cell.name] for cell in plan if cell.gpu])
     return Forecast(seconds, frozenset(measured), gpu, _left(plan, states, seconds, n_gpu, n_cpu))
+
+
+class Share(NamedTuple):
+    """What a claim takes, in seconds of cells that need a GPU; None where a cell's time is not known."""
+
+    seconds: float | None
+    """All that it rests on."""
+    added: float | None
+    """What no claim before it rests on."""
+    left: float | None
+    """Of `added`, what is not finished."""
+    awaits: str
+    """What this version of `vt` lacks to run it; empty: nothing."""
+
+
+def by_claim(study: Study, plan: Sequence[Cell], states: Mapping[str, State], expected: Forecast) -> dict[str, Share]:
+    """The cost of each claim, by its name."""
+    counted: set[str] = set()
+    found = {}
+    for name, claim in study.named_claims.items():
+        rests_on = cells_of(claim, study, plan)
+        cells = [cell for cell in plan if cell.name in rests_on and cell.gpu]
+        added = [cell for cell in cells if cell.name not in counted]
+        left = [cell for cell in added if states[cell.name] is not State.FINISHED]
+        total, beside, owed = (_sum([expected.seconds[cell.name] for cell in some]) for some in (cells, added, left))
+        awaits = next((cell.awaits for cell in cells if cell.awaits), "")
+        found[name] = Share(total, beside, owed, awaits)
+        counted |= rests_on
+    return found
 
 
 def _from_own_steps(cell: Cell, folder: Path) -> float | None:

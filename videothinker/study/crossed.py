@@ -15,51 +15,134 @@ which many scenes tell well, with that for G - 1:
 
 One t for the whole variance, with Satterthwaite's degrees of freedom, errs too often with two or three seeds: where these
 happen to agree, it takes them for many. `benchmarks/crossed.py` measures how often the interval errs.
+
+A sum of several means, each times a factor, has as influence the sum of theirs, each times its factor.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from videothinker.diagnose.student import t975
+from videothinker.diagnose.student import t975, t_beyond, tails
 from videothinker.records import Estimate
+from videothinker.records.study import Spread
 
 Floats = NDArray[np.float64]
 Columns = tuple[Floats, NDArray[np.bool_], NDArray[np.int64]]
 """Of one seed's questions: the change from -1 to 1, whether it counts, and the scene's number, (n_questions,) each."""
 
 
-def crossed_change(by_seed: Mapping[int, Columns]) -> Estimate:
-    """The mean change over all questions of all seeds with its 95 % interval over scenes and seeds, within [-1, 1].
+class Crossed(NamedTuple):
+    """A mean change, and what its uncertainty over scenes and seeds consists of."""
 
-    Without two seeds and two scenes that have a question which counts, there is no interval.
+    value: float | None
+    spread: Spread | None
+
+    @property
+    def estimate(self) -> Estimate:
+        """The value with its standard error and its 95 % interval, within [-1, 1]."""
+        if self.value is None or self.spread is None:
+            return Estimate(self.value, None, None)
+        reach = _reach(self.spread, t975(self.spread.n_scenes - 1), t975(self.spread.n_seeds - 1))
+        return Estimate(
+            self.value, math.sqrt(_variance(self.spread)), (max(self.value - reach, -1.0), min(self.value + reach, 1.0))
+        )
+
+
+def crossed_change(by_seed: Mapping[int, Columns]) -> Crossed:
+    """The mean change over all questions of all seeds.
+
+    Without two seeds and two scenes that have a question which counts, nothing is known of its uncertainty.
     """
-    counted = [(values[where], scene[where]) for values, where, scene in by_seed.values() if where.any()]
-    if not counted:
-        return Estimate(None, None, None)
-    scenes, codes = np.unique(np.concatenate([scene for _, scene in counted]), return_inverse=True)
-    values = np.concatenate([values for values, _ in counted])
-    seeds = np.repeat(np.arange(len(counted)), [len(values) for values, _ in counted])
-    value, n_seeds, n_scenes = float(values.mean()), len(counted), len(scenes)
+    return crossed_sum([1.0], [by_seed])
+
+
+def crossed_sum(factors: Sequence[float], means: Sequence[Mapping[int, Columns]]) -> Crossed:
+    """The sum of several mean changes, each times its factor, over the seeds that have questions for each of them."""
+    seeds = [seed for seed in means[0] if all(seed in by_seed and by_seed[seed][1].any() for by_seed in means)]
+    if not seeds:
+        return Crossed(None, None)
+    scenes = np.unique(np.concatenate([by_seed[seed][2][by_seed[seed][1]] for by_seed in means for seed in seeds]))
+    found = [_mean([by_seed[seed] for seed in seeds], scenes) for by_seed in means]
+    value = sum(factor * one.value for factor, one in zip(factors, found, strict=True))
+    n_seeds, n_scenes = len(seeds), len(scenes)
     if n_seeds < 2 or n_scenes < 2:
-        return Estimate(value, None, None)
-    # One cell per seed and scene, in a table that is flat for the count.
-    cells = seeds * n_scenes + codes
-    influence = np.bincount(cells, (values - value) / len(values), n_seeds * n_scenes).reshape(n_seeds, n_scenes)
-    weight = np.bincount(codes, minlength=n_scenes) / len(values)
+        return Crossed(value, None)
+    influence = np.sum([factor * one.influence for factor, one in zip(factors, found, strict=True)], axis=0)
+    # A seed's part lies on scenes by their questions.
+    by_seed_part = np.sum([factor * one.on_scenes() for factor, one in zip(factors, found, strict=True)], axis=0)
     of_scene, of_seed = influence.sum(axis=0), influence.sum(axis=1)
-    rest = influence - of_scene / n_seeds - of_seed[:, None] * weight  # a seed's part lies on scenes by their questions
+    rest = influence - of_scene / n_seeds - by_seed_part
     # One scene more that changed wholly, as in the interval over scenes alone (`diagnose.estimates`).
-    by_scenes = n_scenes / (n_scenes - 1) * _squares(of_scene) + _squares(weight) ** 2
-    by_seeds = n_seeds / (n_seeds - 1) * _squares(of_seed)
-    interaction = n_seeds * n_scenes / ((n_seeds - 1) * (n_scenes - 1)) * _squares(rest)
-    shared = max(by_scenes - interaction, 0.0)  # what a scene does to every seed alike, which the seeds' spread cannot show
-    t_scenes, t_seeds = t975(n_scenes - 1), t975(n_seeds - 1)
-    variance = max(shared + by_seeds, by_scenes)
-    reach = math.sqrt(max(t_scenes**2 * shared + t_seeds**2 * by_seeds, t_scenes**2 * by_scenes))
-    return Estimate(value, math.sqrt(variance), (max(value - reach, -1.0), min(value + reach, 1.0)))
+    one_more = sum((factor * _squares(one.weight)) ** 2 for factor, one in zip(factors, found, strict=True))
+    spread = Spread(
+        scenes=n_scenes / (n_scenes - 1) * _squares(of_scene) + one_more,
+        seeds=n_seeds / (n_seeds - 1) * _squares(of_seed),
+        interaction=n_seeds * n_scenes / ((n_seeds - 1) * (n_scenes - 1)) * _squares(rest),
+        n_scenes=n_scenes,
+        n_seeds=n_seeds,
+    )
+    return Crossed(value, spread)
+
+
+class _Mean(NamedTuple):
+    """A mean over all questions of all seeds."""
+
+    value: float
+    influence: Floats
+    """(n_seeds, n_scenes): how far each scene under each seed moves the value."""
+    weight: Floats
+    """(n_scenes,): each scene's share of the questions."""
+
+    def on_scenes(self) -> Floats:
+        """(n_seeds, n_scenes): each seed's influence, laid on the scenes by their questions."""
+        spread: Floats = self.influence.sum(axis=1)[:, None] * self.weight
+        return spread
+
+
+def _mean(columns: Sequence[Columns], scenes: NDArray[np.int64]) -> _Mean:
+    """The mean of the values that count. scenes: all scenes, in order."""
+    values = np.concatenate([values[where] for values, where, _ in columns])
+    codes = np.searchsorted(scenes, np.concatenate([scene[where] for _, where, scene in columns]))
+    seeds = np.repeat(np.arange(len(columns)), [int(where.sum()) for _, where, _ in columns])
+    value, shape = float(values.mean()), (len(columns), len(scenes))
+    # One cell per seed and scene, in a table that is flat for the count.
+    cells = seeds * len(scenes) + codes
+    influence: Floats = np.bincount(cells, (values - value) / len(values), shape[0] * shape[1]).astype(np.float64)
+    return _Mean(value, influence.reshape(shape), np.bincount(codes, minlength=len(scenes)) / len(values))
+
+
+def p_value(value: float, spread: Spread, bound: float = 0.0) -> float:
+    """The level at which the interval around the value just reaches the bound: below 0.05, the 95 % interval excludes it.
+
+    Two-sided. An interval of another level has the percentiles of that level in place of those of 95 %.
+    """
+    distance = abs(value - bound)
+    low, high = 0.0, 1e6  # of the t for the seeds' degrees of freedom; every level has one
+    for _ in range(60):
+        middle = (low + high) / 2
+        level = max(tails(middle, spread.n_seeds - 1), 1e-15)
+        if _reach(spread, t_beyond(level, spread.n_scenes - 1), middle) < distance:
+            low = middle
+        else:
+            high = middle
+    return max(tails(high, spread.n_seeds - 1), 1e-15)
+
+
+def _shared(spread: Spread) -> float:
+    """What a scene does to every seed alike, which the seeds' spread cannot show."""
+    return max(spread.scenes - spread.interaction, 0.0)
+
+
+def _variance(spread: Spread) -> float:
+    return max(_shared(spread) + spread.seeds, spread.scenes)
+
+
+def _reach(spread: Spread, t_scenes: float, t_seeds: float) -> float:
+    return math.sqrt(max(t_scenes**2 * _shared(spread) + t_seeds**2 * spread.seeds, t_scenes**2 * spread.scenes))
 
 
 def _squares(values: Floats) -> float:

@@ -206,7 +206,10 @@ def base_folder(study: Study, folder: Path) -> Path | None:
 
 def _with_weights(study: Study, plan: Sequence[Cell], states: Mapping[str, State]) -> dict[str, bool]:
     """The trainings whose weights travel, True where a cell needs them or may come to, as it may a bias model's."""
-    needed = {need for cell in plan if states[cell.name] is not State.FINISHED for need in cell.needs}
+    needed: set[str] = set()
+    for cell in reversed(plan):  # a blend stays here, and is made anew from the weights that it lies between
+        if states[cell.name] is not State.FINISHED or (cell.kind is Kind.BLEND and cell.name in needed):
+            needed.update(cell.needs)
     trainings = [cell for cell in plan if cell.kind is Kind.TRAIN]
     repelled_from = {cell.name for cell in trainings if study.arms[cell.arm or ""].stage is Stage.BIAS}
     first = {cell.name for cell in trainings if cell.seed == study.seeds[0]}

@@ -4,13 +4,14 @@ Nothing is run here. A command is kept with its placeholders, so that a study's 
 """
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
 from videothinker import store
-from videothinker.records.study import BASE, Arm, Ask, Stage, Study
+from videothinker.records.study import BASE, Arm, Ask, Claim, Stage, Study
+from videothinker.study.claims import Gated, common_seeds, members, parse_claim
 from videothinker.study.config import fill, placeholders
 
 _HERE = "{here}/"
@@ -22,6 +23,7 @@ class Kind(StrEnum):
 
     PREPARE = "prepare"
     TRAIN = "train"
+    BLEND = "blend"
     ASK = "ask"
 
 
@@ -52,6 +54,8 @@ class Cell(NamedTuple):
     seed: int | None = None
     """None for "base" and for preparations."""
     ask: str | None = None
+    awaits: str = ""
+    """What of `vt` this cell, or one that it needs, awaits; empty: nothing. `settled` clears it where `vt` has it."""
     turn: int = 0
     """Cells of an earlier turn start before those of a later one. The arms without `seeds` come first, then the others in the
     order of the file, then the seeds that `early_seeds` leaves for later."""
@@ -72,27 +76,35 @@ def make_plan(study: Study, here: Path, given: Mapping[str, str] = {}) -> tuple[
 
     def add(cell: Cell) -> None:
         if cell.name in given:
-            found[cell.name] = cell._replace(arguments=(), gpu=False, identity=given[cell.name])
+            found[cell.name] = cell._replace(arguments=(), gpu=False, identity=given[cell.name], awaits="")
             return
         places = [place for argument in cell.arguments for place in placeholders(argument)]
         needs = tuple(place for place in dict.fromkeys(places) if place in found)
         files = [here / argument.removeprefix(_HERE) for argument in cell.arguments if argument.startswith(_HERE)]
         read = [store.sha256_file(file) for file in files if file.is_file()]
         identity = store.sha256_json([cell.arguments, read, [found[need].identity for need in needs]])
-        found[cell.name] = cell._replace(needs=needs, identity=identity)
+        awaits = cell.awaits or next((found[need].awaits for need in needs if found[need].awaits), "")
+        found[cell.name] = cell._replace(needs=needs, identity=identity, awaits=awaits)
 
     for name, preparation in study.prepare.items():
         expected = None if preparation.minutes is None else 60 * preparation.minutes
         arguments = tuple(shlex.split(preparation.run))
         cell = Cell(name, Kind.PREPARE, arguments, gpu=preparation.gpu, group=name, expected=expected)
-        add(cell._replace(turn=len(study.arms) + 1))  # the last turn, which `_in_time` brings forward
+        add(cell._replace(awaits=preparation.awaits, turn=len(study.arms) + 1))  # the last turn; `_in_time` brings it forward
     turns = _turns(study)
     for name, seed in _trainings(study):
-        arm, steps, rate = study.arms[name], study.train.steps, study.train.seconds_per_step
-        cell = Cell(f"{name}-s{seed}", Kind.TRAIN, _train(study, arm, seed), gpu=True, group=f"train {arm.stage}")
-        expected = None if rate is None else rate * steps
-        add(cell._replace(steps=steps, expected=expected, arm=name, seed=seed, after=study.train.after, turn=turns[name, seed]))
-    trained = [cell for cell in found.values() if cell.kind is Kind.TRAIN]
+        arm = study.arms[name]
+        if arm.stage is Stage.BLEND:
+            cell = Cell(f"{name}-s{seed}", Kind.BLEND, _blend(study, arm, seed), gpu=False, group="blend", expected=_BLENDED)
+        else:
+            steps = arm.steps or study.train.steps
+            cell = Cell(
+                f"{name}-s{seed}", Kind.TRAIN, _train(study, arm, seed), gpu=True, group=f"train {arm.stage}", steps=steps
+            )
+            rate = study.train.rate(arm.stage)
+            cell = cell._replace(expected=None if rate is None else rate * steps, after=study.train.after)
+        add(cell._replace(arm=name, seed=seed, awaits=arm.awaits, turn=turns[name, seed]))
+    trained = [cell for cell in found.values() if cell.kind in (Kind.TRAIN, Kind.BLEND)]
     for name, ask in study.ask.items():
         expected = None if ask.minutes is None else 60 * ask.minutes
         asked = Cell("", Kind.ASK, (), gpu=True, group=f"ask {name}", expected=expected, ask=name, after=ask.after)
@@ -135,8 +147,9 @@ def _in_time(cells: Sequence[Cell]) -> tuple[Cell, ...]:
 
 
 def _trainings(study: Study) -> list[tuple[str, int]]:
-    """All pairs (arm, seed) to train, bias models first, because other arms wait for them."""
-    arms = sorted(study.arms, key=lambda name: study.arms[name].stage is not Stage.BIAS)
+    """All pairs (arm, seed) to train, bias models first, because other arms wait for them, and blends of trained ones last."""
+    places = {Stage.BIAS: 0, Stage.BLEND: 2}
+    arms = sorted(study.arms, key=lambda name: places.get(study.arms[name].stage, 1))
     return [(arm, seed) for arm in arms for seed in study.seeds_of(arm)]
 
 
@@ -153,10 +166,61 @@ def _train(study: Study, arm: Arm, seed: int) -> tuple[str, ...]:
         arguments += ["--force"]
     if arm.stage is Stage.BIAS:
         arguments += ["--rule", (arm.rule or study.rule).value]
-    settings = {"seed": seed, "optimizer.steps": study.train.steps, **study.train.set, **arm.set}
+    if arm.labels is not None:
+        arguments += ["--labels", arm.labels]
+    if arm.where is not None:
+        arguments += ["--where", arm.where]
+    settings = {"seed": seed, "optimizer.steps": arm.steps or study.train.steps, **study.train.set, **arm.set}
     for key, value in settings.items():
         arguments += ["--set", f"{key}={str(value).lower() if isinstance(value, bool) else value}"]
     return tuple(arguments)
+
+
+_BLENDED = 6.0
+"""Seconds that a blend of tiny checkpoints takes, most of it imports."""
+
+
+def _blend(study: Study, arm: Arm, seed: int) -> tuple[str, ...]:
+    assert arm.of is not None
+    first, second = (study.model if name == BASE else f"{{{name}-s{seed}}}" for name in arm.of)
+    return ("checkpoint", "blend", first, second, "--weight", f"{arm.weight:g}", "--out", "{out}")
+
+
+def cells_of(claim: Claim, study: Study, plan: Sequence[Cell]) -> frozenset[str]:
+    """The names of the cells that a claim rests on: what its arms are asked in the first way, at the seeds that they have in
+    common, the bias models whose gates it is about, and all that these need."""
+    wanted: set[str] = set()
+    for part in parse_claim(claim):
+        arms = members(part, study)
+        seeds = common_seeds(arms, study)
+        for cell in plan:
+            if cell.arm not in arms or (cell.seed is not None and cell.seed not in seeds):
+                continue
+            if cell.kind is Kind.TRAIN if isinstance(part, Gated) else cell.ask == study.first_ask:
+                wanted.add(cell.name)
+    for cell in reversed(plan):
+        if cell.name in wanted:
+            wanted.update((*cell.needs, *cell.after))
+    return frozenset(wanted)
+
+
+def settled(plan: Sequence[Cell], understood: Callable[[Cell], bool]) -> tuple[Cell, ...]:
+    """The plan with `awaits` cleared of every cell whose command is understood, and of whose needs none awaits anything."""
+    late: set[str] = set()
+    found = []
+    for cell in plan:
+        if cell.awaits and late.isdisjoint(cell.needs) and understood(cell):
+            cell = cell._replace(awaits="")
+        if cell.awaits:
+            late.add(cell.name)
+        found.append(cell)
+    return tuple(found)
+
+
+def chosen(claims: Sequence[Claim], study: Study, plan: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The cells of a plan that the claims rest on."""
+    names = frozenset[str]().union(*(cells_of(claim, study, plan) for claim in claims))
+    return tuple(cell for cell in plan if cell.name in names)
 
 
 def cell_folder(folder: Path, name: str) -> Path:

@@ -164,8 +164,8 @@ def _note_finished(states: Mapping[str, State], records: dict[str, Record], fold
 
 
 def _prepare_again(plan: Sequence[Cell], states: dict[str, State], records: Mapping[str, Record], folder: Path) -> None:
-    """Let preparations run again whose files have stayed on another machine and are needed here."""
-    while missing := [cell for cell in left_behind(plan, states, records, folder) if cell.kind is Kind.PREPARE]:
+    """Let preparations and blends run again whose files have stayed on another machine and are needed here."""
+    while missing := [cell for cell in left_behind(plan, states, records, folder) if cell.kind in (Kind.PREPARE, Kind.BLEND)]:
         for cell in missing:
             if not cell.arguments:
                 raise VtError(

@@ -36,7 +36,7 @@ RULE = (
     "A comparison holds if its 95 % interval over scenes and seeds at once lies wholly on the claimed side of zero, or of the "
     "claim's own bound; it is reversed if it lies wholly on the other side. A claim is confirmed if all of its comparisons "
     "hold, refuted if any is reversed, and undecided otherwise; so a single seed decides nothing, and neither do fewer than "
-    f"{FEWEST_GROUPS} scenes. Undecided means that neither was shown. The intervals are not corrected for the number of claims."
+    f"{FEWEST_GROUPS} scenes. Undecided means that neither was shown."
 )
 """The rule of `decide` in words, as reports show it."""
 

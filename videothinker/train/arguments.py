@@ -61,6 +61,11 @@ def grpo_arguments(config: StageConfig, out: Path, rows: int | None = None) -> A
             f"{n_replies} replies per step (rollouts.questions_per_step x n_replies) cannot be shared among {world} processes"
             f" {rows} at a time; set rollouts.questions_per_step to a multiple of {world}, or rollouts.rows_per_forward"
         )
+    if config.rollouts.shuffled and config.rollouts.questions_per_step % world:
+        raise VtError(
+            f"rollouts.shuffled = {config.rollouts.shuffled}: compares all replies to a question, so each of {world} processes"
+            f" needs whole questions; set rollouts.questions_per_step to a multiple of {world}"
+        )
     accumulation = n_replies // (rows * world)
     on_gpu = torch.cuda.is_available()
     return GRPOConfig(

@@ -32,14 +32,22 @@ def check_packages(config: StageConfig) -> None:
 
 
 def find_reference(config: StageConfig, start: Checkpoint, bias: str | None) -> Checkpoint | None:
-    """What the policy is repelled from; None where the loss has no divergence term.
+    """The checkpoint that the policy is repelled from; None where there is none, or the policy is its own reference.
 
     Raises:
-        VtError: it needs a bias model and there is none, or none at that place.
+        VtError: it needs a bias model and there is none, or none at that place; or it needs none and there is one.
     """
     if not config.needs_reference:
         return None
-    if config.objective.reference is Reference.START:
+    reference = config.objective.reference
+    if bias is not None and reference is not Reference.BIAS:
+        raise VtError(
+            f"--bias-model {bias}: with objective.reference = '{reference}' nothing would read it; leave it out, or set"
+            " objective.reference = 'bias'"
+        )
+    if reference is Reference.SELF:
+        return None
+    if reference is Reference.START:
         return start
     if bias is None:
         raise VtError(
@@ -68,7 +76,7 @@ def build_trainer(
     *,
     rewards: Mapping[str, Reward] | None = None,
 ) -> "ClipGRPOTrainer":
-    """The trainer of a stage, models loaded: a `CDPOTrainer` if there is a reference, else a `ClipGRPOTrainer`.
+    """The trainer of a stage, models loaded: a `CDPOTrainer` if its loss has a divergence, else a `ClipGRPOTrainer`.
 
     args: from `grpo_arguments`; made before any model is loaded, because ZeRO-3 shards weights as they load. rewards: in place
     of those that the settings choose.
@@ -80,12 +88,12 @@ def build_trainer(
 
     from videothinker.models.decoder import can_decode
     from videothinker.train.cdpo import CDPOTrainer
-    from videothinker.train.clip_grpo import ClipGRPOTrainer
+    from videothinker.train.clip_grpo import ClipGRPOTrainer, Shuffled
 
     _check_apart(config, args)
     sharded = _is_sharded(args)
     if sharded:
-        _check_sharded(config, reference)
+        _check_sharded(config)
     policy, peft_config = _load_policy(config, start)
     processor, ids = load_processor(start), policy.config
     unseen = [ids.image_token_id, ids.video_token_id]  # TRL's own list leaves video tokens in, and one drawn would end the run
@@ -104,13 +112,17 @@ def build_trainer(
             video_token=ids.video_token_id,
             cache=default_cache(),
         ),
+        "shuffled": Shuffled(config.rollouts.shuffled, config.rollouts.shuffled_margin, config.seed)
+        if config.rollouts.shuffled
+        else None,
+        "drop_equal_groups": config.objective.drop_equal_groups,
         "shared_prompts": shares_prompts(config) and not sharded and can_decode(bare(policy)),
     }
-    if reference is None:
-        trainer = ClipGRPOTrainer(**common)
+    if config.needs_reference:
+        frozen = None if reference is None else _load_reference(config, start, reference, sharded=sharded)
+        trainer = CDPOTrainer(objective=config.objective, reference=frozen, seed=config.seed, **common)
     else:
-        frozen = _load_reference(config, start, reference, sharded=sharded)
-        trainer = CDPOTrainer(objective=config.objective, reference=frozen, **common)
+        trainer = ClipGRPOTrainer(**common)
     trainer.remove_callback(PrinterCallback)  # what a run says goes through `Recorder`
     engine = config.rollouts.engine
     if engine is Engine.GRAPHS or (engine is Engine.AUTO and torch.cuda.is_available() and not sharded):
@@ -164,8 +176,8 @@ def _half(config: StageConfig) -> torch.dtype:
     return torch.bfloat16 if in_bf16(config) else torch.float32
 
 
-def _check_sharded(config: StageConfig, reference: Checkpoint | None) -> None:
-    if reference is not None and DIVERGENCES[config.objective.kl].needs_hidden:
+def _check_sharded(config: StageConfig) -> None:
+    if config.needs_reference and DIVERGENCES[config.objective.kl].needs_hidden:
         raise VtError(
             f"objective.kl = '{config.objective.kl}' needs the whole output layer on each GPU; under FSDP or ZeRO-3 choose"
             " another form"

@@ -2,10 +2,18 @@
 
 import msgspec
 
-from videothinker.records.training import TrainRecord
-from videothinker.train.stages import Direction, Reference, Stage, StageConfig
+from videothinker.records.training import Pool, TrainedOn, TrainRecord
+from videothinker.train.stages import Direction, Reference, ReferenceClip, Stage, StageConfig
 
-_REFERENCE = {Reference.BIAS: "frozen bias model", Reference.START: "frozen copy of its start"}
+_REFERENCE = {Reference.BIAS: "a frozen bias model", Reference.START: "a frozen copy of its start", Reference.SELF: "itself"}
+_SHOWN = {
+    ReferenceClip.SAME: "",
+    ReferenceClip.BLANK: " on a blank clip",
+    ReferenceClip.FROZEN: " on the clip's first frame, frozen",
+    ReferenceClip.SHUFFLED: " on the clip with its frames shuffled",
+    ReferenceClip.REVERSED: " on the clip played backwards",
+    ReferenceClip.MIRRORED: " on the clip mirrored",
+}
 _PUSH = {Direction.REPEL: "repelled from", Direction.ATTRACT: "attracted to"}
 
 
@@ -15,7 +23,24 @@ def _what(config: StageConfig) -> str:
     if config.stage is Stage.GRPO:
         return "the GRPO baseline: trained like CDPO, without repulsion"
     objective = config.objective
-    return f"trained by CDPO: GRPO while being {_PUSH[objective.direction]} a {_REFERENCE[objective.reference]}"
+    reference = _REFERENCE[objective.reference] + _SHOWN[objective.reference_clip]
+    return f"trained by CDPO: GRPO while being {_PUSH[objective.direction]} {reference}"
+
+
+def _labels(data: TrainedOn) -> str:
+    if isinstance(data.pool, Pool) and data.pool.labels:
+        return f"labels {data.pool.label_set}"
+    return f"rule {data.rule or 'none'}"
+
+
+def _pool_rows(record: TrainRecord) -> list[tuple[str, str]]:
+    """What the questions were chosen by, if by more than their stage."""
+    pool = record.data.pool
+    if not isinstance(pool, Pool) or pool.n_matched is None:
+        return []
+    where = record.settings["data"]["where"].replace("|", "\\|")
+    unknown = f"; unknown of {pool.n_unknown}" if pool.n_unknown else ""
+    return [("Where", f"`{where}`: {pool.n_matched} of {pool.n_split} questions{unknown}")]
 
 
 def model_card(record: TrainRecord) -> str:
@@ -26,7 +51,8 @@ def model_card(record: TrainRecord) -> str:
     rows = [
         ("Start", f"`{model.ref}` (weights `{model.sha256[:12]}`)"),
         ("Bias model", f"`{bias.ref}` (weights `{bias.sha256[:12]}`)" if bias else "-"),
-        ("Data", f"{n_asked} counterfactual questions on CLEVRER-format clips, rule {data.rule or 'none'}"),
+        ("Data", f"{n_asked} counterfactual questions on CLEVRER-format clips, {_labels(data)}"),
+        *_pool_rows(record),
         ("Fed", ", ".join(f"{name} {value}" for name, value in msgspec.to_builtins(record.fed).items())),
         ("Text positions", record.text_positions),
         ("Steps", f"{result.steps}, {result.seconds_per_step:.2f} s each"),

@@ -1,4 +1,8 @@
-"""CDPO: GRPO while the policy is pushed away from a frozen reference (or, for the paper's ablation, towards it)."""
+"""CDPO: GRPO while the policy is pushed away from a reference (or, for the paper's ablation, towards it).
+
+The reference is a frozen model, or the policy itself without gradient, and scores the policy's replies with the clip in sight
+or with a damaged one. A frozen bias model on the clip is CDPO; the policy itself on a damaged clip is the idea of PAPO.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +18,7 @@ from videothinker.errors import VtError
 from videothinker.models.adapter import put_beside
 from videothinker.train.apart import Apart, Norms
 from videothinker.train.clip_grpo import CLIP_SLOT, ClipGRPOTrainer, quicken
-from videothinker.train.clips import bare
+from videothinker.train.clips import ClipTensors, bare
 from videothinker.train.data import TrainingRow
 from videothinker.train.hold import Hold
 from videothinker.train.loss import DIVERGENCES, SIGN, Distributions, divergence, k3, mean_over_replies, rows_to_repel
@@ -41,29 +45,31 @@ class _Latest(NamedTuple):
 
 
 class CDPOTrainer(ClipGRPOTrainer):
-    """`ClipGRPOTrainer` whose loss has one term more: sign * weight * divergence(policy, frozen reference).
+    """`ClipGRPOTrainer` whose loss has one term more: sign * weight * divergence(policy, reference).
 
     That term, added in `_compute_loss`, is the only change; TRL's own KL term stays off (beta 0). The weight is
     `objective.repulsion`, or what `objective.hold_at` has made of it (`hold.py`), or follows from `objective.gradient_share`.
     At steps where the gradients of both terms are measured, the term's is kept apart and added in `training_step` (`apart.py`).
 
     objective: the stage's settings; unless its `repel_on` is all, "accuracy" must be among the rewards. reference: the frozen
-    model, or the path of a LoRA adapter on the policy's base. All other arguments are `ClipGRPOTrainer`'s.
+    model, or the path of a LoRA adapter on the policy's base, or None: the policy. seed: what the orders of shuffled clips
+    are drawn from, together with the question. All other arguments are `ClipGRPOTrainer`'s.
     """
 
-    def __init__(self, *, objective: Objective, reference: nn.Module | Path, **kwargs: Any) -> None:
+    def __init__(self, *, objective: Objective, reference: nn.Module | Path | None, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.objective = objective
+        self._seed = seed
         self.hold = Hold(objective.repulsion, objective.hold_at)
         self.add_callback(self.hold)
         self._form = DIVERGENCES[objective.kl]
         self._apart = Apart()
         self._hidden: list[torch.Tensor] = []  # of a scoring's forward passes so far
         self._latest: _Latest | None = None
-        self._compared = objective.reference is Reference.START
+        self._compared = objective.reference is not Reference.BIAS
         if isinstance(reference, Path):
             self._load_reference_adapter(reference)
-        else:
+        elif reference is not None:
             self.ref_model = self._prepare_reference(reference)
 
     # The reference
@@ -88,7 +94,10 @@ class CDPOTrainer(ClipGRPOTrainer):
     @contextmanager
     def _as_reference(self) -> Iterator[Any]:
         """The model that scores as the reference."""
-        if self.ref_model is not None:
+        if self.objective.reference is Reference.SELF:
+            with _without_dropout(self.model):
+                yield self.model
+        elif self.ref_model is not None:
             yield self.ref_model
         else:
             with use_adapter(self.accelerator.unwrap_model(self.model), REFERENCE):
@@ -96,7 +105,7 @@ class CDPOTrainer(ClipGRPOTrainer):
 
     def drop_reference(self) -> None:
         """Forget the reference, so that saving the policy does not save it too."""
-        if self.ref_model is None:
+        if self.ref_model is None and self.objective.reference is not Reference.SELF:
             self.accelerator.unwrap_model(self.model).delete_adapter(REFERENCE)
         self.ref_model = None
 
@@ -131,19 +140,33 @@ class CDPOTrainer(ClipGRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: Sequence[TrainingRow]) -> dict[str, Any]:
         batch = super()._generate_and_score_completions(inputs)
-        return batch | self._score_with_reference(batch) | {"repelled": self._local(self._rows_to_repel())}
+        scored = self._score_with_reference(batch, *self._shown_to_reference(inputs))
+        return batch | scored | {"repelled": self._local(self._rows_to_repel() * self._shares())}
 
-    def _score_with_reference(self, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+    def _score_with_reference(
+        self, batch: dict[str, Any], clips: Sequence[ClipTensors] | None, slot: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
         mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
         n_scored, n_rows = batch["completion_ids"].size(1), self.args.per_device_train_batch_size
         with torch.no_grad(), self._as_reference() as model:
-            clips = {CLIP_SLOT: batch[CLIP_SLOT]}
-            self._get_per_token_logps_and_entropies(model, ids, mask, n_scored, n_rows, **clips)
+            self._get_per_token_logps_and_entropies(model, ids, mask, n_scored, n_rows, clips=clips, **{CLIP_SLOT: slot})
         latest = self._take_latest()
         if latest.hidden is None:
             return {"reference_logps": latest.logps}
         return {"reference_logps": latest.logps, "reference_hidden": latest.hidden}
+
+    def _shown_to_reference(self, asked: Sequence[TrainingRow]) -> tuple[Sequence[ClipTensors] | None, torch.Tensor]:
+        """The clips that the reference sees, None for those of the policy, and what stands in `CLIP_SLOT` for them.
+
+        A damaged clip has the grid and the times of its original, so the same tokens and positions stand for it.
+        """
+        damage = self.objective.reference_clip.damage
+        if damage is None:
+            return None, self._rows
+        keyed = [(row["prompt"].clip, f"{self._seed} {row['question_id']}") for row in asked]
+        clips, clip_of = self._encode.damaged(keyed, damage, self.accelerator.device)
+        return clips, torch.stack([torch.tensor(clip_of), self._rows[:, 1]], dim=1)
 
     def _take_latest(self) -> _Latest:
         """What was scored last, let go: it may hold the whole graph of a backward pass."""
@@ -243,3 +266,16 @@ class CDPOTrainer(ClipGRPOTrainer):
             metrics["repulsion_gradient_ratio"].append(ratio)
         if self.objective.gradient_share is not None:
             metrics["repulsion"].append(weight)
+
+
+@contextmanager
+def _without_dropout(model: nn.Module) -> Iterator[None]:
+    """Leave dropout off, as it is in a frozen reference: its draws would count as divergence."""
+    dropping = [module for module in model.modules() if isinstance(module, nn.Dropout) and module.training]
+    for module in dropping:
+        module.eval()
+    try:
+        yield
+    finally:
+        for module in dropping:
+            module.train()

@@ -14,6 +14,7 @@ from datasets import Dataset
 from torch.utils.data import Sampler
 from trl import GRPOTrainer
 
+from videothinker.damage import Damage
 from videothinker.errors import VtError
 from videothinker.models.adapter import check_resumed
 from videothinker.models.checkpoint import load_saved
@@ -33,7 +34,7 @@ from videothinker.train.clips import (
     showing,
 )
 from videothinker.train.data import ClipPrompt, TrainingRow
-from videothinker.train.rewards import Reward
+from videothinker.train.rewards import ORDERED, Reward, accuracy
 from videothinker.train.sampling import ReplySampler
 from videothinker.train.shared import share_prompts
 from videothinker.train.whole import unmark
@@ -54,6 +55,17 @@ class Completion(NamedTuple):
     advantage: float
 
 
+class Shuffled(NamedTuple):
+    """Replies about shuffled clips, beside which those about the clips themselves are held (`rewards.ordered`)."""
+
+    n_replies: int
+    """To each question."""
+    margin: float
+    """How much of their accuracy has to be reached."""
+    seed: int
+    """What the orders are drawn from, together with the question."""
+
+
 class _Scored(NamedTuple):
     """What TRL reads of a scoring pass, (B, T) each."""
 
@@ -68,7 +80,9 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     args: TRL's GRPOConfig. rows: the questions. rewards: what a reply can earn, by the name that metrics and completions use;
     their weighted sum is its reward. encode: turns prompts into tensors. shared_prompts: score all replies to a question behind
-    one copy of its prompt (`shared.py`); needs SDPA. All other arguments are GRPOTrainer's. The attribute `sampler`, if set,
+    one copy of its prompt (`shared.py`); needs SDPA. shuffled: also ask about shuffled clips, for the reward that compares; all
+    replies to a question must then be in one process. drop_equal_groups: the loss is the mean over replies to questions whose
+    replies differ in what they earned. All other arguments are GRPOTrainer's. The attribute `sampler`, if set,
     writes the replies in place of transformers' `generate`.
     """
 
@@ -80,6 +94,8 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         rewards: Mapping[str, Reward],
         encode: PromptEncoder,
         shared_prompts: bool = True,
+        shuffled: Shuffled | None = None,
+        drop_equal_groups: bool = False,
         **kwargs: Any,
     ) -> None:
         args.reward_weights = [reward.weight for reward in rewards.values()]
@@ -94,9 +110,11 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.reward_func_names: list[str] = list(rewards)  # TRL takes the functions' own names
         self.completions: list[Completion] = []
         self.sampler: ReplySampler | None = None
-        self._encode, self._shared_prompts = encode, shared_prompts
+        self._encode, self._shared_prompts, self._shuffled = encode, shared_prompts, shuffled
+        self._drop_equal_groups = drop_equal_groups
         self._clips: dict[str, list[ClipTensors]] = {}
         self._rows = torch.empty(0)  # (B, 2): CLIP_SLOT
+        self._prompt_ids: list[list[int]] = []  # of the same B prompts
         self._rewards = torch.empty(0)  # (N, number of rewards), of all processes; a question's replies lie side by side
         self._replies: list[str] = []
         quicken(bare(self.model))
@@ -154,37 +172,52 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         asked = [(row, tuple(ids)) for row, ids in zip(encoded.rows, encoded.prompt_ids, strict=True)]
         number = {prompt: i for i, prompt in enumerate(dict.fromkeys(asked))}
         self._rows = torch.tensor([(prompt[0], number[prompt]) for prompt in asked])
+        self._prompt_ids = encoded.prompt_ids
         return encoded.prompt_ids, None, {}
 
     def _generate_single_turn(self, prompt_ids: Any, images: Any, multimodal_fields: Any, *args: Any, **kwargs: Any) -> Any:
-        clips, rows = self._clips[self._mode], self._rows[:, 0].tolist()
+        return self._written(prompt_ids, self._clips[self._mode], self._rows[:, 0].tolist(), *args, **kwargs)
+
+    def _written(
+        self, prompt_ids: list[list[int]], clips: Sequence[ClipTensors], rows: Sequence[int], *args: Any, **kwargs: Any
+    ) -> Any:
+        """A reply to each prompt, about the clip of its row, as TRL's `_generate_single_turn` returns them."""
         if self.sampler is not None:
             return self.sampler.sample(self.accelerator.unwrap_model(self.model), prompt_ids, clips, rows), None
         fields = generation_inputs(clips, rows, prompt_ids, self._encode.video_token)
         with showing(clips, rows):
-            return super()._generate_single_turn(prompt_ids, images, fields, *args, **kwargs)
+            return super()._generate_single_turn(prompt_ids, None, fields, *args, **kwargs)
 
     def _get_per_token_logps_and_entropies(
-        self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, logits_to_keep: int, *args: Any, **kwargs: Any
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        *args: Any,
+        clips: Sequence[ClipTensors] | None = None,
+        **kwargs: Any,
     ) -> Any:
+        """TRL's, with clips in sight: `clips` by the numbers in `CLIP_SLOT`; None: those that the replies were written to."""
         if kwargs.get(CLIP_SLOT) is None:  # the old log-probabilities, asked for before the batch is put together
             kwargs[CLIP_SLOT] = self._rows
-        every, config = self._clips[self._mode], bare(self.accelerator.unwrap_model(model)).config
+        every = self._clips[self._mode] if clips is None else clips
+        config = bare(self.accelerator.unwrap_model(model)).config
 
         def with_clips(**inputs: Any) -> Any:
             clip_of, prompts = inputs.pop(CLIP_SLOT).T.tolist()
             # Of all clips of the batch only those of these rows are given, numbered anew: place is old number -> new.
             place = {number: i for i, number in enumerate(sorted(set(clip_of)))}
-            clips, rows = [every[number] for number in place], [place[number] for number in clip_of]
+            given, rows = [every[number] for number in place], [place[number] for number in clip_of]
             ids, mask = inputs["input_ids"], inputs["attention_mask"]
-            seen = scoring_inputs(config, clips, rows, ids, mask)
+            seen = scoring_inputs(config, given, rows, ids, mask)
             shared = None
             if self._shared_prompts:
                 shared = share_prompts(ids, mask, seen["position_ids"], logits_to_keep, prompts)
             if shared is None:
-                with showing(clips, rows):
+                with showing(given, rows):
                     return self._forward(model, lambda values: _predicting(values, logits_to_keep), **inputs, **seen)
-            with showing(clips, [rows[reply] for reply in shared.first]):
+            with showing(given, [rows[reply] for reply in shared.first]):
                 found = self._forward(model, shared.unpacked, **{**seen, **shared.inputs}, fused_lm_head=True)
             entropy = None if found.entropy is None else shared.unpacked(found.entropy)
             return _Scored(shared.unpacked(found.log_probs), entropy)
@@ -205,15 +238,55 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: list[str], completion_ids_list: Any) -> torch.Tensor:
         self._replies = completions
+        if self._shuffled is not None:
+            bars = self._to_reach(inputs, self._shuffled)
+            inputs = [row | {"to_reach": bar} for row, bar in zip(inputs, bars, strict=True)]
         self._rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        if ORDERED in self.reward_func_names:
+            bonus = self._rewards[:, self.reward_func_names.index(ORDERED)]
+            group = self.num_generations if self._mode == "train" else self.num_generations_eval
+            self._metrics[self._mode]["ordered_share"].append((bonus.view(-1, group) > 0).any(dim=1).float().mean().item())
         return self._rewards
+
+    def _to_reach(self, asked: Sequence[TrainingRow], shuffled: Shuffled) -> list[float]:
+        """The accuracy of replies about each question's shuffled clip, times the margin: a row each."""
+        first = {number: row for row, number in reversed(list(enumerate(self._rows[:, 1].tolist())))}
+        one = {number: asked[row] for number, row in sorted(first.items())}
+        keyed = [(row["prompt"].clip, f"{shuffled.seed} {row['question_id']}") for row in one.values()]
+        clips, clip_of = self._encode.damaged(keyed, Damage.SHUFFLED, self.accelerator.device)
+        n = shuffled.n_replies
+        prompts = [self._prompt_ids[first[number]] for number in one for _ in range(n)]
+        ids, _ = self._written(prompts, clips, [clip for clip in clip_of for _ in range(n)], n)
+        replies = self.processing_class.batch_decode(ids, skip_special_tokens=True)
+        rows = [row for row in one.values() for _ in range(n)]
+        earned = torch.tensor(
+            accuracy(replies, [r["gold"] for r in rows], [r["n_options"] for r in rows], [r["form"] for r in rows])
+        ).view(-1, n)
+        mean = self.accelerator.reduce(earned.mean().to(self.accelerator.device), reduction="mean").item()
+        self._metrics[self._mode]["shuffled_accuracy"].append(mean)
+        bars = dict(zip(one, (shuffled.margin * earned.mean(dim=1)).tolist(), strict=True))
+        return [bars[number] for number in self._rows[:, 1].tolist()]
 
     def _generate_and_score_completions(self, inputs: Sequence[TrainingRow]) -> dict[str, Any]:
         batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
         batch[CLIP_SLOT] = self._rows
         if self._mode == "train":
             self._keep_completions(inputs, batch["advantages"].tolist())
+        if self._drop_equal_groups:
+            batch["advantages"] = batch["advantages"] * self._local(self._shares())
         return batch
+
+    def _shares(self) -> torch.Tensor:
+        """(N,): what each reply of all processes counts in the mean over them: 1, or where groups are dropped 0 or more than 1.
+
+        The objective is linear in positive multiples of the advantage, so weighing that is taking the mean over the others.
+        """
+        if not self._drop_equal_groups:
+            return torch.ones(len(self._rewards), device=self._rewards.device)
+        group = self.num_generations if self._mode == "train" else self.num_generations_eval
+        earned = (self._rewards * self.reward_weights.to(self._rewards.device)).nansum(dim=1).view(-1, group)
+        differ = (~torch.isclose(earned.amax(1), earned.amin(1))).repeat_interleave(group).float()
+        return differ / differ.mean().clamp(min=1 / len(differ))
 
     def _local(self, rows: torch.Tensor) -> torch.Tensor:
         """This process's share of a tensor with one row for each reply of all processes, which lie process by process."""

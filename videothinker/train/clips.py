@@ -17,6 +17,7 @@ import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from videothinker.clips import ClipCache, cached_clip
+from videothinker.damage import Damage, damaged
 from videothinker.errors import VtError
 from videothinker.footage import Footage
 from videothinker.frames import Clip, ClipError
@@ -97,6 +98,24 @@ class PromptEncoder:
         distinct = list(dict.fromkeys(prompts))
         ids = dict(zip(distinct, self._tokenise([(one, text, clips[clip_of[one]]) for one, text in distinct]), strict=True))
         return Encoded([ids[prompt] for prompt in prompts], clips, [clip_of[footage] for footage, _ in prompts])
+
+    def damaged(
+        self, asked: Sequence[tuple[Footage, str]], damage: Damage, device: torch.device | str = "cpu"
+    ) -> tuple[list[ClipTensors], list[int]]:
+        """Damaged clips, the distinct ones, and for each clip or part of one with a question's key the index of its own.
+
+        The clips are those of a call of `self`: read again, which with a cache costs no decoding. key: what the order of
+        shuffled frames is drawn from; other damages are the same for all questions about a clip.
+
+        Raises:
+            VtError: a clip cannot be read.
+        """
+        wanted = [(footage, key if damage is Damage.SHUFFLED else "") for footage, key in asked]
+        distinct = {one: i for i, one in enumerate(dict.fromkeys(wanted))}
+        footages = list(dict.fromkeys(footage for footage, _ in distinct))
+        read = dict(zip(footages, self._threads.map(self._read, footages), strict=True))
+        clips = [read[footage]._replace(frames=damaged(read[footage].frames, damage, key)) for footage, key in distinct]
+        return self._cut(clips, device), [distinct[one] for one in wanted]
 
     def _read(self, footage: Footage) -> Clip:
         try:

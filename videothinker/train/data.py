@@ -9,7 +9,8 @@ from videothinker.curated import Curated, Labels
 from videothinker.errors import VtError
 from videothinker.footage import Footage
 from videothinker.observers.log import OBSERVER_FLOOR
-from videothinker.records import Category, Form, Question, Rule
+from videothinker.records import Category, Form, Question, Rule, label
+from videothinker.records.training import Matched
 from videothinker.train.stages import Stage, StageConfig
 
 
@@ -39,17 +40,30 @@ class TrainingRow(TypedDict):
     """What kind of answer the question wants."""
 
 
-def training_questions(data: Curated, config: StageConfig, rule: Rule | None) -> list[Question]:
+def let_through(data: Curated, config: StageConfig, matched: Matched | None) -> list[Question]:
+    """The split's questions of which `data.where` is true; without one all."""
+    if (matched is None) is not (config.data.where is None):
+        raise ValueError(
+            f"data.where = {config.data.where!r}: its matches have to be given with it (recipes.training.train does)"
+        )
+    questions = data.questions(config.data.split)
+    return questions if matched is None else [one for one in questions if one.question_id in matched.ids]
+
+
+def training_questions(data: Curated, config: StageConfig, rule: Rule | None, matched: Matched | None = None) -> list[Question]:
     """The stage's questions: for `bias` the observational ones, else all; `n_questions` of them, by hash, in file order.
 
-    rule: whose categories count; None: the curated folder's own.
+    rule: whose categories count; None: those of the first label file of `data`, else the folder's own. matched: what
+    `data.where` lets through, if there is one.
 
     Raises:
         VtError: there are none.
     """
-    questions = data.questions(config.data.split)
+    questions = let_through(data, config, matched)
+    if not questions and config.data.where is not None:
+        raise VtError(f"{data.folder}: --where {config.data.where!r} lets no question of split '{config.data.split}' through")
     if config.stage is Stage.BIAS:
-        labels = data.labels.under(rule)
+        labels = data.labels_by(rule)
         if labels.own is None:
             raise VtError(f"{data.folder}: has no labels, so nothing says which questions are observational (stage bias)")
         questions = [one for one in questions if labels.category(one.question_id) is Category.OBSERVATIONAL]
@@ -100,19 +114,51 @@ def warn_about_number(questions: Sequence[Question], data: Curated, config: Stag
     """Warn if there are fewer questions than `data.n_questions` asks for, all of which are then drawn."""
     if len(questions) < config.data.n_questions:
         what = "observational questions" if config.stage is Stage.BIAS else "questions"
+        what += "" if config.data.where is None else " for which --where is true"
         warn(
             f"{data.folder}: split '{config.data.split}' has {len(questions)} {what}, data.n_questions ="
             f" {config.data.n_questions}; all {len(questions)} are drawn"
         )
 
 
+class Undecided(NamedTuple):
+    """Questions that are in no pool of a category."""
+
+    n_unlabelled: int
+    n_unsure: int
+
+
+def undecided(data: Curated, config: StageConfig, rule: Rule | None, matched: Matched | None) -> Undecided | None:
+    """How many of the questions let through have no label, or one that is unsure; None where no category is asked for."""
+    if config.stage is not Stage.BIAS:
+        return None
+    labels = data.labels_by(rule)
+    found = [labels.category(one.question_id) for one in let_through(data, config, matched)]
+    return Undecided(found.count(None), found.count(Category.UNSURE))
+
+
+def warn_about_undecided(found: Undecided | None, data: Curated, warn: Callable[[str], None]) -> None:
+    """Say how many questions are in no pool, if there are any."""
+    if found is None or not any(found):
+        return
+    kinds = {"without a label": found.n_unlabelled, "unsure": found.n_unsure}
+    warn(f"{data.folder}: in no pool: {', '.join(f'{n} questions {kind}' for kind, n in kinds.items() if n)}")
+
+
 def warn_about_observer(questions: Sequence[Question], labels: Labels, warn: Callable[[str], None]) -> None:
     """Warn if the questions of stage `bias` are such that watching alone does not answer them, by the own set of `labels`."""
-    share = sum(labels.observer(question.question_id) == question.gold for question in questions) / len(questions)
+    answered = [labels.observer(question.question_id) for question in questions]
+    if all(answer is None for answer in answered):
+        return  # labels that came without answers; whether they are right is for whoever made them to say
+    share = sum(answer == question.gold for answer, question in zip(answered, questions, strict=True)) / len(questions)
     if share < OBSERVER_FLOOR:
-        by_oracle = labels.rule == Rule.ORACLE
-        oracle = "by definition it answers all: run `vt curate check`" if by_oracle else "use --rule oracle instead"
+        if labels.rule == Rule.ORACLE:
+            remedy = "by definition it answers all: run `vt curate check`"
+        elif labels.own is not None and labels.own.observer != label.LOG:
+            remedy = "look at how these labels were made"
+        else:
+            remedy = "use --rule oracle instead"
         warn(
             f"an observer answers only {share:.0%} of these observational questions (rule {labels.rule}): training on them"
-            f" rewards reasoning, and the checkpoint will hardly be a shortcut model; {oracle}"
+            f" rewards reasoning, and the checkpoint will hardly be a shortcut model; {remedy}"
         )

@@ -25,6 +25,8 @@ _SOURCES = {
     "divergence_grad_norm": "divergence_grad_norm",
     "clamped_share": "clamped_share",
     "zero_advantage_share": "frac_reward_zero_std",
+    "shuffled_accuracy": "shuffled_accuracy",
+    "ordered_share": "ordered_share",
     "entropy": "entropy",
     "length": "completions/mean_length",
     "grad_norm": "grad_norm",

@@ -17,6 +17,13 @@ ACCURACY = "accuracy"
 """The reward that tells which replies are exactly right (1.0), for `objective.repel_on`."""
 
 
+ORDERED = "ordered"
+"""The reward that needs replies about shuffled clips, `rollouts.shuffled`."""
+
+RIGHT_IN_PART = 0.1
+"""Soft accuracy above which a reply can earn `ordered`; Video-R1's code."""
+
+
 def accuracy(
     completions: Sequence[str], gold: Sequence[Sequence[str]], n_options: Sequence[int], form: Sequence[Form], **_: Any
 ) -> list[float]:
@@ -28,6 +35,30 @@ def accuracy(
 def format(completions: Sequence[str], **_: Any) -> list[float]:
     """1.0 for exactly one <think></think> followed by exactly one <answer></answer>, else 0.0."""
     return [answers.format_score(completion) for completion in completions]
+
+
+def ordered(
+    completions: Sequence[str],
+    gold: Sequence[Sequence[str]],
+    n_options: Sequence[int],
+    form: Sequence[Form],
+    question_id: Sequence[str],
+    to_reach: Sequence[float],
+    **_: Any,
+) -> list[float]:
+    """1.0 for a reply that is right at least in part, to a question whose replies are on average as accurate as `to_reach`,
+    else 0.0: the bonus of T-GRPO (Video-R1, arXiv 2503.21776), for doing as well on a clip as on its frames in another order.
+
+    to_reach: the accuracy of replies about the question's shuffled clip, times `rollouts.shuffled_margin`; it comes with
+    `rollouts.shuffled`. All replies to a question have to be among `completions`.
+    """
+    earned = accuracy(completions, gold, n_options, form)
+    by_question: dict[str, list[float]] = {}
+    for name, value in zip(question_id, earned, strict=True):
+        by_question.setdefault(name, []).append(value)
+    means = {name: sum(values) / len(values) for name, values in by_question.items()}
+    rows = zip(question_id, earned, to_reach, strict=True)
+    return [float(means[name] >= bar and value > RIGHT_IN_PART) for name, value, bar in rows]
 
 
 class Reward(NamedTuple):
@@ -43,6 +74,7 @@ class Reward(NamedTuple):
 REWARDS: dict[str, Reward] = {
     ACCURACY: Reward(accuracy, weight=1.0),
     "format": Reward(format, weight=1.0),
+    ORDERED: Reward(ordered),
 }
 """Every reward by its name in settings, `reward/NAME` of metrics.jsonl and the columns of completions.parquet."""
 

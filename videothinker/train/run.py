@@ -27,12 +27,32 @@ from videothinker.models.read import read_config
 from videothinker.models.saving import writing
 from videothinker.models.text_positions import TextPositions
 from videothinker.progress import silent
-from videothinker.records import Rule
-from videothinker.records.training import RUN, Fed, Launch, RunResult, StepRecord, TrainedOn, TrainRecord, Weights
+from videothinker.records import Question, Rule
+from videothinker.records.training import (
+    RUN,
+    Fed,
+    Launch,
+    Matched,
+    Pool,
+    RunResult,
+    StepRecord,
+    TrainedOn,
+    TrainRecord,
+    Weights,
+)
 from videothinker.train.arguments import grpo_arguments, rows_at_once
 from videothinker.train.build import build_trainer, check_packages, find_reference, rule_for
 from videothinker.train.card import model_card
-from videothinker.train.data import TrainingRow, training_questions, training_rows, warn_about_number, warn_about_observer
+from videothinker.train.data import (
+    TrainingRow,
+    Undecided,
+    training_questions,
+    training_rows,
+    undecided,
+    warn_about_number,
+    warn_about_observer,
+    warn_about_undecided,
+)
 from videothinker.train.process import is_main, leave_the_others, peak_bytes
 from videothinker.train.reference import check_reference, check_rule
 from videothinker.train.run_record import holds_a_finished_run, take
@@ -63,6 +83,7 @@ def train(
     out: Path,
     bias: str | None = None,
     rule: Rule | None = None,
+    matched: Matched | None = None,
     dry_run: bool = False,
     report: Callable[[StepRecord], None] = silent,
     warn: Callable[[str], None] = silent,
@@ -70,19 +91,22 @@ def train(
     """Run the stage, or take up where an earlier run with the same settings ended; one that has finished is left as it is.
 
     start: checkpoint to train, a folder or a hub id. bias: checkpoint to repel from, needed by CDPO unless
-    `objective.reference` is start. rule: for stage `bias` alone, whose categories choose its questions; None: the curated
-    folder's own. dry_run: one step on real data, nothing kept. report: called with every `StepRecord`.
+    `objective.reference` is start or self. rule: whose categories count for the questions of stage `bias` or for `data.where`;
+    None: those of the first label file that `data` was opened with, else the folder's own. matched: what `data.where`
+    lets through, which `curate.where` tells and this room may not ask. dry_run: one step on real data, nothing kept. report:
+    called with every `StepRecord`.
 
     Raises:
         VtError: data, checkpoints or `out` do not fit the settings; a clip is missing.
     """
-    if rule is not None and config.stage is not Stage.BIAS:
-        raise VtError(f"rule = '{rule.value}': only stage bias is trained on a category; leave it out for {config.stage.value}")
-    questions = training_questions(data, config, rule)
+    _check_labels(config, data, rule)
+    questions = training_questions(data, config, rule, matched)
     rows = training_rows(data, questions, config)
     warn_about_number(questions, data, config, warn)
+    without_category = undecided(data, config, rule, matched)
+    warn_about_undecided(without_category, data, warn)
     if config.stage is Stage.BIAS:
-        warn_about_observer(questions, data.labels.under(rule), warn)
+        warn_about_observer(questions, data.labels_by(rule), warn)
     check_packages(config)
     first = find_checkpoint(start)
     reference = find_reference(config, first, bias)
@@ -98,9 +122,8 @@ def train(
         with tempfile.TemporaryDirectory() as scratch:
             return Outcome(_run(config, Path(scratch), first, reference, rows, report, warn, keep=False).result, already=False)
     if is_main():  # which alone writes, and where it refuses ends the others
-        record: TrainRecord | None = take(
-            out, _record(config, data, start, first, bias, reference, rule, len(rows), text_positions)
-        )
+        trained_on = _trained_on(config, data, rule, matched, without_category, questions)
+        record: TrainRecord | None = take(out, _record(config, trained_on, start, first, bias, reference, text_positions))
     else:
         record = holds_a_finished_run(out)
     if record is not None and isinstance(record.result, RunResult):
@@ -115,15 +138,68 @@ def train(
     return Outcome(finished.result, already=False)
 
 
-def _record(
+def _check_labels(config: StageConfig, data: Curated, rule: Rule | None) -> None:
+    """Raise VtError for labels that nothing would read: without a condition only stage bias asks for a category."""
+    if config.data.where is not None:
+        return
+    stage, files = config.stage, data.label_files
+    if rule is not None and stage is not Stage.BIAS:
+        raise VtError(
+            f"rule = '{rule.value}': only stage bias is trained on a category; leave it out for {stage.value}, or add --where"
+        )
+    if files and stage is not Stage.BIAS:
+        raise VtError(
+            f"--labels {files[0]}: stage {stage.value} is trained on all questions, so nothing would read it; add --where, or"
+            " leave it out"
+        )
+    if files and rule is not None:
+        raise VtError(
+            f"--labels {files[0]} and --rule {rule.value}: each says which questions are observational, and without --where"
+            " nothing would read the file; leave one out"
+        )
+    if len(files) > 1:
+        raise VtError(
+            f"--labels {files[1]}: without --where only the first file, {files[0]}, is read; leave it out, or add --where"
+        )
+
+
+def _trained_on(
     config: StageConfig,
     data: Curated,
+    rule: Rule | None,
+    matched: Matched | None,
+    without_category: Undecided | None,
+    questions: Sequence[Question],
+) -> TrainedOn:
+    pool: Pool | msgspec.UnsetType = msgspec.UNSET
+    if data.label_files or matched is not None:
+        n_unlabelled, n_unsure = without_category or (None, None)
+        pool = Pool(
+            labels={str(path): store.sha256_file(path) for path in data.label_files},
+            label_set=data.labels_by(rule).rule,
+            n_split=len(data.questions(config.data.split)),
+            n_matched=None if matched is None else len(matched.ids),
+            n_unknown=None if matched is None else matched.n_unknown,
+            n_unlabelled=n_unlabelled,
+            n_unsure=n_unsure,
+            sha256=store.sha256_json([question.question_id for question in questions]),
+        )
+    return TrainedOn(
+        folder=str(data.folder),
+        sha256=store.sha256_file(data.folder / f"{config.data.split}.json"),
+        rule=rule or (None if data.label_files else data.manifest.rule),
+        n_questions=len(questions),
+        pool=pool,
+    )
+
+
+def _record(
+    config: StageConfig,
+    data: TrainedOn,
     start: str,
     first: Checkpoint,
     bias: str | None,
     reference: Checkpoint | None,
-    rule: Rule | None,
-    n_questions: int,
     text_positions: TextPositions,
 ) -> TrainRecord:
     own = weights_hash(first)
@@ -135,12 +211,7 @@ def _record(
         bias_model=None
         if repelled is None or reference is None
         else Weights(ref=bias or start, sha256=repelled, files=fingerprint(reference.folder, weights=False)),
-        data=TrainedOn(
-            folder=str(data.folder),
-            sha256=store.sha256_file(data.folder / f"{config.data.split}.json"),
-            rule=rule or data.manifest.rule,
-            n_questions=n_questions,
-        ),
+        data=data,
         text_positions=text_positions.value,
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from videothinker import store
-from videothinker.records.training import RUN, TrainRecord, Weights
+from videothinker.records.training import RUN, Pool, TrainRecord, Weights
 from videothinker.train.stages import Stage, StageConfig
 
 
@@ -21,6 +21,8 @@ def identity_of(record: TrainRecord) -> dict[str, Any]:
     data: dict[str, Any] = {"sha256": record.data.sha256, "n_questions": record.data.n_questions}
     if record.stage == Stage.BIAS:
         data["rule"] = record.data.rule
+    if isinstance(record.data.pool, Pool):  # the ids follow from files and condition, and from the table of the questions
+        data["pool"] = {"labels": list(record.data.pool.labels.values()), "sha256": record.data.pool.sha256}
     weights = {"model": record.model, "bias_model": record.bias_model}
     hashes = {name: one and _hashes(one) for name, one in weights.items()}
     settings["model"]["text_positions"] = record.text_positions  # what it came to, whether it was set or the start's own

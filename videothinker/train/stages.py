@@ -16,11 +16,12 @@ import msgspec
 
 from videothinker import sections
 from videothinker.answers import Style
+from videothinker.damage import Damage
 from videothinker.errors import VtError
 from videothinker.models.text_positions import TextPositions
 from videothinker.records.bounds import AboveZero, Index, NotNegative, Positive, Share
 from videothinker.records.training import GateMargins
-from videothinker.train.rewards import ACCURACY, REWARDS, default_weights
+from videothinker.train.rewards import ACCURACY, ORDERED, REWARDS, default_weights
 
 
 class Stage(StrEnum):
@@ -48,6 +49,31 @@ class Reference(StrEnum):
     START = "start"
     """The policy's own start, an ablation of the paper. Measured here it ended about where GRPO does, +0.2 points of
     inferential accuracy with the sign undecided, and no run collapsed (docs/training.md)."""
+    SELF = "self"
+    """The policy itself as it wrote the replies, without gradient. On a damaged clip (`reference_clip`) this is the idea of
+    PAPO (arXiv 2507.06448) with the paper's loss: not what is repelled from is trained, but what it is shown is poorer."""
+
+
+class ReferenceClip(StrEnum):
+    """What the reference is shown when it scores the policy's replies; the policy always sees the clip itself."""
+
+    SAME = "same"
+    """The clip itself: CDPO."""
+    BLANK = "blank"
+    """Mid-grey frames, so the reference has the question's words alone. `damage.py` defines this one and those below."""
+    FROZEN = "frozen"
+    """The first frame at all times."""
+    SHUFFLED = "shuffled"
+    """The frames in another order, drawn from seed and question."""
+    REVERSED = "reversed"
+    """The frames from the last to the first."""
+    MIRRORED = "mirrored"
+    """Left and right exchanged. Nothing of what happens is lost, so this one is for `direction = "attract"`."""
+
+    @property
+    def damage(self) -> Damage | None:
+        """What is done to the clip; None: nothing."""
+        return None if self is ReferenceClip.SAME else Damage(self.value)
 
 
 class KL(StrEnum):
@@ -99,6 +125,10 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     n_questions: Positive = 1000
     """Questions drawn by hash of seed and question_id, so that a larger draw contains a smaller one; paper: about 1K prompts in
     each stage."""
+    where: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    """Ask only the questions of which this SQL condition is true: over the columns of questions.parquet, `category`, and the
+    further columns of the label files given, such as "category = 'inferential'" or "blind < 0.5" (`--where`). The stage's own
+    pool and `n_questions` are taken from what it lets through."""
     n_frames: Positive = 16
     """Frames of a clip; paper: 16 in training."""
     max_pixels: Positive = 128 * 28 * 28
@@ -123,13 +153,24 @@ class Objective(msgspec.Struct, frozen=True, kw_only=True):
     or never under FSDP and DeepSpeed, where it cannot be had."""
     direction: Direction = Direction.REPEL
     reference: Reference = Reference.BIAS
+    reference_clip: ReferenceClip = ReferenceClip.SAME
+    """Paper: the same clip. PAPO: 60 % of an image's patches black; other damages are ours."""
     kl: KL = KL.K3
     kl_clamp: AboveZero = 11.0
     """Nats; official code."""
     repel_on: RepelOn = RepelOn.ALL
+    drop_equal_groups: bool = False
+    """Leave out the replies to a question if all of them earned the same, as DAPO's dynamic sampling does: the loss, divergence
+    included, is the mean over the others. No new questions take their place. False: such replies have advantage 0, but are
+    repelled and count in the mean."""
     clip_low: Share = 0.2
     clip_high: NotNegative = 0.28
     """The probability ratio is cut to [1 - clip_low, 1 + clip_high]; official code, after DAPO."""
+
+    @property
+    def starts_at_zero(self) -> bool:
+        """Is the reference at first the policy itself, shown the same? Then there is nothing to take a multiple or share of."""
+        return self.reference is Reference.START and self.reference_clip is ReferenceClip.SAME
 
 
 class Rollouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,6 +188,12 @@ class Rollouts(msgspec.Struct, frozen=True, kw_only=True):
     max_new_tokens: Positive = 768
     """Where a reply is cut."""
     temperature: AboveZero = 1.0
+    shuffled: Index = 0
+    """Replies per question to its clip with the frames in another order, which are graded for the reward `ordered` and then
+    forgotten: each costs the writing of one reply more, and neither scoring nor gradient. Video-R1: half of n_replies."""
+    shuffled_margin: NotNegative = 0.8
+    """The mean accuracy that earns `ordered`, as a multiple of that on the shuffled clip. Video-R1's 0.8 also rewards a
+    question at which order did not help; above 1 it has to help."""
     engine: Engine = Engine.AUTO
     shared_prompts: bool = True
     """Score all replies to a question behind one copy of its prompt, where several are in one forward pass: the same numbers
@@ -313,10 +360,11 @@ def _contradictions(config: StageConfig, command: Stage) -> Iterator[str]:
     if config.stage is not Stage.CDPO and config.objective.repulsion != 0:
         yield f"objective.repulsion = {config.objective.repulsion}: only `vt train cdpo` has a reference to repel from"
     yield from _wrong_share(config)
+    yield from _wrong_reference(config)
     if config.objective.hold_at is not None:
         if not config.needs_reference or config.objective.direction is not Direction.REPEL:
             yield "objective.hold_at: only a repulsion is adapted; choose stage cdpo and direction repel, or leave it out"
-        elif config.objective.reference is Reference.START:
+        elif config.objective.starts_at_zero:
             yield "objective.hold_at: the start model does not diverge from itself, so there is nothing to take a multiple of"
     yield from _wrong_rewards(config)
     rows, n_replies = config.rollouts.rows_per_forward, config.rollouts.n_replies * config.rollouts.questions_per_step
@@ -353,10 +401,34 @@ def _wrong_share(config: StageConfig) -> Iterator[str]:
         )
     if objective.hold_at is not None:
         yield "objective.gradient_share and objective.hold_at: both adapt the weight of the divergence; leave one out"
-    if objective.reference is Reference.START:
+    if objective.starts_at_zero:
         yield (
             "objective.gradient_share: the start model does not diverge from itself, so at first a share of rounding errors"
             " would move the policy; set objective.repulsion, or reference = 'bias'"
+        )
+
+
+def _wrong_reference(config: StageConfig) -> Iterator[str]:
+    objective = config.objective
+    if config.stage is not Stage.CDPO:
+        asked = {
+            "reference": objective.reference is Reference.SELF,
+            "reference_clip": objective.reference_clip.damage is not None,
+        }
+        for name in (name for name, wanted in asked.items() if wanted):
+            yield f"objective.{name} = '{getattr(objective, name)}': only `vt train cdpo` has a reference; leave it out"
+    if objective.reference is not Reference.SELF:
+        return
+    if objective.reference_clip.damage is None:
+        clips = ", ".join(clip for clip in ReferenceClip if clip.damage is not None)
+        yield (
+            "objective.reference = 'self' with reference_clip = 'same': the policy does not diverge from itself on one clip, so"
+            f" nothing would be repelled; choose a reference_clip of {clips}"
+        )
+    if objective.kl is KL.EXACT and config.rollouts.updates_per_batch > 1:
+        yield (
+            "objective.reference = 'self', kl = 'exact' and rollouts.updates_per_batch > 1: the output layer of the policy that"
+            " wrote the replies is not kept; set updates_per_batch = 1, or another kl"
         )
 
 
@@ -365,6 +437,11 @@ def _wrong_rewards(config: StageConfig) -> Iterator[str]:
         yield f"rewards: there is no reward {', '.join(map(repr, unknown))}; known are {', '.join(REWARDS)}"
     if not config.rewards:
         yield f"rewards: names none, so nothing would be learnt; known are {', '.join(REWARDS)}"
+    if (ORDERED in config.rewards) is not (config.rollouts.shuffled > 0):
+        yield (
+            f"rewards.{ORDERED} and rollouts.shuffled: the one is earned by the other, so set both, such as {ORDERED} = 0.3 and"
+            " shuffled = 4, or neither"
+        )
     if config.needs_reference and config.objective.repel_on is not RepelOn.ALL and ACCURACY not in config.rewards:
         yield (
             f"objective.repel_on = '{config.objective.repel_on}': which replies are right is told by the reward '{ACCURACY}',"

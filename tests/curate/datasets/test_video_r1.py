@@ -1,24 +1,23 @@
 """Video-R1 rows: what a question is made of, which form it gets, and what becomes of rows that cannot be used."""
 
 import codecs
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks_factory import read_set
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from records_factory import FOUR, ROWS, choice, write_records
 from vt_command import one_error, vt
 
 from videothinker.curate.datasets import ReadQuestions
-from videothinker.curate.datasets.video_r1 import read
 from videothinker.records import Clip, Form, Question
 
 
 def read_rows(folder: Path, *rows: Any, name: str = "set.json") -> ReadQuestions:
-    return read(write_records(folder / name, rows))
+    return read_set("records", write_records(folder / name, rows))
 
 
 def only(folder: Path, row: Any) -> Question:
@@ -55,13 +54,20 @@ def test_a_row_becomes_a_question(tmp_path: Path) -> None:
 def test_a_list_and_lines_read_the_same(tmp_path: Path, name: str) -> None:
     found = read_rows(tmp_path, *ROWS, name=name)
     assert [one.question_id for one in found.questions] == [str(number) for number in range(1, 10)]
-    assert found.inputs == {"file": name, "sha256": hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()}
 
 
 def test_a_mark_of_byte_order_and_empty_lines_do_not_matter(tmp_path: Path) -> None:
     lines = "\n\n".join(map(json.dumps, ROWS[:2]))
     (tmp_path / "set.jsonl").write_bytes(codecs.BOM_UTF8 + lines.encode() + b"\n\n")
-    assert len(read(tmp_path / "set.jsonl").questions) == 2
+    assert len(read_set("records", tmp_path / "set.jsonl").questions) == 2
+
+
+def test_a_line_ends_where_json_lines_says_so(tmp_path: Path) -> None:
+    """A line separator in a text is a character of it."""
+    rows = [choice(1, "a", problem="What falls\u2028first?"), choice(2, "a")]
+    (tmp_path / "set.jsonl").write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+    found = read_set("records", tmp_path / "set.jsonl")
+    assert [one.text for one in found.questions] == ["What falls\u2028first?", "What falls first in clip a?"]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +162,7 @@ def test_a_clip_is_one_group_however_it_is_written(tmp_path: Path) -> None:
         (choice(1, "a", solution=None), "row 1: Object missing required field `solution`"),
         (choice(1, "a", options="A. the cup"), "row 1: Expected `array`, got `str` - at `$.options`"),
         (choice(1, "a", problem_id=[1]), "row 1: Expected `int | str | null`, got `array` - at `$.problem_id`"),
-        ("What falls first?", "row 1: Expected `object`, got `str`"),
+        ("What falls first?", "row 1: is 'What falls first?', expected an object"),
         (choice(1, "a", path=None), "has neither `video` nor `path`, so nobody knows its clip"),
         (choice(1, "a", data_type="image"), "data_type is 'image', expected 'video'"),
         (choice(1, "a", problem_type="free-form"), "problem_type 'free-form' with 2 options needs a form of answer not asked"),

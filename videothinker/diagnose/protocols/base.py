@@ -150,7 +150,7 @@ class Protocol(NamedTuple):
                 if found.setdefault(name, value) != value:
                     raise VtError(
                         f"protocol {self.name}: sets {name} to {found[name]} for {first[name]} and to {value} for "
-                        f"{question.source}; ask them in two runs, or set it yourself"
+                        f"{question.source}; ask them in two runs"
                     )
                 first.setdefault(name, question.source)
         return found

@@ -1,7 +1,5 @@
 """Each benchmark's own evaluator: MMVU, Video-Holmes, MVBench, TempCompass, Video-MME and LongVideoBench."""
 
-import re
-
 from videothinker.diagnose.frame_rules import FrameRule
 from videothinker.diagnose.protocols import tempcompass
 from videothinker.diagnose.protocols.base import (
@@ -25,10 +23,10 @@ from videothinker.diagnose.protocols.styles import (
     earliest_of_alphabet,
     first_capital,
     first_word_fits,
+    tagged_texts,
 )
 from videothinker.records import Question
 
-_ANSWER = re.compile(r"<answer>\s*(.*?)\s*</answer>", re.DOTALL)
 WATCH_CAREFULLY = (
     "Carefully watch the video and pay attention to the cause and sequence of events, the detail and movement of objects, and "
     "the action and pose of persons. Based on your observations, select the best option that accurately addresses the "
@@ -63,8 +61,8 @@ def _video_holmes(question: Question) -> Prompt:
 
 def _read_video_holmes(question: Question, reply: str, seed: int) -> Reading:
     """The last <answer>, else the whole reply, whose capitals are tried in the order of the alphabet."""
-    found = _ANSWER.findall(reply)
-    return read_letter(question, earliest_of_alphabet(found[-1].strip() if found else reply))
+    found = tagged_texts(reply)
+    return read_letter(question, earliest_of_alphabet(found[-1] if found else reply))
 
 
 def mvbench_question(question: Question) -> str:

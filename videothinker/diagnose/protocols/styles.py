@@ -13,6 +13,22 @@ ALL_PREFIXES = (*_PREFIXES, "The best option is", "The correct option is", "Best
 """The same list with its commas, as LongVideoBench's task in lmms-eval has it."""
 
 
+def tagged_texts(reply: str) -> list[str]:
+    """What stands between each <answer> and the next </answer>, in order, without the white space at its ends.
+
+    As the pattern `<answer>\\s*(.*?)\\s*</answer>` finds it, which all of these programs use, but in linear time.
+    """
+    found: list[str] = []
+    end = 0
+    while (start := reply.find(_OPENS, end)) >= 0 and (closes := reply.find(_CLOSES, start + len(_OPENS))) >= 0:
+        found.append(reply[start + len(_OPENS) : closes].strip())
+        end = closes + len(_CLOSES)
+    return found
+
+
+_OPENS, _CLOSES = "<answer>", "</answer>"
+
+
 def first_capital(reply: str, letters: str, prefixes: Sequence[str]) -> str | None:
     """The first capital that is one of `letters`, in a word or not, once some phrases are removed; None if there is none.
 

@@ -43,10 +43,15 @@ def read(question: Question, reply: str, seed: int) -> Reading:
 
 
 def captions(question: Question) -> list[str]:
-    """The options of caption matching, a line each: "Option 1: ...". Labels that curation left off are put back as "Option"."""
-    return [
-        text if _CAPTION.match(text) else f"Option {number}: {text}" for number, text in enumerate(question.options, start=1)
-    ]
+    """The options of caption matching, a line each, such as "Sentence A: ...".
+
+    Curation leaves labels off. Each of the release's three questions has labels of its own, by which they are put back.
+    """
+    asked = question.text.splitlines()[0].lower()
+    word = next((word for word in ("Sentence", "Caption") if word.lower() in asked), "Option")
+    marks = LETTERS if word != "Option" else "123456789"
+    pairs = zip(question.options, marks, strict=False)
+    return [text if _CAPTION.match(text) else f"{word} {mark}: {text}" for text, mark in pairs]
 
 
 def _format(question: Question) -> str:

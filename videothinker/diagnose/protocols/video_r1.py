@@ -4,7 +4,6 @@ It asks every set with one long prompt, and compares what stands in the first <a
 does, with the gold letters as text.
 """
 
-import re
 from functools import partial
 
 from videothinker import answers
@@ -19,6 +18,7 @@ from videothinker.diagnose.protocols.base import (
     Rules,
     listed,
 )
+from videothinker.diagnose.protocols.styles import tagged_texts
 from videothinker.records import Form, Question
 
 _PONDER = (
@@ -30,7 +30,6 @@ _PONDER = (
     "<answer> and </answer> tags."
 )
 _LETTER = " Please provide only the single option letter (e.g., A, B, C, D, etc.) within the <answer> </answer> tags."
-_ANSWER = re.compile(r"<answer>\s*(.*?)\s*</answer>", re.DOTALL)
 
 FAULTS = (
     "the first <answer> counts and has to equal the gold letters as text: 'B.', '(B)', 'b' and 'A, C' for 'A,C' are wrong",
@@ -52,8 +51,8 @@ def prompt(question: Question) -> Prompt:
 
 def read(question: Question, reply: str, seed: int) -> Reading:
     """Right if the first answer tag's text is that of gold, "A" or "A,C"."""
-    found = _ANSWER.search(reply)
-    said = (found[1].strip() if found else "") or reply.strip()
+    found = tagged_texts(reply)
+    said = (found[0] if found else "") or reply.strip()
     if not said:
         return Reading(None, right=False)
     right = said == _text(question.gold)

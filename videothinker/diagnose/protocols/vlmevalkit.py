@@ -20,12 +20,17 @@ from videothinker.diagnose.protocols.base import (
     read_by_fit,
     read_letter,
 )
-from videothinker.diagnose.protocols.styles import LOST_COMMAS, earliest_of_alphabet, first_capital, first_word_fits
+from videothinker.diagnose.protocols.styles import (
+    LOST_COMMAS,
+    earliest_of_alphabet,
+    first_capital,
+    first_word_fits,
+    tagged_texts,
+)
 from videothinker.records import Question
 
 _INSIDE = FrameRule("inside", 64)
 _FAILED = "Failed to obtain answer via API"
-_ANSWER = re.compile(r"<answer>\s*(.*?)\s*</answer>", re.DOTALL)
 _PREFIXES = (*LOST_COMMAS, "Answer:", "Option:")
 
 
@@ -89,8 +94,8 @@ def _video_holmes(question: Question) -> Prompt:
 
 def _read_video_holmes(question: Question, reply: str, seed: int) -> Reading:
     """The last <answer>, as Video-Holmes' own evaluator reads it; a reply without one is wrong."""
-    found = _ANSWER.findall(reply)
-    return read_letter(question, earliest_of_alphabet(found[-1].strip()) if found else None)
+    found = tagged_texts(reply)
+    return read_letter(question, earliest_of_alphabet(found[-1]) if found else None)
 
 
 def _video_mme(question: Question) -> Prompt:

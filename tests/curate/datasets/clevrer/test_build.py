@@ -28,7 +28,7 @@ from videothinker.curate.datasets.clevrer.questions import read_questions
 from videothinker.curate.datasets.clevrer.settings import Settings
 from videothinker.curated import open_curated
 from videothinker.errors import VtError
-from videothinker.records import Category, Collision, Form, Rule, Unresolved
+from videothinker.records import DECIDED, Category, Collision, Form, Rule, Unresolved
 from videothinker.records.video_r1 import ClevrerRow
 
 OBS, INF = Category.OBSERVATIONAL, Category.INFERENTIAL
@@ -111,7 +111,7 @@ def test_questions_labels_and_manifest_of_a_release(release: Path, tmp_path: Pat
     assert [row.negated for row in rows[:3]] == [False, False, True]
     raw = json.loads((out / "train.json").read_text())[1]
     assert (raw["gold"], raw["observer"], raw["question_id"]) == ([], ["A"], train[1].question_id)
-    parts = [store.read_json(out / f"train_{kind}.json", list[ClevrerRow]) for kind in Category]
+    parts = [store.read_json(out / f"train_{kind}.json", list[ClevrerRow]) for kind in DECIDED]
     assert [{row.category for row in part} for part in parts] == [{OBS}, {INF}]
     assert sorted(row.question_id for part in parts for row in part) == sorted(row.question_id for row in rows)
 

@@ -1,15 +1,13 @@
 """Read CLEVRER's release: annotations and questions with programs become questions, labelled by the collision log."""
 
-from pathlib import Path
+from collections.abc import Sequence
 
-from videothinker.curate.datasets import Dataset, ReadQuestions
+from videothinker.curate.datasets import Dataset, ReadQuestions, Table, Wishes
 from videothinker.errors import VtError
 
 
-def _read(path: Path) -> ReadQuestions:
-    raise VtError(
-        f"{path}: CLEVRER needs annotations beside its questions; use `vt curate clevrer --annotations ... --questions ...`"
-    )
+def _read(tables: Sequence[Table], wishes: Wishes) -> ReadQuestions:
+    raise VtError("CLEVRER needs annotations beside its questions; use `vt curate clevrer --annotations ... --questions ...`")
 
 
 ABOUT = Dataset(

@@ -10,7 +10,7 @@ from typing import Any
 from videothinker.answers import is_exact
 from videothinker.curate.datasets.clevrer.labelled import Labelled
 from videothinker.observers.log import OBSERVER_FLOOR
-from videothinker.records import Category, Rule, Scene
+from videothinker.records import DECIDED, Category, Rule, Scene
 
 
 def count(splits: Mapping[str, Sequence[Labelled]]) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def score_observer(questions: Iterable[Labelled]) -> dict[str, Any]:
                 "n_exact": right[rule, category],
                 "exact": right[rule, category] / n if n else None,
             }
-            for category in Category
+            for category in DECIDED
         }
         for rule in Rule
     }
@@ -100,4 +100,4 @@ def training_counts(questions: Iterable[Labelled], chosen: frozenset[str], rule:
 
 def _by_category(categories: Iterable[Category]) -> dict[str, int]:
     counts = Counter(categories)
-    return {category: counts[category] for category in Category}
+    return {category: counts[category] for category in DECIDED}

@@ -1,0 +1,108 @@
+"""Clips shown damaged: what is left of a question when its clip says less, or says it the other way round.
+
+Each damage takes one thing from a clip and leaves the rest, so it names the axis on which an answer relies:
+
+| damage | axis | what is left |
+|---|---|---|
+| blank | language | question, options and what everybody knows |
+| frozen | appearance | how things look at the beginning; nothing happens |
+| shuffled, reversed | order | everything that is seen, but not when |
+| mirrored | mirror | everything; only left and right have changed places |
+
+A damaged clip has as many frames of the same size as the clip, at the same times, so a model gives it the same tokens and
+positions. Damage is done to frames before they are sized for a model. The same names mean the same pictures in training
+(`objective.reference_clip`) and wherever else a clip is shown damaged.
+"""
+
+import hashlib
+from collections.abc import Callable
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from videothinker.demux import Frames  # which loads a decoder, and settings need the names alone
+
+GREY = 128
+"""Value of each channel of a blank frame, of 0 to 255: the middle, which says as little as can be said."""
+
+
+class Damage(StrEnum):
+    """One way to damage a clip."""
+
+    BLANK = "blank"
+    """Mid-grey frames."""
+    FROZEN = "frozen"
+    """The first frame at all times."""
+    SHUFFLED = "shuffled"
+    """The frames in another order, drawn by hash from a key."""
+    REVERSED = "reversed"
+    """The frames from the last to the first."""
+    MIRRORED = "mirrored"
+    """Each frame with left and right exchanged."""
+
+
+AXES = {
+    Damage.BLANK: "language",
+    Damage.FROZEN: "appearance",
+    Damage.SHUFFLED: "order",
+    Damage.REVERSED: "order",
+    Damage.MIRRORED: "mirror",
+}
+"""What an answer that survives the damage relies on."""
+
+
+def damaged(frames: "Frames", damage: Damage, key: str = "") -> "Frames":
+    """The clip so damaged, a new array of the same shape; `frames`, (n, height, width, 3), stay as they are.
+
+    key: what the order of `Damage.SHUFFLED` is drawn from, such as "42 10000:12" for a seed and a question: the same key gives
+    clips of the same length the same order. The other damages have no use for it.
+    """
+    return _WAYS[damage](frames, key)
+
+
+def blank(frames: "Frames") -> "Frames":
+    """Mid-grey frames."""
+    return np.full_like(frames, GREY)
+
+
+def frozen(frames: "Frames") -> "Frames":
+    """The first frame as often as there are frames."""
+    return np.repeat(frames[:1], len(frames), axis=0)
+
+
+def shuffled(frames: "Frames", key: str) -> "Frames":
+    """The frames in the first order drawn from `key` that shows another clip; all frames alike leave no other to show."""
+    if (frames == frames[:1]).all():
+        return frames.copy()
+    for draw in range(1000):  # at least half of all orders show another clip if two frames differ
+        found: Frames = frames[order(len(frames), f"{key} {draw}")]
+        if not np.array_equal(found, frames):
+            return found
+    raise AssertionError("a thousand orders of frames that differ were all their own")
+
+
+def reversed_in_time(frames: "Frames") -> "Frames":
+    """The frames from the last to the first."""
+    return frames[::-1].copy()
+
+
+def mirrored(frames: "Frames") -> "Frames":
+    """Each frame with left and right exchanged."""
+    return np.ascontiguousarray(frames[:, :, ::-1])
+
+
+def order(n: int, key: str) -> list[int]:
+    """0 to n - 1 in an order drawn from `key`: by a hash of the key and the number, so no library's stream of random numbers
+    can change it."""
+    return sorted(range(n), key=lambda i: hashlib.sha256(f"{key} {i}".encode()).digest())
+
+
+_WAYS: "dict[Damage, Callable[[Frames, str], Frames]]" = {
+    Damage.BLANK: lambda frames, _: blank(frames),
+    Damage.FROZEN: lambda frames, _: frozen(frames),
+    Damage.SHUFFLED: shuffled,
+    Damage.REVERSED: lambda frames, _: reversed_in_time(frames),
+    Damage.MIRRORED: lambda frames, _: mirrored(frames),
+}

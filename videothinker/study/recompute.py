@@ -1,0 +1,69 @@
+"""Compute a study's numbers again from its answer sheets, and compare them with those of its results.json."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from videothinker import store
+from videothinker.errors import VtError
+from videothinker.records.study import ANSWERS, RESULTS, Results, Verdict
+from videothinker.study.collect import findings
+from videothinker.study.sheets import read_sheet
+
+TOLERANCE = 1e-9
+"""Largest difference that rounding explains: sums may run in another order under another version of numpy."""
+
+
+class Recomputed(NamedTuple):
+    """What came out the second time."""
+
+    n_numbers: int
+    """Numbers of levels, differences and contrasts that were compared."""
+    differing: list[str]
+    """Where a number is not the same, in words: all of them, in the order of the file."""
+    verdicts: list[Verdict]
+    """Those of the numbers that were computed again."""
+
+
+def recompute(folder: Path) -> Recomputed:
+    """Every value and interval of the study whose report lies in `folder`, from `folder`/answers.
+
+    Raises:
+        VtError: there are no results or no answers, or they cannot be read.
+    """
+    results = store.read_json(folder / RESULTS, Results)
+    paths = {name: folder / ANSWERS / f"{name}.parquet" for name in results.study.ask}
+    sheets = {name: read_sheet(path) for name, path in paths.items() if path.is_file()}
+    asked = {one.ask for one in results.levels}
+    if lacking := sorted(asked - sheets.keys()):
+        raise VtError(f"{folder}: has no {ANSWERS}/{lacking[0]}.parquet, so its numbers cannot be computed again")
+    found = findings(results.study, sheets, results.trainings)
+    differing, n_numbers = [], 0
+    for name in ("levels", "differences", "contrasts"):
+        told, anew = (dict(_leaves(msgspec.to_builtins(getattr(one, name)), (name,))) for one in (results, found))
+        n_numbers += sum(isinstance(value, float) for value in anew.values())
+        differing += [".".join(map(str, place)) for place in (told | anew) if not _same(told.get(place), anew.get(place))]
+    decided = {one.claim.text: one.decision for one in results.verdicts}
+    differing += [f"verdict of: {one.claim.text}" for one in found.verdicts if decided.get(one.claim.text) != one.decision]
+    return Recomputed(n_numbers, differing, found.verdicts)
+
+
+def _leaves(value: Any, place: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Every number and text inside, with the keys that lead to it."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(inner, (*place, key))
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from _leaves(inner, (*place, index))
+    else:
+        yield place, value
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    return bool(one == other)

@@ -1,0 +1,155 @@
+"""Answer sheets: what every run of a study answered, in letters, one row per question and one column per run.
+
+    answers/greedy.parquet     question_id, scene, gold, observer, any_option, correct_option, oracle, base, grpo/1, grpo/2, ...
+
+A sheet is all that a study's numbers rest on, in a few hundred kB: `collect` computes them from sheets, whether they come from
+the folders of the cells or from a file that somebody committed (`recompute`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from videothinker import tables
+from videothinker.curated import Labels
+from videothinker.errors import VtError
+from videothinker.records import Category, Prediction, Question, Rule, Status, label
+from videothinker.records.study import BASE, LOST, NO_SEED, SHEET_COLUMNS, UNREAD
+from videothinker.study.scores import Mask, Scored
+
+Words = NDArray[np.object_]
+"""Answers in words, of shape (n_questions,): letters joined by ",", "" for an explicit none, `UNREAD`, `LOST`, or None where
+the run was not asked the question."""
+
+
+class Sheet:
+    """The questions of one way of asking, and the answers of each run."""
+
+    def __init__(
+        self, ids: Sequence[str], scenes: Sequence[int], gold: Words, observer: Words, observational: Mapping[Rule, Mask]
+    ) -> None:
+        """gold, observer: answers in words. observational: True for such questions, under each rule of the collision log."""
+        self.ids = np.array(ids)
+        self.scenes = np.array(scenes, dtype=np.int64)
+        self.gold = gold
+        self.observer = observer
+        self.observational = dict(observational)
+        self.answers: dict[tuple[str, int], Words] = {}
+        """Of each run, by arm and seed; "base" has `NO_SEED`."""
+
+    def add(self, arm: str, seed: int, predictions: Mapping[str, Prediction]) -> None:
+        """The answers of a run, by question_id; it need not have been asked all questions."""
+        self.answers[arm, seed] = _words(_said(predictions.get(name)) for name in self.ids)
+
+    def arms(self, order: Sequence[str]) -> dict[str, dict[int, Scored]]:
+        """The runs of every arm that has some, by seed, with the arms in this order."""
+        found: dict[str, dict[int, Scored]] = {arm: {} for arm in order}
+        for (arm, seed), said in self.answers.items():
+            if arm in found:
+                found[arm][seed] = self._scored(said)
+        return {arm: runs for arm, runs in found.items() if runs}
+
+    def _scored(self, said: Words) -> Scored:
+        rows = np.flatnonzero(np.array([one is not None for one in said], dtype=np.bool_))
+        return Scored(
+            ids=self.ids,
+            scene=self.scenes,
+            exact=(said == self.gold).astype(np.float64),
+            like_observer=(said == self.observer).astype(np.float64),
+            asked=said != LOST,
+            observational=self.observational,
+        ).take(rows)
+
+
+def sheet_of(questions: Sequence[Question], labels: Labels) -> Sheet:
+    """A sheet without answers. labels: those of the collision log, under all rules.
+
+    An observer without an answer counts as one that ticks nothing.
+    """
+    by_rule = {each.rule: each.by_question for each in labels.sets if each.observer == label.LOG}
+    return Sheet(
+        ids=[one.question_id for one in questions],
+        scenes=[int(one.group) for one in questions],
+        gold=_words(tables.joined(one.gold) for one in questions),
+        observer=_words(tables.joined(labels.observer(one.question_id) or ()) for one in questions),
+        observational={
+            rule: np.array(
+                [by_rule[rule][one.question_id].category is Category.OBSERVATIONAL for one in questions], dtype=np.bool_
+            )
+            for rule in Rule
+        },
+    )
+
+
+def to_bytes(sheet: Sheet) -> bytes:
+    """The sheet as a parquet file; the same sheet gives the same bytes."""
+    columns: dict[str, Any] = {
+        "question_id": sheet.ids.tolist(),
+        "scene": sheet.scenes.tolist(),
+        "gold": sheet.gold,
+        "observer": sheet.observer,
+        **{rule.column: [_category(one) for one in mask] for rule, mask in sheet.observational.items()},
+        **{_name(arm, seed): said for (arm, seed), said in sheet.answers.items()},
+    }
+    kinds = {name: SHEET_COLUMNS.get(name, "string") for name in columns}
+    rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
+    return tables.to_bytes(rows, kinds)
+
+
+def read_sheet(path: Path) -> Sheet:
+    """The sheet of a file that `to_bytes` made.
+
+    Raises:
+        VtError: it cannot be read, or a field is not as expected; names the question and the column.
+    """
+    rows = tables.read(path, SHEET_COLUMNS, more=True)
+    for row in rows:
+        lacking = next((name for name in SHEET_COLUMNS if row[name] is None), None)
+        strange = next((rule.column for rule in Rule if row[rule.column] not in list(Category)), lacking)
+        if strange is not None:
+            raise VtError(f"{path}: question {row['question_id']}: {strange} is {row[strange]!r}, which no study writes")
+    sheet = Sheet(
+        ids=[row["question_id"] for row in rows],
+        scenes=[row["scene"] for row in rows],
+        gold=_words(row["gold"] for row in rows),
+        observer=_words(row["observer"] for row in rows),
+        observational={
+            rule: np.array([row[rule.column] == Category.OBSERVATIONAL for row in rows], dtype=np.bool_) for rule in Rule
+        },
+    )
+    for name in rows[0] if rows else ():
+        if name not in SHEET_COLUMNS:
+            sheet.answers[_run(path, name)] = _words(row[name] for row in rows)
+    return sheet
+
+
+def _said(prediction: Prediction | None) -> str | None:
+    if prediction is None:
+        return None
+    if prediction.status is Status.DECODE_ERROR:
+        return LOST
+    return UNREAD if prediction.chosen is None else tables.joined(prediction.chosen)
+
+
+def _words(values: Iterable[str | None]) -> Words:
+    return np.array([*values, None], dtype=np.object_)[:-1]  # the None keeps numpy from an array of text
+
+
+def _category(is_observational: bool) -> str:
+    return (Category.OBSERVATIONAL if is_observational else Category.INFERENTIAL).value
+
+
+def _name(arm: str, seed: int) -> str:
+    return arm if arm == BASE else f"{arm}/{seed}"
+
+
+def _run(path: Path, name: str) -> tuple[str, int]:
+    arm, _, seed = name.partition("/")
+    if name == BASE:
+        return BASE, NO_SEED
+    if not seed.isdecimal():
+        raise VtError(f"{path}: has a column {name!a}, expected those of answer sheets: {BASE}, or ARM/SEED")
+    return arm, int(seed)
