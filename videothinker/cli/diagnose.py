@@ -296,7 +296,7 @@ def diagnose(
         engine=engine,
         seed=seed,
         text_positions=text_positions,
-        revision=revision or (published.revision if published else None),
+        revision=revision or (published.revision if published and not model else None),
         preset=preset,
         dtype=dtype,
         attention=attention,

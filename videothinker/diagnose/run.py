@@ -101,6 +101,7 @@ def plan(
         if ref.startswith(solvers.PREFIX):
             solvers.open_solver(ref, curated=curated, seed=settings.seed)  # a wrong name shows before an hour of asking others
     kinds = {name: kind_of(ref, endpoint=endpoint is not None) for name, ref in models.items()}
+    _check_revision(models, kinds, settings.revision)
     rules = {
         name: _rule(ref, kinds[name], settings, out / name if resume else None, warn if rank == 0 else silent)
         for name, ref in models.items()
@@ -259,6 +260,24 @@ def _address(endpoint: str) -> str:
     """A server's URL as run.json tells it: without user, password, query and a slash at its end."""
     parts = urlsplit(endpoint)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+
+
+def _check_revision(models: Mapping[str, str], kinds: Mapping[str, str], revision: str | None) -> None:
+    """Check that a revision, if one is asked for, is of something on the hub, and of one thing alone.
+
+    Raises:
+        VtError: it is not.
+    """
+    if revision is None:
+        return
+    for name, ref in models.items():
+        if kinds[name] == "endpoint" or (kinds[name] == "checkpoint" and Path(ref).is_dir()):
+            what = "a folder here" if kinds[name] == "checkpoint" else "what a server has loaded"
+            raise VtError(
+                f"--revision {revision}: {ref} is {what}, and only a checkpoint on the hub has revisions; leave it out"
+            )
+    if len(found := [ref for name, ref in models.items() if kinds[name] == "checkpoint"]) > 1:
+        raise VtError(f"--revision {revision}: is of one checkpoint, and there are {', '.join(found)}; ask each in its own run")
 
 
 def _rule(
