@@ -47,6 +47,10 @@ A first look at 200 questions, on a server that speaks the OpenAI protocol:
 
   vt diagnose --data curated --model Qwen2.5-VL-3B-Instruct --endpoint http://localhost:8000/v1 --limit 200 --out runs/look
 
+The paper's table: each checkpoint is loaded once, and its score on every data set stands in one report:
+
+  vt diagnose --data clevrer --data mmvu --data mvbench --model base=REF --model ours=runs/cdpo --out runs/table
+
 All GPUs of a machine, each with its share of the clips; kill it and go on with any number of them:
 
   torchrun --nproc-per-node 8 -m videothinker diagnose --data curated --model runs/cdpo --out runs/dev
@@ -61,13 +65,23 @@ def diagnose(
             help="A checkpoint folder, a hub id, or solver:observer, gold, prior, random, none. Repeat for several.",
         ),
     ],
-    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder that vt curate wrote.")],
+    data: Annotated[
+        list[str], typer.Option(metavar="[NAME=]DIR", help="Folder that vt curate wrote. Repeat for several, in one table.")
+    ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Run folder; the same one with the same settings is resumed.")],
     videos: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the clips are, if not where curation found them.")
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]DIR", help="Where the clips are, of all data sets or of one, if not where curation found them."
+        ),
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Split to ask; default dev, else the only one.")] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="Ask N questions only; the report says it is partial.")] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]SPLIT", help="Split to ask, of all data sets or of one; default dev, else the only one."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", help="Ask N questions of each data set only, of every kind its share.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on where a run stopped, or ask everything anew.")
     ] = True,
@@ -120,6 +134,10 @@ def diagnose(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run Python that comes with a checkpoint.", rich_help_panel=_ASKING)
     ] = False,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="With several data sets: the checkpoint that changes count from; default the first."),
+    ] = None,
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Draw report.html, or leave that to vt report or vt study.")
     ] = True,
@@ -132,7 +150,8 @@ def diagnose(
 ) -> None:
     """Accuracy by category: does a checkpoint [bold]reason[/bold], or does it just [bold]look[/bold]?
 
-    Appends a line a question to OUT/NAME/predictions.jsonl and draws OUT/report.html.
+    Appends a line a question to OUT/NAME/predictions.jsonl and draws OUT/report.html; with several data sets
+    to OUT/DATASET/NAME/predictions.jsonl, and OUT/report.html is a table of all.
     Kill it anywhere and run it again: only what is missing is asked.
 
     Chance, the blind prior and the observer, who only watches, are rows of every report.
@@ -141,26 +160,44 @@ def diagnose(
     from videothinker.diagnose import run, runs
     from videothinker.diagnose.settings import DiagnosisSettings
     from videothinker.diagnose.workers import worker
-    from videothinker.recipes import diagnosis
+    from videothinker.errors import VtError
+    from videothinker.recipes import benchmarks, diagnosis
 
-    curated = open_curated(data, videos)
-    settings = DiagnosisSettings(
-        split=split or curated.default_split(),
-        prompt=prompt,
-        n_frames=frames,
-        max_pixels=max_pixels,
-        batch_size=batch_size,
-        engine=engine,
-        temperature=temperature,
-        max_new_tokens=max_new_tokens,
-        seed=seed,
-        dtype=dtype,
-        attention=attention,
-        decoder=decoder,
+    folders = run.data_names(data)
+    clips, splits = (
+        run.of_each(given or [], list(folders), option) for given, option in ((videos, "--videos"), (split, "--split"))
     )
+    curated = {name: open_curated(each, Path(clips[name]) if name in clips else None) for name, each in folders.items()}
+    several = len(curated) > 1
+    benchmarks.check_out(out, several=several)
+    sets = [
+        run.SetToAsk(
+            each,
+            DiagnosisSettings(
+                split=splits.get(name) or each.default_split(),
+                prompt=prompt,
+                n_frames=frames,
+                max_pixels=max_pixels,
+                batch_size=batch_size,
+                engine=engine,
+                temperature=temperature,
+                max_new_tokens=max_new_tokens,
+                seed=seed,
+                dtype=dtype,
+                attention=attention,
+                decoder=decoder,
+            ),
+            out / name if several else out,
+        )
+        for name, each in curated.items()
+    ]
+    names = run.model_names(model)
+    if baseline is not None and not several:
+        raise VtError(f"--baseline {baseline}: is for several data sets; with one, the report compares all pairs")
+    if baseline is not None:
+        benchmarks.check_baseline(out, baseline, list(names))
     with worker() as me:
-        names = run.model_names(model)
-        jobs = run.plan(names, curated, settings, out, endpoint=endpoint, limit=limit, resume=resume, rank=me.rank)
+        jobs = run.plan_sets(names, sets, endpoint=endpoint, limit=limit, resume=resume, rank=me.rank)
         if me.rank == 0 and (kept := sum(len(job.wanted) - len(job.owed) for job in jobs)):
             err.print(f"{kept:,} of {sum(len(job.wanted) for job in jobs):,} questions are answered already")
         diagnosis.ask(
@@ -171,9 +208,16 @@ def diagnose(
             worker=me,
             bars=partial(quiet_unless, me.rank == 0),
         )
-    if me.rank == 0 and report:
-        loaded = runs.load_runs(runs.folders_beside(jobs, out), curated)
-        show_report(diagnosis.report(loaded, curated, out, bars=progress_bar))
+    if me.rank != 0 or not report:
+        return
+    if several:
+        from videothinker.cli.benchmarks_display import show_benchmarks
+
+        found = benchmarks.load_beside(jobs, curated, out)
+        show_benchmarks(benchmarks.report(found, curated, out, baseline=baseline, bars=progress_bar))
+    else:
+        (one,) = curated.values()
+        show_report(diagnosis.report(runs.load_runs(runs.folders_beside(jobs, out), one), one, out, bars=progress_bar))
 
 
 def show_report(report: "Report") -> None:

@@ -78,6 +78,17 @@ class CheckpointAnswerer:
         self._cache = cache
         self._clip_backend: str | None = None  # what really reads clips, once known
 
+    def about(self, curated: Curated, settings: DiagnosisSettings) -> "CheckpointAnswerer":
+        """The same checkpoint, as it is loaded, for another data set; what was fed is counted anew.
+
+        settings: may differ from the first ones in `openers.OF_QUESTIONS`, and not in what the engine heeds.
+
+        Raises:
+            VtError: the data has no clips.
+        """
+        check_clips(curated, self.loaded.ref)
+        return CheckpointAnswerer(self.engine, curated=curated, settings=settings, cache=self._cache)
+
     def answer(self, questions: Sequence[Question]) -> Iterator[RawReply]:
         """One answer per question; those about one clip come together, in the order in which clips first appear.
 

@@ -62,15 +62,21 @@ def ask(
     if endpoint is not None:
         check_address(endpoint)  # before any run.json holds the command
     run.check_models(jobs, trust_remote_code=trust_remote_code)
+    opener = run.Opener(endpoint, clip_cache=clip_cache, trust_remote_code=trust_remote_code)
+    numbers = {job.folder: number for number, job in enumerate(jobs, start=1)}
+    of_several = len({job.curated.folder for job in jobs}) > 1
     with ExitStack() as shown:
         part: list[Progress] = [no_progress]
 
         def open_answerer(job: run.Job) -> Answerer:
             shown.close()  # what was shown of the checkpoint before
             n_owed = len(run.shard(job.owed, worker.rank, worker.world_size))
-            with bars(f"loading {job.record.name}", None, "checkpoints"):
-                answerer = run.open_answerer(job, endpoint, clip_cache=clip_cache, trust_remote_code=trust_remote_code)
-            first, then = f"{what} {job.record.name}: reading clips, and the first replies", f"{what} {job.record.name}"
+            with ExitStack() if opener.has(job) else bars(f"loading {job.record.name}", None, "checkpoints"):
+                answerer = opener(job)
+            then = f"{what} {job.record.name}"
+            if of_several:
+                then += f" about {job.folder.parent.name} ({numbers[job.folder]} of {len(jobs)})"
+            first = f"{then}: reading clips, and the first replies"
             part[0] = shown.enter_context(once_begun(bars, first, then, n_owed, "questions"))
             return answerer
 
@@ -109,8 +115,8 @@ def load(
     return Reread(loaded, runs.n_read_otherwise(loaded))
 
 
-def report(loaded: Sequence[Run], curated: Curated, out: Path, *, bars: Bars = no_bars) -> Report:
-    """Draw the runs' report into `out`: report.html, report.md, figures and summary.json.
+def report(loaded: Sequence[Run], curated: Curated, out: Path, *, what: str = "drawing", bars: Bars = no_bars) -> Report:
+    """Draw the runs' report into `out`: report.html, report.md, figures, tables and summary.json. what: names it in progress.
 
     Raises:
         VtError: there is no run, or they are scored under different labels.
@@ -118,7 +124,7 @@ def report(loaded: Sequence[Run], curated: Curated, out: Path, *, bars: Bars = n
     from videothinker.reports.diagnosis import diagnosis_pages
 
     references, changes = runs.references(loaded, curated), runs.comparisons(loaded)
-    with bars("drawing", sum(len(each.questions) for each in loaded), "questions") as progress:
+    with bars(what, sum(len(each.questions) for each in loaded), "questions") as progress:
         pages = diagnosis_pages([*references, *loaded], changes, curated, out=out, progress=progress)
     added = {each.name: each.metrics for each in references}
     with locks.alone(out):

@@ -11,7 +11,8 @@ from videothinker.records.study import RESULTS, Results
 from videothinker.reports import page
 from videothinker.reports.diagnosis import accuracy_figure
 from videothinker.reports.drawing import Drawing
-from videothinker.reports.page import DASH, Table, count, estimate, percent
+from videothinker.reports.page import count, estimate, percent
+from videothinker.reports.tables import DASH, Table
 
 MEASURES = {"observational": "Observational", "inferential": "Inferential", "shortcut_reliance": "Shortcut reliance"}
 FIGURE = "figure-accuracy.svg", "figure-accuracy-dark.svg"

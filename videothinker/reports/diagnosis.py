@@ -18,7 +18,8 @@ from videothinker.reports import page
 from videothinker.reports.browser import Films, browser_data, shuffled
 from videothinker.reports.drawing import Drawing
 from videothinker.reports.figures import Series, bars
-from videothinker.reports.page import DASH, Table, count, estimate, p_value, percent, points
+from videothinker.reports.page import count, estimate, p_value, percent, points
+from videothinker.reports.tables import DASH, Table
 from videothinker.reports.words import Explained, explained
 
 OBSERVER = "solver:observer"
@@ -99,7 +100,7 @@ def diagnosis_pages(
             "scores": _scores_table(runs, list(Category) if labelled else ["all"]) if has_sets else None,
             "changes": _changes_table(changes, measures, _cluster(checkpoints)),
             "tests": _tests_table(changes, measures, _cluster(checkpoints)),
-            "shortcut": _shortcut_table(runs),
+            "shortcut": _shortcut_table(runs) if labelled else None,
             "replies": _replies_table(checkpoints),
             "rules": _rules_table(runs),
             "letters": _letters_table(checkpoints),
@@ -111,8 +112,7 @@ def diagnosis_pages(
     }
     data = browser_data(asked, labels, known, films, runs=answers)
     return {
-        "report.html": page.render("diagnosis.html", data=data, **context),
-        "report.md": page.render("diagnosis.md", **context),
+        **page.report("diagnosis", data=data, **context),
         **{name: content for drawing in drawings for name, content in drawing.files.items()},
     }
 

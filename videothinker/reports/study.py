@@ -6,7 +6,7 @@ from typing import Any
 from videothinker.records import Estimate, Rule
 from videothinker.records.study import BASE, Difference, Level, Results, Stage, State, Study, Value
 from videothinker.reports import page
-from videothinker.reports.page import DASH, percent
+from videothinker.reports.page import percent
 from videothinker.reports.study_figures import curves_figure, effects_figure, level_figures, sweep_figure, trained
 from videothinker.reports.study_tables import (
     ablations_table,
@@ -20,6 +20,7 @@ from videothinker.reports.study_tables import (
     runs_table,
     settings_table,
 )
+from videothinker.reports.tables import DASH, markdown_text
 from videothinker.study.config import parse_claim
 from videothinker.study.seeds import RULE
 
@@ -70,8 +71,7 @@ def study_pages(results: Results) -> dict[str, bytes]:
         "settings": settings_table(results),
     }
     return {
-        "report.html": page.render("study.html", **context),
-        "report.md": page.render("study.md", **context),
+        **page.report("study", **context),
         "summary.md": _summary(results, mine).encode(),
         **{name: content for drawing in drawings for name, content in drawing.files.items()},
     }
@@ -110,7 +110,7 @@ def _summary(results: Results, levels: Mapping[str, Level]) -> str:
         names = dict.fromkeys(name for part in parse_claim(one.claim) for name in part.pair if name in levels)
         ends = ", ".join(f"{name} {percent(levels[name].measures['inferential'].scenes.value)}" for name in names)
         parts = "; ".join(f"{name}: {_both(value)}" for name, value in one.parts)
-        text = page.markdown_text(one.claim.text)
+        text = markdown_text(one.claim.text)
         lines.append(f"- **{text}: {one.decision}.** {parts}{f' ({ends})' if ends else ''}.")
     return "\n".join(lines) + "\n"
 
