@@ -83,7 +83,7 @@ def test_text_that_only_looks_like_numbers_in_places_stays_text() -> None:
     table = Table(
         "t", "Caption.", ("Setting", "Value"), [("seed", "42"), ("n, m", "1,234"), ("dtype", "auto"), ("x", "\u2013")]
     )
-    assert table.csv().split("\r\n") == ["Setting,Value", "seed,42", '"n, m","1,234"', "dtype,auto", "x,\u2013", ""]
+    assert table.csv().split("\n") == ["Setting,Value", "seed,42", '"n, m","1,234"', "dtype,auto", "x,\u2013", ""]
 
 
 def test_files_lie_in_a_folder_of_their_own_under_names_that_are_none_of_a_path() -> None:
@@ -95,5 +95,5 @@ def test_files_lie_in_a_folder_of_their_own_under_names_that_are_none_of_a_path(
 
 def test_a_table_without_rows_has_its_head() -> None:
     table = Table("t", "Caption.", ("Name", "Score"), [])
-    assert table.csv() == "Name,Score\r\n"
+    assert table.csv() == "Name,Score\n"
     assert r"\begin{tabular}{lr}" in table.latex()

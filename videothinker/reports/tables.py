@@ -95,7 +95,7 @@ class Table(NamedTuple):
         )
 
     def csv(self) -> str:
-        """The table in CSV (RFC 4180), its numbers as a program reads them: "1234.5", with "-" for less than 0.
+        """The table in CSV, its numbers as a program reads them: "1234.5", with "-" for less than 0.
 
         An interval becomes the columns "X low" and "X high", an asterisk the column "X significant" (yes or no); a column of
         percentages says so in its head, and a number that does not exist is empty. What is no number stays as it is.
@@ -105,7 +105,7 @@ class Table(NamedTuple):
             for head, number, cells in zip(self.columns, self.is_numeric, self._cells(), strict=True)
         ]
         text = io.StringIO()
-        csv.writer(text, lineterminator="\r\n").writerows(zip(*(one for found in columns for one in found), strict=True))
+        csv.writer(text, lineterminator="\n").writerows(zip(*(one for found in columns for one in found), strict=True))
         return text.getvalue()
 
     def _cells(self) -> list[tuple[str, ...]]:
