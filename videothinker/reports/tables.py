@@ -72,7 +72,7 @@ class Table(NamedTuple):
 
     def latex(self) -> str:
         """The table in LaTeX, for the package booktabs."""
-        lines = [" & ".join(map(latex_text, row)) + r" \\" for row in self.rows]
+        lines = [_latex_row(row) for row in self.rows]
         for start in self.parts:
             lines[start] = "\\midrule\n" + lines[start]
         return "\n".join(
@@ -84,7 +84,7 @@ class Table(NamedTuple):
                 rf"\label{{tab:{self.file_stem}}}",
                 rf"\begin{{tabular}}{{{''.join('r' if number else 'l' for number in self.is_numeric)}}}",
                 r"\toprule",
-                " & ".join(map(latex_text, self.columns)) + r" \\",
+                _latex_row(self.columns),
                 r"\midrule",
                 *lines,
                 r"\bottomrule",
@@ -184,10 +184,14 @@ _LATEX = {
     "\u00b1": r"$\pm$",
     "\u00d7": r"$\times$",
     "\u2026": r"\ldots{}",
-    "[": "{[}",  # after the end of a row it would be taken for a length
-    "]": "{]}",
-    "*": "{*}",  # there, too, it would be taken for an order
 }
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    text = " & ".join(map(latex_text, cells))
+    return ("{}" if text.startswith(("[", "*")) else "") + text + r" \\"  # [ and * would be taken for those of \\ or \toprule
+
+
 _QUOTE = re.compile(r'(?<![^\s(\[{])"')
 """A straight quotation mark that opens: at the start, or after a space or bracket."""
 
