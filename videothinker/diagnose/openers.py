@@ -38,8 +38,8 @@ class Opening(NamedTuple):
 Opened = Callable[[Curated, DiagnosisSettings], Answerer]
 """What was opened for a REF: its answerer for a data set. The answerers of several data sets share what was loaded."""
 
-OF_QUESTIONS = ("split", "prompt", "n_frames", "max_pixels", "batch_size", "decoder")
-"""Settings that concern questions and clips alone, and may differ between data sets that share what was loaded."""
+OF_LOADING = ("dtype", "attention", "engine")
+"""Settings that decide how a checkpoint is loaded; all others may differ between data sets that share what was loaded."""
 
 
 def kind_of(ref: str, *, endpoint: bool) -> str:

@@ -24,7 +24,7 @@ from videothinker.diagnose.answerer import Answerer, RawReply, check_clips
 from videothinker.diagnose.fed import add_fed
 from videothinker.diagnose.files import METRICS, PREDICTIONS, RUN, data_hash, match, prediction_files, read_predictions
 from videothinker.diagnose.limit import limited
-from videothinker.diagnose.openers import OF_QUESTIONS, OPENERS, Opened, Opening, kind_of
+from videothinker.diagnose.openers import OF_LOADING, OPENERS, Opened, Opening, kind_of
 from videothinker.diagnose.settings import FREE, DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.fingerprint import fingerprint
@@ -201,13 +201,13 @@ def _release(jobs: Sequence[Job]) -> None:
         locks.release(job.folder)
 
 
-_LoadedAs = tuple[str, str, dict[str, Any]]
+_LoadedAs = tuple[str, str, str, tuple[str, ...]]
 
 
 class Opener:
     """Opens what answers for a job's REF: a built-in solver, a server's model, or a checkpoint loaded here.
 
-    Jobs in a row that ask one REF about several data sets share what was loaded. It is let go before another REF is opened.
+    Jobs in a row that ask one checkpoint about several data sets share what was loaded. It is let go before another is opened.
     """
 
     def __init__(self, endpoint: str | None = None, *, clip_cache: bool = False, trust_remote_code: bool = False) -> None:
@@ -237,8 +237,8 @@ class Opener:
 
 def _loaded_as(job: Job) -> _LoadedAs:
     """Jobs for which this is equal can share what was loaded."""
-    settings = msgspec.structs.asdict(job.settings)
-    return job.ref, job.record.kind, {name: value for name, value in settings.items() if name not in OF_QUESTIONS}
+    loading = tuple(getattr(job.settings, name) for name in OF_LOADING)
+    return job.record.name, job.ref, job.record.kind, loading
 
 
 def open_answerer(
