@@ -139,7 +139,10 @@ def _main_table(summary: Benchmarks, beside: Sequence[PublishedTable]) -> Table:
     papers = [printed(name, values, table) for table in beside for name, values in table.rows.items()]
     papers = [one for one in papers if any(cell != DASH for cell in one[1:])]
     average = " The average is the unweighted mean over data sets, for checkpoints that have all of them." if averaged else ""
-    rows = " Published rows are as papers print them: other prompts, frames and readings, and in no other number here."
+    rows = (
+        " Published rows are as papers print them, on the releases' own questions and with other prompts, frames and readings; "
+        "they are in no other number here."
+    )
     return Table(
         "benchmarks",
         f"Answered exactly right, with {_CLUSTERED}.{average}{rows if papers else ''}",
