@@ -77,6 +77,7 @@ def test_every_set_has_its_runs_and_page_and_all_have_one_table(runs: tuple[Path
         assert scores.value == (metrics.benchmark.value if metrics.benchmark else metrics.all.per_question.value)
     html = (out / "report.html").read_text()
     assert 'href="mvbench/report.html"' in html
+    assert 'href="../report.html"' in (out / "mvbench" / "report.html").read_text()
     assert (out / "tables" / "benchmarks.tex").is_file()
 
 
@@ -190,6 +191,9 @@ def test_mistakes_are_said_before_anything_is_asked(runs: tuple[Path, Result], d
     vt(*alone, tmp_path / "alone")
     assert "holds the report of a run over one data set" in mistake("diagnose", *sets, *MODELS, "--out", tmp_path / "alone")
     assert "--import needs one --data" in mistake("report", *sets, "--import", "a=b.json", "--out", tmp_path / "report")
+    assert "holds runs over the data sets clevrer, mvbench, plain; name one's folder" in mistake(
+        "report", runs[0], runs[0] / "plain", "--out", tmp_path / "report"
+    )
     assert "holds no runs; expected those" in mistake("report", tmp_path / "alone", *sets, "--out", tmp_path / "report")
 
 

@@ -90,6 +90,12 @@ def run_folders(folders: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for folder in folders:
         here = _runs_in(folder)
+        sets = [path.name for path in sorted(folder.glob("*/")) if _runs_in(path)]
+        if not here and sets:
+            raise VtError(
+                f"{folder}: holds runs over the data sets {', '.join(sets)}; name one's folder, such as {folder / sets[0]}, "
+                f"or give several with --data"
+            )
         if not here:
             raise VtError(
                 f"{folder}: holds no predictions, itself or one level down; expected a folder that `vt diagnose` wrote"

@@ -126,9 +126,7 @@ def report(
     from videothinker.reports.benchmarks import benchmarks_pages
 
     benchmarks.check_baseline({name: benchmarks.Asked(sets[name], list(each), []) for name, each in loaded.items()}, baseline)
-    reports = {
-        name: diagnosis.report(each, sets[name], out / name, what=f"drawing {name}", bars=bars) for name, each in loaded.items()
-    }
+    reports = {name: diagnosis.report(each, sets[name], out / name, dataset=name, bars=bars) for name, each in loaded.items()}
     asked = {name: benchmarks.Asked(sets[name], one.runs, one.references) for name, one in reports.items()}
     summary = benchmarks.summarize(asked, baseline)
     pages = benchmarks_pages(summary, asked)

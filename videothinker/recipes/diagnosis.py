@@ -115,8 +115,10 @@ def load(
     return Reread(loaded, runs.n_read_otherwise(loaded))
 
 
-def report(loaded: Sequence[Run], curated: Curated, out: Path, *, what: str = "drawing", bars: Bars = no_bars) -> Report:
-    """Draw the runs' report into `out`: report.html, report.md, figures, tables and summary.json. what: names it in progress.
+def report(loaded: Sequence[Run], curated: Curated, out: Path, *, dataset: str | None = None, bars: Bars = no_bars) -> Report:
+    """Draw the runs' report into `out`: report.html, report.md, figures, tables and summary.json.
+
+    dataset: name of the data set if it is one of several, whose common page lies above `out`.
 
     Raises:
         VtError: there is no run, or they are scored under different labels.
@@ -124,8 +126,10 @@ def report(loaded: Sequence[Run], curated: Curated, out: Path, *, what: str = "d
     from videothinker.reports.diagnosis import diagnosis_pages
 
     references, changes = runs.references(loaded, curated), runs.comparisons(loaded)
+    above = None if dataset is None else "../report.html"
+    what = "drawing" if dataset is None else f"drawing {dataset}"
     with bars(what, sum(len(each.questions) for each in loaded), "questions") as progress:
-        pages = diagnosis_pages([*references, *loaded], changes, curated, out=out, progress=progress)
+        pages = diagnosis_pages([*references, *loaded], changes, curated, out=out, above=above, progress=progress)
     added = {each.name: each.metrics for each in references}
     with locks.alone(out):
         for name, content in pages.items():

@@ -43,14 +43,15 @@ def diagnosis_pages(
     curated: Curated | None,
     *,
     out: Path | None = None,
+    above: str | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, bytes]:
     """report.html, report.md and the figures (PNG and SVG, light and dark) of some runs, by file name.
 
     runs: checkpoints in the order to show them, and references, which are shown last. changes: the comparisons between
     checkpoints (`runs.comparisons`). curated: where scenes and clips come from; without it there are no collision logs and no
-    films. out: folder that the page will lie in, for links to clips; None means no links. progress: counts the questions whose
-    film strips were looked for, at most all of them.
+    films. out: folder that the page will lie in, for links to clips; None means no links. above: address of the page on several
+    data sets that this one belongs to. progress: counts the questions whose film strips were looked for, at most all of them.
 
     Raises:
         VtError: there is no run, or the runs are scored under different rules.
@@ -109,6 +110,7 @@ def diagnosis_pages(
         "breakdowns": [one for one in breakdowns if len(one.columns) > 2],  # a breakdown by one value says nothing new
         "films": films,
         "has_scenes": bool(known),
+        "above": above,
     }
     data = browser_data(asked, labels, known, films, runs=answers)
     return {
