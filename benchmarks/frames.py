@@ -4,7 +4,8 @@
 
 - every kind of tests/clip_corpus.py with every decoder that can be loaded: the right frames, or refused;
 - clips with 16 bytes of their pictures overwritten: how many are refused, and how many of the others look wrong;
-- processor time for 16 of 128 frames of 480x320, as a ratio to decord without any of our checks.
+- processor time for 16 of 128 frames of 480x320, as a ratio to decord without any of our checks;
+- processor time for 32 frames of a film of hours, and for what is known of it, as ratios to decoding all of it.
 """
 
 import argparse
@@ -18,8 +19,10 @@ from pathlib import Path
 import numpy as np
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
-from clip_corpus import KINDS, Kind, damaged, film, made, noisy, number_of
+from clip_corpus import KINDS, Kind, damaged, film, made, noisy, number_of, repeated
 
+from videothinker import demux
+from videothinker.footage import Footage
 from videothinker.frames import Backend, Clip, ClipError, available, clip_indices, read_clip
 
 SIZE = (192, 128)
@@ -102,16 +105,44 @@ def cost(folder: Path, n: int) -> None:
         print(f"| {way} | {1e3 * min(measured):.0f} ms | {min(measured) / base:.2f} |")
 
 
+def long_film(folder: Path, hours: float) -> None:
+    """24 frames a second of 480x320, a key frame every 10 s; the same 10 s over and over."""
+    rate, group = 24, 240
+    source, path = folder / "ten-seconds.mp4", folder / "film.mp4"
+    film(source, n=group, size=(480, 320), rate=rate, group=group)
+    repeated(path, source, max(1, int(hours * 360)))
+    began = time.process_time()
+    n_read = len(read_clip(source).frames)
+    whole = (time.process_time() - began) / n_read  # a frame
+    rows: dict[str, Callable[[], object]] = {
+        "packets (once per clip)": lambda: demux.survey(path),
+        "32 frames of all": lambda: read_clip(path, n_frames=32),
+        "32 frames of the last minute": lambda: read_clip(Footage(path, hours * 3600 - 60), n_frames=32),
+    }
+    print(
+        f"\n| of a film of {hours:g} h, {path.stat().st_size / 2**20:.0f} MiB | time | share of decoding all |\n|{'---|' * 3}"
+    )
+    for what, read in rows.items():
+        began = time.process_time()
+        read()
+        spent = time.process_time() - began
+        print(f"| {what} | {spent:.2f} s | {spent / (whole * demux.survey(path).n_total):.2%} |", flush=True)
+    packets = demux.survey(path).packets
+    print(f"\n{packets.number:,} packets take {sum(each.nbytes for each in packets) / 2**20:.1f} MiB of memory.")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--damaged", type=int, default=200, help="damaged clips per codec")
     parser.add_argument("--repeats", type=int, default=20, help="readings per decoder, of which the quickest counts")
     parser.add_argument("--first", type=int, help="only so many kinds of clips and codecs, the first ones; default: all")
+    parser.add_argument("--hours", type=float, default=2.0, help="length of the long film")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         corpus(Path(folder), arguments.first)
         damage(Path(folder), arguments.damaged, arguments.first)
         cost(Path(folder), arguments.repeats)
+        long_film(Path(folder), arguments.hours)
 
 
 if __name__ == "__main__":

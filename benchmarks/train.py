@@ -36,6 +36,7 @@ from accelerate import Accelerator
 from transformers import TrainerCallback
 
 from videothinker import answers, store
+from videothinker.footage import Footage
 from videothinker.frames import read_clip
 from videothinker.models.chat import chat
 from videothinker.models.checkpoint import Checkpoint, load_full, load_processor
@@ -155,7 +156,7 @@ def run_ours(task: Task, clock: Clock) -> int:
         (Accelerator, "backward", "loss"),
     ]
     row: TrainingRow = {
-        "prompt": ClipPrompt(str(task.clip), TEXT),
+        "prompt": ClipPrompt(Footage(task.clip), TEXT),
         "question_id": "0:0",
         "gold": ["A"],
         "n_options": 2,

@@ -113,6 +113,23 @@ def film(
         file.mux(stream.encode())
 
 
+def repeated(path: Path, source: Path, n_times: int) -> None:
+    """A long clip in no time: the packets of `source`, which begins with a key frame, over and over."""
+    with av.open(str(source)) as original, av.open(str(path), "w") as copy:
+        stream = original.streams.video[0]
+        target = copy.add_stream_from_template(stream)
+        packets = [
+            (bytes(packet), packet.pts, packet.dts, packet.is_keyframe) for packet in original.demux(stream) if packet.size
+        ]
+        length = int(len(packets) / (stream.average_rate * stream.time_base))
+        for number in range(n_times):
+            for data, pts, dts, is_key in packets:
+                packet = av.Packet(data)
+                packet.pts, packet.dts, packet.time_base = pts + number * length, dts + number * length, stream.time_base
+                packet.is_keyframe, packet.stream = is_key, target
+                copy.mux(packet)
+
+
 def made(**options: object) -> Callable[[Path], None]:
     return lambda path: film(path, **options)  # type: ignore[arg-type]
 

@@ -284,8 +284,8 @@ def test_world_mix_fits_its_factors(run: Run) -> None:
 
 
 def test_frames(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    run("frames", "--first", 3, "--damaged", 2, "--repeats", 1, out=None)
-    corpus, damage, cost = capsys.readouterr().out.split("\n\n")
+    run("frames", "--first", 3, "--damaged", 2, "--repeats", 1, "--hours", 0.1, out=None)
+    corpus, damage, cost, long, said = capsys.readouterr().out.split("\n\n")
     kinds = [line.split(" | ") for line in corpus.splitlines()[2:]]
     assert len(kinds) == 3
     assert {outcome.strip(" |") for _, *outcomes in kinds for outcome in outcomes} <= {"right", "refused"}
@@ -293,6 +293,8 @@ def test_frames(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
         counts = [int(cell) for cell in row.strip("| ").split(" | ")[1:]]
         assert sum(counts[:3]) == sum(counts[3:]) == 2  # every damaged clip is refused, looks right or looks wrong
     assert are_positive(*(float(row.split(" | ")[1].removesuffix(" ms")) for row in cost.splitlines()[2:]))
+    assert len(long.splitlines()) == 2 + 3
+    assert said.startswith("8,640 packets take 0.1 MiB")  # 0.1 h at 24 a second, ten bytes each
 
 
 def test_world_draws_a_contact_sheet(run: Run, tmp_path: Path) -> None:

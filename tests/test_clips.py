@@ -23,19 +23,21 @@ from videothinker.cli import app
 from videothinker.clips import ClipCache, ClipIndex, ClipReader, Decoding, Seen, cached_clip, default_cache, warm
 from videothinker.curated import Curated
 from videothinker.errors import VtError
-from videothinker.frames import Clip, ClipError, Frames, clip_indices
+from videothinker.footage import Footage
+from videothinker.frames import Clip, ClipError, Extent, Frames, clip_indices
 
 
 def half(_: float, n_total: int) -> Sequence[int]:
     return clip_indices(n_total, n_total // 2)
 
 
-def fake_probe(path: Path, backend: str) -> tuple[float, int]:
-    return 25.0, 8
+def fake_probe(footage: Footage, backend: str) -> Extent:
+    return Extent(25.0, 8)
 
 
-def fake_read(path: Path, *, indices: Sequence[int], backend: str, max_pixels: int | None) -> Clip:
+def fake_read(footage: Footage, *, indices: Sequence[int], backend: str, max_pixels: int | None) -> Clip:
     """A decoder whose behaviour the file's name says; runs in the decoding process."""
+    path = footage.path
     if path.name.startswith("hang"):
         time.sleep(600)
     if path.name.startswith("die"):
@@ -53,11 +55,11 @@ def reader(cache: ClipCache | None = None, n_workers: int = 1, time_limit_s: flo
     return ClipReader(sample=half, decoding=decoding, n_workers=n_workers, time_limit_s=time_limit_s)
 
 
-def write(folder: Path, *names: str) -> list[Path]:
+def write(folder: Path, *names: str) -> list[Footage]:
     paths = [folder / name for name in names]
     for number, path in enumerate(paths):
         path.write_text(str(number))
-    return paths
+    return list(map(Footage, paths))
 
 
 @pytest.mark.parametrize("n_workers", [1, 2])
@@ -66,7 +68,7 @@ def test_a_clip_that_hangs_or_kills_its_process_costs_only_itself(tmp_path: Path
     with reader(n_workers=n_workers) as clips:
         found = dict(clips.read(paths))
     assert list(found) == paths
-    errors = {path.name: str(clip) for path, clip in found.items() if isinstance(clip, ClipError)}
+    errors = {one.path.name: str(clip) for one, clip in found.items() if isinstance(clip, ClipError)}
     assert set(errors) == {"hang1", "die3", "broken4"}
     assert "longer than 3 s" in errors["hang1"]
     assert "exit code -9" in errors["die3"]
@@ -98,7 +100,7 @@ def test_a_clip_too_large_for_memory_costs_only_itself(tmp_path: Path) -> None:
     with reader() as clips:
         (_, huge), (_, good) = clips.read(paths)
         assert len(clips._workers) == 1  # the process lives on
-    assert str(huge) == f"{paths[0]}: its frames do not fit into memory"
+    assert str(huge) == f"{paths[0].path}: its frames do not fit into memory"
     assert isinstance(good, Clip)
 
 
@@ -113,16 +115,16 @@ def test_leaving_early_ends_the_processes(tmp_path: Path) -> None:
 
 def test_a_clip_is_decoded_once_for_the_same_content_and_frames(tmp_path: Path) -> None:
     first, same, other = write(tmp_path, "first", "same", "other")
-    same.write_text("0")
+    same.path.write_text("0")
     cache = ClipCache(tmp_path / "cache", 10**6)
     with reader(cache) as clips:
         list(clips.read([first, same, other]))
     assert len(list(cache.folder.glob("*.frames"))) == 2
-    first.unlink()
+    first.path.unlink()
     gone = tmp_path / "hang-if-decoded"
     gone.write_text("0")  # the same content under a name that the fake decoder never returns from
     with reader(cache) as clips:
-        [(_, clip)] = clips.read([gone])
+        [(_, clip)] = clips.read([Footage(gone)])
     assert isinstance(clip, Clip)
     assert not clip.frames.any()
 
@@ -170,7 +172,7 @@ def test_a_damaged_entry_is_decoded_again(tmp_path: Path) -> None:
 
 def test_any_flipped_byte_is_noticed_and_the_clip_decoded_again(tmp_path: Path) -> None:
     [path] = write(tmp_path, "good7")
-    path.write_text("7")
+    path.path.write_text("7")
     cache = ClipCache(tmp_path / "cache", 10**6)
     with reader(cache) as clips:
         list(clips.read([path]))
@@ -196,7 +198,7 @@ def test_any_flipped_byte_is_noticed_and_the_clip_decoded_again(tmp_path: Path) 
 
 def test_a_line_of_the_index_with_a_flipped_byte_is_not_believed(tmp_path: Path) -> None:
     [path] = write(tmp_path, "good0")
-    state = ClipIndex.state(path)
+    state = path.state()
     assert state is not None
     ClipIndex(tmp_path / "seen").note(path, state, Seen("x", 25.0, 128))
     whole = (tmp_path / "seen").read_bytes()
@@ -209,12 +211,10 @@ def test_what_earlier_versions_left_is_not_read(tmp_path: Path) -> None:
     [path] = write(tmp_path, "good0")
     cache = ClipCache(tmp_path / "cache", 10**6)
     cache.folder.mkdir()
-    digest = store.sha256_file(path)
+    digest = store.sha256_file(path.path)
     earlier = store.sha256_json([digest, "pyav", [0, 2, 4, 6], None])  # the key and the content of version 0.2's entries
     (cache.folder / f"{earlier}.frames").write_bytes(struct.pack("<4Q", 4, 2, 2, 3) + bytes([9]) * 48)
-    (cache.folder / "seen.jsonl").write_bytes(
-        b"\n" + msgspec.json.encode([str(path), ClipIndex.state(path), [digest, 25.0, 4]])
-    )
+    (cache.folder / "seen.jsonl").write_bytes(b"\n" + msgspec.json.encode([str(path.path), path.state(), [digest, 25.0, 4]]))
     with reader(cache) as clips:
         [(_, clip)] = clips.read([path])
     assert isinstance(clip, Clip)
@@ -290,7 +290,7 @@ def test_a_clip_that_was_changed_is_read_anew(tmp_path: Path) -> None:
     [path] = write(tmp_path, "good0")
     cache = ClipCache(tmp_path / "cache", 10**6)
     for value in (0, 7, 8):  # the same name and size
-        path.write_text(str(value))
+        path.path.write_text(str(value))
         with reader(cache) as clips:
             [(_, clip)] = clips.read([path])
         assert isinstance(clip, Clip)
@@ -306,7 +306,7 @@ def test_odd_names_of_files_cost_nothing(tmp_path: Path) -> None:
     cache = ClipCache(tmp_path / "cache", 10**8)
     with ClipReader(sample=half, cache=cache, n_workers=1) as clips:
         for _ in range(2):  # decoded, then kept
-            found = [clip for _, clip in clips.read(paths)]
+            found = [clip for _, clip in clips.read(map(Footage, paths))]
             assert [type(clip) for clip in found] == [Clip, Clip, Clip, ClipError, ClipError]
     error = ClipError(f"{tmp_path / os.fsdecode(bytes([255]))}: is a folder")
     assert msgspec.json.decode(msgspec.json.encode(str(error))).endswith("\\udcff: is a folder")  # fit for a result file
@@ -315,7 +315,7 @@ def test_odd_names_of_files_cost_nothing(tmp_path: Path) -> None:
 def test_the_index_survives_torn_lines_and_two_writers(tmp_path: Path) -> None:
     here, there = ClipIndex(tmp_path / "seen.jsonl"), ClipIndex(tmp_path / "seen.jsonl")
     a, b = write(tmp_path, "a", "b")
-    states = [ClipIndex.state(path) for path in (a, b)]
+    states = [one.state() for one in (a, b)]
     assert states[0] is not None
     assert states[1] is not None
     here.note(a, states[0], Seen("x", 25.0, 8))
@@ -326,7 +326,7 @@ def test_the_index_survives_torn_lines_and_two_writers(tmp_path: Path) -> None:
     assert index.find(a, states[0]) == Seen("x", 25.0, 8)
     assert index.find(b, states[1]) == Seen("y", 30.0, 9)
     assert index.find(a, states[1]) is None
-    assert ClipIndex.state(tmp_path / "missing") is None
+    assert Footage(tmp_path / "missing").state() is None
 
 
 def test_keeping_ahead_gives_what_reading_gives(tmp_path: Path) -> None:
@@ -345,16 +345,16 @@ def test_training_and_diagnosis_share_entries(tmp_path: Path, monkeypatch: pytes
     draw_square(tmp_path / "clip.mp4", (220, 30, 30))
     cache = ClipCache(tmp_path / "cache", 10**8)
     with ClipReader(sample=lambda fps, n: clip_indices(n, 8), max_pixels=28 * 28, cache=cache) as clips:
-        [(_, diagnosed)] = clips.read([tmp_path / "clip.mp4"])
+        [(_, diagnosed)] = clips.read([Footage(tmp_path / "clip.mp4")])
     assert isinstance(diagnosed, Clip)
     plain = frames_module.read_clip(tmp_path / "clip.mp4", n_frames=8, max_pixels=28 * 28)
     monkeypatch.setattr(clips_module, "read_clip", None)
-    trained = cached_clip(tmp_path / "clip.mp4", n_frames=8, max_pixels=28 * 28, cache=ClipCache(cache.folder, 10**8))
+    trained = cached_clip(Footage(tmp_path / "clip.mp4"), n_frames=8, max_pixels=28 * 28, cache=ClipCache(cache.folder, 10**8))
     for clip in (diagnosed, trained):
         assert clip.frames.tolist() == plain.frames.tolist()
         assert clip[1:] == plain[1:]
     with pytest.raises(ClipError, match=r"missing\.mp4"):
-        cached_clip(tmp_path / "missing.mp4", n_frames=8, max_pixels=None, cache=cache)
+        cached_clip(Footage(tmp_path / "missing.mp4"), n_frames=8, max_pixels=None, cache=cache)
 
 
 def test_the_limit_by_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -372,12 +372,12 @@ def test_warming_reads_each_clip_once_and_names_those_it_cannot(tmp_path: Path) 
     for name, colour in COLOURS.items():
         draw_square(tmp_path / f"{name}.mp4", colour)
     (tmp_path / "blue.mp4").write_bytes(b"")
-    paths = [tmp_path / f"{name}.mp4" for name in (*COLOURS, "red", "gone")]
+    paths = [Footage(tmp_path / f"{name}.mp4") for name in (*COLOURS, "red", "gone")]
     cache, advanced = ClipCache(tmp_path / "cache", 10**6), []
     done = warm(paths, n_frames=8, max_pixels=None, cache=cache, n_workers=2, progress=advanced.append)
     assert (done.n_clips, sum(advanced), len(list(cache.folder.glob("*.frames")))) == (4, 4, 2)
-    assert {path.stem for path in done.lost} == {"blue", "gone"}
-    assert "empty" in done.lost[tmp_path / "blue.mp4"]
+    assert {one.path.stem for one in done.lost} == {"blue", "gone"}
+    assert "empty" in done.lost[Footage(tmp_path / "blue.mp4")]
     before = [path.stat().st_ino for path in sorted(cache.folder.glob("*.frames"))]
     assert warm(paths, n_frames=8, max_pixels=None, cache=cache, n_workers=1).lost == done.lost
     assert [path.stat().st_ino for path in sorted(cache.folder.glob("*.frames"))] == before

@@ -20,6 +20,7 @@ from videothinker.curated import (
     read_label_sets,
 )
 from videothinker.errors import VtError
+from videothinker.footage import Footage
 from videothinker.records import Category, Clip, Form, Label, LabelSet, Question, Rule
 
 
@@ -161,12 +162,31 @@ def test_a_table_that_is_none_is_said_with_what_it_lacks(tmp_path: Path) -> None
         open_curated(folder).questions("dev")
 
 
-@pytest.mark.parametrize("clip", [Clip(path="a.mp4", start=1.0), Clip(path="a.mp4", end=2.0), Clip(path="a", fps=3.0)])
+@pytest.mark.parametrize(
+    "clip", [Clip(path="a.mp4"), Clip(path="a.mp4", start=1.0), Clip(path="a.mp4", end=2.0), Clip(path="a", fps=3.0)]
+)
 def test_a_part_of_a_clip_is_never_shown_as_all_of_it(tmp_path: Path, clip: Clip) -> None:
     asked = msgspec.structs.replace(a_choice("1"), clip=clip)
-    found = open_curated(curated_folder(tmp_path / "c", {"dev": 1}, members=[Member(asked, "dev", True)]))
-    with pytest.raises(VtError, match="question 1 is about a part of a"):
-        found.clip(found.questions("dev")[0])
+    folder = curated_folder(tmp_path / "c", {"dev": 1}, members=[Member(asked, "dev", True)])
+    found = open_curated(folder, tmp_path)
+    assert found.clip(found.questions("dev")[0]) == Footage(tmp_path.resolve() / clip.path, clip.start, clip.end, clip.fps)
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ({"start": -1.0}, "its part begins at -1 s, expected 0 or more"),
+        ({"start": float("nan")}, "its part begins at nan s"),
+        ({"start": 3.0, "end": 3.0}, "its part ends at 3 s, expected more than its beginning at 3 s"),
+        ({"end": 0.0}, "its part ends at 0 s, expected more than its beginning at 0 s"),
+        ({"fps": 0.0}, "its folder of frames has 0 frames per second, expected 0.01 to 1000"),
+    ],
+)
+def test_a_part_that_is_none_is_refused(tmp_path: Path, part: dict[str, float], said: str) -> None:
+    asked = msgspec.structs.replace(a_choice("1"), clip=Clip(path="a.mp4", **part))
+    folder = curated_folder(tmp_path / "c", {"dev": 1}, members=[Member(asked, "dev", True)])
+    with pytest.raises(VtError, match=rf"questions\.parquet: question 1: {said}"):
+        open_curated(folder).questions("dev")
 
 
 def test_a_facet_cannot_be_named_like_a_column() -> None:

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from clip_corpus import KINDS, Kind, N, damaged, made, noisy, number_of
 
 from videothinker import decoders, demux, frames
 from videothinker.clips import ClipReader
-from videothinker.demux import Contents, Packet
+from videothinker.demux import Contents, Packets
+from videothinker.footage import Footage
 from videothinker.frames import Backend, ClipError, clip_indices, read_clip
 from videothinker.nal import has_hole
 
@@ -86,9 +88,9 @@ def test_odd_clips_cost_a_reader_nothing_but_themselves(tmp_path: Path, backend:
         kind.make(tmp_path / kind.name)
     capfd.readouterr()
     with ClipReader(sample=lambda _, n: clip_indices(n, 4), backend=backend, n_workers=2, time_limit_s=60) as reader:
-        found = dict(reader.read(tmp_path / kind.name for kind in KINDS))
+        found = dict(reader.read(Footage(tmp_path / kind.name) for kind in KINDS))
     for kind in KINDS:
-        clip = found[tmp_path / kind.name]
+        clip = found[Footage(tmp_path / kind.name)]
         if isinstance(clip, ClipError):
             assert kind.frames is None or (backend != "pyav" and not kind.plain), clip
             assert "its decoder died" not in str(clip)
@@ -163,13 +165,19 @@ def test_holes_by_hand(codec: str, header: bytes, data: str, expected: bool) -> 
     assert has_hole(codec, header, bytes.fromhex(data)) is expected
 
 
+class Packet(NamedTuple):
+    time: int
+    key: bool = False
+    shown: bool = True
+
+
+packet = Packet
+
+
 def contents(*packets: Packet) -> Contents:
-    shown = sorted(packet.time for packet in packets if packet.is_shown and packet.time is not None)
-    return Contents(25.0, len(shown), packets, tuple(shown), "h264", "")
-
-
-def packet(time: int, *, key: bool = False, shown: bool = True) -> Packet:
-    return Packet(time, key, shown)
+    time, key, shown = (np.array(values) for values in zip(*packets, strict=True))
+    times = np.sort(time[shown])
+    return Contents(25.0, len(times), Packets(time, key, shown), times, "h264", "", 0.04, 0.0, 25.0, False)
 
 
 def test_packets_needed_by_hand() -> None:
@@ -189,7 +197,8 @@ def test_packets_needed_by_hand() -> None:
     assert needed(2, 6) == [(0, 1), (3, 6)]
     assert needed(3, 6) == [(0, 1, 2, 3, 4, 5, 6)]
     assert needed(1, 5) == [(0, 1, 2, 3)]  # what touches is decoded in one go
-    assert decoders.needed(Path("clip"), clip, (5, 6), from_start=True) == [(0, 1, 2, 3, 4, 5, 6)]
+    assert decoders.needed(Path("clip"), clip, (5, 6), n_back=1) == [(0, 1, 2, 3, 4, 5, 6)]
+    assert decoders.needed(Path("clip"), clip, (6,), n_back=99) == [(0, 1, 2, 3, 4, 5, 6)]
 
 
 def test_frames_that_an_edit_list_cuts_off_are_decoded_but_not_counted() -> None:
@@ -211,9 +220,9 @@ def test_only_what_is_needed_is_decoded(tmp_path: Path, monkeypatch: pytest.Monk
     counted: list[int] = []
     decoded = decoders._decoded
 
-    def count(path: Path, groups: list[tuple[int, ...]]) -> Iterator[object]:
+    def count(path: Path, contents: Contents, groups: list[tuple[int, ...]], *, jumps: bool) -> Iterator[object]:
         counted.append(sum(map(len, groups)))
-        return decoded(path, groups)
+        return decoded(path, contents, groups, jumps=jumps)
 
     monkeypatch.setattr(decoders, "_decoded", count)
     whole = read_clip(tmp_path / "clip.mp4")
@@ -240,10 +249,6 @@ def test_turned_by_hand(matrix: tuple[int, int, int, int], shown: list[list[int]
     assert decoders._turned(picture, matrix)[:, :, 0].tolist() == shown
 
 
-def told(fps: float, tick_s: float = 0.01) -> demux._Told:
-    return demux._Told("matroska,webm", "h264", "yuv420p", 1, 0, fps, tick_s, 0.0, False)
-
-
 @pytest.mark.parametrize(
     ("said", "times", "expected"),
     [
@@ -256,7 +261,7 @@ def told(fps: float, tick_s: float = 0.01) -> demux._Told:
     ],
 )
 def test_the_frame_rate_is_what_timestamps_bear_out(said: float, times: tuple[int, ...] | None, expected: float) -> None:
-    assert demux._rate(told(said), times) == pytest.approx(expected)
+    assert demux._rate(said, 0.01, None if times is None else np.array(times)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("where", ["av.open", "av.video.reformatter.VideoReformatter"])

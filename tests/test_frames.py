@@ -51,7 +51,7 @@ def test_sixteen_frames_of_a_clevrer_clip(clevrer: Path, backend: Backend) -> No
     assert clip.frames.dtype == np.uint8
     wanted = draw(128, 320, 480)[list(clip.indices)]
     assert np.abs(clip.frames.mean((1, 2, 3)) - wanted.mean((1, 2, 3))).max() < 2  # the neighbouring frame would be 2 off
-    assert probe(clevrer, backend) == (25.0, 128)
+    assert probe(clevrer, backend) == (25.0, 128, 0, 0.0)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -9,6 +9,7 @@ import os
 import struct
 import threading
 import zlib
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -18,6 +19,7 @@ import numpy as np
 
 from videothinker import store
 from videothinker.errors import VtError
+from videothinker.footage import Footage, State
 from videothinker.frames import Frames
 
 FOLDER = "VIDEOTHINKER_CACHE"
@@ -36,22 +38,29 @@ _INDEX_BYTES = 64 * 2**20  # about 200,000 clips
 
 
 class Seen(NamedTuple):
-    """What is known of a clip's file without opening it."""
+    """What is known of a clip, or of a part of one, without opening its file."""
 
     digest: str
-    """SHA-256 of its bytes."""
+    """SHA-256 of the file's bytes, or of a folder's names and pictures; a part has that of its whole."""
     fps: float
     n_total: int
+    first: int = 0
+    past_end_s: float = 0.0
+    """These four are those of `frames.Extent`."""
+
+    def there(self, indices: Sequence[int]) -> list[int]:
+        """Where the part's frames with these indices lie in the file or folder."""
+        return [self.first + index for index in indices]
 
 
 class _Line(msgspec.Struct, array_like=True):
-    path: str
-    state: tuple[int, int, int]
+    name: str
+    state: State
     seen: Seen
 
 
 class ClipIndex:
-    """Which content the clips had that were read before, by path, size, time of change and inode: a file beside the cache.
+    """What the clips were that were read before, by path, part, rate, size, time of change and inode: a file beside the cache.
 
     So a clip whose frames are kept is neither opened nor hashed again. Any number of processes and threads may share it; each
     sees what others noted before it began.
@@ -62,29 +71,20 @@ class ClipIndex:
         self._lines: dict[str, _Line] | None = None
         self._lock = threading.Lock()
 
-    @staticmethod
-    def state(path: Path) -> tuple[int, int, int] | None:
-        """What tells the file from a later one of the same name; None when it is not there."""
-        try:
-            stat = path.stat()
-        except (OSError, ValueError):  # ValueError: a null byte in the name
-            return None
-        return stat.st_size, stat.st_mtime_ns, stat.st_ino
-
-    def find(self, path: Path, state: tuple[int, int, int]) -> Seen | None:
-        """What was noted of the clip when it was in this state."""
+    def find(self, footage: Footage, state: State) -> Seen | None:
+        """What was noted of the footage when its file was in this state."""
         with self._lock:
             if self._lines is None:
                 self._lines = self._read()
-        line = self._lines.get(_name(path))
+        line = self._lines.get(_name(footage))
         return line.seen if line is not None and line.state == state else None
 
-    def note(self, path: Path, state: tuple[int, int, int], seen: Seen) -> None:
+    def note(self, footage: Footage, state: State, seen: Seen) -> None:
         """Remember it, here and on disk; a disk that cannot be written costs the next run time and this one nothing."""
-        line = _Line(_name(path), state, seen)
+        line = _Line(_name(footage), state, seen)
         with self._lock, suppress(OSError):
             if self._lines is not None:
-                self._lines[line.path] = line
+                self._lines[line.name] = line
             self.path.parent.mkdir(parents=True, exist_ok=True)
             row = msgspec.json.encode(line)
             with self.path.open("ab", buffering=0) as file:  # one write of one line: others append to it as well
@@ -106,13 +106,16 @@ class ClipIndex:
                 continue
             with suppress(msgspec.MsgspecError):
                 line = decoder.decode(row)
-                lines[line.path] = line
+                lines[line.name] = line
         return lines
 
 
-def _name(path: Path) -> str:
-    """The path as JSON can hold it: a file's name need not be UTF-8."""
-    return str(path.absolute()).encode("utf-8", "backslashreplace").decode()
+def _name(footage: Footage) -> str:
+    """The path as JSON can hold it, since a file's name need not be UTF-8; of a part, or a folder, with part and rate."""
+    path = str(footage.path.absolute()).encode("utf-8", "backslashreplace").decode()
+    if not footage.is_part and not footage.is_folder:
+        return path
+    return msgspec.json.encode([path, *footage[1:]]).decode()  # begins with [, and a path with /
 
 
 class ClipCache:

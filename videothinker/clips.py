@@ -4,10 +4,12 @@ A decoder may never return from a damaged file, or take its process with it. Her
 limit, while the others go on. What a decoder raises about a file is a `ClipError` already (`demux.RAISED`).
 
     with ClipReader(sample=lambda fps, n_total: clip_indices(n_total, 32)) as reader:
-        for path, clip in reader.read(paths):
+        for footage, clip in reader.read(footages):
             ...
 """
 
+import functools
+import hashlib
 import math
 import os
 import subprocess
@@ -25,7 +27,8 @@ from typing import Any, NamedTuple, TypeVar
 from videothinker import store
 from videothinker.clip_cache import LIMIT, ClipCache, ClipIndex, Seen, default_cache
 from videothinker.errors import VtError
-from videothinker.frames import Backend, Clip, ClipError, Frames, clip_indices, probe, read_clip, resolve
+from videothinker.footage import Footage, State
+from videothinker.frames import Backend, Clip, ClipError, Extent, Frames, clip_indices, probe, read_clip, resolve
 from videothinker.pool import deaf_to_ctrl_c
 from videothinker.progress import Progress, no_progress
 
@@ -46,9 +49,10 @@ __all__ = [
 R = TypeVar("R")
 
 Sample = Callable[[float, int], Sequence[int]]
-"""(frames per second, number of frames) of a clip -> the indices to read, increasing."""
+"""(frames per second, number of frames) of a clip or part -> the indices to read, from its first frame on, increasing."""
 
 _KEY = 2  # the version of what a cache entry's key stands for: which frame an index means, and how it is converted
+_BYTES_PER_S = 20e6  # that a file is read with at least, on a busy network drive; its clip has that much more time
 _START_S = 120.0  # a decoding process has to import numpy; on a busy machine that takes its time
 
 
@@ -58,55 +62,58 @@ class Decoding(NamedTuple):
     backend: Backend
     max_pixels: int | None
     cache: ClipCache | None
-    probe: Callable[[Path, Backend], tuple[float, int]] = probe
+    probe: Callable[[Footage, Backend], Extent] = probe
     read: Callable[..., Clip] = read_clip
 
-    def key(self, digest: str, indices: Sequence[int]) -> str:
-        """Content, decoder, frames and pixels: all that the decoded frames depend on."""
-        return store.sha256_json([_KEY, digest, self.backend, list(indices), self.max_pixels])
+    def key(self, digest: str, there: Sequence[int]) -> str:
+        """Content, decoder, frames and pixels: all that the decoded frames depend on.
 
-    def look(self, path: Path, probe: Callable[[Path], Seen]) -> Seen:
-        """What the clip is; asks `probe`, which opens its file, only if nothing is known of it."""
+        there: where the frames lie in the file, so that a part shares its entries with whoever reads the same frames of the
+            whole, and with nobody else.
+        """
+        return store.sha256_json([_KEY, digest, self.backend, list(there), self.max_pixels])
+
+    def look(self, footage: Footage, probe: Callable[[Footage], Seen]) -> Seen:
+        """What the footage is; asks `probe`, which opens its file, only if nothing is known of it."""
         if self.cache is None:
-            return probe(path)
-        state = ClipIndex.state(path)
-        seen = None if state is None else self.cache.index.find(path, state)
+            return probe(footage)
+        state = footage.state()
+        seen = None if state is None else self.cache.index.find(footage, state)
         if seen is None:
-            seen = probe(path)
+            seen = probe(footage)
             if state is not None:
-                self.cache.index.note(path, state, seen)
+                self.cache.index.note(footage, state, seen)
         return seen
 
-    def open(self, path: Path) -> Seen:
-        """What the clip is, read from its file.
+    def open(self, footage: Footage) -> Seen:
+        """What the footage is, read from its file or folder.
 
         Raises:
             ClipError: the clip cannot be read.
         """
-        fps, n_total = self.probe(path, self.backend)
-        try:
-            digest = store.sha256_file(path)
-        except OSError as error:
-            raise ClipError(f"{path}: cannot be read ({error.strerror})") from error
-        return Seen(digest, fps, n_total)
+        extent = self.probe(footage, self.backend)
+        state = footage.state()
+        if state is None:
+            raise ClipError(f"{footage.path}: is gone")
+        return Seen(_digest(footage.path, footage.is_folder, state), *extent)
 
-    def kept(self, digest: str, indices: Sequence[int]) -> Frames | None:
+    def kept(self, seen: Seen, indices: Sequence[int]) -> Frames | None:
         """The frames, if the cache has them."""
-        return self.cache.get(self.key(digest, indices)) if self.cache else None
+        return self.cache.get(self.key(seen.digest, seen.there(indices))) if self.cache else None
 
-    def fresh(self, path: Path, digest: str, indices: Sequence[int]) -> Frames:
+    def fresh(self, footage: Footage, seen: Seen, indices: Sequence[int]) -> Frames:
         """The frames, decoded and kept.
 
         Raises:
             ClipError: the clip cannot be read.
         """
-        frames = self._decoded(path, indices)
+        frames = self._decoded(footage, indices)
         if self.cache:
             with suppress(VtError):  # a full disk costs the next run time, not this one an answer
-                self.cache.put(self.key(digest, indices), frames)
+                self.cache.put(self.key(seen.digest, seen.there(indices)), frames)
         return frames
 
-    def keep(self, path: Path, digest: str, indices: Sequence[int]) -> int:
+    def keep(self, footage: Footage, seen: Seen, indices: Sequence[int]) -> int:
         """Decode the frames and put them into the cache; bytes that they take.
 
         Raises:
@@ -114,19 +121,62 @@ class Decoding(NamedTuple):
             VtError: the cache cannot be written.
         """
         assert self.cache is not None
-        frames = self._decoded(path, indices)
-        self.cache.put(self.key(digest, indices), frames)
+        frames = self._decoded(footage, indices)
+        self.cache.put(self.key(seen.digest, seen.there(indices)), frames)
         return frames.nbytes
 
-    def _decoded(self, path: Path, indices: Sequence[int]) -> Frames:
-        return self.read(path, indices=indices, backend=self.backend, max_pixels=self.max_pixels).frames
+    def _decoded(self, footage: Footage, indices: Sequence[int]) -> Frames:
+        return self.read(footage, indices=indices, backend=self.backend, max_pixels=self.max_pixels).frames
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(path: Path, is_folder: bool, state: State) -> str:
+    """SHA-256 of a file, or of a folder's names and files; the last ones are remembered, because films have many parts.
+
+    state: tells the file from a later one of the same name.
+
+    Raises:
+        ClipError: it cannot be read.
+    """
+    try:
+        if not is_folder:
+            return store.sha256_file(path)
+        whole = hashlib.sha256()
+        for each in sorted(each for each in path.iterdir() if not each.name.startswith(".")):
+            whole.update(f"{store.sha256_file(each)} ".encode() + os.fsencode(each.name) + b"\0")
+        return whole.hexdigest()
+    except OSError as error:
+        raise ClipError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+class Tally:
+    """What readers were asked for, counted as it is looked at by several threads."""
+
+    def __init__(self) -> None:
+        self._counts = dict.fromkeys(("files", "folders", "parts", "past_end"), 0)
+        self._lock = threading.Lock()
+
+    def add(self, footage: Footage, seen: Seen) -> None:
+        """Count one."""
+        what = "folders" if footage.is_folder else "files"
+        with self._lock:
+            for name, counts in ((what, True), ("parts", footage.is_part), ("past_end", seen.past_end_s > 0)):
+                self._counts[name] += counts
+
+    def told(self) -> dict[str, int]:
+        """Clips that lie in `files` and in `folders`, how many of them are `parts` of theirs, and of these, how many were
+        said to end after their clip, at whose end they then end."""
+        with self._lock:
+            return dict(self._counts)
 
 
 class ClipReader:
-    """Reads clips ahead of whoever iterates over `read`: from the cache, else in one of `n_workers` processes.
+    """Reads clips or parts of them ahead of whoever iterates over `read`: from the cache, else in one of `n_workers` processes.
 
-    time_limit_s: the longest that one clip may take; its process is then killed and replaced.
+    time_limit_s: the longest that one clip may take, and a second more for every 20 MB of its file; its process is then killed
+    and replaced.
     ahead: clips that may lie decoded and unused, so what memory is taken.
+    tally: counts what is read.
     """
 
     def __init__(
@@ -140,8 +190,10 @@ class ClipReader:
         ahead: int = 8,
         time_limit_s: float = 60.0,
         decoding: Decoding | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self.decoding = decoding or Decoding(resolve(backend), max_pixels, cache)
+        self._tally = tally or Tally()
         self._sample = sample
         self._time_limit_s = time_limit_s
         self._ahead = ahead
@@ -157,71 +209,73 @@ class ClipReader:
         for worker in self._workers:
             worker.kill()
 
-    def read(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Clip | ClipError]]:
-        """Every path with its clip, or why it has none, in the order given."""
-        return self._in_order(self._read, paths)
+    def read(self, footages: Iterable[Footage]) -> Iterator[tuple[Footage, Clip | ClipError]]:
+        """Each with its clip, or why it has none, in the order given."""
+        return self._in_order(self._read, footages)
 
-    def map(self, function: Callable[[Clip], R], paths: Iterable[Path]) -> Iterator[tuple[Path, R | ClipError]]:
+    def map(self, function: Callable[[Clip], R], footages: Iterable[Footage]) -> Iterator[tuple[Footage, R | ClipError]]:
         """The same with what `function`, called in several threads, makes of the clips."""
 
-        def read(path: Path) -> R | ClipError:
-            clip = self._read(path)
+        def read(footage: Footage) -> R | ClipError:
+            clip = self._read(footage)
             return clip if isinstance(clip, ClipError) else function(clip)
 
-        return self._in_order(read, paths)
+        return self._in_order(read, footages)
 
-    def keep(self, paths: Iterable[Path]) -> Iterator[tuple[Path, int | ClipError]]:
-        """See to it that the cache has every clip: each path with the bytes that its frames take, or why it has none.
+    def keep(self, footages: Iterable[Footage]) -> Iterator[tuple[Footage, int | ClipError]]:
+        """See to it that the cache has every clip: each with the bytes that its frames take, or why it has none.
 
         Raises:
             VtError: the cache cannot be written.
         """
-        return self._in_order(self._keep, paths)
+        return self._in_order(self._keep, footages)
 
-    def _in_order(self, function: Callable[[Path], R], paths: Iterable[Path]) -> Iterator[tuple[Path, R]]:
-        waiting: deque[tuple[Path, Future[R]]] = deque()
-        for path in paths:
-            waiting.append((path, self._threads.submit(function, path)))
+    def _in_order(self, function: Callable[[Footage], R], footages: Iterable[Footage]) -> Iterator[tuple[Footage, R]]:
+        waiting: deque[tuple[Footage, Future[R]]] = deque()
+        for footage in footages:
+            waiting.append((footage, self._threads.submit(function, footage)))
             if len(waiting) > self._ahead:
                 first, future = waiting.popleft()
                 yield first, future.result()
-        for path, future in waiting:
-            yield path, future.result()
+        for footage, future in waiting:
+            yield footage, future.result()
 
-    def _read(self, path: Path) -> Clip | ClipError:
+    def _read(self, footage: Footage) -> Clip | ClipError:
         try:
-            seen, indices = self._look(path)
-            frames = self.decoding.kept(seen.digest, indices)
+            seen, indices = self._look(footage)
+            frames = self.decoding.kept(seen, indices)
             if frames is None:
-                frames = self._ask(path, ("read", path, seen.digest, indices))
+                frames = self._ask(footage, ("read", footage, seen, indices))
         except ClipError as error:
             return error
         return Clip(frames, indices, seen.fps, seen.n_total)
 
-    def _keep(self, path: Path) -> int | ClipError:
+    def _keep(self, footage: Footage) -> int | ClipError:
         try:
-            seen, indices = self._look(path)
-            frames = self.decoding.kept(seen.digest, indices)
-            n_bytes: int = self._ask(path, ("keep", path, seen.digest, indices)) if frames is None else frames.nbytes
+            seen, indices = self._look(footage)
+            frames = self.decoding.kept(seen, indices)
+            n_bytes: int = self._ask(footage, ("keep", footage, seen, indices)) if frames is None else frames.nbytes
         except ClipError as error:
             return error
         return n_bytes
 
-    def _look(self, path: Path) -> tuple[Seen, tuple[int, ...]]:
+    def _look(self, footage: Footage) -> tuple[Seen, tuple[int, ...]]:
         """What the clip is, and the frames to read."""
-        seen = self.decoding.look(path, lambda path: self._ask(path, ("open", path)))
+        seen = self.decoding.look(footage, lambda footage: self._ask(footage, ("open", footage)))
+        self._tally.add(footage, seen)
         return seen, tuple(self._sample(seen.fps, seen.n_total))
 
-    def _ask(self, path: Path, request: tuple[Any, ...]) -> Any:
+    def _ask(self, footage: Footage, request: tuple[Any, ...]) -> Any:
         """Each thread owns one decoding process, once it needs it."""
         worker: _Worker | None = getattr(self._local, "worker", None)
         if worker is None or not worker.is_alive():
             worker = self._local.worker = _Worker(self.decoding)
             self._workers.append(worker)
-        return worker.ask(path, request, self._time_limit_s)
+        n_bytes, *_ = footage.state() or (0,)
+        return worker.ask(footage, request, self._time_limit_s + n_bytes / _BYTES_PER_S)
 
 
-def cached_clip(path: Path, *, n_frames: int | None, max_pixels: int | None, cache: ClipCache | None) -> Clip:
+def cached_clip(footage: Footage, *, n_frames: int | None, max_pixels: int | None, cache: ClipCache | None) -> Clip:
     """`frames.read_clip` by way of the cache: the pixels that `vt diagnose` sees with the same frames and pixels.
 
     Decodes in this process where the cache does not have them, so a decoder that hangs or dies takes the process along.
@@ -230,11 +284,11 @@ def cached_clip(path: Path, *, n_frames: int | None, max_pixels: int | None, cac
         ClipError: the clip cannot be read.
     """
     decoding = Decoding(resolve("auto"), max_pixels, cache)
-    seen = decoding.look(path, decoding.open)
+    seen = decoding.look(footage, decoding.open)
     indices = clip_indices(seen.n_total, n_frames)
-    frames = decoding.kept(seen.digest, indices)
+    frames = decoding.kept(seen, indices)
     if frames is None:
-        frames = decoding.fresh(path, seen.digest, indices)
+        frames = decoding.fresh(footage, seen, indices)
     return Clip(frames, indices, seen.fps, seen.n_total)
 
 
@@ -244,12 +298,12 @@ class Warmed(NamedTuple):
     n_clips: int
     n_bytes: int
     """What their frames take on disk."""
-    lost: dict[Path, str]
+    lost: dict[Footage, str]
     """Clips that cannot be read, with the reason."""
 
 
 def warm(
-    paths: Iterable[Path],
+    footages: Iterable[Footage],
     *,
     n_frames: int | None,
     max_pixels: int | None,
@@ -264,7 +318,7 @@ def warm(
         VtError: the cache cannot be written, or is too small for all of them, so that the first would have left before they
             are used.
     """
-    distinct = list(dict.fromkeys(paths))
+    distinct = list(dict.fromkeys(footages))
     n_workers = n_workers or os.cpu_count() or 1
     n_bytes, lost = 0, {}
     with ClipReader(
@@ -275,9 +329,9 @@ def warm(
         n_workers=n_workers,
         ahead=4 * n_workers,
     ) as reader:
-        for path, kept in reader.keep(distinct):
+        for footage, kept in reader.keep(distinct):
             if isinstance(kept, ClipError):
-                lost[path] = str(kept)
+                lost[footage] = str(kept)
             else:
                 n_bytes += kept
                 if kept * len(distinct) > cache.limit_bytes:
@@ -312,7 +366,7 @@ class _Worker:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, path: Path, request: tuple[Any, ...], time_limit_s: float) -> Any:
+    def ask(self, footage: Footage, request: tuple[Any, ...], time_limit_s: float) -> Any:
         """The answer to one request.
 
         Raises:
@@ -323,18 +377,18 @@ class _Worker:
             if not self._ready:
                 if not self._line.poll(_START_S):
                     self.kill()
-                    raise ClipError(f"{path}: its decoding process did not start within {_START_S:g} s")
+                    raise ClipError(f"{footage}: its decoding process did not start within {_START_S:g} s")
                 self._ready = self._line.recv()
             self._line.send(request)
             if not self._line.poll(time_limit_s):
                 self.kill()
-                raise ClipError(f"{path}: decoding took longer than {time_limit_s:g} s and was stopped")
+                raise ClipError(f"{footage}: decoding took longer than {time_limit_s:g} s and was stopped")
             answer = self._line.recv()
         except (EOFError, OSError) as error:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(5)  # it has closed the line; its own exit code says more than a kill's
             self.kill()
-            raise ClipError(f"{path}: its decoder died (exit code {self._process.returncode})") from error
+            raise ClipError(f"{footage}: its decoder died (exit code {self._process.returncode})") from error
         if isinstance(answer, BaseException):
             raise answer
         return answer
@@ -351,15 +405,15 @@ def serve(handle: int) -> None:
         decoding: Decoding = line.recv()
         line.send(True)
         while True:
-            kind, path, *rest = line.recv()
+            kind, footage, *rest = line.recv()
             try:
                 if kind == "open":
-                    line.send(decoding.open(path))
+                    line.send(decoding.open(footage))
                 elif kind == "read":
-                    line.send(decoding.fresh(path, *rest))
+                    line.send(decoding.fresh(footage, *rest))
                 else:
-                    line.send(decoding.keep(path, *rest))
+                    line.send(decoding.keep(footage, *rest))
             except (ClipError, VtError) as error:
                 line.send(error)
             except MemoryError:  # before anything was sent: a message is pickled whole
-                line.send(ClipError(f"{path}: its frames do not fit into memory"))
+                line.send(ClipError(f"{footage}: its frames do not fit into memory"))

@@ -14,6 +14,7 @@ import msgspec
 
 from videothinker import answers, store, tables
 from videothinker.errors import VtError
+from videothinker.footage import Footage, fault
 from videothinker.outside import is_name, stays_within
 from videothinker.records import (
     Category,
@@ -191,20 +192,9 @@ class Curated:
         rows = tables.read(path, clevrer.COLUMNS) if path.is_file() else []
         return {row["question_id"]: row["removed_object"] for row in rows}
 
-    def clip(self, question: Question) -> Path | None:
-        """Where the question's clip should be; None if the folder was curated without clips.
-
-        Raises:
-            VtError: the question is about a part of a clip, or about a folder of frames, which nothing here reads yet. It
-                would be another question about the whole clip.
-        """
-        part = question.clip
-        if part.start is not None or part.end is not None or part.fps is not None:
-            raise VtError(
-                f"{self.folder}: question {question.question_id} is about a part of {part.path}, or about a folder of frames;"
-                " this version reads whole clips only, and nothing else is shown in their place"
-            )
-        return None if self.videos_root is None else self.videos_root / question.clip.path
+    def clip(self, question: Question) -> Footage | None:
+        """Where the question's clip should be, and which part of it counts; None if the folder was curated without clips."""
+        return None if self.videos_root is None else Footage.below(self.videos_root, question.clip)
 
 
 class _Provenance(msgspec.Struct):
@@ -315,6 +305,8 @@ def _fault(row: tables.Row) -> str | None:
         return f"has no {lacking}"
     if not stays_within(row["video"]):
         return f"its clip is {row['video']!a}, expected a path below the clips' folder"
+    if (wrong := fault(row["start"], row["end"], row["fps"])) is not None:
+        return wrong
     form, n_options, gold = row["form"], len(row["options"]), tables.parted(row["gold"]) or ()
     if form not in list(Form):
         return f"form is {form!r}, expected one of {', '.join(Form)}"

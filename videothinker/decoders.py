@@ -10,20 +10,15 @@ which they were tested. They are there for comparison: they cost more than PyAV 
 """
 
 import struct
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from videothinker.demux import RAISED, ClipError, Contents, Packet, ask, each, open_video, said
+from videothinker.demux import NO_TIME, RAISED, ClipError, Contents, Frames, Packets, ask, each, open_video, said
 from videothinker.nal import has_hole
-
-Frames = NDArray[np.uint8]
-"""(n, height, width, 3) RGB."""
 
 Decode = Callable[[Path, Contents, tuple[int, ...]], Iterator[Frames]]
 """The frames with these indices (increasing), a few at a time. Raises ClipError."""
@@ -34,6 +29,8 @@ TESTED = {"decord": ("h264", "hevc", "mpeg4", "vp8", "vp9"), "torchcodec": ("h26
 _STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
 _UPRIGHT = (1, 0, 0, 1)
 _BLOCK = 16  # frames held at full size at a time
+_FURTHER = (1, 2, 4, 8)  # key frames in front of the one behind which decoding failed
+_FAR = 200  # packets; what lies nearer is read and passed over, which costs less than a jump
 
 
 def pyav(path: Path, contents: Contents, wanted: tuple[int, ...]) -> Iterator[Frames]:
@@ -80,8 +77,8 @@ def _clear(path: Path, contents: Contents, wanted: tuple[int, ...], name: str) -
     if not doubt and contents.codec not in TESTED[name]:
         doubt = f"is coded in {contents.codec}"
     if not doubt:
-        keys: list[tuple[int, ...]] = [(number,) for number, packet in enumerate(contents.packets) if packet.is_key]
-        if len(list(_sound(path, keys))) != len(keys):
+        keys: list[tuple[int, ...]] = [(number,) for number in np.flatnonzero(contents.packets.is_key).tolist()]
+        if sum(1 for _ in _sound(path, contents, keys)) != len(keys):
             doubt = "has key frames at which decoding cannot begin"
     if not doubt and {_matrix(path, frame) for frame in _checked(path, contents, wanted)} != {_UPRIGHT}:
         doubt = "is to be shown turned or mirrored"
@@ -100,28 +97,84 @@ def _checked(path: Path, contents: Contents, wanted: tuple[int, ...]) -> Iterato
     if times is None:
         yield from _counted(path, contents, set(wanted))
         return
-    ways = [needed(path, contents, wanted), needed(path, contents, wanted, from_start=True)]
-    if ways[0] == ways[1]:
-        del ways[0]
-    left = deque(wanted)
-    while ways:
+    left, failure = deque(wanted), ClipError(f"{path}: none of its frames is asked for")
+    for jumps, n_back in _levels(path, contents, wanted):
         try:
-            for frame in _sound(path, ways.pop(0)):
-                if left and frame.pts == times[left[0]]:
-                    left.popleft()
-                    yield frame
-        except ClipError:  # not all that is marked as a key frame is one, as in H.264 with intra refresh: once more, in full
-            if not ways:
-                raise
-        if not left:
+            while True:
+                try:
+                    yield from _due(path, contents, left, tuple(left) or wanted[-1:], jumps, n_back)
+                    return
+                except ClipError as error:
+                    yield from _detour(path, contents, left, wanted[-1], jumps, n_back, error)
+                if not left:
+                    return
+        except ClipError as error:
+            failure = error
+    raise failure
+
+
+def _levels(path: Path, contents: Contents, wanted: tuple[int, ...]) -> Iterator[tuple[bool, int]]:
+    """How far a clip is trusted, less and less: its table and its marks of key frames, the marks alone, neither.
+
+    Gives whether to jump, and how many key frames to begin in front of the nearest one. Tables can be wrong, and not all that
+    is marked as a key frame is one, as in H.264 with intra refresh.
+    """
+    groups = needed(path, contents, wanted)
+    if contents.has_index and _far_apart(groups):
+        yield True, 0
+    yield False, 0
+    if needed(path, contents, wanted, n_back=contents.packets.number) != groups:
+        yield False, contents.packets.number
+
+
+def _due(path: Path, contents: Contents, left: deque[int], targets: tuple[int, ...], jumps: bool, n_back: int) -> Iterator[Any]:
+    """The frames of `left`, from which they are taken, that come out of decoding what `targets` need.
+
+    Raises:
+        ClipError: decoding fails, or a target is still left when it has come to its end.
+    """
+    assert contents.times is not None
+    groups = needed(path, contents, targets, n_back=n_back)
+    for frame in _sound(path, contents, groups, jumps=jumps and _far_apart(groups)):
+        if left and frame.pts == contents.times[left[0]]:
+            left.popleft()
+            yield frame
+    if left and left[0] in targets:
+        raise ClipError(f"{path}: its frame {left[0]} of {contents.n_total} could not be decoded; it is damaged")
+
+
+def _detour(
+    path: Path, contents: Contents, left: deque[int], last: int, jumps: bool, n_back: int, failure: ClipError
+) -> Iterator[Any]:
+    """The frame at which decoding has failed, by beginning with key frames further in front of it.
+
+    Some decoders stumble behind a key frame whose leading frames are left out, in open groups; behind another one they do not.
+
+    Raises:
+        ClipError: that fails as well.
+    """
+    target = (left[0] if left else last,)
+    tried = needed(path, contents, target, n_back=n_back)
+    for further in _FURTHER:
+        if needed(path, contents, target, n_back=n_back + further) == tried:
+            break
+        try:
+            yield from _due(path, contents, left, target, jumps, n_back + further)
             return
-    raise ClipError(f"{path}: its frame {left[0]} of {contents.n_total} could not be decoded; it is damaged")
+        except ClipError as error:
+            failure = error
+    raise failure
+
+
+def _far_apart(groups: list[tuple[int, ...]]) -> bool:
+    ends = [0, *(group[-1] for group in groups)]
+    return any(group[0] - end > _FAR for group, end in zip(groups, ends, strict=False))
 
 
 def _counted(path: Path, contents: Contents, wanted: set[int]) -> Iterator[Any]:
     """The wanted frames of a clip without timestamps: if as many come out as there are packets, the i-th is frame i."""
     n_found = 0
-    for frame in _sound(path, [tuple(range(len(contents.packets)))]):
+    for frame in _sound(path, contents, [tuple(range(contents.packets.number))]):
         if n_found in wanted:
             yield frame
         n_found += 1
@@ -129,10 +182,10 @@ def _counted(path: Path, contents: Contents, wanted: set[int]) -> Iterator[Any]:
         raise ClipError(f"{path}: {n_found} of its {contents.n_total} frames could be decoded; it is damaged or cut short")
 
 
-def _sound(path: Path, groups: list[tuple[int, ...]]) -> Iterator[Any]:
+def _sound(path: Path, contents: Contents, groups: list[tuple[int, ...]], *, jumps: bool = False) -> Iterator[Any]:
     """What comes out of the decoder for these packets, none of it marked as damaged and all of one size."""
     size = None
-    for frame in _decoded(path, groups):
+    for frame in _decoded(path, contents, groups, jumps=jumps):
         if frame.is_corrupt:
             raise ClipError(f"{path}: the decoder marks one of its frames as damaged")
         if size not in (None, (frame.width, frame.height)):
@@ -141,32 +194,72 @@ def _sound(path: Path, groups: list[tuple[int, ...]]) -> Iterator[Any]:
         yield frame
 
 
-def _decoded(path: Path, groups: list[tuple[int, ...]]) -> Iterator[Any]:
+def _decoded(path: Path, contents: Contents, groups: list[tuple[int, ...]], *, jumps: bool = False) -> Iterator[Any]:
     """What comes out of the decoder for these packets, by their numbers; it starts anew with each group."""
     container, stream = open_video(path)
     with container:
         context = stream.codec_context
         context.options = _STRICT
         codec, header = context.name, bytes(context.extradata or b"")
-        left = iter(groups)
-        group, done = next(left), 0
-        packets = (packet for packet in each(path, "decoded", container.demux(stream)) if packet.size)
-        for number, packet in enumerate(packets):
-            if number != group[done]:
-                continue
+        for number, packet, is_last in _fetched(path, contents, container, stream, groups, jumps=jumps):
             if has_hole(codec, header, bytes(packet)):
                 raise ClipError(f"{path}: its packet {number} has zeros where {codec} allows none; it is damaged")
             yield from ask(path, "decoded", context.decode, packet)
-            done += 1
-            if done == len(group):
+            if is_last:
                 yield from ask(path, "decoded", context.decode, None)  # those that wait for their turn to be shown
                 context.flush_buffers()
-                group, done = next(left, ()), 0
-                if not group:
-                    return
 
 
-def needed(path: Path, contents: Contents, wanted: tuple[int, ...], *, from_start: bool = False) -> list[tuple[int, ...]]:
+def _fetched(
+    path: Path, contents: Contents, container: Any, stream: Any, groups: list[tuple[int, ...]], *, jumps: bool
+) -> Iterator[tuple[int, Any, bool]]:
+    """The packets of these groups: number, packet, and whether it is the last one of its group.
+
+    jumps: use the container's table of key frames to get to a group that is far ahead.
+    """
+    ahead: Iterator[tuple[int, Any]] = enumerate(_packets(path, container, stream))
+    at = 0
+    for group in groups:
+        if jumps and group[0] - at > _FAR:
+            ahead = _from_key(path, contents, container, stream, group[0])
+        members = iter(group)
+        wanted = next(members)
+        for number, packet in ahead:
+            if number < wanted:
+                continue
+            if jumps and (NO_TIME if packet.pts is None else packet.pts) != contents.packets.time[number]:
+                raise ClipError(f"{path}: its packet {number} is another one after a jump")
+            at = number
+            following = next(members, None)
+            yield number, packet, following is None
+            if following is None:
+                break
+            wanted = following
+
+
+def _packets(path: Path, container: Any, stream: Any) -> Iterator[Any]:
+    """The packets from where the container stands, without the empty one that marks the end."""
+    return (packet for packet in each(path, "decoded", container.demux(stream)) if packet.size)
+
+
+def _from_key(path: Path, contents: Contents, container: Any, stream: Any, number: int) -> Iterator[tuple[int, Any]]:
+    """The packets from packet `number`, a key frame, or from another key frame in front of it.
+
+    Raises:
+        ClipError: the container does not lead there.
+    """
+    times = contents.packets.time
+    ask(path, "decoded", container.seek, int(times[number]), stream=stream)
+    packets = _packets(path, container, stream)
+    first = next(packets, None)
+    found = np.flatnonzero(contents.packets.is_key & (times == (None if first is None else first.pts)))
+    if first is None or len(found) != 1 or found[0] > number:
+        raise ClipError(f"{path}: a jump to packet {number} does not lead there")
+    yield int(found[0]), first
+    yield from enumerate(packets, int(found[0]) + 1)
+
+
+def needed(path: Path, contents: Contents, wanted: tuple[int, ...], *, n_back: int = 0) -> list[tuple[int, ...]]:
     """Numbers of the packets that have to be decoded for the wanted frames, in groups that each begin with a key frame.
 
     A frame needs all packets from the last key frame that is neither decoded nor shown after it: what is decoded after a key
@@ -174,39 +267,32 @@ def needed(path: Path, contents: Contents, wanted: tuple[int, ...], *, from_star
     such frames are left out where a group begins with their key frame: they could only be decoded wrongly.
 
     contents: with timestamps.
-    from_start: trust no key frame but the first one.
+    n_back: so many key frames further in front, as far as there are any, for a clip in which the nearest ones do not serve.
 
     Raises:
         ClipError: a wanted frame has no key frame in front of it.
     """
     packets, times = contents.packets, contents.times
     assert times is not None
-    number_at = {packet.time: number for number, packet in enumerate(packets) if packet.is_shown}
-    keys = [number for number, packet in enumerate(packets) if packet.is_key]
-    if from_start:
-        del keys[1:]
+    shown = np.flatnonzero(packets.is_shown)
+    number_of = shown[np.argsort(packets.time[shown], kind="stable")]  # of each frame's packet
+    keys = np.flatnonzero(packets.is_key)
     spans = []
     for index in wanted:
-        number = number_at[times[index]]
-        before = reversed(keys[: bisect_right(keys, number)])
-        start = next((key for key in before if _is_by(packets[key], times[index])), None)
-        if start is None:
+        number = int(number_of[index])
+        before = keys[: np.searchsorted(keys, number, side="right")]
+        before = before[(packets.time[before] != NO_TIME) & (packets.time[before] <= times[index])]
+        if not len(before):
             raise ClipError(f"{path}: its frame {index} has no key frame in front of it; the clip's beginning is missing")
-        spans.append(range(start, number + 1))
-    return [
-        tuple(number for number in span if number == span.start or not _leads(packets[number], packets[span.start]))
-        for span in _joined(spans)
-    ]
+        spans.append(range(int(before[max(0, len(before) - 1 - n_back)]), number + 1))
+    return [_without_leaders(packets, span) for span in _joined(spans)]
 
 
-def _leads(packet: Packet, key: Packet) -> bool:
-    """The packet's frame is shown before that of the key frame, though it is decoded after it."""
-    return packet.time is not None and key.time is not None and packet.time < key.time
-
-
-def _is_by(packet: Packet, time: int) -> bool:
-    """The packet's frame is shown at `time` or earlier."""
-    return packet.time is not None and packet.time <= time
+def _without_leaders(packets: Packets, span: range) -> tuple[int, ...]:
+    """The packets of a span that begins with a key frame, but for those whose frames are shown before that key frame."""
+    time, key_time = packets.time[span.start : span.stop], packets.time[span.start]
+    stays = (time == NO_TIME) | (time >= key_time)
+    return tuple((np.flatnonzero(stays) + span.start).tolist())
 
 
 def _joined(spans: list[range]) -> list[range]:

@@ -7,16 +7,23 @@ packets fall short of what its container promises is refused here.
 Every call into PyAV goes through `ask` or `each`, so that whatever it raises of a clip becomes that clip's `ClipError`.
 """
 
+import functools
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import av
+import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 T = TypeVar("T")
+
+Frames = NDArray[np.uint8]
+"""(n, height, width, 3) RGB."""
 
 
 class ClipError(Exception):
@@ -53,15 +60,23 @@ _PLAIN_PIXELS = ("yuv420p", "yuvj420p")
 _MESSAGE_LENGTH = 200
 
 
-class Packet(NamedTuple):
-    """One packet of the video stream, in decoding order."""
+class Packets(NamedTuple):
+    """The packets of the video stream in decoding order, as arrays: those of two hours take 2 MB so, and 30 MB as objects."""
 
-    time: int | None
-    """When its frame is shown, in units of the stream's time base; None where the container does not say."""
-    is_key: bool
+    time: NDArray[np.int64]
+    """When each one's frame is shown, in units of the stream's time base; `NO_TIME` where the container does not say."""
+    is_key: NDArray[np.bool_]
     """Decoding can begin here."""
-    is_shown: bool
+    is_shown: NDArray[np.bool_]
     """False for what an edit list cuts off and for a frame that only serves others."""
+
+    @property
+    def number(self) -> int:
+        """How many there are."""
+        return len(self.time)
+
+
+NO_TIME = -(2**63)
 
 
 class Contents(NamedTuple):
@@ -71,37 +86,67 @@ class Contents(NamedTuple):
     """Frames per second: the container's where its timestamps bear it out, else their average."""
     n_total: int
     """Number of frames that are shown."""
-    packets: tuple[Packet, ...]
-    times: tuple[int, ...] | None
+    packets: Packets
+    times: NDArray[np.int64] | None
     """The frames' timestamps, increasing; None where they cannot tell the frames apart, so that only counting can."""
     codec: str
     doubt: str
     """What makes this clip one that other decoders than PyAV were seen to misread; empty if there is nothing."""
+    tick_s: float
+    """Unit of timestamps."""
+    begin_s: float
+    """The timestamp, in seconds, at which the clip begins: that of its earliest stream, and never after its first frame."""
+    header_fps: float
+    """Frames per second by the container; 0 where it does not say."""
+    has_index: bool
+    """The container has a table of its key frames, by which a player jumps."""
+
+    def seconds(self) -> NDArray[np.float64]:
+        """When each frame is shown, in seconds from the clip's beginning: by its timestamp, else by counting frames."""
+        if self.times is None:
+            return np.arange(self.n_total, dtype=np.float64) / self.fps
+        return self.times.astype(np.float64) * self.tick_s - self.begin_s
+
+    def rate(self, first: int, n: int) -> float:
+        """Frames per second of the `n` frames from `first` on, by the rule for `fps`; the clip's own for a single frame."""
+        if self.times is None or n < 2:
+            return self.fps
+        return _rate(self.header_fps, self.tick_s, self.times[first : first + n])
 
 
 def survey(path: Path) -> Contents:
-    """Read all packets of a clip's video stream.
+    """Read all packets of a clip's video stream; the last few clips are remembered, as long as their files stay as they are.
 
     Raises:
         ClipError: missing, empty, not a video, without frames, cut short, or with an absurd frame rate.
     """
     try:
-        empty = path.stat().st_size == 0
+        stat = path.stat()
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         raise ClipError(f"{path}: cannot be read ({said(error)})") from error
-    if empty:
+    if stat.st_size == 0:
         raise ClipError(f"{path}: is an empty file")
+    return _survey(path, (stat.st_size, stat.st_mtime_ns, stat.st_ino))
+
+
+@functools.lru_cache(maxsize=4)
+def _survey(path: Path, state: tuple[int, int, int]) -> Contents:
+    """state: tells the file from a later one of the same name."""
     container, stream = open_video(path)
     with container:
         told = ask(path, "opened", _told, container, stream)
         packets, end_s = _packets(path, container, stream, told)
-    _check_whole(path, told, len(packets), end_s)
-    shown = [packet.time for packet in packets if packet.is_shown]
-    times = _times(told, shown)
-    fps = _rate(told, times)
-    if not shown or not _RATES[0] <= fps <= _RATES[1]:
-        raise ClipError(f"{path}: has {len(shown)} frames at {fps:g} per second")
-    return Contents(fps, len(shown), packets, times, told.codec, _doubt(told, packets, times))
+    _check_whole(path, told, packets.number, end_s)
+    times = _times(told, packets)
+    fps, n_total = _rate(told.fps, told.tick_s, times), int(packets.is_shown.sum())
+    if not n_total or not _RATES[0] <= fps <= _RATES[1]:
+        raise ClipError(f"{path}: has {n_total} frames at {fps:g} per second")
+    begin_s = 0.0 if times is None else float(times[0]) * told.tick_s
+    if told.begin_s is not None:
+        begin_s = min(begin_s, told.begin_s)
+    has_index = told.container in (_MP4, _MATROSKA)
+    doubt = _doubt(told, packets, times)
+    return Contents(fps, n_total, packets, times, told.codec, doubt, told.tick_s, begin_s, told.fps, has_index)
 
 
 class _Told(NamedTuple):
@@ -120,6 +165,8 @@ class _Told(NamedTuple):
     """The unit of timestamps."""
     duration_s: float
     """Of the longest stream; 0 where it does not say or is a mere estimate."""
+    begin_s: float | None
+    """The earliest timestamp of all streams, which players show as second 0; None where it does not say."""
     reorders: bool
     """Some frames are shown in another order than they are decoded in."""
 
@@ -137,13 +184,14 @@ def _told(container: InputContainer, stream: VideoStream) -> _Told:
         fps=float(stream.average_rate or stream.guessed_rate or 0),
         tick_s=float(stream.time_base or 0),
         duration_s=container.duration / av.time_base if exact and container.duration else 0.0,
+        begin_s=None if container.start_time is None else container.start_time / av.time_base,
         reorders=bool(stream.codec_context.has_b_frames),
     )
 
 
-def _packets(path: Path, container: InputContainer, stream: VideoStream, told: _Told) -> tuple[tuple[Packet, ...], float]:
+def _packets(path: Path, container: InputContainer, stream: VideoStream, told: _Told) -> tuple[Packets, float]:
     """The video stream's packets, and the second at which the last packet of any stream that was read ends."""
-    packets: list[Packet] = []
+    times, keys, shown = array("q"), bytearray(), bytearray()
     end_s = 0.0
     streams = container.streams if told.duration_s else (stream,)  # a length is the longest stream's
     for packet in each(path, "read", container.demux(*streams)):
@@ -154,11 +202,13 @@ def _packets(path: Path, container: InputContainer, stream: VideoStream, told: _
         if packet.stream_index != stream.index:
             continue
         if packet.is_corrupt:
-            raise ClipError(f"{path}: its packet {len(packets)} is damaged or cut short")
+            raise ClipError(f"{path}: its packet {len(times)} is damaged or cut short")
         # VP8's first byte has a bit for "show this frame" (RFC 6386, section 9.1); hidden ones only serve as reference.
         hidden = told.codec == "vp8" and not memoryview(packet)[0] >> 4 & 1
-        packets.append(Packet(packet.pts, packet.is_keyframe, not (packet.is_discard or hidden)))
-    return tuple(packets), end_s
+        times.append(NO_TIME if packet.pts is None else packet.pts)
+        keys.append(packet.is_keyframe)
+        shown.append(not (packet.is_discard or hidden))
+    return Packets(np.array(times, np.int64), np.array(keys, np.bool_), np.array(shown, np.bool_)), end_s
 
 
 def _check_whole(path: Path, told: _Told, n_packets: int, end_s: float) -> None:
@@ -176,25 +226,26 @@ def _check_whole(path: Path, told: _Told, n_packets: int, end_s: float) -> None:
         raise ClipError(f"{path}: ends after {end_s:.2f} of its {told.duration_s:.2f} s; it is cut short")
 
 
-def _times(told: _Told, shown: list[int | None]) -> tuple[int, ...] | None:
+def _times(told: _Told, packets: Packets) -> NDArray[np.int64] | None:
     """The timestamps in the order in which frames are shown, if each frame has one of its own."""
     if told.container == "avi" or not told.tick_s:  # AVI has none: those that FFmpeg makes up for its packets are off
         return None
-    times = sorted(time for time in shown if time is not None)
-    return tuple(times) if len(set(times)) == len(shown) else None
+    times = np.sort(packets.time[packets.is_shown])
+    is_told = len(times) > 0 and times[0] != NO_TIME and bool((np.diff(times) > 0).all())
+    return times if is_told else None
 
 
-def _rate(told: _Told, times: tuple[int, ...] | None) -> float:
+def _rate(told_fps: float, tick_s: float, times: NDArray[np.int64] | None) -> float:
     """The header's frame rate if it puts the last frame within one frame of its timestamp, else the average of timestamps."""
     if times is None or len(times) < 2:
-        return told.fps
-    span_s = (times[-1] - times[0]) * told.tick_s
-    if told.fps and abs((len(times) - 1) / told.fps - span_s) <= 1 / told.fps:
-        return told.fps
+        return told_fps
+    span_s = float(times[-1] - times[0]) * tick_s
+    if told_fps and abs((len(times) - 1) / told_fps - span_s) <= 1 / told_fps:
+        return told_fps
     return (len(times) - 1) / span_s
 
 
-def _doubt(told: _Told, packets: tuple[Packet, ...], times: tuple[int, ...] | None) -> str:
+def _doubt(told: _Told, packets: Packets, times: NDArray[np.int64] | None) -> str:
     """Why only PyAV should read this clip; tests/test_decoders.py shows what decord does with some of them."""
     if told.container not in (_MP4, _MATROSKA):
         return f"is a file of the kind {told.container.split(',')[0]}"
@@ -202,11 +253,11 @@ def _doubt(told: _Told, packets: tuple[Packet, ...], times: tuple[int, ...] | No
         return f"has {told.n_streams} video streams"
     if told.pixels not in _PLAIN_PIXELS:
         return f"has pixels of the kind {told.pixels}"
-    if not all(packet.is_shown for packet in packets) or len(packets) < told.n_frames:
+    if not packets.is_shown.all() or packets.number < told.n_frames:
         return "has frames that are not shown (an edit list cuts them off, or they only serve others)"
     if times is None:
         return "has frames without a timestamp of their own"
-    if not packets[0].is_key or packets[0].time != times[0]:
+    if not packets.is_key[0] or packets.time[0] != times[0]:
         return "does not begin with a key frame"
     if times[0] != 0:
         return f"begins at {times[0] * told.tick_s:g} s and not at 0"
@@ -217,14 +268,11 @@ def _doubt(told: _Told, packets: tuple[Packet, ...], times: tuple[int, ...] | No
     return ""
 
 
-def _has_open_groups(packets: tuple[Packet, ...]) -> bool:
-    key_time = None
-    for packet in packets:
-        if packet.is_key:
-            key_time = packet.time
-        elif key_time is not None and packet.time is not None and packet.time < key_time:
-            return True
-    return False
+def _has_open_groups(packets: Packets) -> bool:
+    """Some frame is decoded after a key frame and shown before it."""
+    key = np.maximum.accumulate(np.where(packets.is_key, np.arange(packets.number), 0))  # the last one by each packet
+    key_time = packets.time[key]
+    return bool((~packets.is_key & packets.is_key[key] & (packets.time != NO_TIME) & (packets.time < key_time)).any())
 
 
 def open_video(path: Path, **options: str) -> tuple[InputContainer, VideoStream]:

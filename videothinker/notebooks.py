@@ -66,9 +66,10 @@ def load_predictions(
     import polars as pl
 
     from videothinker import tables
-    from videothinker.answers import form_of, is_exact
+    from videothinker.answers import form_of
+    from videothinker.diagnose.grading import counts, is_right, said
     from videothinker.diagnose.runs import find_curated, load_runs
-    from videothinker.records import Rule, Status
+    from videothinker.records import Rule
 
     curated = find_curated([Path(run)], None if data is None else Path(data))
     runs = load_runs([Path(run)], curated)
@@ -92,10 +93,8 @@ def load_predictions(
             "observer": tables.joined(curated.labels.observer(question.question_id)),
             "chosen": tables.joined(prediction.chosen),
             "status": prediction.status.value,
-            "exact": is_exact(prediction.chosen, question.gold)
-            if (asked := prediction.status != Status.DECODE_ERROR)
-            else None,
-            "soft": form_of(question).soft(prediction.chosen, question.gold) if asked else None,
+            "exact": is_right(prediction) if (asked := counts(prediction)) else None,
+            "soft": form_of(question).soft(said(prediction), question.gold) if asked else None,
             "reply": prediction.reply,
         }
         for each in runs

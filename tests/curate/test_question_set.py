@@ -153,7 +153,7 @@ def test_missing_clips_are_counted_and_cost_no_question(
     assert curated.manifest.videos_root == "../../videos"
     assert curated.manifest.missing_videos == ["clips/d.mp4", "clips/f.mp4"]
     there = [curated.clip(question) for question in curated.questions("test")]
-    assert [path is not None and path.is_file() for path in there] == [True] * 5 + [False] * 2 + [True, False]
+    assert [clip is not None and clip.is_there() for clip in there] == [True] * 5 + [False] * 2 + [True, False]
     assert vt("curate", "check", out) == 0
 
 

@@ -24,6 +24,7 @@ from videothinker import answers
 from videothinker.curated import Curated
 from videothinker.diagnose.answerer import RawReply
 from videothinker.diagnose.endpoint import open_endpoint
+from videothinker.diagnose.protocols.base import Prompt
 from videothinker.diagnose.server import Bounds
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
@@ -135,6 +136,30 @@ def test_the_whole_clip_and_the_prompt_go_out(server: Fake, colours: Curated) ->
     }
 
 
+def test_system_text_and_the_beginning_of_the_reply_go_out(
+    server: Fake, colours: Curated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = Prompt("What is it?", system="Watch.", prefill="Best option:(")
+    monkeypatch.setattr("videothinker.diagnose.endpoint.put_by", lambda _: lambda question: begun)
+    found = ask(server, colours, top_p=0.5, temperature=1.0)
+    assert {answer.reply for answer in found.values()} == {"<answer>A</answer>"}
+    body = server.bodies[0]
+    assert body["messages"][0] == {"role": "system", "content": "Watch."}
+    assert body["messages"][1]["content"][-1] == {"type": "text", "text": "What is it?"}
+    assert body["messages"][2] == {"role": "assistant", "content": "Best option:("}
+    assert (body["continue_final_message"], body["add_generation_prompt"], body["top_p"]) == (True, False, 0.5)
+    server.behave = lambda *_: (400, {}, {"error": "unknown field"})
+    with pytest.raises(
+        VtError, match=r"refuses question .*begins the reply for the model, which not every server can.*HTTP 400"
+    ):
+        ask(server, colours)
+
+
+def test_a_plain_question_says_nothing_of_what_it_does_not_need(server: Fake, colours: Curated) -> None:
+    ask(server, colours)
+    assert {"model", "messages", "max_tokens", "temperature", "seed"} == set(server.bodies[0])
+
+
 def test_frames_go_out_as_lossless_images(server: Fake, colours: Curated) -> None:
     question = colours.questions("dev")[0]
     path = colours.clip(question)
@@ -148,6 +173,7 @@ def test_frames_go_out_as_lossless_images(server: Fake, colours: Curated) -> Non
         "endpoint": server.url,
         "sent": "images",
         "decoder": "pyav",
+        "clips": {"files": 1, "folders": 0, "parts": 0, "past_end": 0},
         "fed": [{"n_clips": 1, "frames": 4, "height": 56, "width": 84, "video_tokens": None}],
         "prompt_tokens": [7, 7],
     }

@@ -6,15 +6,15 @@ from transformers import AutoProcessor
 
 from videothinker.answers import Style
 from videothinker.curated import Curated
-from videothinker.diagnose.prompts import chats, write_prompts
+from videothinker.diagnose.prompts import chats, in_style, write_prompts
 
 
 def test_every_question_is_rendered_as_by_the_template_itself(taught: Path, colours: Curated) -> None:
     processor = AutoProcessor.from_pretrained(taught)
     questions = colours.questions("dev")
-    alone = [chats(processor, [question], Style.COT)[0] for question in questions]
-    assert chats(processor, questions, Style.COT) == alone
-    prompts = write_prompts(processor, questions, Style.COT)
+    alone = [chats(processor, [question], in_style(Style.COT))[0] for question in questions]
+    assert chats(processor, questions, in_style(Style.COT)) == alone
+    prompts = write_prompts(processor, questions, in_style(Style.COT))
     assert list(prompts.texts.values()) == alone
     assert prompts.ends is not None
     for question, text in zip(questions, alone, strict=True):
@@ -24,4 +24,8 @@ def test_every_question_is_rendered_as_by_the_template_itself(taught: Path, colo
     template = processor.chat_template
     # a template that changes the text itself is filled in for every question
     processor.chat_template = template.replace("part['text']", "part['text'] | upper")
-    assert chats(processor, questions, Style.COT)[3] == chats(processor, [questions[3]], Style.COT)[0] != alone[3]
+    assert (
+        chats(processor, questions, in_style(Style.COT))[3]
+        == chats(processor, [questions[3]], in_style(Style.COT))[0]
+        != alone[3]
+    )

@@ -167,6 +167,20 @@ def test_other_settings_are_refused_by_name(curated: Curated, tmp_path: Path, ch
     assert "choose another --out" in str(error.value)
 
 
+def test_a_run_from_before_there_were_frame_rules_goes_on_without_one_and_not_with_one(
+    curated: Curated, tmp_path: Path
+) -> None:
+    ask(curated, tmp_path / "runs")
+    path = tmp_path / "runs/fake" / run.RUN
+    record = store.read_json(path, dict[str, Any])
+    assert record["settings"].pop("frame_rule") is record["settings"].pop("fps") is None
+    store.write_json(path, record)
+    assert ask(curated, tmp_path / "runs").asked == []
+    store.write_json(path, record)
+    with pytest.raises(VtError, match=r'settings\.frame_rule was null, is "linspace"'):
+        ask(curated, tmp_path / "runs", frame_rule="linspace")
+
+
 def test_a_checkpoint_that_was_trained_again_is_refused(curated: Curated, tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoint"
     checkpoint.mkdir()

@@ -8,6 +8,7 @@ import torch
 from train.trainers import CLIP_SIZES, write_clip
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from videothinker.footage import Footage
 from videothinker.models import tiny
 from videothinker.models.vision import SeenClip, see
 from videothinker.train.clips import Encoded, PromptEncoder
@@ -38,7 +39,7 @@ def processor(assets: Path) -> Any:
 def encoded(assets: Path, model: Any, processor: Any) -> Encoded:
     """Four prompts of different lengths about three clips, two sizes among them."""
     encode = PromptEncoder(processor, n_frames=4, max_pixels=12 * 784, video_token=model.config.video_token_id)
-    return encode([(str(assets / f"clip{i % 3}.mp4"), "what" + " happens then" * 3 * i) for i in range(4)])
+    return encode([(Footage(assets / f"clip{i % 3}.mp4"), "what" + " happens then" * 3 * i) for i in range(4)])
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import torch
 from train.trainers import write_clip
 from transformers import AutoModelForImageTextToText
 
+from videothinker.footage import Footage
 from videothinker.models import tiny, vision
 from videothinker.models.vision import batch_windows, quicken_vision, see
 from videothinker.train.clips import Encoded, PromptEncoder
@@ -74,7 +75,7 @@ def test_clips_seen_together_look_as_they_do_alone(
     model: Any, processor: Any, assets: Path, tmp_path: Path, encoded: Encoded
 ) -> None:
     encode = PromptEncoder(processor, n_frames=4, max_pixels=12 * 784, video_token=model.config.video_token_id)
-    other = encode([(str(write_clip(tmp_path / "other.mp4", 56, 84, 200)), "?")]).clips
+    other = encode([(Footage(write_clip(tmp_path / "other.mp4", 56, 84, 200)), "?")]).clips
     clips = [encoded.clips[0], *other, *encoded.clips[1:]]
     grids = [clip.grid for clip in clips]
     with torch.no_grad():

@@ -11,7 +11,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from videothinker.answers import Style
 from videothinker.diagnose.feed import QuestionFeed
-from videothinker.diagnose.prompts import chats
+from videothinker.diagnose.prompts import chats, in_style
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.frames import Clip, clip_indices
 from videothinker.models import tiny
@@ -64,7 +64,7 @@ def test_tensors_equal_those_that_diagnose_feeds(school: School) -> None:
     positions = forward.load(rows, school.layout, "cpu").positions
     for i, (frames, question) in enumerate(zip(pictures(school), as_questions(school), strict=True)):
         clip = Clip(frames.permute(0, 2, 3, 1).numpy(), clip_indices(128, 16), 25.0, 128)
-        fed = feed.process(chats(school.processor, [question], Style.COT)[0], feed.show(clip))
+        fed = feed.process(chats(school.processor, [question], in_style(Style.COT))[0], feed.show(clip))
         n = fed["input_ids"].shape[1]
         asked = (rows.lesson[i] >= 0) & ~rows.is_reply[i]
         assert np.flatnonzero(asked).tolist() == list(range(n))

@@ -11,7 +11,8 @@ from report_factory import make_plain_run, make_run
 
 from videothinker import store
 from videothinker.diagnose.benchmarks import Asked, summarize
-from videothinker.diagnose.runs import references
+from videothinker.diagnose.readings import scores
+from videothinker.diagnose.runs import read_by_all, references
 from videothinker.records import Benchmark
 from videothinker.reports.benchmarks import benchmarks_pages
 from videothinker.reports.page import estimate, percent
@@ -113,6 +114,17 @@ def test_facets_have_their_values_in_rows_and_labels_their_gap(pages: dict[str, 
     assert [row[0] for row in kinds] == ["observational", "inferential", "gap"]
     n = sets["clevrer"].runs[0].metrics.observational.n_questions
     assert kinds[0][1] == str(n)
+
+
+def test_replies_are_shown_as_every_protocol_reads_them(sets: dict[str, Asked]) -> None:
+    readings = {name: [row for each in read_by_all(one.runs) for row in scores(each)] for name, one in sets.items()}
+    found = benchmarks_pages(summarize(sets, read_by="lmms-eval"), sets, readings=readings)
+    rows = {(row[0], row[1]): row[2:] for row in markdown_rows(found, "| Checkpoint | Data set | Questions of | ours |")}
+    assert len(rows) == 3 + 3 + 2
+    run = sets["MV bench"].runs[1]
+    assert rows[run.name, "MV bench"][:2] == ["MVBench", estimate(run.metrics.all.per_question)]
+    assert "read by the protocol <strong>lmms-eval</strong>" in found["report.html"].decode()
+    assert b"read in different ways" not in benchmarks_pages(summarize(sets), sets)["report.html"]
 
 
 def test_every_table_has_its_files_and_names_are_those_of_no_path(pages: dict[str, bytes]) -> None:

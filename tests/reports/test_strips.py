@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from report_factory import write_clip
 
+from videothinker.footage import Footage
 from videothinker.reports.strips import N_FRAMES, Strips, strip_frames
 
 
@@ -34,7 +35,7 @@ def test_a_strip_shows_first_last_collisions_and_fills_the_longest_gaps(
 
 def test_strips_are_small_jpegs_of_the_right_frames(tmp_path: Path) -> None:
     write_clip(tmp_path / "clip.mp4")
-    uris = Strips().read(tmp_path / "clip.mp4", (0, 120))
+    uris = Strips().read(Footage(tmp_path / "clip.mp4"), (0, 120))
     assert uris is not None
     first, last = (Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) for uri in uris)
     assert first.format == "JPEG"
@@ -47,8 +48,8 @@ def test_the_budget_ends_and_a_broken_clip_is_counted(tmp_path: Path) -> None:
     write_clip(tmp_path / "clip.mp4")
     (tmp_path / "broken.mp4").write_bytes(b"no film")
     strips = Strips(budget=10)
-    assert strips.read(tmp_path / "broken.mp4", (0,)) is None
+    assert strips.read(Footage(tmp_path / "broken.mp4"), (0,)) is None
     assert strips.n_unreadable == 1
-    assert strips.read(tmp_path / "clip.mp4", (0,)) is not None
-    assert strips.read(tmp_path / "clip.mp4", (0,)) is None
+    assert strips.read(Footage(tmp_path / "clip.mp4"), (0,)) is not None
+    assert strips.read(Footage(tmp_path / "clip.mp4"), (0,)) is None
     assert strips.n_unreadable == 1

@@ -17,6 +17,7 @@ from train.two_processes import injected
 from transformers import AutoModelForImageTextToText, AutoProcessor, TrainerCallback
 from trl import GRPOTrainer
 
+from videothinker.footage import Footage
 from videothinker.train.clips import Encoded, PromptEncoder
 from videothinker.train.stages import StageConfig
 
@@ -267,26 +268,26 @@ class Recording(PromptEncoder):
 
     def __init__(self, encode: PromptEncoder) -> None:
         vars(self).update(vars(encode))
-        self.announced: list[str] = []
-        self.asked: list[tuple[set[str], set[str]]] = []
+        self.announced: list[Footage] = []
+        self.asked: list[tuple[set[Footage], set[Footage]]] = []
 
-    def expect(self, paths: Iterable[str], at_most: int) -> None:
-        paths = list(paths)
-        self.announced += paths
-        super().expect(paths, at_most)
+    def expect(self, footages: Iterable[Footage], at_most: int) -> None:
+        footages = list(footages)
+        self.announced += footages
+        super().expect(footages, at_most)
 
-    def __call__(self, prompts: Sequence[tuple[str, str]], device: Any = "cpu") -> Encoded:
-        self.asked.append(({path for path, _ in prompts}, set(self.announced)))
+    def __call__(self, prompts: Sequence[tuple[Footage, str]], device: Any = "cpu") -> Encoded:
+        self.asked.append(({clip for clip, _ in prompts}, set(self.announced)))
         return super().__call__(prompts, device)
 
 
 def test_the_next_steps_clips_are_announced_before_a_step_asks_for_its_own(assets: Path, tmp_path: Path) -> None:
     trainer = make_trainer(assets, tmp_path, stage("grpo", "optimizer.steps=3"), n_rows=6, save_strategy="no")
     for i, row in enumerate(trainer.train_dataset):  # six names for three clips, so that questions can be told apart
-        clip = shutil.copy(row["prompt"].clip, str(tmp_path / f"clip{i}.mp4"))
-        row["prompt"] = row["prompt"]._replace(clip=clip)
+        clip = shutil.copy(row["prompt"].clip.path, tmp_path / f"clip{i}.mp4")
+        row["prompt"] = row["prompt"]._replace(clip=Footage(clip))
     encode = trainer._encode = Recording(trainer._encode)
     trainer.train()
     for (_, announced), (following, _) in pairwise(encode.asked):
         assert following <= announced
-    assert set().union(*(paths for paths, _ in encode.asked)) == {str(tmp_path / f"clip{i}.mp4") for i in range(6)}
+    assert set().union(*(clips for clips, _ in encode.asked)) == {Footage(tmp_path / f"clip{i}.mp4") for i in range(6)}

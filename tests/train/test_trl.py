@@ -14,6 +14,7 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.data_utils import is_conversational
 from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 
+from videothinker.footage import Footage
 from videothinker.train.cdpo import CDPOTrainer
 from videothinker.train.clip_grpo import CLIP_SLOT, ClipGRPOTrainer
 from videothinker.train.data import ClipPrompt
@@ -52,7 +53,7 @@ def test_the_slot_that_carries_clips_is_handed_on_and_free() -> None:
 
 def test_a_prompt_that_is_no_list_of_messages_passes_unread_and_replies_come_as_text() -> None:
     """The whole of what TRL asks of a training row's prompt; see `data.TrainingRow`."""
-    assert not is_conversational({"prompt": ClipPrompt("clip.mp4", "What happens?")})
+    assert not is_conversational({"prompt": ClipPrompt(Footage(Path("clip.mp4")), "What happens?")})
     assert 'prompts = [x["prompt"] for x in inputs]' in inspect.getsource(GRPOTrainer._generate_and_score_completions)
     generate = inspect.getsource(GRPOTrainer._generate)
     assert "completions = self.processing_class.batch_decode(completion_ids, skip_special_tokens=True)" in generate

@@ -11,6 +11,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForImageTextToText
 
 from videothinker import answers
+from videothinker.footage import Footage
 from videothinker.models.checkpoint import find_checkpoint
 from videothinker.train.arguments import grpo_arguments
 from videothinker.train.build import build_trainer
@@ -58,7 +59,7 @@ def rows(assets: Path, n: int = 6) -> list[TrainingRow]:
     text = answers.render_prompt(*QUESTION, answers.Style.COT)
     return [
         {
-            "prompt": ClipPrompt(clip=str(assets / f"clip{i % 3}.mp4"), text=text + "!" * i),
+            "prompt": ClipPrompt(clip=Footage(assets / f"clip{i % 3}.mp4"), text=text + "!" * i),
             "question_id": f"{i}:0",
             "gold": ["A"] if i % 2 else [],
             "n_options": 3,

@@ -39,7 +39,7 @@ def warm(
     ] = "auto",
     workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Decoding processes. Default: one per core.")] = None,
 ) -> None:
-    """Decode every clip that the questions of curated folders name, in all splits, into the cache on disk.
+    """Decode every clip, or part of one, that the questions of curated folders name, in all splits, into the cache on disk.
 
     A diagnosis or training with the same frames, pixels and decoder then decodes nothing. What is there already is kept. A clip
     that cannot be read is counted and named, and the others are decoded all the same. A cache that cannot be written ends it.
@@ -50,21 +50,22 @@ def warm(
     from videothinker.clips import warm as fill
     from videothinker.curated import open_curated
     from videothinker.errors import VtError
+    from videothinker.footage import Footage
     from videothinker.frames import Backend
 
     if decoder not in get_args(Backend):
         raise VtError(f"--decoder is {decoder!r}, expected one of {', '.join(get_args(Backend))}")
-    paths: dict[Path, None] = {}
+    footages: dict[Footage, None] = {}
     for folder in data:
         curated = open_curated(folder, videos)
         if curated.videos_root is None:
             raise VtError(f"{folder}: was curated without clips; give their folder with --videos")
         for split in curated.manifest.splits:
-            paths |= dict.fromkeys(clip for question in curated.questions(split) if (clip := curated.clip(question)))
+            footages |= dict.fromkeys(clip for question in curated.questions(split) if (clip := curated.clip(question)))
     cache = default_cache()
-    with progress_bar("decoding", len(paths), "clips") as progress:
+    with progress_bar("decoding", len(footages), "clips") as progress:
         done = fill(
-            paths,
+            footages,
             n_frames=frames,
             max_pixels=max_pixels,
             cache=cache,

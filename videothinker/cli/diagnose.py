@@ -12,6 +12,7 @@ from videothinker.answers import Style
 from videothinker.cli.console import Printable, err, progress_bar, quiet_unless, warn
 from videothinker.cli.console import out as console
 from videothinker.diagnose.engines import ENGINES
+from videothinker.diagnose.protocols import OURS, PROTOCOLS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,6 +34,23 @@ _UNLABELLED = """\
 chance: what a random answer of each question's form is worth.
 unread: no answer found; cut: at the token limit; lost: clip could not be read.
 """
+
+
+def _list_protocols(wanted: bool) -> None:
+    """Print every protocol with its source and faults, and stop, if that is wanted."""
+    if not wanted:
+        return
+    from videothinker.diagnose.protocols import all_protocols
+
+    for each in all_protocols():
+        known = "any question set" if each.benchmarks is None else ", ".join(each.benchmarks)
+        console.print(f"[bold]{each.name}[/bold]: {escape(PROTOCOLS[each.name])}", soft_wrap=True)
+        console.print(f"  from {escape(each.source)}; for {escape(known)}", soft_wrap=True)
+        for fault in each.faults:
+            console.print(f"  - {escape(fault)}", style="dim", soft_wrap=True)
+    raise typer.Exit
+
+
 EPILOG = """[bold]Examples[/bold]
 
 Solvers alone, no weights, no clips: what watching is worth on your data.
@@ -42,6 +60,10 @@ Solvers alone, no weights, no clips: what watching is worth on your data.
 Two checkpoints on the held-out scenes, side by side:
 
   vt diagnose --data curated --model base=Qwen/Qwen2.5-VL-3B-Instruct --model ours=runs/cdpo --out runs/dev
+
+A benchmark as its own evaluator asks and reads it, and read as everyone else does:
+
+  vt diagnose --data mvbench --protocol official --model Qwen/Qwen2.5-VL-3B-Instruct --out runs/mvbench
 
 A first look at 200 questions, on a server that speaks the OpenAI protocol:
 
@@ -85,7 +107,28 @@ def diagnose(
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on where a run stopped, or ask everything anew.")
     ] = True,
-    prompt: Annotated[Style, typer.Option(help="Reason first (cot), or answer at once.", rich_help_panel=_ASKING)] = Style.COT,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Whose way of asking and reading: " + ", ".join(PROTOCOLS) + ". Options given beside it win.",
+            rich_help_panel=_ASKING,
+        ),
+    ] = OURS,
+    list_protocols: Annotated[
+        bool,
+        typer.Option(
+            "--list-protocols",
+            help="Say what every protocol is and what it does wrong, and stop.",
+            is_eager=True,
+            callback=_list_protocols,
+            rich_help_panel=_ASKING,
+        ),
+    ] = False,
+    prompt: Annotated[
+        Style | None,
+        typer.Option(help="Reason first (cot, the default), or answer at once; in our words.", rich_help_panel=_ASKING),
+    ] = None,
     frames: Annotated[
         int | None,
         typer.Option(metavar="N", help="Frames a clip; default the checkpoint's own, else 32.", rich_help_panel=_ASKING),
@@ -109,10 +152,19 @@ def diagnose(
             rich_help_panel=_ASKING,
         ),
     ] = "auto",
-    temperature: Annotated[float, typer.Option(help="0 decodes greedily; more than 0 samples.", rich_help_panel=_ASKING)] = 0.0,
+    temperature: Annotated[
+        float | None, typer.Option(help="0, the default, decodes greedily; more than 0 samples.", rich_help_panel=_ASKING)
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(
+            metavar="P", help="Sample among the likeliest tokens alone, which sum to P; default 1.", rich_help_panel=_ASKING
+        ),
+    ] = None,
     max_new_tokens: Annotated[
-        int, typer.Option(metavar="N", help="Length of the longest reply, in tokens.", rich_help_panel=_ASKING)
-    ] = 1024,
+        int | None,
+        typer.Option(metavar="N", help="Length of the longest reply, in tokens; default 1024.", rich_help_panel=_ASKING),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of sampling and of solver:random.", rich_help_panel=_ASKING)] = 42,
     dtype: Annotated[
         str, typer.Option(help="Type of the weights: auto, bfloat16, float16 or float32.", rich_help_panel=_ASKING)
@@ -157,7 +209,7 @@ def diagnose(
     Chance, the blind prior and the observer, who only watches, are rows of every report.
     """
     from videothinker.curated import open_curated
-    from videothinker.diagnose import run, runs
+    from videothinker.diagnose import layers, run, runs
     from videothinker.diagnose.settings import DiagnosisSettings
     from videothinker.diagnose.workers import worker
     from videothinker.errors import VtError
@@ -170,18 +222,30 @@ def diagnose(
     curated = {name: open_curated(each, Path(clips[name]) if name in clips else None) for name, each in folders.items()}
     several = len(curated) > 1
     benchmarks.check_out(out, several=several)
+    given = {
+        "prompt": prompt,
+        "n_frames": frames,
+        "max_pixels": max_pixels,
+        "temperature": temperature,
+        "top_p": top_p,
+        "max_new_tokens": max_new_tokens,
+    }
+    explicit = layers.Layer(layers.COMMAND_LINE, {name: value for name, value in given.items() if value is not None})
+    asked = {name: splits.get(name) or each.default_split() for name, each in curated.items()}
+    whole_clips = endpoint is not None and frames is None
+    layered = {
+        name: [explicit, layers.protocol_layer(protocol, each.questions(asked[name]), whole_clips=whole_clips)]
+        for name, each in curated.items()
+    }
     sets = [
         run.SetToAsk(
             each,
             DiagnosisSettings(
-                split=splits.get(name) or each.default_split(),
-                prompt=prompt,
-                n_frames=frames,
-                max_pixels=max_pixels,
+                split=asked[name],
+                protocol=protocol,
+                **layers.values(layered[name]),
                 batch_size=batch_size,
                 engine=engine,
-                temperature=temperature,
-                max_new_tokens=max_new_tokens,
                 seed=seed,
                 dtype=dtype,
                 attention=attention,
@@ -198,6 +262,9 @@ def diagnose(
         benchmarks.check_baseline(out, baseline, list(names))
     with worker() as me:
         jobs = run.plan_sets(names, sets, endpoint=endpoint, limit=limit, resume=resume, rank=me.rank)
+        for told in dict.fromkeys(layers.told(sources) for sources in layered.values()) if me.rank == 0 else ():
+            if told is not None:
+                err.print(told, soft_wrap=True)
         if me.rank == 0 and (kept := sum(len(job.wanted) - len(job.owed) for job in jobs)):
             err.print(f"{kept:,} of {sum(len(job.wanted) for job in jobs):,} questions are answered already")
         diagnosis.ask(
@@ -247,6 +314,25 @@ def show_report(report: "Report") -> None:
             )
         console.print(f"[bold]{escape(each.name)}[/bold]: {verdict(each.metrics)}", soft_wrap=True)
     console.print(f"report: [bold]{escape(str(report.folder / 'report.html'))}[/bold]", soft_wrap=True)
+
+
+def show_readings(report: "Report") -> None:
+    """Print how every protocol reads the same replies."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    for column in ("checkpoint", "questions of", "read by"):
+        table.add_column(column, overflow="fold")
+    for column in ("right", "unread", "guessed", "right\nunread", "left\nout", "n"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in report.readings:
+        numbers = (row.n_unread, row.n_guessed, row.n_right_unread, row.n_left_out, row.n_questions)
+        who = map(escape, (row.run, row.source, row.protocol))
+        table.add_row(*who, percent(row.per_question), *(f"{n:,}" for n in numbers))
+    console.print("one set of replies, read in different ways; report.html lists those that change", soft_wrap=True)
+    wide = console if console.is_terminal else Printable(highlight=False, width=160)
+    wide.print(table)
 
 
 def diagnosis_table(rows: "Sequence[Run]") -> "Table":

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from videothinker.cli.console import progress_bar, warn
-from videothinker.cli.diagnose import show_report
+from videothinker.cli.diagnose import show_readings, show_report
 from videothinker.records import Rule
 
 EPILOG = """[bold]Examples[/bold]
@@ -22,6 +22,9 @@ Runs of several folders side by side:
 A run over several data sets, with the changes counted from another checkpoint:
 
   vt report runs/table --baseline grpo --out report
+The same replies as lmms-eval reads them, and beside it as everyone else does; nothing is asked again:
+
+  vt report runs/mvbench --protocol lmms-eval --out runs/mvbench-lmms-eval
 
 What the official evaluator of VideoThinker or Video-R1, or lmms-eval, has written:
 
@@ -51,6 +54,13 @@ def report(
         str | None,
         typer.Option(metavar="NAME", help="With several data sets: what changes count from; default as in RUN_DIR."),
     ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Read every saved reply anew, as this protocol does; vt diagnose --list-protocols has them.",
+        ),
+    ] = None,
     reread: Annotated[bool, typer.Option("--reread", help="Read every saved reply anew, as this version reads it.")] = False,
 ) -> None:
     """Score saved predictions again, under any rule, and draw them anew. No model is loaded.
@@ -75,16 +85,19 @@ def report(
     if several:
         if imports:
             raise VtError("--import needs one --data: a result file answers the questions of one data set")
-        _report_several(run_dirs or [], folders, clips, out, rule=rule, reread=reread, baseline=baseline)
+        _report_several(run_dirs or [], folders, clips, out, rule=rule, reread=reread, protocol=protocol, baseline=baseline)
         return
     if baseline is not None:
         raise VtError(f"--baseline {baseline}: is for several data sets; with one, the report compares all pairs")
     curated = runs.find_curated(run_dirs or [], next(iter(folders.values()), None), next(iter(clips.values()), None))
     files = {name: Path(file) for name, file in run.model_names(imports or [], option="--import").items()}
-    loaded, n_changed = diagnosis.load(run_dirs or [], curated, rule=rule, imports=files, reread=reread)
+    loaded, n_changed = diagnosis.load(run_dirs or [], curated, rule=rule, imports=files, reread=reread, protocol=protocol)
     _warn_of_changed(n_changed)
     diagnosis.write_metrics(loaded, out)
-    show_report(diagnosis.report(loaded, curated, out, bars=progress_bar))
+    drawn = diagnosis.report(loaded, curated, out, protocol=protocol, bars=progress_bar)
+    show_report(drawn)
+    if protocol:
+        show_readings(drawn)
 
 
 def _report_several(
@@ -95,6 +108,7 @@ def _report_several(
     *,
     rule: Rule | None,
     reread: bool,
+    protocol: str | None,
     baseline: str | None,
 ) -> None:
     """Report on a run over several data sets."""
@@ -103,11 +117,11 @@ def _report_several(
 
     sets = benchmarks.find_sets(run_dirs, folders, clips)
     baseline = baseline or benchmarks.earlier_report(run_dirs[0]).baseline
-    read = benchmarks.load(run_dirs, sets, rule=rule, reread=reread)
+    read = benchmarks.load(run_dirs, sets, rule=rule, reread=reread, protocol=protocol)
     _warn_of_changed(sum(each.n_read_otherwise for each in read.values()))
     loaded = {name: each.runs for name, each in read.items()}
     benchmarks.write_metrics(loaded, out)
-    show_benchmarks(benchmarks.report(loaded, sets, out, baseline=baseline, bars=progress_bar))
+    show_benchmarks(benchmarks.report(loaded, sets, out, baseline=baseline, protocol=protocol, bars=progress_bar))
 
 
 def _warn_of_changed(n_changed: int) -> None:

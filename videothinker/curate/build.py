@@ -100,8 +100,11 @@ def write(curation: Curation, out: Path, layout: Layout, pages: Mapping[str, byt
     pages: the report's files, by name.
 
     Raises:
-        VtError: the folder holds another run, or cannot be written to.
+        VtError: the folder holds another run, or cannot be written to; or a question cannot be told in an export's format.
     """
+    for export in layout.exports:  # before anything is written
+        for member in curation.members:
+            export.check(member.question)
     _claim(out, {part: curation.manifest[part] for part in ("settings", "inputs", "videos_root")})
     (out / manifest.FILE).unlink(missing_ok=True)
 

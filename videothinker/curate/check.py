@@ -182,7 +182,7 @@ def _check_exports(data: Curated, table: dict[str, tables.Row]) -> list[str]:
     return problems
 
 
-_NOT_COMPARED = ("problem_id", "data_type", "problem_type", "process", "original_question_type")
+_NOT_COMPARED = ("problem_id", "problem_type", "process", "original_question_type")
 """Fields of a Video-R1 row that do not depend on its question."""
 _FROM_TABLE = ("scene_index", "removed_object", "negated", *(rule.column for rule in Rule))
 """Fields of CLEVRER's rows that labels.parquet has as well."""
@@ -211,6 +211,6 @@ def _check_export(
         problems += [
             f"{name}: question {asked.question_id}: {key} is {here[key]}, elsewhere {value}"
             for key, value in there.items()
-            if key not in _NOT_COMPARED and here[key] != value
+            if key in here and key not in _NOT_COMPARED and here[key] != value  # CLEVRER's rows have no parts
         ]
     return problems

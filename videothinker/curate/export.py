@@ -13,7 +13,7 @@ import msgspec
 
 from videothinker import answers
 from videothinker.curated import Labels
-from videothinker.errors import missing_extra
+from videothinker.errors import VtError, missing_extra
 from videothinker.records import Question
 from videothinker.records.video_r1 import ClevrerRow, VideoR1Row
 
@@ -22,19 +22,28 @@ Row = dict[str, Any]
 
 def video_r1_row(question: Question, labels: Labels) -> VideoR1Row:
     """The question as a Video-R1 row. `problem_id` is 0, because rows are numbered when they are written."""
+    clip = question.clip
     return VideoR1Row(
         problem_id=0,
         problem=question.text,
+        data_type="video" if clip.fps is None else "frame",
         options=tuple(answers.option_line(index, text) for index, text in enumerate(question.options)),
         solution=answers.solution(question),
-        video=question.clip.path,
-        path=question.clip.path,
+        video=clip.path,
+        path=clip.path,
+        start=_set(clip.start),
+        end=_set(clip.end),
+        fps=_set(clip.fps),
         data_source=question.source,
         question_id=question.question_id,
         category=labels.category(question.question_id),
         observer=labels.observer(question.question_id),
         gold=question.gold,
     )
+
+
+def _set(value: float | None) -> float | msgspec.UnsetType:
+    return msgspec.UNSET if value is None else value
 
 
 class Export(StrEnum):
@@ -49,8 +58,27 @@ class Export(StrEnum):
         return f"{split}.{self.value}.jsonl"
 
     def row(self, question: Question, labels: Labels) -> Row:
-        """One question in this trainer's format."""
+        """One question in this trainer's format.
+
+        Raises:
+            VtError: its clip cannot be told in that format.
+        """
+        self.check(question)
         return _ROWS[self](question, labels)
+
+    def check(self, question: Question) -> None:
+        """Check that the format can tell what the question is about.
+
+        Raises:
+            VtError: it is about a part of a clip, or about a folder of frames; these formats name a file and show all of it.
+        """
+        clip = question.clip
+        if clip.fps is not None or clip.start is not None or clip.end is not None:
+            what = "a folder of frames" if clip.fps is not None else "a part of its clip"
+            raise VtError(
+                f"--export {self.value}: question {question.question_id} is about {what} ({clip.path}), and these rows can only"
+                " name a file that is shown whole; leave --export out, or cut the clips into files and curate those"
+            )
 
 
 def trl_row(question: Question, labels: Labels) -> Row:
@@ -123,6 +151,7 @@ def save_dataset(splits: Mapping[str, Iterable[VideoR1Row | ClevrerRow]], folder
             {
                 field.name: Sequence(Value("string")) if field.type in letters else words.get(field.type, Value("string"))
                 for field in fields
+                if field.default is not msgspec.UNSET
             }
         )
         saved[split] = Dataset.from_list([msgspec.to_builtins(row) for row in rows], features=features)

@@ -12,6 +12,7 @@ from videothinker.curate.datasets import Dataset
 from videothinker.curate.split import DEV, split_of
 from videothinker.curated import NO_LABELS, TRAIN, Member
 from videothinker.errors import VtError
+from videothinker.footage import Footage
 from videothinker.records import Question
 
 
@@ -77,8 +78,8 @@ def curate(
     if not questions:
         first = f"; the first is {unresolved[0]}" if unresolved else ""
         raise VtError(f"--from {source}: has no question that can be used{first}")
-    clips = {question.clip.path for question in questions}
-    missing = sorted(path for path in clips if videos is not None and not (videos / path).exists())
+    clips = {question.clip for question in questions}
+    missing = sorted({clip.path for clip in clips if videos is not None and not Footage.below(videos, clip).is_there()})
     if strict and unresolved:
         raise VtError(f"{len(unresolved)} questions cannot be used (--strict); the first is {unresolved[0]}")
     if strict and missing:

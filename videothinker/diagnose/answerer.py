@@ -1,13 +1,13 @@
 """What stands between a question and its reply: a built-in solver, a checkpoint or a server, all behind one protocol."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
 from videothinker.curated import Curated
 from videothinker.errors import VtError
+from videothinker.footage import Footage
 from videothinker.records import Question
 
 
@@ -37,13 +37,16 @@ def check_clips(curated: Curated, ref: str) -> None:
         raise VtError(f"{curated.folder}: was curated without clips, which {ref} has to see; give their folder with --videos")
 
 
-def by_clip(curated: Curated, questions: Sequence[Question]) -> dict[Path, list[Question]]:
-    """The questions about each clip, in the order in which clips first appear; `check_clips` has found that there are some."""
-    found: dict[Path, list[Question]] = {}
+def by_clip(curated: Curated, questions: Sequence[Question]) -> dict[Footage, list[Question]]:
+    """The questions about each clip, or part of one, in the order in which they first appear.
+
+    curated: `check_clips` has found that it has clips.
+    """
+    found: dict[Footage, list[Question]] = {}
     for question in questions:
-        path = curated.clip(question)
-        assert path is not None
-        found.setdefault(path, []).append(question)
+        footage = curated.clip(question)
+        assert footage is not None
+        found.setdefault(footage, []).append(question)
     return found
 
 

@@ -10,10 +10,11 @@ import msgspec
 
 from videothinker.curated import Curated
 from videothinker.diagnose.compare import Answers, compare_means
+from videothinker.diagnose.grading import counts
 from videothinker.diagnose.runs import Run
 from videothinker.diagnose.significance import holm
 from videothinker.errors import VtError
-from videothinker.records import Benchmark, Metrics, RunRecord, Status
+from videothinker.records import Benchmark, Metrics, RunRecord
 from videothinker.records.benchmarks import Benchmarks, DataSet, Score, SetChange
 
 PROTOCOL = "ours"
@@ -30,10 +31,11 @@ class Asked(NamedTuple):
     """Chance, the blind prior and the observer, where the data set has them."""
 
 
-def summarize(sets: Mapping[str, Asked], baseline: str | None = None) -> Benchmarks:
+def summarize(sets: Mapping[str, Asked], baseline: str | None = None, *, read_by: str | None = None) -> Benchmarks:
     """The table of all checkpoints on all data sets, both in the order in which they are given.
 
-    baseline: the checkpoint that the others are compared with; None for the first.
+    baseline: the checkpoint that the others are compared with; None for the first. read_by: the protocol that
+    read all replies; None if each run's were read by the protocol that it was asked under.
 
     Raises:
         VtError: there is no such checkpoint, or one name stands for different checkpoints on different data sets.
@@ -44,6 +46,7 @@ def summarize(sets: Mapping[str, Asked], baseline: str | None = None) -> Benchma
     added = dict.fromkeys(run.name for asked in sets.values() for run in asked.references)
     return Benchmarks(
         baseline=first,
+        read_by=read_by,
         datasets={name: _data_set(asked) for name, asked in sets.items()},
         checkpoints=checkpoints,
         averages={name: mean for name, scores in checkpoints.items() if (mean := average(scores, len(sets))) is not None},
@@ -157,7 +160,7 @@ def _data_set(asked: Asked) -> DataSet:
         question.question_id: question
         for run in asked.runs
         for question, row in zip(run.questions, run.predictions, strict=True)
-        if row.status is not Status.DECODE_ERROR
+        if counts(row)
     }
     return DataSet(
         mean=mean_of(asked.curated.manifest.benchmark),

@@ -13,26 +13,28 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 
-from videothinker.clips import ClipCache, ClipReader
+from videothinker.clips import ClipCache, ClipReader, Tally
 from videothinker.curated import Curated
 from videothinker.diagnose.answerer import RawReply, by_clip, check_clips
 from videothinker.diagnose.engines import open_engine
 from videothinker.diagnose.engines.base import Engine, Reply, Row
 from videothinker.diagnose.feed import QuestionFeed, Shown, no_memory
-from videothinker.diagnose.prompts import write_prompts
+from videothinker.diagnose.prompts import put_by, write_prompts
 from videothinker.diagnose.settings import DiagnosisSettings
+from videothinker.footage import Footage
 from videothinker.frames import Backend, ClipError
 from videothinker.records import Question
 
 _CLIPS_AT_ONCE = 64
 """Clips that are sized and seen together: launching kernels takes longer than running them for one clip."""
 _FRAME_BYTES = 2**29
-"""Most bytes that the frames of clips read ahead may take. The larger the frames, the fewer clips are sized together."""
+"""Most bytes that the frames of clips sized together may take, if they are more than one. So many are read ahead twice over."""
+_AHEAD_BYTES = 2**32
+"""Bytes of frames up to which eight clips are read ahead, so that decoding processes have work where few are sized together."""
 
 
 def open_checkpoint(
@@ -76,6 +78,7 @@ class CheckpointAnswerer:
         """Where the time went: waiting for "clips", "prepare" (words, sizing, vision tower), "generate"."""
         self._curated, self._settings = curated, settings
         self._cache = cache
+        self._tally = Tally()
         self._clip_backend: str | None = None  # what really reads clips, once known
 
     def about(self, curated: Curated, settings: DiagnosisSettings) -> "CheckpointAnswerer":
@@ -97,23 +100,25 @@ class CheckpointAnswerer:
         """
         asked = by_clip(self._curated, questions)
         with self._clock("prepare"):
-            prompts = write_prompts(self.loaded.processor, questions, self._settings.prompt)
+            prompts = write_prompts(self.loaded.processor, questions, put_by(self._settings))
         rows: list[Row] = []
-        at_once = min(_CLIPS_AT_ONCE, max(1, _FRAME_BYTES // self.feed.frames.n_bytes))
+        n_bytes = self.feed.frames.n_bytes
+        at_once = min(_CLIPS_AT_ONCE, max(1, _FRAME_BYTES // n_bytes))
         with ClipReader(
             sample=self.feed.frames.indices,
             backend=cast(Backend, self._settings.decoder),
             max_pixels=self.feed.frames.max_pixels,
             cache=self._cache,
-            ahead=max(8, 2 * at_once),
+            ahead=max(2 * at_once, min(8, _AHEAD_BYTES // n_bytes)),
+            tally=self._tally,
         ) as reader:
             self._clip_backend = reader.decoding.backend
             clips = reader.map(self.feed.show, asked)
             while group := self._next(clips, at_once):
-                for path, clip in group:
+                for footage, clip in group:
                     if isinstance(clip, ClipError):
-                        yield from (RawReply(question_id=q.question_id, reply=None, error=str(clip)) for q in asked[path])
-                shown = [(clip, asked[path]) for path, clip in group if not isinstance(clip, ClipError)]
+                        yield from (RawReply(question_id=q.question_id, reply=None, error=str(clip)) for q in asked[footage])
+                shown = [(clip, asked[footage]) for footage, clip in group if not isinstance(clip, ClipError)]
                 with self._clock("prepare"):
                     rows += self.feed.rows(shown, prompts)
                 while rows and len(rows) >= (size := self._size(rows, len(questions))):
@@ -122,7 +127,10 @@ class CheckpointAnswerer:
             yield from self._answers(rows)
 
     def describe(self) -> dict[str, Any]:
-        """What was fed and by what means. `fed` has an entry per kind of clip: `n_clips` of `frames` x `height` x `width`."""
+        """What was fed and by what means. `fed` has an entry per kind of clip: `n_clips` of `frames` x `height` x `width`.
+
+        `clips` counts where they came from, see `Tally.told`; a part's frames are numbered and timed from its own beginning.
+        """
         fed = [
             {"n_clips": n, "frames": frames, "height": height, "width": width, "video_tokens": tokens}
             for (frames, height, width, tokens), n in sorted(self.feed.fed.items())
@@ -131,6 +139,7 @@ class CheckpointAnswerer:
             **self.loaded.describe(),
             "decoder": self._clip_backend,
             "sampling": self.feed.frames.describe(),
+            "clips": self._tally.told(),
             "fed": fed,
             "batch_size": self.batch_size,
             **self.engine.describe(),
@@ -143,7 +152,7 @@ class CheckpointAnswerer:
         yield
         self.seconds[what] += time.perf_counter() - start
 
-    def _next(self, clips: Iterator[tuple[Path, Shown | ClipError]], n: int) -> list[tuple[Path, Shown | ClipError]]:
+    def _next(self, clips: Iterator[tuple[Footage, Shown | ClipError]], n: int) -> list[tuple[Footage, Shown | ClipError]]:
         with self._clock("clips"):
             return list(islice(clips, n))
 

@@ -18,10 +18,10 @@ from videothinker.diagnose.estimates import (
     clustered_macro_change,
     share,
 )
-from videothinker.diagnose.grading import beside, grade
+from videothinker.diagnose.grading import beside, counts, grade
 from videothinker.diagnose.metrics import Categories, categories, pools_of
 from videothinker.diagnose.significance import holm, sign_flip_p
-from videothinker.records import Comparison, Estimate, Prediction, Question, Status
+from videothinker.records import Comparison, Estimate, Prediction, Question
 
 
 class Answers(NamedTuple):
@@ -53,8 +53,8 @@ class _Pair(NamedTuple):
 
 
 def _pair(before: Answers, after: Answers) -> _Pair:
-    both = {row.question_id for row in before.predictions if row.status is not Status.DECODE_ERROR}
-    both &= {row.question_id for row in after.predictions if row.status is not Status.DECODE_ERROR}
+    both = {row.question_id for row in before.predictions if counts(row)}
+    both &= {row.question_id for row in after.predictions if counts(row)}
     questions = [question for question in before.questions if question.question_id in both]
     by_id = {row.question_id: row for row in after.predictions}
     earlier = [row for row in before.predictions if row.question_id in both]

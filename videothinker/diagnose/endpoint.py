@@ -14,19 +14,22 @@ import mimetypes
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from PIL import Image
 
-from videothinker import answers
-from videothinker.clips import ClipCache, ClipReader
+from videothinker.clips import ClipCache, ClipReader, Tally
 from videothinker.curated import Curated
 from videothinker.diagnose.answerer import RawReply, by_clip, check_clips
+from videothinker.diagnose.frame_choice import frame_rule
+from videothinker.diagnose.frame_rules import FrameRule, choose
+from videothinker.diagnose.prompts import put_by
+from videothinker.diagnose.protocols.base import Prompt
 from videothinker.diagnose.server import PATIENT, Bounds, Server
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
-from videothinker.frames import Backend, Clip, ClipError, Frames, clip_indices
+from videothinker.footage import Footage
+from videothinker.frames import Backend, Clip, ClipError, Frames
 from videothinker.records import Question
 
 N_AT_ONCE = 32
@@ -54,11 +57,49 @@ def open_endpoint(
         VtError: nothing answers there, the data has no clips, or a setting cannot be had from a server.
     """
     check_clips(curated, ref)
-    if settings.max_pixels and not settings.n_frames:
+    if settings.max_pixels and _frames(settings) is None:
         raise VtError("--max-pixels with --endpoint needs --frames too: a clip that is sent whole is sized by the server")
+    if _frames(settings) is None:
+        _check_whole(curated, settings)
     server = Server(url, bounds)
     server.reach()
     return Endpoint(server, ref, curated, settings, cache)
+
+
+def _frames(settings: DiagnosisSettings) -> FrameRule | None:
+    """The rule by which frames are chosen here and sent as images; None where the clip is sent for the server to choose."""
+    return frame_rule(settings) or (FrameRule("floor", settings.n_frames) if settings.n_frames else None)
+
+
+def _check_whole(curated: Curated, settings: DiagnosisSettings) -> None:
+    """Check that all questions are about whole files, which is what is sent where the server chooses the frames.
+
+    Raises:
+        VtError: one is about a part of a clip, or about a folder of frames.
+    """
+    for question in curated.questions(settings.split):
+        footage = curated.clip(question)
+        if footage is not None and (footage.is_part or footage.is_folder):
+            what = "a folder of frames" if footage.is_folder else "a part of its clip"
+            raise VtError(
+                f"--endpoint needs --frames for these questions: {question.question_id} is about {what} ({footage}), and a clip"
+                " that is sent for the server to choose its frames is sent whole"
+            )
+
+
+_GO_ON = {"add_generation_prompt": False, "continue_final_message": True}
+"""Asks a server to go on with the assistant's last message. vLLM and SGLang know it; it is no part of OpenAI's protocol."""
+_BEGUN = " (the protocol begins the reply for the model, which not every server can)"
+
+
+def _messages(prompt: Prompt, media: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The conversation: the system text and the beginning of the reply only where the prompt has them."""
+    messages: list[dict[str, Any]] = [{"role": "user", "content": [*media, {"type": "text", "text": prompt.user}]}]
+    if prompt.system is not None:
+        messages.insert(0, {"role": "system", "content": prompt.system})
+    if prompt.prefill:
+        messages.append({"role": "assistant", "content": prompt.prefill})
+    return messages
 
 
 class _Owed(NamedTuple):
@@ -80,8 +121,10 @@ class Endpoint:
         cache: ClipCache | None,
     ) -> None:
         self._server, self._ref, self._curated, self._settings = server, ref, curated, settings
-        self._cache = cache
+        self._cache, self._put = cache, put_by(settings)
+        self._frames = _frames(settings)
         self._decoder: str | None = None
+        self._tally = Tally()
         self._sent: Counter[tuple[int | None, int, int]] = Counter()  # (frames, height, width): clips
         self._prompt_tokens: list[int] = []
 
@@ -103,14 +146,15 @@ class Endpoint:
                 sample=self._sample,
                 backend=cast(Backend, self._settings.decoder),
                 cache=self._cache,
+                tally=self._tally,
             ) as reader:
                 self._decoder = reader.decoding.backend
-                for path, clip in reader.read(asked):
+                for footage, clip in reader.read(asked):
                     if isinstance(clip, ClipError):
-                        yield from (RawReply(question_id=q.question_id, reply=None, error=str(clip)) for q in asked[path])
+                        yield from (RawReply(question_id=q.question_id, reply=None, error=str(clip)) for q in asked[footage])
                         continue
-                    media = self._media(path, clip)
-                    waiting |= {threads.submit(self._ask, question, media) for question in asked[path]}
+                    media = self._media(footage, clip)
+                    waiting |= {threads.submit(self._ask, question, media) for question in asked[footage]}
                     while len(waiting) > 2 * n_at_once:  # so that no more clips than that wait in memory
                         done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                         yield from _replies(done, owed)
@@ -128,8 +172,9 @@ class Endpoint:
         sent = sorted(self._sent.items(), key=lambda item: (item[0][0] or 0, *item[0][1:]))
         return {
             "endpoint": self._server.url,
-            "sent": "images" if self._settings.n_frames else "video",
+            "sent": "video" if self._frames is None else "images",
             "decoder": self._decoder,
+            "clips": self._tally.told(),
             "fed": [
                 {"n_clips": n, "frames": frames, "height": height, "width": width, "video_tokens": None}
                 for (frames, height, width), n in sent
@@ -139,12 +184,13 @@ class Endpoint:
 
     def _sample(self, fps: float, n_total: int) -> Sequence[int]:
         """The frames to decode. Of a clip that is sent whole it is the last one, which can be read only if all of it can."""
-        return clip_indices(n_total, self._settings.n_frames) if self._settings.n_frames else [n_total - 1]
+        return [n_total - 1] if self._frames is None else choose(self._frames, fps, n_total)
 
-    def _media(self, path: Path, clip: Clip) -> list[dict[str, Any]]:
+    def _media(self, footage: Footage, clip: Clip) -> list[dict[str, Any]]:
         """The message's parts that show the clip."""
-        if not self._settings.n_frames:
+        if self._frames is None:
             self._sent[None, *clip.frames.shape[1:3]] += 1
+            path = footage.path
             return [
                 {
                     "type": "video_url",
@@ -157,16 +203,18 @@ class Endpoint:
 
     def _ask(self, question: Question, media: list[dict[str, Any]]) -> RawReply | _Owed:
         settings = self._settings
-        text = answers.render(question, settings.prompt)
+        prompt = self._put(question)
         reply = self._server.post(
             {
                 "model": self._ref,
-                "messages": [{"role": "user", "content": [*media, {"type": "text", "text": text}]}],
+                "messages": _messages(prompt, media),
                 "max_tokens": settings.max_new_tokens,
                 "temperature": settings.temperature,
+                **({"top_p": settings.top_p} if settings.top_p < 1 else {}),
                 "seed": settings.seed,
+                **(_GO_ON if prompt.prefill else {}),
             },
-            what=f"question {question.question_id}",
+            what=f"question {question.question_id}" + (_BEGUN if prompt.prefill else ""),
         )
         choice = reply.choices[0]
         thought = choice.message.thought  # a server that parses reasoning takes it out of the text

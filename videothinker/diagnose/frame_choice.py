@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from videothinker.diagnose.frame_rules import FrameRule, choose
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.frames import clip_indices
@@ -10,12 +11,18 @@ from videothinker.frames import clip_indices
 N_FRAMES, MAX_PIXELS = 32, 256 * 28 * 28
 """What a checkpoint is fed whose processor does not sample frames by itself (paper, evaluation set-up)."""
 
+MOST_FRAMES = 768
+"""Most frames of a clip where frames per second are set and no number is (FPS_MAX_FRAMES of qwen-vl-utils)."""
+
 _PIXELS_PER_VIDEO = ("qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe")
 """Architectures whose processor's `longest_edge` bounds the pixels of a video and not of a frame."""
 
 
 class FrameChoice:
     """The user's frames and pixels where they are set, otherwise the processor's own, and where it has none the paper's.
+
+    With `settings.frame_rule` the frames are that rule's, whatever the processor would take: `n_frames` of them, or at most so
+    many where frames per second are set.
 
     Raises on construction:
         VtError: `max_pixels` is set for a processor that gives all frames one size.
@@ -26,7 +33,8 @@ class FrameChoice:
         self._own = bool(
             video_processor.do_sample_frames and (video_processor.num_frames or getattr(video_processor, "fps", None))
         )
-        self._n_frames = settings.n_frames or (None if self._own else N_FRAMES)
+        self._rule = frame_rule(settings)
+        self._n_frames = self._rule.n_frames if self._rule else settings.n_frames or (None if self._own else N_FRAMES)
         by_pixels = "longest_edge" in dict(video_processor.size or {})
         if settings.max_pixels and not by_pixels:
             raise VtError(
@@ -50,6 +58,8 @@ class FrameChoice:
         return self._indices[fps, n_total]
 
     def _choose(self, fps: float, n_total: int) -> Sequence[int]:
+        if self._rule is not None:
+            return choose(self._rule, fps, n_total)
         from transformers.video_utils import VideoMetadata
 
         n_frames: int | None = self._n_frames or self._processor.num_frames
@@ -71,4 +81,12 @@ class FrameChoice:
 
     def describe(self) -> dict[str, Any]:
         """The frames and pixels that were set; None stands for the checkpoint's own choice."""
-        return {"processor": type(self._processor).__name__, "n_frames": self._n_frames, "max_pixels": self._cap}
+        rule = {} if self._rule is None else {"frame_rule": self._rule.name, "fps": self._rule.fps}
+        return {"processor": type(self._processor).__name__, "n_frames": self._n_frames, **rule, "max_pixels": self._cap}
+
+
+def frame_rule(settings: DiagnosisSettings) -> FrameRule | None:
+    """The rule that is set, with its numbers; None where the checkpoint's processor spaces frames."""
+    if settings.frame_rule is None:
+        return None
+    return FrameRule(settings.frame_rule, settings.n_frames or (MOST_FRAMES if settings.fps else N_FRAMES), settings.fps)

@@ -27,7 +27,9 @@ class Graded(NamedTuple):
     readable: Mask
     truncated: Mask
     asked: Mask
-    """False for a decode_error."""
+    """False for a decode_error, and where the protocol leaves the question out."""
+    lost: Mask
+    """True for a decode_error."""
     chosen: Floats
     """(n_questions, L): 1 where the answer has the letter."""
     correct: Floats
@@ -53,7 +55,7 @@ def grade(questions: Sequence[Question], predictions: Sequence[Prediction]) -> G
     """The columns of one checkpoint. `predictions[i]` answers `questions[i]`."""
     if [question.question_id for question in questions] != [prediction.question_id for prediction in predictions]:
         raise ValueError("predictions are not those of the questions, in their order")
-    pairs = [(prediction.chosen, question) for question, prediction in zip(questions, predictions, strict=True)]
+    pairs = [(said(prediction), question) for question, prediction in zip(questions, predictions, strict=True)]
     readable = np.array([chosen is not None for chosen, _ in pairs], dtype=np.bool_)
     blank = _unanswered(questions)
     chosen_table = _letter_table([chosen or () for chosen, _ in pairs], blank.chosen.shape[1])
@@ -63,20 +65,43 @@ def grade(questions: Sequence[Question], predictions: Sequence[Prediction]) -> G
         soft=_column(answers.form_of(question).soft(chosen, question.gold) for chosen, question in pairs),
         readable=readable,
         truncated=np.array([prediction.status is Status.TRUNCATED for prediction in predictions], dtype=np.bool_),
-        asked=np.array([prediction.status is not Status.DECODE_ERROR for prediction in predictions], dtype=np.bool_),
+        asked=np.array([counts(prediction) for prediction in predictions], dtype=np.bool_),
+        lost=np.array([prediction.status is Status.DECODE_ERROR for prediction in predictions], dtype=np.bool_),
         chosen=chosen_table,
         right_at=((chosen_table == blank.correct) & has_letter(blank) & readable[:, None]).astype(np.float64),
     )
 
 
+def counts(prediction: Prediction) -> bool:
+    """False if the question leaves every denominator: its clip could not be read, or the protocol leaves it out."""
+    return prediction.status is not Status.DECODE_ERROR and (not prediction.scored or prediction.scored.counted)
+
+
+def is_right(prediction: Prediction) -> bool:
+    """Whether a prediction is graded as right."""
+    return answers.is_exact(said(prediction), prediction.gold)
+
+
+def said(prediction: Prediction) -> tuple[str, ...] | None:
+    """The answer that a prediction is graded as: the one that was read or, where a protocol overrules it, gold or none.
+
+    A protocol may call a reply right from which no answer can be read, or wrong one whose letter is gold.
+    """
+    if not prediction.scored:
+        return prediction.chosen
+    if prediction.scored.right:
+        return prediction.gold
+    return None if answers.is_exact(prediction.chosen, prediction.gold) else prediction.chosen
+
+
 def beside(questions: Sequence[Question], predictions: Sequence[Prediction], labels: LabelSet) -> BesideObserver:
     """The columns of one checkpoint against the observer of a label set."""
     observer = _observer(questions, labels)
-    rows = [(row.chosen, question, said) for question, row, said in zip(questions, predictions, observer, strict=True)]
-    wrong = [set() if said is None else _wrong(said, question) for _, question, said in rows]
+    rows = [(said(row), question, seen) for question, row, seen in zip(questions, predictions, observer, strict=True)]
+    wrong = [set() if seen is None else _wrong(seen, question) for _, question, seen in rows]
     return BesideObserver(
-        known=np.array([said is not None for said in observer], dtype=np.bool_),
-        like=_column(said is not None and answers.is_exact(chosen, said) for chosen, _, said in rows),
+        known=np.array([seen is not None for seen in observer], dtype=np.bool_),
+        like=_column(seen is not None and answers.is_exact(chosen, seen) for chosen, _, seen in rows),
         wrong_like=_column(
             0 if chosen is None else len(_wrong(chosen, question) & theirs)
             for (chosen, question, _), theirs in zip(rows, wrong, strict=True)
@@ -147,6 +172,7 @@ def _unanswered(questions: Sequence[Question]) -> Graded:
         readable=yes,
         truncated=~yes,
         asked=yes,
+        lost=~yes,
         chosen=np.zeros((len(questions), n_letters)),
         correct=_letter_table([question.gold for question in questions], n_letters),
         right_at=np.zeros((len(questions), n_letters)),

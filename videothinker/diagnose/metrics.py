@@ -161,7 +161,7 @@ def _pool(graded: Graded, where: Mask) -> Pool:
         n_scenes=len(np.unique(graded.group[asked])),
         n_unparsed=int((asked & ~graded.readable).sum()),
         n_truncated=int((asked & graded.truncated).sum()),
-        n_decode_error=int((where & ~graded.asked).sum()),
+        n_decode_error=int((where & graded.lost).sum()),
         per_question=clustered_share(graded.exact * ones, ones, graded.group),
         per_option=clustered_share(graded.right * ones, graded.n_options * ones, graded.group),
         soft=clustered_share(graded.soft * ones, ones, graded.group),

@@ -1,11 +1,14 @@
 """Questions as a checkpoint reads them: in its chat template, and as tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from videothinker import answers
 from videothinker.clips import default_workers
+from videothinker.diagnose import protocols
+from videothinker.diagnose.protocols.base import Prompt
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.models.chat import chat
 from videothinker.records import Question
 
@@ -19,24 +22,44 @@ class Prompts(NamedTuple):
     """The tokens behind the clip; None where prompts differ before their clip too, or have no placeholder for it."""
 
 
-def write_prompts(processor: Any, questions: Sequence[Question], style: answers.Style) -> Prompts:
+Put = Callable[[Question], Prompt]
+"""Puts a question into words."""
+
+
+def put_by(settings: DiagnosisSettings) -> Put:
+    """How the settings put questions: in a style of ours, or in the words of their protocol."""
+    return protocols.find(settings.protocol).prompt if settings.prompt is None else in_style(settings.prompt)
+
+
+def in_style(style: answers.Style) -> Put:
+    """Our prompts, which leave the system text to the template and the reply to the model."""
+    return lambda question: Prompt(answers.render(question, style))
+
+
+def write_prompts(processor: Any, questions: Sequence[Question], put: Put) -> Prompts:
     """All prompts, rendered and tokenized in one call."""
-    texts = chats(processor, questions, style)
+    texts = chats(processor, questions, put)
     ids = [question.question_id for question in questions]
     return Prompts(dict(zip(ids, texts, strict=True)), _ends(processor, ids, texts))
 
 
-def chats(processor: Any, questions: Sequence[Question], style: answers.Style) -> list[str]:
+def chats(processor: Any, questions: Sequence[Question], put: Put) -> list[str]:
     """Every question in the processor's chat template.
 
     The template is filled in for the first and the last question only, because that takes longer than anything else here. If
-    the last shows that it changes a prompt's text, it is filled in for all.
+    the last shows that it changes a prompt's text, or questions differ in more than what they ask, it is filled in for all.
     """
-    prompts = [answers.render(question, style) for question in questions]
-    around = chat(processor, prompts[0]).split(prompts[0])
-    if len(around) == 2 and prompts[-1].join(around) == chat(processor, prompts[-1]):
-        return [prompt.join(around) for prompt in prompts]
-    return [chat(processor, prompt) for prompt in prompts]
+    prompts = [put(question) for question in questions]
+    first, last = prompts[0], prompts[-1]
+    around = _chat(processor, first).split(first.user)
+    alike = len({(prompt.system, prompt.prefill) for prompt in prompts}) == 1
+    if alike and len(around) == 2 and last.user.join(around) == _chat(processor, last):
+        return [prompt.user.join(around) for prompt in prompts]
+    return [_chat(processor, prompt) for prompt in prompts]
+
+
+def _chat(processor: Any, prompt: Prompt) -> str:
+    return chat(processor, prompt.user, system=prompt.system, prefill=prompt.prefill)
 
 
 def _ends(processor: Any, ids: Sequence[str], texts: Sequence[str]) -> dict[str, list[int]] | None:

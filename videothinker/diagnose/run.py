@@ -17,15 +17,17 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
-from videothinker import answers, locks, store
+from videothinker import locks, store
 from videothinker.curated import Curated, Labels
-from videothinker.diagnose import metrics, solvers
+from videothinker.diagnose import metrics, protocols, solvers
 from videothinker.diagnose.answerer import Answerer, RawReply, check_clips
 from videothinker.diagnose.fed import add_fed
 from videothinker.diagnose.files import METRICS, PREDICTIONS, RUN, data_hash, match, prediction_files, read_predictions
 from videothinker.diagnose.limit import limited
 from videothinker.diagnose.openers import OF_LOADING, OPENERS, Opened, Opening, kind_of
-from videothinker.diagnose.settings import FREE, DiagnosisSettings
+from videothinker.diagnose.protocols.base import Protocol
+from videothinker.diagnose.readings import read_prediction
+from videothinker.diagnose.settings import FREE, LATER, DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.fingerprint import fingerprint
 from videothinker.progress import Progress, no_progress
@@ -268,31 +270,32 @@ def check_models(jobs: Sequence[Job], *, trust_remote_code: bool = False) -> Non
         raise
 
 
-def grade(question: Question, answer: RawReply, labels: Labels) -> Prediction:
-    """The reply read and graded, as a line on disk. labels: the question set's; its observer's answer is kept beside gold."""
+def grade(question: Question, answer: RawReply, labels: Labels, protocol: Protocol | None = None, seed: int = 0) -> Prediction:
+    """The reply read and graded, as a line on disk. labels: the question set's; its observer's answer is kept beside gold.
+
+    protocol: who reads the reply; None reads it as ours. seed: that of the protocol's guesses.
+    """
     reply = (
         None if answer.reply is None else answer.reply.encode(errors="replace").decode()
     )  # half of a surrogate pair is no UTF-8
-    chosen = None if reply is None else answers.parse(question, reply)
-    status = Status.DECODE_ERROR if reply is None else status_of(chosen, truncated=answer.truncated)
-    return Prediction(
+    row = Prediction(
         question_id=question.question_id,
         reply=reply or "",
-        chosen=chosen,
+        chosen=None,
         gold=question.gold,
         observer=labels.observer(question.question_id),
-        status=status,
+        status=Status.DECODE_ERROR if reply is None else Status.TRUNCATED if answer.truncated else Status.OK,
         error=answer.error,
         tokens=answer.n_tokens,
         logprob=None if answer.logprob is None else round(answer.logprob, 6),  # float32 tells no more
     )
+    return read_prediction(protocol or protocols.find(protocols.OURS), question, row, seed)
 
 
-def status_of(chosen: answers.Answer | None, *, truncated: bool) -> Status:
-    """What became of a reply. chosen: what was read from it."""
-    if truncated:
-        return Status.TRUNCATED
-    return Status.NO_ANSWER if chosen is None else Status.OK
+def read_under(record: RunRecord) -> Protocol:
+    """The protocol that a run's replies are read by. A solver replies in our form, whatever the others are asked in."""
+    name = record.settings.get("protocol", protocols.OURS) if record.kind in ("checkpoint", "endpoint") else protocols.OURS
+    return protocols.find(name)
 
 
 def shard(questions: Sequence[Question], rank: int, world_size: int) -> list[Question]:
@@ -324,9 +327,15 @@ def _claim(folder: Path, identity: Mapping[str, Any], *, replace: bool, lock: bo
         what="a diagnosis",
         advice="choose another --out or NAME=REF, or start over with --no-resume",
         may_hold=lambda name: not name.startswith("predictions"),  # without run.json nobody knows how they were made
+        in_todays_form=_in_todays_form,
         replace=replace,
         lock=lock,
     )
+
+
+def _in_todays_form(held: dict[str, Any]) -> dict[str, Any]:
+    """run.json with the settings that earlier versions did not have, at the values that they worked with."""
+    return {**held, "settings": {**LATER, **held["settings"]}} if isinstance(held.get("settings"), dict) else held
 
 
 def _start(job: Job) -> None:
@@ -345,9 +354,11 @@ def _ask(job: Job, answerer: Answerer, rank: int, world_size: int, progress: Pro
     name = PREDICTIONS if world_size == 1 else f"predictions.rank{rank}.jsonl"
     session = _session(rank)
     told = time.monotonic()
+    protocol = read_under(job.record)
     with store.JsonlAppender(job.folder / name) as file:
         for answer in answerer.answer(list(owed.values())):
-            file.append(grade(owed.pop(answer.question_id), answer, job.curated.labels))
+            question = owed.pop(answer.question_id)
+            file.append(grade(question, answer, job.curated.labels, protocol, job.settings.seed))
             progress(1)
             if time.monotonic() - told > _TELL_S:
                 _tell(job, session, answerer)

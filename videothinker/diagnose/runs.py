@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from videothinker import answers, store
+from videothinker import store
 from videothinker.curated import TRAIN, Curated, Labels, open_curated
-from videothinker.diagnose import files, metrics, run, solvers
+from videothinker.diagnose import files, metrics, protocols, readings, run, solvers
 from videothinker.diagnose.compare import Answers, compare
+from videothinker.diagnose.readings import Readings
 from videothinker.errors import VtError
 from videothinker.outside import is_name
 from videothinker.records import Benchmark, Comparison, Metrics, Prediction, Question, RunRecord, Status
@@ -235,11 +236,17 @@ def comparisons(runs: Sequence[Run]) -> list[Comparison]:
     return compare([Answers(each.name, each.questions, each.predictions, each.labels) for each in runs if not each.reference])
 
 
-def read_again(runs: Iterable[Run], benchmark: Benchmark | None = None) -> list[Run]:
-    """The runs with every reply read anew as this version reads it, and scored."""
+def read_again(runs: Iterable[Run], benchmark: Benchmark | None = None, protocol: str | None = None) -> list[Run]:
+    """The runs with every reply read anew as this version reads it, and scored.
+
+    protocol: who reads them, but for a solver's; None lets the protocol read that the run was asked under.
+
+    Raises:
+        VtError: there is no such protocol, or it does not define one of the question sets.
+    """
     found = []
     for each in runs:
-        rows = [_read_again(question, row) for question, row in zip(each.questions, each.predictions, strict=True)]
+        rows = _read_again(each, protocol)
         found.append(each._replace(predictions=rows, metrics=metrics.summarize(each.questions, rows, each.labels, benchmark)))
     return found
 
@@ -247,18 +254,31 @@ def read_again(runs: Iterable[Run], benchmark: Benchmark | None = None) -> list[
 def n_read_otherwise(runs: Iterable[Run]) -> int:
     """How many replies `read_again` would read otherwise than they were."""
     return sum(
-        _read_again(question, row).chosen != row.chosen
+        (now.chosen, now.scored) != (then.chosen, then.scored)
         for each in runs
-        for question, row in zip(each.questions, each.predictions, strict=True)
+        for now, then in zip(_read_again(each), each.predictions, strict=True)
     )
 
 
-def _read_again(question: Question, row: Prediction) -> Prediction:
-    if row.status is Status.DECODE_ERROR:
-        return row
-    chosen = answers.parse(question, row.reply)
-    status = run.status_of(chosen, truncated=row.status is Status.TRUNCATED)
-    return msgspec.structs.replace(row, chosen=chosen, status=status)
+def read_by_all(runs: Iterable[Run]) -> list[Readings]:
+    """The replies of the runs as every protocol reads them; those of references and solvers are in no evaluator's form."""
+    return [
+        found
+        for each in runs
+        if each.record.kind not in (REFERENCE, "solver")
+        for found in readings.read_by_all(each.name, each.questions, each.predictions, _seed(each))
+    ]
+
+
+def _read_again(each: Run, protocol: str | None = None) -> list[Prediction]:
+    by = run.read_under(each.record) if protocol is None or each.record.kind == "solver" else protocols.find(protocol)
+    pairs = zip(each.questions, each.predictions, strict=True)
+    return [readings.read_prediction(by, question, row, _seed(each)) for question, row in pairs]
+
+
+def _seed(each: Run) -> int:
+    """The seed of a protocol's guesses: the run's own, or the default for an import, which has none."""
+    return int(each.record.settings.get("seed", 42))
 
 
 def check_names(runs: Sequence[Run]) -> None:

@@ -1,17 +1,24 @@
 """The settings of a diagnosis: everything that changes a number in its report, with its bounds, as run.json holds it."""
 
 from collections.abc import Collection
+from typing import Any
 
 import msgspec
 
 from videothinker.answers import Style
 from videothinker.diagnose.engines import ENGINES
+from videothinker.diagnose.frame_rules import RULES
+from videothinker.diagnose.protocols import PROTOCOLS
 from videothinker.errors import VtError
 
 FREE = ("batch_size", "engine")
 """Settings that may differ when a run is resumed: they change how fast replies come, and not what they say."""
 
+LATER: dict[str, Any] = {"protocol": "ours", "top_p": 1.0, "frame_rule": None, "fps": None}
+"""Settings that earlier versions did not write down, with the value that says what they did."""
+
 _NAMED: dict[str, Collection[str]] = {
+    "protocol": PROTOCOLS,
     "dtype": ("auto", "bfloat16", "float16", "float32"),
     "attention": ("auto", "flash_attention_2", "sdpa", "eager"),
     "engine": ENGINES,
@@ -29,11 +36,17 @@ class DiagnosisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     split: str
     """Split of the curated folder whose questions are asked."""
-    prompt: Style = Style.COT
-    """How the model is asked to lay out its reply."""
+    protocol: str = "ours"
+    """Whose way of asking and reading, one of `protocols.PROTOCOLS`. What it sets of the settings below stands in them."""
+    prompt: Style | None = Style.COT
+    """How the model is asked to lay out its reply, in our words; None asks in the protocol's own."""
     n_frames: int | None = None
     """Frames of each clip. None leaves them to the checkpoint's own processor or, if it does not sample by itself, means 32
     (paper, evaluation set-up)."""
+    frame_rule: str | None = None
+    """How frames are chosen, one of `frame_rules.RULES`; None is the spacing of the checkpoint's own processor."""
+    fps: float | None = None
+    """Frames per second of a clip, of which `n_frames` are taken at most (else 768); only with `frame_rule` "fps"."""
     max_pixels: int | None = None
     """Largest number of pixels of one frame. None leaves it to the checkpoint's own processor or, if it does not sample by
     itself, means 256*28*28 (paper)."""
@@ -42,6 +55,8 @@ class DiagnosisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     when a run is resumed, because a smaller one cures running out of memory."""
     temperature: float = 0.0
     """0 is greedy decoding."""
+    top_p: float = 1.0
+    """A draw is among the likeliest tokens alone, whose chances at the temperature sum to this (nucleus sampling); 1 is all."""
     seed: int = 42
     max_new_tokens: int = 1024
     """Longest reply; one that reaches it is `truncated` (1,024 in the paper's evaluator)."""
@@ -61,9 +76,19 @@ class DiagnosisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
             f"{name} is {value!r}, expected {expected}"
             for name, value, good, expected in (
                 ("n_frames", self.n_frames, self.n_frames is None or 1 <= self.n_frames <= 768, "1 to 768"),
+                ("frame_rule", self.frame_rule, self.frame_rule in (None, *RULES), _listed(RULES)),
+                ("fps", self.fps, self.fps is None or 0.01 <= self.fps <= 1000, "0.01 to 1000"),
+                (
+                    "fps",
+                    self.fps,
+                    (self.frame_rule == "fps") == (self.fps is not None),
+                    "a number with frame_rule fps, else none",
+                ),
+                ("n_frames", self.n_frames, self.frame_rule != "fps" or self.n_frames != 1, "2 or more with frame_rule fps"),
                 ("max_pixels", self.max_pixels, self.max_pixels is None or self.max_pixels >= 28 * 28, "784 (28*28) or more"),
                 ("batch_size", self.batch_size, self.batch_size is None or self.batch_size >= 1, "1 or more"),
                 ("temperature", self.temperature, 0 <= self.temperature <= 2, "0 to 2"),
+                ("top_p", self.top_p, 0 < self.top_p <= 1, "more than 0, at most 1"),
                 ("max_new_tokens", self.max_new_tokens, self.max_new_tokens >= 1, "1 or more"),
                 *(
                     (name, getattr(self, name), getattr(self, name) in allowed, _listed(allowed))

@@ -3,10 +3,14 @@
 from typing import Any
 
 
-def chat(processor: Any, prompt: str) -> str:
-    """The text of a conversation that shows one clip, asks `prompt` and waits for the reply."""
+def chat(processor: Any, prompt: str, *, system: str | None = None, prefill: str = "") -> str:
+    """The text of a conversation that shows one clip, asks `prompt` and waits for the reply.
+
+    system: the system text; None leaves it to the template. prefill: how the reply begins, which the model is to go on with.
+    """
     content = [{"type": "video"}, {"type": "text", "text": prompt}]
-    text: str = processor.apply_chat_template(
-        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-    )
-    return text
+    messages = [{"role": "user", "content": content}]
+    if system is not None:
+        messages = [{"role": "system", "content": [{"type": "text", "text": system}]}, *messages]
+    text: str = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return text + prefill

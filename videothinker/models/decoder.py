@@ -26,6 +26,7 @@ from transformers import DynamicCache
 
 from videothinker.models.noise import hashed_noise, seed_words
 from videothinker.models.norms import rms_norm
+from videothinker.models.nucleus import nucleus
 from videothinker.models.positions import token_positions
 from videothinker.models.vision import SeenClip
 
@@ -49,6 +50,8 @@ class TokenChoice(NamedTuple):
     """0 takes the likeliest token. Otherwise the token is drawn from softmax(logits / temperature)."""
     seeds: Sequence[int] | None = None
     """One per reply, 0 to 2**64 - 1: its draws depend on it alone, not on the batch or device. None: PyTorch's generator."""
+    top_p: float = 1.0
+    """A draw is among the likeliest tokens alone, whose chances at that temperature sum to this (`nucleus`); 1 is all."""
 
 
 GREEDY = TokenChoice()
@@ -120,7 +123,7 @@ class Decoder:
         rows = range(len(prompt_ids)) if rows is None else rows
         # Rounded up, so that prompts of about the same length share a cache and a graph.
         width = -(-max(map(len, prompt_ids)) // _BUCKET) * _BUCKET
-        key = (len(rows), width, max_new_tokens, choice.temperature, choice.seeds is None)
+        key = (len(rows), width, max_new_tokens, choice.temperature, choice.top_p, choice.seeds is None)
         state = self._states.pop(key, None) or _ReplyState(self, len(rows), width, max_new_tokens, choice)
         self._states[key] = state  # the latest used comes last
         logits, following = self._read_prompts(state, prompt_ids, clips, rows)
@@ -193,7 +196,7 @@ class _ReplyState:
         shape = (config.num_hidden_layers, 2, n_rows, heads, length, config.hidden_size // config.num_attention_heads)
         self._cache = torch.zeros(shape, dtype=weight.dtype, device=self.device)
         self.n_bytes = self._cache.nbytes
-        self._pad, self._temperature = decoder.pad, choice.temperature
+        self._pad, self._temperature, self._top_p = decoder.pad, choice.temperature, choice.top_p
         self._graphs = decoder.graphs and self.device.type == "cuda"
         self._graph: Any = None
 
@@ -251,7 +254,7 @@ class _ReplyState:
         """Choose each row's next token from (n_rows, V) logits. A draw is the largest of chances over exponential noise."""
         scores = logits = logits.float().index_fill(1, self._suppress, -torch.inf)
         if self._temperature:
-            chances = torch.softmax(logits / self._temperature, dim=-1)
+            chances = nucleus(torch.softmax(logits / self._temperature, dim=-1), self._top_p)
             scores = chances / self._noise(chances)
         chosen = scores.argmax(-1)
         logprob = logits.log_softmax(-1).gather(1, chosen[:, None])

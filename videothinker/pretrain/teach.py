@@ -1,7 +1,7 @@
 """Plain supervision on a handful of clips in files, until a tiny checkpoint answers in the form that `answers` reads.
 
     folder = tiny.build(Path("tiny"))
-    teach(folder, [Example(Path("clip.mp4"), prompt, "<think>I look.</think><answer>A</answer>")])
+    teach(folder, [Example(Footage(Path("clip.mp4")), prompt, "<think>I look.</think><answer>A</answer>")])
 
 It serves tests and benchmarks on a CPU; `run.pretrain` is the real pretraining of a small model.
 """
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from videothinker.footage import Footage
 from videothinker.frames import Clip, read_clip
 from videothinker.models.chat import chat
 from videothinker.models.read import read_config, read_model, read_processor
@@ -22,7 +23,7 @@ from videothinker.progress import Progress, no_progress
 class Example(NamedTuple):
     """One example of a right reply."""
 
-    clip: Path
+    clip: Footage
     prompt: str
     """What the model is asked, in the words of `answers.render_prompt`."""
     reply: str
@@ -51,7 +52,7 @@ def teach(
     model = read_model(ref, checkpoint, read_config(ref, checkpoint), torch.float32, "sdpa").train()
     processor = read_processor(ref, checkpoint)
     n_frames = processor.video_processor.num_frames
-    clips = {path: read_clip(path, n_frames=n_frames) for path in dict.fromkeys(example.clip for example in examples)}
+    clips = {clip: read_clip(clip, n_frames=n_frames) for clip in dict.fromkeys(example.clip for example in examples)}
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=n_steps)
     losses = []

@@ -86,11 +86,17 @@ def find_sets(
 
 
 def load(
-    run_dirs: Sequence[Path], sets: Mapping[str, Curated], *, rule: str | None = None, reread: bool = False
+    run_dirs: Sequence[Path],
+    sets: Mapping[str, Curated],
+    *,
+    rule: str | None = None,
+    reread: bool = False,
+    protocol: str | None = None,
 ) -> dict[str, diagnosis.Reread]:
     """Saved runs over several data sets, by data set, scored again.
 
     rule: the labels to score under, for data sets that have any. reread: read every saved reply anew, as this version reads it.
+    protocol: the same, as that protocol reads it.
     The checkpoints are in the order of the folders' own reports, others behind them by name.
 
     Raises:
@@ -102,7 +108,7 @@ def load(
     found = {}
     for name, curated in sets.items():
         here = rule if curated.labels.sets else None
-        read = diagnosis.load(runs.folders_of_set(run_dirs, name), curated, rule=here, reread=reread)
+        read = diagnosis.load(runs.folders_of_set(run_dirs, name), curated, rule=here, reread=reread, protocol=protocol)
         ranked = sorted(read.runs, key=lambda one: order.index(one.name) if one.name in order else len(order))
         found[name] = read._replace(runs=ranked)
     return found
@@ -114,11 +120,13 @@ def report(
     out: Path,
     *,
     baseline: str | None = None,
+    protocol: str | None = None,
     bars: Bars = no_bars,
 ) -> BenchmarksReport:
     """Draw the reports into `out`: OUT/DATASET/report.html for each data set, and above them the table of all.
 
     loaded: the runs by data set. baseline: the checkpoint that the others are compared with; None for the first.
+    protocol: who read all replies; None if each run's were read by the protocol that it was asked under.
 
     Raises:
         VtError: there is no such checkpoint, one name stands for two, or as `diagnosis.report` does.
@@ -126,10 +134,13 @@ def report(
     from videothinker.reports.benchmarks import benchmarks_pages
 
     benchmarks.check_baseline({name: benchmarks.Asked(sets[name], list(each), []) for name, each in loaded.items()}, baseline)
-    reports = {name: diagnosis.report(each, sets[name], out / name, dataset=name, bars=bars) for name, each in loaded.items()}
+    reports = {
+        name: diagnosis.report(each, sets[name], out / name, protocol=protocol, dataset=name, bars=bars)
+        for name, each in loaded.items()
+    }
     asked = {name: benchmarks.Asked(sets[name], one.runs, one.references) for name, one in reports.items()}
-    summary = benchmarks.summarize(asked, baseline)
-    pages = benchmarks_pages(summary, asked)
+    summary = benchmarks.summarize(asked, baseline, read_by=protocol)
+    pages = benchmarks_pages(summary, asked, readings={name: one.readings for name, one in reports.items()})
     with locks.alone(out):
         for name, content in pages.items():
             store.write_bytes(out / name, content)

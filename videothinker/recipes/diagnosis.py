@@ -10,13 +10,14 @@ from videothinker.curated import Curated
 from videothinker.diagnose import files, run, runs
 from videothinker.diagnose.answerer import Answerer
 from videothinker.diagnose.imports import import_results
+from videothinker.diagnose.readings import scores
 from videothinker.diagnose.runs import Run
 from videothinker.diagnose.server import check_address
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.workers import ALONE, Worker
 from videothinker.errors import VtError
 from videothinker.progress import Bars, Progress, no_bars, no_progress, once_begun
-from videothinker.records import Comparison, Summary
+from videothinker.records import Comparison, ReadBy, Summary
 
 SUMMARY = "summary.json"
 
@@ -29,6 +30,8 @@ class Report(NamedTuple):
     references: list[Run]
     """Chance, the blind prior and the observer, on the same questions."""
     comparisons: list[Comparison]
+    readings: list[ReadBy]
+    """The same replies, by checkpoint, question set and protocol."""
     folder: Path
 
 
@@ -97,10 +100,12 @@ def load(
     rule: str | None = None,
     imports: Mapping[str, Path] | None = None,
     reread: bool = False,
+    protocol: str | None = None,
 ) -> Reread:
     """Saved runs and other evaluators' result files, scored under the labels named `rule` (None: the folder's own).
 
-    reread: read every saved reply anew, as this version reads it.
+    reread: read every saved reply anew, as this version reads it. protocol: the same, as that protocol reads it, whatever the
+    reply was asked under.
 
     Raises:
         VtError: there is no run, a file cannot be read, two have one name, or they were asked other questions.
@@ -110,15 +115,25 @@ def load(
     if not loaded:
         raise VtError("nothing to report on; name a folder that `vt diagnose` wrote, or --import NAME=FILE")
     runs.check_names(loaded)
-    if reread:
-        return Reread(runs.read_again(loaded, curated.manifest.benchmark), 0)
+    if reread or protocol is not None:
+        return Reread(runs.read_again(loaded, curated.manifest.benchmark, protocol), 0)
     return Reread(loaded, runs.n_read_otherwise(loaded))
 
 
-def report(loaded: Sequence[Run], curated: Curated, out: Path, *, dataset: str | None = None, bars: Bars = no_bars) -> Report:
+def report(
+    loaded: Sequence[Run],
+    curated: Curated,
+    out: Path,
+    *,
+    protocol: str | None = None,
+    dataset: str | None = None,
+    bars: Bars = no_bars,
+) -> Report:
     """Draw the runs' report into `out`: report.html, report.md, figures, tables and summary.json.
 
     dataset: name of the data set if it is one of several, whose common page lies above `out`.
+
+    protocol: who read all replies; None if each run's were read by the protocol that it was asked under.
 
     Raises:
         VtError: there is no run, or they are scored under different labels.
@@ -126,16 +141,29 @@ def report(loaded: Sequence[Run], curated: Curated, out: Path, *, dataset: str |
     from videothinker.reports.diagnosis import diagnosis_pages
 
     references, changes = runs.references(loaded, curated), runs.comparisons(loaded)
+    read = runs.read_by_all(loaded)
+    by = [score for each in read for score in scores(each)]
     above = None if dataset is None else "../report.html"
     what = "drawing" if dataset is None else f"drawing {dataset}"
     with bars(what, sum(len(each.questions) for each in loaded), "questions") as progress:
-        pages = diagnosis_pages([*references, *loaded], changes, curated, out=out, above=above, progress=progress)
+        pages = diagnosis_pages(
+            [*references, *loaded],
+            changes,
+            curated,
+            readings=read,
+            protocol=protocol,
+            out=out,
+            above=above,
+            progress=progress,
+        )
     added = {each.name: each.metrics for each in references}
     with locks.alone(out):
         for name, content in pages.items():
             store.write_bytes(out / name, content)
-        store.write_json(out / SUMMARY, Summary(rule=loaded[0].labels.rule, references=added, comparisons=changes))
-    return Report(list(loaded), references, changes, out)
+        rule = loaded[0].labels.rule
+        summary = Summary(rule=rule, protocol=protocol, references=added, comparisons=changes, readings=by)
+        store.write_json(out / SUMMARY, summary)
+    return Report(list(loaded), references, changes, by, out)
 
 
 def diagnose(

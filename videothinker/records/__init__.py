@@ -7,8 +7,8 @@ The words: a *question* asks about a clip and has a gold answer; an *observer* i
 
 from videothinker.records.label import Category, Label, LabelSet, Rule
 from videothinker.records.manifest import Benchmark, Manifest, Unresolved
-from videothinker.records.metrics import AgainstChance, ByCategory, Comparison, Estimate, Metrics, Pool, Summary
-from videothinker.records.prediction import Prediction, Status
+from videothinker.records.metrics import AgainstChance, ByCategory, Comparison, Estimate, Metrics, Pool, ReadBy, Summary
+from videothinker.records.prediction import Prediction, ProtocolScore, Status
 from videothinker.records.question import Clip, Form, Question
 from videothinker.records.run import RunRecord
 from videothinker.records.scene import Collision, Scene, SceneObject
@@ -29,7 +29,9 @@ __all__ = [
     "Metrics",
     "Pool",
     "Prediction",
+    "ProtocolScore",
     "Question",
+    "ReadBy",
     "Rule",
     "RunRecord",
     "Scene",

@@ -61,6 +61,8 @@ class Benchmarks(msgspec.Struct, frozen=True, kw_only=True):
 
     baseline: str
     """Name of the checkpoint that the others are compared with."""
+    read_by: str | None = None
+    """Name of the protocol that all replies were read by; None if each run's by the one that it was asked under."""
     datasets: dict[str, DataSet]
     checkpoints: dict[str, dict[str, Score]]
     """Scores by checkpoint and data set; a data set that a checkpoint was not asked is left out."""

@@ -127,10 +127,40 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """`p_value` after Holm's correction for all comparisons of the report."""
 
 
+class ReadBy(msgspec.Struct, frozen=True, kw_only=True):
+    """One checkpoint's replies to one question set, read as one protocol reads them (`diagnose.readings`)."""
+
+    run: str
+    source: str
+    """The question set, as `Question.source` names it."""
+    protocol: str
+    n_questions: int
+    """Questions in the denominator."""
+    n_left_out: int
+    """Questions that the protocol takes out of it."""
+    n_unread: int
+    """Replies from which no answer was read."""
+    n_guessed: int
+    """Replies for which a random option was drawn."""
+    n_right_unread: int
+    """Replies that count as right though no answer was read: they are empty, or fit several options."""
+    n_for_a_judge: int
+    """Replies that the protocol would give to a judge model."""
+    n_gained: int
+    """Replies that are right here, and not as we read them."""
+    n_lost: int
+    """Replies that are right as we read them, and not here."""
+    per_question: Estimate
+
+
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """summary.json of a report: what does not belong to one run alone."""
 
     rule: str | None
+    protocol: str | None = None
+    """Name of the protocol that all replies were read by; None if each run's by the one that it was asked under."""
     references: dict[str, Metrics]
     """"chance", "prior" and "observer", on all questions that the runs answered."""
     comparisons: list[Comparison]
+    readings: list[ReadBy] = []
+    """The same replies, by checkpoint, question set and protocol; built-in solvers are not in it."""

@@ -20,6 +20,16 @@ class Status(StrEnum):
     """The clip could not be read, so nothing was asked. The question leaves every denominator and is asked again on resume."""
 
 
+class ProtocolScore(msgspec.Struct, frozen=True, kw_only=True):
+    """How a protocol scores a reply, where that is more than whether `chosen` is gold (`diagnose.protocols`)."""
+
+    right: bool
+    counted: bool = True
+    """False if the question leaves every denominator, as where only a judge could say."""
+    why: str | None = None
+    """One of `diagnose.protocols.Why`, such as "guessed"; None if the answer was read from the reply."""
+
+
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """One checkpoint's reply to one question."""
 
@@ -39,3 +49,5 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens that were written, including the one that ended the reply; None if the source does not say."""
     logprob: float | None = None
     """Mean log-probability per written token in nats, at temperature 1; None if the source gives none."""
+    scored: ProtocolScore | msgspec.UnsetType = msgspec.UNSET
+    """What the protocol makes of the reply; not in the file where `chosen` says it, as it does when read by ours."""

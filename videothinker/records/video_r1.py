@@ -9,13 +9,18 @@ from videothinker.records.label import Category
 
 
 class VideoR1Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One question as the format has it, with `question_id`, `category` and `observer` added."""
+    """One question as the format has it, with `question_id`, `category` and `observer` added.
+
+    A question about a part of a clip, or about a folder of frames, has more keys, which the format does not know and
+    `vt curate records` reads again. Other readers show all of the clip.
+    """
 
     problem_id: int
     """1-based row of its file."""
     problem: str
     """The question text alone."""
     data_type: str = "video"
+    """"frame" for a folder of frames."""
     problem_type: str = "multiple choice"
     options: tuple[str, ...]
     """"A. the text", in file order."""
@@ -25,6 +30,12 @@ class VideoR1Row(msgspec.Struct, frozen=True, kw_only=True):
     """The clip, as a POSIX path relative to the manifest's `videos_root`."""
     path: str
     """The same as `video`, because some readers of the format look for this key."""
+    start: float | msgspec.UnsetType = msgspec.UNSET
+    """Where the part begins, in seconds; not written where the clip's beginning is meant."""
+    end: float | msgspec.UnsetType = msgspec.UNSET
+    """Where the part ends, in seconds; not written where the clip's end is meant."""
+    fps: float | msgspec.UnsetType = msgspec.UNSET
+    """Frames per second of a folder of frames; not written for a file."""
     process: str = ""
     data_source: str
     original_question_type: str = ""

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from videothinker.diagnose.benchmarks import Asked
 from videothinker.diagnose.runs import Run
 from videothinker.diagnose.verdict import verdict
-from videothinker.records import Estimate, Metrics, Pool
+from videothinker.records import Estimate, Metrics, Pool, ReadBy
 from videothinker.records.benchmarks import Benchmarks, DataSet, Score, SetChange
 from videothinker.reports import page
 from videothinker.reports.drawing import Drawing
@@ -46,10 +46,13 @@ class Shown(NamedTuple):
     """Whether it shows the mean over questions of a data set whose own mean is another."""
 
 
-def benchmarks_pages(summary: Benchmarks, sets: Mapping[str, Asked]) -> dict[str, bytes]:
+def benchmarks_pages(
+    summary: Benchmarks, sets: Mapping[str, Asked], *, readings: Mapping[str, Sequence[ReadBy]] | None = None
+) -> dict[str, bytes]:
     """report.html, report.md, the tables' files and the figure of a run over several data sets, by file name.
 
-    sets: the runs that the summary was made from, by data set. The page links DATASET/report.html, each data set's own page.
+    sets: the runs that the summary was made from, by data set. readings: the same replies as every protocol reads them, by data
+    set. The page links DATASET/report.html, each data set's own page.
     """
     beside = [table for table in published() if any(_sources(table, data) for data in summary.datasets.values())]
     drawing = _figure(summary)
@@ -65,11 +68,13 @@ def benchmarks_pages(summary: Benchmarks, sets: Mapping[str, Asked]) -> dict[str
         "breakdowns": [_breakdown(name, asked, summary) for name, asked in sets.items()],
         "drawing": drawing,
         "published": beside,
+        "read_by": summary.read_by,
         "tables": {
             "main": _main_table(summary, beside),
             "changes": _changes_table(summary),
             "tests": _tests_table(summary.changes),
             "replies": _replies_table(summary),
+            "readings": _readings_table(readings or {}),
         },
     }
     return page.report("benchmarks", **context) | (drawing.files if drawing else {})
@@ -202,6 +207,25 @@ def _replies_table(summary: Benchmarks) -> Table:
             for name, scores in summary.checkpoints.items()
             for dataset in summary.datasets
             if (score := scores.get(dataset)) is not None
+        ],
+    )
+
+
+def _readings_table(readings: Mapping[str, Sequence[ReadBy]]) -> Table:
+    """The same replies as every protocol reads them, protocols in columns."""
+    protocols = list(dict.fromkeys(one.protocol for each in readings.values() for one in each))
+    found: dict[tuple[str, str, str], dict[str, ReadBy]] = {}
+    for dataset, each in readings.items():
+        for one in each:
+            found.setdefault((one.run, dataset, one.source), {})[one.protocol] = one
+    return Table(
+        "set-readings",
+        f"One set of replies, read as each protocol reads it, over questions, with {_CLUSTERED}; nothing was asked again. A "
+        "dash: the protocol does not define the data set. Each data set's own page says what a protocol guessed and left out.",
+        ("Checkpoint", "Data set", "Questions of", *protocols),
+        [
+            (*who, *(estimate(by[protocol].per_question) if protocol in by else DASH for protocol in protocols))
+            for who, by in found.items()
         ],
     )
 

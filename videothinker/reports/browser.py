@@ -13,8 +13,10 @@ from urllib.parse import quote
 
 from videothinker import answers
 from videothinker.curated import Labels, counterfactual_name
+from videothinker.diagnose.grading import is_right
+from videothinker.footage import Footage
 from videothinker.progress import Progress, no_progress
-from videothinker.records import Prediction, Question, Scene, label
+from videothinker.records import Clip, Prediction, Question, Scene, label
 from videothinker.reports import words
 from videothinker.reports.strips import BUDGET, Strips, strip_frames
 from videothinker.reports.words import Explained
@@ -42,7 +44,7 @@ class Films:
         return folder + slash + counterfactual_name(name, one.removed_object)
 
     def exists(self, video: str) -> bool:
-        """Whether the clip is there."""
+        """Whether the clip, a file, is there."""
         return self.root is not None and (self.root / video).is_file()
 
     def embed(self, questions: Iterable[Explained], progress: Progress = no_progress) -> None:
@@ -53,7 +55,7 @@ class Films:
                     return
                 if video in self.pictures or not self.exists(video):
                     continue
-                strip = self.strips.read(self.root / video, frames_shown(one.scene))
+                strip = self.strips.read(Footage(self.root / video), frames_shown(one.scene))
                 if strip is not None:
                     self.pictures[video] = strip
             progress(1)
@@ -70,11 +72,28 @@ class Films:
         return said + "."
 
     def film(self, video: str) -> dict[str, Any] | None:
-        """Strip and link of one clip; None when it is not there."""
+        """Strip and link of one clip, a file; None when it is not there."""
         if self.root is None or not self.exists(video):
             return None
         link = None if self.out is None else quote(Path(os.path.relpath(self.root / video, self.out)).as_posix())
         return {"strip": self.pictures.get(video), "clip": link}
+
+    def part(self, clip: Clip) -> dict[str, Any] | None:
+        """Link that plays just the part that a question is about; None when it is not there, or a folder of frames."""
+        film = self.film(clip.path)
+        if film is None or film["clip"] is None or (clip.start is None and clip.end is None):
+            return film
+        end = "" if clip.end is None else f",{clip.end:.15g}"
+        return film | {"clip": f"{film['clip']}#t={clip.start or 0:.15g}{end}"}  # a W3C media fragment, which browsers heed
+
+
+def _said(clip: Clip) -> str:
+    """A clip's path, and in words which part of it a question is about, and the rate of a folder of frames."""
+    said = clip.path if clip.fps is None else f"{clip.path}, frames at {clip.fps:.15g} per second"
+    if clip.start is None and clip.end is None:
+        return said
+    end = "the end" if clip.end is None else f"{clip.end:.15g} s"
+    return f"{said}, from {clip.start or 0:.15g} s to {end}"
 
 
 def frames_shown(scene: Scene) -> tuple[int, ...]:
@@ -137,7 +156,7 @@ def reply_data(prediction: Prediction) -> dict[str, Any]:
     """One checkpoint's reply, as text; the page never reads it as HTML."""
     return {
         "chosen": None if prediction.chosen is None else "".join(prediction.chosen),
-        "right": answers.is_exact(prediction.chosen, prediction.gold),
+        "right": is_right(prediction),
         "status": str(prediction.status),
         "reply": prediction.reply if prediction.error is None else prediction.error,
     }
@@ -165,7 +184,7 @@ def browser_data(
         if (one := known.get(question.question_id)) is not None:
             row |= told_data(one, labels) | {"film": films.film(films.counterfactual(one))}
         else:
-            row |= {"clip": question.clip.path, "play": films.film(question.clip.path)}
+            row |= {"clip": _said(question.clip), "play": films.part(question.clip)}
         rows.append(row)
     scenes = {one.question.group: one for one in known.values()}
     return {

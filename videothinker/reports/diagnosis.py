@@ -7,8 +7,10 @@ from typing import Any
 
 import msgspec
 
-from videothinker.answers import is_exact
 from videothinker.curated import Curated
+from videothinker.diagnose.grading import is_right
+from videothinker.diagnose.protocols import OURS
+from videothinker.diagnose.readings import Readings
 from videothinker.diagnose.runs import Run
 from videothinker.diagnose.verdict import UNLABELLED, verdict
 from videothinker.errors import VtError
@@ -19,6 +21,7 @@ from videothinker.reports.browser import Films, browser_data, shuffled
 from videothinker.reports.drawing import Drawing
 from videothinker.reports.figures import Series, bars
 from videothinker.reports.page import count, estimate, p_value, percent, points
+from videothinker.reports.readings import disagreements_table, readings_table
 from videothinker.reports.tables import DASH, Table
 from videothinker.reports.words import Explained, explained
 
@@ -42,6 +45,8 @@ def diagnosis_pages(
     changes: Sequence[Comparison],
     curated: Curated | None,
     *,
+    readings: Sequence[Readings] = (),
+    protocol: str | None = None,
     out: Path | None = None,
     above: str | None = None,
     progress: Progress = no_progress,
@@ -50,8 +55,10 @@ def diagnosis_pages(
 
     runs: checkpoints in the order to show them, and references, which are shown last. changes: the comparisons between
     checkpoints (`runs.comparisons`). curated: where scenes and clips come from; without it there are no collision logs and no
-    films. out: folder that the page will lie in, for links to clips; None means no links. above: address of the page on several
-    data sets that this one belongs to. progress: counts the questions whose film strips were looked for, at most all of them.
+    films. readings: the checkpoints' replies as every protocol reads them. protocol: the one that all were read by; None if
+    each run's were by its own. out: folder that the page will lie in, for links to clips; None means no links. above: address
+    of the page on several data sets that this one belongs to. progress: counts the questions whose film strips were looked
+    for, at most all of them.
 
     Raises:
         VtError: there is no run, or the runs are scored under different rules.
@@ -94,6 +101,8 @@ def diagnosis_pages(
         "cluster": _cluster(checkpoints),
         "splits": ", ".join(dict.fromkeys(split for split, _ in asked if split)),
         "checkpoints": [(run, verdict(run.metrics)) for run in checkpoints],
+        "protocol": protocol,
+        "asked_by": [(run.name, name) for run in checkpoints if (name := run.record.settings.get("protocol", OURS)) != OURS],
         "partial": [(run.name, run.record.partial) for run in checkpoints if run.record.partial],
         "drawings": {drawing.name: drawing for drawing in drawings},
         "tables": {
@@ -106,6 +115,8 @@ def diagnosis_pages(
             "rules": _rules_table(runs),
             "letters": _letters_table(checkpoints),
             "settings": _settings_table(checkpoints),
+            "readings": readings_table(readings) if readings else None,
+            "disagreements": disagreements_table(readings) if readings else None,
         },
         "breakdowns": [one for one in breakdowns if len(one.columns) > 2],  # a breakdown by one value says nothing new
         "films": films,
@@ -138,7 +149,7 @@ def _by_interest(questions: Iterable[Explained], answers: Sequence[tuple[str, Ma
     def rank(one: Explained) -> tuple[int, str]:
         name = one.question.question_id
         replies = [found for _, rows in answers if (found := rows.get(name)) is not None]
-        right = {is_exact(reply.chosen, reply.gold) for reply in replies}
+        right = {is_right(reply) for reply in replies}
         fooled = one.observer != one.question.gold and any(reply.chosen == one.observer for reply in replies)
         return 0 if fooled else 1 if len(right) > 1 else 2, shuffled(name)
 

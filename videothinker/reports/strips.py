@@ -8,10 +8,10 @@ import base64
 import io
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 
 from PIL import Image
 
+from videothinker.footage import Footage
 from videothinker.frames import ClipError, read_clip
 
 BUDGET = 8_000_000
@@ -48,8 +48,11 @@ class Strips:
         self.left = budget
         self.n_unreadable = 0
 
-    def read(self, clip: Path, frames: Sequence[int]) -> list[str] | None:
-        """The frames as JPEG data URIs; None when the budget is used up, or the clip cannot be read up to them."""
+    def read(self, clip: Footage, frames: Sequence[int]) -> list[str] | None:
+        """The frames as JPEG data URIs; None when the budget is used up, or the clip cannot be read up to them.
+
+        frames: counted from the beginning of the clip, or of its part.
+        """
         if self.left <= 0:
             return None
         try:

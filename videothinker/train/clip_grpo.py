@@ -116,11 +116,11 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         sampler = super()._get_train_sampler(dataset)
         if self.accelerator.num_processes > 1:  # each takes a part of the order, and reads its own when it gets there
             return sampler
-        paths = [row["prompt"].clip for row in self.train_dataset]
+        footages = [row["prompt"].clip for row in self.train_dataset]
         n_rows = sampler.mini_repeat_count * sampler.batch_size * sampler.repeat_count
 
         def announce(indices: list[int]) -> None:
-            self._encode.expect((paths[i] for i in dict.fromkeys(indices)), at_most=3 * sampler.batch_size)
+            self._encode.expect((footages[i] for i in dict.fromkeys(indices)), at_most=3 * sampler.batch_size)
 
         return _Announced(sampler, announce, n_rows)
 

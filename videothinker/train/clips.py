@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +18,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from videothinker.clips import ClipCache, cached_clip
 from videothinker.errors import VtError
+from videothinker.footage import Footage
 from videothinker.frames import Clip, ClipError
 from videothinker.models.chat import chat
 from videothinker.models.positions import token_positions
@@ -71,40 +71,40 @@ class PromptEncoder:
         self._size = {"shortest_edge": min(shortest, max_pixels), "longest_edge": max_pixels}
         n_local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         self._threads = ThreadPoolExecutor(max(1, min(8, (os.cpu_count() or 1) // n_local)), thread_name_prefix="clips")
-        self._coming: dict[str, Future[Clip]] = {}
+        self._coming: dict[Footage, Future[Clip]] = {}
 
-    def expect(self, paths: Iterable[str], at_most: int) -> None:
+    def expect(self, footages: Iterable[Footage], at_most: int) -> None:
         """Begin to read clips that will be asked for; of those that were never asked for, only the last `at_most` are kept."""
-        for path in paths:
-            if path not in self._coming:
-                self._coming[path] = self._threads.submit(self._read, Path(path))
+        for footage in footages:
+            if footage not in self._coming:
+                self._coming[footage] = self._threads.submit(self._read, footage)
         while len(self._coming) > at_most:
             self._coming.pop(next(iter(self._coming))).cancel()
 
-    def __call__(self, prompts: Sequence[tuple[str, str]], device: torch.device | str = "cpu") -> Encoded:
-        """Encode pairs of a clip's path and a text. A clip that recurs is read once, a pair that recurs is tokenised once.
+    def __call__(self, prompts: Sequence[tuple[Footage, str]], device: torch.device | str = "cpu") -> Encoded:
+        """Encode pairs of a clip or part of one, and a text. A clip that recurs is read once, a pair tokenised once.
 
         device: where the patches are made and stay.
 
         Raises:
             VtError: a clip cannot be read, or the checkpoint's chat template leaves it out.
         """
-        paths = list(dict.fromkeys(path for path, _ in prompts))
-        self.expect(paths, len(self._coming) + len(paths))
-        reading = [self._coming.pop(path) for path in paths]
+        footages = list(dict.fromkeys(footage for footage, _ in prompts))
+        self.expect(footages, len(self._coming) + len(footages))
+        reading = [self._coming.pop(footage) for footage in footages]
         clips = self._cut([future.result() for future in reading], device)
-        clip_of = {path: i for i, path in enumerate(paths)}
+        clip_of = {footage: i for i, footage in enumerate(footages)}
         distinct = list(dict.fromkeys(prompts))
-        ids = dict(zip(distinct, self._tokenise([(path, text, clips[clip_of[path]]) for path, text in distinct]), strict=True))
-        return Encoded([ids[prompt] for prompt in prompts], clips, [clip_of[path] for path, _ in prompts])
+        ids = dict(zip(distinct, self._tokenise([(one, text, clips[clip_of[one]]) for one, text in distinct]), strict=True))
+        return Encoded([ids[prompt] for prompt in prompts], clips, [clip_of[footage] for footage, _ in prompts])
 
-    def _read(self, path: Path) -> Clip:
+    def _read(self, footage: Footage) -> Clip:
         try:
-            clip = cached_clip(path, n_frames=self._n_frames, max_pixels=self._max_pixels, cache=self._cache)
+            clip = cached_clip(footage, n_frames=self._n_frames, max_pixels=self._max_pixels, cache=self._cache)
         except ClipError as error:
             raise VtError(f"{error}; training needs every clip, see the manifest's missing_videos") from error
         if len(clip.indices) < self._n_frames:
-            raise VtError(f"{path}: has {clip.n_total} frames, data.n_frames asks for {self._n_frames}")
+            raise VtError(f"{footage}: has {clip.n_total} frames, data.n_frames asks for {self._n_frames}")
         return clip
 
     def _cut(self, clips: Sequence[Clip], device: torch.device | str) -> list[ClipTensors]:
@@ -127,7 +127,7 @@ class PromptEncoder:
             for patches, grid, clip in zip(parts, grids, clips, strict=True)
         ]
 
-    def _tokenise(self, prompts: Sequence[tuple[str, str, ClipTensors]]) -> list[list[int]]:
+    def _tokenise(self, prompts: Sequence[tuple[Footage, str, ClipTensors]]) -> list[list[int]]:
         """Token ids of each prompt. The chat template places one token for the clip; it is repeated to as many as the clip
         makes."""
         place = self.processor.video_token
@@ -135,11 +135,11 @@ class PromptEncoder:
         for _, text, clip in prompts:
             texts.append(chat(self.processor, text).replace(place, place * clip.n_tokens(self.merge)))
         found: list[list[int]] = self.processor.tokenizer(texts)["input_ids"]
-        for ids, (path, _, clip) in zip(found, prompts, strict=True):
+        for ids, (footage, _, clip) in zip(found, prompts, strict=True):
             if (n := ids.count(self.video_token)) != (wanted := clip.n_tokens(self.merge)):
                 raise VtError(
-                    f"{path}: the prompt has {n} video tokens, its clip makes {wanted}; the checkpoint's chat template does not"
-                    " place the clip as Qwen2.5-VL's does"
+                    f"{footage}: the prompt has {n} video tokens, its clip makes {wanted}; the checkpoint's chat template does"
+                    " not place the clip as Qwen2.5-VL's does"
                 )
         return found
 

@@ -7,6 +7,7 @@ from typing import NamedTuple, TypedDict
 from videothinker import answers
 from videothinker.curated import Curated, Labels
 from videothinker.errors import VtError
+from videothinker.footage import Footage
 from videothinker.observers.log import OBSERVER_FLOOR
 from videothinker.records import Category, Form, Question, Rule
 from videothinker.train.stages import Stage, StageConfig
@@ -15,8 +16,8 @@ from videothinker.train.stages import Stage, StageConfig
 class ClipPrompt(NamedTuple):
     """What is put before the model."""
 
-    clip: str
-    """Path of the one clip."""
+    clip: Footage
+    """The one clip, or the part of it that counts."""
     text: str
     """Question, options and instruction; the chat template is added by `clips.PromptEncoder`."""
 
@@ -69,7 +70,7 @@ def training_rows(data: Curated, questions: Sequence[Question], config: StageCon
         VtError: the folder was curated without clips, a clip is missing, or the questions do not fill one step.
     """
     clips = {question.question_id: data.clip(question) for question in questions}
-    missing = [question for question in questions if (clip := clips[question.question_id]) is None or not clip.is_file()]
+    missing = [question for question in questions if (clip := clips[question.question_id]) is None or not clip.is_there()]
     if data.videos_root is None:
         raise VtError(f"{data.folder}: was curated without clips; say where they are with --videos")
     if len(questions) < config.rollouts.questions_per_step:
@@ -84,16 +85,14 @@ def training_rows(data: Curated, questions: Sequence[Question], config: StageCon
         )
     return [
         {
-            "prompt": ClipPrompt(
-                clip=str(clips[question.question_id]),
-                text=answers.render(question, config.data.prompt),
-            ),
+            "prompt": ClipPrompt(clip, answers.render(question, config.data.prompt)),
             "question_id": question.question_id,
             "gold": list(question.gold),
             "n_options": len(question.options),
             "form": question.form,
         }
         for question in questions
+        if (clip := clips[question.question_id]) is not None
     ]
 
 

@@ -22,7 +22,7 @@ from videothinker.diagnose.engines.base import Reply, Row, reply_seed
 from videothinker.diagnose.engines.graphs import GraphsEngine
 from videothinker.diagnose.engines.transformers import TransformersEngine, _Race
 from videothinker.diagnose.feed import QuestionFeed
-from videothinker.diagnose.prompts import write_prompts
+from videothinker.diagnose.prompts import put_by, write_prompts
 from videothinker.errors import VtError
 from videothinker.frames import read_clip
 from videothinker.models.decoder import Decoder, Written
@@ -110,7 +110,7 @@ def test_engines_agree_with_a_plain_forward_pass_on_how_sure_a_reply_was(
     chosen = settings(temperature=temperature)
     graphs, plain = GraphsEngine(load(str(taught)), chosen), TransformersEngine(load(str(taught)), chosen)
     feed, questions = QuestionFeed(graphs.loaded, chosen), colours.questions("dev")
-    prompts = write_prompts(graphs.loaded.processor, questions, chosen.prompt)
+    prompts = write_prompts(graphs.loaded.processor, questions, put_by(chosen))
     shown = {q.clip.path: feed.show(read_clip(path, n_frames=16)) for q in questions if (path := colours.clip(q))}
     rows = feed.rows([(shown[question.clip.path], [question]) for question in questions], prompts)
     assert [row.question_id for row in rows] == [question.question_id for question in questions]

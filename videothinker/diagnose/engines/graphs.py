@@ -63,7 +63,7 @@ class GraphsEngine:
             [_seen_clip(row) for row in rows],
             max_new_tokens=settings.max_new_tokens,
             rows=prompts,
-            choice=TokenChoice(settings.temperature, seeds),
+            choice=TokenChoice(settings.temperature, seeds, settings.top_p),
         )
         return [up_to_end(*reply, self.loaded.eos) for reply in written[: len(rows)]]
 

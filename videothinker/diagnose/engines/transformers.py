@@ -11,6 +11,7 @@ from videothinker.diagnose.engines.base import BATCH, Reply, Row, reply_seed, up
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.models.load import Loaded, load
 from videothinker.models.noise import hashed_noise, seed_words
+from videothinker.models.nucleus import nucleus
 
 
 def open_engine(ref: str, settings: DiagnosisSettings, *, trust_remote_code: bool = False) -> "TransformersEngine":
@@ -44,7 +45,7 @@ class TransformersEngine:
         """One reply per row."""
         settings = self._settings
         seeds = [reply_seed(settings.seed, row.question_id) for row in rows]
-        chooser = _Chooser(_Race(settings.temperature, seeds) if settings.temperature > 0 else None)
+        chooser = _Chooser(_Race(settings.temperature, seeds, settings.top_p) if settings.temperature > 0 else None)
         inputs = self._collate(rows)
         ids = self.loaded.model.generate(
             **inputs,
@@ -126,15 +127,18 @@ class _Race:
     """Turns the largest score into a draw at a temperature, on the noise that `models.decoder` draws on.
 
     Of exponential times with rates softmax(logits / temperature), the least is each token's with its probability. The scores
-    are the negative logarithms of these times, up to a constant.
+    are the negative logarithms of these times, up to a constant; tokens outside the nucleus of `top_p` do not run.
     """
 
-    def __init__(self, temperature: float, seeds: Sequence[int]) -> None:
-        self._temperature, self._words, self._step = temperature, seed_words(seeds), 0
+    def __init__(self, temperature: float, seeds: Sequence[int], top_p: float = 1.0) -> None:
+        self._temperature, self._top_p, self._words, self._step = temperature, top_p, seed_words(seeds), 0
 
     def __call__(self, logits: torch.Tensor) -> torch.Tensor:
         """(B, V) logits -> (B, V) scores whose largest is a draw."""
         self._words = self._words.to(logits.device)
         step = torch.tensor([self._step], device=logits.device)
         self._step += 1
-        return logits.float() / self._temperature - hashed_noise(self._words, step, logits.shape[1]).log()
+        logits = logits.float() / self._temperature
+        if self._top_p < 1:
+            logits = logits.masked_fill(nucleus(logits.softmax(-1), self._top_p) == 0, -torch.inf)
+        return logits - hashed_noise(self._words, step, logits.shape[1]).log()

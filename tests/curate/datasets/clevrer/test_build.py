@@ -350,7 +350,7 @@ def test_a_missing_clip_leaves_the_label(release: Path, tmp_path: Path, capsys: 
     assert curated.manifest.missing_videos == ["video_00000-01000/video_00007.mp4"]
     assert read_labels(out).height == 90
     there = [curated.clip(row) for split in curated.manifest.splits for row in curated.questions(split)]
-    assert sum(path is not None and path.is_file() for path in there) == 87
+    assert sum(clip is not None and clip.is_there() for clip in there) == 87
     assert curate_release(release, tmp_path / "strict", "--videos", release / "video_train", "--strict") == 2
     assert "lacks 1 clips (--strict), the first is video_00000-01000/video_00007.mp4" in one_error(capsys)
 
