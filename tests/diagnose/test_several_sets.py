@@ -144,7 +144,7 @@ def test_a_limit_holds_for_each_set_and_takes_of_every_task_its_share(data: Path
     assert partial is not None
     assert (partial.asked, partial.of) == (8, 40)
     assert "was asked 8 of 40 questions of mvbench" in (tmp_path / "report.md").read_text()
-    assert result.exit_code == 0
+    assert "partial: mvbench 8 of 40 questions\n" in result.stdout
 
 
 def test_a_split_and_a_name_can_be_given_for_one_set(data: Path, tmp_path: Path) -> None:

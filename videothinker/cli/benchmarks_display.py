@@ -29,9 +29,10 @@ def show_benchmarks(report: "BenchmarksReport") -> None:
     from videothinker.diagnose.verdict import verdict
 
     summary = report.summary
-    console.print(
-        f"answers exactly right, %, as each data set is averaged; changes count from {summary.baseline}", soft_wrap=True
-    )
+    read = f", read by the protocol {summary.read_by}" if summary.read_by else ""
+    console.print(f"answers exactly right, %, as each data set is averaged{read}", soft_wrap=True)
+    for line in _partial(summary):
+        console.print(line, markup=False, soft_wrap=True)
     width = min(console.width, _WIDE) if console.is_terminal else _WIDE
     Printable(highlight=False, width=width).print(benchmarks_table(summary, width))
     console.print(_CAPTION, style="dim", soft_wrap=True)
@@ -47,6 +48,21 @@ def show_benchmarks(report: "BenchmarksReport") -> None:
                 told = f"{escape(name)}: [bold]{escape(one.name)}[/bold]: {verdict(one.metrics)}"
                 console.print(told, soft_wrap=True)
     console.print(f"report: [bold]{escape(str(report.folder / 'report.html'))}[/bold]", soft_wrap=True)
+
+
+def _partial(summary: "Benchmarks") -> list[str]:
+    """Which checkpoints were asked a part of a data set: "partial: mmvu 30 of 200 questions", for all or with their names."""
+    asked: dict[tuple[str, str], list[str]] = {}
+    for name, scores in summary.checkpoints.items():
+        for dataset, score in scores.items():
+            if score.partial is not None:
+                part = f"{score.partial.asked:,} of {score.partial.of:,} questions"
+                asked.setdefault((dataset, part), []).append(name)
+    everyone = list(summary.checkpoints)
+    return [
+        f"partial: {dataset} {part}" + ("" if names == everyone else f" ({', '.join(names)})")
+        for (dataset, part), names in asked.items()
+    ]
 
 
 def benchmarks_table(summary: "Benchmarks", width: int) -> "Table":
