@@ -19,7 +19,7 @@ ANSWERS = "answers"
 
 UNREAD = "unread"
 LOST = "lost"
-"""In place of letters on an answer sheet: the reply could not be read; the question is in no denominator, because its clip could
+"""In place of letters on an answer sheet: the reply could not be read; the question is in no denominator, for its clip could
 not be read or because the protocol leaves it out."""
 
 SHEET_COLUMNS = {
