@@ -115,9 +115,76 @@ def test_pairs_of_claims_are_compared_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", sorted(CONFIGS.glob("study-*.toml")), ids=lambda path: path.stem)
 def test_the_shipped_studies_load(file: Path) -> None:
     study = load_study(file)
-    assert {"bias", "grpo", "cdpo"} <= study.arms.keys()
+    assert {arm.stage for arm in study.arms.values()} >= {Stage.BIAS, Stage.GRPO, Stage.CDPO}
     assert study.claims
 
 
 def test_there_are_shipped_studies() -> None:
-    assert {path.stem for path in CONFIGS.glob("study-*.toml")} == {"study-cpu", "study-world", "study-clevrer"}
+    shipped = {"study-cpu", "study-world", "study-clevrer", "study-2", "study-2-cpu"}
+    assert {path.stem for path in CONFIGS.glob("study-*.toml")} == shipped
+
+
+def test_the_miniature_of_study_2_has_its_arms_and_claims() -> None:
+    """All that differs is how much of everything there is."""
+    whole, small = load_study(CONFIGS / "study-2.toml"), load_study(CONFIGS / "study-2-cpu.toml")
+    assert whole.claims == small.claims
+    assert whole.families == small.families
+    assert whole.arms.keys() == small.arms.keys()
+    for name, arm in whole.arms.items():
+        mine = small.arms[name]
+        for field in ("stage", "of", "weight", "set", "data", "labels", "bias", "rule", "force", "against"):
+            assert getattr(mine, field) == getattr(arm, field), (name, field)
+
+
+def test_study_2_asks_scenes_that_no_training_saw() -> None:
+    """Worlds of one seed share no scene if their ranges do not overlap; no other world of this repository has that seed."""
+    study = load_study(CONFIGS / "study-2.toml")
+    words = {name: study.prepare[name].run.split() for name in ("world", "heldout-world")}
+
+    def said(name: str, option: str) -> int:
+        return int(words[name][words[name].index(option) + 1]) if option in words[name] else 0
+
+    assert said("heldout-world", "--first-scene") >= said("world", "--scenes")
+    assert said("heldout-world", "--seed") == said("world", "--seed") == 14
+    assert "--seed 14" not in (CONFIGS / "study-world.toml").read_text()
+    assert not {*study.seeds} & {*load_study(CONFIGS / "study-world.toml").seeds}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            'stage = "cdpo"\nseeds = 2\nnote = "attracted',
+            'stage = "blend"\nseeds = 2\nnote = "attracted',
+            "stage blend needs `of`",
+        ),
+        ('note = "repulsion 0.03"', 'of = ["base", "grpo"]\nweight = 0.5', "only stage blend has `of` and `weight`"),
+        ('note = "repulsion 0.03"', 'labels = "{probe}/x.parquet"', "there is no [prepare.probe]"),
+    ],
+)
+def test_blends_and_labels_are_checked(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in FILE
+    with pytest.raises(VtError) as caught:
+        load_study(write_study(tmp_path, FILE.replace(old, new, 1)))
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("blend", "said"),
+    [
+        ('of = ["base", "grpo"]\nweight = 0.5', None),
+        ('of = ["base", "gpro"]\nweight = 0.5', "'gpro' is neither a trained arm nor 'base'"),
+        ('of = ["base", "base"]\nweight = 0.5', "both are 'base'"),
+        ('of = ["base", "attract"]\nweight = 0.5', "'attract' is trained with fewer"),
+        ('of = ["base", "grpo"]\nweight = 0.5\nsteps = 3', "mid.steps: stage blend trains nothing"),
+        ('of = ["base", "grpo"]\nweight = 1.5', "weight = 1.5"),
+    ],
+)
+def test_a_blend_lies_between_two_trained_arms(tmp_path: Path, blend: str, said: str | None) -> None:
+    file = write_study(tmp_path, f'{FILE}\n[arms.mid]\nstage = "blend"\n{blend}\nagainst = ["base"]\n')
+    if said is None:
+        assert load_study(file).arms["mid"].weight == 0.5
+        return
+    with pytest.raises(VtError) as caught:
+        load_study(file)
+    assert said in str(caught.value)

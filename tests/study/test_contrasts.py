@@ -85,11 +85,16 @@ def test_beyond_the_family_nothing_is_compared() -> None:
 
 def test_neighbours_on_the_curve_are_next_to_each_other_by_observational_accuracy() -> None:
     curve = {"a": Point(0.9, 0.6), "b": Point(0.5, 0.8), "c": Point(0.7, 0.7)}
-    for accuracy, neighbours, way in ((0.8, ("c", "a"), 0.5), (0.55, ("b", "c"), 0.25)):
+    for accuracy, lower, upper, weight in (
+        (0.8, "c", "a", 0.5),
+        (0.55, "b", "c", 0.25),
+        (0.5, "b", "c", 0.0),
+        (0.9, "c", "a", 1),
+    ):
         found = control_at(accuracy, curve)
         assert found is not None
-        assert found[:2] == neighbours
-        assert found[2:] == pytest.approx((way, -0.5))
+        assert (found.lower, found.upper) == (lower, upper)
+        assert (found.weight, found.slope) == pytest.approx((weight, -0.5))
     assert control_at(0.95, curve) is None
     assert control_at(0.5, {"a": Point(0.5, 0.1), "b": Point(0.5, 0.3)}) is None  # no curve between them
 

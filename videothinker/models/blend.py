@@ -26,8 +26,12 @@ _COPIED = ("*.json", "*.jinja", "*.txt", "*.model")
 _NOT_COPIED = ("run.json", "gate.json", "blend.json", "model.safetensors.index.json")
 """Files that describe the first checkpoint's own weights, and would be wrong beside others."""
 _TOKENIZER = ("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "added_tokens.json", "special_tokens_map.json")
-_NOT_OF_ARCHITECTURE = ("_name_or_path", "transformers_version", "dtype", "torch_dtype")
-"""Entries of a configuration, at any depth, that may differ between checkpoints of one architecture."""
+_NOT_OF_ARCHITECTURE = (
+    *("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"),
+    *("_attn_implementation", "_attn_implementation_autoset", "attn_implementation"),
+)
+"""Entries of a configuration, at any depth, that may differ between checkpoints of one architecture: training, for one, saves
+`use_cache` as it needed it."""
 
 
 class Blended(NamedTuple):

@@ -19,7 +19,8 @@ ANSWERS = "answers"
 
 UNREAD = "unread"
 LOST = "lost"
-"""In place of letters on an answer sheet: the reply could not be read; its clip could not be read, so nothing was asked."""
+"""In place of letters on an answer sheet: the reply could not be read; the question is in no denominator, for its clip could
+not be read or because the protocol leaves it out."""
 
 SHEET_COLUMNS = {
     "question_id": "string",
