@@ -119,7 +119,8 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
     bias: str = "bias"
     """For cdpo: the arm whose checkpoint of the same seed is repelled from."""
     rule: Rule | None = None
-    """For bias: the rule whose observational questions it is trained on; None takes the study's, or the categories of its labels."""
+    """For bias: the rule whose observational questions it is trained on; None takes the study's, unless there are
+    `labels`."""
     force: bool = False
     """For cdpo: go on although the bias model has not passed its gate."""
     against: tuple[str, ...] = ("cdpo",)
