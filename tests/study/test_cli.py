@@ -153,3 +153,59 @@ def test_a_study_moves_by_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for wrong, said in (("other=x", "expected NAME=FOLDER"), (f"curated={tmp_path / 'none'}", "is not a folder")):
         with pytest.raises(VtError, match=said):
             vt("study", file, "--out", there, "--given", wrong)
+
+
+NAMED = SMALL.replace('text = "CDPO beats GRPO"', 'name = "b"\ntext = "CDPO beats GRPO"')
+LATE = NAMED.replace(
+    '[arms.attract]\nstage = "cdpo"\n', '[arms.attract]\nstage = "cdpo"\nlabels = "{probe}/x.parquet"\n'
+).replace("[train]\n", '[prepare.probe]\nrun = "curate divine --out {out}"\nawaits = "`vt curate divine`"\n\n[train]\n')
+
+
+def test_a_piece_runs_what_its_claims_rest_on_and_the_next_one_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Claim 1 is about grpo and base, claim b about cdpo and grpo. All askings fail, so that none has to be read."""
+    monkeypatch.setattr(run, "VT", (sys.executable, str(Path(__file__).with_name("stub_vt.py"))))
+    file, out = write_study(tmp_path, NAMED), tmp_path / "out"
+    store.write_json(out / "orders", {f"greedy.grpo-s{seed}": "fail" for seed in (1, 2)})
+
+    def started(claims: str) -> set[str]:
+        result = vt("study", file, "--out", out, "--claims", claims, "--no-report", "--set", "schedule.cpu_jobs=8")
+        assert result.exit_code == 1  # for what has failed
+        names = {json.loads(line)[1] for line in (out / "diary").read_text().splitlines() if json.loads(line)[0] == "start"}
+        (out / "diary").unlink()
+        return names
+
+    grpo = {"greedy.grpo-s1", "greedy.grpo-s2"}
+    assert started("1") == {"curated", "grpo-s1", "grpo-s2", "greedy.base", *grpo}
+    more = {f"{arm}-s{seed}" for arm in ("bias", "cdpo") for seed in (1, 2)}
+    assert started("1, b") == {*more, "greedy.cdpo-s1", "greedy.cdpo-s2", *grpo}  # what had failed is tried again
+
+
+def test_the_plan_says_what_each_claim_costs_and_what_is_shared(tmp_path: Path) -> None:
+    """A training takes a minute and an asking two. grpo < base: 2 + 3 askings. cdpo > grpo: 6 trainings, 4 askings; of these
+    grpo's are the first claim's. attract < cdpo: 6 trainings, 4 askings, of which two and two are new."""
+    output = vt("study", write_study(tmp_path, NAMED), "--out", tmp_path / "out", "--dry-run", "--gpus", "0").output
+    rows = [line.split() for line in output.splitlines()]
+    assert ["1", "8.0", "8.0", "8.0"] in rows
+    assert ["b", "14.0", "8.0", "8.0"] in rows
+    assert ["3", "14.0", "6.0", "6.0"] in rows
+
+
+@pytest.mark.parametrize(
+    ("claims", "said"),
+    [("x", "there is no claim 'x', expected some of 1, b, 3"), ("3", "attract-s1 awaits `vt curate divine`")],
+)
+def test_claims_that_are_not_there_or_cannot_be_run_are_named(tmp_path: Path, claims: str, said: str) -> None:
+    with pytest.raises(VtError) as caught:
+        vt("study", write_study(tmp_path, LATE), "--out", tmp_path / "out", "--claims", claims)
+    assert said in str(caught.value) or said.replace("attract-s1", "probe") in str(caught.value)
+
+
+def test_what_awaits_a_command_is_left_out_and_the_rest_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "VT", (sys.executable, str(Path(__file__).with_name("stub_vt.py"))))
+    file, out = write_study(tmp_path, LATE), tmp_path / "out"
+    output = " ".join(vt("study", file, "--out", out, "--dry-run").output.split())
+    assert "awaits `vt curate divine`" in output
+    assert vt("study", file, "--out", out, "--no-report", "--set", "schedule.cpu_jobs=8").exit_code == 0
+    started = {json.loads(line)[1] for line in (out / "diary").read_text().splitlines()}
+    assert "cdpo-s2" in started
+    assert not [name for name in started if "attract" in name or name == "probe"]

@@ -146,3 +146,47 @@ def test_a_given_preparation_has_no_command_and_needs_none(tmp_path: Path) -> No
     assert given["curated"].arguments == ()
     assert given["grpo-s1"].identity != made["grpo-s1"].identity
     assert given["grpo-s1"].arguments == made["grpo-s1"].arguments
+
+
+BLENDED = (
+    FILE
+    + """
+[arms.half]
+stage = "grpo"
+seeds = 2
+steps = 20
+against = ["grpo"]
+
+[arms.mid]
+stage = "blend"
+of = ["base", "grpo"]
+weight = 0.25
+seeds = 2
+against = ["grpo"]
+"""
+)
+
+
+def test_a_blend_waits_for_its_parents_of_the_same_seed_and_needs_no_gpu(tmp_path: Path) -> None:
+    _, plan = make_study(tmp_path, BLENDED)
+    cells = {cell.name: cell for cell in plan}
+    blend = cells["mid-s2"]
+    assert blend.arguments == ("checkpoint", "blend", "tiny", "{grpo-s2}", "--weight", "0.25", "--out", "{out}")
+    assert (blend.kind, blend.needs, blend.gpu) == (Kind.BLEND, ("grpo-s2",), False)
+    assert cells["greedy.mid-s2"].needs == ("mid-s2", "curated")
+
+
+def test_an_arm_may_take_other_steps(tmp_path: Path) -> None:
+    """1.5 seconds a step."""
+    _, plan = make_study(tmp_path, BLENDED)
+    cells = {cell.name: cell for cell in plan}
+    assert "optimizer.steps=20" in cells["half-s1"].arguments
+    assert "optimizer.steps=40" in cells["grpo-s1"].arguments
+    assert (cells["half-s1"].steps, cells["half-s1"].expected) == (20, 30.0)
+
+
+def test_seconds_per_step_may_be_given_per_stage(tmp_path: Path) -> None:
+    text = FILE.replace("seconds_per_step = 1.5", "seconds_per_step = { grpo = 2, bias = 1 }")
+    _, plan = make_study(tmp_path, text)
+    expected = {cell.arm: cell.expected for cell in plan if cell.kind is Kind.TRAIN}
+    assert (expected["grpo"], expected["bias"], expected["cdpo"]) == (80.0, 40.0, None)
