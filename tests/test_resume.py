@@ -116,7 +116,8 @@ def everything(folder: Path) -> dict[str, Any]:
     }
     if "manifest.json" in files:
         files["manifest.json"] = timeless(msgspec.json.decode(files["manifest.json"]))
-        del files["report.html"], files["report.md"]  # which tell when they were made
+        for name in ("report.html", "report.md", "tables/settings.csv", "tables/settings.tex"):
+            del files[name]  # which tell when they were made
     return files
 
 
@@ -138,6 +139,10 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     found = {
         "world": ["world", "make", "--scenes", "3", "--no-videos", "--seed", "5"],
         "diagnose": ["diagnose", "--data", str(curated.folder), "--split", "dev", *asked],
+        "several": [
+            *("diagnose", "--data", str(curated.folder), "--data", f"again={curated.folder}"),
+            *("--split", "dev", "--split", "again=train", *asked),
+        ],
         "curate": [
             *("curate", "clevrer", "--annotations", str(release / "annotation_train")),
             *("--questions", str(release / "train.json"), "--out"),
@@ -173,6 +178,7 @@ STUDY = FILE.replace("seeds = [1, 2, 3, 4]", "seeds = [1, 2]").split("[ask.sampl
     [
         ("world", ("torn", "kill", "full"), result),
         ("diagnose", ("torn", "kill", "full"), result),
+        ("several", ("torn", "kill"), result),
         ("curate", ("torn", "full"), everything),
         ("report", ("torn", "full"), everything),
         ("study", ("torn",), studied),

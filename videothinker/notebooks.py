@@ -57,7 +57,7 @@ def load_predictions(
     accuracy, 0 to 1) and `reply`. Questions whose clip could not be read (status decode_error) have null for `exact` and
     `soft`, because they count nowhere.
 
-    run: the folder given to `vt diagnose --out`, or one model's folder in it.
+    run: the folder given to `vt diagnose --out` (with several data sets, the folder of one in it), or one model's folder.
     data: the curated folder; None takes the place where it was when the model was asked.
 
     Raises:

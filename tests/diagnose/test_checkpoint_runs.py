@@ -1,6 +1,7 @@
 """`vt diagnose` on a real checkpoint, from the command line to the files: alone, on two processes, and after damage."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from transformers import AutoProcessor
 from videothinker import store
 from videothinker.cli import app
 from videothinker.curated import Curated
+from videothinker.diagnose import checkpoint_answerer
 from videothinker.records import Prediction, Status
 
 
@@ -46,6 +48,29 @@ def test_a_taught_checkpoint_scores_all_of_its_questions(
     record = store.read_json(tmp_path / "out" / "taught" / "run.json", dict[str, Any])
     assert record["fed"]["fed"] == [{"n_clips": 3, "frames": 16, "height": 56, "width": 84, "video_tokens": 48}]
     assert len(list((own_cache / "clips").glob("*.frames"))) == 3
+
+
+def test_a_checkpoint_is_loaded_once_for_several_sets_and_answers_each_as_it_does_alone(
+    taught: Path, colours: Curated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = shutil.copytree(colours.folder, tmp_path / "again")
+    loaded: list[str] = []
+    load = checkpoint_answerer.open_engine
+
+    def open_engine(ref: str, *settings: Any, **more: Any) -> Any:
+        loaded.append(ref)
+        return load(ref, *settings, **more)
+
+    monkeypatch.setattr(checkpoint_answerer, "open_engine", open_engine)
+    with pytest.raises(SystemExit) as end:
+        app([*options(colours, taught, tmp_path / "both"), "--data", str(again)])
+    assert end.value.code == 0
+    assert loaded == [str(taught)]
+    diagnose(colours, taught, tmp_path / "alone")
+    alone, *both = (tmp_path / place / "taught" for place in ("alone", "both/colours", "both/again"))
+    fed = [store.read_json(folder / "run.json", dict[str, Any])["fed"]["fed"] for folder in (alone, *both)]
+    assert fed == [fed[0]] * 3
+    assert [(folder / "predictions.jsonl").read_bytes() for folder in both] == [(alone / "predictions.jsonl").read_bytes()] * 2
 
 
 def test_two_processes_give_what_one_gives(taught: Path, colours: Curated, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from videothinker.clips import ClipCache
 from videothinker.curated import Curated
 from videothinker.diagnose import feed, prompts
 from videothinker.diagnose.checkpoint_answerer import open_checkpoint
-from videothinker.diagnose.prompts import chats, in_style
+from videothinker.diagnose.prompts import chats, in_style, write_prompts
 from videothinker.errors import VtError
 from videothinker.frames import read_clip
 from videothinker.models import load
@@ -115,7 +115,7 @@ def test_what_is_remembered_of_kinds_of_clips_is_bounded(
     question = colours.questions("dev")[0]
     clip = colours.clip(question)
     assert clip is not None
-    written = prompts.write_prompts(checkpoint.loaded.processor, [question], Style.COT)
+    written = write_prompts(checkpoint.loaded.processor, [question], in_style(Style.COT))
     ids = []
     for end in (0.4, 0.6, 0.8, 0.4):
         [row] = checkpoint.feed.rows(

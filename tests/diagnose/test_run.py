@@ -6,7 +6,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,10 @@ from videothinker.curated import Curated
 from videothinker.diagnose import run
 from videothinker.diagnose.answerer import RawReply
 from videothinker.diagnose.fed import add_fed
-from videothinker.diagnose.openers import OPENERS
+from videothinker.diagnose.openers import OPENERS, Opening
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
-from videothinker.records import Metrics, Prediction, Question, Rule, Status
+from videothinker.records import Metrics, Prediction, Question, Rule, RunRecord, Status
 
 
 class Fake:
@@ -451,3 +452,36 @@ def test_another_server_of_the_same_model_is_another_run(curated: Curated, tmp_p
     planned("http://one:8000/v1")
     with pytest.raises(VtError, match="endpoint was"):
         planned("http://two:8000/v1")
+
+
+def test_what_is_loaded_is_shared_by_the_sets_of_one_checkpoint_and_gone_before_the_next(
+    curated: Curated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    alive: list[weakref.ref[Callable[..., Any]]] = []
+
+    def load(opening: Opening) -> Callable[..., Any]:
+        assert not [one for one in alive if one() is not None]
+        loaded.append(opening.ref)
+
+        def answerer(asked: Curated, its: DiagnosisSettings) -> tuple[str, str, int]:
+            return opening.ref, asked.folder.name, its.max_new_tokens
+
+        alive.append(weakref.ref(answerer))
+        return answerer
+
+    monkeypatch.setitem(run.OPENERS, "checkpoint", load)
+    other = Curated(tmp_path / "other", curated.manifest, None)
+    opener = run.Opener()
+    jobs = [
+        run.Job(ref, tmp_path, data, its, RunRecord(name=name, model=ref, kind="checkpoint"), [], set(), {})
+        for name, ref in (("a", "x"), ("b", "x"), ("c", "y"))
+        for data, its in ((curated, settings()), (other, settings(max_new_tokens=7)))
+    ]
+    found: list[Any] = []
+    for job in jobs:
+        found.append(opener(job))
+        assert opener.has(job)
+    assert loaded == ["x", "x", "y"]  # one REF under two names may be loaded in two ways
+    assert found[:2] == [("x", curated.folder.name, 1024), ("x", "other", 7)]
+    assert not opener.has(run.Job(*jobs[-1][:3], settings(dtype="float32"), *jobs[-1][4:]))

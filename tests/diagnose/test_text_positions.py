@@ -88,6 +88,21 @@ def test_run_json_says_the_rule_and_no_run_mixes_two(
     diagnose(colours, taught, out, "--text-positions", "transformers")
 
 
+def test_a_revision_is_of_one_checkpoint_on_the_hub(taught: Path, colours: Curated, tmp_path: Path) -> None:
+    asked = DiagnosisSettings(split="dev", revision="abc")
+    refused: list[tuple[dict[str, str], dict[str, str], str]] = [
+        ({"a": str(taught)}, {}, "is a folder here, and only a checkpoint on the hub has revisions"),
+        ({"a": "served"}, {"endpoint": "http://localhost:1/v1"}, "is what a server has loaded"),
+        ({"a": "x/y", "b": "x/z"}, {}, "is of one checkpoint, and there are x/y, x/z; ask each in its own run"),
+    ]
+    for models, options, message in refused:
+        with pytest.raises(VtError, match=message):
+            run.plan(models, colours, asked, tmp_path, **options)
+    jobs = run.plan({"a": "x/y", "b": "solver:gold"}, colours, asked, tmp_path)
+    run._release(jobs)
+    assert [job.record.settings["revision"] for job in jobs] == ["abc", "abc"]
+
+
 class Silent:
     """Answers nothing, and says of its checkpoint what a loaded one says."""
 

@@ -63,3 +63,20 @@ def test_weights_that_do_not_fit_are_the_users_to_solve(taught: Path, monkeypatc
     monkeypatch.setattr(Qwen2_5_VLForConditionalGeneration, "to", scarce)
     with pytest.raises(VtError, match="--endpoint"):
         load(str(taught))
+
+
+def test_a_revision_reaches_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, str | None] = {}
+
+    def adapter(_: str, revision: str | None = None) -> None:
+        asked["adapter"] = revision
+
+    def config(_: str, *, trust_remote_code: bool, revision: str | None = None) -> None:
+        asked["config"] = revision
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr("transformers.utils.peft_utils.find_adapter_config_file", adapter)
+    monkeypatch.setattr("videothinker.models.read.AutoConfig.from_pretrained", config)
+    with pytest.raises(VtError, match="nobody/has-this: is no checkpoint that transformers can load"):
+        load("nobody/has-this", revision="abc")
+    assert asked == {"adapter": "abc", "config": "abc"}

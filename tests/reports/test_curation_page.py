@@ -25,7 +25,8 @@ def test_the_pages_and_figures_are_all_there(pages: dict[str, bytes]) -> None:
     figures = {
         f"figure-{name}{theme}.{kind}" for name in ("share", "observer") for theme in ("", "-dark") for kind in ("png", "svg")
     }
-    assert set(pages) == {"report.html", "report.md"} | figures
+    assert {name for name in pages if not name.startswith("tables/")} == {"report.html", "report.md"} | figures
+    assert {f"tables/{name}.{kind}" for name in ("rules", "letters") for kind in ("tex", "csv")} < set(pages)
 
 
 def test_the_same_curation_gives_the_same_bytes(made: Made, pages: dict[str, bytes]) -> None:

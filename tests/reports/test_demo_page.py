@@ -88,7 +88,7 @@ def test_the_page_says_how_small_the_sample_is_and_what_the_study_concludes(runs
 
 def test_no_study_no_figure_and_a_broken_one_is_said(committed: Path, tmp_path: Path) -> None:
     assert read_study(tmp_path) is None
-    for path in committed.iterdir():
+    for path in filter(Path.is_file, committed.iterdir()):
         store.write_bytes(tmp_path / path.name, path.read_bytes())
     store.write_text(tmp_path / "results.json", "{}")
     with pytest.raises(VtError, match=r"results\.json: not as expected"):

@@ -6,7 +6,7 @@ import pytest
 
 from videothinker.records import Estimate
 from videothinker.reports import page
-from videothinker.reports.page import Table
+from videothinker.reports.tables import Table
 
 
 @pytest.mark.parametrize(

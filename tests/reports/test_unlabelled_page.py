@@ -54,7 +54,7 @@ class Reading(HTMLParser):
             return
         self.words.append(data.strip())
         if self.tables and self.tables[-1] and self.tables[-1][-1]:
-            self.tables[-1][-1][-1] += data.strip()
+            self.tables[-1][-1][-1] += data  # an interval is an element of its own
 
 
 def asked() -> list[Question]:

@@ -143,6 +143,8 @@ def test_what_awaits_a_command_holds_back_all_that_needs_it_until_it_is_understo
     study, plan = make_study(tmp_path, text)
     cells = {cell.name: cell for cell in plan}
     assert "--labels" in cells["late-s1"].arguments
+    assert "--rule" not in cells["late-s1"].arguments, "the label file says which questions are observational"
+    assert "--rule" in cells["bias-s1"].arguments
     assert cells["late-s1"].arguments[cells["late-s1"].arguments.index("--labels") + 1] == "{probe}/x.parquet"
     assert cells["late-s1"].needs == ("curated", "probe")
     late = {"probe", "late-s1", "late-s2", "repulsion-03-s1", "repulsion-03-s2"}

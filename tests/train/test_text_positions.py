@@ -8,6 +8,7 @@ import torch
 from train.trainers import make_trainer, stage
 
 from videothinker.errors import VtError
+from videothinker.footage import Footage
 from videothinker.models import tiny
 from videothinker.models.checkpoint import find_checkpoint, load_full, load_processor
 from videothinker.models.decoder import Decoder
@@ -55,7 +56,9 @@ def test_a_reply_about_a_clip_of_minutes_is_scored_where_it_was_written(assets: 
     share_vision(model)
     config = model.config
     encode = PromptEncoder(load_processor(start), n_frames=4, max_pixels=12 * 784, video_token=config.video_token_id)
-    encoded = encode([(str(assets / "clip0.mp4"), "what happens?"), (str(assets / "clip1.mp4"), "what happens then, and why?")])
+    encoded = encode(
+        [(Footage(assets / "clip0.mp4"), "what happens?"), (Footage(assets / "clip1.mp4"), "what happens then, and why?")]
+    )
     clips = [clip._replace(seconds_per_pair=200.0) for clip in encoded.clips]
     with torch.no_grad():
         seen = see(model, [clip.patches for clip in clips], [clip.grid for clip in clips], [200.0, 200.0])

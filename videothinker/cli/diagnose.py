@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from videothinker.records import Estimate, Metrics
 
 Labels = Annotated[
-    list[Path] | None,
+    list[str] | None,
     typer.Option(
         "--labels",
-        metavar="FILE",
+        metavar="[NAME=]FILE",
         help="Also break down by labels from elsewhere, such as a probe's; the first file's categories come first. Repeatable.",
     ),
 ]
@@ -84,6 +84,10 @@ A first look at 200 questions, on a server that speaks the OpenAI protocol:
 
   vt diagnose --data curated --model Qwen2.5-VL-3B-Instruct --endpoint http://localhost:8000/v1 --limit 200 --out runs/look
 
+The paper's table: each checkpoint is loaded once, and its score on every data set stands in one report:
+
+  vt diagnose --data clevrer --data mmvu --data mvbench --model base=REF --model ours=runs/cdpo --out runs/table
+
 All GPUs of a machine, each with its share of the clips; kill it and go on with any number of them:
 
   torchrun --nproc-per-node 8 -m videothinker diagnose --data curated --model runs/cdpo --out runs/dev
@@ -121,7 +125,9 @@ def _list_presets(wanted: bool) -> None:
 
 
 def diagnose(
-    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder that vt curate wrote.")],
+    data: Annotated[
+        list[str], typer.Option(metavar="[NAME=]DIR", help="Folder that vt curate wrote. Repeat for several, in one table.")
+    ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Run folder; the same one with the same settings is resumed.")],
     model: Annotated[
         list[str] | None,
@@ -138,11 +144,19 @@ def diagnose(
         bool, typer.Option("--list-presets", callback=_list_presets, is_eager=True, help="Show the presets and end.")
     ] = False,
     videos: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the clips are, if not where curation found them.")
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]DIR", help="Where the clips are, of all data sets or of one, if not where curation found them."
+        ),
+    ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]SPLIT", help="Split to ask, of all data sets or of one; default dev, else the only one."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", help="Ask N questions of each data set only, of every kind its share.")
     ] = None,
     labels: Labels = None,
-    split: Annotated[str | None, typer.Option(help="Split to ask; default dev, else the only one.")] = None,
-    limit: Annotated[int | None, typer.Option(metavar="N", help="Ask N questions only; the report says it is partial.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on where a run stopped, or ask everything anew.")
     ] = True,
@@ -245,6 +259,10 @@ def diagnose(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run Python that comes with a checkpoint.", rich_help_panel=_ASKING)
     ] = False,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="With several data sets: the checkpoint that changes count from; default the first."),
+    ] = None,
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Draw report.html, or leave that to vt report or vt study.")
     ] = True,
@@ -257,7 +275,8 @@ def diagnose(
 ) -> None:
     """Accuracy by category: does a checkpoint [bold]reason[/bold], or does it just [bold]look[/bold]?
 
-    Appends a line a question to OUT/NAME/predictions.jsonl and draws OUT/report.html.
+    Appends a line a question to OUT/NAME/predictions.jsonl and draws OUT/report.html; with several data sets
+    to OUT/DATASET/NAME/predictions.jsonl, and OUT/report.html is a table of all.
     Kill it anywhere and run it again: only what is missing is asked.
 
     Chance, the blind prior and the observer, who only watches, are rows of every report.
@@ -266,18 +285,30 @@ def diagnose(
     from videothinker.diagnose import layers, run, runs
     from videothinker.diagnose.settings import DiagnosisSettings
     from videothinker.diagnose.workers import worker
-    from videothinker.recipes import diagnosis
+    from videothinker.errors import VtError
+    from videothinker.recipes import benchmarks, diagnosis
 
     models, published = _asked(model or [], preset)
-    curated = open_curated(data, videos, label_files=labels or ())
-    split = split or curated.default_split()
+    folders = run.data_names(data)
+    clips, splits = (
+        run.of_each(given or [], list(folders), option) for given, option in ((videos, "--videos"), (split, "--split"))
+    )
+    label_files = run.label_files(labels or [], list(folders))
+    curated = {
+        name: open_curated(each, Path(clips[name]) if name in clips else None, label_files=label_files.get(name, ()))
+        for name, each in folders.items()
+    }
+    several = len(curated) > 1
+    benchmarks.check_out(out, several=several)
+    asked = {name: splits.get(name) or each.default_split() for name, each in curated.items()}
     whole_clips = endpoint is not None and not frames
-    below = [
-        layers.protocol_layer(protocol, curated.questions(split), whole_clips=whole_clips),
-        *([layers.preset_layer(published, whole_clips=whole_clips)] if published else []),
-    ]
-    sources = [
-        layers.command_line(
+    layered = {}
+    for name, each in curated.items():
+        below = [
+            layers.protocol_layer(protocol, each.questions(asked[name]), whole_clips=whole_clips),
+            *([layers.preset_layer(published, whole_clips=whole_clips)] if published else []),
+        ]
+        explicit = layers.command_line(
             below,
             prompt=prompt,
             n_frames=frames,
@@ -285,28 +316,39 @@ def diagnose(
             temperature=temperature,
             top_p=top_p,
             max_new_tokens=max_new_tokens,
-        ),
-        *below,
+        )
+        layered[name] = [explicit, *below]
+    sets = [
+        run.SetToAsk(
+            each,
+            DiagnosisSettings(
+                split=asked[name],
+                protocol=protocol,
+                **layers.values(layered[name]),
+                batch_size=batch_size,
+                engine=engine,
+                seed=seed,
+                text_positions=text_positions,
+                revision=revision or (published.revision if published and not model else None),
+                preset=preset,
+                dtype=dtype,
+                attention=attention,
+                decoder=decoder,
+            ),
+            out / name if several else out,
+        )
+        for name, each in curated.items()
     ]
-    settings = DiagnosisSettings(
-        split=split,
-        protocol=protocol,
-        **layers.values(sources),
-        batch_size=batch_size,
-        engine=engine,
-        seed=seed,
-        text_positions=text_positions,
-        revision=revision or (published.revision if published else None),
-        preset=preset,
-        dtype=dtype,
-        attention=attention,
-        decoder=decoder,
-    )
+    names = run.model_names(models)
+    if baseline is not None and not several:
+        raise VtError(f"--baseline {baseline}: is for several data sets; with one, the report compares all pairs")
+    if baseline is not None:
+        benchmarks.check_baseline(out, baseline, list(names))
     with worker() as me:
-        names = run.model_names(models)
-        jobs = run.plan(names, curated, settings, out, endpoint=endpoint, limit=limit, resume=resume, rank=me.rank, warn=warn)
-        if me.rank == 0 and (told := layers.told(sources)):
-            err.print(told, soft_wrap=True)
+        jobs = run.plan_sets(names, sets, endpoint=endpoint, limit=limit, resume=resume, rank=me.rank, warn=warn)
+        for told in dict.fromkeys(layers.told(sources) for sources in layered.values()) if me.rank == 0 else ():
+            if told is not None:
+                err.print(told, soft_wrap=True)
         if me.rank == 0 and (kept := sum(len(job.wanted) - len(job.owed) for job in jobs)):
             err.print(f"{kept:,} of {sum(len(job.wanted) for job in jobs):,} questions are answered already")
         diagnosis.ask(
@@ -317,9 +359,16 @@ def diagnose(
             worker=me,
             bars=partial(quiet_unless, me.rank == 0),
         )
-    if me.rank == 0 and report:
-        loaded = runs.load_runs(runs.folders_beside(jobs, out), curated)
-        show_report(diagnosis.report(loaded, curated, out, bars=progress_bar))
+    if me.rank != 0 or not report:
+        return
+    if several:
+        from videothinker.cli.benchmarks_display import show_benchmarks
+
+        found = benchmarks.load_beside(jobs, curated, out)
+        show_benchmarks(benchmarks.report(found, curated, out, baseline=baseline, bars=progress_bar))
+    else:
+        (one,) = curated.values()
+        show_report(diagnosis.report(runs.load_runs(runs.folders_beside(jobs, out), one), one, out, bars=progress_bar))
 
 
 def _asked(models: list[str], name: str | None) -> "tuple[list[str], Preset | None]":

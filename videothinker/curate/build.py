@@ -24,7 +24,7 @@ from videothinker.records.video_r1 import ClevrerRow, VideoR1Row
 DATASET = "dataset"
 """Folder of the saved DatasetDict."""
 _FIXED_NAMES = frozenset({manifest.FILE, manifest.UNRESOLVED, question.FILE, label.FOLDER, scene.FILE, clevrer.FILE, DATASET})
-_PAGES = re.compile(r"report\.(html|md)|.*\.(png|svg)")
+_PAGES = re.compile(r"report\.(html|md)|tables|.*\.(png|svg)")
 
 
 class Curation(NamedTuple):

@@ -81,6 +81,17 @@ class CheckpointAnswerer:
         self._tally = Tally()
         self._clip_backend: str | None = None  # what really reads clips, once known
 
+    def about(self, curated: Curated, settings: DiagnosisSettings) -> "CheckpointAnswerer":
+        """The same checkpoint, as it is loaded, for another data set; what was fed is counted anew.
+
+        settings: may differ from the first ones, but for `openers.OF_LOADING`.
+
+        Raises:
+            VtError: the data has no clips.
+        """
+        check_clips(curated, self.loaded.ref)
+        return CheckpointAnswerer(self.engine.at(settings), curated=curated, settings=settings, cache=self._cache)
+
     def answer(self, questions: Sequence[Question]) -> Iterator[RawReply]:
         """One answer per question; those about one clip come together, in the order in which clips first appear.
 

@@ -80,6 +80,12 @@ def clustered_macro(column: Floats, pools: Sequence[Mask], cluster: Codes) -> Es
     return _estimate([1 / len(parts)] * len(parts), parts) if parts else NOTHING
 
 
+def clustered_macro_change(change: Floats, pools: Sequence[Mask], cluster: Codes) -> Estimate:
+    """Mean over pools of the mean paired change in each, as `clustered_macro` is of shares; within [-1, 1]."""
+    parts = [_change(share(change, where), cluster) for where in pools if where.any()]
+    return _estimate([1 / len(parts)] * len(parts), parts) if parts else NOTHING
+
+
 class _Part(NamedTuple):
     """A ratio, and what its uncertainty rests on."""
 

@@ -122,11 +122,17 @@ def _benchmark(questions: Sequence[Question], graded: Graded, benchmark: Benchma
     if benchmark.macro_over is None:
         estimate = clustered_share(*share(graded.exact, graded.asked), graded.group)
         return BenchmarkScore(name=f"{benchmark.name}, over questions", value=estimate.value, ci95=estimate.ci95)
-    column = np.array([question.facets.get(benchmark.macro_over) for question in questions], dtype=object)
-    pools = [graded.asked & (column == value) for value in dict.fromkeys(column) if value is not None]
+    values = [question.facets.get(benchmark.macro_over) for question in questions]
+    pools = [graded.asked & pool for pool in pools_of(values)]
     estimate = clustered_macro(graded.exact, pools, graded.group)
     name = f"{benchmark.name}, mean over {benchmark.macro_over}"
     return BenchmarkScore(name=name, value=estimate.value, ci95=estimate.ci95)
+
+
+def pools_of(values: Sequence[str | None]) -> list[Mask]:
+    """Where each value stands, (n_questions,) each, in the order of their first appearance; None is no value."""
+    column = np.array(values, dtype=object)
+    return [column == value for value in dict.fromkeys(values) if value is not None]
 
 
 def _unlabelled(graded: Graded) -> ByCategory:

@@ -21,6 +21,7 @@ class Opening(NamedTuple):
     ref: str
     curated: Curated
     settings: DiagnosisSettings
+    """Data set and settings of the first asking; further ones of the same REF may follow."""
     endpoint: str | None = None
     """The address of the server, for a server's model."""
     clip_cache: bool = False
@@ -34,6 +35,13 @@ class Opening(NamedTuple):
         return default_cache() if self.clip_cache else None
 
 
+Opened = Callable[[Curated, DiagnosisSettings], Answerer]
+"""What was opened for a REF: its answerer for a data set. The answerers of several data sets share what was loaded."""
+
+OF_LOADING = ("dtype", "attention", "engine", "text_positions", "revision")
+"""Settings that decide how a checkpoint is loaded; all others may differ between data sets that share what was loaded."""
+
+
 def kind_of(ref: str, *, endpoint: bool) -> str:
     """The key in `OPENERS` of what `ref` names. endpoint: a server stands behind every REF that is no solver."""
     if ref.startswith(solvers.PREFIX):
@@ -41,28 +49,36 @@ def kind_of(ref: str, *, endpoint: bool) -> str:
     return "endpoint" if endpoint else "checkpoint"
 
 
-def _solver(asked: Opening) -> Answerer:
-    return solvers.open_solver(asked.ref, curated=asked.curated, seed=asked.settings.seed)
+def _solver(asked: Opening) -> Opened:
+    return lambda curated, settings: solvers.open_solver(asked.ref, curated=curated, seed=settings.seed)
 
 
-def _endpoint(asked: Opening) -> Answerer:
+def _endpoint(asked: Opening) -> Opened:
     from videothinker.diagnose.endpoint import open_endpoint
 
-    assert asked.endpoint is not None  # the kind says that there is a server
-    return open_endpoint(asked.endpoint, asked.ref, curated=asked.curated, settings=asked.settings, cache=asked.cache)
+    def answerer(curated: Curated, settings: DiagnosisSettings) -> Answerer:
+        assert asked.endpoint is not None  # the kind says that there is a server
+        return open_endpoint(asked.endpoint, asked.ref, curated=curated, settings=settings, cache=asked.cache)
+
+    return answerer
 
 
-def _checkpoint(asked: Opening) -> Answerer:
+def _checkpoint(asked: Opening) -> Opened:
     _wake_gpu()
-    from videothinker.diagnose.checkpoint_answerer import open_checkpoint
+    from videothinker.diagnose.checkpoint_answerer import CheckpointAnswerer, open_checkpoint
 
-    return open_checkpoint(
+    first = open_checkpoint(
         asked.ref,
         curated=asked.curated,
         settings=asked.settings,
         cache=asked.cache,
         trust_remote_code=asked.trust_remote_code,
     )
+
+    def answerer(curated: Curated, settings: DiagnosisSettings) -> CheckpointAnswerer:
+        return first.about(curated, settings)
+
+    return answerer
 
 
 def _wake_gpu() -> None:
@@ -74,4 +90,4 @@ def _wake_gpu() -> None:
         threading.Thread(target=lambda: torch.zeros(1, device=device), daemon=True).start()
 
 
-OPENERS: dict[str, Callable[[Opening], Answerer]] = {"solver": _solver, "endpoint": _endpoint, "checkpoint": _checkpoint}
+OPENERS: dict[str, Callable[[Opening], Opened]] = {"solver": _solver, "endpoint": _endpoint, "checkpoint": _checkpoint}

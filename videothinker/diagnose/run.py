@@ -20,10 +20,11 @@ import msgspec
 from videothinker import locks, store
 from videothinker.curated import Curated, Labels
 from videothinker.diagnose import metrics, protocols, solvers
-from videothinker.diagnose.answerer import Answerer, RawReply
+from videothinker.diagnose.answerer import Answerer, RawReply, check_clips
 from videothinker.diagnose.fed import add_fed
 from videothinker.diagnose.files import METRICS, PREDICTIONS, RUN, data_hash, match, prediction_files, read_predictions
-from videothinker.diagnose.openers import OPENERS, Opening, kind_of
+from videothinker.diagnose.limit import limited
+from videothinker.diagnose.openers import OF_LOADING, OPENERS, Opened, Opening, kind_of
 from videothinker.diagnose.protocols.base import Protocol
 from videothinker.diagnose.readings import read_prediction
 from videothinker.diagnose.settings import FREE, LATER, DiagnosisSettings
@@ -80,10 +81,10 @@ def plan(
 ) -> list[Job]:
     """What is to be asked, found out before any model is loaded. The folders are locked until `diagnose` is over.
 
-    models: REF by name. endpoint: URL of a server that stands behind the REFs. limit: how many questions to ask; they are those
-    with the smallest hash of their id, so that a larger limit adds to a smaller one. resume: with False, what an earlier run
-    left is not looked at, and `diagnose` replaces it. rank: this process among those that share the work; the first one locks.
-    warn: told in one line of a checkpoint that is asked under another rule of text positions than it was trained with.
+    models: REF by name. endpoint: URL of a server that stands behind the REFs. limit: how many questions to ask, of every kind
+    its share (`limit.limited`). resume: with False, what an earlier run left is not looked at, and `diagnose` replaces it.
+    rank: this process among those that share the work; the first one locks. warn: told in one line of a checkpoint that is
+    asked under another rule of text positions than it was trained with.
 
     Raises:
         VtError: another process is at work in a folder, or
@@ -95,12 +96,13 @@ def plan(
     protocol = protocols.find(settings.protocol)
     for question in questions:
         protocol.of(question)  # one that it does not define shows before an hour of asking others
-    labels = curated.labels
+    labels, benchmark = curated.labels, curated.manifest.benchmark
     data = AskedData(hash=data_hash(questions, labels), split=settings.split, n_questions=len(questions))
     for ref in models.values():
         if ref.startswith(solvers.PREFIX):
             solvers.open_solver(ref, curated=curated, seed=settings.seed)  # a wrong name shows before an hour of asking others
     kinds = {name: kind_of(ref, endpoint=endpoint is not None) for name, ref in models.items()}
+    _check_revision(models, kinds, settings.revision)
     rules = {
         name: _rule(ref, kinds[name], settings, out / name if resume else None, warn if rank == 0 else silent)
         for name, ref in models.items()
@@ -129,8 +131,44 @@ def plan(
             locks.release(folder)
             _release(jobs)
             raise
-        jobs.append(Job(ref, folder, curated, own, record, questions, _chosen(questions, limit), done))
+        every = {question.question_id for question in questions}
+        wanted = every if limit is None else limited(questions, limit, labels, benchmark, set(done))
+        jobs.append(Job(ref, folder, curated, own, record, questions, wanted, done))
     return jobs
+
+
+class SetToAsk(NamedTuple):
+    """One of several data sets that the same checkpoints are asked about."""
+
+    curated: Curated
+    settings: DiagnosisSettings
+    out: Path
+    """Folder of its runs, each in OUT/NAME."""
+
+
+def plan_sets(
+    models: Mapping[str, str],
+    sets: Sequence[SetToAsk],
+    *,
+    endpoint: str | None = None,
+    limit: int | None = None,
+    resume: bool = True,
+    rank: int = 0,
+    warn: Callable[[str], None] = silent,
+) -> list[Job]:
+    """What is to be asked about several data sets; arguments and errors are those of `plan`.
+
+    The jobs come checkpoint by checkpoint, so that each is loaded once. `limit` holds for every data set by itself.
+    """
+    jobs: list[Job] = []
+    for curated, settings, out in sets:
+        try:
+            jobs += plan(models, curated, settings, out, endpoint=endpoint, limit=limit, resume=resume, rank=rank, warn=warn)
+        except VtError:
+            _release(jobs)
+            raise
+    order = list(models)
+    return sorted(jobs, key=lambda job: order.index(job.record.name))
 
 
 def diagnose(
@@ -142,7 +180,8 @@ def diagnose(
     barrier: Callable[[], object] = lambda: None,
     progress: Progress = no_progress,
 ) -> None:
-    """Ask what is owed and write the run folders. A model is opened only if it owes answers, and let go before the next.
+    """Ask what is owed and write the run folders. A model is opened only if it owes answers; an `Opener` lets it go before the
+    next one.
 
     rank, world_size, barrier: this process among those that share the work; each asks the questions of its own clips.
     """
@@ -180,32 +219,71 @@ def _release(jobs: Sequence[Job]) -> None:
         locks.release(job.folder)
 
 
+_LoadedAs = tuple[str, str, str, tuple[str, ...]]
+
+
+class Opener:
+    """Opens what answers for a job's REF: a built-in solver, a server's model, or a checkpoint loaded here.
+
+    Jobs in a row that ask one checkpoint about several data sets share what was loaded. It is let go before another is opened.
+    """
+
+    def __init__(self, endpoint: str | None = None, *, clip_cache: bool = False, trust_remote_code: bool = False) -> None:
+        """endpoint: URL of a server that stands behind the REFs.
+
+        clip_cache: keep decoded frames on disk. trust_remote_code: run Python that comes with a checkpoint.
+        """
+        self._endpoint, self._clip_cache, self._trust_remote_code = endpoint, clip_cache, trust_remote_code
+        self._opened: tuple[_LoadedAs, Opened] | None = None
+
+    def has(self, job: Job) -> bool:
+        """Whether what the job asks is loaded already."""
+        return self._opened is not None and self._opened[0] == _loaded_as(job)
+
+    def __call__(self, job: Job) -> Answerer:
+        """What answers the job's questions.
+
+        Raises:
+            VtError: there is no such checkpoint, solver or server, or it cannot answer these questions.
+        """
+        if self._opened is None or not self.has(job):
+            self._opened = None  # first: two checkpoints may not fit into memory
+            asked = Opening(job.ref, job.curated, job.settings, self._endpoint, self._clip_cache, self._trust_remote_code)
+            self._opened = _loaded_as(job), OPENERS[job.record.kind](asked)
+        return self._opened[1](job.curated, job.settings)
+
+
+def _loaded_as(job: Job) -> _LoadedAs:
+    """Jobs for which this is equal can share what was loaded."""
+    loading = tuple(getattr(job.settings, name) for name in OF_LOADING)
+    return job.record.name, job.ref, job.record.kind, loading
+
+
 def open_answerer(
     job: Job, endpoint: str | None = None, *, clip_cache: bool = False, trust_remote_code: bool = False
 ) -> Answerer:
-    """What answers for the job's REF: a built-in solver, a server at the URL `endpoint`, or a checkpoint loaded here.
-
-    `clip_cache` keeps decoded frames on disk, `trust_remote_code` runs Python that comes with a checkpoint.
-    """
-    opening = Opening(job.ref, job.curated, job.settings, endpoint, clip_cache, trust_remote_code)
-    return OPENERS[job.record.kind](opening)
+    """What answers for one job's REF, opened for it alone; arguments as for `Opener`."""
+    return Opener(endpoint, clip_cache=clip_cache, trust_remote_code=trust_remote_code)(job)
 
 
 def check_models(jobs: Sequence[Job], *, trust_remote_code: bool = False) -> None:
     """Check every checkpoint that is to be loaded, so that a bad one is refused before hours are spent on those before it.
 
     Raises:
-        VtError: one cannot be loaded; what only its weights' numbers tell comes when they are loaded.
+        VtError: one cannot be loaded, or is to be asked about data without clips; what only its weights' numbers tell comes
+            when they are loaded.
     """
-    for job in jobs:
-        if job.owed and job.record.kind == "checkpoint":
+    owing = [job for job in jobs if job.owed and job.record.kind != "solver"]
+    try:
+        for job in owing:
+            check_clips(job.curated, job.ref)
+        for ref in dict.fromkeys(job.ref for job in owing if job.record.kind == "checkpoint"):
             from videothinker.models.load import check
 
-            try:
-                check(job.ref, trust_remote_code=trust_remote_code)
-            except VtError:
-                _release(jobs)
-                raise
+            check(ref, trust_remote_code=trust_remote_code)
+    except VtError:
+        _release(jobs)
+        raise
 
 
 def grade(question: Question, answer: RawReply, labels: Labels, protocol: Protocol | None = None, seed: int = 0) -> Prediction:
@@ -242,11 +320,6 @@ def shard(questions: Sequence[Question], rank: int, world_size: int) -> list[Que
     return [question for question in questions if clips[question.clip.path] % world_size == rank]
 
 
-def _chosen(questions: Sequence[Question], limit: int | None) -> set[str]:
-    ids = [question.question_id for question in questions]
-    return set(ids if limit is None else sorted(ids, key=store.sha256_json)[:limit])
-
-
 def _identity(record: RunRecord) -> dict[str, Any]:
     """The fields that have to be equal for a run to be resumed."""
     said: dict[str, Any] = msgspec.to_builtins(record)
@@ -259,6 +332,24 @@ def _address(endpoint: str) -> str:
     """A server's URL as run.json tells it: without user, password, query and a slash at its end."""
     parts = urlsplit(endpoint)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
+
+
+def _check_revision(models: Mapping[str, str], kinds: Mapping[str, str], revision: str | None) -> None:
+    """Check that a revision, if one is asked for, is of something on the hub, and of one thing alone.
+
+    Raises:
+        VtError: it is not.
+    """
+    if revision is None:
+        return
+    for name, ref in models.items():
+        if kinds[name] == "endpoint" or (kinds[name] == "checkpoint" and Path(ref).is_dir()):
+            what = "a folder here" if kinds[name] == "checkpoint" else "what a server has loaded"
+            raise VtError(
+                f"--revision {revision}: {ref} is {what}, and only a checkpoint on the hub has revisions; leave it out"
+            )
+    if len(found := [ref for name, ref in models.items() if kinds[name] == "checkpoint"]) > 1:
+        raise VtError(f"--revision {revision}: is of one checkpoint, and there are {', '.join(found)}; ask each in its own run")
 
 
 def _rule(
@@ -426,22 +517,81 @@ def model_names(models: Sequence[str], option: str = "--model") -> dict[str, str
     Raises:
         VtError: two checkpoints of one name, or a name that cannot be that of a folder.
     """
+    return _named(models, option, _model_name, "checkpoints")
+
+
+def data_names(data: Sequence[str]) -> dict[str, Path]:
+    """Curated folder by name from `--data [NAME=]DIR` options, in order; the default name is the folder's.
+
+    Raises:
+        VtError: two data sets of one name, or a name that cannot be that of a folder.
+    """
+    return {name: Path(folder) for name, folder in _named(data, "--data", _folder_name, "data sets").items()}
+
+
+def _named(values: Sequence[str], option: str, name_of: Callable[[str], str], what: str) -> dict[str, str]:
+    """Values by name from options NAME=VALUE; without a name it is that of `name_of`. what: the noun for messages."""
     named: dict[str, str] = {}
-    for model in models:
-        name, equals, ref = model.partition("=")
-        if not equals or "/" in name or Path(model).exists():
-            ref = model
-            name = ref.removeprefix(solvers.PREFIX) if ref.startswith(solvers.PREFIX) else _last_part(ref)
-        if not ref:
-            raise VtError(f"{option} {model}: names nothing; expected NAME=REF")
+    for given in values:
+        name, equals, value = given.partition("=")
+        if not equals or "/" in name or Path(given).exists():
+            name, value = name_of(given), given
+        if not value:
+            raise VtError(f"{option} {given}: names nothing; expected NAME=VALUE")
         if not re.fullmatch(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*", name):
-            raise VtError(f"{option} {model}: '{name}' cannot be the name of a folder; give one as NAME=REF")
+            raise VtError(f"{option} {given}: '{name}' cannot be the name of a folder; give one as NAME={value}")
         if name in named:
             raise VtError(
-                f"two checkpoints are named '{name}': {named[name]} and {ref}; tell them apart with {option} NAME=REF"
+                f"two {what} are named '{name}': {named[name]} and {value}; tell them apart with {option} NAME={value}"
             )
-        named[name] = ref
+        named[name] = value
     return named
+
+
+def of_each(values: Sequence[str], names: Sequence[str], option: str) -> dict[str, str]:
+    """What an option that may be given as NAME=VALUE for single data sets says for each of `names`; VALUE alone is for all.
+
+    Raises:
+        VtError: a NAME is none of the data sets.
+    """
+    found: dict[str, str] = {}
+    for given in values:
+        name, equals, value = given.partition("=")
+        if not equals or "/" in name or Path(given).exists():
+            found |= dict.fromkeys(names, given)
+        elif name not in names:
+            raise VtError(f"{option} {given}: there is no data set '{name}'; there are {', '.join(names)}")
+        else:
+            found[name] = value
+    return found
+
+
+def label_files(values: Sequence[str], names: Sequence[str]) -> dict[str, list[Path]]:
+    """Files of `--labels [NAME=]FILE` by data set, in order; which of several data sets a file is of has to be said.
+
+    Raises:
+        VtError: it is not said which of several data sets a file is of, or a NAME is none of them.
+    """
+    found: dict[str, list[Path]] = {}
+    for given in values:
+        name, equals, file = given.partition("=")
+        if not equals or "/" in name or Path(given).exists():
+            if len(names) > 1:
+                raise VtError(f"--labels {given}: of which data set? write NAME={given}, with NAME one of {', '.join(names)}")
+            name, file = names[0], given
+        if name not in names:
+            raise VtError(f"--labels {given}: there is no data set '{name}'; there are {', '.join(names)}")
+        found.setdefault(name, []).append(Path(file))
+    return found
+
+
+def _model_name(ref: str) -> str:
+    """A solver's name, or the last part of a path or hub id."""
+    return ref.removeprefix(solvers.PREFIX) if ref.startswith(solvers.PREFIX) else _last_part(ref)
+
+
+def _folder_name(folder: str) -> str:
+    return Path(folder).resolve().name
 
 
 def _last_part(ref: str) -> str:

@@ -92,16 +92,36 @@ def run_folders(folders: Iterable[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for folder in folders:
-        here = [
-            path
-            for path in (folder, *sorted(folder.glob("*/")))
-            if (path / files.RUN).is_file() and files.prediction_files(path)
-        ]
+        here = _runs_in(folder)
+        sets = [path.name for path in sorted(folder.glob("*/")) if _runs_in(path)]
+        if not here and sets:
+            raise VtError(
+                f"{folder}: holds runs over the data sets {', '.join(sets)}; name one's folder, such as {folder / sets[0]}, "
+                f"or give several with --data"
+            )
         if not here:
             raise VtError(
                 f"{folder}: holds no predictions, itself or one level down; expected a folder that `vt diagnose` wrote"
             )
         found += [path for path in here if path not in found]
+    return found
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """The folder itself, and those in it, as far as they hold a run with predictions."""
+    here = (folder, *sorted(folder.glob("*/")))
+    return [path for path in here if (path / files.RUN).is_file() and files.prediction_files(path)]
+
+
+def folders_of_set(folders: Sequence[Path], name: str) -> list[Path]:
+    """Where the runs of the data set called `name` lie in the folders of runs over several.
+
+    Raises:
+        VtError: none of them holds runs of it.
+    """
+    found = [folder / name for folder in folders if _runs_in(folder / name)]
+    if not found:
+        raise VtError(f"{folders[0] / name}: holds no runs; expected those that `vt diagnose` was asked for with --data {name}")
     return found
 
 

@@ -65,15 +65,21 @@ def ask(
     if endpoint is not None:
         check_address(endpoint)  # before any run.json holds the command
     run.check_models(jobs, trust_remote_code=trust_remote_code)
+    opener = run.Opener(endpoint, clip_cache=clip_cache, trust_remote_code=trust_remote_code)
+    numbers = {job.folder: number for number, job in enumerate(jobs, start=1)}
+    of_several = len({job.curated.folder for job in jobs}) > 1
     with ExitStack() as shown:
         part: list[Progress] = [no_progress]
 
         def open_answerer(job: run.Job) -> Answerer:
             shown.close()  # what was shown of the checkpoint before
             n_owed = len(run.shard(job.owed, worker.rank, worker.world_size))
-            with bars(f"loading {job.record.name}", None, "checkpoints"):
-                answerer = run.open_answerer(job, endpoint, clip_cache=clip_cache, trust_remote_code=trust_remote_code)
-            first, then = f"{what} {job.record.name}: reading clips, and the first replies", f"{what} {job.record.name}"
+            with ExitStack() if opener.has(job) else bars(f"loading {job.record.name}", None, "checkpoints"):
+                answerer = opener(job)
+            then = f"{what} {job.record.name}"
+            if of_several:
+                then += f" about {job.folder.parent.name} ({numbers[job.folder]} of {len(jobs)})"
+            first = f"{then}: reading clips, and the first replies"
             part[0] = shown.enter_context(once_begun(bars, first, then, n_owed, "questions"))
             return answerer
 
@@ -114,8 +120,18 @@ def load(
     return Reread(loaded, runs.n_read_otherwise(loaded))
 
 
-def report(loaded: Sequence[Run], curated: Curated, out: Path, *, protocol: str | None = None, bars: Bars = no_bars) -> Report:
-    """Draw the runs' report into `out`: report.html, report.md, figures and summary.json.
+def report(
+    loaded: Sequence[Run],
+    curated: Curated,
+    out: Path,
+    *,
+    protocol: str | None = None,
+    dataset: str | None = None,
+    bars: Bars = no_bars,
+) -> Report:
+    """Draw the runs' report into `out`: report.html, report.md, figures, tables and summary.json.
+
+    dataset: name of the data set if it is one of several, whose common page lies above `out`.
 
     protocol: who read all replies; None if each run's were read by the protocol that it was asked under.
 
@@ -127,9 +143,18 @@ def report(loaded: Sequence[Run], curated: Curated, out: Path, *, protocol: str 
     references, changes = runs.references(loaded, curated), runs.comparisons(loaded)
     read = runs.read_by_all(loaded)
     by = [score for each in read for score in scores(each)]
-    with bars("drawing", sum(len(each.questions) for each in loaded), "questions") as progress:
+    above = None if dataset is None else "../report.html"
+    what = "drawing" if dataset is None else f"drawing {dataset}"
+    with bars(what, sum(len(each.questions) for each in loaded), "questions") as progress:
         pages = diagnosis_pages(
-            [*references, *loaded], changes, curated, readings=read, protocol=protocol, out=out, progress=progress
+            [*references, *loaded],
+            changes,
+            curated,
+            readings=read,
+            protocol=protocol,
+            out=out,
+            above=above,
+            progress=progress,
         )
     added = {each.name: each.metrics for each in references}
     with locks.alone(out):

@@ -19,7 +19,8 @@ ANSWERS = "answers"
 
 UNREAD = "unread"
 LOST = "lost"
-"""In place of letters on an answer sheet: the reply could not be read; its clip could not be read, so nothing was asked."""
+"""In place of letters on an answer sheet: the reply could not be read; the question is in no denominator, for its clip could
+not be read or because the protocol leaves it out."""
 
 SHEET_COLUMNS = {
     "question_id": "string",
@@ -118,7 +119,8 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
     bias: str = "bias"
     """For cdpo: the arm whose checkpoint of the same seed is repelled from."""
     rule: Rule | None = None
-    """For bias: the rule whose observational questions it is trained on; None takes the study's."""
+    """For bias: the rule whose observational questions it is trained on; None takes the study's, unless there are
+    `labels`."""
     force: bool = False
     """For cdpo: go on although the bias model has not passed its gate."""
     against: tuple[str, ...] = ("cdpo",)

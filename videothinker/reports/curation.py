@@ -23,7 +23,8 @@ from videothinker.reports import page, words
 from videothinker.reports.browser import Films, browser_data, shuffled
 from videothinker.reports.drawing import Drawing
 from videothinker.reports.figures import Line, Series, bars
-from videothinker.reports.page import Table, count, estimate, percent
+from videothinker.reports.page import count, estimate, percent
+from videothinker.reports.tables import DASH, Table
 from videothinker.reports.words import Explained, explained
 
 N_BROWSED = 2_000
@@ -115,8 +116,7 @@ def curation_pages(release: ClevrerCuration, *, out: Path | None = None, progres
     }
     data = browser_data(browsed, curation.labels, {one.question.question_id: one for one in drawn}, films)
     return {
-        "report.html": page.render("curation.html", data=data, **context),
-        "report.md": page.render("curation.md", **context),
+        **page.report("curation", data=data, **context),
         **{name: content for drawing in drawings for name, content in drawing.files.items()},
     }
 
@@ -163,7 +163,7 @@ def _examples(known: Iterable[Explained], rule: Rule, root: Path | None) -> dict
             (one.observer == question.gold) is needed,
             misled is not needed,
             not question.gold,
-            page.DASH in words.seen(one),
+            DASH in words.seen(one),
             one.negated,
             len(question.options) < 3,
             not any(one.removed_object in hit.object_ids for hit in one.scene.collisions),
@@ -340,7 +340,7 @@ def _splits_table(labels: pl.DataFrame, rule: Rule) -> Table:
     for split in labels["split"].unique(maintain_order=True):
         part = labels.filter(pl.col("split") == split)
         n = int((part["category"] == Category.OBSERVATIONAL).sum())
-        trained = count(int(part["in_train_set"].sum())) if split == "train" else page.DASH
+        trained = count(int(part["in_train_set"].sum())) if split == "train" else DASH
         scenes = part["scene_index"].n_unique()
         rows.append((split, count(scenes), count(part.height), count(n), count(part.height - n), trained))
     return Table(

@@ -11,7 +11,8 @@ from videothinker.records.study import RESULTS, Results
 from videothinker.reports import page
 from videothinker.reports.diagnosis import accuracy_figure
 from videothinker.reports.drawing import Drawing
-from videothinker.reports.page import Table, count, estimate
+from videothinker.reports.page import count, estimate
+from videothinker.reports.tables import Table
 
 MEASURES = ("Observational", "Inferential", "Shortcut reliance")
 FIGURE = "figure-accuracy.svg", "figure-accuracy-dark.svg"

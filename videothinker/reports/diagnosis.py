@@ -31,8 +31,9 @@ from videothinker.reports import page
 from videothinker.reports.browser import Films, browser_data, shuffled
 from videothinker.reports.drawing import Drawing
 from videothinker.reports.figures import Series, bars
-from videothinker.reports.page import DASH, Table, count, estimate, p_value, percent, points
+from videothinker.reports.page import count, estimate, p_value, percent, points
 from videothinker.reports.readings import disagreements_table, readings_table
+from videothinker.reports.tables import DASH, Table
 from videothinker.reports.words import Explained, explained
 
 OBSERVER = "solver:observer"
@@ -58,6 +59,7 @@ def diagnosis_pages(
     readings: Sequence[Readings] = (),
     protocol: str | None = None,
     out: Path | None = None,
+    above: str | None = None,
     progress: Progress = no_progress,
 ) -> dict[str, bytes]:
     """report.html, report.md and the figures (PNG and SVG, light and dark) of some runs, by file name.
@@ -65,8 +67,9 @@ def diagnosis_pages(
     runs: checkpoints in the order to show them, and references, which are shown last. changes: the comparisons between
     checkpoints (`runs.comparisons`). curated: where scenes and clips come from; without it there are no collision logs and no
     films. readings: the checkpoints' replies as every protocol reads them. protocol: the one that all were read by; None if
-    each run's were by its own. out: folder that the page will lie in, for links to clips; None means no links. progress: counts
-    the questions whose film strips were looked for, at most all of them.
+    each run's were by its own. out: folder that the page will lie in, for links to clips; None means no links. above: address
+    of the page on several data sets that this one belongs to. progress: counts the questions whose film strips were looked
+    for, at most all of them.
 
     Raises:
         VtError: there is no run, or the runs are scored under different rules.
@@ -118,7 +121,7 @@ def diagnosis_pages(
             "scores": _scores_table(runs, list(DECIDED) if labelled else ["all"]) if has_sets else None,
             "changes": _changes_table(changes, measures, _cluster(checkpoints)),
             "tests": _tests_table(changes, measures, _cluster(checkpoints)),
-            "shortcut": _shortcut_table(runs),
+            "shortcut": _shortcut_table(runs) if labelled else None,
             "replies": _replies_table(checkpoints),
             "rules": _rules_table(runs),
             "letters": _letters_table(checkpoints),
@@ -129,11 +132,11 @@ def diagnosis_pages(
         "breakdowns": [one for one in breakdowns if len(one.columns) > 2],  # a breakdown by one value says nothing new
         "films": films,
         "has_scenes": bool(known),
+        "above": above,
     }
     data = browser_data(asked, labels, known, films, runs=answers)
     return {
-        "report.html": page.render("diagnosis.html", data=data, **context),
-        "report.md": page.render("diagnosis.md", **context),
+        **page.report("diagnosis", data=data, **context),
         **{name: content for drawing in drawings for name, content in drawing.files.items()},
     }
 

@@ -1,9 +1,9 @@
-"""What all pages share: how numbers are written, tables that are shown as HTML and as Markdown, and the templates."""
+"""What all pages share: how numbers are written, and the templates."""
 
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jinja2
 import msgspec
@@ -11,57 +11,7 @@ from markupsafe import Markup
 
 from videothinker.printable import escaped
 from videothinker.records import Estimate
-
-DASH = "\u2013"
-"""Stands for a number that does not exist, such as a mean over nothing, which is never 0."""
-MINUS = "\u2212"
-
-
-class Table(NamedTuple):
-    """One table, whose first column names the rows."""
-
-    name: str
-    """Name for style and anchor, unique in its page."""
-    caption: str
-    columns: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-    """Cells as text, one for each column."""
-
-    @property
-    def is_numeric(self) -> tuple[bool, ...]:
-        """For each column whether it holds only numbers or nothing, so that it is set to the right."""
-        cells = zip(*self.rows, strict=True) if self.rows else [()] * len(self.columns)
-        return tuple(index > 0 and all(_NUMBER.match(cell) for cell in column) for index, column in enumerate(cells))
-
-    def markdown(self) -> Markup:
-        """The table in Markdown, its caption above it in bold; marked as safe, since its cells are."""
-        head = "| " + " | ".join(map(_cell, self.columns)) + " |"
-        rule = "|" + "|".join(" ---: " if number else " :--- " for number in self.is_numeric) + "|"
-        body = ["| " + " | ".join(map(_cell, row)) + " |" for row in self.rows]
-        return Markup("\n".join([f"**{markdown_text(self.caption)}**", "", head, rule, *body]))
-
-
-_NUMBER = re.compile(rf"(< |[+{MINUS}±])?\d[\d,.]*(\u00a0%)?( \[.*\])?( \*)?$|{DASH}?$")
-
-
-def _cell(text: str) -> str:
-    return markdown_text(text).replace("|", "\\|")
-
-
-_MARKUP = re.compile(r"<(?=[A-Za-z/!?])|&(?=#?\w+;)|\](?=\()")
-"""What begins an element, an entity, or the address of a link or picture."""
-_BLOCK = re.compile(r"(?:#{1,6}|[-+*])(?=\s|$)|>|```|~~~|---|===|\|")
-"""What begins a heading, list, quotation, block of code, rule or table at the start of a line."""
-
-
-def markdown_text(text: str) -> str:
-    """Any text for Markdown, in one line: it can begin no element, link, picture or block, and hides no control character.
-
-    Emphasis and code stay as they are, which change no more than how the text looks.
-    """
-    plain = escaped(" ".join(text.replace("\\", "\\\\").splitlines()))
-    plain = _MARKUP.sub(lambda found: f"\\{found[0]}", plain)
-    return f"\\{plain}" if _BLOCK.match(plain) else plain
+from videothinker.reports.tables import DASH, MINUS, Table, markdown_text, table_files
 
 
 def count(n: int | None) -> str:
@@ -145,10 +95,40 @@ def script_json(value: Any) -> Markup:
 _IN_JSON = re.compile("[<\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
-def render(template: str, **context: Any) -> bytes:
-    """A page from `templates/`. HTML is escaped, and text in Markdown kept to its line; what is marked as safe is neither."""
+def report(template: str, *, data: Mapping[str, Any] | None = None, **context: Any) -> dict[str, bytes]:
+    """A report by file name: report.html and report.md from `templates/`, and all tables of the context as LaTeX and CSV.
+
+    data: what the browser of questions works on, for a page that has one.
+    """
+    browsed = {} if data is None else {"data": data}
+    return {
+        "report.html": render(f"{template}.html", has_table_files=True, **browsed, **context),
+        "report.md": render(f"{template}.md", **context),
+        **table_files(_tables_in(context)),
+    }
+
+
+def _tables_in(context: Any) -> Iterator[Table]:
+    """The tables anywhere in a template's context."""
+    if isinstance(context, Table):
+        if context.rows:
+            yield context
+    elif isinstance(context, Mapping):
+        for value in context.values():
+            yield from _tables_in(value)
+    elif isinstance(context, list | tuple):
+        for value in context:
+            yield from _tables_in(value)
+
+
+def render(template: str, *, has_table_files: bool = False, **context: Any) -> bytes:
+    """A page from `templates/`. HTML is escaped, and text in Markdown kept to its line; what is marked as safe is neither.
+
+    has_table_files: whether the files of its tables lie beside it.
+    """
     environment = _MARKDOWN if template.endswith(".md") else _HTML
-    return (environment.get_template(template).render(**context).strip() + "\n").encode()
+    shown = environment.get_template(template).render(has_table_files=has_table_files, **context)
+    return (shown.strip() + "\n").encode()
 
 
 def _in_html(value: Any) -> Any:

@@ -12,7 +12,8 @@ from videothinker.curate.question_set import Counted
 from videothinker.records import Form, Question
 from videothinker.reports import page
 from videothinker.reports.browser import Films, browser_data, clip_text, shuffled
-from videothinker.reports.page import Table, count, percent
+from videothinker.reports.page import count, percent
+from videothinker.reports.tables import DASH, Table
 
 N_BROWSED = 1_000
 """Most questions in the page's browser; all are in questions.parquet."""
@@ -65,10 +66,7 @@ def question_set_pages(dataset: Dataset, counted: Counted, *, out: Path | None =
         "n_browsed": len(browsed),
     }
     data = browser_data(browsed, curation.labels, {}, films)
-    return {
-        "report.html": page.render("question_set.html", data=data, **context),
-        "report.md": page.render("question_set.md", **context),
-    }
+    return page.report("question_set", data=data, **context)
 
 
 def _mean_chance(questions: Sequence[Question]) -> float:
@@ -84,7 +82,7 @@ def _example(question: Question) -> dict[str, Any]:
 def _facet_table(facet: str, questions: Sequence[Question]) -> Table:
     by_value: dict[str, list[Question]] = {}
     for one in questions:
-        by_value.setdefault(one.facets.get(facet, page.DASH), []).append(one)
+        by_value.setdefault(one.facets.get(facet, DASH), []).append(one)
     rows = [
         (
             value,
@@ -110,7 +108,7 @@ def _forms_table(questions: Sequence[Question]) -> Table:
         (form.value, str(n_options), count(n), percent(n / len(questions)), percent(chances[form, n_options]))
         for (form, n_options), n in sorted(kinds.items())
     ]
-    rows.append(("all", page.DASH, count(len(questions)), percent(1.0), percent(_mean_chance(questions))))
+    rows.append(("all", DASH, count(len(questions)), percent(1.0), percent(_mean_chance(questions))))
     return Table(
         "forms",
         "Questions by form of answer and number of options, with the chance that a random answer is right.",

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from videothinker.diagnose.protocols.base import Reading
 from videothinker.diagnose.readings import Disagreement, Readings, disagreements, scores
-from videothinker.reports.page import Table, count, estimate
+from videothinker.reports.page import count, estimate
+from videothinker.reports.tables import Table
 
 MOST = 20
 """Ways of scoring one reply differently that are listed."""

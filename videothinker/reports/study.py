@@ -6,7 +6,7 @@ from typing import Any
 from videothinker.records import Estimate, Rule
 from videothinker.records.study import BASE, Difference, Level, Part, Results, Stage, State, Study, Value, Verdict
 from videothinker.reports import page
-from videothinker.reports.page import DASH, percent
+from videothinker.reports.page import percent
 from videothinker.reports.study_figures import curves_figure, effects_figure, level_figures, sweep_figure, trained
 from videothinker.reports.study_tables import (
     ablations_table,
@@ -20,6 +20,7 @@ from videothinker.reports.study_tables import (
     runs_table,
     settings_table,
 )
+from videothinker.reports.tables import DASH, markdown_text
 from videothinker.study.claims import comparisons, members
 from videothinker.study.seeds import RULE
 
@@ -77,8 +78,7 @@ def study_pages(results: Results) -> dict[str, bytes]:
         "settings": settings_table(results),
     }
     return {
-        "report.html": page.render("study.html", **context),
-        "report.md": page.render("study.md", **context),
+        **page.report("study", **context),
         "summary.md": _summary(results, mine).encode(),
         **{name: content for drawing in drawings for name, content in drawing.files.items()},
     }
@@ -117,7 +117,7 @@ def _summary(results: Results, levels: Mapping[str, Level]) -> str:
         arms = (name for part in comparisons(one.claim) for name in members(part, results.study) if name in levels)
         ends = ", ".join(f"{name} {percent(levels[name].measures['inferential'].scenes.value)}" for name in dict.fromkeys(arms))
         parts = "; ".join(f"{part.name}: {_found(part)}" for part in one.parts)
-        text = page.markdown_text(f"({one.claim.name}) {one.claim.text}" if one.claim.name else one.claim.text)
+        text = markdown_text(f"({one.claim.name}) {one.claim.text}" if one.claim.name else one.claim.text)
         lines.append(f"- **{text}: {one.decision}.**{_corrected(one, results)} {parts}{f' ({ends})' if ends else ''}.")
     return "\n".join(lines) + "\n"
 

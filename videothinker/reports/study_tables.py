@@ -8,7 +8,8 @@ import msgspec
 from videothinker.records import Estimate, Rule
 from videothinker.records.study import BASE, Arm, Difference, Level, Results, Stage, State, Training, Value
 from videothinker.reports import page
-from videothinker.reports.page import DASH, MINUS, Table, count, estimate, percent, points
+from videothinker.reports.page import count, estimate, percent, points
+from videothinker.reports.tables import DASH, MINUS, Table
 from videothinker.steps import measure
 from videothinker.study.claims import Comparison, comparisons
 from videothinker.study.seeds import negative

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from videothinker.answers import LETTERS
 from videothinker.curated import Labels
 from videothinker.records import Category, Collision, Question, Rule, Scene, SceneObject, label
-from videothinker.reports.page import DASH, letters, ticked
+from videothinker.reports.page import letters, ticked
+from videothinker.reports.tables import DASH
 
 FPS = 25.0
 """Frames per second of CLEVRER's clips."""

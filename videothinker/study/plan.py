@@ -164,7 +164,7 @@ def _train(study: Study, arm: Arm, seed: int) -> tuple[str, ...]:
         arguments += ["--bias-model", f"{{{arm.bias}-s{seed}}}"]
     if arm.force:
         arguments += ["--force"]
-    if arm.stage is Stage.BIAS:
+    if arm.stage is Stage.BIAS and (arm.rule is not None or arm.labels is None):  # a label file is itself the choice
         arguments += ["--rule", (arm.rule or study.rule).value]
     if arm.labels is not None:
         arguments += ["--labels", arm.labels]

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from videothinker import tables
 from videothinker.curated import Labels
+from videothinker.diagnose import grading
 from videothinker.errors import VtError
-from videothinker.records import Category, Prediction, Question, Rule, Status, label
+from videothinker.records import Category, Prediction, Question, Rule, label
 from videothinker.records.study import BASE, LOST, NO_SEED, SHEET_COLUMNS, UNREAD
 from videothinker.study.scores import Mask, Scored
 
@@ -129,9 +130,10 @@ def read_sheet(path: Path) -> Sheet:
 def _said(prediction: Prediction | None) -> str | None:
     if prediction is None:
         return None
-    if prediction.status is Status.DECODE_ERROR:
+    if not grading.counts(prediction):
         return LOST
-    return UNREAD if prediction.chosen is None else tables.joined(prediction.chosen)
+    answer = grading.said(prediction)
+    return UNREAD if answer is None else tables.joined(answer)
 
 
 def _words(values: Iterable[str | None]) -> Words:

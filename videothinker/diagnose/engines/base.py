@@ -82,6 +82,9 @@ class Engine(Protocol):
     def n_at_once(self, n_tokens: int) -> int:
         """How many rows of at most `n_tokens` tokens to give at once, where the user has not said."""
 
+    def at(self, settings: DiagnosisSettings) -> "Engine":
+        """The same loaded checkpoint at the temperature, seed and token limit of other settings; this engine is done then."""
+
     def free(self) -> None:
         """Give back what is kept in memory between calls."""
 

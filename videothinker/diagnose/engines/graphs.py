@@ -78,6 +78,11 @@ class GraphsEngine:
         budget = int(torch.cuda.get_device_properties(device).total_memory) // 16
         return max(8, min(LARGEST_BATCH, budget // (per_token * (n_tokens + self._settings.max_new_tokens))))
 
+    def at(self, settings: DiagnosisSettings) -> "GraphsEngine":
+        """The same checkpoint at other settings, with graphs of its own."""
+        self.free()
+        return GraphsEngine(self.loaded, settings)
+
     def free(self) -> None:
         """Give back the decoder's caches and graphs."""
         self._n_before = 0

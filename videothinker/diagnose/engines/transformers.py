@@ -61,6 +61,10 @@ class TransformersEngine:
         """A number that has served on every GPU so far, whatever the prompts' length."""
         return BATCH
 
+    def at(self, settings: DiagnosisSettings) -> "TransformersEngine":
+        """The same checkpoint at other settings."""
+        return TransformersEngine(self.loaded, settings)
+
     def free(self) -> None:
         """Give back what PyTorch's allocator holds; nothing else is kept between calls."""
         torch.cuda.empty_cache()
