@@ -33,7 +33,7 @@ def raw_manifest(folder: Path) -> dict[str, Any]:
 
 def data_files(folder: Path) -> dict[str, bytes]:
     """The content of every file but the pages, which say when they were made; of the manifest without its provenance."""
-    found = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.stem != "report"}
+    found = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.stem not in ("report", "tables")}
     kept = {key: value for key, value in raw_manifest(folder).items() if key != "provenance"}
     return found | {"manifest.json": json.dumps(kept).encode()}
 

@@ -151,7 +151,7 @@ def test_a_protocol_that_is_asked_for_comes_before_a_preset_which_fills_what_it_
     settings = record["settings"]
     assert (settings["preset"], settings["protocol"], settings["prompt"]) == ("videothinker-r1-3b", "videothinker", None)
     assert (settings["frame_rule"], settings["fps"], settings["max_pixels"]) == ("fps", 2.0, 105_369)
-    assert "preset videothinker-r1-3b sets nothing; overridden: prompt, n frames" in " ".join(capsys.readouterr().err.split())
+    assert "preset videothinker-r1-3b sets nothing; overridden: prompt, frames" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_server_chooses_the_frames_of_whole_clips() -> None:
