@@ -51,6 +51,7 @@ def test_questions_rows_and_manifest_of_a_file(source: Path, tmp_path: Path, cap
         "questions.parquet",
         "report.html",
         "report.md",
+        "tables",
         "test.json",
         "unresolved.jsonl",
     ]
