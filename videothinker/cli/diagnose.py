@@ -346,9 +346,8 @@ def diagnose(
         benchmarks.check_baseline(out, baseline, list(names))
     with worker() as me:
         jobs = run.plan_sets(names, sets, endpoint=endpoint, limit=limit, resume=resume, rank=me.rank, warn=warn)
-        for told in dict.fromkeys(layers.told(sources) for sources in layered.values()) if me.rank == 0 else ():
-            if told is not None:
-                err.print(told, soft_wrap=True)
+        for told in layers.told_by_set(layered) if me.rank == 0 else ():
+            err.print(escape(told), soft_wrap=True)
         if me.rank == 0 and (kept := sum(len(job.wanted) - len(job.owed) for job in jobs)):
             err.print(f"{kept:,} of {sum(len(job.wanted) for job in jobs):,} questions are answered already")
         diagnosis.ask(
@@ -410,10 +409,10 @@ def show_report(report: "Report") -> None:
             f"little about the shortcut; score the same replies again with `vt report ... --rule oracle`"
         )
     for each in report.runs:
-        if each.metrics.all.n_decode_error:
-            warn(
-                f"{each.name}: {each.metrics.all.n_decode_error:,} questions left out, their clips could not be read; run again"
-            )
+        pool = each.metrics.all
+        if pool.n_decode_error:
+            asked = pool.n_questions + pool.n_decode_error
+            warn(f"{each.name}: {pool.n_decode_error:,} of {asked:,} questions left out: clip not readable; run again")
         console.print(f"[bold]{escape(each.name)}[/bold]: {verdict(each.metrics)}", soft_wrap=True)
     console.print(f"report: [bold]{escape(str(report.folder / 'report.html'))}[/bold]", soft_wrap=True)
 
