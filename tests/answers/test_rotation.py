@@ -6,7 +6,9 @@ from videothinker.answers.rotation import rotated, turned_back
 from videothinker.records import Clip, Form, Question
 
 
-def question(form: Form = Form.LETTERS, options: tuple[str, ...] = ("x", "y", "z"), gold: tuple[str, ...] = ("A", "C")) -> Question:
+def question(
+    form: Form = Form.LETTERS, options: tuple[str, ...] = ("x", "y", "z"), gold: tuple[str, ...] = ("A", "C")
+) -> Question:
     return Question(
         question_id="q", text="?", options=options, clip=Clip(path="a.mp4"), gold=gold, form=form, group="g", source="s"
     )

@@ -27,7 +27,8 @@ class Twin(NamedTuple):
 
 
 _PREMISE = re.compile(
-    r"\b(?:if|unless|without|suppose|supposing|assume|assuming|imagine|provided that|in case|instead of|would|had)\b", re.IGNORECASE
+    r"\b(?:if|unless|without|suppose|supposing|assume|assuming|imagine|provided that|in case|instead of|would|had)\b",
+    re.IGNORECASE,
 )
 """Words that may suppose something. Where none stands there is no hypothetical; where one does there may be none either."""
 _SECOND = re.compile(r"\b(?:if|unless|without|suppose|assuming|imagine|would)\b", re.IGNORECASE)

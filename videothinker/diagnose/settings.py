@@ -85,7 +85,7 @@ class DiagnosisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """How every clip is damaged before it is sized and shown; None shows clips as they are. The order of shuffled frames is
     drawn from `seed`."""
     prefill: str = ""
-    """How every reply is made to begin, where the protocol does not say so itself; it is not part of what is kept as a reply."""
+    """How every reply is made to begin, where the protocol does not say so itself; not part of what is kept as a reply."""
     decoder: str = "auto"
     """Backend that reads the clips, see `frames.read_clip`."""
 
