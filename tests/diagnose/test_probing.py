@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from diagnose.asking import settings
 from curated_factory import a_choice, a_question, write_curated
+from diagnose.asking import settings
 from vt_command import one_error, vt
 
 from videothinker import store, tables

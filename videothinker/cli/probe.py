@@ -190,3 +190,54 @@ def _show(summary: "ProbeSummary", labels: Path) -> None:
         console.print(line, soft_wrap=True)
     name = escape(str(labels))
     console.print(f"\n[bold]{name}[/bold]; the same tables are in {escape(str(labels.with_suffix('.md')))}", soft_wrap=True)
+
+
+AUDIT_EPILOG = """[bold]Examples[/bold]
+
+  vt curate audit --data curated --labels twin.parquet --out sheet.html
+
+  vt curate audit --read verdicts.json
+"""
+
+
+def audit(
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder that vt curate wrote.", show_default=False)] = None,
+    labels: Annotated[Path | None, typer.Option(metavar="FILE", help="Labels to judge.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(metavar="SHEET.html", help="The page to write.", show_default=False)] = None,
+    read: Annotated[
+        Path | None, typer.Option(metavar="VERDICTS.json", help="Read back what a page saved.", show_default=False)
+    ] = None,
+    questions: Annotated[int, typer.Option(metavar="N", help="Questions on the page, as many of each category.")] = 50,
+    seed: Annotated[int, typer.Option(help="Decides which questions are drawn.")] = 42,
+) -> None:
+    """Judge labels by eye: write a page of drawn questions, or read its verdicts back as a precision with its interval."""
+    from videothinker.errors import VtError
+    from videothinker.recipes import audit as recipe
+
+    if read is not None:
+        if data or labels or out:
+            raise VtError("--read: reads verdicts by itself; leave out --data, --labels and --out")
+        _show_verdicts(read)
+        return
+    if data is None or labels is None or out is None:
+        raise VtError("expected --data DIR, --labels FILE and --out SHEET.html, or --read VERDICTS.json")
+    from videothinker.curated import open_curated
+
+    n = recipe.write_sheet(open_curated(data), labels, out, n=questions, seed=seed)
+    console.print(f"{n:,} questions in [bold]{escape(str(out))}[/bold]: open it, judge them, save, then", soft_wrap=True)
+    console.print("  vt curate audit --read verdicts.json")
+
+
+def _show_verdicts(path: Path) -> None:
+    from videothinker.recipes.audit import read_verdicts
+    from videothinker.reports.page import estimate
+
+    found, judged = read_verdicts(path)
+    console.print(
+        f"{escape(found.observer)}: {len(found.verdicts):,} of {found.n_drawn:,} drawn questions judged", soft_wrap=True
+    )
+    for one in judged:
+        unclear = f", {one.n_unclear:,} could not be told" if one.n_unclear else ""
+        console.print(f"precision {one.category.value}: {estimate(one.precision)} of {one.n_judged:,}{unclear}", soft_wrap=True)
+    if n := sum(one.category == "unsure" for one in found.verdicts):
+        console.print(f"unsure: {n:,} judged, which have no precision", soft_wrap=True)

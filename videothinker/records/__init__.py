@@ -10,7 +10,7 @@ from videothinker.records.label import DECIDED, Category, Label, LabelSet, Rule
 from videothinker.records.manifest import Benchmark, Manifest, Unresolved
 from videothinker.records.metrics import AgainstChance, ByCategory, Comparison, Estimate, Metrics, Pool, ReadBy, Summary
 from videothinker.records.prediction import Prediction, ProtocolScore, Status
-from videothinker.records.probe import Against, ProbeReply, ProbeSummary, ViewResult
+from videothinker.records.probe import Against, ProbeReply, ProbeSummary, Verdict, Verdicts, ViewResult
 from videothinker.records.question import Clip, Form, Question
 from videothinker.records.run import RunRecord
 from videothinker.records.scene import Collision, Scene, SceneObject
@@ -45,5 +45,7 @@ __all__ = [
     "Status",
     "Summary",
     "Unresolved",
+    "Verdict",
+    "Verdicts",
     "ViewResult",
 ]

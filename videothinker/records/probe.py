@@ -78,3 +78,25 @@ class ProbeSummary(msgspec.Struct, frozen=True, kw_only=True):
     halves: Estimate | None
     """Share of questions that even and odd samples put into the same category; None with one sample."""
     provenance: dict[str, object] = {}
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person says of one labelled question."""
+
+    question_id: str
+    group: str
+    """What intervals cluster by."""
+    category: str
+    """The label, hidden from the person until judged."""
+    verdict: str
+    """One of "observational", "inferential" and "unsure": the person cannot tell."""
+
+
+class Verdicts(msgspec.Struct, frozen=True, kw_only=True):
+    """The file that an audit sheet saves."""
+
+    observer: str
+    rule: str
+    n_drawn: int
+    """Questions on the sheet; those not judged are not among the verdicts."""
+    verdicts: list[Verdict]
