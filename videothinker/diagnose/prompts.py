@@ -27,8 +27,19 @@ Put = Callable[[Question], Prompt]
 
 
 def put_by(settings: DiagnosisSettings) -> Put:
-    """How the settings put questions: in a style of ours, or in the words of their protocol."""
-    return protocols.find(settings.protocol).prompt if settings.prompt is None else in_style(settings.prompt)
+    """How the settings put questions: in a style of ours, or in the words of their protocol, and how replies begin."""
+    put = protocols.find(settings.protocol).prompt if settings.prompt is None else in_style(settings.prompt)
+    return begun(put, settings.prefill) if settings.prefill else put
+
+
+def begun(put: Put, prefill: str) -> Put:
+    """The same prompts with replies that begin with `prefill`, unless they are made to begin otherwise."""
+
+    def prompt(question: Question) -> Prompt:
+        found = put(question)
+        return found if found.prefill else found._replace(prefill=prefill)
+
+    return prompt
 
 
 def in_style(style: answers.Style) -> Put:
