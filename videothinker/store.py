@@ -69,6 +69,24 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
         raise
 
 
+def write_report(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a report's files, by their names below `folder`, and take away tables and figures that an earlier one left there.
+
+    Raises:
+        VtError: the folder cannot be written to.
+    """
+    for name, content in files.items():
+        write_bytes(folder / name, content)
+    for pattern in _DRAWN:
+        for path in folder.glob(pattern):
+            if path.relative_to(folder).as_posix() not in files:
+                path.unlink()
+
+
+_DRAWN = ("tables/*.tex", "tables/*.csv", "figure-*.png", "figure-*.svg")
+"""Files that belong to the report beside them."""
+
+
 def _umask() -> int:
     """What the user lets nobody do with new files. It can only be read by setting it, here for a moment to the strictest."""
     mask = os.umask(0o077)
