@@ -7,6 +7,7 @@ settings = read(Settings, load_toml(path), problems)      # None if anything is 
 import reprlib
 import tomllib
 from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin
@@ -95,8 +96,15 @@ def _value(kind: Any, raw: Any, problems: list[str], where: str) -> Any:
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
-        problems.append(f"{where} = {reprlib.repr(raw)}: {error}")
+        problems.append(f"{where} = {reprlib.repr(raw)}: {error}{_choices(kind)}")
         return None
+
+
+def _choices(kind: Any) -> str:
+    """What a setting of a few fixed words may be, as the end of a message; empty for any other."""
+    parts = (part for part in (kind, *get_args(kind)) if isinstance(part, type) and issubclass(part, Enum))
+    words = [one.value for part in parts for one in part]
+    return f", expected one of {', '.join(map(str, words))}" if words else ""
 
 
 def _is_struct(kind: Any) -> bool:

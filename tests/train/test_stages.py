@@ -154,3 +154,8 @@ def test_a_resolved_config_reads_back_as_itself() -> None:
         config = load_stage(Stage(path.stem.split("-")[0]), path)
         assert msgspec.json.decode(msgspec.json.encode(config), type=StageConfig) == config
         assert tomllib.loads(path.read_text())["stage"] == config.stage
+
+
+def test_a_word_that_a_setting_does_not_know_is_told_with_those_it_does() -> None:
+    with pytest.raises(VtError, match=r"reference_clip = 'torn': .*, expected one of same, blank, frozen, .*mirrored"):
+        load_stage(Stage.CDPO, CONFIGS / "cdpo-tiny.toml", ["objective.reference=self", "objective.reference_clip=torn"])
