@@ -391,12 +391,11 @@ def diagnose(
         if me.rank == 0:
             for told in filter(None, otherwise):
                 warn(told)
-            used = [sources for one in layered for sources in (*by_model[one].values(), layered[one])]
-            if set(of_trained) == set(names):
-                used = [sources for each in by_model.values() for sources in each.values()]
-            for line in dict.fromkeys(layers.told(sources) for sources in used):
-                if line is not None:
-                    err.print(line, soft_wrap=True, markup=False, highlight=False)
+            ways = [{name: each[one] for name, each in by_model.items()} for one in of_trained]
+            if set(of_trained) != set(names):
+                ways.append(layered)
+            for line in dict.fromkeys(line for way in ways for line in layers.told_by_set(way)):
+                err.print(line, soft_wrap=True, markup=False, highlight=False)
         if me.rank == 0 and (kept := sum(len(job.wanted) - len(job.owed) for job in jobs)):
             err.print(f"{kept:,} of {sum(len(job.wanted) for job in jobs):,} questions are answered already")
         diagnosis.ask(
@@ -506,10 +505,10 @@ def show_report(report: "Report") -> None:
             f"little about the shortcut; score the same replies again with `vt report ... --rule oracle`"
         )
     for each in report.runs:
-        if each.metrics.all.n_decode_error:
-            warn(
-                f"{each.name}: {each.metrics.all.n_decode_error:,} questions left out, their clips could not be read; run again"
-            )
+        pool = each.metrics.all
+        if pool.n_decode_error:
+            asked = pool.n_questions + pool.n_decode_error
+            warn(f"{each.name}: {pool.n_decode_error:,} of {asked:,} questions left out: clip not readable; run again")
         console.print(f"[bold]{escape(each.name)}[/bold]: {verdict(each.metrics)}", soft_wrap=True)
     console.print(f"report: [bold]{escape(str(report.folder / 'report.html'))}[/bold]", soft_wrap=True)
 

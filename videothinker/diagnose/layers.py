@@ -103,6 +103,17 @@ def told(layers: Sequence[Layer]) -> str | None:
     return "; ".join(parts) or None
 
 
+def told_by_set(layered: Mapping[str, Sequence[Layer]]) -> list[str]:
+    """`told` of every data set, by name: one line for those that are asked alike, with their names where some are not."""
+    found: dict[str, list[str]] = {}
+    for name, layers in layered.items():
+        if (line := told(layers)) is not None:
+            found.setdefault(line, []).append(name)
+    if len(found) == 1 and sum(map(len, found.values())) == len(layered):
+        return list(found)
+    return [f"{', '.join(names)}: {line}" for line, names in found.items()]
+
+
 def protocol_layer(name: str, questions: Sequence[Question], *, whole_clips: bool = False) -> Layer:
     """What a protocol sets for these questions. whole_clips: they are sent whole to a server, which chooses frames and pixels.
 

@@ -29,10 +29,24 @@ Put = Callable[[Question], Prompt]
 
 
 def put_by(settings: DiagnosisSettings) -> Put:
-    """How the settings put questions: by a template, in a style of ours, or in the words of their protocol."""
+    """How the settings put questions: by a template, in a style of ours, or in the words of their protocol; and how replies
+    begin.
+    """
     if settings.template is not None:
-        return by_template(settings.template)
-    return protocols.find(settings.protocol).prompt if settings.prompt is None else in_style(settings.prompt)
+        put = by_template(settings.template)
+    else:
+        put = protocols.find(settings.protocol).prompt if settings.prompt is None else in_style(settings.prompt)
+    return begun(put, settings.prefill) if settings.prefill else put
+
+
+def begun(put: Put, prefill: str) -> Put:
+    """The same prompts with replies that begin with `prefill`, unless they are made to begin otherwise."""
+
+    def prompt(question: Question) -> Prompt:
+        found = put(question)
+        return found if found.prefill else found._replace(prefill=prefill)
+
+    return prompt
 
 
 def in_style(style: answers.Style) -> Put:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from videothinker.answers import Style
+from videothinker.damage import Damage
 from videothinker.diagnose.engines import ENGINES
 from videothinker.diagnose.frame_rules import RULES
 from videothinker.diagnose.protocols import PROTOCOLS
@@ -19,6 +20,7 @@ FREE = ("batch_size", "engine")
 LATER: dict[str, Any] = {
     **{"protocol": "ours", "top_p": 1.0, "frame_rule": None, "fps": None},
     **{"text_positions": None, "revision": None, "preset": None, "template": None},
+    **{"damage": None, "prefill": ""},
 }
 """Settings that earlier versions did not write down, with the value that says what they did."""
 
@@ -82,6 +84,11 @@ class DiagnosisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Commit, tag or branch of a checkpoint on the hub; None: its newest."""
     preset: str | None = None
     """The name in `presets.PRESETS` whose settings were taken where no others were chosen."""
+    damage: Damage | None = None
+    """How every clip is damaged before it is sized and shown; None shows clips as they are. The order of shuffled frames is
+    drawn from `seed`."""
+    prefill: str = ""
+    """How every reply is made to begin, where the protocol does not say so itself; not part of what is kept as a reply."""
     decoder: str = "auto"
     """Backend that reads the clips, see `frames.read_clip`."""
 

@@ -207,8 +207,7 @@ def report(
         )
     added = {each.name: each.metrics for each in references}
     with locks.alone(out):
-        for name, content in pages.items():
-            store.write_bytes(out / name, content)
+        store.write_report(out, pages)
         rule = loaded[0].labels.rule
         summary = Summary(rule=rule, protocol=protocol, references=added, comparisons=changes, readings=by)
         store.write_json(out / SUMMARY, summary)

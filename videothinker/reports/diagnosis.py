@@ -1,6 +1,5 @@
 """The diagnosis report: does a checkpoint do worse where watching is not enough, and are its errors those of watching?"""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from videothinker.reports.drawing import Drawing
 from videothinker.reports.figures import Series, bars
 from videothinker.reports.page import count, estimate, p_value, percent, points
 from videothinker.reports.readings import disagreements_table, readings_table
-from videothinker.reports.tables import DASH, Table
+from videothinker.reports.tables import DASH, Table, name_by_facet
 from videothinker.reports.words import Explained, explained
 
 OBSERVER = "solver:observer"
@@ -223,11 +222,6 @@ def _cluster(checkpoints: Sequence[Run]) -> str:
     return "scene" if {question.source for run in checkpoints for question in run.questions} <= {"CLEVRER"} else "clip"
 
 
-def _anchor(facet: str) -> str:
-    """The name of a facet's table, made of letters, digits and hyphens alone."""
-    return "by-" + re.sub(r"\W+", "-", facet)
-
-
 # ---- tables ------------------------------------------------------------------------------------------------------------
 
 
@@ -398,7 +392,7 @@ def _pools_table(name: str, what: str, runs: Sequence[Run], pools: Sequence[Mapp
 
 def _facet_table(name: str, runs: Sequence[Run]) -> Table:
     pools = [run.metrics.by_facet.get(name, {}) for run in runs]
-    return _pools_table(_anchor(name), _FACETS.get(name, f"By {name}"), runs, pools)
+    return _pools_table(name_by_facet(name), _FACETS.get(name, f"By {name}"), runs, pools)
 
 
 def _letters_table(checkpoints: Sequence[Run]) -> Table:
