@@ -53,12 +53,16 @@ def test_clips_expected_and_never_asked_for_do_not_pile_up(encode: PromptEncoder
 
 def test_tokens_and_patches_are_the_processors_own(encode: PromptEncoder, assets: Path) -> None:
     """Clips of different sizes in one batch against the processor, called for one prompt at a time."""
-    prompts = [(Footage(assets / f"clip{i}.mp4"), "what happens?" * i) for i in (2, 0, 1)]
+    prompts = [
+        ClipPrompt(Footage(assets / f"clip{i}.mp4"), "what happens?" * i, "Watch closely." if i == 1 else None)
+        for i in (2, 0, 1)
+    ]
     encoded = encode(prompts)
-    for (path, text), ids, row in zip(prompts, encoded.prompt_ids, encoded.rows, strict=True):
+    for (path, text, system), ids, row in zip(prompts, encoded.prompt_ids, encoded.rows, strict=True):
         clip = read_clip(path, n_frames=4, max_pixels=12 * 784)
+        before = [{"role": "system", "content": [{"type": "text", "text": system}]}] if system else []
         chat = encode.processor.apply_chat_template(
-            [{"role": "user", "content": [{"type": "video"}, {"type": "text", "text": text}]}],
+            [*before, {"role": "user", "content": [{"type": "video"}, {"type": "text", "text": text}]}],
             tokenize=False,
             add_generation_prompt=True,
         )

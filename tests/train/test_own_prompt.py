@@ -125,7 +125,9 @@ def test_a_faulty_prompt_ends_in_one_line(
     start = ["--model", str(tmp_path / "start"), "--out", str(tmp_path / "out"), "--data", str(curated.folder)]
     (tmp_path / "start").mkdir()
     assert vt("diagnose", *start, "--prompt", mine) == 2
-    assert what in one_error(capsys)
+    line = one_error(capsys)
+    assert line.startswith(f"error: {mine}")
+    assert what in line
     assert not (tmp_path / "out").exists()
 
 

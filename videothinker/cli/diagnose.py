@@ -304,6 +304,7 @@ def diagnose(
     from videothinker.diagnose import layers, run, runs
     from videothinker.diagnose.settings import DiagnosisSettings
     from videothinker.diagnose.workers import worker
+    from videothinker.prompts import template
     from videothinker.recipes import benchmarks, diagnosis
 
     models, published = _asked(model or [], preset)
@@ -338,6 +339,8 @@ def diagnose(
             max_new_tokens=max_new_tokens,
         )
         if said is not None:
+            if prompt is not None and said.asked is not None and said.asked.template is not None:
+                template.check(said.asked.template, each.questions(asked[name]), prompt)
             explicit = explicit._replace(values={**explicit.values, **layers.prompt_values(said.asked)})
         layered[name] = [explicit, *below]
     of_trained = {} if said is not None else {name: layers.saved_layer(names[name], each) for name, each in trained.items()}
@@ -376,7 +379,8 @@ def diagnose(
     if show_prompt:
         for told in filter(None, otherwise):
             warn(told)
-        _show_prompts(names, sets[0], endpoint)
+        for data_set in sets:
+            _show_prompts(names, data_set, endpoint)
         return
     if baseline is not None and not several:
         raise VtError(f"--baseline {baseline}: is for several data sets; with one, the report compares all pairs")

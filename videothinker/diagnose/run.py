@@ -100,8 +100,9 @@ def plan(
     for question in questions:
         protocol.of(question)  # one that it does not define shows before an hour of asking others
     by_name = {name: (own or {}).get(name, settings) for name in models}
-    for of_file in dict.fromkeys(each.template for each in by_name.values() if each.template is not None):
-        template.check(of_file, questions)
+    of_files = {each.template: name for name, each in by_name.items() if each.template is not None}
+    for of_file, name in of_files.items():
+        template.check(of_file, questions, f"the prompt of {name}")
     labels, benchmark = curated.labels, curated.manifest.benchmark
     data = AskedData(hash=data_hash(questions, labels), split=settings.split, n_questions=len(questions))
     for ref in models.values():

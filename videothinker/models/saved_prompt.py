@@ -40,13 +40,8 @@ def known_prompt(ref: str, revision: str | None = None) -> Asked | None:
     """
     if Path(ref).is_dir():
         return own_prompt(Path(ref))
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return _saved(Path(hf_hub_download(ref, PROMPT, revision=revision)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
-        return None  # it has no such file; one that is not there at all is refused where it is loaded
+    found = _fetched(ref, revision)
+    return None if found is None else _saved(found)
 
 
 def own_prompt(folder: Path) -> Asked | None:
@@ -75,6 +70,18 @@ def carried(text: str | None, source: str) -> Asked | None:
 def as_text(asked: Asked) -> str:
     """The prompt as one line of text, for files that hold other things as well."""
     return msgspec.json.encode(saved(asked)).decode()
+
+
+def _fetched(ref: str, revision: str | None) -> Path | None:
+    """The file of a checkpoint on the hub, or what an earlier download has left where the hub is out of reach."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        file = Path(snapshot_download(ref, revision=revision, allow_patterns=[PROMPT])) / PROMPT
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
+        return None  # neither here nor there, which is refused where the checkpoint is loaded
+    return file if file.is_file() else None
 
 
 def _saved(file: Path) -> Asked:

@@ -125,7 +125,7 @@ def shown_prompts(models: Mapping[str, str], asked: run.SetToAsk, *, endpoint: s
         if settings.template is not None:
             template.check(settings.template, questions)
         prompt = put_by(settings)(questions[0])
-        which = f"question {questions[0].question_id}"
+        which = f"question {questions[0].question_id} of {asked.curated.folder.name}"
         if kind == "endpoint":
             parts = {"system": prompt.system, "user": f"[the clip]\n{prompt.user}", "assistant begins": prompt.prefill or None}
             text = "\n".join(f"{role}: {words}" for role, words in parts.items() if words is not None)

@@ -55,6 +55,7 @@ def model_card(record: TrainRecord) -> str:
         *_pool_rows(record),
         ("Fed", ", ".join(f"{name} {value}" for name, value in msgspec.to_builtins(record.fed).items())),
         ("Text positions", record.text_positions),
+        ("Prompt", msgspec.convert(record.settings, StageConfig).data.asked.told()),
         ("Steps", f"{result.steps}, {result.seconds_per_step:.2f} s each"),
         ("Trained", f"{result.trainable:,} of {result.parameters:,} parameters"),
     ]

@@ -104,7 +104,7 @@ def training_rows(data: Curated, questions: Sequence[Question], config: StageCon
             f" {clips[missing[0].question_id]}; no other clip takes its place, so get it or curate without its scene"
         )
     if config.data.template is not None:
-        template.check(config.data.template, questions)
+        template.check(config.data.template, questions, "the template of data.prompt")
     return [
         {
             "prompt": put(question, clip, config.data.asked),
