@@ -57,3 +57,15 @@ cli.main()
     assert (result.returncode, "Traceback" in result.stderr) == (1, True)
     assert not set("\x1b\x9b") & set(result.stderr)
     assert "sk-secret-local" not in result.stderr  # locals are not shown
+
+
+def test_no_name_turns_into_a_picture(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Printable(width=60, force_terminal=True, color_system=None)
+    table = Table("set:ok:x")
+    table.add_row("b:b:")
+    console.print("--from hub:a: cannot be loaded", soft_wrap=True)
+    console.print(table)
+    shown = capsys.readouterr().out
+    assert "hub:a: cannot" in shown
+    assert "set:ok:x" in shown
+    assert "b:b:" in shown

@@ -27,6 +27,18 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkey
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
 
 
+def test_a_report_leaves_no_table_or_figure_of_an_earlier_one_and_all_else_alone(tmp_path: Path) -> None:
+    store.write_report(tmp_path, {"report.html": b"1", "tables/by-a.tex": b"1", "tables/by-a.csv": b"1", "figure-x.svg": b"1"})
+    for name in ("tables/notes.md", "mine.tex", "a-figure-x.png"):
+        (tmp_path / name).write_bytes(b"mine")
+    store.write_report(tmp_path, {"report.html": b"2", "tables/by-b.tex": b"2"})
+    left = {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {
+        **{"report.html": b"2", "tables/by-b.tex": b"2"},
+        **dict.fromkeys(("tables/notes.md", "mine.tex", "a-figure-x.png"), b"mine"),
+    }
+
+
 @pytest.mark.parametrize(
     ("umask", "file_mode", "folder_mode"), [(0o022, 0o644, 0o755), (0o077, 0o600, 0o700), (0o002, 0o664, 0o775)]
 )

@@ -69,6 +69,24 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
         raise
 
 
+def write_report(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a report's files, by their names below `folder`, and take away tables and figures that an earlier one left there.
+
+    Raises:
+        VtError: the folder cannot be written to.
+    """
+    for name, content in files.items():
+        write_bytes(folder / name, content)
+    for pattern in _DRAWN:
+        for path in folder.glob(pattern):
+            if path.relative_to(folder).as_posix() not in files:
+                path.unlink()
+
+
+_DRAWN = ("tables/*.tex", "tables/*.csv", "figure-*.png", "figure-*.svg")
+"""Files that belong to the report beside them."""
+
+
 def _umask() -> int:
     """What the user lets nobody do with new files. It can only be read by setting it, here for a moment to the strictest."""
     mask = os.umask(0o077)
@@ -252,10 +270,10 @@ def _owned(
             raise VtError(f"{folder}: is not empty and holds no {marker} (it has {strange}); {advice}")
         return None
     held = read_json(folder / marker, dict[str, Any])
-    if missing := next((key for key in identity if key not in held), None):
-        raise VtError(f"{folder}: its {marker} is not of {what} (it does not say '{missing}'); {advice}")
     try:
         compared = msgspec.to_builtins(in_todays_form(held))
+        if missing := next((key for key in identity if key not in held and key not in compared), None):
+            raise msgspec.ValidationError(f"it does not say '{missing}'")
     except msgspec.ValidationError as error:
         raise VtError(f"{folder}: its {marker} is not of {what} ({error}); {advice}") from error
     found = differences(compared, msgspec.to_builtins(identity))

@@ -4,7 +4,7 @@ import pytest
 from curated_factory import a_choice
 
 from videothinker.answers import Style
-from videothinker.diagnose.layers import COMMAND_LINE, Layer, command_line, protocol_layer, resolve, told, values
+from videothinker.diagnose.layers import COMMAND_LINE, Layer, command_line, protocol_layer, resolve, told, told_by_set, values
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 
@@ -92,3 +92,16 @@ def test_a_protocol_asks_in_its_own_words_and_leaves_frames_to_a_server() -> Non
 def test_settings_have_bounds(changes: dict[str, object], message: str) -> None:
     with pytest.raises(VtError, match=message):
         DiagnosisSettings(split="dev", **changes)  # type: ignore[arg-type]
+
+
+def test_what_was_taken_is_told_once_for_data_sets_that_are_asked_alike_and_by_name_where_they_differ() -> None:
+    few, many = ([Layer(COMMAND_LINE, {}), Layer("protocol x", {"n_frames": n})] for n in (16, 64))
+    none = [Layer(COMMAND_LINE, {}), Layer("protocol x", {})]
+    assert told_by_set({"a": few}) == ["protocol x sets frames 16"]
+    assert told_by_set({"a": few, "b": few}) == ["protocol x sets frames 16"]
+    assert told_by_set({"a": few, "b": many, "c": few}) == [
+        "a, c: protocol x sets frames 16",
+        "b: protocol x sets frames 64",
+    ]
+    assert told_by_set({"a": few, "b": none}) == ["a: protocol x sets frames 16"]
+    assert told_by_set({"a": none, "b": none}) == []

@@ -6,7 +6,7 @@ import io
 import pandas as pd
 import pytest
 
-from videothinker.reports.tables import Table, latex_text, table_files
+from videothinker.reports.tables import Table, latex_text, name_by_facet, table_files
 
 SCORES = Table(
     "scores, all",
@@ -97,3 +97,23 @@ def test_a_table_without_rows_has_its_head() -> None:
     table = Table("t", "Caption.", ("Name", "Score"), [])
     assert table.csv() == "Name,Score\n"
     assert r"\begin{tabular}{lr}" in table.latex()
+
+
+def test_tables_of_facets_that_differ_share_no_file_whatever_their_names() -> None:
+    assert name_by_facet("question_type") == "by-question_type"
+    assert name_by_facet("task", "mvbench-2") == "mvbench-2-by-task"
+    alike = [
+        ("a/b", None),
+        ("a b", None),
+        ("a-b", None),
+        ("a.b", None),
+        ("c", "a-by-b"),
+        ("b-by-c", "a"),
+        ("a b", "x"),
+        ("b", "x a"),
+    ]
+    names = [name_by_facet(facet, dataset) for facet, dataset in alike]
+    assert len(set(names)) == len(alike)
+    assert not [name for name in names if not name.replace("-", "").isalnum()]
+    assert [Table(name, "", (), ()).file_stem for name in names] == names
+    assert name_by_facet("half \ud800") == name_by_facet("half \ud800")

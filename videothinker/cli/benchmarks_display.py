@@ -40,7 +40,8 @@ def show_benchmarks(report: "BenchmarksReport") -> None:
         for one in each.runs:
             pool = one.metrics.all
             if pool.n_decode_error:
-                warn(f"{name}: {one.name}: {pool.n_decode_error:,} questions left out, their clips could not be read")
+                asked = pool.n_questions + pool.n_decode_error
+                warn(f"{name}: {one.name}: {pool.n_decode_error:,} of {asked:,} questions left out: clip not readable")
             if pool.n_unparsed or pool.n_truncated:
                 counts = f"{pool.n_unparsed:,} unreadable, {pool.n_truncated:,} cut, of {pool.n_questions:,}"
                 console.print(f"{name}: {one.name}: {counts}", markup=False, soft_wrap=True)

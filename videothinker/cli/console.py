@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -14,7 +15,12 @@ from videothinker.progress import Pace, Progress, no_progress
 
 
 class Printable(Console):
-    """A console on which no text from outside can act as a control sequence, wherever it stands in a line or a table."""
+    """A console on which no text from outside can act as a control sequence or turn into a picture (":a:" is one to rich),
+    wherever it stands in a line or a table.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(emoji=False, **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
@@ -49,7 +55,6 @@ def progress_bar(description: str, total: int | None, unit: str = "it") -> Itera
 
 @contextmanager
 def _bar(description: str, total: int | None, unit: str) -> Iterator[Progress]:
-    from rich.markup import escape
     from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
     from rich.text import Text
@@ -60,8 +65,10 @@ def _bar(description: str, total: int | None, unit: str) -> Iterator[Progress]:
         def render(self, task: Task) -> Text:
             return Text(told(int(task.completed), total, unit, pace, time.monotonic()), style="dim")
 
-    with Bar(TextColumn("{task.description}"), BarColumn(), Count(), TimeElapsedColumn(), console=err, transient=True) as bar:
-        task = bar.add_task(escape(description), total=total)
+    with Bar(
+        TextColumn("{task.description}", markup=False), BarColumn(), Count(), TimeElapsedColumn(), console=err, transient=True
+    ) as bar:
+        task = bar.add_task(description, total=total)
 
         def advance(n: int) -> None:
             pace.add(n, time.monotonic())

@@ -339,8 +339,7 @@ def _report(
     n_asked = sum(cell.ask is not None and states[cell.name] is State.FINISHED for cell in plan)
     with progress_bar("reading answers", n_asked, "cells") as progress:
         results, sheets = collect(study, plan, out, states, records, progress)
-    for name, content in study_pages(results).items():
-        store.write_bytes(out / name, content)
+    store.write_report(out, study_pages(results))
     briefly = [msgspec.structs.replace(training, steps=[]) for training in results.trainings]
     for name, sheet in sheets.items():
         store.write_bytes(out / ANSWERS / f"{name}.parquet", to_bytes(sheet))

@@ -117,8 +117,7 @@ def write(curation: Curation, out: Path, layout: Layout, pages: Mapping[str, byt
         store.write_bytes(out / name, content)
     store.write_jsonl(out / manifest.UNRESOLVED, curation.unresolved)
     _write_exports(curation, out, layout)
-    for name, page in pages.items():
-        store.write_bytes(out / name, page)
+    store.write_report(out, pages)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     store.write_json(out / manifest.FILE, curation.manifest | {"files": hashes})
     locks.release(out)

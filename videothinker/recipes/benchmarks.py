@@ -149,8 +149,7 @@ def report(
     summary = benchmarks.summarize(asked, baseline, read_by=protocol)
     pages = benchmarks_pages(summary, asked, readings={name: one.readings for name, one in reports.items()})
     with locks.alone(out):
-        for name, content in pages.items():
-            store.write_bytes(out / name, content)
+        store.write_report(out, pages)
         store.write_json(out / diagnosis.SUMMARY, summary)
     return BenchmarksReport(reports, summary, out)
 

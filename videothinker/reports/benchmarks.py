@@ -1,6 +1,5 @@
 """The report on several data sets: checkpoints x benchmarks, with what chance, looking and papers come to beside them."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -15,7 +14,7 @@ from videothinker.reports.drawing import Drawing
 from videothinker.reports.figures import Series, bars
 from videothinker.reports.page import count, estimate, p_value, percent, points
 from videothinker.reports.published import PublishedTable, published
-from videothinker.reports.tables import DASH, Table
+from videothinker.reports.tables import DASH, Table, name_by_facet
 
 SIGNIFICANT = 0.05
 """Corrected p-values below this are marked."""
@@ -37,6 +36,16 @@ class Breakdown(NamedTuple):
     tables: list[Table]
 
 
+class Paper(NamedTuple):
+    """A paper's table, and the data sets that it has."""
+
+    table: PublishedTable
+    columns: dict[str, str]
+    """By data set of the run the name under which the paper's table has it."""
+    others: list[str]
+    """In words, data sets of the name of one of the paper's with another number of questions: no number stands beside them."""
+
+
 class Shown(NamedTuple):
     """One column of the main table."""
 
@@ -54,7 +63,8 @@ def benchmarks_pages(
     sets: the runs that the summary was made from, by data set. readings: the same replies as every protocol reads them, by data
     set. The page links DATASET/report.html, each data set's own page.
     """
-    beside = [table for table in published() if any(_sources(table, data) for data in summary.datasets.values())]
+    papers = [_matched(table, summary, sets) for table in published()]
+    beside = [one for one in papers if one.columns]
     drawing = _figure(summary)
     context: dict[str, Any] = {
         "baseline": summary.baseline,
@@ -67,7 +77,7 @@ def benchmarks_pages(
         ],
         "breakdowns": [_breakdown(name, asked, summary) for name, asked in sets.items()],
         "drawing": drawing,
-        "published": beside,
+        "published": [one for one in papers if one.columns or one.others],
         "read_by": summary.read_by,
         "tables": {
             "main": _main_table(summary, beside),
@@ -80,10 +90,20 @@ def benchmarks_pages(
     return page.report("benchmarks", **context) | (drawing.files if drawing else {})
 
 
-def _sources(table: PublishedTable, data: DataSet) -> str | None:
-    """The name under which a paper's table has the data set; None if it has it not."""
-    found = data.sources[0] if len(data.sources) == 1 else None
-    return found if any(found in row for row in table.rows.values()) else None
+def _matched(table: PublishedTable, summary: Benchmarks, sets: Mapping[str, Asked]) -> Paper:
+    """Which of the data sets a paper's numbers are about, and which only have the same name."""
+    columns, others = {}, []
+    for name, data in summary.datasets.items():
+        source = data.sources[0] if len(data.sources) == 1 else None
+        if source is None or not any(source in row for row in table.rows.values()):
+            continue
+        n = sum(sets[name].curated.manifest.splits[split] for split in data.splits)
+        if table.is_about(source, n):
+            columns[name] = source
+        else:
+            expected = " or ".join(map(count, table.questions.get(source, ())))
+            others.append(f"{name} ({count(n)} questions here, about {expected} of {source} there)")
+    return Paper(table, columns, others)
 
 
 def _figure(summary: Benchmarks) -> Drawing | None:
@@ -125,7 +145,7 @@ def _estimate(score: Score) -> Estimate:
     return Estimate(score.value, None, score.ci95)
 
 
-def _main_table(summary: Benchmarks, beside: Sequence[PublishedTable]) -> Table:
+def _main_table(summary: Benchmarks, beside: Sequence[Paper]) -> Table:
     columns = _columns(summary)
     averaged = bool(summary.averages) and len(summary.datasets) > 1
 
@@ -134,14 +154,14 @@ def _main_table(summary: Benchmarks, beside: Sequence[PublishedTable]) -> Table:
         cells = [DASH if one is None else estimate(one.over_questions if over else _estimate(one)) for one, over in found]
         return (name, *cells, *([percent(mean)] if averaged else []))
 
-    def printed(name: str, values: Mapping[str, float], table: PublishedTable) -> tuple[str, ...]:
-        known = [None if one.over_questions else _sources(table, summary.datasets[one.dataset]) for one in columns]
+    def printed(name: str, values: Mapping[str, float], paper: Paper) -> tuple[str, ...]:
+        known = [None if one.over_questions else paper.columns.get(one.dataset) for one in columns]
         shares = [None if one is None or one not in values else values[one] / 100 for one in known]
         return (f"{name} (published)", *map(percent, shares), *([DASH] if averaged else []))
 
     own = [row(name, scores, summary.averages.get(name)) for name, scores in summary.checkpoints.items()]
     added = [row(f"{name} (reference)", scores, None) for name, scores in summary.references.items()]
-    papers = [printed(name, values, table) for table in beside for name, values in table.rows.items()]
+    papers = [printed(name, values, paper) for paper in beside for name, values in paper.table.rows.items()]
     papers = [one for one in papers if any(cell != DASH for cell in one[1:])]
     average = " The average is the unweighted mean over data sets, for checkpoints that have all of them." if averaged else ""
     rows = (
@@ -262,7 +282,7 @@ def _facet_table(dataset: str, facet: str, runs: Sequence[Run], *, is_category: 
         gaps: list[Metrics] = [run.metrics for run in runs]
         rows.append(("gap", DASH, DASH, *(points(one.gap) for one in gaps)))
     return Table(
-        re.sub(r"\W+", "-", f"{dataset}-by-{facet}"),
+        name_by_facet(facet, dataset),
         f"{dataset} by category, rule {facet}; the gap in percentage points." if is_category else f"{dataset} by {facet}.",
         ("Category" if is_category else facet.capitalize(), "Questions", "Chance", *(run.name for run in runs)),
         rows,

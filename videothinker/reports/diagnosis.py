@@ -1,6 +1,5 @@
 """The diagnosis report: does a checkpoint do worse where watching is not enough, and are its errors those of watching?"""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from videothinker.curated import Curated
 from videothinker.diagnose.grading import is_right
 from videothinker.diagnose.protocols import OURS
 from videothinker.diagnose.readings import Readings
-from videothinker.diagnose.runs import Run
+from videothinker.diagnose.runs import Run, prompts
 from videothinker.diagnose.verdict import UNLABELLED, verdict
 from videothinker.errors import VtError
 from videothinker.progress import Progress, no_progress
@@ -33,7 +32,7 @@ from videothinker.reports.drawing import Drawing
 from videothinker.reports.figures import Series, bars
 from videothinker.reports.page import count, estimate, p_value, percent, points
 from videothinker.reports.readings import disagreements_table, readings_table
-from videothinker.reports.tables import DASH, Table
+from videothinker.reports.tables import DASH, Table, name_by_facet
 from videothinker.reports.words import Explained, explained
 
 OBSERVER = "solver:observer"
@@ -114,6 +113,7 @@ def diagnosis_pages(
         "checkpoints": [(run, verdict(run.metrics)) for run in checkpoints],
         "protocol": protocol,
         "asked_by": [(run.name, name) for run in checkpoints if (name := run.record.settings.get("protocol", OURS)) != OURS],
+        "prompts": prompts(checkpoints),
         "partial": [(run.name, run.record.partial) for run in checkpoints if run.record.partial],
         "drawings": {drawing.name: drawing for drawing in drawings},
         "tables": {
@@ -220,11 +220,6 @@ def _shortcut_figure(checkpoints: Sequence[Run]) -> Drawing:
 def _cluster(checkpoints: Sequence[Run]) -> str:
     """The word for what intervals cluster by: groups are scenes for CLEVRER's questions, and clips for others."""
     return "scene" if {question.source for run in checkpoints for question in run.questions} <= {"CLEVRER"} else "clip"
-
-
-def _anchor(facet: str) -> str:
-    """The name of a facet's table, made of letters, digits and hyphens alone."""
-    return "by-" + re.sub(r"\W+", "-", facet)
 
 
 # ---- tables ------------------------------------------------------------------------------------------------------------
@@ -397,7 +392,7 @@ def _pools_table(name: str, what: str, runs: Sequence[Run], pools: Sequence[Mapp
 
 def _facet_table(name: str, runs: Sequence[Run]) -> Table:
     pools = [run.metrics.by_facet.get(name, {}) for run in runs]
-    return _pools_table(_anchor(name), _FACETS.get(name, f"By {name}"), runs, pools)
+    return _pools_table(name_by_facet(name), _FACETS.get(name, f"By {name}"), runs, pools)
 
 
 def _letters_table(checkpoints: Sequence[Run]) -> Table:

@@ -1,6 +1,5 @@
 """The curation report of any set but CLEVRER: what is asked by facet, what guessing is worth, what was kept out and why."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from videothinker.records import Form, Question
 from videothinker.reports import page
 from videothinker.reports.browser import Films, browser_data, clip_text, shuffled
 from videothinker.reports.page import count, percent
-from videothinker.reports.tables import DASH, Table
+from videothinker.reports.tables import DASH, Table, name_by_facet
 
 N_BROWSED = 1_000
 """Most questions in the page's browser; all are in questions.parquet."""
@@ -94,7 +93,7 @@ def _facet_table(facet: str, questions: Sequence[Question]) -> Table:
         for value, part in by_value.items()
     ]
     return Table(
-        "by-" + re.sub(r"\W+", "-", facet),
+        name_by_facet(facet),
         f"Questions by the facet {facet}, with what a random answer is worth.",
         (facet.replace("_", " ").capitalize(), "Questions", "Share", "Clips", "Chance"),
         rows,

@@ -6,6 +6,7 @@ A cell is the text that a reader sees. LaTeX sets the same text; CSV takes its n
 import csv
 import io
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -18,6 +19,19 @@ DASH = "\u2013"
 MINUS = "\u2212"
 FOLDER = "tables"
 """Folder of a page's tables as LaTeX and CSV, beside the page."""
+
+
+def name_by_facet(facet: str, dataset: str | None = None) -> str:
+    """The name of the table of a facet's values, and of a data set's in a page on several.
+
+    Both are named by users. Two of them never share a table's name, and so never a file: where a sign has to give way that no
+    name of a file should have, or the two could have been cut elsewhere, a checksum stands behind.
+    """
+    wanted = f"by-{facet}" if dataset is None else f"{dataset}-by-{facet}"
+    name = re.sub(r"[^\w-]+", "-", wanted)
+    if name == wanted and wanted.count("by-") == 1:
+        return name
+    return f"{name}-{zlib.crc32(repr((dataset, facet)).encode(errors='backslashreplace')):08x}"
 
 
 class AsText(NamedTuple):
