@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from videothinker.curate.datasets.clevrer.labelled import Labelled
 from videothinker.diagnose import metrics
 from videothinker.diagnose.estimates import (
+    NOTHING,
     Floats,
     Mask,
+    clustered_auc,
     clustered_change,
     clustered_gap,
     clustered_gap_change,
@@ -253,3 +255,24 @@ def test_of_2000_scenes_every_interval_is_the_normal_one_but_for_its_third_digit
         assert one.stderr is not None
         normal = (one.value - 1.96 * one.stderr, one.value + 1.96 * one.stderr)
         assert one.ci95 == pytest.approx(normal, abs=0.001), one
+
+
+def test_the_auc_counts_pairs_and_half_of_ties() -> None:
+    """Positives 0.9, 0.5; negatives 0.5, 0.1: pairs 1, 1, 1/2, 1."""
+    score = np.array([0.9, 0.5, 0.5, 0.1])
+    positive = np.array([True, True, False, False])
+    found = clustered_auc(score, positive, np.arange(4))
+    assert found.value == 3.5 / 4
+    # Placements: 1 and 3/4 of the positives, 3/4 and 1 of the negatives; each moves by (placement - 7/8) / 2 = +-1/16.
+    assert found.stderr == pytest.approx(math.sqrt(4 / 3 * 4 / 256))
+    assert found.ci95 is not None
+    assert found.ci95[0] < 3.5 / 4 < found.ci95[1] <= 1
+
+
+def test_a_perfect_auc_has_an_interval_and_one_kind_alone_has_none() -> None:
+    score = np.array([1.0, 1.0, 0.0, 0.0])
+    found = clustered_auc(score, score > 0.5, np.arange(4))
+    assert found.value == 1
+    assert found.ci95 is not None
+    assert found.ci95[0] < 1
+    assert clustered_auc(score, np.ones(4, dtype=bool), np.arange(4)) == NOTHING

@@ -93,6 +93,7 @@ def _settings(view: View, settings: DiagnosisSettings) -> DiagnosisSettings:
         settings,
         damage=view.damage,
         prompt=view.style or settings.prompt,
+        template=None if view.style else settings.template,
         prefill=settings.prefill if view.is_begun else "",
     )
 
