@@ -217,3 +217,18 @@ def test_a_narrow_terminal_has_another_table_and_loses_no_number(runs: tuple[Pat
     lines = capture.get().splitlines()
     assert max(map(len, lines)) <= width
     assert sum(line.count("100.0 \u00b1") for line in lines) == 9
+
+
+def test_no_frames_of_the_protocols_also_where_it_sets_them_for_one_set_alone(tmp_path: Path) -> None:
+    for name in ("MMVU", "Video-Holmes"):
+        questions = [msgspec.structs.replace(a_choice(f"{name}-{i}"), source=name) for i in range(3)]
+        write_unlabelled(tmp_path / name, {"test": questions})
+    options = ["--protocol", "official", "--frames", "0", "--limit", "1", "--model", "solver:gold", "--out", tmp_path / "out"]
+    result = vt("diagnose", *asked(tmp_path, "MMVU", "Video-Holmes"), *options)
+    assert result.exit_code == 0
+    told = {line.split(":")[0]: line for line in result.stderr.splitlines() if ": protocol official sets" in line}
+    assert "overridden: frame rule, frames, fps" in told["MMVU"]
+    assert "overridden" not in told["Video-Holmes"]
+    for name in ("MMVU", "Video-Holmes"):
+        record = store.read_json(tmp_path / "out" / name / "gold" / "run.json", dict[str, Any])
+        assert (record["settings"]["n_frames"], record["settings"].get("frame_rule")) == (None, None)

@@ -302,22 +302,23 @@ def diagnose(
     benchmarks.check_out(out, several=several)
     asked = {name: splits.get(name) or each.default_split() for name, each in curated.items()}
     whole_clips = endpoint is not None and not frames
-    layered = {}
-    for name, each in curated.items():
-        below = [
+    below = {
+        name: [
             layers.protocol_layer(protocol, each.questions(asked[name]), whole_clips=whole_clips),
             *([layers.preset_layer(published, whole_clips=whole_clips)] if published else []),
         ]
-        explicit = layers.command_line(
-            below,
-            prompt=prompt,
-            n_frames=frames,
-            max_pixels=max_pixels,
-            temperature=temperature,
-            top_p=top_p,
-            max_new_tokens=max_new_tokens,
-        )
-        layered[name] = [explicit, *below]
+        for name, each in curated.items()
+    }
+    explicit = layers.command_line(
+        [layer for each in below.values() for layer in each],  # a protocol need not set the frames of every data set
+        prompt=prompt,
+        n_frames=frames,
+        max_pixels=max_pixels,
+        temperature=temperature,
+        top_p=top_p,
+        max_new_tokens=max_new_tokens,
+    )
+    layered = {name: [explicit, *each] for name, each in below.items()}
     sets = [
         run.SetToAsk(
             each,
