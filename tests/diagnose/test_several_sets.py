@@ -16,7 +16,7 @@ from videothinker import store
 from videothinker.cli import app
 from videothinker.cli.benchmarks_display import benchmarks_table
 from videothinker.errors import VtError
-from videothinker.records import Benchmark, Metrics
+from videothinker.records import Benchmark, Clip, Metrics
 from videothinker.records.benchmarks import Benchmarks
 
 MODELS = ("--model", "solver:random", "--model", "top=solver:gold")
@@ -232,3 +232,13 @@ def test_no_frames_of_the_protocols_also_where_it_sets_them_for_one_set_alone(tm
     for name in ("MMVU", "Video-Holmes"):
         record = store.read_json(tmp_path / "out" / name / "gold" / "run.json", dict[str, Any])
         assert (record["settings"]["n_frames"], record["settings"].get("frame_rule")) == (None, None)
+
+
+def test_a_server_that_cannot_be_sent_a_set_is_not_asked_about_the_set_before_it(tmp_path: Path) -> None:
+    part = msgspec.structs.replace(a_choice("p"), clip=Clip(path="a.mp4", start=1.0, end=2.0))
+    for name, question in (("whole", a_choice("w")), ("parts", part)):
+        write_unlabelled(tmp_path / name, {"test": [question]})
+    clips = ["--videos", str(tmp_path)]
+    server = ["--model", "m", "--endpoint", "http://127.0.0.1:1/v1", "--out", str(tmp_path / "out")]
+    told = mistake("diagnose", *asked(tmp_path, "whole", "parts"), *clips, *server)
+    assert "needs --frames for these questions: p is about a part of its clip" in told
