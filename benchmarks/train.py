@@ -162,6 +162,7 @@ def run_ours(task: Task, clock: Clock) -> int:
         "gold": ["A"],
         "n_options": 2,
         "form": Form.LETTERS,
+        "style": answers.Style.COT,
     }
     with tempfile.TemporaryDirectory() as out, ExitStack() as patches:
         for owner, name, phase in phases:

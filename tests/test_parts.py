@@ -152,11 +152,12 @@ def test_training_encodes_the_part(thirds: Curated, taught: Path) -> None:
     from transformers import AutoProcessor
 
     from videothinker.train.clips import PromptEncoder
+    from videothinker.train.data import ClipPrompt
 
     processor = AutoProcessor.from_pretrained(taught)
     video_token = processor.tokenizer.convert_tokens_to_ids(processor.video_token)
     encode = PromptEncoder(processor, n_frames=4, max_pixels=6 * 784, video_token=video_token)
-    found = encode([(one, "what?") for one in footage(thirds)])
+    found = encode([ClipPrompt(one, "what?") for one in footage(thirds)])
     for scene in range(3):
         part, file, *folders = found.clips[4 * scene : 4 * scene + 4]
         for other in (part, *folders):
@@ -164,7 +165,7 @@ def test_training_encodes_the_part(thirds: Curated, taught: Path) -> None:
             assert other[1:] == file[1:] == ((2, 4, 6), 0.64)  # a pair of frames spans 2 * 1.28 / 4 s
     assert not np.array_equal(found.clips[0].patches, found.clips[4].patches)
     with pytest.raises(VtError, match=r"film\.mkv \[0 s, 0\.08 s\): has 2 frames, data\.n_frames asks for 4"):
-        encode([(footage(thirds)[0]._replace(end=0.08), "what?")])
+        encode([ClipPrompt(footage(thirds)[0]._replace(end=0.08), "what?")])
 
 
 def test_warming_keeps_parts_apart_and_what_is_kept_is_neither_opened_nor_decoded(

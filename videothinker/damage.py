@@ -19,8 +19,6 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
     from videothinker.demux import Frames  # which loads a decoder, and settings need the names alone
 
@@ -64,16 +62,22 @@ def damaged(frames: "Frames", damage: Damage, key: str = "") -> "Frames":
 
 def blank(frames: "Frames") -> "Frames":
     """Mid-grey frames."""
+    import numpy as np  # here, as in the others: the names of damages are read where a quick --help needs them
+
     return np.full_like(frames, GREY)
 
 
 def frozen(frames: "Frames") -> "Frames":
     """The first frame as often as there are frames."""
+    import numpy as np
+
     return np.repeat(frames[:1], len(frames), axis=0)
 
 
 def shuffled(frames: "Frames", key: str) -> "Frames":
     """The frames in the first order drawn from `key` that shows another clip; all frames alike leave no other to show."""
+    import numpy as np
+
     if (frames == frames[:1]).all():
         return frames.copy()
     for draw in range(1000):  # at least half of all orders show another clip if two frames differ
@@ -90,6 +94,8 @@ def reversed_in_time(frames: "Frames") -> "Frames":
 
 def mirrored(frames: "Frames") -> "Frames":
     """Each frame with left and right exchanged."""
+    import numpy as np
+
     return np.ascontiguousarray(frames[:, :, ::-1])
 
 

@@ -270,10 +270,10 @@ def _owned(
             raise VtError(f"{folder}: is not empty and holds no {marker} (it has {strange}); {advice}")
         return None
     held = read_json(folder / marker, dict[str, Any])
-    if missing := next((key for key in identity if key not in held), None):
-        raise VtError(f"{folder}: its {marker} is not of {what} (it does not say '{missing}'); {advice}")
     try:
         compared = msgspec.to_builtins(in_todays_form(held))
+        if missing := next((key for key in identity if key not in held and key not in compared), None):
+            raise msgspec.ValidationError(f"it does not say '{missing}'")
     except msgspec.ValidationError as error:
         raise VtError(f"{folder}: its {marker} is not of {what} ({error}); {advice}") from error
     found = differences(compared, msgspec.to_builtins(identity))

@@ -81,6 +81,10 @@ def test_beyond_the_family_nothing_is_compared() -> None:
     assert found.value is None
     assert found.reason == "its observational accuracy, 25.0 %, is beyond what the family has, 50.0 to 100.0 %"
     assert against_family("cdpo", ("base", "gone"), BY_ARM, Rule.ORACLE) == (None, "")
+    # An arm at the family's only accuracy does not lie beyond it; there is no slope.
+    point = {**BY_ARM, "grpo": {seed: run([1, 1, 0, 0], [1, 1, 1, 1]) for seed in (1, 2)}}
+    level = against_family("cdpo", ("base", "grpo"), point, Rule.ORACLE)
+    assert level == (None, "all of the family have one observational accuracy, 50.0 %, so there is no curve")
 
 
 def test_neighbours_on_the_curve_are_next_to_each_other_by_observational_accuracy() -> None:

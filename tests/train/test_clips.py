@@ -14,6 +14,7 @@ from videothinker.footage import Footage
 from videothinker.frames import read_clip
 from videothinker.train import clips
 from videothinker.train.clips import PromptEncoder, scoring_inputs, share_vision, showing
+from videothinker.train.data import ClipPrompt
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_a_clip_shared_by_many_prompts_is_decoded_once(
     )
     a, b = Footage(assets / "clip0.mp4"), Footage(assets / "clip1.mp4")
     encode.expect([b], 8)
-    encoded = encode([(a, "one"), (b, "one"), (a, "two"), (a, "one")])
+    encoded = encode([ClipPrompt(a, "one"), ClipPrompt(b, "one"), ClipPrompt(a, "two"), ClipPrompt(a, "one")])
     assert sorted(path.name for path in reads) == ["clip0.mp4", "clip1.mp4"]
     assert len(encoded.clips) == 2
     assert encoded.rows == [0, 1, 0, 0]
@@ -47,7 +48,7 @@ def test_a_clip_shared_by_many_prompts_is_decoded_once(
 def test_clips_expected_and_never_asked_for_do_not_pile_up(encode: PromptEncoder, assets: Path, tmp_path: Path) -> None:
     encode.expect([Footage(tmp_path / f"none{i}.mp4") for i in range(5)], 2)
     assert list(encode._coming) == [Footage(tmp_path / "none3.mp4"), Footage(tmp_path / "none4.mp4")]
-    assert len(encode([(Footage(assets / "clip0.mp4"), "?")]).clips) == 1
+    assert len(encode([ClipPrompt(Footage(assets / "clip0.mp4"), "?")]).clips) == 1
 
 
 def test_tokens_and_patches_are_the_processors_own(encode: PromptEncoder, assets: Path) -> None:
@@ -78,7 +79,7 @@ def test_tokens_and_patches_are_the_processors_own(encode: PromptEncoder, assets
 
 def test_a_clip_keeps_its_time_and_its_pixels(encode: PromptEncoder, assets: Path) -> None:
     """8 frames at 5 a second, 4 of them fed: a pair of frames spans 2 * (8 / 5) / 4 = 0.8 s."""
-    clip = encode([(Footage(assets / "clip0.mp4"), "?")]).clips[0]
+    clip = encode([ClipPrompt(Footage(assets / "clip0.mp4"), "?")]).clips[0]
     assert clip.seconds_per_pair == pytest.approx(0.8)
     assert clip.grid == (2, 4, 6)
     assert clip.n_tokens(merge=2) == 12
@@ -88,22 +89,22 @@ def test_a_clip_keeps_its_time_and_its_pixels(encode: PromptEncoder, assets: Pat
 
 def test_a_missing_a_short_and_a_broken_clip_are_refused(encode: PromptEncoder, tmp_path: Path) -> None:
     with pytest.raises(VtError, match=r"gone\.mp4.*missing_videos"):
-        encode([(Footage(tmp_path / "gone.mp4"), "?")])
+        encode([ClipPrompt(Footage(tmp_path / "gone.mp4"), "?")])
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     with pytest.raises(VtError, match=r"broken\.mp4"):
-        encode([(Footage(tmp_path / "broken.mp4"), "?")])
+        encode([ClipPrompt(Footage(tmp_path / "broken.mp4"), "?")])
     with pytest.raises(VtError, match=r"short\.mp4: has 3 frames, data\.n_frames asks for 4"):
-        encode([(Footage(write_clip(tmp_path / "short.mp4", 56, 56, 0, n_frames=3)), "?")])
+        encode([ClipPrompt(Footage(write_clip(tmp_path / "short.mp4", 56, 56, 0, n_frames=3)), "?")])
 
 
 def test_a_template_that_leaves_the_clip_out_is_refused(encode: PromptEncoder, assets: Path) -> None:
     encode.processor.chat_template = "{% for m in messages %}{{ m['content'][1]['text'] }}{% endfor %}"
     with pytest.raises((VtError, ValueError), match="video"):
-        encode([(Footage(assets / "clip0.mp4"), "?")])
+        encode([ClipPrompt(Footage(assets / "clip0.mp4"), "?")])
 
 
 def test_a_row_without_its_video_tokens_is_not_scored(encode: PromptEncoder, model: Any, assets: Path) -> None:
-    encoded = encode([(Footage(assets / "clip0.mp4"), "?")])
+    encoded = encode([ClipPrompt(Footage(assets / "clip0.mp4"), "?")])
     ids = torch.tensor(encoded.prompt_ids)
     mask = torch.ones_like(ids)
     with pytest.raises(VtError, match=r"hold \[0\] video tokens, their clips make \[12\]"):
@@ -113,7 +114,7 @@ def test_a_row_without_its_video_tokens_is_not_scored(encode: PromptEncoder, mod
 
 
 def forward(model: Any, encode: PromptEncoder, clips_: list[Footage], *, shared: bool) -> torch.Tensor:
-    encoded = encode([(clip, "?") for clip in clips_])
+    encoded = encode([ClipPrompt(clip, "?") for clip in clips_])
     width = max(map(len, encoded.prompt_ids))
     pad = encode.processor.tokenizer.pad_token_id
     ids = torch.tensor([[pad] * (width - len(row)) + row for row in encoded.prompt_ids])

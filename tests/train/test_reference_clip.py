@@ -18,7 +18,7 @@ from videothinker.frames import read_clip
 from videothinker.models.checkpoint import find_checkpoint
 from videothinker.train.arguments import grpo_arguments
 from videothinker.train.build import build_trainer, find_reference
-from videothinker.train.data import training_rows
+from videothinker.train.data import ClipPrompt, training_rows
 from videothinker.train.rewards import Reward
 from videothinker.train.stages import ReferenceClip
 
@@ -90,7 +90,7 @@ def test_damaged_clips_keep_grid_and_times_and_are_shared_where_they_are_the_sam
     encode = trainer._encode
     a, b = Footage(assets / "clip0.mp4"), Footage(assets / "clip2.mp4")
     asked = [(a, "42 0:0"), (a, "42 0:1"), (b, "42 2:0"), (a, "42 0:0")]
-    whole = encode([(clip, "?") for clip in (a, b)]).clips
+    whole = encode([ClipPrompt(clip, "?") for clip in (a, b)]).clips
     blank, of = encode.damaged(asked, Damage.BLANK)
     assert of == [0, 0, 1, 0]
     assert [clip[1:] for clip in blank] == [clip[1:] for clip in whole]

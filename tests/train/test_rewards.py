@@ -2,6 +2,7 @@
 
 import pytest
 
+from videothinker.answers import Style
 from videothinker.records import Form
 from videothinker.train import rewards
 
@@ -30,7 +31,21 @@ REPLIES = [
 def test_a_reply_earns(reply: str, gold: list[str], soft: float, form: float, why: str) -> None:
     completions = [reply]
     assert rewards.accuracy(completions, gold=[gold], n_options=[4], form=[Form.LETTERS], prompts=None) == [soft], why
-    assert rewards.format(completions, completion_ids=None) == [form], why
+    assert rewards.format(completions, style=[Style.COT], completion_ids=None) == [form], why
+
+
+@pytest.mark.parametrize(
+    ("reply", "earned"),
+    [
+        ("<answer>A</answer>", 1.0),
+        ("\n<answer>A</answer>!", 1.0),
+        (f"{THINK}<answer>A</answer>", 0.0),
+        ("So <answer>A</answer>", 0.0),
+        ("<answer>A</answer><answer>A</answer>", 0.0),
+    ],
+)
+def test_format_goes_by_the_style_of_the_prompt(reply: str, earned: float) -> None:
+    assert rewards.format([reply, f"{THINK}<answer>A</answer>"], style=[Style.DIRECT, Style.COT]) == [earned, 1.0]
 
 
 def test_a_reward_a_reply_in_order() -> None:

@@ -16,6 +16,7 @@ from videothinker.models.text_positions import TextPositions, own_rule
 from videothinker.models.vision import see
 from videothinker.train.build import rule_for
 from videothinker.train.clips import PromptEncoder, scoring_inputs, share_vision, showing
+from videothinker.train.data import ClipPrompt
 from videothinker.train.reference import check_rule
 
 ORIGINAL, THEIRS = TextPositions.ORIGINAL, TextPositions.TRANSFORMERS
@@ -57,7 +58,10 @@ def test_a_reply_about_a_clip_of_minutes_is_scored_where_it_was_written(assets: 
     config = model.config
     encode = PromptEncoder(load_processor(start), n_frames=4, max_pixels=12 * 784, video_token=config.video_token_id)
     encoded = encode(
-        [(Footage(assets / "clip0.mp4"), "what happens?"), (Footage(assets / "clip1.mp4"), "what happens then, and why?")]
+        [
+            ClipPrompt(Footage(assets / "clip0.mp4"), "what happens?"),
+            ClipPrompt(Footage(assets / "clip1.mp4"), "what happens then, and why?"),
+        ]
     )
     clips = [clip._replace(seconds_per_pair=200.0) for clip in encoded.clips]
     with torch.no_grad():

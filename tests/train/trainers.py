@@ -63,6 +63,7 @@ def rows(assets: Path, n: int = 6) -> list[TrainingRow]:
             "question_id": f"{i}:0",
             "gold": ["A"] if i % 2 else [],
             "n_options": 3,
+            "style": answers.Style.COT,
         }
         for i in range(n)
     ]

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -193,10 +195,44 @@ def test_other_settings_are_refused_finished_or_not(world: Path, tmp_path: Path)
     assert make_world(world, PLAIN).n_scenes == 6  # the same settings: nothing to do
 
 
+def test_only_scenes_that_are_asked_about_are_filmed(tmp_path: Path) -> None:
+    """Seed 14 of `clevrer` asks about some of its first scenes and not about others; all that is no film stays as it is."""
+    chosen = WorldSettings(n_scenes=5, seed=14, width=96, height=64, only_asked=True)
+    made = make_world(tmp_path / "asked", chosen)
+    asked = {f"video_{trace.scene_index:05d}.mp4" for trace in store.read_jsonl(tmp_path / "asked" / "traces.jsonl", Trace)}
+    assert 0 < len(asked) < 5
+    assert {path.name for path in (tmp_path / "asked").rglob("*.mp4")} == asked
+    assert made.n_clips == len(asked)
+    make_world(tmp_path / "none", replace(chosen, only_asked=False, videos=False))
+    plain = {name: data for name, data in contents(tmp_path / "asked").items() if not name.endswith((".mp4", "world.json"))}
+    assert plain == {name: data for name, data in contents(tmp_path / "none").items() if not name.endswith("world.json")}
+    assert make_world(tmp_path / "asked", chosen) == made  # whole as it is
+    with pytest.raises(VtError, match=r"settings\.only_asked was true, is false"):
+        make_world(tmp_path / "asked", replace(chosen, only_asked=False))
+
+
+def test_a_world_that_does_not_say_which_scenes_it_filmed_has_filmed_all(world: Path, tmp_path: Path) -> None:
+    """Earlier versions had no such setting, so their worlds, finished or not, are still today's."""
+    finished, unfinished = tmp_path / "finished", tmp_path / "unfinished"
+    shutil.copytree(world, finished)
+    told = store.read_json(world / make.MANIFEST, World)
+    earlier = {name: value for name, value in told.settings.items() if name != "only_asked"}
+    store.write_json(finished / make.MANIFEST, msgspec.structs.replace(told, settings=earlier))
+    assert make_world(finished, PLAIN).sha256 == told.sha256
+    store.write_json(unfinished / ".settings.json", earlier)
+    assert make_world(unfinished, PLAIN).sha256 == told.sha256
+
+
 def test_wrong_settings_are_told_all_at_once() -> None:
     with pytest.raises(VtError) as error:
-        WorldSettings(0, 1, first_scene=-1, videos=False, width=481, counterfactual_videos=True)
-    for part in ("--scenes 0", "--first-scene -1", "--size 481x320", "--counterfactual-videos with --no-videos"):
+        WorldSettings(0, 1, first_scene=-1, videos=False, width=481, counterfactual_videos=True, only_asked=True)
+    for part in (
+        "--only-asked with --no-videos",
+        "--scenes 0",
+        "--first-scene -1",
+        "--size 481x320",
+        "--counterfactual-videos with --no-videos",
+    ):
         assert part in str(error.value)
 
 

@@ -29,10 +29,17 @@ def tagged(answer: str) -> str:
 _FORMAT = re.compile(r"[\s!]*+<think>.*</think>[\s!]*+<answer>.*</answer>[\s!]*+", re.DOTALL)
 
 
-def format_score(reply: str) -> float:
-    """1.0 if a reply is one <think>...</think>, then one <answer>...</answer>, and otherwise only space or "!"; else 0.0."""
-    once = all(reply.count(tag) == 1 for tag in ("<think>", "</think>", "<answer>", "</answer>"))
-    return float(once and _FORMAT.fullmatch(reply) is not None)
+_ANSWER_ALONE = re.compile(r"[\s!]*+<answer>.*</answer>[\s!]*+", re.DOTALL)
+
+
+def format_score(reply: str, style: Style = Style.COT) -> float:
+    """1.0 if a reply is laid out as its style asks for, and otherwise only space or "!"; else 0.0.
+
+    That is one <think>...</think> and then one <answer>...</answer>, or, in the style "direct", one <answer>...</answer> alone.
+    """
+    thoughts, pattern = (1, _FORMAT) if style is Style.COT else (0, _ANSWER_ALONE)
+    counts = {"<think>": thoughts, "</think>": thoughts, "<answer>": 1, "</answer>": 1}
+    return float(all(reply.count(tag) == n for tag, n in counts.items()) and pattern.fullmatch(reply) is not None)
 
 
 class AnswerPart(NamedTuple):

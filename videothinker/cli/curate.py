@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from videothinker.cli.console import out, progress_bar, warn
+from videothinker.cli.probe import AUDIT_EPILOG, PROBE_EPILOG, audit, probe
 from videothinker.curate.datasets import DATASETS, Dataset, dataset_named
 from videothinker.errors import VtError
 from videothinker.records import DECIDED, Rule
@@ -304,6 +305,10 @@ for _name in DATASETS:
     app.command(_name, help=f"Read {dataset_named(_name).name}: {dataset_named(_name).what}.", epilog=_set_epilog(_name))(
         _command
     )
+
+
+app.command("probe", epilog=PROBE_EPILOG)(probe)
+app.command("audit", epilog=AUDIT_EPILOG)(audit)
 
 
 @app.command("list", epilog="[bold]Example[/bold]\n\n  vt curate list")

@@ -1,14 +1,14 @@
 """`vt diagnose`, and the table and pages that it shares with `vt report`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from rich.markup import escape
 
-from videothinker.answers import Style
+from videothinker import prompts
 from videothinker.cli.console import Printable, err, progress_bar, quiet_unless, warn
 from videothinker.cli.console import out as console
 from videothinker.diagnose.engines import ENGINES
@@ -19,7 +19,9 @@ from videothinker.models.text_positions import TextPositions
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from videothinker.diagnose.layers import Layer
     from videothinker.diagnose.presets import Preset
+    from videothinker.diagnose.run import SetToAsk
     from videothinker.diagnose.runs import Run
     from videothinker.recipes.diagnosis import Report
     from videothinker.records import Estimate, Metrics
@@ -79,6 +81,10 @@ A published checkpoint, asked as its authors feed it; --list-presets shows all:
 A benchmark as its own evaluator asks and reads it, and read as everyone else does:
 
   vt diagnose --data mvbench --protocol official --model Qwen/Qwen2.5-VL-3B-Instruct --out runs/mvbench
+
+In words of your own, which --show-prompt prints as the model gets them:
+
+  vt diagnose --data curated --model runs/cdpo --out runs/mine --prompt configs/prompts/observe-first.jinja --show-prompt
 
 A first look at 200 questions, on a server that speaks the OpenAI protocol:
 
@@ -179,9 +185,22 @@ def diagnose(
         ),
     ] = False,
     prompt: Annotated[
-        Style | None,
-        typer.Option(help="Reason first (cot, the default), or answer at once; in our words.", rich_help_panel=_ASKING),
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help=f"{', '.join(prompts.NAMES)}, protocol (its own words), or a template's file; default what a checkpoint was "
+            "trained with, else the protocol's or preset's, else cot.",
+            rich_help_panel=_ASKING,
+        ),
     ] = None,
+    show_prompt: Annotated[
+        bool,
+        typer.Option(
+            "--show-prompt",
+            help="Print the first question as each model would get it, and end; nothing is loaded or written.",
+            rich_help_panel=_ASKING,
+        ),
+    ] = False,
     frames: Annotated[
         int | None,
         typer.Option(
@@ -285,7 +304,6 @@ def diagnose(
     from videothinker.diagnose import layers, run, runs
     from videothinker.diagnose.settings import DiagnosisSettings
     from videothinker.diagnose.workers import worker
-    from videothinker.errors import VtError
     from videothinker.recipes import benchmarks, diagnosis
 
     models, published = _asked(model or [], preset)
@@ -302,6 +320,9 @@ def diagnose(
     benchmarks.check_out(out, several=several)
     asked = {name: splits.get(name) or each.default_split() for name, each in curated.items()}
     whole_clips = endpoint is not None and not frames
+    names = run.model_names(models)
+    trained = _trained_prompts(names, revision, served=endpoint is not None)
+    said = _said_prompt(prompt, protocol)
     below = {
         name: [
             layers.protocol_layer(protocol, each.questions(asked[name]), whole_clips=whole_clips),
@@ -311,44 +332,67 @@ def diagnose(
     }
     explicit = layers.command_line(
         [layer for each in below.values() for layer in each],  # a protocol need not set the frames of every data set
-        prompt=prompt,
         n_frames=frames,
         max_pixels=max_pixels,
         temperature=temperature,
         top_p=top_p,
         max_new_tokens=max_new_tokens,
     )
+    if said is not None:
+        explicit = explicit._replace(values={**explicit.values, **layers.prompt_values(said.asked)})
     layered = {name: [explicit, *each] for name, each in below.items()}
+    of_trained = {} if said is not None else {name: layers.saved_layer(names[name], each) for name, each in trained.items()}
+
+    def settings(split: str, sources: "Sequence[Layer]") -> DiagnosisSettings:
+        return DiagnosisSettings(
+            split=split,
+            protocol=protocol,
+            **layers.values(sources),
+            batch_size=batch_size,
+            engine=engine,
+            seed=seed,
+            text_positions=text_positions,
+            revision=revision or (published.revision if published and not model else None),
+            preset=preset,
+            dtype=dtype,
+            attention=attention,
+            decoder=decoder,
+        )
+
+    by_model = {
+        name: {one: [sources[0], saved, *sources[1:]] for one, saved in of_trained.items()} for name, sources in layered.items()
+    }
     sets = [
         run.SetToAsk(
             each,
-            DiagnosisSettings(
-                split=asked[name],
-                protocol=protocol,
-                **layers.values(layered[name]),
-                batch_size=batch_size,
-                engine=engine,
-                seed=seed,
-                text_positions=text_positions,
-                revision=revision or (published.revision if published and not model else None),
-                preset=preset,
-                dtype=dtype,
-                attention=attention,
-                decoder=decoder,
-            ),
+            settings(asked[name], layered[name]),
             out / name if several else out,
+            {one: settings(asked[name], sources) for one, sources in by_model[name].items()},
         )
         for name, each in curated.items()
     ]
-    names = run.model_names(models)
+    otherwise = (
+        [] if said is None else [layers.asked_otherwise(names[name], each, said.asked) for name, each in trained.items()]
+    )
+    if show_prompt:
+        for told in filter(None, otherwise):
+            warn(told)
+        _show_prompts(names, sets[0], endpoint)
+        return
     if baseline is not None and not several:
         raise VtError(f"--baseline {baseline}: is for several data sets; with one, the report compares all pairs")
     if baseline is not None:
         benchmarks.check_baseline(out, baseline, list(names))
     with worker() as me:
         jobs = run.plan_sets(names, sets, endpoint=endpoint, limit=limit, resume=resume, rank=me.rank, warn=warn)
-        for told in layers.told_by_set(layered) if me.rank == 0 else ():
-            err.print(escape(told), soft_wrap=True)
+        if me.rank == 0:
+            for told in filter(None, otherwise):
+                warn(told)
+            ways = [{name: each[one] for name, each in by_model.items()} for one in of_trained]
+            if set(of_trained) != set(names):
+                ways.append(layered)
+            for line in dict.fromkeys(line for way in ways for line in layers.told_by_set(way)):
+                err.print(line, soft_wrap=True, markup=False, highlight=False)
         if me.rank == 0 and (kept := sum(len(job.wanted) - len(job.owed) for job in jobs)):
             err.print(f"{kept:,} of {sum(len(job.wanted) for job in jobs):,} questions are answered already")
         diagnosis.ask(
@@ -369,6 +413,49 @@ def diagnose(
     else:
         (one,) = curated.values()
         show_report(diagnosis.report(runs.load_runs(runs.folders_beside(jobs, out), one), one, out, bars=progress_bar))
+
+
+class _Said(NamedTuple):
+    """What --prompt says, where it is given."""
+
+    asked: "prompts.Asked | None"
+    """None: in the protocol's words."""
+
+
+_IN_PROTOCOLS_WORDS = "protocol"
+
+
+def _said_prompt(named: str | None, protocol: str) -> _Said | None:
+    """What --prompt says; None if it is not given."""
+    if named is None:
+        return None
+    if named == _IN_PROTOCOLS_WORDS:
+        if protocol == OURS:
+            raise VtError(f"--prompt {named}: whose words? name one with --protocol, or choose {', '.join(prompts.NAMES)}")
+        return _Said(None)
+    return _Said(prompts.find(named))
+
+
+def _trained_prompts(names: "Mapping[str, str]", revision: str | None, *, served: bool) -> "dict[str, prompts.Asked]":
+    """How those of the models were asked in training of which it is known; a server's only where its name is a folder here."""
+    from videothinker.diagnose.openers import kind_of
+    from videothinker.models.saved_prompt import known_prompt
+
+    known = {}
+    for name, ref in names.items():
+        kind = kind_of(ref, endpoint=served)
+        if kind != "solver" and (kind == "checkpoint" or Path(ref).is_dir()):
+            known[name] = known_prompt(ref, revision)
+    return {name: asked for name, asked in known.items() if asked is not None}
+
+
+def _show_prompts(names: "Mapping[str, str]", asked: "SetToAsk", endpoint: str | None) -> None:
+    """Print the first question as each model gets it."""
+    from videothinker.recipes.diagnosis import shown_prompts
+
+    for shown in shown_prompts(names, asked, endpoint=endpoint):
+        console.print(f"[bold]{escape(shown.name)}[/bold], {escape(shown.told)}", soft_wrap=True, highlight=False)
+        console.print(shown.text, soft_wrap=True, markup=False, highlight=False)
 
 
 def _asked(models: list[str], name: str | None) -> "tuple[list[str], Preset | None]":
@@ -392,6 +479,7 @@ def _asked(models: list[str], name: str | None) -> "tuple[list[str], Preset | No
 def show_report(report: "Report") -> None:
     """Print a report's table and verdicts, and say where its pages are."""
 
+    from videothinker.diagnose.runs import prompts as prompts_of
     from videothinker.diagnose.verdict import verdict
     from videothinker.observers.log import OBSERVER_FLOOR
 
@@ -402,6 +490,10 @@ def show_report(report: "Report") -> None:
     wide = console if console.is_terminal else Printable(highlight=False, width=160)  # no terminal: a file has room
     wide.print(diagnosis_table(rows))
     console.print(_CAPTION if rule else _UNLABELLED, style="dim", soft_wrap=True)
+    if told := prompts_of(report.runs):
+        console.print(
+            "asked with the prompts: " + "; ".join(f"{name} {words}" for name, words in told), soft_wrap=True, markup=False
+        )
     observer = next((each for each in report.references if each.name == "observer"), None)
     watched = None if observer is None else observer.metrics.observational.per_question.value
     if watched is not None and watched < OBSERVER_FLOOR:

@@ -59,6 +59,12 @@ def make(
             "--counterfactual-videos", help="For each question also film what would have happened: video_00000.without_2.mp4."
         ),
     ] = False,
+    only_asked: Annotated[
+        bool,
+        typer.Option(
+            "--only-asked", help="Film only scenes with a counterfactual question: about half of them under preset clevrer."
+        ),
+    ] = False,
     first_scene: Annotated[
         int, typer.Option(help="Index of the first scene. Ranges of one seed that do not overlap share no scene.")
     ] = 0,
@@ -80,6 +86,7 @@ def make(
         width=width,
         height=height,
         counterfactual_videos=counterfactual_videos,
+        only_asked=only_asked,
     )
     n_workers = workers or min(os.cpu_count() or 1, scenes)
     start = time.monotonic()

@@ -6,8 +6,11 @@ from typing import Any, Protocol
 import msgspec
 
 from videothinker.curated import Curated
+from videothinker.damage import damaged
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.footage import Footage
+from videothinker.frames import Clip
 from videothinker.records import Question
 
 
@@ -48,6 +51,13 @@ def by_clip(curated: Curated, questions: Sequence[Question]) -> dict[Footage, li
         assert footage is not None
         found.setdefault(footage, []).append(question)
     return found
+
+
+def shown_as(clip: Clip, settings: DiagnosisSettings) -> Clip:
+    """The clip as the settings show it: as it is, or damaged."""
+    if settings.damage is None:
+        return clip
+    return clip._replace(frames=damaged(clip.frames, settings.damage, str(settings.seed)))
 
 
 class Answerer(Protocol):

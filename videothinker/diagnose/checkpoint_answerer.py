@@ -19,14 +19,14 @@ import torch
 
 from videothinker.clips import ClipCache, ClipReader, Tally
 from videothinker.curated import Curated
-from videothinker.diagnose.answerer import RawReply, by_clip, check_clips
+from videothinker.diagnose.answerer import RawReply, by_clip, check_clips, shown_as
 from videothinker.diagnose.engines import open_engine
 from videothinker.diagnose.engines.base import Engine, Reply, Row
 from videothinker.diagnose.feed import QuestionFeed, Shown, no_memory
 from videothinker.diagnose.prompts import put_by, write_prompts
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.footage import Footage
-from videothinker.frames import Backend, ClipError
+from videothinker.frames import Backend, Clip, ClipError
 from videothinker.records import Question
 
 _CLIPS_AT_ONCE = 64
@@ -113,7 +113,7 @@ class CheckpointAnswerer:
             tally=self._tally,
         ) as reader:
             self._clip_backend = reader.decoding.backend
-            clips = reader.map(self.feed.show, asked)
+            clips = reader.map(self._show, asked)
             while group := self._next(clips, at_once):
                 for footage, clip in group:
                     if isinstance(clip, ClipError):
@@ -145,6 +145,10 @@ class CheckpointAnswerer:
             **self.engine.describe(),
             "seconds": {phase: round(seconds, 2) for phase, seconds in self.seconds.items()},
         }
+
+    def _show(self, clip: Clip) -> Shown:
+        """The clip on the model's device, damaged if that is asked for."""
+        return self.feed.show(shown_as(clip, self._settings))
 
     @contextmanager
     def _clock(self, what: str) -> Iterator[None]:

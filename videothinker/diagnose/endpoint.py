@@ -20,7 +20,7 @@ from PIL import Image
 
 from videothinker.clips import ClipCache, ClipReader, Tally
 from videothinker.curated import Curated
-from videothinker.diagnose.answerer import RawReply, by_clip, check_clips
+from videothinker.diagnose.answerer import RawReply, by_clip, check_clips, shown_as
 from videothinker.diagnose.frame_choice import frame_rule
 from videothinker.diagnose.frame_rules import FrameRule, choose
 from videothinker.diagnose.prompts import put_by
@@ -59,6 +59,8 @@ def open_endpoint(
     check_clips(curated, ref)
     if settings.max_pixels and _frames(settings) is None:
         raise VtError("--max-pixels with --endpoint needs --frames too: a clip that is sent whole is sized by the server")
+    if settings.damage and _frames(settings) is None:
+        raise VtError(f"a {settings.damage} clip with --endpoint needs --frames: a clip that is sent whole cannot be damaged")
     check_whole(curated, settings)
     server = Server(url, bounds)
     server.reach()
@@ -154,7 +156,7 @@ class Endpoint:
                     if isinstance(clip, ClipError):
                         yield from (RawReply(question_id=q.question_id, reply=None, error=str(clip)) for q in asked[footage])
                         continue
-                    media = self._media(footage, clip)
+                    media = self._media(footage, shown_as(clip, self._settings))
                     waiting |= {threads.submit(self._ask, question, media) for question in asked[footage]}
                     while len(waiting) > 2 * n_at_once:  # so that no more clips than that wait in memory
                         done, waiting = wait(waiting, return_when=FIRST_COMPLETED)

@@ -86,6 +86,43 @@ def clustered_macro_change(change: Floats, pools: Sequence[Mask], cluster: Codes
     return _estimate([1 / len(parts)] * len(parts), parts) if parts else NOTHING
 
 
+def clustered_auc(score: Floats, positive: Mask, cluster: Codes) -> Estimate:
+    """Chance that a positive has a higher score than a negative, ties counting half: the area under the ROC curve.
+
+    All of shape (n,). Standard error from each one's placement among the other kind, summed by cluster (Obuchowski 1997), times
+    G / (G - 1). The interval is Wilson's as of `clustered_share`; one cluster more is counted among the scarcer kind.
+    """
+    high, low = score[positive], score[~positive]
+    if not len(high) or not len(low):
+        return NOTHING
+    above, below = _placement(high, low), 1 - _placement(low, high)
+    value = float(above.mean())
+    moves = np.zeros(len(score))
+    moves[positive] = (above - value) / len(high)
+    moves[~positive] = (below - value) / len(low)
+    n_clusters = len(np.unique(cluster))
+    if n_clusters < 2:
+        return Estimate(value, None, None)
+    influence = _by_cluster(moves, cluster)
+    n_even = min(_n_even(positive.astype(np.float64), cluster), _n_even((~positive).astype(np.float64), cluster))
+    one_more = max(value, 1 - value) / n_even
+    variance = _variance(influence, n_clusters)
+    n_effective = (value * (1 - value) + one_more**2 * n_even) / (variance + one_more**2)
+    return Estimate(value, math.sqrt(variance), _wilson(value, n_effective, t975(n_clusters - 1)))
+
+
+def _placement(some: Floats, others: Floats) -> Floats:
+    """For each of `some` the share of `others` below it, ties counting half."""
+    ordered = np.sort(others)
+    below, up_to = (np.searchsorted(ordered, some, side=side) for side in ("left", "right"))
+    return (below + up_to) / (2 * len(others))
+
+
+def _n_even(denominator: Floats, cluster: Codes) -> float:
+    """The number of equally large clusters that would be as even (Kish)."""
+    return 1 / float(np.square(_by_cluster(denominator / denominator.sum(), cluster)).sum())
+
+
 class _Part(NamedTuple):
     """A ratio, and what its uncertainty rests on."""
 
@@ -139,7 +176,7 @@ def _ratio(column: Column, cluster: Codes) -> tuple[float, Floats, Floats, float
     value = float(numerator.sum()) / total
     influence = _by_cluster((numerator - value * denominator) / total, cluster)
     weight = _by_cluster(denominator / total, cluster)
-    return value, influence, weight, 1 / float(np.square(weight).sum())
+    return value, influence, weight, _n_even(denominator, cluster)
 
 
 def _by_cluster(values: Floats, cluster: Codes) -> Floats:

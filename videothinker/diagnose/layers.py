@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 from videothinker.answers import Style
 from videothinker.diagnose import protocols
 from videothinker.diagnose.presets import Preset
+from videothinker.prompts import Asked
 from videothinker.records import Question
+from videothinker.records.prompt import Template
 
 COMMAND_LINE = "the command line"
 _FRAMES = ("frame_rule", "n_frames", "fps", "max_pixels")
@@ -47,6 +49,27 @@ def command_line(below: Sequence[Layer], **options: Any) -> Layer:
     if given.get("max_pixels") == 0 and "max_pixels" in set_below:
         given["max_pixels"] = None
     return Layer(COMMAND_LINE, given)
+
+
+def prompt_values(asked: Asked | None) -> dict[str, Any]:
+    """What a prompt sets. Words and style come from one layer, so both are set; None asks in the protocol's words."""
+    return {"prompt": asked and asked.style, "template": asked and asked.template}
+
+
+def saved_layer(ref: str, asked: Asked | None) -> Layer:
+    """The prompt that was saved with the checkpoint that `ref` names; nothing if there is none."""
+    return Layer(f"the training of {ref}", {} if asked is None else prompt_values(asked))
+
+
+def asked_otherwise(ref: str, trained: Asked | None, said: Asked | None) -> str | None:
+    """One line on a checkpoint that is asked otherwise than it was trained; None if nothing is known, or it is not.
+
+    said: the prompt that the command line names; None: the protocol's words.
+    """
+    if trained is None or trained == said:
+        return None
+    words = "the protocol's words" if said is None else said.told()
+    return f"{ref}: was trained with the prompt {trained.told()}, and is asked in {words}, as --prompt says"
 
 
 def resolve(layers: Sequence[Layer]) -> dict[str, Settled]:
@@ -111,7 +134,8 @@ def preset_layer(preset: Preset, *, whole_clips: bool = False) -> Layer:
 
 
 def _listed(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{_named([name])} {_shown(value)}" for name, value in values.items())
+    shown = {name: value for name, value in values.items() if name != "template" or value is not None}
+    return ", ".join(f"{_named([name])} {_shown(value)}" for name, value in shown.items())
 
 
 def _named(names: Sequence[str]) -> str:
@@ -124,4 +148,6 @@ def _shown(value: Any) -> str:
         return "its own"
     if isinstance(value, Style):
         return value.value
+    if isinstance(value, Template):
+        return value.sha256[:12]
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -10,7 +10,9 @@ from videothinker.diagnose import protocols
 from videothinker.diagnose.protocols.base import Prompt
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.models.chat import chat
+from videothinker.prompts import template
 from videothinker.records import Question
+from videothinker.records.prompt import Template
 
 
 class Prompts(NamedTuple):
@@ -27,13 +29,38 @@ Put = Callable[[Question], Prompt]
 
 
 def put_by(settings: DiagnosisSettings) -> Put:
-    """How the settings put questions: in a style of ours, or in the words of their protocol."""
-    return protocols.find(settings.protocol).prompt if settings.prompt is None else in_style(settings.prompt)
+    """How the settings put questions: by a template, in a style of ours, or in the words of their protocol; and how replies
+    begin.
+    """
+    if settings.template is not None:
+        put = by_template(settings.template)
+    else:
+        put = protocols.find(settings.protocol).prompt if settings.prompt is None else in_style(settings.prompt)
+    return begun(put, settings.prefill) if settings.prefill else put
+
+
+def begun(put: Put, prefill: str) -> Put:
+    """The same prompts with replies that begin with `prefill`, unless they are made to begin otherwise."""
+
+    def prompt(question: Question) -> Prompt:
+        found = put(question)
+        return found if found.prefill else found._replace(prefill=prefill)
+
+    return prompt
 
 
 def in_style(style: answers.Style) -> Put:
     """Our prompts, which leave the system text to the template and the reply to the model."""
     return lambda question: Prompt(answers.render(question, style))
+
+
+def by_template(of_file: Template) -> Put:
+    """The words of a file, which leave the reply to the model."""
+
+    def put(question: Question) -> Prompt:
+        return Prompt(*template.render(of_file, question))
+
+    return put
 
 
 def write_prompts(processor: Any, questions: Sequence[Question], put: Put) -> Prompts:

@@ -32,6 +32,7 @@ from videothinker.errors import VtError
 from videothinker.fingerprint import fingerprint
 from videothinker.models.text_positions import TextPositions, is_affected, known_rule
 from videothinker.progress import Progress, no_progress, silent
+from videothinker.prompts import template
 from videothinker.records import Prediction, Question, RunRecord, Status
 from videothinker.records.run import AskedData, Partial
 
@@ -76,6 +77,7 @@ def plan(
     endpoint: str | None = None,
     limit: int | None = None,
     resume: bool = True,
+    own: Mapping[str, DiagnosisSettings] | None = None,
     rank: int = 0,
     warn: Callable[[str], None] = silent,
 ) -> list[Job]:
@@ -83,8 +85,9 @@ def plan(
 
     models: REF by name. endpoint: URL of a server that stands behind the REFs. limit: how many questions to ask, of every kind
     its share (`limit.limited`). resume: with False, what an earlier run left is not looked at, and `diagnose` replaces it.
-    rank: this process among those that share the work; the first one locks. warn: told in one line of a checkpoint that is
-    asked under another rule of text positions than it was trained with.
+    own: by name, the settings of models that are asked otherwise than `settings`, on one split and under one protocol: by
+    the prompt that each was trained with. rank: this process among those that share the work; the first one locks. warn:
+    told in one line of a checkpoint that is asked under another rule of text positions than it was trained with.
 
     Raises:
         VtError: another process is at work in a folder, or
@@ -96,6 +99,9 @@ def plan(
     protocol = protocols.find(settings.protocol)
     for question in questions:
         protocol.of(question)  # one that it does not define shows before an hour of asking others
+    by_name = {name: (own or {}).get(name, settings) for name in models}
+    for of_file in dict.fromkeys(each.template for each in by_name.values() if each.template is not None):
+        template.check(of_file, questions)
     labels, benchmark = curated.labels, curated.manifest.benchmark
     data = AskedData(hash=data_hash(questions, labels), split=settings.split, n_questions=len(questions))
     for ref in models.values():
@@ -112,14 +118,14 @@ def plan(
         folder = out / name
         kind = kinds[name]
         weights = fingerprint(Path(ref)) if kind == "checkpoint" else None
-        own = msgspec.structs.replace(settings, text_positions=rules[name])
+        asked = msgspec.structs.replace(by_name[name], text_positions=rules[name])
         record = RunRecord(
             name=name,
             model=ref,
             kind=kind,
             weights=weights,
             endpoint=_address(endpoint) if kind == "endpoint" and endpoint else None,
-            settings=msgspec.to_builtins(own),
+            settings=msgspec.to_builtins(asked),
             data=data,
         )
         done = {}
@@ -133,7 +139,7 @@ def plan(
             raise
         every = {question.question_id for question in questions}
         wanted = every if limit is None else limited(questions, limit, labels, benchmark, set(done))
-        jobs.append(Job(ref, folder, curated, own, record, questions, wanted, done))
+        jobs.append(Job(ref, folder, curated, asked, record, questions, wanted, done))
     return jobs
 
 
@@ -144,6 +150,8 @@ class SetToAsk(NamedTuple):
     settings: DiagnosisSettings
     out: Path
     """Folder of its runs, each in OUT/NAME."""
+    own: Mapping[str, DiagnosisSettings] = {}
+    """`plan`'s, for this data set."""
 
 
 def plan_sets(
@@ -161,9 +169,11 @@ def plan_sets(
     The jobs come checkpoint by checkpoint, so that each is loaded once. `limit` holds for every data set by itself.
     """
     jobs: list[Job] = []
-    for curated, settings, out in sets:
+    for curated, settings, out, own in sets:
         try:
-            jobs += plan(models, curated, settings, out, endpoint=endpoint, limit=limit, resume=resume, rank=rank, warn=warn)
+            jobs += plan(
+                models, curated, settings, out, endpoint=endpoint, limit=limit, resume=resume, own=own, rank=rank, warn=warn
+            )
         except VtError:
             _release(jobs)
             raise
@@ -329,6 +339,8 @@ def _identity(record: RunRecord) -> dict[str, Any]:
     """The fields that have to be equal for a run to be resumed."""
     said: dict[str, Any] = msgspec.to_builtins(record)
     settings = {name: value for name, value in said["settings"].items() if name not in FREE}
+    if settings.get("template") is not None:
+        settings["template"] = {"sha256": settings["template"]["sha256"]}  # which stands for the text, in a message too
     names = ("name", "model", "kind", "weights", "data", *(["endpoint"] if record.endpoint else []))
     return {name: said[name] for name in names} | {"settings": settings}
 

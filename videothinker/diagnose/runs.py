@@ -5,9 +5,9 @@ runs = load_runs([Path("runs")], curated)
 rows = [*references(runs, curated), *runs]
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -158,6 +158,23 @@ def load_runs(folders: Iterable[Path], curated: Curated, rule: str | None = None
         runs.append(scored(name, record, questions, predictions.values(), labels, curated.manifest.benchmark, path))
     check_names(runs)
     return runs
+
+
+def prompts(runs: Iterable[Run]) -> list[tuple[str, str]]:
+    """Every model's name and the prompt that it was asked with, in a few words; none if all were asked alike in our own words.
+
+    Solvers read no words, and of an import nobody knows them.
+    """
+    asked = [(run.name, _prompt(run.record.settings)) for run in runs if run.record.kind in ("checkpoint", "endpoint")]
+    alike = len({told for _, told in asked}) < 2
+    return [] if alike and not any(run.record.settings.get("template") for run in runs) else asked
+
+
+def _prompt(settings: Mapping[str, Any]) -> str:
+    style, of_file = settings.get("prompt"), settings.get("template")
+    if of_file is not None:
+        return f"template {of_file['sha256'][:12]} ({style})"
+    return f"{settings.get('protocol', 'ours')}'s own" if style is None else str(style)
 
 
 class AskedSplits:

@@ -6,18 +6,21 @@ from typing import Any
 import msgspec
 
 from videothinker.answers import Style
+from videothinker.damage import Damage
 from videothinker.diagnose.engines import ENGINES
 from videothinker.diagnose.frame_rules import RULES
 from videothinker.diagnose.protocols import PROTOCOLS
 from videothinker.errors import VtError
 from videothinker.models.text_positions import TextPositions
+from videothinker.records.prompt import Template
 
 FREE = ("batch_size", "engine")
 """Settings that may differ when a run is resumed: they change how fast replies come, and not what they say."""
 
 LATER: dict[str, Any] = {
     **{"protocol": "ours", "top_p": 1.0, "frame_rule": None, "fps": None},
-    **{"text_positions": None, "revision": None, "preset": None},
+    **{"text_positions": None, "revision": None, "preset": None, "template": None},
+    **{"damage": None, "prefill": ""},
 }
 """Settings that earlier versions did not write down, with the value that says what they did."""
 
@@ -44,6 +47,8 @@ class DiagnosisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Whose way of asking and reading, one of `protocols.PROTOCOLS`. What it sets of the settings below stands in them."""
     prompt: Style | None = Style.COT
     """How the model is asked to lay out its reply, in our words; None asks in the protocol's own."""
+    template: Template | None = None
+    """The prompt of a file, whose style is then `prompt`; None asks as `prompt` says."""
     n_frames: int | None = None
     """Frames of each clip. None leaves them to the checkpoint's own processor or, if it does not sample by itself, means 32
     (paper, evaluation set-up)."""
@@ -79,6 +84,11 @@ class DiagnosisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Commit, tag or branch of a checkpoint on the hub; None: its newest."""
     preset: str | None = None
     """The name in `presets.PRESETS` whose settings were taken where no others were chosen."""
+    damage: Damage | None = None
+    """How every clip is damaged before it is sized and shown; None shows clips as they are. The order of shuffled frames is
+    drawn from `seed`."""
+    prefill: str = ""
+    """How every reply is made to begin, where the protocol does not say so itself; not part of what is kept as a reply."""
     decoder: str = "auto"
     """Backend that reads the clips, see `frames.read_clip`."""
 

@@ -19,11 +19,13 @@ from videothinker.errors import VtError
 from videothinker.fingerprint import fingerprint
 from videothinker.models.checkpoint import find_checkpoint, stored_weights
 from videothinker.models.misfit import check_finite
+from videothinker.models.saved_prompt import PROMPT, own_prompt, save_prompt
 from videothinker.models.stored import CONFIG, WEIGHTS, read_config_file
+from videothinker.prompts import Asked
 
 BLEND = "blend.json"
 _COPIED = ("*.json", "*.jinja", "*.txt", "*.model")
-_NOT_COPIED = ("run.json", "gate.json", "blend.json", "model.safetensors.index.json")
+_NOT_COPIED = (PROMPT, "run.json", "gate.json", "blend.json", "model.safetensors.index.json")
 """Files that describe the first checkpoint's own weights, and would be wrong beside others."""
 _TOKENIZER = ("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "added_tokens.json", "special_tokens_map.json")
 _NOT_OF_ARCHITECTURE = (
@@ -60,6 +62,7 @@ def blend(first: str, second: str, weight: float, out: Path) -> Blended:
     if out.resolve() in (ours.resolve(), theirs.resolve()):
         raise VtError(f"{out}: is one of the two checkpoints; choose another folder")
     _check_alike(first, ours, second, theirs)
+    asked = _prompt(first, ours, second, theirs)
     tensors, n_apart = _between(first, ours, second, theirs, weight)
     parents = [{"ref": ref, "fingerprint": fingerprint(folder)} for ref, folder in ((first, ours), (second, theirs))]
     told = {"first": parents[0], "second": parents[1], "weight": weight, "provenance": store.provenance()}
@@ -71,6 +74,8 @@ def blend(first: str, second: str, weight: float, out: Path) -> Blended:
             if path.name not in _NOT_COPIED:
                 shutil.copy(path, folder)
         (folder / CONFIG).write_text(json.dumps(_in_float32(read_config_file(first, ours)), indent=2) + "\n")
+        if asked is not None:
+            save_prompt(folder, asked)
         (folder / BLEND).write_text(json.dumps(told, indent=2) + "\n")
         save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
 
@@ -84,6 +89,17 @@ def _folder(ref: str) -> Path:
     if found.base is not None:
         raise VtError(f"{ref}: is a LoRA adapter; merge it into its base and save that, then blend the whole checkpoints")
     return found.folder
+
+
+def _prompt(first: str, ours: Path, second: str, theirs: Path) -> Asked | None:
+    """How the one or both of two checkpoints were asked while they were trained; None if neither says so."""
+    here, there = own_prompt(ours), own_prompt(theirs)
+    if here is not None and there is not None and here != there:
+        raise VtError(
+            f"{second}: was trained with the prompt {there.told()}, and {first} with {here.told()}, so nothing says how to ask"
+            f" what lies between; blend checkpoints of one training, or delete {PROMPT} in one of them"
+        )
+    return here or there
 
 
 def _check_alike(first: str, ours: Path, second: str, theirs: Path) -> None:

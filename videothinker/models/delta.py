@@ -29,14 +29,17 @@ from videothinker import outside, store
 from videothinker.errors import VtError
 from videothinker.models.checkpoint import Checkpoint, add_to_hash, stored_weights, weights_hash
 from videothinker.models.misfit import check_finite
+from videothinker.models.saved_prompt import PROMPT, as_text, carried, own_prompt, save_prompt
 from videothinker.models.stored import ADAPTER, CONFIG, read_config_file
 from videothinker.models.text_positions import FIELD, own_rule
 
 _FORMAT = "videothinker delta 1"
 _XZ = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 0, "lp": 0, "pb": 0}]
 """No context bits: a difference does not depend on those before it."""
+_PROMPT = "prompt"
+"""Key of the metadata that says how the result was asked while it was trained."""
 _COPIED = ("*.json", "*.jinja", "*.txt", "*.model")
-_NOT_COPIED = ("run.json", "gate.json", "model.safetensors.index.json")
+_NOT_COPIED = (PROMPT, "run.json", "gate.json", "model.safetensors.index.json")
 """Files that describe the base's own weights, and would be wrong beside others."""
 
 Bits = NDArray[np.uint16]
@@ -92,6 +95,8 @@ def pack(base: Path, other: Path, out: Path) -> Delta:
     streams = {"low": [*low_parts, low.flush()], "high": [*high_parts, high.flush()]}
     identity = {"format": _FORMAT, "base": digests[0].hexdigest(), "result": digests[1].hexdigest()}
     identity |= {FIELD: own_rule(other).value}
+    if (asked := own_prompt(other)) is not None:
+        identity[_PROMPT] = as_text(asked)
     data = _save({name: b"".join(parts) for name, parts in streams.items()}, identity)
     store.write_bytes(out, data)
     return Delta(n_weights, n_moved, len(data), rounded, identity["result"])
@@ -111,6 +116,7 @@ def unpack(base: Path, file: Path, out: Path) -> str:
     identity, streams = _load(file)
     if weights_hash(Checkpoint(base, None)) != identity["base"]:
         raise VtError(f"{file}: was packed with another base than {base}; it needs weights `{identity['base'][:12]}`")
+    asked = carried(identity.get(_PROMPT), str(file))
     n_weights = sum(tensor.numel() for _, tensor in stored_weights(base))
     low, high = (_unpacked(file, stream, n_weights) for stream in streams)
 
@@ -137,6 +143,8 @@ def unpack(base: Path, file: Path, out: Path) -> str:
             if path.name not in _NOT_COPIED:
                 shutil.copy(path, folder)
         # A file of an earlier version does not say the rule: such a checkpoint was trained on as its base was.
+        if asked is not None:
+            save_prompt(folder, asked)
         rule = identity.get(FIELD) or own_rule(base).value
         store.write_json(folder / CONFIG, read_config_file(str(base), base) | {FIELD: rule})
 

@@ -170,6 +170,17 @@ def check(ref: str, *, trust_remote_code: bool = False) -> None:
         _checked(ref, trust_remote_code, None)
 
 
+def load_processor(ref: str, revision: str | None = None) -> Any:
+    """The processor of a checkpoint, whose weights are left where they are. revision: as for `load`.
+
+    Raises:
+        VtError: there is no such checkpoint, or its processor takes no video or has no chat template.
+    """
+    logging.disable_progress_bar()
+    place = _place(ref, revision)
+    return read_processor(ref, place.base, revision=place.revision)
+
+
 class _Place(NamedTuple):
     """Where a checkpoint's files are."""
 

@@ -10,6 +10,8 @@ from videothinker.curated import Curated
 from videothinker.diagnose import files, run, runs
 from videothinker.diagnose.answerer import Answerer
 from videothinker.diagnose.imports import import_results
+from videothinker.diagnose.openers import kind_of
+from videothinker.diagnose.prompts import chats, put_by
 from videothinker.diagnose.readings import scores
 from videothinker.diagnose.runs import Run
 from videothinker.diagnose.server import check_address
@@ -91,6 +93,53 @@ def ask(
             barrier=worker.barrier,
             progress=lambda n: part[0](n),
         )
+
+
+class ShownPrompt(NamedTuple):
+    """One question as a model gets it."""
+
+    name: str
+    told: str
+    """Which question it is, and what the text below is."""
+    text: str
+
+
+def shown_prompts(models: Mapping[str, str], asked: run.SetToAsk, *, endpoint: str | None = None) -> list[ShownPrompt]:
+    """The first question of a split as each model gets it; solvers, which read no words, are left out.
+
+    models: REF by name. A checkpoint's own chat template is filled in, for which its processor is loaded and nothing else. A
+    server fills in its own, so of those the messages are shown.
+
+    Raises:
+        VtError: a prompt cannot put one of the questions, or a checkpoint has no processor.
+    """
+    from videothinker.prompts import template
+
+    questions = asked.curated.questions(asked.settings.split)
+    shown = []
+    for name, ref in models.items():
+        kind = kind_of(ref, endpoint=endpoint is not None)
+        settings = asked.own.get(name, asked.settings)
+        if kind == "solver":
+            continue
+        if settings.template is not None:
+            template.check(settings.template, questions)
+        prompt = put_by(settings)(questions[0])
+        which = f"question {questions[0].question_id}"
+        if kind == "endpoint":
+            parts = {"system": prompt.system, "user": f"[the clip]\n{prompt.user}", "assistant begins": prompt.prefill or None}
+            text = "\n".join(f"{role}: {words}" for role, words in parts.items() if words is not None)
+            shown.append(ShownPrompt(name, f"{which}, as the messages that its server puts into a chat template:", text))
+            continue
+        from videothinker.models.load import load_processor
+
+        processor = load_processor(ref, settings.revision)
+        (text,) = chats(processor, questions[:1], put_by(settings))
+        place = getattr(processor, "video_token", None)
+        where = f"{which}, the clip stands at {place}" if place else which
+        told = where + (f", and the reply is made to begin with {prompt.prefill!r}" if prompt.prefill else "") + ":"
+        shown.append(ShownPrompt(name, told, text))
+    return shown
 
 
 def load(

@@ -138,6 +138,7 @@ def gate(
     asked = DiagnosisSettings(
         split=data.default_split(),
         prompt=settings.data.prompt,
+        template=settings.data.template,
         n_frames=settings.data.n_frames,
         max_pixels=settings.data.max_pixels,
         max_new_tokens=settings.rollouts.max_new_tokens,

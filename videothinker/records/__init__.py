@@ -10,12 +10,14 @@ from videothinker.records.label import DECIDED, Category, Label, LabelSet, Rule
 from videothinker.records.manifest import Benchmark, Manifest, Unresolved
 from videothinker.records.metrics import AgainstChance, ByCategory, Comparison, Estimate, Metrics, Pool, ReadBy, Summary
 from videothinker.records.prediction import Prediction, ProtocolScore, Status
+from videothinker.records.probe import Against, ProbeReply, ProbeSummary, Verdict, Verdicts, ViewResult
 from videothinker.records.question import Clip, Form, Question
 from videothinker.records.run import RunRecord
 from videothinker.records.scene import Collision, Scene, SceneObject
 
 __all__ = [
     "DECIDED",
+    "Against",
     "AgainstChance",
     "Benchmark",
     "ByCategory",
@@ -31,6 +33,8 @@ __all__ = [
     "Metrics",
     "Pool",
     "Prediction",
+    "ProbeReply",
+    "ProbeSummary",
     "ProtocolScore",
     "Question",
     "ReadBy",
@@ -41,4 +45,7 @@ __all__ = [
     "Status",
     "Summary",
     "Unresolved",
+    "Verdict",
+    "Verdicts",
+    "ViewResult",
 ]

@@ -10,7 +10,7 @@ from videothinker.curated import Curated
 from videothinker.diagnose.grading import is_right
 from videothinker.diagnose.protocols import OURS
 from videothinker.diagnose.readings import Readings
-from videothinker.diagnose.runs import Run
+from videothinker.diagnose.runs import Run, prompts
 from videothinker.diagnose.verdict import UNLABELLED, verdict
 from videothinker.errors import VtError
 from videothinker.progress import Progress, no_progress
@@ -113,6 +113,7 @@ def diagnosis_pages(
         "checkpoints": [(run, verdict(run.metrics)) for run in checkpoints],
         "protocol": protocol,
         "asked_by": [(run.name, name) for run in checkpoints if (name := run.record.settings.get("protocol", OURS)) != OURS],
+        "prompts": prompts(checkpoints),
         "partial": [(run.name, run.record.partial) for run in checkpoints if run.record.partial],
         "drawings": {drawing.name: drawing for drawing in drawings},
         "tables": {

@@ -140,6 +140,8 @@ def against_family(arm: str, family: Sequence[str], by_arm: Arms, rule: Rule) ->
         return Against(None, "one of the categories has no questions")
     if (control := control_at(here, curve)) is None:
         low, high = (100 * end(point.observational for point in curve.values()) for end in (min, max))
+        if low == high:
+            return Against(None, f"all of the family have one observational accuracy, {low:.1f} %, so there is no curve")
         return Against(
             None, f"its observational accuracy, {100 * here:.1f} %, is beyond what the family has, {low:.1f} to {high:.1f} %"
         )

@@ -112,6 +112,7 @@ def build_trainer(
             video_token=ids.video_token_id,
             cache=default_cache(),
         ),
+        "asked": config.data.asked,
         "shuffled": Shuffled(config.rollouts.shuffled, config.rollouts.shuffled_margin, config.seed)
         if config.rollouts.shuffled
         else None,

@@ -20,9 +20,11 @@ from videothinker.models.adapter import check_resumed
 from videothinker.models.checkpoint import load_saved
 from videothinker.models.norms import quicken_norms
 from videothinker.models.positions import rule_of
+from videothinker.models.saved_prompt import save_prompt
 from videothinker.models.stored import ADAPTER
 from videothinker.models.text_positions import mark_adapter
 from videothinker.models.vision import quicken_vision
+from videothinker.prompts import OURS, Asked
 from videothinker.records.training import Fed
 from videothinker.train.clips import (
     ClipTensors,
@@ -79,7 +81,8 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     The objective is TRL's own. Subclasses that change it can override `_forward` to see each pass of the model.
 
     args: TRL's GRPOConfig. rows: the questions. rewards: what a reply can earn, by the name that metrics and completions use;
-    their weighted sum is its reward. encode: turns prompts into tensors. shared_prompts: score all replies to a question behind
+    their weighted sum is its reward. encode: turns prompts into tensors. asked: how the rows put
+    questions, which is saved beside the weights. shared_prompts: score all replies to a question behind
     one copy of its prompt (`shared.py`); needs SDPA. shuffled: also ask about shuffled clips, for the reward that compares; all
     replies to a question must then be in one process. drop_equal_groups: the loss is the mean over replies to questions whose
     replies differ in what they earned. All other arguments are GRPOTrainer's. The attribute `sampler`, if set,
@@ -93,6 +96,7 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         rows: Sequence[TrainingRow],
         rewards: Mapping[str, Reward],
         encode: PromptEncoder,
+        asked: Asked = OURS,
         shared_prompts: bool = True,
         shuffled: Shuffled | None = None,
         drop_equal_groups: bool = False,
@@ -110,6 +114,7 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.reward_func_names: list[str] = list(rewards)  # TRL takes the functions' own names
         self.completions: list[Completion] = []
         self.sampler: ReplySampler | None = None
+        self._asked = asked
         self._encode, self._shared_prompts, self._shuffled = encode, shared_prompts, shuffled
         self._drop_equal_groups = drop_equal_groups
         self._clips: dict[str, list[ClipTensors]] = {}
@@ -130,9 +135,12 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             self.processing_class.save_pretrained(out)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """transformers' own, which writes the policy or its adapters; an adapter's rule of text positions comes beside it."""
+        """transformers' own, which writes the policy or its adapters; beside them comes how the policy was asked, and an
+        adapter's rule of text positions."""
         super().save_model(output_dir, _internal_call)
         folder = Path(output_dir or self.args.output_dir)
+        if self.args.should_save:
+            save_prompt(folder, self._asked)
         if self.args.should_save and (folder / ADAPTER).is_file():
             mark_adapter(folder, rule_of(bare(self.accelerator.unwrap_model(self.model)).config))
 

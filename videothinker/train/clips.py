@@ -24,6 +24,7 @@ from videothinker.frames import Clip, ClipError
 from videothinker.models.chat import chat
 from videothinker.models.positions import rule_of, token_positions
 from videothinker.models.vision import see
+from videothinker.train.data import ClipPrompt
 
 VIDEO = 2
 """How `mm_token_type_ids` marks a video token; text is 0."""
@@ -82,22 +83,22 @@ class PromptEncoder:
         while len(self._coming) > at_most:
             self._coming.pop(next(iter(self._coming))).cancel()
 
-    def __call__(self, prompts: Sequence[tuple[Footage, str]], device: torch.device | str = "cpu") -> Encoded:
-        """Encode pairs of a clip or part of one, and a text. A clip that recurs is read once, a pair tokenised once.
+    def __call__(self, prompts: Sequence[ClipPrompt], device: torch.device | str = "cpu") -> Encoded:
+        """Encode prompts. A clip, or part of one, that recurs is read once, a prompt tokenised once.
 
         device: where the patches are made and stay.
 
         Raises:
             VtError: a clip cannot be read, or the checkpoint's chat template leaves it out.
         """
-        footages = list(dict.fromkeys(footage for footage, _ in prompts))
+        footages = list(dict.fromkeys(prompt.clip for prompt in prompts))
         self.expect(footages, len(self._coming) + len(footages))
         reading = [self._coming.pop(footage) for footage in footages]
         clips = self._cut([future.result() for future in reading], device)
         clip_of = {footage: i for i, footage in enumerate(footages)}
         distinct = list(dict.fromkeys(prompts))
-        ids = dict(zip(distinct, self._tokenise([(one, text, clips[clip_of[one]]) for one, text in distinct]), strict=True))
-        return Encoded([ids[prompt] for prompt in prompts], clips, [clip_of[footage] for footage, _ in prompts])
+        ids = dict(zip(distinct, self._tokenise([(one, clips[clip_of[one.clip]]) for one in distinct]), strict=True))
+        return Encoded([ids[prompt] for prompt in prompts], clips, [clip_of[prompt.clip] for prompt in prompts])
 
     def damaged(
         self, asked: Sequence[tuple[Footage, str]], damage: Damage, device: torch.device | str = "cpu"
@@ -146,19 +147,20 @@ class PromptEncoder:
             for patches, grid, clip in zip(parts, grids, clips, strict=True)
         ]
 
-    def _tokenise(self, prompts: Sequence[tuple[Footage, str, ClipTensors]]) -> list[list[int]]:
+    def _tokenise(self, prompts: Sequence[tuple[ClipPrompt, ClipTensors]]) -> list[list[int]]:
         """Token ids of each prompt. The chat template places one token for the clip; it is repeated to as many as the clip
         makes."""
         place = self.processor.video_token
         texts = []
-        for _, text, clip in prompts:
-            texts.append(chat(self.processor, text).replace(place, place * clip.n_tokens(self.merge)))
+        for prompt, clip in prompts:
+            text = chat(self.processor, prompt.text, system=prompt.system)
+            texts.append(text.replace(place, place * clip.n_tokens(self.merge)))
         found: list[list[int]] = self.processor.tokenizer(texts)["input_ids"]
-        for ids, (footage, _, clip) in zip(found, prompts, strict=True):
+        for ids, (prompt, clip) in zip(found, prompts, strict=True):
             if (n := ids.count(self.video_token)) != (wanted := clip.n_tokens(self.merge)):
                 raise VtError(
-                    f"{footage}: the prompt has {n} video tokens, its clip makes {wanted}; the checkpoint's chat template does"
-                    " not place the clip as Qwen2.5-VL's does"
+                    f"{prompt.clip}: the prompt has {n} video tokens, its clip makes {wanted}; the checkpoint's chat template"
+                    " does not place the clip as Qwen2.5-VL's does"
                 )
         return found
 

@@ -9,6 +9,7 @@ from videothinker.curated import Curated, Labels
 from videothinker.errors import VtError
 from videothinker.footage import Footage
 from videothinker.observers.log import OBSERVER_FLOOR
+from videothinker.prompts import Asked, template
 from videothinker.records import Category, Form, Question, Rule, label
 from videothinker.records.training import Matched
 from videothinker.train.stages import Stage, StageConfig
@@ -21,6 +22,8 @@ class ClipPrompt(NamedTuple):
     """The one clip, or the part of it that counts."""
     text: str
     """Question, options and instruction; the chat template is added by `clips.PromptEncoder`."""
+    system: str | None = None
+    """The system text; None leaves it to the chat template."""
 
 
 class TrainingRow(TypedDict):
@@ -38,6 +41,8 @@ class TrainingRow(TypedDict):
     n_options: int
     form: Form
     """What kind of answer the question wants."""
+    style: answers.Style
+    """How a reply is asked to be laid out."""
 
 
 def let_through(data: Curated, config: StageConfig, matched: Matched | None) -> list[Question]:
@@ -81,7 +86,8 @@ def training_rows(data: Curated, questions: Sequence[Question], config: StageCon
     """One row per question, in the same order.
 
     Raises:
-        VtError: the folder was curated without clips, a clip is missing, or the questions do not fill one step.
+        VtError: the folder was curated without clips, a clip is missing, the questions do not fill one step, or the settings'
+            template cannot put one of them.
     """
     clips = {question.question_id: data.clip(question) for question in questions}
     missing = [question for question in questions if (clip := clips[question.question_id]) is None or not clip.is_there()]
@@ -97,17 +103,27 @@ def training_rows(data: Curated, questions: Sequence[Question], config: StageCon
             f"{len(missing)} of {len(questions)} training questions lack their clip, the first is"
             f" {clips[missing[0].question_id]}; no other clip takes its place, so get it or curate without its scene"
         )
+    if config.data.template is not None:
+        template.check(config.data.template, questions)
     return [
         {
-            "prompt": ClipPrompt(clip, answers.render(question, config.data.prompt)),
+            "prompt": put(question, clip, config.data.asked),
             "question_id": question.question_id,
             "gold": list(question.gold),
             "n_options": len(question.options),
             "form": question.form,
+            "style": config.data.prompt,
         }
         for question in questions
         if (clip := clips[question.question_id]) is not None
     ]
+
+
+def put(question: Question, clip: Footage, asked: Asked) -> ClipPrompt:
+    """The question in the words of a prompt."""
+    if asked.template is None:
+        return ClipPrompt(clip, answers.render(question, asked.style))
+    return ClipPrompt(clip, *template.render(asked.template, question))
 
 
 def warn_about_number(questions: Sequence[Question], data: Curated, config: StageConfig, warn: Callable[[str], None]) -> None:

@@ -32,9 +32,12 @@ def accuracy(
     return [answers.FORMS[kind].soft(answers.FORMS[kind].parse(reply, n), tuple(right)) for reply, right, n, kind in rows]
 
 
-def format(completions: Sequence[str], **_: Any) -> list[float]:
-    """1.0 for exactly one <think></think> followed by exactly one <answer></answer>, else 0.0."""
-    return [answers.format_score(completion) for completion in completions]
+def format(completions: Sequence[str], style: Sequence[answers.Style], **_: Any) -> list[float]:
+    """1.0 for a reply that is laid out as its prompt's style asks for, else 0.0.
+
+    That is exactly one <think></think> followed by exactly one <answer></answer>, or the answer alone (style "direct").
+    """
+    return [answers.format_score(completion, kind) for completion, kind in zip(completions, style, strict=True)]
 
 
 def ordered(

@@ -25,6 +25,8 @@ def identity_of(record: TrainRecord) -> dict[str, Any]:
         data["pool"] = {"labels": list(record.data.pool.labels.values()), "sha256": record.data.pool.sha256}
     weights = {"model": record.model, "bias_model": record.bias_model}
     hashes = {name: one and _hashes(one) for name, one in weights.items()}
+    if settings["data"]["template"] is not None:
+        del settings["data"]["template"]["text"]  # its hash stands for it, in a message too
     settings["model"]["text_positions"] = record.text_positions  # what it came to, whether it was set or the start's own
     return {"stage": record.stage, "settings": settings, "data": data, **hashes}
 

@@ -14,12 +14,14 @@ from typing import Annotated, Any
 
 import msgspec
 
-from videothinker import sections
+from videothinker import prompts, sections
 from videothinker.answers import Style
 from videothinker.damage import Damage
 from videothinker.errors import VtError
 from videothinker.models.text_positions import TextPositions
+from videothinker.prompts import Asked
 from videothinker.records.bounds import AboveZero, Index, NotNegative, Positive, Share
+from videothinker.records.prompt import Template
 from videothinker.records.training import GateMargins
 from videothinker.train.rewards import ACCURACY, ORDERED, REWARDS, default_weights
 
@@ -122,6 +124,10 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
 
     split: str = "train"
     prompt: Style = Style.COT
+    """How replies are laid out, by which the reward `format` goes. A file may also name a prompt of `prompts.NAMES` or a
+    template's file here: the template is then `template`, and the style is the one that it says."""
+    template: Template | None = None
+    """The words of the prompt; None: ours, in the style `prompt`. Settings that are read name its file in `prompt`."""
     n_questions: Positive = 1000
     """Questions drawn by hash of seed and question_id, so that a larger draw contains a smaller one; paper: about 1K prompts in
     each stage."""
@@ -133,6 +139,11 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     """Frames of a clip; paper: 16 in training."""
     max_pixels: Positive = 128 * 28 * 28
     """Most pixels of a frame; paper: 128*28*28, which makes 252x364 of CLEVRER's 480x320, 936 video tokens at 16 frames."""
+
+    @property
+    def asked(self) -> Asked:
+        """How questions are put."""
+        return Asked(self.prompt, self.template)
 
 
 class Objective(msgspec.Struct, frozen=True, kw_only=True):
@@ -313,6 +324,7 @@ def make_stage(
     raw = _without_replaced_weight(raw, overrides)
     for assignment in overrides:
         sections.override(raw, assignment)
+    raw = _with_prompt(raw, source)
     problems: list[str] = []
     config = sections.read(StageConfig, raw, problems)
     if config is not None:
@@ -320,6 +332,28 @@ def make_stage(
         if not problems:
             return config
     raise VtError(f"{source}: {'; '.join(problems)}")
+
+
+def _with_prompt(raw: dict[str, Any], source: str) -> dict[str, Any]:
+    """`raw` with what `data.prompt` names: a style of ours, or a template and the style that it says.
+
+    Raises:
+        VtError: it names no prompt, or the settings hold a template themselves.
+    """
+    data = raw.get("data")
+    if not isinstance(data, dict):
+        return raw
+    if "template" in data:
+        raise VtError(f"{source}: data.template: is read from a file; name that in data.prompt")
+    named = data.get("prompt", Style.COT)
+    if not isinstance(named, str) or named in list(Style):
+        return raw
+    try:
+        asked = prompts.find(named)
+    except VtError as error:
+        raise VtError(f"{source}: data.prompt: {error}") from error
+    template = None if asked.template is None else {"sha256": asked.template.sha256, "text": asked.template.text}
+    return {**raw, "data": {**data, "prompt": asked.style.value, "template": template}}
 
 
 def tiny_stage(stage: Stage, n_steps: int = 6) -> StageConfig:

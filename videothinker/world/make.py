@@ -1,7 +1,7 @@
 """Write a world to disk in CLEVRER's layout and formats, so that whatever reads CLEVRER reads it.
 
     OUT/annotation_train/annotation_00000-01000/annotation_00000.json    as in the release
-    OUT/video_train/video_00000-01000/video_00000.mp4                     the clip
+    OUT/video_train/video_00000-01000/video_00000.mp4                     the clip; with --only-asked only if it is asked about
     OUT/video_train/video_00000-01000/video_00000.without_2.mp4           what would have happened without object 2
     OUT/train.json                                                        all questions, as in the release, one scene per line
     OUT/traces.jsonl                                                      the truth behind each counterfactual question
@@ -12,7 +12,7 @@ files are kept.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,8 @@ MANIFEST = "world.json"
 _UNFINISHED = ".settings.json"
 _DECIMALS = 4
 """Decimals of every number in an annotation: a hundredth of a pixel, in less than half the bytes of full precision."""
+_NOT_YET = {"only_asked": False}
+"""Settings that worlds of an earlier version do not name, as they were then."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class WorldSettings:
     height: int = 320
     counterfactual_videos: bool = False
     """Also film what would have happened, for every question."""
+    only_asked: bool = False
+    """Film only the scenes that have a counterfactual question."""
 
     def __post_init__(self) -> None:
         preset_named(self.preset)
@@ -65,6 +69,8 @@ class WorldSettings:
             wrong.append(f"--size {self.width}x{self.height}: H.264 clips need even sides of 16 pixels or more, e.g. 480x320")
         if self.counterfactual_videos and not self.videos:
             wrong.append("--counterfactual-videos with --no-videos: drop one of the two")
+        if self.only_asked and not self.videos:
+            wrong.append("--only-asked with --no-videos: drop one of the two")
         if wrong:
             raise VtError("; ".join(wrong))
 
@@ -137,10 +143,10 @@ def make_world(out: Path, settings: WorldSettings, *, workers: int = 1, progress
 def _open(out: Path, wanted: Mapping[str, Any]) -> World | None:
     """The finished world with the same settings in `out`; None if there is work to do, as where files have been deleted."""
     if (out / MANIFEST).is_file():
-        _claim(out, MANIFEST, {"settings": wanted})
+        _claim(out, MANIFEST, {"settings": wanted}, lambda held: held | {"settings": _NOT_YET | held.get("settings", {})})
         world = store.read_json(out / MANIFEST, World)
         return world if _is_whole(out, world) else None
-    _claim(out, _UNFINISHED, wanted)
+    _claim(out, _UNFINISHED, wanted, lambda held: _NOT_YET | held)
     return None
 
 
@@ -155,15 +161,18 @@ def _is_whole(out: Path, world: World) -> bool:
     )
 
 
-def _claim(out: Path, marker: str, identity: Mapping[str, Any]) -> None:
-    store.claim(out, marker, identity, what="a world", advice="use the same settings, or choose a new or empty folder")
+def _claim(
+    out: Path, marker: str, identity: Mapping[str, Any], in_todays_form: Callable[[dict[str, Any]], Mapping[str, Any]]
+) -> None:
+    advice = "use the same settings, or choose a new or empty folder"
+    store.claim(out, marker, identity, what="a world", advice=advice, in_todays_form=in_todays_form)
 
 
 def _make_scene(scene_index: int, *, out: Path, settings: WorldSettings) -> _Done:
     """Make one scene and write those of its files that are not there yet."""
     scene = make_scene(scene_index, seed=settings.seed, preset=settings.preset)
     counts = _count(scene)
-    if settings.videos:
+    if settings.videos and (scene.counterfactuals or not settings.only_asked):
         clip = out / "video_train" / _numbered("video", scene_index, "mp4")
         films = {clip: scene.simulation.factual}
         if settings.counterfactual_videos:

@@ -1,0 +1,223 @@
+"""Probes: what is asked under each view, how replies become labels, and that a killed probe goes on.
+
+Built-in solvers stand for checkpoints where no clip matters; the taught checkpoint of conftest is asked where one does.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from curated_factory import a_choice, a_question, write_curated
+from diagnose.asking import settings
+from vt_command import one_error, vt
+
+from videothinker import store, tables
+from videothinker.curated import Curated, open_curated
+from videothinker.diagnose import probed, probing
+from videothinker.diagnose.answerer import RawReply
+from videothinker.diagnose.settings import DiagnosisSettings
+from videothinker.diagnose.views import VIEWS, chosen_views, deciding
+from videothinker.errors import VtError
+from videothinker.observers.probe import Band
+from videothinker.records import Category, ProbeReply, ProbeSummary, Question, Status
+from videothinker.records.label import COLUMNS
+
+NORMAL, TWIN, BLIND = VIEWS["normal"], VIEWS["twin"], VIEWS["blind"]
+
+
+class Scripted:
+    """Answers the first option that is shown, and remembers what it was asked under which settings."""
+
+    def __init__(self, fails: Sequence[str] = ()) -> None:
+        self.asked: list[tuple[DiagnosisSettings, Question]] = []
+        self.fails = fails
+
+    def at(self, each: DiagnosisSettings) -> "Scripted":
+        self.settings = each
+        return self
+
+    def answer(self, questions: Sequence[Question]) -> Iterator[RawReply]:
+        for question in questions:
+            self.asked.append((self.settings, question))
+            lost = question.question_id.split()[0] in self.fails
+            yield RawReply(
+                question_id=question.question_id,
+                reply=None if lost else "<answer>A</answer>",
+                error="no clip" if lost else None,
+            )
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+
+def test_options_move_from_sample_to_sample_and_letters_are_moved_back(tmp_path: Path) -> None:
+    question, scripted = a_choice("q", n_options=3), Scripted()
+    wanted = list(probing.askings([question], [NORMAL], 4, {"q": None}))
+    probing.ask(wanted, scripted.at, settings(), tmp_path)
+    assert [asked.options[0] for _, asked in scripted.asked] == ["event 0", "event 1", "event 2", "event 0"]
+    rows = probing.read_replies(tmp_path)
+    assert [rows["q", "normal", sample].chosen for sample in range(4)] == [("A",), ("B",), ("C",), ("A",)]
+
+
+def test_each_view_asks_what_it_says(tmp_path: Path) -> None:
+    scripted = Scripted()
+    views = chosen_views("normal,twin,blind,direct,described", "<think>I see")
+    wanted = list(probing.askings([a_choice("q")], views, 1, {"q": "What happens in the video?"}))
+    probing.ask(wanted, scripted.at, settings(prefill="<think>I see"), tmp_path)
+    seen = {asked.question_id.split()[1]: (each, asked.text) for each, asked in scripted.asked}
+    assert seen["twin"][1] == "What happens in the video?"
+    assert seen["normal"][1] == "What happens in question q?"
+    assert [name for name, (each, _) in seen.items() if each.damage == "blank"] == ["blind"]
+    assert [name for name, (each, _) in seen.items() if each.prompt == "direct"] == ["direct"]
+    assert [name for name, (each, _) in seen.items() if each.prefill] == ["described"]
+
+
+def test_a_question_without_a_twin_is_not_asked_as_one() -> None:
+    wanted = list(probing.askings([a_choice("q")], [NORMAL, TWIN], 2, {"q": None}))
+    assert [one.key for one in wanted] == [("q", "normal", 0), ("q", "normal", 1)]
+
+
+def test_only_what_is_missing_is_asked_again(tmp_path: Path) -> None:
+    questions = [a_choice("q"), a_choice("r")]
+    wanted = list(probing.askings(questions, [NORMAL], 2, {"q": None, "r": None}))
+    probing.ask(wanted[:3], Scripted(fails=["q"]).at, settings(), tmp_path)
+    missing = probing.owed(wanted, probing.read_replies(tmp_path))
+    assert [one.key for one in missing] == [("q", "normal", 0), ("q", "normal", 1), ("r", "normal", 1)]
+    probing.ask(missing, Scripted().at, settings(), tmp_path)
+    rows = probing.read_replies(tmp_path)
+    assert not probing.owed(wanted, rows)
+    assert rows["q", "normal", 0].status is Status.OK
+
+
+def a_reply(sample: int, chosen: str | None, view: str = "twin", question_id: str = "0:0") -> ProbeReply:
+    return ProbeReply(
+        question_id=question_id,
+        view=view,
+        sample=sample,
+        reply="",
+        chosen=None if chosen is None else tuple(chosen),
+        status=Status.OK,
+    )
+
+
+def test_a_row_has_the_usual_answer_and_what_each_view_says() -> None:
+    question = a_question("0:0", gold="B").question
+    replies = [a_reply(0, "B"), a_reply(1, "B"), a_reply(2, None), a_reply(3, "A"), a_reply(0, "A", "normal")]
+    heards, lost = probed.heard(
+        [question], [NORMAL, TWIN], 4, {(row.question_id, row.view, row.sample): row for row in replies}
+    )
+    (row,) = probed.label_rows([question], heards, TWIN, Band(), "probe:x:twin")
+    assert (row["category"], row["answer"]) == ("unsure", "B")  # 2 of 4 right, 1 of 4 wrong
+    assert (row["twin"], row["unread_twin"], row["normal"], row["unread_normal"]) == (0.5, 1, 0.0, 0)
+    assert lost == {"normal": set(), "twin": set()}
+
+
+def test_precision_is_counted_against_the_log(tmp_path: Path) -> None:
+    """Four questions: the probe says o, o, i, unsure; the log's oracle says o, i, i, o."""
+    golds = {"0:0": "A", "1:0": "A", "2:0": "A", "3:0": "A"}
+    log = {"0:0": "A", "1:0": "B", "2:0": "B", "3:0": "A"}
+    asked = [a_question(key, gold=gold, observer=log[key]) for key, gold in golds.items()]
+    curated = write_curated(tmp_path, {"dev": asked}, scenes=())
+    replies = {
+        (key, "twin", sample): a_reply(sample, chosen, question_id=key)
+        for key, answers in {"0:0": "AA", "1:0": "AA", "2:0": "BB", "3:0": "AB"}.items()
+        for sample, chosen in enumerate(answers)
+    }
+    heards, _ = probed.heard(curated.questions("dev"), [TWIN], 2, replies)
+    oracle = next(one for one in probed.against_logs(heards, TWIN, Band(), curated.labels) if one.rule == "oracle")
+    assert oracle.confusion == {
+        "observational": {"observational": 1, "inferential": 1},
+        "inferential": {"observational": 0, "inferential": 1},
+        "unsure": {"observational": 1, "inferential": 0},
+    }
+    assert oracle.precision["observational"].value == 0.5
+    assert oracle.precision["inferential"].value == 1.0
+    assert oracle.recall["observational"].value == 0.5
+    assert oracle.auc.value == (0.5 + 1 + 0 + 1) / 4  # pass rates 1, 0.5 against 1, 0
+    halves = probed.halves_agree(heards["twin"], Band())
+    assert halves is not None
+    assert halves.value == 0.75  # 3:0 is right once and wrong once
+
+
+def test_the_view_that_decides() -> None:
+    assert deciding([NORMAL, BLIND, TWIN], None) is TWIN
+    assert deciding([NORMAL, BLIND], None) is BLIND
+    assert deciding([NORMAL, BLIND], "normal") is NORMAL
+    for views, by in (([NORMAL], None), ([NORMAL], "twin")):
+        with pytest.raises(VtError):
+            deciding(views, by)
+
+
+@pytest.mark.parametrize(
+    ("listed", "prefill"), [("nonsense", ""), ("twin,twin", ""), ("", ""), ("described", ""), ("twin", "<think>")]
+)
+def test_views_that_cannot_be_asked_are_refused(listed: str, prefill: str) -> None:
+    with pytest.raises(VtError, match="--views"):
+        chosen_views(listed, prefill)
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Curated:
+    """Eight counterfactual questions about four clips, and one that supposes nothing."""
+    dev = [a_question(f"{scene}:{qid}", n_options=3, gold="AB") for scene in range(4) for qid in (0, 1)]
+    dev.append(a_question("4:0", text="What colour is the cube?"))
+    return write_curated(tmp_path / "curated", {"dev": dev}, scenes=())
+
+
+def test_a_probe_through_the_command_line(asked: Curated, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "twin.parquet"
+    probe = ("curate", "probe", "--data", asked.folder, "--model", "solver:gold", "--out", out)
+    assert vt(*probe, "--samples", "2") == 0
+    printed = capsys.readouterr().out
+    assert "it supposes nothing" in printed
+    rows = tables.read(out, COLUMNS, more=True)
+    assert len(rows) == 8
+    assert {(row["category"], row["answer"], row["twin"], row["observer"], row["rule"]) for row in rows} == {
+        ("observational", "A,B", 1.0, "probe:solver:gold:twin", "twin")
+    }
+    labels = open_curated(asked.folder, label_files=[out]).labels_by(None)
+    assert labels.category("0:0") is Category.OBSERVATIONAL
+    summary = store.read_json(out.with_suffix(".json"), ProbeSummary)
+    assert (summary.n_asked, sum(summary.categories.values()), summary.unlabelled) == (9, 8, {"it supposes nothing": 1})
+    assert "Against the collision log" in out.with_suffix(".md").read_text()
+
+    replies = tmp_path / "twin.replies" / "replies.jsonl"
+    before = replies.read_bytes()
+    assert vt(*probe, "--samples", "3") == 0
+    assert replies.read_bytes().startswith(before)  # a sample more costs itself alone
+    assert replies.read_bytes().count(b"\n") == 3 * (9 + 8)
+    capsys.readouterr()
+    assert vt(*probe, "--temperature", "0") == 2
+    assert "temperature" in one_error(capsys)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--model", "solver:observer"), "solver:observer"),
+        (("--model", "solver:gold", "--twin-column", "no such"), "--twin-column no such"),
+        (("--model", "solver:gold", "--observational-from", "0.2"), "--observational-from 0.2"),
+        (("--model", "solver:gold", "--samples", "0"), "--samples is 0"),
+        (("--model", "solver:gold", "--split", "test"), "no split 'test'"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(
+    asked: Curated, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], said: str
+) -> None:
+    assert vt("curate", "probe", "--data", asked.folder, "--out", tmp_path / "x.parquet", *options) == 2
+    assert said in one_error(capsys)
+    assert not (tmp_path / "x.parquet").exists()
+
+
+def test_a_checkpoint_that_looks_is_wrong_when_blind(colours: Curated, taught: Path, tmp_path: Path) -> None:
+    out = tmp_path / "blind.parquet"
+    code = vt(
+        "curate", "probe", "--data", colours.folder, "--model", taught, "--views", "normal,blind", "--samples", "1",
+        "--temperature", "0", "--max-new-tokens", "40", "--engine", "transformers", "--dtype", "float32", "--no-clip-cache",
+        "--out", out,
+    )  # fmt: skip
+    assert code == 0
+    rows = tables.read(out, COLUMNS, more=True)
+    assert [row["normal"] for row in rows] == [1.0] * 6
+    assert sum(row["blind"] for row in rows) < 6  # grey frames have one colour, and the clips three

@@ -1,0 +1,243 @@
+"""`vt curate probe`: labels from what a checkpoint answers when it is asked with less to see or to think."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from videothinker.answers import Style
+from videothinker.cli.console import out as console
+from videothinker.cli.console import progress_bar
+from videothinker.diagnose.engines import ENGINES
+from videothinker.diagnose.views import VIEWS
+
+if TYPE_CHECKING:
+    from videothinker.records import ProbeSummary
+
+PROBE_EPILOG = """[bold]Examples[/bold]
+
+Which counterfactual questions does a checkpoint answer from what happens in the clip as it is?
+
+  vt curate probe --data curated --model Qwen/Qwen2.5-VL-3B-Instruct --out twin.parquet
+
+Which questions of any set are answered without the clip, or from its first frame?
+
+  vt curate probe --data mvbench --model REF --views normal,blind,frozen --by blind --out blind.parquet
+
+[bold]Views[/bold], and the axis on which an answer that is right all the same relies
+
+  twin        observation: the question without its hypothetical, "what happens in the video?"
+
+  described   observation: the question as it is, the reply made to begin with --prefill
+
+  blind       language: grey frames; [bold]frozen[/bold] appearance: the first frame at all times
+
+  shuffled    order: the frames in another order; [bold]reversed[/bold] order: from the last to the first
+
+  direct      effort: no reasoning; [bold]normal[/bold] none: the question as it is
+
+[bold]Then[/bold]
+
+  vt train bias --labels twin.parquet ...
+
+  vt train grpo --labels twin.parquet --where "blind < 0.5 and twin >= 0.75" ...
+"""
+_ASKING = "How the checkpoint is asked"
+
+
+def probe(
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder that vt curate wrote.")],
+    model: Annotated[str, typer.Option(metavar="REF", help="A checkpoint folder, a hub id, or a built-in solver.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The label file, FILE.parquet; the same one is resumed.")],
+    views: Annotated[str, typer.Option(metavar="LIST", help=f"Some of {','.join(VIEWS)}.")] = "normal,twin",
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="VIEW", help="The view that decides the category; default twin, else the first but normal."),
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(metavar="N", help="Replies to each question and view; options move round from one to the next.")
+    ] = 4,
+    temperature: Annotated[float, typer.Option(help="0 decodes greedily; then samples differ in their options alone.")] = 1.0,
+    observational_from: Annotated[
+        float, typer.Option(metavar="SHARE", help="Share of right replies from which a question is observational.")
+    ] = 0.75,
+    inferential_up_to: Annotated[
+        float, typer.Option(metavar="SHARE", help="It is inferential where all but this share are wrong; between: unsure.")
+    ] = 0.25,
+    twin_column: Annotated[
+        str | None, typer.Option(metavar="C", help="Column of questions.parquet with the twins' texts, in place of rules.")
+    ] = None,
+    prefill: Annotated[str, typer.Option(metavar="TEXT", help="How replies of the view described begin.")] = "",
+    split: Annotated[
+        list[str] | None, typer.Option(metavar="SPLIT", help="Split to ask; repeatable. Default: all.", show_default=False)
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", help="Ask N questions only, of every kind its share.", show_default=False)
+    ] = None,
+    videos: Annotated[
+        Path | None, typer.Option(help="Where the clips are, if not where curation found them.", show_default=False)
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Go on where a probe stopped, or ask everything anew.")
+    ] = True,
+    prompt: Annotated[
+        Style, typer.Option(help="Reason first (cot), or answer at once; the view direct always does.", rich_help_panel=_ASKING)
+    ] = Style.COT,
+    frames: Annotated[
+        int | None, typer.Option(metavar="N", help="Frames a clip; default the checkpoint's own.", rich_help_panel=_ASKING)
+    ] = None,
+    max_pixels: Annotated[
+        int | None, typer.Option(metavar="N", help="Pixels a frame; default the checkpoint's own.", rich_help_panel=_ASKING)
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(metavar="N", help="Replies at once, halved when memory runs out.", rich_help_panel=_ASKING)
+    ] = None,
+    max_new_tokens: Annotated[
+        int, typer.Option(metavar="N", help="Length of the longest reply, in tokens.", rich_help_panel=_ASKING)
+    ] = 1024,
+    seed: Annotated[int, typer.Option(help="Seed of sampling and of shuffled frames.", rich_help_panel=_ASKING)] = 42,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="What writes replies. " + "; ".join(f"{name}: {what}" for name, what in ENGINES.items()) + ".",
+            rich_help_panel=_ASKING,
+        ),
+    ] = "auto",
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Ask an OpenAI-compatible server; REF is the name it serves.", rich_help_panel=_ASKING
+        ),
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option(help="Type of the weights: auto, bfloat16, float16 or float32.", rich_help_panel=_ASKING)
+    ] = "auto",
+    clip_cache: Annotated[
+        bool,
+        typer.Option("--clip-cache/--no-clip-cache", help="Keep decoded frames for the next run.", rich_help_panel=_ASKING),
+    ] = True,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run Python that comes with a checkpoint.", rich_help_panel=_ASKING)
+    ] = False,
+) -> None:
+    """Label questions by a checkpoint's own replies: can they be answered by looking less?
+
+    Every question is asked under each view, several times. Replies are kept beside FILE, so a killed probe goes on. FILE has a
+    label and the share of right replies under each view; FILE's .md and .json say how good the labels are, where that is known.
+    """
+    from videothinker.curated import open_curated
+    from videothinker.diagnose.settings import DiagnosisSettings
+    from videothinker.diagnose.views import chosen_views
+    from videothinker.observers.probe import Band
+    from videothinker.recipes import probe as recipe
+
+    curated = open_curated(data, videos)
+    probing = recipe.plan(
+        curated,
+        chosen_views(views, prefill),
+        by=by,
+        samples=samples,
+        band=Band(observational_from, inferential_up_to),
+        splits=split or (),
+        twin_column=twin_column,
+        limit=limit,
+    )
+    settings = DiagnosisSettings(
+        split=",".join(probing.splits),
+        prompt=prompt,
+        n_frames=frames,
+        max_pixels=max_pixels,
+        batch_size=batch_size,
+        temperature=temperature,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+        engine=engine,
+        dtype=dtype,
+        prefill=prefill,
+    )
+    summary = recipe.probe(
+        curated,
+        model,
+        settings,
+        probing,
+        out,
+        endpoint=endpoint,
+        clip_cache=clip_cache,
+        trust_remote_code=trust_remote_code,
+        resume=resume,
+        bars=progress_bar,
+    )
+    _show(summary, out)
+
+
+def _show(summary: "ProbeSummary", labels: Path) -> None:
+    from rich.table import Table
+
+    from videothinker.reports.probe import grids, said
+
+    for grid in grids(summary):
+        table = Table(
+            box=None, pad_edge=False, header_style="bold", title=grid.caption, title_justify="left", title_style="dim"
+        )
+        for index, heading in enumerate(grid.headings):
+            table.add_column(heading, justify="left" if index == 0 or heading == "axis" else "right", overflow="fold")
+        for row in grid.rows:
+            table.add_row(*map(escape, row))
+        console.print(table)
+        console.print()
+    for line in said(summary):
+        console.print(line, soft_wrap=True)
+    name = escape(str(labels))
+    console.print(f"\n[bold]{name}[/bold]; the same tables are in {escape(str(labels.with_suffix('.md')))}", soft_wrap=True)
+
+
+AUDIT_EPILOG = """[bold]Examples[/bold]
+
+  vt curate audit --data curated --labels twin.parquet --out sheet.html
+
+  vt curate audit --read verdicts.json
+"""
+
+
+def audit(
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder that vt curate wrote.", show_default=False)] = None,
+    labels: Annotated[Path | None, typer.Option(metavar="FILE", help="Labels to judge.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(metavar="SHEET.html", help="The page to write.", show_default=False)] = None,
+    read: Annotated[
+        Path | None, typer.Option(metavar="VERDICTS.json", help="Read back what a page saved.", show_default=False)
+    ] = None,
+    questions: Annotated[int, typer.Option(metavar="N", help="Questions on the page, as many of each category.")] = 50,
+    seed: Annotated[int, typer.Option(help="Decides which questions are drawn.")] = 42,
+) -> None:
+    """Judge labels by eye: write a page of drawn questions, or read its verdicts back as a precision with its interval."""
+    from videothinker.errors import VtError
+    from videothinker.recipes import audit as recipe
+
+    if read is not None:
+        if data or labels or out:
+            raise VtError("--read: reads verdicts by itself; leave out --data, --labels and --out")
+        _show_verdicts(read)
+        return
+    if data is None or labels is None or out is None:
+        raise VtError("expected --data DIR, --labels FILE and --out SHEET.html, or --read VERDICTS.json")
+    from videothinker.curated import open_curated
+
+    n = recipe.write_sheet(open_curated(data), labels, out, n=questions, seed=seed)
+    console.print(f"{n:,} questions in [bold]{escape(str(out))}[/bold]: open it, judge them, save, then", soft_wrap=True)
+    console.print("  vt curate audit --read verdicts.json")
+
+
+def _show_verdicts(path: Path) -> None:
+    from videothinker.recipes.audit import read_verdicts
+    from videothinker.reports.page import estimate
+
+    found, judged = read_verdicts(path)
+    console.print(
+        f"{escape(found.observer)}: {len(found.verdicts):,} of {found.n_drawn:,} drawn questions judged", soft_wrap=True
+    )
+    for one in judged:
+        unclear = f", {one.n_unclear:,} could not be told" if one.n_unclear else ""
+        console.print(f"precision {one.category.value}: {estimate(one.precision)} of {one.n_judged:,}{unclear}", soft_wrap=True)
+    if n := sum(one.category == "unsure" for one in found.verdicts):
+        console.print(f"unsure: {n:,} judged, which have no precision", soft_wrap=True)

@@ -1,0 +1,249 @@
+"""Probe a checkpoint: its replies under several views, the labels that follow from them, and how good they are."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from videothinker import locks, store, tables
+from videothinker.curate import twin
+from videothinker.curated import Curated
+from videothinker.diagnose import probed, probing, solvers
+from videothinker.diagnose.answerer import Answerer, check_clips
+from videothinker.diagnose.limit import limited
+from videothinker.diagnose.openers import OPENERS, Opened, Opening, kind_of
+from videothinker.diagnose.server import check_address
+from videothinker.diagnose.settings import FREE, DiagnosisSettings
+from videothinker.diagnose.views import View, deciding
+from videothinker.errors import VtError
+from videothinker.fingerprint import fingerprint
+from videothinker.observers.probe import Band
+from videothinker.progress import Bars, no_bars
+from videothinker.records import Category, ProbeSummary, Question
+from videothinker.records.question import COLUMNS
+from videothinker.reports.probe import probe_page
+
+RUN = "run.json"
+_OF_SETTINGS = ("split", *FREE)
+"""Settings that may differ when a probe is resumed: what is asked, and how fast. Not what is replied."""
+
+
+class Probing(NamedTuple):
+    """What is asked of a checkpoint, and how its replies become labels."""
+
+    views: list[View]
+    decides: View
+    samples: int
+    band: Band
+    splits: list[str]
+    twin_column: str | None = None
+    limit: int | None = None
+
+
+def plan(
+    curated: Curated,
+    views: list[View],
+    *,
+    by: str | None = None,
+    samples: int = 4,
+    band: Band | None = None,
+    splits: Sequence[str] = (),
+    twin_column: str | None = None,
+    limit: int | None = None,
+) -> Probing:
+    """A probe with everything checked that can be before anything is loaded. splits: none are all of the folder's.
+
+    Raises:
+        VtError: a number is out of bounds, or the set lacks a split, the column or any question that has a twin.
+    """
+    band = band or Band()
+    if band.fault is not None:
+        raise VtError(band.fault)
+    for name, value in (("--samples", samples), ("--limit", limit)):
+        if value is not None and value < 1:
+            raise VtError(f"{name} is {value}, expected 1 or more")
+    chosen = list(splits) or list(curated.manifest.splits)
+    for split in chosen:
+        curated.questions(split)
+    return Probing(views, deciding(views, by), samples, band, chosen, twin_column, limit)
+
+
+def probe(
+    curated: Curated,
+    ref: str,
+    settings: DiagnosisSettings,
+    probing_: Probing,
+    out: Path,
+    *,
+    endpoint: str | None = None,
+    clip_cache: bool = True,
+    trust_remote_code: bool = False,
+    resume: bool = True,
+    bars: Bars = no_bars,
+) -> ProbeSummary:
+    """Ask what is not answered yet, then write OUT (the label file) with a page and a JSON file beside it.
+
+    Replies lie in a folder beside OUT, so that a killed probe goes on, and more samples or views cost only themselves.
+
+    Raises:
+        VtError: OUT is no .parquet, another probe's replies lie beside it, no question could be labelled, or the checkpoint
+            cannot be asked.
+    """
+    if out.suffix != ".parquet":
+        raise VtError(f"--out {out}: expected the name of a file that ends in .parquet")
+    if ref == f"{solvers.PREFIX}observer":
+        raise VtError(f"--model {ref}: answers from the labels that a probe is to find; name a checkpoint or another solver")
+    questions, twins, why_not = _questions(curated, probing_)
+    decides = probing_.decides
+    if decides.asks_twin and not any(twins.values()):
+        reasons = ", ".join(f"{n:,} because {reason}" for reason, n in Counter(why_not.values()).items())
+        raise VtError(
+            f"{curated.folder}: none of {len(questions):,} questions has a factual twin ({reasons}); give the twins' texts "
+            "with --twin-column, or choose another view with --views, such as blind"
+        )
+    folder = out.with_suffix(".replies")
+    identity = _identity(curated, ref, settings, [one.question for one in curated.members], endpoint)
+    _claim(folder, identity, resume)
+    try:
+        _ask(curated, ref, settings, probing_, folder, questions, twins, endpoint, clip_cache, trust_remote_code, bars)
+        return _label(curated, ref, probing_, folder, out, questions, why_not)
+    finally:
+        locks.release(folder)
+
+
+def _questions(curated: Curated, wanted: Probing) -> tuple[list[Question], dict[str, str | None], dict[str, str]]:
+    """The questions to ask, their twins' texts, and why some have none."""
+    questions = [question for split in dict.fromkeys(wanted.splits) for question in curated.questions(split)]
+    if wanted.limit is not None:
+        ids = limited(questions, wanted.limit, curated.labels, curated.manifest.benchmark, set())
+        questions = [question for question in questions if question.question_id in ids]
+    if not questions:
+        raise VtError(f"{curated.folder}: has no questions in {', '.join(wanted.splits)}")
+    found = _twins(curated, questions, wanted.twin_column)
+    twins = {key: one.text for key, one in found.items()}
+    return questions, twins, {key: one.why_not for key, one in found.items() if one.why_not is not None}
+
+
+def _twins(curated: Curated, questions: Sequence[Question], column: str | None) -> Mapping[str, twin.Twin]:
+    if column is None:
+        return {one.question_id: twin.twin(one.text, one.options) for one in questions}
+    if column in COLUMNS or not any(column in one.facets for one in questions):
+        there = ", ".join(dict.fromkeys(name for one in questions for name in one.facets)) or "none"
+        raise VtError(
+            f"--twin-column {column}: {curated.folder} has no such column of its own; its further columns are {there}; "
+            "curate it in with --column facet:NAME=COLUMN"
+        )
+    texts = {one.question_id: one.facets.get(column, "").strip() for one in questions}
+    return {key: twin.Twin(text, None) if text else twin.Twin(None, twin.NO_TEXT) for key, text in texts.items()}
+
+
+def _identity(
+    curated: Curated, ref: str, settings: DiagnosisSettings, questions: Sequence[Question], endpoint: str | None
+) -> dict[str, Any]:
+    kind = kind_of(ref, endpoint=endpoint is not None)
+    said = {name: value for name, value in msgspec.to_builtins(settings).items() if name not in _OF_SETTINGS}
+    return {
+        "model": ref,
+        "kind": kind,
+        "weights": fingerprint(Path(ref)) if kind == "checkpoint" else None,
+        "settings": said,
+        "questions": store.sha256_json(msgspec.to_builtins(list(questions))),
+    }
+
+
+def _claim(folder: Path, identity: dict[str, Any], resume: bool) -> None:
+    held = store.claim(
+        folder,
+        RUN,
+        identity,
+        what="a probe",
+        advice="choose another --out, or --no-resume to ask everything anew",
+        replace=not resume,
+    )
+    if not resume:
+        (folder / probing.REPLIES).unlink(missing_ok=True)
+    if held is None or not resume:
+        store.write_json(folder / RUN, {**identity, "provenance": store.provenance()})
+
+
+def _ask(
+    curated: Curated,
+    ref: str,
+    settings: DiagnosisSettings,
+    wanted: Probing,
+    folder: Path,
+    questions: Sequence[Question],
+    twins: Mapping[str, str | None],
+    endpoint: str | None,
+    clip_cache: bool,
+    trust_remote_code: bool,
+    bars: Bars,
+) -> None:
+    asked = probing.askings(questions, wanted.views, wanted.samples, twins)
+    missing = probing.owed(asked, probing.read_replies(folder))
+    if not missing:
+        return
+    if endpoint is not None:
+        check_address(endpoint)
+    kind = kind_of(ref, endpoint=endpoint is not None)
+    if kind != "solver":
+        check_clips(curated, ref)
+    opened: list[Opened] = []
+
+    def open_answerer(each: DiagnosisSettings) -> Answerer:
+        if not opened:
+            with bars(f"loading {ref}", None, "checkpoints"):
+                opened.append(OPENERS[kind](Opening(ref, curated, each, endpoint, clip_cache, trust_remote_code)))
+        return opened[0](curated, each)
+
+    with bars("probing", len(missing), "replies") as progress:
+        probing.ask(missing, open_answerer, settings, folder, progress)
+
+
+def _label(
+    curated: Curated,
+    ref: str,
+    wanted: Probing,
+    folder: Path,
+    out: Path,
+    questions: Sequence[Question],
+    why_not: Mapping[str, str],
+) -> ProbeSummary:
+    views, decides, band = wanted.views, wanted.decides, wanted.band
+    replies = probing.read_replies(folder)
+    heards, lost = probed.heard(questions, views, wanted.samples, replies)
+    observer = f"probe:{_name(ref)}:{decides.name}"
+    rows = probed.label_rows(questions, heards, decides, band, observer)
+    if not rows:
+        raise VtError(f"{curated.folder}: no clip of {len(questions):,} questions could be read, so nothing was labelled")
+    reasons = Counter(why_not.values()) if decides.asks_twin else Counter[str]()
+    if n_lost := len(lost[decides.name]):
+        reasons[probed.LOST] += n_lost
+    n_of = Counter(row["category"] for row in rows)
+    by_question = heards[decides.name]
+    summary = ProbeSummary(
+        observer=observer,
+        decides=decides.name,
+        samples=wanted.samples,
+        observational_from=band.observational_from,
+        inferential_up_to=band.inferential_up_to,
+        n_asked=len(questions),
+        categories={kind.value: n_of[kind.value] for kind in Category},
+        unlabelled=dict(reasons.most_common()),
+        views=[probed.view_result(view, heards[view.name], wanted.samples * len(lost[view.name])) for view in views],
+        against=probed.against_logs(heards, decides, band, curated.labels),
+        halves=probed.halves_agree(by_question, band),
+        provenance={**store.provenance(), "data": str(curated.folder), "model": ref},
+    )
+    store.write_json(out.with_suffix(".json"), summary)
+    store.write_text(out.with_suffix(".md"), probe_page(summary))
+    store.write_bytes(out, tables.to_bytes(rows, probed.columns(views)))
+    return summary
+
+
+def _name(ref: str) -> str:
+    """A REF as part of an observer's name: letters, digits and a few signs, none of which parts names or paths elsewhere."""
+    return re.sub(r"[^\w.:-]+", "-", ref).strip("-") or "checkpoint"

@@ -1,0 +1,103 @@
+"""The page of a probe, as Markdown, and its tables, which the command prints."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from videothinker.records import DECIDED, Category, Estimate, ProbeSummary
+from videothinker.reports.page import count, estimate, percent
+from videothinker.reports.tables import DASH
+
+
+class Grid(NamedTuple):
+    """A small table: a caption, headings and cells."""
+
+    caption: str
+    headings: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+def grids(summary: ProbeSummary) -> list[Grid]:
+    """The tables of a probe: views, labels and, where there is a log, how the labels agree with it."""
+    views = Grid(
+        "Share of right replies by view, mean over questions, with its 95 % interval clustered by clip",
+        ("view", "axis", "questions", "replies", "unread", "clip lost", "right"),
+        [
+            (
+                one.view,
+                one.axis,
+                *(count(n) for n in (one.n_questions, one.n_replies, one.n_unread, one.n_lost)),
+                estimate(one.pass_rate),
+            )
+            for one in summary.views
+        ],
+    )
+    n_all = summary.n_asked
+    labels = Grid(
+        f"Labels by {summary.decides}: observational from {summary.observational_from:g} right, inferential from "
+        f"{1 - summary.inferential_up_to:g} wrong",
+        ("label", "questions", "share"),
+        [
+            *((kind, count(n), percent(n / n_all)) for kind, n in summary.categories.items()),
+            *((f"none: {reason}", count(n), percent(n / n_all)) for reason, n in summary.unlabelled.items()),
+        ],
+    )
+    found = [views, labels]
+    if summary.against:
+        found.append(_precision(summary))
+        found += [_confusion(summary, i) for i in range(len(summary.against))]
+    return found
+
+
+def said(summary: ProbeSummary) -> list[str]:
+    """What stands under the tables, a sentence each."""
+    lines = []
+    if summary.halves is None:
+        lines.append("With one sample nothing says how stable the labels are; --samples 4 does.")
+    else:
+        lines.append(f"Even and odd samples put {estimate(summary.halves)} of the questions into the same category.")
+    if not summary.against:
+        lines.append("There is no collision log here, so no precision was measured; `vt curate audit` measures it by eye.")
+    return lines
+
+
+def probe_page(summary: ProbeSummary) -> str:
+    """LABELS.md."""
+    parts = [f"# {summary.observer}", f"{count(summary.n_asked)} questions, {summary.samples} samples of each view."]
+    for grid in grids(summary):
+        parts += [f"{grid.caption}:", _table(grid)]
+    return "\n\n".join([*parts, *said(summary)]) + "\n"
+
+
+def _precision(summary: ProbeSummary) -> Grid:
+    """One column a rule of the log, one row a measure."""
+    by_rule = summary.against
+    rows = [("questions", *(count(one.n_questions) for one in by_rule))]
+    for kind in DECIDED:
+        rows.append((f"precision {kind}", *(estimate(one.precision[kind]) for one in by_rule)))
+        rows.append((f"recall {kind}", *(estimate(one.recall[kind]) for one in by_rule)))
+    rows.append(("AUC", *(_auc(one.auc) for one in by_rule)))
+    if any(one.auc_without_gold is not None for one in by_rule):
+        rows.append(("AUC without gold", *(_auc(one.auc_without_gold) for one in by_rule)))
+    return Grid("Against the collision log, by its rule", ("", *(one.rule for one in by_rule)), rows)
+
+
+def _confusion(summary: ProbeSummary, index: int) -> Grid:
+    one = summary.against[index]
+    return Grid(
+        f"Questions by the probe's label and the log's, rule {one.rule}",
+        ("probe", *(f"log: {kind}" for kind in DECIDED)),
+        [(kind, *(count(one.confusion[kind][each]) for each in DECIDED)) for kind in Category],
+    )
+
+
+def _auc(found: Estimate | None) -> str:
+    if found is None or found.value is None:
+        return DASH
+    return f"{found.value:.3f}" if found.ci95 is None else f"{found.value:.3f} [{found.ci95[0]:.3f}, {found.ci95[1]:.3f}]"
+
+
+def _table(grid: Grid) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    return "\n".join([line(grid.headings), line(["---"] * len(grid.headings)), *map(line, grid.rows)])
