@@ -16,7 +16,7 @@ from videothinker import store
 from videothinker.cli import app
 from videothinker.cli.benchmarks_display import benchmarks_table
 from videothinker.errors import VtError
-from videothinker.records import Benchmark, Metrics
+from videothinker.records import Benchmark, Clip, Metrics
 from videothinker.records.benchmarks import Benchmarks
 
 MODELS = ("--model", "solver:random", "--model", "top=solver:gold")
@@ -217,3 +217,28 @@ def test_a_narrow_terminal_has_another_table_and_loses_no_number(runs: tuple[Pat
     lines = capture.get().splitlines()
     assert max(map(len, lines)) <= width
     assert sum(line.count("100.0 \u00b1") for line in lines) == 9
+
+
+def test_no_frames_of_the_protocols_also_where_it_sets_them_for_one_set_alone(tmp_path: Path) -> None:
+    for name in ("MMVU", "Video-Holmes"):
+        questions = [msgspec.structs.replace(a_choice(f"{name}-{i}"), source=name) for i in range(3)]
+        write_unlabelled(tmp_path / name, {"test": questions})
+    options = ["--protocol", "official", "--frames", "0", "--limit", "1", "--model", "solver:gold", "--out", tmp_path / "out"]
+    result = vt("diagnose", *asked(tmp_path, "MMVU", "Video-Holmes"), *options)
+    assert result.exit_code == 0
+    told = {line.split(":")[0]: line for line in result.stderr.splitlines() if ": protocol official sets" in line}
+    assert "overridden: frame rule, frames, fps" in told["MMVU"]
+    assert "overridden" not in told["Video-Holmes"]
+    for name in ("MMVU", "Video-Holmes"):
+        record = store.read_json(tmp_path / "out" / name / "gold" / "run.json", dict[str, Any])
+        assert (record["settings"]["n_frames"], record["settings"].get("frame_rule")) == (None, None)
+
+
+def test_a_server_that_cannot_be_sent_a_set_is_not_asked_about_the_set_before_it(tmp_path: Path) -> None:
+    part = msgspec.structs.replace(a_choice("p"), clip=Clip(path="a.mp4", start=1.0, end=2.0))
+    for name, question in (("whole", a_choice("w")), ("parts", part)):
+        write_unlabelled(tmp_path / name, {"test": [question]})
+    clips = ["--videos", str(tmp_path)]
+    server = ["--model", "m", "--endpoint", "http://127.0.0.1:1/v1", "--out", str(tmp_path / "out")]
+    told = mistake("diagnose", *asked(tmp_path, "whole", "parts"), *clips, *server)
+    assert "needs --frames for these questions: p is about a part of its clip" in told

@@ -111,7 +111,7 @@ def test_a_set_of_other_questions_has_no_published_number_whatever_it_is_called(
         pages = benchmarks_pages(summarize(sets), sets)
     rows = {row[0]: row[1:] for row in markdown_rows(pages, "| Checkpoint | clevrer")}
     assert rows["VideoThinker-R1 (3B) (published)"] == ["\u2013", "60.9\u00a0%", "\u2013", "\u2013", "\u2013"]
-    told = "stands beside sets of other questions: clevrer (90 questions here, about 9,333 of CLEVRER there)."
+    told = "main table: clevrer (90 questions here, about 9,333 of CLEVRER there)."
     assert told in pages["report.md"].decode()
     assert told in pages["report.html"].decode()
     none = benchmarks_pages(summarize({"clevrer": sets["clevrer"]}), {"clevrer": sets["clevrer"]})["report.md"].decode()

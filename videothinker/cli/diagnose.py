@@ -324,25 +324,27 @@ def diagnose(
     names = run.model_names(models)
     trained = _trained_prompts(names, revision, served=endpoint is not None)
     said = _said_prompt(prompt, protocol)
-    layered = {}
-    for name, each in curated.items():
-        below = [
+    below = {
+        name: [
             layers.protocol_layer(protocol, each.questions(asked[name]), whole_clips=whole_clips),
             *([layers.preset_layer(published, whole_clips=whole_clips)] if published else []),
         ]
-        explicit = layers.command_line(
-            below,
-            n_frames=frames,
-            max_pixels=max_pixels,
-            temperature=temperature,
-            top_p=top_p,
-            max_new_tokens=max_new_tokens,
-        )
-        if said is not None:
-            if prompt is not None and said.asked is not None and said.asked.template is not None:
+        for name, each in curated.items()
+    }
+    explicit = layers.command_line(
+        [layer for each in below.values() for layer in each],  # a protocol need not set the frames of every data set
+        n_frames=frames,
+        max_pixels=max_pixels,
+        temperature=temperature,
+        top_p=top_p,
+        max_new_tokens=max_new_tokens,
+    )
+    if said is not None:
+        if prompt is not None and said.asked is not None and said.asked.template is not None:
+            for name, each in curated.items():
                 template.check(said.asked.template, each.questions(asked[name]), prompt)
-            explicit = explicit._replace(values={**explicit.values, **layers.prompt_values(said.asked)})
-        layered[name] = [explicit, *below]
+        explicit = explicit._replace(values={**explicit.values, **layers.prompt_values(said.asked)})
+    layered = {name: [explicit, *each] for name, each in below.items()}
     of_trained = {} if said is not None else {name: layers.saved_layer(names[name], each) for name, each in trained.items()}
 
     def settings(split: str, sources: "Sequence[Layer]") -> DiagnosisSettings:

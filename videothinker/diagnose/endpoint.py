@@ -61,8 +61,7 @@ def open_endpoint(
         raise VtError("--max-pixels with --endpoint needs --frames too: a clip that is sent whole is sized by the server")
     if settings.damage and _frames(settings) is None:
         raise VtError(f"a {settings.damage} clip with --endpoint needs --frames: a clip that is sent whole cannot be damaged")
-    if _frames(settings) is None:
-        _check_whole(curated, settings)
+    check_whole(curated, settings)
     server = Server(url, bounds)
     server.reach()
     return Endpoint(server, ref, curated, settings, cache)
@@ -73,12 +72,14 @@ def _frames(settings: DiagnosisSettings) -> FrameRule | None:
     return frame_rule(settings) or (FrameRule("floor", settings.n_frames) if settings.n_frames else None)
 
 
-def _check_whole(curated: Curated, settings: DiagnosisSettings) -> None:
-    """Check that all questions are about whole files, which is what is sent where the server chooses the frames.
+def check_whole(curated: Curated, settings: DiagnosisSettings) -> None:
+    """Check that all questions are about whole files where the server chooses the frames, because that is what is sent.
 
     Raises:
         VtError: one is about a part of a clip, or about a folder of frames.
     """
+    if _frames(settings) is not None:
+        return
     for question in curated.questions(settings.split):
         footage = curated.clip(question)
         if footage is not None and (footage.is_part or footage.is_folder):

@@ -281,13 +281,18 @@ def check_models(jobs: Sequence[Job], *, trust_remote_code: bool = False) -> Non
     """Check every checkpoint that is to be loaded, so that a bad one is refused before hours are spent on those before it.
 
     Raises:
-        VtError: one cannot be loaded, or is to be asked about data without clips; what only its weights' numbers tell comes
+        VtError: one cannot be loaded, or is to be asked about data without clips or, of a server, about parts of clips that are
+            sent whole; what only its weights' numbers tell comes
             when they are loaded.
     """
     owing = [job for job in jobs if job.owed and job.record.kind != "solver"]
     try:
         for job in owing:
             check_clips(job.curated, job.ref)
+            if job.record.kind == "endpoint":
+                from videothinker.diagnose.endpoint import check_whole
+
+                check_whole(job.curated, job.settings)
         for ref in dict.fromkeys(job.ref for job in owing if job.record.kind == "checkpoint"):
             from videothinker.models.load import check
 
