@@ -12,6 +12,7 @@ from videothinker.footage import Footage
 from videothinker.models import tiny
 from videothinker.models.vision import SeenClip, see
 from videothinker.train.clips import Encoded, PromptEncoder
+from videothinker.train.data import ClipPrompt
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +40,7 @@ def processor(assets: Path) -> Any:
 def encoded(assets: Path, model: Any, processor: Any) -> Encoded:
     """Four prompts of different lengths about three clips, two sizes among them."""
     encode = PromptEncoder(processor, n_frames=4, max_pixels=12 * 784, video_token=model.config.video_token_id)
-    return encode([(Footage(assets / f"clip{i % 3}.mp4"), "what" + " happens then" * 3 * i) for i in range(4)])
+    return encode([ClipPrompt(Footage(assets / f"clip{i % 3}.mp4"), "what" + " happens then" * 3 * i) for i in range(4)])
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from videothinker.footage import Footage
 from videothinker.models import tiny, vision
 from videothinker.models.vision import batch_windows, quicken_vision, see
 from videothinker.train.clips import Encoded, PromptEncoder
+from videothinker.train.data import ClipPrompt
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,7 @@ def test_clips_seen_together_look_as_they_do_alone(
     model: Any, processor: Any, assets: Path, tmp_path: Path, encoded: Encoded
 ) -> None:
     encode = PromptEncoder(processor, n_frames=4, max_pixels=12 * 784, video_token=model.config.video_token_id)
-    other = encode([(Footage(write_clip(tmp_path / "other.mp4", 56, 84, 200)), "?")]).clips
+    other = encode([ClipPrompt(Footage(write_clip(tmp_path / "other.mp4", 56, 84, 200)), "?")]).clips
     clips = [encoded.clips[0], *other, *encoded.clips[1:]]
     grids = [clip.grid for clip in clips]
     with torch.no_grad():

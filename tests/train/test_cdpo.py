@@ -19,6 +19,7 @@ from trl import GRPOTrainer
 
 from videothinker.footage import Footage
 from videothinker.train.clips import Encoded, PromptEncoder
+from videothinker.train.data import ClipPrompt
 from videothinker.train.stages import StageConfig
 
 Batches = list[dict[str, Any]]
@@ -322,8 +323,8 @@ class Recording(PromptEncoder):
         self.announced += footages
         super().expect(footages, at_most)
 
-    def __call__(self, prompts: Sequence[tuple[Footage, str]], device: Any = "cpu") -> Encoded:
-        self.asked.append(({clip for clip, _ in prompts}, set(self.announced)))
+    def __call__(self, prompts: Sequence[ClipPrompt], device: Any = "cpu") -> Encoded:
+        self.asked.append(({prompt.clip for prompt in prompts}, set(self.announced)))
         return super().__call__(prompts, device)
 
 

@@ -70,7 +70,8 @@ def probe(
     ] = None,
     prefill: Annotated[str, typer.Option(metavar="TEXT", help="How replies of the view described begin.")] = "",
     split: Annotated[
-        list[str] | None, typer.Option(metavar="SPLIT", help="Split to ask; repeatable. Default: all.", show_default=False)
+        list[str] | None,
+        typer.Option("--split", metavar="NAME", help="Split to ask; repeatable. Default: all.", show_default=False),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(metavar="N", help="Ask N questions only, of every kind its share.", show_default=False)

@@ -143,11 +143,17 @@ def make_world(out: Path, settings: WorldSettings, *, workers: int = 1, progress
 def _open(out: Path, wanted: Mapping[str, Any]) -> World | None:
     """The finished world with the same settings in `out`; None if there is work to do, as where files have been deleted."""
     if (out / MANIFEST).is_file():
-        _claim(out, MANIFEST, {"settings": wanted}, lambda held: held | {"settings": _NOT_YET | held.get("settings", {})})
+        _claim(out, MANIFEST, {"settings": wanted}, _with_later_settings)
         world = store.read_json(out / MANIFEST, World)
         return world if _is_whole(out, world) else None
     _claim(out, _UNFINISHED, wanted, lambda held: _NOT_YET | held)
     return None
+
+
+def _with_later_settings(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest with the settings that worlds of earlier versions did not write down."""
+    settings = manifest.get("settings")
+    return manifest | {"settings": _NOT_YET | settings} if isinstance(settings, dict) else manifest
 
 
 def _is_whole(out: Path, world: World) -> bool:
