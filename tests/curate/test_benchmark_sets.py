@@ -66,7 +66,10 @@ def test_a_release_becomes_a_sound_folder(name: str, tmp_path: Path, capsys: pyt
     assert said["benchmark"]["macro_over"] == macro_over
     assert said["benchmark"]["name"].endswith(", not all questions as published")  # the real ones have thousands
     printed = told(capsys)
-    assert f"{n_read} questions = {n_read - n_out} usable + {n_out} unresolved, about {n_clips} clips" in printed
+    assert (
+        f"{n_read} questions = {n_read - n_out} usable + {n_out} unresolved, about {n_clips} clip{'s' * (n_clips > 1)}"
+        in printed
+    )
     assert f"clips {n_clips} of {n_clips} are in {release.videos}" in printed
     assert "a result on these is not comparable with published ones" in printed
     assert vt("curate", "check", out) == 0

@@ -229,6 +229,7 @@ def _one_split(name: str, split: str | None, dev_share: float | None) -> str:
 
 def _curate_into(source: Path, folder: Path, settings: "SetSettings", videos: Path | None, strict: bool) -> None:
     """Curate any set but CLEVRER, and print what came of it on one screen."""
+    from videothinker.curate.datasets.rows import how_many
     from videothinker.recipes.curation import curate_set
 
     counted = curate_set(source, folder, settings, videos=videos, strict=strict)
@@ -236,7 +237,7 @@ def _curate_into(source: Path, folder: Path, settings: "SetSettings", videos: Pa
     asked, n_clips = manifest["questions"], len({one.question.clip.path for one in curation.members})
     out.print(
         f"[bold]{asked['n_read']:,}[/bold] questions = [bold]{asked['n_labelled']:,}[/bold] usable "
-        f"+ [bold]{asked['n_unresolved']:,}[/bold] unresolved, about {n_clips:,} clips"
+        f"+ [bold]{asked['n_unresolved']:,}[/bold] unresolved, about {how_many(n_clips, 'clip')}"
     )
     forms = Counter(one.question.form.value for one in curation.members)
     out.print("forms          " + ", ".join(f"{form} {n:,}" for form, n in forms.items()))

@@ -13,7 +13,7 @@ import msgspec
 from videothinker import answers, store
 from videothinker.curate.build import Curation, Layout, relative_root
 from videothinker.curate.datasets import NEEDS_JUDGE, Dataset, Published, ReadQuestions, Wishes, dataset_named
-from videothinker.curate.datasets.rows import how_many
+from videothinker.curate.datasets.rows import how_many, told_of_missing
 from videothinker.curate.datasets.sources import open_source
 from videothinker.curate.split import DEV, split_of
 from videothinker.curated import NO_LABELS, TRAIN, Member
@@ -118,7 +118,7 @@ def curate(
         first = next(one for one in read.unresolved if one.reason != NEEDS_JUDGE)
         warnings.append(f"{n_bad} of {n_read} questions cannot be used; the first is {first}")
     if missing:
-        warnings.append(f"{len(missing)} clips are missing, the first is {missing[0]}")
+        warnings.append(told_of_missing(missing))
     notes = [*read.notes, *_oddities(questions), *moved]
     manifest = {
         "rule": None,

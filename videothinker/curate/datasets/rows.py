@@ -73,6 +73,11 @@ def how_many(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
+def told_of_missing(clips: Sequence[str]) -> str:
+    """A warning about clips, one or more, that are not there."""
+    return f"{how_many(len(clips), 'clip')} {'is' if len(clips) == 1 else 'are'} missing, the first is {clips[0]}"
+
+
 class Sorted(NamedTuple):
     """Rows of all tables, sorted into those that are questions and those that are not."""
 

@@ -344,7 +344,7 @@ def test_a_missing_clip_leaves_the_label(release: Path, tmp_path: Path, capsys: 
             (videos / f"video_{index:05d}.mp4").write_bytes(b"no film")
     out = tmp_path / "deep/er/out"
     assert curate_release(release, out, "--videos", release / "video_train") == 0
-    assert "1 clips are missing, the first is video_00000-01000/video_00007.mp4" in " ".join(capsys.readouterr().err.split())
+    assert "1 clip is missing, the first is video_00000-01000/video_00007.mp4" in " ".join(capsys.readouterr().err.split())
     curated = open_curated(out)
     assert curated.manifest.videos_root == "../../../release/video_train"
     assert curated.manifest.missing_videos == ["video_00000-01000/video_00007.mp4"]

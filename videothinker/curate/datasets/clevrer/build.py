@@ -25,6 +25,7 @@ from videothinker.curate.datasets.clevrer.paper import compare_with_paper, count
 from videothinker.curate.datasets.clevrer.program import ProgramError
 from videothinker.curate.datasets.clevrer.questions import ReadRelease, read_questions
 from videothinker.curate.datasets.clevrer.settings import Settings
+from videothinker.curate.datasets.rows import told_of_missing
 from videothinker.curate.export import require_datasets
 from videothinker.curate.split import DEV, split_of, training_set
 from videothinker.curated import TRAIN, Member
@@ -220,7 +221,7 @@ def _warnings(
         n_read = len(labelled) + len(unresolved)
         lines.append(f"{len(unresolved)} of {n_read} questions could not be labelled; the first is {unresolved[0]}")
     if missing:
-        lines.append(f"{len(missing)} clips are missing, the first is {missing[0]}")
+        lines.append(told_of_missing(missing))
     if refused := annotations.refused:
         lines.append(f"{len(refused)} entries of the zip point outside it and were not read, the first is '{refused[0]}'")
     for split in settings.split_names():
