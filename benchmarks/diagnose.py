@@ -10,7 +10,6 @@ timed. Only ratios within one run are claims.
 """
 
 import argparse
-import gc
 import os
 import tempfile
 import time
@@ -18,10 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import results
 import shapes
 import torch
+from asking import AUTO, ON_GPU, ask, let_go
 from rich.console import Console
 from rich.table import Table
 from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -29,8 +28,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from videothinker import answers
 from videothinker.curate.datasets.clevrer import settings as clevrer
 from videothinker.curated import Curated, open_curated
-from videothinker.diagnose.checkpoint_answerer import CheckpointAnswerer
-from videothinker.diagnose.engines import ENGINES, open_engine
+from videothinker.diagnose.engines import ENGINES
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.frames import read_clip
@@ -41,8 +39,6 @@ from videothinker.recipes.curation import curate_clevrer
 from videothinker.records import Question
 from videothinker.world.make import WorldSettings, make_world
 
-AUTO = "auto"
-ON_GPU = torch.cuda.is_available()
 console = Console()
 
 
@@ -89,59 +85,6 @@ def ask_plainly(ref: str, curated: Curated, questions: Sequence[Question], setti
         "n_parameters": sum(weight.numel() for weight in model.parameters()),
         "dtype": str(model.dtype),
     }
-
-
-def ask(
-    name: str,
-    ref: str,
-    curated: Curated,
-    questions: Sequence[Question],
-    settings: DiagnosisSettings,
-    batch_sizes: Sequence[int],
-) -> list[dict[str, Any]]:
-    """A row for each batch size, asked with the engine of that name.
-
-    Raises:
-        VtError: the engine cannot serve the checkpoint.
-    """
-    settings = msgspec.structs.replace(settings, engine=name)
-    engine = open_engine(ref, settings)
-    rows = []
-    for batch_size in batch_sizes:
-        sized = msgspec.structs.replace(settings, batch_size=batch_size)
-        answerer = CheckpointAnswerer(engine, curated=curated, settings=sized)
-        list(answerer.answer(questions[:1]))
-        before = dict(answerer.seconds)
-        if ON_GPU:
-            torch.cuda.reset_peak_memory_stats()
-        start = time.perf_counter()
-        replies = list(answerer.answer(questions))
-        seconds = time.perf_counter() - start
-        assert all(reply.n_tokens == settings.max_new_tokens for reply in replies), (
-            "a clip was not read, or a reply ended early"
-        )
-        said = answerer.describe()
-        rows.append(
-            {
-                "asked_with": name,
-                "engine": said["engine"],
-                "batch_size": batch_size,
-                "n_questions": len(replies),
-                "seconds": seconds,
-                "questions_per_second": len(replies) / seconds,
-                "seconds_by_stage": {stage: spent - before[stage] for stage, spent in answerer.seconds.items()},
-                "video_tokens": said["fed"][0]["video_tokens"],
-                "peak_gib": torch.cuda.max_memory_allocated() / 2**30 if ON_GPU else None,
-            }
-        )
-    return rows
-
-
-def let_go() -> None:
-    """Free the model that was measured before the next one is loaded."""
-    gc.collect()
-    if ON_GPU:
-        torch.cuda.empty_cache()
 
 
 def table(result: dict[str, Any]) -> Table:

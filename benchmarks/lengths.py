@@ -23,7 +23,7 @@ import numpy as np
 import results
 import shapes
 import torch
-from diagnose import AUTO, ON_GPU, ask, let_go
+from asking import AUTO, ON_GPU, ask, let_go
 from rich.console import Console
 from rich.table import Table
 

@@ -45,7 +45,7 @@ def stop(
     assert "Traceback" not in errors
     ends = [line for line in errors.splitlines() if "the same command" in line]
     assert len(ends) == n_lines, errors
-    assert ends == errors.splitlines()[-1:] or not n_lines
+    assert ends == errors.splitlines()[-1:] or not n_lines, errors
     for _ in range(100):
         if not group_is_alive(process.pid):
             return errors
