@@ -48,12 +48,19 @@ def how_to_go_on(arguments: Sequence[str]) -> str:
     return "nothing half-written is left; give the same command again, which begins anew"
 
 
+_SILENCE = "ignore:resource_tracker:UserWarning"
+"""For the interpreters that multiprocessing starts: its tracker tidies up what a stopped command leaves, and would tell of it
+after the line that says how to go on."""
+
+
 @contextmanager
 def stopping(arguments: Sequence[str]) -> Iterator[None]:
     """Within it, SIGINT and SIGTERM end the command `vt ARGUMENTS`. Does nothing outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    if _SILENCE not in sys.warnoptions:
+        sys.warnoptions.append(_SILENCE)
     owner, come = os.getpid(), 0
     _seen.clear()
 
