@@ -344,14 +344,14 @@ def diagnose(
             for name, each in curated.items():
                 template.check(said.asked.template, each.questions(asked[name]), prompt)
         explicit = explicit._replace(values={**explicit.values, **layers.prompt_values(said.asked)})
-    layered = {name: [explicit, *each] for name, each in below.items()}
-    of_trained = {} if said is not None else {name: layers.saved_layer(names[name], each) for name, each in trained.items()}
+    saved = {} if said is not None else {name: layers.saved_layer(names[name], each) for name, each in trained.items()}
+    sources = layers.Sources({name: [explicit, *each] for name, each in below.items()}, saved)
 
-    def settings(split: str, sources: "Sequence[Layer]") -> DiagnosisSettings:
+    def settings(split: str, given: "Sequence[Layer]") -> DiagnosisSettings:
         return DiagnosisSettings(
             split=split,
             protocol=protocol,
-            **layers.values(sources),
+            **layers.values(given),
             batch_size=batch_size,
             engine=engine,
             seed=seed,
@@ -363,15 +363,12 @@ def diagnose(
             decoder=decoder,
         )
 
-    by_model = {
-        name: {one: [sources[0], saved, *sources[1:]] for one, saved in of_trained.items()} for name, sources in layered.items()
-    }
     sets = [
         run.SetToAsk(
             each,
-            settings(asked[name], layered[name]),
+            settings(asked[name], sources.by_set[name]),
             out / name if several else out,
-            {one: settings(asked[name], sources) for one, sources in by_model[name].items()},
+            {one: settings(asked[name], given) for one, given in sources.by_model(name).items()},
         )
         for name, each in curated.items()
     ]
@@ -393,10 +390,7 @@ def diagnose(
         if me.rank == 0:
             for told in filter(None, otherwise):
                 warn(told)
-            ways = [{name: each[one] for name, each in by_model.items()} for one in of_trained]
-            if set(of_trained) != set(names):
-                ways.append(layered)
-            for line in dict.fromkeys(line for way in ways for line in layers.told_by_set(way)):
+            for line in sources.told(names):
                 err.print(line, soft_wrap=True, markup=False, highlight=False)
         if me.rank == 0 and (kept := sum(len(job.wanted) - len(job.owed) for job in jobs)):
             err.print(f"{kept:,} of {sum(len(job.wanted) for job in jobs):,} questions are answered already")

@@ -4,7 +4,7 @@ The order, most explicit first: the command line; the prompt that was saved with
 name; a preset, whose limits are for its checkpoint whatever the protocol; our defaults.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from videothinker.answers import Style
@@ -112,6 +112,30 @@ def told_by_set(layered: Mapping[str, Sequence[Layer]]) -> list[str]:
     if len(found) == 1 and sum(map(len, found.values())) == len(layered):
         return list(found)
     return [f"{', '.join(names)}: {line}" for line, names in found.items()]
+
+
+class Sources(NamedTuple):
+    """Whose settings hold for every data set, and for each checkpoint that is asked in the prompt of its training."""
+
+    by_set: Mapping[str, Sequence[Layer]]
+    """Layers by data set, the command line's first."""
+    saved: Mapping[str, Layer]
+    """The prompt saved with a checkpoint, by its name; none of those that are asked otherwise."""
+
+    def by_model(self, data_set: str) -> dict[str, list[Layer]]:
+        """For one data set, the layers of each checkpoint with a saved prompt, which comes behind the command line."""
+        first, *others = self.by_set[data_set]
+        return {name: [first, layer, *others] for name, layer in self.saved.items()}
+
+    def told(self, models: Iterable[str]) -> list[str]:
+        """What to say of where settings are from, each line once. models: names of all that are asked."""
+        beside = {name: self.by_model(name) for name in self.by_set}
+        ways: list[Mapping[str, Sequence[Layer]]] = [
+            {name: each[model] for name, each in beside.items()} for model in self.saved
+        ]
+        if set(models) != set(self.saved):
+            ways.append(self.by_set)
+        return list(dict.fromkeys(line for way in ways for line in told_by_set(way)))
 
 
 def protocol_layer(name: str, questions: Sequence[Question], *, whole_clips: bool = False) -> Layer:
