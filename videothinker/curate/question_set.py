@@ -102,8 +102,9 @@ def curate(
         raise VtError(f"--from {source}: has no question that can be used{why}")
 
     root = _clips_folder(dataset, videos, opened.folder, read.questions)
-    questions, moved = (read.questions, []) if root is None else _located(read, root)
-    missing = [] if root is None else _missing(questions, root)
+    there = None if root is None else _Presence(root)
+    questions, moved = (read.questions, []) if there is None else _located(read, there)
+    missing = [] if there is None else sorted({one.clip.path for one in questions if not there.has(one.clip)})
     reasons = by_reason(read.unresolved)
     differs = _difference(dataset, read, source)
     if strict:
@@ -197,7 +198,7 @@ class _Presence:
         self._root = root
         self._known: dict[tuple[str, bool], bool] = {}
 
-    def there(self, clip: Clip) -> bool:
+    def has(self, clip: Clip) -> bool:
         """Whether the file is there, or the folder where a rate makes it a folder of frames."""
         footage = Footage.below(self._root, clip)
         key = clip.path, footage.is_folder
@@ -206,22 +207,15 @@ class _Presence:
         return self._known[key]
 
 
-def _missing(questions: Iterable[Question], root: Path) -> list[str]:
-    """Paths of the clips that are not there, sorted."""
-    lies = _Presence(root)
-    return sorted({one.clip.path for one in questions if not lies.there(one.clip)})
-
-
-def _located(read: ReadQuestions, root: Path) -> tuple[list[Question], list[str]]:
+def _located(read: ReadQuestions, there: _Presence) -> tuple[list[Question], list[str]]:
     """The questions with their clips where they are, and what to tell about those that lie elsewhere than the release says."""
-    lies = _Presence(root)
 
     moved: Counter[str] = Counter()
     n_cut = 0
     located = []
     for one in read.questions:
         places = (one.clip, *read.elsewhere.get(one.question_id, ()))
-        clip = next((place for place in places if lies.there(place)), one.clip)
+        clip = next((place for place in places if there.has(place)), one.clip)
         if clip is not one.clip:
             moved[clip.path.rpartition("/")[0]] += 1
             n_cut += one.clip.start is not None and clip.start is None
