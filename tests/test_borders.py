@@ -215,6 +215,7 @@ def test_settings_and_what_worker_processes_import_load_without_torch(module: st
         "report",
         "demo",
         "clips warm",
+        "merge",
         "pretrain",
         "train cdpo",
         "train bias",

@@ -36,6 +36,7 @@ from videothinker.frames import Frames, clip_indices, read_clip
 from videothinker.records import Clip
 from videothinker.reports.browser import Films, browser_data
 from videothinker.reports.strips import Strips
+from videothinker.shards import Shard
 from videothinker.train.data import training_rows
 from videothinker.train.stages import Stage, make_stage
 
@@ -235,7 +236,7 @@ def test_a_page_says_the_part_and_its_link_plays_it(thirds: Curated) -> None:
 
 def test_parts_of_one_film_stay_together_when_work_is_shared(thirds: Curated) -> None:
     questions = thirds.questions("dev")
-    shares = [run.shard(questions, rank, 3) for rank in range(3)]
+    shares = [run.by_clip(questions, Shard(index, 3)) for index in (1, 2, 3)]
     assert sorted(one.question_id for share in shares for one in share) == sorted(one.question_id for one in questions)
     paths = [{one.clip.path for one in share} for share in shares]
     assert not paths[0] & paths[1]

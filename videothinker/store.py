@@ -9,6 +9,7 @@ treats a torn last line as not yet written.
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -101,13 +102,23 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` (records, dicts, lists) as indented JSON with a final line break."""
-    write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+    write_bytes(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """What `write_json` writes."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
     """Write one JSON value per line, all of them at once."""
+    write_bytes(path, jsonl_bytes(rows))
+
+
+def jsonl_bytes(rows: Iterable[Any]) -> bytes:
+    """What `write_jsonl` writes."""
     encoder = msgspec.json.Encoder()
-    write_bytes(path, b"".join(encoder.encode(row) + b"\n" for row in rows))
+    return b"".join(encoder.encode(row) + b"\n" for row in rows)
 
 
 def put(written: Path, path: Path) -> None:
@@ -276,11 +287,21 @@ def _owned(
             raise msgspec.ValidationError(f"it does not say '{missing}'")
     except msgspec.ValidationError as error:
         raise VtError(f"{folder}: its {marker} is not of {what} ({error}); {advice}") from error
-    found = differences(compared, msgspec.to_builtins(identity))
-    differing = [f"{name} was {old}, is {new}" for name, old, new in found]
-    if differing and not replace:
-        raise VtError(f"{folder}: holds {what} with other settings or data: {'; '.join(differing)}; {advice}")
+    if not replace:
+        check_same(folder, compared, identity, what=what, advice=advice)
     return held
+
+
+def check_same(folder: Path, held: Any, identity: Mapping[str, Any], *, what: str, advice: str) -> None:
+    """Check that what a folder's marker says is what this run says of itself; arguments are those of `claim`.
+
+    Raises:
+        VtError: it is not; the message says which settings differ.
+    """
+    found = differences(held, msgspec.to_builtins(identity))
+    differing = [f"{name} was {old}, is {new}" for name, old, new in found]
+    if differing:
+        raise VtError(f"{folder}: holds {what} with other settings or data: {'; '.join(differing)}; {advice}")
 
 
 def differences(before: Any, after: Any, name: str = "") -> list[tuple[str, str, str]]:
@@ -309,12 +330,12 @@ def sha256_json(value: Any) -> str:
 def provenance() -> dict[str, Any]:
     """What may differ between two runs with the same data: when, with which command, commit and versions.
 
-    Returns a dict with `created` (UTC, ISO 8601), `command`, `commit` (None outside a checkout), `dirty`, `python`, `platform`
-    and `versions` of the packages that matter and are installed.
+    Returns a dict with `created` (UTC, ISO 8601), `command` as a shell takes it, `commit` (None outside a checkout), `dirty`,
+    `python`, `platform` and `versions` of the packages that matter and are installed.
     """
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["vt", *sys.argv[1:]]),
+        "command": shlex.join(["vt", *sys.argv[1:]]),
         **_commit(),
         "python": platform.python_version(),
         "platform": f"{platform.system()}-{platform.machine()}",

@@ -185,4 +185,4 @@ def test_a_report_takes_in_what_was_asked_into_the_same_folder_before(curated: C
     diagnose(curated, out, "train=solver:gold", split="train")  # other questions: not beside the others
     jobs = run.plan({"a": "solver:random", "gold": "solver:gold"}, curated, DiagnosisSettings(split="dev"), out)
     run.diagnose(jobs, run.open_answerer)
-    assert [path.name for path in runs.folders_beside(jobs, out)] == ["none", "a", "gold"]
+    assert [path.name for path in runs.folders_beside([job.folder for job in jobs], out)] == ["none", "a", "gold"]

@@ -13,7 +13,7 @@ from typing import NoReturn
 import typer
 
 from videothinker import locks
-from videothinker.cli import checkpoint, clips, curate, demo, diagnose, pretrain, report, study, train, world
+from videothinker.cli import checkpoint, clips, curate, demo, diagnose, merge, pretrain, report, study, train, world
 from videothinker.cli.console import err
 from videothinker.cli.interrupt import stopping
 from videothinker.errors import EXTRAS, VtError, missing_extra
@@ -32,6 +32,7 @@ app.add_typer(world.app, name="world")
 app.add_typer(curate.app, name="curate")
 app.add_typer(clips.app, name="clips")
 app.command(name="diagnose", epilog=diagnose.EPILOG)(diagnose.diagnose)
+app.command(name="merge", epilog=merge.EPILOG)(merge.merge)
 app.command(name="report", epilog=report.EPILOG)(report.report)
 app.command(name="pretrain", epilog=pretrain.EPILOG)(pretrain.pretrain)
 train.app.command(name="sft", epilog=pretrain.EPILOG, help=pretrain.ALIAS_HELP)(pretrain.pretrain)

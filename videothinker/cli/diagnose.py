@@ -1,5 +1,6 @@
 """`vt diagnose`."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -7,18 +8,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rich.markup import escape
 
-from videothinker import prompts
+from videothinker import prompts, shards
 from videothinker.cli import options
 from videothinker.cli.console import err, progress_bar, quiet_unless, warn
 from videothinker.cli.console import out as console
 from videothinker.cli.diagnosis_display import show_report
+from videothinker.cli.sbatch import print_array_job
 from videothinker.diagnose.protocols import OURS
 from videothinker.errors import VtError
 
 if TYPE_CHECKING:
     from videothinker.diagnose.layers import Layer
     from videothinker.diagnose.presets import Preset
-    from videothinker.diagnose.run import SetToAsk
+    from videothinker.diagnose.run import Job, SetToAsk
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -53,6 +55,12 @@ The paper's table: each checkpoint is loaded once, and its score on every data s
 All GPUs of a machine, each with its share of the clips; kill it and go on with any number of them:
 
   torchrun --nproc-per-node 8 -m videothinker diagnose --data curated --model runs/cdpo --out runs/dev
+
+One of 16 machines that share a folder, and then all together; the second line prints a Slurm script that does both:
+
+  vt diagnose --data curated --model runs/cdpo --out runs/dev --shard 3/16, then vt merge runs/dev
+
+  vt diagnose --data curated --model runs/cdpo --out runs/dev --print-sbatch 16 > dev.sbatch
 """
 
 
@@ -89,22 +97,25 @@ def diagnose(
     baseline: options.Baseline = None,
     report: options.DrawReport = True,
     endpoint: options.Endpoint = None,
+    shard: options.ShardOf = None,
+    print_sbatch: options.PrintSbatch = None,
 ) -> None:
     """Accuracy by category: does a checkpoint [bold]reason[/bold], or does it just [bold]look[/bold]?
 
     Appends a line a question to OUT/NAME/predictions.jsonl and draws OUT/report.html; with several data sets
     to OUT/DATASET/NAME/predictions.jsonl, and OUT/report.html is a table of all.
-    Kill it anywhere and run it again: only what is missing is asked.
+    Kill it anywhere and run it again: only what is missing is asked. A shard writes into OUT/shards/I-of-N/.
 
     Chance, the blind prior and the observer, who only watches, are rows of every report.
     """
     from videothinker.curated import open_curated
-    from videothinker.diagnose import layers, run, runs
+    from videothinker.diagnose import layers, merge, run, runs, solvers
     from videothinker.diagnose.settings import DiagnosisSettings
     from videothinker.diagnose.workers import worker
     from videothinker.prompts import template
     from videothinker.recipes import benchmarks, diagnosis
 
+    mine = None if shard is None else shards.parse(shard)
     models, published = _asked(model or [], preset)
     folders = run.data_names(data)
     clips, splits = (
@@ -161,11 +172,12 @@ def diagnose(
             decoder=decoder,
         )
 
+    into = out if mine is None else mine.folder(out)
     sets = [
         run.SetToAsk(
             each,
             settings(asked[name], sources.by_set[name]),
-            out / name if several else out,
+            into / name if several else into,
             {one: settings(asked[name], given) for one, given in sources.by_model(name).items()},
         )
         for name, each in curated.items()
@@ -183,8 +195,16 @@ def diagnose(
         raise VtError(f"--baseline {baseline}: is for several data sets; with one, the report compares all pairs")
     if baseline is not None:
         benchmarks.check_baseline(out, baseline, list(names))
+    if print_sbatch is not None:
+        solved = all(ref.startswith(solvers.PREFIX) for ref in names.values())
+        print_array_job(print_sbatch, shard=shard, merged=out, n_gpus=0 if solved or endpoint is not None else 1)
+        return
+    if mine is not None:
+        shards.check_number(out, mine)
     with worker() as me:
-        jobs = run.plan_sets(names, sets, endpoint=endpoint, limit=limit, resume=resume, rank=me.rank, warn=warn)
+        jobs = run.plan_sets(names, sets, endpoint=endpoint, limit=limit, resume=resume, rank=me.rank, warn=warn, shard=mine)
+        if mine is not None:
+            merge.check_beside(jobs, out, mine)
         if me.rank == 0:
             for told in filter(None, otherwise):
                 warn(told)
@@ -200,7 +220,9 @@ def diagnose(
             worker=me,
             bars=partial(quiet_unless, me.rank == 0),
         )
-    if me.rank != 0 or not report:
+    if me.rank == 0 and mine is not None:
+        _show_shard(mine, jobs, out)
+    if me.rank != 0 or mine is not None or not report:
         return
     if several:
         from videothinker.cli.benchmarks_display import show_benchmarks
@@ -209,7 +231,19 @@ def diagnose(
         show_benchmarks(benchmarks.report(found, curated, out, baseline=baseline, bars=progress_bar))
     else:
         (one,) = curated.values()
-        show_report(diagnosis.report(runs.load_runs(runs.folders_beside(jobs, out), one), one, out, bars=progress_bar))
+        beside = runs.folders_beside([job.folder for job in jobs], out)
+        show_report(diagnosis.report(runs.load_runs(beside, one), one, out, bars=progress_bar))
+
+
+def _show_shard(shard: "shards.Shard", jobs: "Sequence[Job]", out: Path) -> None:
+    """Say what a shard has answered, and what is next."""
+    into = shard.folder(out)
+    n_done = shards.n_finished(out, [job.folder.relative_to(into) for job in jobs])
+    console.print(
+        f"shard {shard}: {sum(len(job.wanted) for job in jobs):,} questions in [bold]{escape(str(into))}[/bold]", soft_wrap=True
+    )
+    then = "; now" if n_done == shard.of else "; once all are,"
+    console.print(f"{n_done} of {shard.of} shards are finished{then} vt merge {escape(shlex.quote(str(out)))}", soft_wrap=True)
 
 
 class _Said(NamedTuple):

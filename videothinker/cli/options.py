@@ -1,4 +1,4 @@
-"""Options of the commands that ask checkpoints: `vt diagnose`, and what `vt report` and `vt curate probe` share with it.
+"""Options of the commands that ask checkpoints: `vt diagnose`, and what other commands share with it.
 
 An alias is one option: its type, its words and its place in --help. Its default stands where the command is.
 """
@@ -15,6 +15,7 @@ from videothinker.diagnose.protocols import PROTOCOLS
 from videothinker.models.text_positions import TextPositions
 
 ASKING = "How the checkpoints are asked"
+MACHINES = "On several machines"
 
 Labels = Annotated[
     list[str] | None,
@@ -165,6 +166,21 @@ TrustRemoteCode = Annotated[
 Baseline = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="With several data sets: the checkpoint that changes count from; default the first."),
+]
+ShardOf = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        help="Do share I of N alone, such as 3/16, on a machine of its own; vt merge puts finished ones together.",
+        rich_help_panel=MACHINES,
+    ),
+]
+PrintSbatch = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, help="Print this command as a Slurm array job of N shards, and end.", rich_help_panel=MACHINES
+    ),
 ]
 DrawReport = Annotated[
     bool, typer.Option("--report/--no-report", help="Draw report.html, or leave that to vt report or vt study.")

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
-from videothinker import locks, store
+from videothinker import locks, shards, store
 from videothinker.curated import Curated, Labels
 from videothinker.diagnose import metrics, protocols, solvers
 from videothinker.diagnose.answerer import Answerer, RawReply, check_clips
@@ -33,12 +33,23 @@ from videothinker.fingerprint import fingerprint
 from videothinker.models.text_positions import TextPositions, is_affected, known_rule
 from videothinker.progress import Progress, no_progress, silent
 from videothinker.prompts import template
-from videothinker.records import Prediction, Question, RunRecord, Status
+from videothinker.records import Metrics, Prediction, Question, RunRecord, Status
 from videothinker.records.run import AskedData, Partial
+from videothinker.shards import DONE, Shard
 
+MERGED = shards.FOLDER
+"""What the provenance of a merged run calls the shards that it was made of; a run without it was asked whole."""
 _FED = "fed.*.json"
 _TELL_S = 2.0
 """Seconds between two writings of what a session was fed."""
+
+
+class Part(NamedTuple):
+    """One machine's share of a run, by clips."""
+
+    shard: Shard
+    call: dict[str, Any]
+    """What `vt merge` has to know of the command and run.json does not say."""
 
 
 class Job(NamedTuple):
@@ -56,6 +67,8 @@ class Job(NamedTuple):
     """Ids of the questions to ask: all, or those that `--limit` chose."""
     done: dict[str, Prediction]
     """The predictions that are there already, decode errors among them."""
+    part: Part | None = None
+    """Which shard of the run this is; None if it is the whole."""
 
     @property
     def owed(self) -> list[Question]:
@@ -80,6 +93,7 @@ def plan(
     own: Mapping[str, DiagnosisSettings] | None = None,
     rank: int = 0,
     warn: Callable[[str], None] = silent,
+    shard: Shard | None = None,
 ) -> list[Job]:
     """What is to be asked, found out before any model is loaded. The folders are locked until `diagnose` is over.
 
@@ -88,6 +102,7 @@ def plan(
     own: by name, the settings of models that are asked otherwise than `settings`, on one split and under one protocol: by
     the prompt that each was trained with. rank: this process among those that share the work; the first one locks. warn:
     told in one line of a checkpoint that is asked under another rule of text positions than it was trained with.
+    shard: ask its clips alone; `out` is then the shard's folder.
 
     Raises:
         VtError: another process is at work in a folder, or
@@ -131,7 +146,7 @@ def plan(
         )
         done = {}
         try:
-            _claim(folder, record, replace=not resume, lock=rank == 0)
+            claim(folder, record, replace=not resume, lock=rank == 0)
             if resume:
                 done = match(questions, labels, read_predictions(folder), folder)
         except VtError:
@@ -139,9 +154,21 @@ def plan(
             _release(jobs)
             raise
         every = {question.question_id for question in questions}
-        wanted = every if limit is None else limited(questions, limit, labels, benchmark, set(done))
-        jobs.append(Job(ref, folder, curated, asked, record, questions, wanted, done))
+        counted = set(done) if shard is None else set()  # which all shards have to choose alike, whatever each has done
+        wanted = every if limit is None else limited(questions, limit, labels, benchmark, counted)
+        part = None
+        if shard is not None:
+            ours = {question.question_id for question in by_clip(questions, shard)}
+            wanted = (wanted & ours) | set(done)
+            part = Part(shard, {"limit": limit, **_where(curated)})
+        jobs.append(Job(ref, folder, curated, asked, record, questions, wanted, done, part))
     return jobs
+
+
+def _where(curated: Curated) -> dict[str, Any]:
+    """Where clips and labels of a curated folder lie, absolute, so that `vt merge` finds them from anywhere."""
+    videos = None if curated.videos_root is None else str(curated.videos_root)
+    return {"videos": videos, "labels": [str(path.resolve()) for path in curated.label_files]}
 
 
 class SetToAsk(NamedTuple):
@@ -164,6 +191,7 @@ def plan_sets(
     resume: bool = True,
     rank: int = 0,
     warn: Callable[[str], None] = silent,
+    shard: Shard | None = None,
 ) -> list[Job]:
     """What is to be asked about several data sets; arguments and errors are those of `plan`.
 
@@ -173,13 +201,31 @@ def plan_sets(
     for curated, settings, out, own in sets:
         try:
             jobs += plan(
-                models, curated, settings, out, endpoint=endpoint, limit=limit, resume=resume, own=own, rank=rank, warn=warn
+                models,
+                curated,
+                settings,
+                out,
+                endpoint=endpoint,
+                limit=limit,
+                resume=resume,
+                own=own,
+                rank=rank,
+                warn=warn,
+                shard=shard,
             )
         except VtError:
             _release(jobs)
             raise
     order = list(models)
-    return sorted(jobs, key=lambda job: order.index(job.record.name))
+    return _numbered(sorted(jobs, key=lambda job: order.index(job.record.name)))
+
+
+def _numbered(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs, of which those that are shards know their place, so that merged runs are reported in this order."""
+    return [
+        job if job.part is None else job._replace(part=job.part._replace(call={**job.part.call, "place": number}))
+        for number, job in enumerate(jobs)
+    ]
 
 
 def diagnose(
@@ -211,6 +257,7 @@ def _diagnose(
     barrier: Callable[[], object],
     progress: Progress,
 ) -> None:
+    began = datetime.now(UTC)
     answerer = open_answerer(job) if job.owed else None  # first: a model that cannot be loaded leaves no empty run
     if answerer is not None:
         job = _as_loaded(job, answerer)
@@ -222,7 +269,7 @@ def _diagnose(
     del answerer
     barrier()
     if rank == 0:
-        _finish(job)
+        _finish(job, began)
 
 
 def _release(jobs: Sequence[Job]) -> None:
@@ -330,14 +377,14 @@ def read_under(record: RunRecord) -> Protocol:
     return protocols.find(name)
 
 
-def shard(questions: Sequence[Question], rank: int, world_size: int) -> list[Question]:
-    """The share of one process: every `world_size`-th clip with all its questions, so that no clip is read twice."""
+def by_clip(questions: Sequence[Question], share: Shard) -> list[Question]:
+    """One share of the questions: those about every N-th clip, with all of each, so that no clip is read twice."""
     clips = {video: index for index, video in enumerate(dict.fromkeys(question.clip.path for question in questions))}
-    return [question for question in questions if clips[question.clip.path] % world_size == rank]
+    return [question for question in questions if share.has(clips[question.clip.path])]
 
 
-def _identity(record: RunRecord) -> dict[str, Any]:
-    """The fields that have to be equal for a run to be resumed."""
+def identity(record: RunRecord) -> dict[str, Any]:
+    """The fields that have to be equal for a run to be resumed, or for shards to be of one run."""
     said: dict[str, Any] = msgspec.to_builtins(record)
     settings = {name: value for name, value in said["settings"].items() if name not in FREE}
     if settings.get("template") is not None:
@@ -427,34 +474,39 @@ def _as_loaded(job: Job, answerer: Answerer) -> Job:
     return job._replace(record=record)
 
 
-def _claim(folder: Path, record: RunRecord, *, replace: bool, lock: bool) -> None:
+def claim(folder: Path, record: RunRecord, *, replace: bool = False, lock: bool = True) -> None:
     """Check that the folder is free, or holds this same diagnosis; with `replace` any other diagnosis may be there."""
     store.claim(
         folder,
         RUN,
-        _identity(record),
+        identity(record),
         what="a diagnosis",
         advice="choose another --out or NAME=REF, or start over with --no-resume",
         may_hold=lambda name: not name.startswith("predictions"),  # without run.json nobody knows how they were made
         replace=replace,
-        in_todays_form=lambda said: {**said, "settings": _todays_settings(said, record)},
+        in_todays_form=lambda said: in_todays_form(said, record),
         lock=lock,
     )
+
+
+def in_todays_form(said: dict[str, Any], record: RunRecord) -> dict[str, Any]:
+    """The content of a run.json as this version would have written it, to be compared with `record`'s `identity`."""
+    return {**said, "settings": _todays_settings(said, record)}
 
 
 def _start(job: Job) -> None:
     if not job.done:  # nothing that is kept: a first run, or one that replaces another
         for path in (*prediction_files(job.folder), *job.folder.glob(_FED), job.folder / METRICS):
             path.unlink(missing_ok=True)
-    if job.owed:
+    if job.owed or not job.done:  # a shard may have no question at all, and says so
+        (job.folder / DONE).unlink(missing_ok=True)
         (job.folder / METRICS).unlink(missing_ok=True)
-        earlier = _record_before(job) if job.done else None
-        _write_record(job, *((earlier.fed, earlier.sessions) if earlier else (None, ())))
+        _write_record(job, _record_before(job) if job.done else None)
 
 
 def _ask(job: Job, answerer: Answerer, rank: int, world_size: int, progress: Progress) -> None:
     """Ask one process's share, and append each prediction at once; beside it lies what the answerer says it was fed."""
-    owed = {question.question_id: question for question in shard(job.owed, rank, world_size)}
+    owed = {question.question_id: question for question in by_clip(job.owed, Shard(rank + 1, world_size))}
     name = PREDICTIONS if world_size == 1 else f"predictions.rank{rank}.jsonl"
     session = _session(rank)
     told = time.monotonic()
@@ -488,8 +540,9 @@ def _record_before(job: Job) -> RunRecord | None:
     return store.read_json(path, RunRecord) if path.is_file() else None
 
 
-def _finish(job: Job) -> None:
-    """Write one file of predictions in the order of the questions, run.json with what was fed, and then the metrics."""
+def _finish(job: Job, began: datetime) -> None:
+    """Write one file of predictions in the order of the questions, run.json with what was fed, the metrics, and last the marker
+    of a shard."""
     labels = job.curated.labels
     predictions = match(job.questions, labels, read_predictions(job.folder), job.folder)
     store.write_jsonl(job.folder / PREDICTIONS, predictions.values())
@@ -500,23 +553,34 @@ def _finish(job: Job) -> None:
         # A kill between writing run.json and removing these files must not let them count twice.
         new = {name: path for path in sessions if (name := path.name.split(".")[1]) not in earlier.sessions}
         fed = add_fed(earlier.fed, [store.read_json(path, dict[str, Any]) for path in new.values()])
-        _write_record(job, fed, (*earlier.sessions, *new), n_asked=len(predictions))
+        told = msgspec.structs.replace(earlier, fed=fed, sessions=(*earlier.sessions, *new))
+        _write_record(job, told, n_asked=len(predictions))
         for path in sessions:
             path.unlink()
-    asked = [question for question in job.questions if question.question_id in predictions]
-    shown = job.curated.labels_by(None)
-    summary = metrics.summarize(asked, list(predictions.values()), shown, job.curated.manifest.benchmark)
-    store.write_json(job.folder / METRICS, summary)
+    store.write_json(job.folder / METRICS, score(job.curated, job.questions, predictions))
+    if job.part is not None and not (job.folder / DONE).is_file():
+        shards.mark(job.folder, job.part.shard, n_items=len(predictions), started=began, call=job.part.call)
 
 
-def _write_record(job: Job, fed: dict[str, Any] | None, sessions: tuple[str, ...], *, n_asked: int | None = None) -> None:
+def score(curated: Curated, questions: Sequence[Question], predictions: Mapping[str, Prediction]) -> Metrics:
+    """The metrics of the questions that have a prediction, by the labels that count (`Curated.labels_by`).
+
+    predictions: by question_id, in the order of `questions`.
+    """
+    asked = [question for question in questions if question.question_id in predictions]
+    return metrics.summarize(asked, list(predictions.values()), curated.labels_by(None), curated.manifest.benchmark)
+
+
+def _write_record(job: Job, earlier: RunRecord | None, *, n_asked: int | None = None) -> None:
+    """Write run.json. earlier: what it said of sessions whose answers are kept."""
     n_asked = len(job.wanted | set(job.done)) if n_asked is None else n_asked
+    merged = {} if earlier is None else {key: earlier.provenance[key] for key in (MERGED,) if key in earlier.provenance}
     record = msgspec.structs.replace(
         job.record,
         partial=partial(n_asked, len(job.questions)),
-        fed=fed,
-        sessions=sessions,
-        provenance={**store.provenance(), "data": str(job.curated.folder.resolve())},
+        fed=None if earlier is None else earlier.fed,
+        sessions=() if earlier is None else earlier.sessions,
+        provenance={**store.provenance(), "data": str(job.curated.folder.resolve()), **merged},
     )
     store.write_json(job.folder / RUN, record)
 
@@ -556,7 +620,7 @@ def _named(values: Sequence[str], option: str, name_of: Callable[[str], str], wh
             name, value = name_of(given), given
         if not value:
             raise VtError(f"{option} {given}: names nothing; expected NAME=VALUE")
-        if not re.fullmatch(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*", name):
+        if not re.fullmatch(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*", name) or name == shards.FOLDER:
             raise VtError(f"{option} {given}: '{name}' cannot be the name of a folder; give one as NAME={value}")
         if name in named:
             raise VtError(

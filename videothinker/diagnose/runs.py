@@ -20,6 +20,7 @@ from videothinker.errors import VtError
 from videothinker.outside import is_name
 from videothinker.records import Benchmark, Comparison, Metrics, Prediction, Question, RunRecord, Status
 from videothinker.records.run import AskedData
+from videothinker.shards import begun
 
 
 class Run(NamedTuple):
@@ -94,6 +95,8 @@ def run_folders(folders: Iterable[Path]) -> list[Path]:
     for folder in folders:
         here = _runs_in(folder)
         sets = [path.name for path in sorted(folder.glob("*/")) if _runs_in(path)]
+        if not here and begun(folder):
+            raise VtError(f"{folder}: holds shards that are not merged yet; put them together with `vt merge {folder}`")
         if not here and sets:
             raise VtError(
                 f"{folder}: holds runs over the data sets {', '.join(sets)}; name one's folder, such as {folder / sets[0]}, "
@@ -125,10 +128,9 @@ def folders_of_set(folders: Sequence[Path], name: str) -> list[Path]:
     return found
 
 
-def folders_beside(jobs: Sequence[run.Job], out: Path) -> list[Path]:
-    """The jobs' folders, after those of other runs in `out` that were asked the same questions: they share a report."""
-    ours = [job.folder for job in jobs]
-    asked = jobs[0].record.data
+def folders_beside(ours: Sequence[Path], out: Path) -> list[Path]:
+    """Folders of runs of the same questions, after those of other runs in `out` that were asked them: they share a report."""
+    asked = read_record(ours[0]).data
     others = [path for path in run_folders([out]) if path not in ours]
     return [*(path for path in others if _same_questions(read_record(path), asked)), *ours]
 

@@ -181,7 +181,7 @@ def load_beside(jobs: Sequence[run.Job], sets: Mapping[str, Curated], out: Path)
     """The runs of the jobs by data set, with those of other checkpoints in `out` that were asked the same questions."""
     found = {}
     for name, curated in sets.items():
-        ours = [job for job in jobs if job.folder.parent == out / name]
+        ours = [job.folder for job in jobs if job.folder.parent == out / name]
         found[name] = runs.load_runs(runs.folders_beside(ours, out / name), curated)
     return found
 

@@ -20,6 +20,7 @@ from videothinker.diagnose.workers import ALONE, Worker
 from videothinker.errors import VtError
 from videothinker.progress import Bars, Progress, no_bars, no_progress, once_begun
 from videothinker.records import Comparison, ReadBy, Summary
+from videothinker.shards import Shard
 
 SUMMARY = "summary.json"
 
@@ -75,7 +76,7 @@ def ask(
 
         def open_answerer(job: run.Job) -> Answerer:
             shown.close()  # what was shown of the checkpoint before
-            n_owed = len(run.shard(job.owed, worker.rank, worker.world_size))
+            n_owed = len(run.by_clip(job.owed, Shard(worker.rank + 1, worker.world_size)))
             with ExitStack() if opener.has(job) else bars(f"loading {job.record.name}", None, "checkpoints"):
                 answerer = opener(job)
             then = f"{what} {job.record.name}"
@@ -231,7 +232,7 @@ def diagnose(
     """
     jobs = run.plan(models, curated, settings, out, endpoint=endpoint, limit=limit)
     ask(jobs, endpoint=endpoint, bars=bars)
-    return report(runs.load_runs(runs.folders_beside(jobs, out), curated), curated, out, bars=bars)
+    return report(runs.load_runs(runs.folders_beside([job.folder for job in jobs], out), curated), curated, out, bars=bars)
 
 
 def write_metrics(loaded: Sequence[Run], out: Path) -> None:

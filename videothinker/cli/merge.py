@@ -1,0 +1,90 @@
+"""`vt merge`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from videothinker.cli import options
+from videothinker.cli.console import duration, progress_bar, warn
+from videothinker.cli.console import out as console
+
+if TYPE_CHECKING:
+    from videothinker.diagnose.merge import Merged
+
+EPILOG = """[bold]Examples[/bold]
+
+Four machines that share a folder, or one after the other, in any order:
+
+  vt diagnose --data curated --model runs/cdpo --out runs/dev --shard 1/4
+
+  vt diagnose --data curated --model runs/cdpo --out runs/dev --shard 2/4   (and 3/4 and 4/4)
+
+  vt merge runs/dev
+
+The same on a cluster, as one Slurm file that also merges:
+
+  vt diagnose --data curated --model runs/cdpo --out runs/dev --print-sbatch 4 > dev.sbatch; bash dev.sbatch
+"""
+
+
+def merge(
+    run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Folders that --out of the shards named.")],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]DIR", help="Curated folder, if it is not where the shards were asked from. Repeatable."),
+    ] = None,
+    videos: options.Videos = None,
+    labels: options.Labels = None,
+    baseline: options.Baseline = None,
+    report: options.DrawReport = True,
+) -> None:
+    """Put the finished shards of a run together, as if one process had asked all, and draw its report.
+
+    The shards lie in RUN_DIR/shards/I-of-N/. If one is missing, nothing is merged, and what to run is said.
+    Merging again changes nothing, unless a shard has answered more since.
+
+    Data, clips and labels are those that the shards were asked with.
+    """
+    from videothinker.cli.benchmarks_display import show_benchmarks
+    from videothinker.cli.diagnosis_display import show_report
+    from videothinker.diagnose import run
+    from videothinker.recipes import merging
+    from videothinker.recipes.diagnosis import Report
+
+    folders = run.data_names(data or [])
+    for run_dir in run_dirs:
+        sets = merging.data_sets_of(run_dir)
+        merged = merging.merge_runs(
+            run_dir,
+            data=folders if sets else dict(zip([""], folders.values(), strict=False)),
+            videos={name: Path(folder) for name, folder in run.of_each(videos or [], sets or [""], "--videos").items()},
+            label_files=run.label_files(labels or [], sets or [""]) or None,
+            bars=progress_bar,
+        )
+        for each in merged.runs:
+            _show(each)
+        if report:
+            drawn = merging.report(merged, run_dir, baseline=baseline, bars=progress_bar)
+            if isinstance(drawn, Report):
+                show_report(drawn)
+            else:
+                show_benchmarks(drawn)
+
+
+def _show(merged: "Merged") -> None:
+    machines = f" on {len(merged.machines)} machines" if len(merged.machines) > 1 else ""
+    what = "merged" if merged.is_new else "merged already"
+    console.print(
+        f"[bold]{escape(str(merged.name))}[/bold]: {what}, {merged.n_predictions:,} questions of {merged.n_shards} shards, "
+        f"{duration(merged.seconds)}{machines}",
+        soft_wrap=True,
+    )
+    if merged.n_decode_error:
+        warn(
+            f"{merged.name}: {merged.n_decode_error:,} clips could not be read; run the shards again, or vt diagnose without "
+            "--shard, which asks these alone"
+        )
+    for each in merged.differ:
+        warn(f"{merged.name}: its shards were asked with {each}; replies may differ where rounding decides")
