@@ -409,6 +409,25 @@ def test_warm_by_command(colours: Curated, tmp_path: Path, monkeypatch: pytest.M
             app([*command, *wrong], standalone_mode=False)
 
 
+def test_shards_warm_one_cache_for_all(colours: Curated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setenv("VIDEOTHINKER_CACHE", str(tmp_path / "cache"))
+    command = ["clips", "warm", "--data", str(colours.folder), "--frames", "8", "--workers", "1"]
+    for shard, told in (("1/2", "2 of 2"), ("2/2", "1 of 1")):
+        app([*command, "--shard", shard], standalone_mode=False)
+        assert f"shard {shard}: {told} clips kept" in capsys.readouterr().out
+    assert len(list((tmp_path / "cache").rglob("*.frames"))) == 3
+    app([*command, "--print-sbatch", "2"], standalone_mode=False)
+    assert "merge" not in capsys.readouterr().out
+
+
+def test_the_cache_has_to_hold_what_all_shards_put_into_it(tmp_path: Path) -> None:
+    draw_square(tmp_path / "red.mp4", COLOURS["red"])
+    cache = ClipCache(tmp_path / "cache", 10**6)
+    n_bytes = warm([Footage(tmp_path / "red.mp4")], sample=eight, max_pixels=None, cache=cache, n_workers=1).n_bytes
+    with pytest.raises(VtError, match="100 clips of"):
+        clips_module._check_room(64 * n_bytes, 64, 100, ClipCache(tmp_path / "cache", 70 * n_bytes))
+
+
 def test_warm_by_a_rule(colours: Curated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """32 frames at 25 a second: 5 a second are 6.4, an even number of them is 6, 31 / 5 apart."""
     monkeypatch.setenv("VIDEOTHINKER_CACHE", str(tmp_path / "cache"))

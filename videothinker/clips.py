@@ -310,9 +310,12 @@ def warm(
     cache: ClipCache,
     backend: Backend = "auto",
     n_workers: int | None = None,
+    n_all: int | None = None,
     progress: Progress = no_progress,
 ) -> Warmed:
     """Fill the cache with the frames of each clip that `sample` names, in `n_workers` processes (None: one a core).
+
+    n_all: number of clips that the cache has to hold, if other machines fill it with more of them.
 
     Raises:
         VtError: the cache cannot be written, or is too small for all of them, so that the first would have left before they
@@ -335,7 +338,7 @@ def warm(
             else:
                 n_bytes += kept
                 n_kept += 1
-                _check_room(n_bytes, n_kept, len(distinct), cache)
+                _check_room(n_bytes, n_kept, n_all or len(distinct), cache)
             progress(1)
     return Warmed(len(distinct), n_bytes, lost)
 

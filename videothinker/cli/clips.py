@@ -5,7 +5,9 @@ from typing import Annotated, cast, get_args
 
 import typer
 
+from videothinker.cli import options
 from videothinker.cli.console import out, progress_bar, warn
+from videothinker.cli.sbatch import print_array_job
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="rich", help="Decode clips in advance, once for all trainings and diagnoses."
@@ -24,6 +26,10 @@ For a diagnosis by a protocol that takes 2 frames a second, at most 32:
 For two folders, with a cache that is large enough for both:
 
   VIDEOTHINKER_CACHE_GB=40 vt clips warm --data curated --data heldout --frames 16 --max-pixels 18816
+
+One of four machines that share a folder, each with every fourth clip:
+
+  VIDEOTHINKER_CACHE=/shared/cache vt clips warm --data curated --frames 16 --max-pixels 18816 --shard 3/4
 """
 
 
@@ -49,11 +55,15 @@ def warm(
         str, typer.Option(help="What reads the clips: auto (which is pyav), pyav, decord or torchcodec.")
     ] = "auto",
     workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Decoding processes. Default: one per core.")] = None,
+    shard: options.ShardOf = None,
+    print_sbatch: options.PrintSbatch = None,
 ) -> None:
     """Decode every clip, or part of one, that the questions of curated folders name, in all splits, into the cache on disk.
 
     A diagnosis or training with the same frames, pixels and decoder then decodes nothing. What is there already is kept. A clip
     that cannot be read is counted and named, and the others are decoded all the same. A cache that cannot be written ends it.
+
+    Shards fill one cache, which has to lie where all machines see it; there is nothing to merge.
 
     The cache is $VIDEOTHINKER_CACHE (default: ~/.cache/videothinker) and holds $VIDEOTHINKER_CACHE_GB gibibytes (default: 8).
     """
@@ -64,6 +74,7 @@ def warm(
     from videothinker.errors import VtError
     from videothinker.footage import Footage
     from videothinker.frames import Backend
+    from videothinker.shards import Shard, parse
 
     if decoder not in get_args(Backend):
         raise VtError(f"--decoder is {decoder!r}, expected one of {', '.join(get_args(Backend))}")
@@ -72,6 +83,7 @@ def warm(
     if (frame_rule == "fps") != (fps is not None) or (fps is not None and frames < 2):
         raise VtError("--frame-rule fps and --fps F go together, with --frames 2 or more")
     rule = FrameRule(frame_rule, frames, fps)
+    mine = Shard(1, 1) if shard is None else parse(shard)
     footages: dict[Footage, None] = {}
     for folder in data:
         curated = open_curated(folder, videos)
@@ -80,14 +92,20 @@ def warm(
         for split in curated.manifest.splits:
             footages |= dict.fromkeys(clip for question in curated.questions(split) if (clip := curated.clip(question)))
     cache = default_cache()
-    with progress_bar("decoding", len(footages), "clips") as progress:
+    if print_sbatch is not None:
+        print_array_job(print_sbatch, shard=shard, merged=None, n_gpus=0)
+        return
+    files = {path: place for place, path in enumerate(dict.fromkeys(footage.path for footage in footages))}
+    ours = [footage for footage in footages if mine.has(files[footage.path])]
+    with progress_bar("decoding", len(ours), "clips") as progress:
         done = fill(
-            footages,
+            ours,
             sample=lambda fps, n_total: choose(rule, fps, n_total),
             max_pixels=max_pixels,
             cache=cache,
             backend=cast(Backend, decoder),
             n_workers=workers,
+            n_all=len(footages),
             progress=progress,
         )
     for error in list(done.lost.values())[:5]:
@@ -95,4 +113,5 @@ def warm(
     if len(done.lost) > 5:
         warn(f"... and {len(done.lost) - 5:,} more clips that cannot be read")
     n_kept = done.n_clips - len(done.lost)
-    out.print(f"{n_kept:,} of {done.n_clips:,} clips kept, {done.n_bytes / 2**30:.1f} GiB in {cache.folder}", soft_wrap=True)
+    what = "" if shard is None else f"shard {mine}: "
+    out.print(f"{what}{n_kept:,} of {done.n_clips:,} clips kept, {done.n_bytes / 2**30:.1f} GiB in {cache.folder}", soft_wrap=True)
