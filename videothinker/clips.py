@@ -29,7 +29,7 @@ from videothinker.clip_cache import LIMIT, ClipCache, ClipIndex, Seen, default_c
 from videothinker.errors import VtError
 from videothinker.footage import Footage, State
 from videothinker.frames import Backend, Clip, ClipError, Extent, Frames, clip_indices, probe, read_clip, resolve
-from videothinker.pool import deaf_to_ctrl_c
+from videothinker.pool import deaf_to_ctrl_c, n_cores
 from videothinker.progress import Progress, no_progress
 
 __all__ = [
@@ -322,7 +322,7 @@ def warm(
             are used.
     """
     distinct = list(dict.fromkeys(footages))
-    n_workers = n_workers or os.cpu_count() or 1
+    n_workers = n_workers or n_cores()
     n_bytes, n_kept, lost = 0, 0, {}
     with ClipReader(
         sample=sample,
@@ -358,9 +358,9 @@ def _check_room(n_bytes: int, n_kept: int, n_clips: int, cache: ClipCache) -> No
 
 
 def default_workers() -> int:
-    """Half of this process's share of the machine's cores, 1 to 8."""
+    """Half of this process's share of the cores, 1 to 8."""
     n_local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return max(1, min(8, (os.cpu_count() or 1) // (2 * n_local)))
+    return max(1, min(8, n_cores() // (2 * n_local)))
 
 
 class _Worker:

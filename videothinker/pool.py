@@ -22,6 +22,11 @@ _AHEAD = 8
 """Jobs in hand per process: enough that no process waits, few enough that an endless `jobs` does not fill the memory."""
 
 
+def n_cores() -> int:
+    """Cores that this process may use, which a cluster's job has fewer of than its machine."""
+    return len(os.sched_getaffinity(0))
+
+
 def map_in_order(function: Callable[[J], R], jobs: Iterable[J], workers: int) -> Generator[R, None, None]:
     """Yield `function(job)` for each job in order; `jobs` may be endless. Close the generator to stop early.
 

@@ -93,6 +93,7 @@ def mark(folder: Path, shard: Shard, *, n_items: int, started: datetime, call: d
     now = datetime.now(UTC)
     done = Done(
         shard=str(shard),
+        command=store.command(),
         n_items=n_items,
         machine=platform.node(),
         started=started.isoformat(timespec="seconds"),
@@ -106,7 +107,8 @@ def mark(folder: Path, shard: Shard, *, n_items: int, started: datetime, call: d
 def finished(out: Path, part: Path | None = None, command: str | None = None) -> list[tuple[Path, Done]]:
     """Where each shard has written a part of `out`, with its marker, in order.
 
-    part: below a shard's folder; None: all of it. command: how one of the shards was started, for the message.
+    part: below a shard's folder; None: all of it. command: how one of the shards was started, for the message; None: as the
+    first finished one says.
 
     Raises:
         VtError: a shard is missing or not finished; the message names all of them and the command for the first.
@@ -114,9 +116,18 @@ def finished(out: Path, part: Path | None = None, command: str | None = None) ->
     everyone = all_of(out)
     folders = [shard.folder(out) / (part or "") for shard in everyone]
     owed = [shard for shard, folder in zip(everyone, folders, strict=True) if not (folder / DONE).is_file()]
+    done = [store.read_json(folder / DONE, Done) for folder in folders if (folder / DONE).is_file()]
     if owed:
-        raise VtError(_told(out, part, owed, command))
-    return [(folder, store.read_json(folder / DONE, Done)) for folder in folders]
+        raise VtError(_told(out, part, owed, command or (done[0].command if done else None)))
+    return list(zip(folders, done, strict=True))
+
+
+def told(markers: Iterable[Done], what: str) -> dict[str, str]:
+    """Where and when each shard was finished, as the provenance of merged results holds it: a line a shard. what: its items."""
+    return {
+        one.shard: f"{one.n_items:,} {what} on {one.machine}, {one.finished}, {one.seconds:g} s in its last session"
+        for one in markers
+    }
 
 
 def n_finished(out: Path, parts: Iterable[Path]) -> int:

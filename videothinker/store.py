@@ -335,13 +335,18 @@ def provenance() -> dict[str, Any]:
     """
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join(["vt", *sys.argv[1:]]),
+        "command": command(),
         **_commit(),
         "python": platform.python_version(),
         "platform": f"{platform.system()}-{platform.machine()}",
         "versions": {"videothinker": __version__}
         | {name: version for name in _VERSIONED if (version := _version(name)) is not None},
     }
+
+
+def command() -> str:
+    """The command that runs now, as a shell takes it."""
+    return shlex.join(["vt", *sys.argv[1:]])
 
 
 def _commit() -> dict[str, Any]:

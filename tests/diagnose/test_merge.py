@@ -73,10 +73,26 @@ def test_a_limit_chooses_the_questions_that_one_process_asks(curated: Curated, t
 def test_the_merged_run_tells_of_its_shards(curated: Curated, tmp_path: Path) -> None:
     ask_all(curated, tmp_path)
     assert vt("merge", tmp_path, "--no-report") == 0
-    told = record(tmp_path / "random")["provenance"]["shards"]
-    assert [one["shard"] for one in told] == ["1/3", "2/3", "3/3"]
-    assert sum(one["n_questions"] for one in told) == len(curated.questions("dev"))
-    assert all(one["machine"] and one["finished"] >= one["started"] and one["versions"] for one in told)
+    provenance = record(tmp_path / "random")["provenance"]
+    assert list(provenance["shards"]) == ["1/3", "2/3", "3/3"]
+    assert all(line.startswith(("12 questions on ", "9 questions on ")) for line in provenance["shards"].values())
+    assert provenance["command"] == f"vt merge {tmp_path} --no-report"
+    assert provenance["versions"]
+    assert "shards_differ" not in provenance
+
+
+def test_shards_of_different_versions_are_merged_and_told_of(
+    curated: Curated, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask_all(curated, tmp_path)
+    path = tmp_path / "shards" / "2-of-3" / "random" / "run.json"
+    held = record(path.parent)
+    held["provenance"]["versions"]["torch"] = "1.0"
+    store.write_json(path, held)
+    capsys.readouterr()
+    assert vt("merge", tmp_path, "--no-report") == 0
+    assert "asked with torch 2" in (told := capsys.readouterr().err)
+    assert "and 1.0; replies may differ" in told
 
 
 def test_a_clip_is_of_one_shard_with_all_its_questions(curated: Curated, tmp_path: Path) -> None:

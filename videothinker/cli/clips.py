@@ -114,4 +114,6 @@ def warm(
         warn(f"... and {len(done.lost) - 5:,} more clips that cannot be read")
     n_kept = done.n_clips - len(done.lost)
     what = "" if shard is None else f"shard {mine}: "
-    out.print(f"{what}{n_kept:,} of {done.n_clips:,} clips kept, {done.n_bytes / 2**30:.1f} GiB in {cache.folder}", soft_wrap=True)
+    out.print(
+        f"{what}{n_kept:,} of {done.n_clips:,} clips kept, {done.n_bytes / 2**30:.1f} GiB in {cache.folder}", soft_wrap=True
+    )

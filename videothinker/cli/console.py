@@ -1,17 +1,22 @@
 """What the commands print with: two consoles, and progress as a bar or as plain lines."""
 
 import os
+import shlex
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from videothinker.printable import printable
 from videothinker.progress import Pace, Progress, no_progress
+
+if TYPE_CHECKING:
+    from videothinker.shards import Shard
 
 
 class Printable(Console):
@@ -146,3 +151,15 @@ def warn(message: str) -> None:
     from rich.markup import escape
 
     err.print(f"[bold yellow]warning:[/bold yellow] {escape(message)}", soft_wrap=True)
+
+
+def show_shard(shard: "Shard", what: str, folder: Path, parts: Sequence[Path]) -> None:
+    """Say that a shard is finished, and what is next. what: is done. parts: what each shard of `folder` writes a marker for."""
+    from rich.markup import escape
+
+    from videothinker.shards import n_finished
+
+    n_done = n_finished(folder, parts)
+    out.print(f"shard {shard}: {what} in [bold]{escape(str(shard.folder(folder)))}[/bold]", soft_wrap=True)
+    then = "; now" if n_done == shard.of else "; once all are,"
+    out.print(f"{n_done} of {shard.of} shards are finished{then} vt merge {escape(shlex.quote(str(folder)))}", soft_wrap=True)

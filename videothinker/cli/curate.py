@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from videothinker.cli.console import out, progress_bar, warn
+from videothinker import shards
+from videothinker.cli import options
+from videothinker.cli.console import out, progress_bar, show_shard, warn
 from videothinker.cli.probe import AUDIT_EPILOG, PROBE_EPILOG, audit, probe
+from videothinker.cli.sbatch import print_array_job
 from videothinker.curate.datasets import DATASETS, Dataset, dataset_named
 from videothinker.errors import VtError
 from videothinker.records import DECIDED, Rule
@@ -37,6 +40,12 @@ _EXAMPLES = """
 
   vt curate clevrer --annotations annotation_train --questions train.json --videos video_train --out curated
   --observational-share 0.74 --train-size 2000
+
+[bold]One of 8 machines that share a folder[/bold], and then all together:
+
+  vt curate clevrer --annotations annotation_train --questions train.json --videos video_train --out curated --shard 3/8
+
+  vt merge curated
 
 [bold]What lies in OUT[/bold]
 
@@ -116,10 +125,12 @@ def clevrer(
             show_default=False,
         ),
     ] = None,
+    shard: options.ShardOf = None,
+    print_sbatch: options.PrintSbatch = None,
 ) -> None:
     """Read CLEVRER, label its counterfactual questions under three rules, and split them."""
     from videothinker.curate.datasets.clevrer.settings import Settings
-    from videothinker.recipes.curation import curate_clevrer
+    from videothinker.recipes.curation import curate_clevrer, curate_clevrer_shard
 
     if split is not None and dev_share is not None:
         raise VtError(f"--dev-share {dev_share:g} with --split {split}: every scene goes into {split}; give one of the two")
@@ -133,6 +144,16 @@ def clevrer(
         exports=_exports(export or []),
         save_dataset=save_dataset,
     )
+    if print_sbatch is not None:
+        print_array_job(print_sbatch, shard=shard, merged=folder, n_gpus=0)
+        return
+    if shard is not None:
+        mine = shards.parse(shard)
+        n_scenes = curate_clevrer_shard(
+            annotations, questions, folder, settings, mine, videos=videos, strict=strict, workers=workers, bars=progress_bar
+        )
+        show_shard(mine, f"{n_scenes:,} scenes", folder, [Path()])
+        return
     release = curate_clevrer(
         annotations, questions, folder, settings, videos=videos, strict=strict, workers=workers, bars=progress_bar
     )

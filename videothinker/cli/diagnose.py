@@ -1,6 +1,5 @@
 """`vt diagnose`."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ from rich.markup import escape
 
 from videothinker import prompts, shards
 from videothinker.cli import options
-from videothinker.cli.console import err, progress_bar, quiet_unless, warn
+from videothinker.cli.console import err, progress_bar, quiet_unless, show_shard, warn
 from videothinker.cli.console import out as console
 from videothinker.cli.diagnosis_display import show_report
 from videothinker.cli.sbatch import print_array_job
@@ -20,7 +19,7 @@ from videothinker.errors import VtError
 if TYPE_CHECKING:
     from videothinker.diagnose.layers import Layer
     from videothinker.diagnose.presets import Preset
-    from videothinker.diagnose.run import Job, SetToAsk
+    from videothinker.diagnose.run import SetToAsk
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -221,7 +220,8 @@ def diagnose(
             bars=partial(quiet_unless, me.rank == 0),
         )
     if me.rank == 0 and mine is not None:
-        _show_shard(mine, jobs, out)
+        n_answered = sum(len(job.wanted) for job in jobs)
+        show_shard(mine, f"{n_answered:,} questions", out, [job.folder.relative_to(into) for job in jobs])
     if me.rank != 0 or mine is not None or not report:
         return
     if several:
@@ -233,17 +233,6 @@ def diagnose(
         (one,) = curated.values()
         beside = runs.folders_beside([job.folder for job in jobs], out)
         show_report(diagnosis.report(runs.load_runs(beside, one), one, out, bars=progress_bar))
-
-
-def _show_shard(shard: "shards.Shard", jobs: "Sequence[Job]", out: Path) -> None:
-    """Say what a shard has answered, and what is next."""
-    into = shard.folder(out)
-    n_done = shards.n_finished(out, [job.folder.relative_to(into) for job in jobs])
-    console.print(
-        f"shard {shard}: {sum(len(job.wanted) for job in jobs):,} questions in [bold]{escape(str(into))}[/bold]", soft_wrap=True
-    )
-    then = "; now" if n_done == shard.of else "; once all are,"
-    console.print(f"{n_done} of {shard.of} shards are finished{then} vt merge {escape(shlex.quote(str(out)))}", soft_wrap=True)
 
 
 class _Said(NamedTuple):

@@ -30,7 +30,7 @@ The same on a cluster, as one Slurm file that also merges:
 
 
 def merge(
-    run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Folders that --out of the shards named.")],
+    run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="Folders that the shards' --out named.")],
     data: Annotated[
         list[str] | None,
         typer.Option(metavar="[NAME=]DIR", help="Curated folder, if it is not where the shards were asked from. Repeatable."),
@@ -40,7 +40,7 @@ def merge(
     baseline: options.Baseline = None,
     report: options.DrawReport = True,
 ) -> None:
-    """Put the finished shards of a run together, as if one process had asked all, and draw its report.
+    """Put the finished shards of a diagnosis or curation together, as if one process had done all, and draw its report.
 
     The shards lie in RUN_DIR/shards/I-of-N/. If one is missing, nothing is merged, and what to run is said.
     Merging again changes nothing, unless a shard has answered more since.
@@ -48,13 +48,20 @@ def merge(
     Data, clips and labels are those that the shards were asked with.
     """
     from videothinker.cli.benchmarks_display import show_benchmarks
+    from videothinker.cli.curate import show_clevrer
     from videothinker.cli.diagnosis_display import show_report
     from videothinker.diagnose import run
-    from videothinker.recipes import merging
+    from videothinker.errors import VtError
+    from videothinker.recipes import curation, merging
     from videothinker.recipes.diagnosis import Report
 
     folders = run.data_names(data or [])
     for run_dir in run_dirs:
+        if curation.has_shards(run_dir):
+            if data or videos or labels or baseline or not report:
+                raise VtError(f"{run_dir}: holds shards of a curation, which takes no options; give its folder alone")
+            show_clevrer(curation.merge_clevrer(run_dir, bars=progress_bar), run_dir)
+            continue
         sets = merging.data_sets_of(run_dir)
         merged = merging.merge_runs(
             run_dir,

@@ -71,9 +71,9 @@ def make(
     workers: Annotated[int | None, typer.Option(help="Processes. Default: one per CPU.", show_default=False)] = None,
 ) -> None:
     """Simulate scenes, ask all four types of questions about them, and film them."""
-    import os
     import time
 
+    from videothinker.pool import n_cores
     from videothinker.world.make import WorldSettings, make_world
 
     width, height = _size(size)
@@ -88,7 +88,7 @@ def make(
         counterfactual_videos=counterfactual_videos,
         only_asked=only_asked,
     )
-    n_workers = workers or min(os.cpu_count() or 1, scenes)
+    n_workers = workers or min(n_cores(), scenes)
     start = time.monotonic()
     doing = "simulating and filming" if videos else "simulating"  # each process films a scene as soon as it is simulated
     with progress_bar(doing, scenes, "scenes") as progress:

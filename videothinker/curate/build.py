@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from videothinker import curated, locks, store
+from videothinker import curated, locks, shards, store
 from videothinker.curate.export import Export, save_dataset, video_r1_row
 from videothinker.curated import TRAIN, Labels, Member
 from videothinker.errors import VtError
@@ -23,7 +23,9 @@ from videothinker.records.video_r1 import ClevrerRow, VideoR1Row
 
 DATASET = "dataset"
 """Folder of the saved DatasetDict."""
-_FIXED_NAMES = frozenset({manifest.FILE, manifest.UNRESOLVED, question.FILE, label.FOLDER, scene.FILE, clevrer.FILE, DATASET})
+_FIXED_NAMES = frozenset(
+    {manifest.FILE, manifest.UNRESOLVED, question.FILE, label.FOLDER, scene.FILE, clevrer.FILE, DATASET, shards.FOLDER}
+)
 _PAGES = re.compile(r"report\.(html|md)|tables|.*\.(png|svg)")
 
 

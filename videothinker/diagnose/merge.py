@@ -244,11 +244,7 @@ def _write(
         partial=run.partial(len(predictions), len(questions)),
         fed=add_fed(None, told) if told else None,
         sessions=tuple(session for each in found.pieces for session in each.record.sessions),
-        provenance={
-            **store.provenance(),
-            "data": str(curated.folder.resolve()),
-            run.MERGED: [_provenance(each) for each in found.pieces],
-        },
+        provenance=_provenance(found, curated),
     )
     files_ = {
         files.PREDICTIONS: store.jsonl_bytes(predictions.values()),
@@ -274,11 +270,17 @@ def _is_there(folder: Path, record: RunRecord, contents: Mapping[str, bytes]) ->
     return alike and same and there
 
 
-def _provenance(piece: Piece) -> dict[str, Any]:
-    """What a merged run says of a shard."""
-    done = {name: getattr(piece.done, name) for name in ("shard", "machine", "started", "finished", "seconds")}
-    by = {name: piece.record.provenance.get(name) for name in ("command", "commit", "python", "versions")}
-    return {**done, "n_questions": piece.done.n_items, **by}
+def _provenance(found: Shards, curated: Curated) -> dict[str, Any]:
+    """That of the shards, which asked, with who merged them when."""
+    asked, merging = found.pieces[0].record.provenance, store.provenance()
+    differ = _differ([each.record for each in found.pieces])
+    return {
+        **asked,
+        **{name: merging[name] for name in ("created", "command")},
+        "data": str(curated.folder.resolve()),
+        run.MERGED: shards.told([each.done for each in found.pieces], "questions"),
+        **({"shards_differ": differ} if differ else {}),
+    }
 
 
 def _differ(records: Sequence[RunRecord]) -> list[str]:

@@ -21,6 +21,7 @@ from videothinker.curated import open_curated
 from videothinker.diagnose.runs import Run
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
+from videothinker.pool import n_cores
 from videothinker.progress import Bars, no_bars
 from videothinker.recipes import diagnosis
 from videothinker.recipes.curation import curate_clevrer
@@ -139,7 +140,7 @@ def _world(out: Path, scenes: int, bars: Bars) -> Iterator[TourEvent]:
     yield Step("A world in CLEVRER's format, in which the truth about every counterfactual is known")
     yield Command(f"vt world make {out} --scenes {scenes} --seed {SEED} --preset {PRESET}")
     with bars("making scenes", scenes, "scenes") as progress:
-        workers = min(os.cpu_count() or 1, scenes)
+        workers = min(n_cores(), scenes)
         world = make_world(out, WorldSettings(n_scenes=scenes, seed=SEED, preset=PRESET), workers=workers, progress=progress)
     yield world
 

@@ -14,6 +14,8 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     """Which one of how many, as "3/16"."""
     n_items: int
     """Questions or scenes that the shard holds."""
+    command: str
+    """Of its last session, as a shell takes it."""
     machine: str
     """Name of the machine on which its last session ran."""
     started: str

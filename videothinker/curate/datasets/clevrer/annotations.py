@@ -81,10 +81,16 @@ class ReadScenes(NamedTuple):
     """The annotations of the scenes that were asked for."""
 
     scenes: dict[int, Scene | Fault]
-    n_files: int
-    """Number of files whose bytes could be read."""
-    sha256: str
-    """Hash over the bytes of all files that were read, in the order of scenes: the identity of this input."""
+    digests: dict[int, bytes]
+    """SHA-256 of each file whose bytes could be read, by scene."""
+
+    @property
+    def sha256(self) -> str:
+        """Hash over the bytes of all files that were read, in the order of scenes: the identity of this input."""
+        total = hashlib.sha256()
+        for index in sorted(self.digests):
+            total.update(b"%d " % index + self.digests[index])
+        return total.hexdigest()
 
 
 def find_annotations(path: Path) -> Annotations:
@@ -133,10 +139,7 @@ def read_scenes(
                 if digest:
                     digests[index] = digest
             progress(len(chunk))
-    total = hashlib.sha256()
-    for index in sorted(digests):
-        total.update(b"%d " % index + digests[index])
-    return ReadScenes(scenes, len(digests), total.hexdigest())
+    return ReadScenes(scenes, digests)
 
 
 def decode_annotation(data: bytes, name: str) -> Scene | Fault:

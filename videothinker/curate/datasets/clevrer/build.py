@@ -9,7 +9,7 @@ import polars as pl
 
 from videothinker import store, tables
 from videothinker.curate.build import Curation, Layout, relative_root
-from videothinker.curate.datasets.clevrer.annotations import Annotations, Clips, find_clips, read_scenes
+from videothinker.curate.datasets.clevrer.annotations import Annotations, Clips, ReadScenes, find_clips, read_scenes
 from videothinker.curate.datasets.clevrer.counts import (
     count,
     count_options,
@@ -55,6 +55,7 @@ def curate(
     *,
     strict: bool = False,
     workers: int = 1,
+    read: ReadScenes | None = None,
     bars: Bars = no_bars,
 ) -> ClevrerCuration:
     """Label and split the counterfactual questions of a release; nothing is written.
@@ -63,7 +64,7 @@ def curate(
     videos: folder of the clips; None takes their paths from the release's layout.
     out: the folder that will be written, which the manifest's `videos_root` is relative to.
     strict: refuse any question that cannot be labelled and any missing clip, instead of reporting and going on.
-    workers: processes that read annotations.
+    workers: processes that read annotations. read: the annotations of all scenes, if they are read already.
     bars: shows two parts, reading annotations and labelling questions.
 
     Raises:
@@ -74,9 +75,9 @@ def curate(
         require_datasets()
     asked = read_questions(questions)
     clips = find_clips(videos)
-    wanted = sorted({question.scene_index for question in asked.questions})
-    with bars("reading annotations", len(annotations.files), "files") as progress:
-        read = read_scenes(annotations, wanted, workers=workers, progress=progress)
+    if read is None:
+        with bars("reading annotations", len(annotations.files), "files") as progress:
+            read = read_scenes(annotations, asked.wanted, workers=workers, progress=progress)
     with bars("labelling questions", len(asked.questions), "questions") as progress:
         labelled, unresolved = _label_all(asked, read.scenes, clips, questions.name, progress)
     n_read = len(asked.questions) + len(asked.bad)
@@ -111,7 +112,7 @@ def curate(
         "paper": compare_with_paper(asked.scene_indices, n_read, labelled, readings),
         "warnings": _warnings(annotations, unresolved, missing, labelled, splits, settings, observed),
         "settings": settings.as_json(),
-        "inputs": {"questions_sha256": asked.sha256, "annotations_sha256": read.sha256, "n_annotations": read.n_files},
+        "inputs": {"questions_sha256": asked.sha256, "annotations_sha256": read.sha256, "n_annotations": len(read.digests)},
         "provenance": store.provenance() | {"annotations": str(annotations.path), "questions": str(questions)},
     }
     scenes = {str(one.scene_index): read.scenes[one.scene_index] for one in labelled}

@@ -92,6 +92,11 @@ class ReadRelease(NamedTuple):
     sha256: str
     """Hash of the file's bytes."""
 
+    @property
+    def wanted(self) -> list[int]:
+        """The scenes that the questions ask about, in order."""
+        return sorted({question.scene_index for question in self.questions})
+
 
 def read_questions(path: Path) -> ReadRelease:
     """The counterfactual questions of a questions file.
