@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import yaml
 
 from videothinker.errors import VtError
 from videothinker.train.stages import Reference, ReferenceClip, Stage, StageConfig, load_stage, make_stage, tiny_stage
@@ -72,7 +73,13 @@ def test_the_tiny_configs_and_the_function_for_the_demo_are_one() -> None:
 
 def test_the_parallel_files_name_what_they_are() -> None:
     names = {path.name: path.read_text() for path in (CONFIGS / "accelerate").glob("*.yaml")}
-    assert set(names) == {"ddp.yaml", "fsdp.yaml", "zero2.yaml", "zero3.yaml"}
+    assert set(names) == {"ddp.yaml", "ddp-nodes.yaml", "fsdp.yaml", "fsdp-nodes.yaml", "zero2.yaml", "zero3.yaml"}
+    for kind in ("ddp", "fsdp"):  # the same training on one machine and on several
+        one, several = (yaml.safe_load(names[f"{kind}{nodes}.yaml"]) for nodes in ("", "-nodes"))
+        of_place = ("num_machines", "num_processes", "main_process_port")
+        assert {key: value for key, value in several.items() if key not in of_place} == {
+            key: value for key, value in one.items() if key not in of_place
+        }
     assert "fsdp_version: 2" in names["fsdp.yaml"]
     assert "zero_stage: 2" in names["zero2.yaml"]
     assert "zero_stage: 3" in names["zero3.yaml"]

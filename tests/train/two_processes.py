@@ -1,10 +1,13 @@
 """Two CDPO steps on injected roll-outs, by as many processes as launch it; the main one saves the weights (test_parallel)."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import DistributedType
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -27,7 +30,25 @@ def length(completion_ids: list[list[int]], **_: Any) -> list[float]:
     return [float(len(ids) % 5) for ids in completion_ids]
 
 
+def allow_sharding_on_a_cpu() -> None:
+    """Accelerate shards on accelerators alone, though PyTorch's FSDP 2 does so on a CPU: let it take processes for GPUs'."""
+    begin = PartialState.__init__
+
+    def begin_as_gpus(self: PartialState, *args: Any, **options: Any) -> None:
+        begin(self, *args, **options)
+        if self.distributed_type is DistributedType.MULTI_CPU:
+            self.distributed_type = DistributedType.MULTI_GPU
+
+    PartialState.__init__ = begin_as_gpus
+
+
+def version(trainer: Any) -> int:
+    return int(trainer.accelerator.state.fsdp_plugin.fsdp_version)
+
+
 def main(assets: Path, out: Path, *overrides: str) -> None:
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
+        allow_sharding_on_a_cpu()
     config = stage("cdpo", "rollouts.rows_per_forward=2", "optimizer.max_grad_norm=1e9", *overrides)
     trainer = make_trainer(assets, out / "run", config, reward_funcs=[length], save_strategy="no")
     trainer._generate_single_turn = injected
@@ -40,9 +61,10 @@ def main(assets: Path, out: Path, *overrides: str) -> None:
     if trainer.accelerator.is_main_process:
         log = [row for row in trainer.state.log_history if "kl" in row]
         names = ("kl", "reward", "frac_reward_zero_std", "grad_norm", "loss", "repulsion", *GRADIENTS)
-        shown = [{name: row[name] for name in names} for row in log]
+        shown = [{name: row[name] for name in names if name in row} for row in log]
         kept = {name: value.cpu() for name, value in weights.items()}
-        torch.save({"weights": kept, "log": shown, "world": trainer.args.world_size}, out / "end.pt")
+        told = {"world": trainer.args.world_size, "sharded": trainer.is_fsdp_enabled and version(trainer) == 2}
+        torch.save({"weights": kept, "log": shown, **told}, out / "end.pt")
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()  # else a thread of the process group may abort the process at its end
 
