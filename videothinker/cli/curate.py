@@ -59,7 +59,7 @@ _EXAMPLES = """
 
   train.json, dev.json  Video-R1 records; train_observational.json and train_inferential.json are the parts of train.json
 
-  train.trl.jsonl ...   with --export: SPLIT.trl.jsonl, SPLIT.ms-swift.jsonl, SPLIT.easyr1.jsonl
+  train.trl.jsonl ...   with --export: SPLIT.trl.jsonl, SPLIT.ms-swift.jsonl, .easyr1.jsonl, .verl.jsonl
 
   dataset/              with --save-dataset: the same rows for datasets.load_from_disk
 
@@ -121,7 +121,7 @@ def clevrer(
         list[str] | None,
         typer.Option(
             metavar="LIST",
-            help="Also write rows for these trainers: trl,ms-swift,easyr1. May be given again.",
+            help="Also write rows for these trainers: trl,ms-swift,easyr1,verl. May be given again.",
             show_default=False,
         ),
     ] = None,

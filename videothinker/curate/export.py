@@ -1,7 +1,7 @@
 """Questions as the rows that other programs read, with the cot prompt of evaluation (`answers.render`).
 
 A clip's path stays relative to the manifest's `videos_root`, so that rows are the same on every machine; TRL, ms-swift and
-EasyR1 can each be given a root folder.
+EasyR1 can each be given a root folder, and docs/scale.md has the lines that put it before the paths for verl.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -52,6 +52,7 @@ class Export(StrEnum):
     TRL = "trl"
     MS_SWIFT = "ms-swift"
     EASYR1 = "easyr1"
+    VERL = "verl"
 
     def file_name(self, split: str) -> str:
         """Where a split's rows go: train.trl.jsonl."""
@@ -82,11 +83,11 @@ class Export(StrEnum):
 
 
 def trl_row(question: Question, labels: Labels) -> Row:
-    """A conversational prompt, and beside it the columns that a reward function needs."""
+    """A conversational prompt, and beside it what a reward function needs."""
     video = {"type": "video", "video": question.clip.path}
     text = {"type": "text", "text": _prompt(question)}
     prompt = [{"role": "user", "content": [video, text]}]
-    return {"prompt": prompt, "n_options": len(question.options), **_answer(question, labels)}
+    return {"prompt": prompt, **_answer(question, labels)}
 
 
 def ms_swift_row(question: Question, labels: Labels) -> Row:
@@ -109,10 +110,23 @@ def easyr1_row(question: Question, labels: Labels) -> Row:
     }
 
 
+def verl_row(question: Question, labels: Labels) -> Row:
+    """A message with a <video> tag, its clip, and what verl's reward functions get: the answer and how replies are read."""
+    return {
+        "data_source": question.source,
+        "prompt": [{"role": "user", "content": f"<video>{_prompt(question)}"}],
+        "videos": [{"type": "video", "video": question.clip.path}],
+        "ability": "video",
+        "reward_model": {"style": "rule", "ground_truth": answers.solution(question)},
+        "extra_info": _answer(question, labels),
+    }
+
+
 _ROWS: dict[Export, Callable[[Question, Labels], Row]] = {
     Export.TRL: trl_row,
     Export.MS_SWIFT: ms_swift_row,
     Export.EASYR1: easyr1_row,
+    Export.VERL: verl_row,
 }
 
 
@@ -121,7 +135,10 @@ def _prompt(question: Question) -> str:
 
 
 def _answer(question: Question, labels: Labels) -> Row:
+    """What a reward function needs: the right answer, and how a reply is read (`answers.read`)."""
     return {
+        "form": question.form.value,
+        "n_options": len(question.options),
         "solution": answers.solution(question),
         "gold": question.gold,
         "observer": labels.observer(question.question_id),

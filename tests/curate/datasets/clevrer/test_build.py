@@ -188,7 +188,7 @@ def test_the_same_input_gives_the_same_bytes_whatever_the_workers_and_the_layout
 ) -> None:
     monkeypatch.setattr(annotations, "_WORTH_A_POOL", 1)
     monkeypatch.setattr(annotations, "_CHUNK", 3)
-    exports = ("--export", "trl,ms-swift,easyr1", "--save-dataset")
+    exports = ("--export", "trl,ms-swift,easyr1,verl", "--save-dataset")
     assert curate_release(release, tmp_path / "one", "--workers", "1", *exports) == 0
     assert curate_release(release, tmp_path / "two", "--workers", "2", *exports) == 0
     archive = zip_of(release / "annotation_train", tmp_path / "annotation_train.zip")
@@ -397,7 +397,7 @@ def test_the_training_set_is_the_size_and_share_that_were_asked_for(
         (["--split", "train_observational"], "is the name of another file"),
         (["--split", "validation", "--train-size", "10"], "--split validation leaves none"),
         (["--split", "validation", "--dev-share", "0.2"], "--dev-share 0.2 with --split validation"),
-        (["--export", "trl,verl"], "--export verl: expected some of trl,ms-swift,easyr1"),
+        (["--export", "trl,nemo"], "--export nemo: expected some of trl,ms-swift,easyr1,verl"),
     ],
 )
 def test_wishes_that_make_no_sense_are_refused_at_once(
@@ -432,7 +432,7 @@ def test_an_export_given_again_adds_to_the_first(release: Path, tmp_path: Path) 
 
 def test_exports_are_in_the_formats_of_the_trainers(release: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert curate_release(release, out, "--export", "trl, ms-swift,easyr1", "--save-dataset") == 0
+    assert curate_release(release, out, "--export", "trl, ms-swift,easyr1,verl", "--save-dataset") == 0
     first = open_curated(out).questions("train")[0]
     prompt = answers.render(first, Style.COT)
 
@@ -452,6 +452,12 @@ def test_exports_are_in_the_formats_of_the_trainers(release: Path, tmp_path: Pat
     assert easy["problem"].startswith("<video>Without object 2")
     assert (easy["answer"], easy["videos"]) == ("A", [first.clip.path])
     assert json.loads((out / "train.easyr1.jsonl").read_text().splitlines()[1])["answer"] == "none"
+
+    verl = row("train.verl.jsonl")
+    assert verl["prompt"] == [{"role": "user", "content": f"<video>{prompt}"}]
+    assert verl["videos"] == [{"type": "video", "video": first.clip.path}]
+    assert verl["reward_model"] == {"style": "rule", "ground_truth": "<answer>A</answer>"}
+    assert (verl["extra_info"]["form"], verl["extra_info"]["n_options"], verl["extra_info"]["gold"]) == ("letters", 2, ["A"])
 
     datasets = pytest.importorskip("datasets")
     saved = datasets.load_from_disk(out / "dataset")
