@@ -95,6 +95,26 @@ def test_shards_of_different_versions_are_merged_and_told_of(
     assert "and 1.0; replies may differ" in told
 
 
+def test_what_differs_from_one_process_is_counted(curated: Curated, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    diagnose(curated, tmp_path / "one", "--no-report")
+    ask_all(curated, tmp_path / "runs")
+    path = tmp_path / "one" / "random" / "predictions.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[0]["reply"] += " So."  # another reply with the same answer
+    rows[1] |= {"reply": "", "chosen": None, "status": "no_answer"}
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows[:-2]))
+    capsys.readouterr()
+    assert vt("merge", tmp_path / "runs", "--no-report", "--against", tmp_path / "one") == 0
+    assert (
+        f"random: 28 questions are in both runs, 2 with another reply and 1 with another answer than in {path.parent}"
+        "; 2 more are in one of the two alone"
+    ) in capsys.readouterr().out
+    diagnose(curated, tmp_path / "other", "--no-report", "--seed", "7")
+    capsys.readouterr()
+    assert vt("merge", tmp_path / "runs", "--no-report", "--against", tmp_path / "other") == 2
+    assert "seed was 7, is 42" in capsys.readouterr().err
+
+
 def test_a_clip_is_of_one_shard_with_all_its_questions(curated: Curated, tmp_path: Path) -> None:
     ask_all(curated, tmp_path)
     clip = {question.question_id: question.clip.path for question in curated.questions("dev")}

@@ -12,6 +12,7 @@ from videothinker.cli.console import out as console
 
 if TYPE_CHECKING:
     from videothinker.diagnose.merge import Merged
+    from videothinker.recipes.merging import Against
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -26,6 +27,10 @@ Four machines that share a folder, or one after the other, in any order:
 The same on a cluster, as one Slurm file that also merges:
 
   vt diagnose --data curated --model runs/cdpo --out runs/dev --print-sbatch 4 > dev.sbatch; bash dev.sbatch
+
+How many replies differ from those of one process, where rounding decides:
+
+  vt merge runs/dev --against runs/dev-one
 """
 
 
@@ -37,6 +42,10 @@ def merge(
     ] = None,
     videos: options.Videos = None,
     labels: options.Labels = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also count what differs from the same run in DIR, which one process asked."),
+    ] = None,
     baseline: options.Baseline = None,
     report: options.DrawReport = True,
 ) -> None:
@@ -58,7 +67,7 @@ def merge(
     folders = run.data_names(data or [])
     for run_dir in run_dirs:
         if curation.has_shards(run_dir):
-            if data or videos or labels or baseline or not report:
+            if data or videos or labels or against or baseline or not report:
                 raise VtError(f"{run_dir}: holds shards of a curation, which takes no options; give its folder alone")
             show_clevrer(curation.merge_clevrer(run_dir, bars=progress_bar), run_dir)
             continue
@@ -72,6 +81,8 @@ def merge(
         )
         for each in merged.runs:
             _show(each)
+        for difference in merging.against(run_dir, against) if against is not None else ():
+            _show_difference(difference)
         if report:
             drawn = merging.report(merged, run_dir, baseline=baseline, bars=progress_bar)
             if isinstance(drawn, Report):
@@ -95,3 +106,12 @@ def _show(merged: "Merged") -> None:
         )
     for each in merged.differ:
         warn(f"{merged.name}: its shards were asked with {each}; replies may differ where rounding decides")
+
+
+def _show_difference(found: "Against") -> None:
+    single = f"; {found.n_single:,} more are in one of the two alone" if found.n_single else ""
+    console.print(
+        f"{escape(str(found.name))}: {found.n_questions:,} questions are in both runs, {found.n_replies:,} with another reply "
+        f"and {found.n_answers:,} with another answer than in {escape(str(found.other))}{single}",
+        soft_wrap=True,
+    )

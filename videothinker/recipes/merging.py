@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from videothinker.curated import Curated, open_curated
-from videothinker.diagnose import merge, runs
+from videothinker.diagnose import files, merge, runs
 from videothinker.diagnose.merge import Merged, Shards
 from videothinker.diagnose.runs import AskedSplits
 from videothinker.errors import VtError
@@ -78,6 +78,46 @@ def _open(of: Shards, data: Path | None, videos: Path | None, label_files: Seque
             f"{of.pieces[0].folder}: was asked with --labels {gone}, which is not there; say where it is with --labels"
         )
     return open_curated(data or recorded, videos, label_files=labels)
+
+
+class Against(NamedTuple):
+    """How a merged run differs from one that one process asked."""
+
+    name: Path
+    other: Path
+    n_questions: int
+    """Questions that both have; the counts below are among them."""
+    n_replies: int
+    """Replies that differ."""
+    n_answers: int
+    """Answers, as they were read, that differ."""
+    n_single: int
+    """Questions that only one of the two has."""
+
+
+def against(run_dir: Path, other: Path) -> list[Against]:
+    """What differs between the merged runs in RUN_DIR and those of the same names in `other`.
+
+    Raises:
+        VtError: `other` lacks a run, or holds one with other settings or data.
+    """
+    found = []
+    for each in merge.find(run_dir):
+        folder = other / each.name
+        merge.check_same(folder, each.record)
+        ours, theirs = files.read_predictions(each.folder), files.read_predictions(folder)
+        both = [(row, theirs[key]) for key, row in ours.items() if key in theirs]
+        found.append(
+            Against(
+                each.name,
+                folder,
+                len(both),
+                sum(one.reply != two.reply for one, two in both),
+                sum(one.chosen != two.chosen for one, two in both),
+                len(ours.keys() ^ theirs.keys()),
+            )
+        )
+    return found
 
 
 def report(
