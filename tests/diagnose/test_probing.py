@@ -210,6 +210,27 @@ def test_mistakes_are_told_in_a_line(
     assert not (tmp_path / "x.parquet").exists()
 
 
+def test_shards_ask_and_one_command_labels(asked: Curated, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    probe = ("curate", "probe", "--data", asked.folder, "--model", "solver:random", "--samples", "2")
+    one, out = tmp_path / "one.parquet", tmp_path / "out.parquet"
+    assert vt(*probe, "--out", one) == 0
+    assert vt(*probe, "--out", out, "--shard", "2/2") == 0
+    assert "1 of 2 shards are finished; once all are, the same command without --shard" in capsys.readouterr().out
+    assert not out.exists()
+    assert vt(*probe, "--out", out) == 2
+    assert "shard 1 of 2 is not finished" in one_error(capsys)
+    assert vt(*probe, "--out", out, "--shard", "1/2", "--seed", "7") == 2
+    assert "settings.seed was 42, is 7" in one_error(capsys)
+    assert vt(*probe, "--out", out, "--shard", "1/2") == 0
+    capsys.readouterr()
+    assert vt(*probe, "--out", out) == 0
+    assert "replies" not in capsys.readouterr().err  # nothing is asked again
+    assert out.read_bytes() == one.read_bytes()
+    assert vt(*probe, "--out", out) == 0  # and nothing is taken in twice
+    held = [len((path.with_suffix(".replies") / "replies.jsonl").read_text().splitlines()) for path in (one, out)]
+    assert held[0] == held[1]
+
+
 def test_a_checkpoint_that_looks_is_wrong_when_blind(colours: Curated, taught: Path, tmp_path: Path) -> None:
     out = tmp_path / "blind.parquet"
     code = vt(

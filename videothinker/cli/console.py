@@ -153,13 +153,17 @@ def warn(message: str) -> None:
     err.print(f"[bold yellow]warning:[/bold yellow] {escape(message)}", soft_wrap=True)
 
 
-def show_shard(shard: "Shard", what: str, folder: Path, parts: Sequence[Path]) -> None:
-    """Say that a shard is finished, and what is next. what: is done. parts: what each shard of `folder` writes a marker for."""
+def show_shard(shard: "Shard", what: str, folder: Path, parts: Sequence[Path], then: str | None = None) -> None:
+    """Say that a shard is finished, and what is next.
+
+    what: is done. parts: what each shard of `folder` writes a marker for. then: what comes behind the last; None: vt merge.
+    """
     from rich.markup import escape
 
     from videothinker.shards import n_finished
 
     n_done = n_finished(folder, parts)
     out.print(f"shard {shard}: {what} in [bold]{escape(str(shard.folder(folder)))}[/bold]", soft_wrap=True)
-    then = "; now" if n_done == shard.of else "; once all are,"
-    out.print(f"{n_done} of {shard.of} shards are finished{then} vt merge {escape(shlex.quote(str(folder)))}", soft_wrap=True)
+    then = then or f"vt merge {shlex.quote(str(folder))}"
+    when = "; now" if n_done == shard.of else "; once all are,"
+    out.print(f"{n_done} of {shard.of} shards are finished{when} {escape(then)}", soft_wrap=True)

@@ -43,7 +43,7 @@ def how_to_go_on(arguments: Sequence[str]) -> str:
         return "what was saved is kept, and the same command goes on from the last saved step"
     if name == "diagnose" and "--no-resume" in arguments:
         return "what is done is kept, and the same command without --no-resume goes on from there"
-    if name in ("clips", "demo", "diagnose", "study", "world"):
+    if name in ("clips", "demo", "diagnose", "merge", "study", "world"):
         return "what is done is kept, and the same command goes on from there"
     return "nothing half-written is left; give the same command again, which begins anew"
 

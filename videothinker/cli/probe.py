@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from videothinker import shards
 from videothinker.answers import Style
 from videothinker.cli import options
 from videothinker.cli.console import out as console
-from videothinker.cli.console import progress_bar
+from videothinker.cli.console import progress_bar, show_shard
 from videothinker.diagnose.views import VIEWS
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ Which counterfactual questions does a checkpoint answer from what happens in the
 Which questions of any set are answered without the clip, or from its first frame?
 
   vt curate probe --data mvbench --model REF --views normal,blind,frozen --by blind --out blind.parquet
+
+On one of 8 machines that share a folder; when all are done, the same without --shard writes the labels:
+
+  vt curate probe --data curated --model Qwen/Qwen2.5-VL-3B-Instruct --out twin.parquet --shard 3/8
 
 [bold]Views[/bold], and the axis on which an answer that is right all the same relies
 
@@ -105,6 +110,7 @@ def probe(
     dtype: options.Dtype = "auto",
     clip_cache: options.ClipCache = True,
     trust_remote_code: options.TrustRemoteCode = False,
+    shard: options.ShardOf = None,
 ) -> None:
     """Label questions by a checkpoint's own replies: can they be answered by looking less?
 
@@ -141,6 +147,7 @@ def probe(
         dtype=dtype,
         prefill=prefill,
     )
+    mine = None if shard is None else shards.parse(shard)
     summary = recipe.probe(
         curated,
         model,
@@ -151,9 +158,15 @@ def probe(
         clip_cache=clip_cache,
         trust_remote_code=trust_remote_code,
         resume=resume,
+        shard=mine,
         bars=progress_bar,
     )
-    _show(summary, out)
+    if summary is not None:
+        _show(summary, out)
+    elif mine is not None:
+        show_shard(
+            mine, "asked", recipe.replies_folder(out), [Path()], then="the same command without --shard writes the labels"
+        )
 
 
 def _show(summary: "ProbeSummary", labels: Path) -> None:

@@ -3,18 +3,20 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
-from videothinker import locks, store, tables
+from videothinker import locks, shards, store, tables
 from videothinker.curate import twin
 from videothinker.curated import Curated
 from videothinker.diagnose import probed, probing, solvers
 from videothinker.diagnose.answerer import Answerer, check_clips
 from videothinker.diagnose.limit import limited
 from videothinker.diagnose.openers import OPENERS, Opened, Opening, kind_of
+from videothinker.diagnose.run import by_clip
 from videothinker.diagnose.server import check_address
 from videothinker.diagnose.settings import FREE, DiagnosisSettings
 from videothinker.diagnose.views import View, deciding
@@ -22,9 +24,10 @@ from videothinker.errors import VtError
 from videothinker.fingerprint import fingerprint
 from videothinker.observers.probe import Band
 from videothinker.progress import Bars, no_bars
-from videothinker.records import Category, ProbeSummary, Question
+from videothinker.records import Category, ProbeSummary, Question, Status
 from videothinker.records.question import COLUMNS
 from videothinker.reports.probe import probe_page
+from videothinker.shards import Shard
 
 RUN = "run.json"
 _OF_SETTINGS = ("split", *FREE)
@@ -82,15 +85,18 @@ def probe(
     clip_cache: bool = True,
     trust_remote_code: bool = False,
     resume: bool = True,
+    shard: Shard | None = None,
     bars: Bars = no_bars,
-) -> ProbeSummary:
+) -> ProbeSummary | None:
     """Ask what is not answered yet, then write OUT (the label file) with a page and a JSON file beside it.
 
     Replies lie in a folder beside OUT, so that a killed probe goes on, and more samples or views cost only themselves.
+    shard: ask about its clips alone, and write no labels (None is returned); without it, what shards have asked is taken in
+    first, once all are finished.
 
     Raises:
-        VtError: OUT is no .parquet, another probe's replies lie beside it, no question could be labelled, or the checkpoint
-            cannot be asked.
+        VtError: a shard is missing, or of another probe; OUT is no .parquet, another probe's replies lie beside it, no question
+            could be labelled, or the checkpoint cannot be asked.
     """
     if out.suffix != ".parquet":
         raise VtError(f"--out {out}: expected the name of a file that ends in .parquet")
@@ -104,14 +110,56 @@ def probe(
             f"{curated.folder}: none of {len(questions):,} questions has a factual twin ({reasons}); give the twins' texts "
             "with --twin-column, or choose another view with --views, such as blind"
         )
-    folder = out.with_suffix(".replies")
+    whole = replies_folder(out)
+    folder, started = whole if shard is None else shard.folder(whole), datetime.now(UTC)
     identity = _identity(curated, ref, settings, [one.question for one in curated.members], endpoint)
+    if shard is not None:
+        shards.check_number(whole, shard)
+        for other in (each.folder(whole) for each in shards.begun(whole) if each != shard):
+            _check_same(other, identity)
+        questions = by_clip(questions, shard)
     _claim(folder, identity, resume)
     try:
+        if shard is None:
+            _take_in(folder, identity)
+        else:
+            (folder / shards.DONE).unlink(missing_ok=True)  # of fewer views or samples
         _ask(curated, ref, settings, probing_, folder, questions, twins, endpoint, clip_cache, trust_remote_code, bars)
+        if shard is not None:
+            shards.mark(folder, shard, n_items=len(questions), started=started)
+            return None
         return _label(curated, ref, probing_, folder, out, questions, why_not)
     finally:
         locks.release(folder)
+
+
+def replies_folder(out: Path) -> Path:
+    """Where the replies lie that a label file is made of."""
+    return out.with_suffix(".replies")
+
+
+def _take_in(folder: Path, identity: dict[str, Any]) -> None:
+    """Add the replies of shards to the whole probe's, but for those that it has."""
+    if not shards.begun(folder):
+        return
+    done = shards.finished(folder)
+    for path, _ in done:
+        _check_same(path, identity)
+    held = probing.read_replies(folder)
+    known = {key for key, row in held.items() if row.status is not Status.DECODE_ERROR}
+    with store.JsonlAppender(folder / probing.REPLIES) as file:
+        for path, _ in done:
+            for key, row in probing.read_replies(path).items():
+                if key not in known and held.get(key) != row:
+                    file.append(row)
+
+
+def _check_same(folder: Path, identity: dict[str, Any]) -> None:
+    """Check that the shard in `folder`, if it has begun, is of this probe."""
+    if (folder / RUN).is_file():
+        said = store.read_json(folder / RUN, dict[str, Any])
+        advice = "remove the shards' folder to begin anew, or choose another --out"
+        store.check_same(folder, said, identity, what="a shard of a probe", advice=advice)
 
 
 def _questions(curated: Curated, wanted: Probing) -> tuple[list[Question], dict[str, str | None], dict[str, str]]:
@@ -161,6 +209,7 @@ def _claim(folder: Path, identity: dict[str, Any], resume: bool) -> None:
         identity,
         what="a probe",
         advice="choose another --out, or --no-resume to ask everything anew",
+        may_hold=lambda name: name == shards.FOLDER,
         replace=not resume,
     )
     if not resume:
