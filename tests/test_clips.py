@@ -417,7 +417,7 @@ def test_shards_warm_one_cache_for_all(colours: Curated, tmp_path: Path, monkeyp
         assert f"shard {shard}: {told} clips kept" in capsys.readouterr().out
     assert len(list((tmp_path / "cache").rglob("*.frames"))) == 3
     app([*command, "--print-sbatch", "2"], standalone_mode=False)
-    assert "merge" not in capsys.readouterr().out
+    assert "--dependency" not in capsys.readouterr().out
 
 
 def test_the_cache_has_to_hold_what_all_shards_put_into_it(tmp_path: Path) -> None:
