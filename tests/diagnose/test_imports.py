@@ -10,8 +10,8 @@ from curated_factory import random_questions, write_curated
 from videothinker import answers, store
 from videothinker.curated import Curated
 from videothinker.diagnose.imports import import_results
-from videothinker.diagnose.runs import Run
 from videothinker.diagnose.imports.matching import Why
+from videothinker.diagnose.runs import Run
 from videothinker.errors import VtError
 from videothinker.records import Rule, Status
 from videothinker.records.run import Partial
