@@ -93,7 +93,9 @@ class Matcher:
                 for length in self._lengths.get(words[begin : begin + size], ()):
                     if (run := words[begin : begin + length]) in self._by_words:
                         found.add(run)
-        fitting = {run: [one for one in self._by_words[run] if _asks(told, one)] for run in found}
+        texts = {one.text: one for run in found for one in self._by_words[run]}
+        asked = {text for text, one in texts.items() if _asks(told, one)}
+        fitting = {run: [one for one in self._by_words[run] if one.text in asked] for run in found}
         longest = max((run for run in found if fitting[run]), key=len, default=None)
         return [] if longest is None else fitting[longest]
 
@@ -139,14 +141,12 @@ def _asks(told: Told, question: Question) -> bool:
 
 def _shows(told: Told, question: Question) -> bool:
     """Whether the row tells the question's words and its options, in its order; of yes or no there is nothing to tell."""
-    if not _asks(told, question):
-        return False
     if question.form is Form.YES_NO:
-        return True
+        return _asks(told, question)
     if told.options is not None:
-        return same_options(told.options, question)
+        return same_options(told.options, question) and _asks(told, question)
     shown = told.text if told.text is not None else told.prompt
-    return shown is not None and stands_in(shown, question, with_options=True)
+    return shown is not None and stands_in(shown, question, with_options=True) and _asks(told, question)
 
 
 def _several(fitting: Sequence[Question]) -> Refused:

@@ -24,6 +24,7 @@ def level(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text.translate(_QUOTES)).casefold().split())
 
 
+@lru_cache(64)
 def level_lines(text: str) -> str:
     """The text with every line levelled, those without words left out: a question in a prompt begins a line or follows ":"."""
     return "\n".join(line for line in map(level, text.splitlines()) if line)
@@ -54,6 +55,9 @@ def stands_in(text: str, question: Question, *, with_options: bool) -> bool:
 
     with_options: its options have to follow, in its order, unless it is one of yes or no.
     """
+    needs_options = with_options and question.form is not Form.YES_NO
+    if needs_options and not all(level(option) in level(text) for option in question.options):
+        return False  # most are told apart here, before a pattern is made
     asked = _asked(question) if with_options else _spaced(question.text)
     return re.search(rf"(?:\A|\n|:)\s*{asked}(?!\S)", level_lines(text)) is not None
 
