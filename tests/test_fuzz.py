@@ -197,7 +197,8 @@ def _load_run(path: Path) -> Any:
 
 
 def _import(path: Path) -> Any:
-    return import_results("x", path, curated.open_curated(path.parent / "data")).predictions
+    found = import_results("x", [path], {"data": curated.open_curated(path.parent / "data")})
+    return found.runs["data"].predictions
 
 
 def _steps(folder: Path) -> Path:

@@ -5,7 +5,7 @@ nobody can read a whole clip where a part of it was meant. A path alone is never
 """
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from videothinker.records import Clip
@@ -14,6 +14,14 @@ FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 """Endings, in any case, of the pictures of a folder of frames."""
 
 State = tuple[int, int, int]
+
+
+def parts_of(path: str) -> list[str]:
+    """The folders and the file of a path, without what leads to the top.
+
+    Files in Video-R1's form write "./videos/x.mp4", "/owner/SET/videos/x.mp4" and "Evaluation/SET/x.mp4" for one clip.
+    """
+    return [part for part in PurePosixPath(path.replace("\\", "/")).parts if part not in ("/", ".")]
 
 
 class Footage(NamedTuple):

@@ -13,6 +13,8 @@ JSON_BYTES = 16 * 2**20
 """Most bytes of one JSON document that stands for a single thing, such as a scene. CLEVRER's annotations have 230 kB."""
 PACK_BYTES = 2**30
 """Most bytes that one member of a study's pack may unpack to; `vt study --pack` compresses 24 MB at a time, or one cell."""
+SAMPLE_BYTES = 2**28
+"""Most bytes of one sample of an evaluator's log, which may hold a clip as base64."""
 TABLE_BYTES = 4 * 2**30
 """Most bytes of a parquet file's columns in memory; a question has about 1 kB."""
 

@@ -1,4 +1,4 @@
-"""Result files of other evaluators: their replies, matched by question id, read and graded by us."""
+"""Result files of other evaluators: their replies, matched to questions, read and graded by us."""
 
 import json
 from pathlib import Path
@@ -10,6 +10,8 @@ from curated_factory import random_questions, write_curated
 from videothinker import answers, store
 from videothinker.curated import Curated
 from videothinker.diagnose.imports import import_results
+from videothinker.diagnose.imports.matching import Why
+from videothinker.diagnose.runs import Run
 from videothinker.errors import VtError
 from videothinker.records import Rule, Status
 from videothinker.records.run import Partial
@@ -18,6 +20,10 @@ from videothinker.records.run import Partial
 @pytest.fixture
 def curated(tmp_path: Path) -> Curated:
     return write_curated(tmp_path / "curated")
+
+
+def imported(path: Path, curated: Curated, **options: Any) -> Run:
+    return import_results("base", [path], {"data": curated}, **options).runs["data"]
 
 
 def eval_bench_rows(curated: Curated) -> list[dict[str, Any]]:
@@ -40,12 +46,12 @@ def test_results_of_eval_bench(curated: Curated, tmp_path: Path) -> None:
         json.dumps({"results": eval_bench_rows(curated)[::-1], "final_acc": [{"mean_acc": float("nan"), "mean_mra": 0.0}]})
     )
     assert "NaN" in path.read_text()  # which is no JSON, and what they write
-    run = import_results("base", path, curated)
+    run = imported(path, curated)
     assert run.metrics.all.per_question.value == 1.0
     assert [question.question_id for question in run.questions] == [q.question_id for q in curated.questions("dev")]
     assert run.record.kind == "import"
     assert run.record.partial is None
-    assert import_results("base", path, curated, Rule.ANY_OPTION).metrics.rule == Rule.ANY_OPTION
+    assert imported(path, curated, rule=Rule.ANY_OPTION).metrics.rule == Rule.ANY_OPTION
 
 
 @pytest.mark.parametrize("as_lines", [True, False])
@@ -53,7 +59,7 @@ def test_results_alone_and_only_some(curated: Curated, tmp_path: Path, as_lines:
     path = tmp_path / "results.json"
     rows = eval_bench_rows(curated)[:4]
     path.write_text("\n".join(json.dumps(row) for row in rows) if as_lines else json.dumps(rows))
-    run = import_results("base", path, curated)
+    run = imported(path, curated)
     assert len(run.predictions) == 4
     assert run.record.partial == Partial(asked=4, of=len(curated.questions("dev")))
 
@@ -61,7 +67,7 @@ def test_results_alone_and_only_some(curated: Curated, tmp_path: Path, as_lines:
 def test_one_line_alone_is_one_result(curated: Curated, tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     path.write_text(json.dumps(eval_bench_rows(curated)[0]) + "\n")
-    assert len(import_results("base", path, curated).predictions) == 1
+    assert len(imported(path, curated).predictions) == 1
 
 
 def test_a_failed_batch_is_no_wrong_answer(curated: Curated, tmp_path: Path) -> None:
@@ -70,7 +76,7 @@ def test_a_failed_batch_is_no_wrong_answer(curated: Curated, tmp_path: Path) -> 
     rows[1]["output"] = "I do not know."
     path = tmp_path / "results.json"
     path.write_text(json.dumps(rows))
-    run = import_results("base", path, curated)
+    run = imported(path, curated)
     assert [row.status for row in run.predictions[:3]] == [Status.DECODE_ERROR, Status.NO_ANSWER, Status.OK]
     assert (run.metrics.all.n_decode_error, run.metrics.all.n_unparsed) == (1, 1)
 
@@ -94,7 +100,7 @@ def test_samples_of_lmms_eval(curated: Curated, tmp_path: Path, resps: Any, filt
     ]
     path = tmp_path / "20261120_samples_clevrer.jsonl"
     path.write_text(json.dumps(row) + "\n")
-    (prediction,) = import_results("lmms", path, curated).predictions
+    (prediction,) = imported(path, curated).predictions
     assert (prediction.question_id, prediction.reply) == (key, "<answer>A, C</answer>")
     assert prediction.chosen == answers.parse(curated.questions("dev")[0], prediction.reply)
 
@@ -102,7 +108,7 @@ def test_samples_of_lmms_eval(curated: Curated, tmp_path: Path, resps: Any, filt
 def test_the_split_is_that_of_the_questions(curated: Curated, tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     path.write_text(json.dumps([{"question_id": q.question_id, "output": "A"} for q in curated.questions("train")]))
-    assert import_results("base", path, curated).record.settings == {"split": "train"}
+    assert imported(path, curated).record.settings == {"split": "train"}
 
 
 @pytest.mark.parametrize(
@@ -116,14 +122,14 @@ def test_the_split_is_that_of_the_questions(curated: Curated, tmp_path: Path) ->
         ("[3]", "result 1 is of type int, expected an object"),
         ('{"question_id": "100:0", "output": "A"}\n{"question_id', "line 2 is not JSON"),
         ('[{"output": "A"}]', "result 1 has no question_id"),
-        ('[{"doc_id": 3, "question_id": 3, "filtered_resps": ["A"]}]', "result 1 has no question_id"),
+        ('[{"question_id": 3, "filtered_resps": ["A"]}]', "result 1 answers question 3, which the data does not have"),
+        ('[{"answer": "A"}]', "is of no known format: result 1 has the fields answer; expected those of inspect_ai"),
         ('[{"question_id": "100:0", "output": null}]', "result 1 has no reply"),
         ('[{"question_id": "100:0", "filtered_resps": ["A", "B"]}]', "result 1 has no reply"),
-        ('[{"question_id": "9:9", "output": "A"}]', "result 1 answers question 9:9, which no split of"),
-        ('[{"question_id": "100:0", "output": "A"}, {"question_id": "9:9", "output": "A"}]', "result 2 answers question 9:9"),
+        ('[{"question_id": "9:9", "output": "A"}]', "result 1 answers question 9:9, which the data does not have"),
         (
             '[{"question_id": "100:0", "output": "A"}, {"question_id": "100:0", "output": "A"}]',
-            "result 2 answers question 100:0 a",
+            "result 1 is one of 2 rows that answer question 100:0; keep one of them",
         ),
     ],
 )
@@ -131,7 +137,7 @@ def test_what_cannot_be_imported_is_said_in_one_line(curated: Curated, tmp_path:
     path = tmp_path / "results.json"
     path.write_text(content)
     with pytest.raises(VtError) as error:
-        import_results("base", path, curated)
+        imported(path, curated)
     assert message in str(error.value)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
@@ -139,12 +145,17 @@ def test_what_cannot_be_imported_is_said_in_one_line(curated: Curated, tmp_path:
 
 def test_a_file_that_is_not_there(curated: Curated, tmp_path: Path) -> None:
     with pytest.raises(VtError, match="cannot be read"):
-        import_results("base", tmp_path / "nothing.json", curated)
+        imported(tmp_path / "nothing.json", curated)
 
 
 def test_questions_of_two_splits_do_not_mix(tmp_path: Path) -> None:
     curated = write_curated(tmp_path / "curated", {"train": random_questions([0]), "dev": random_questions([100])})
     path = tmp_path / "results.json"
     path.write_text('[{"question_id": "100:0", "output": "A"}, {"question_id": "0:0", "output": "A"}]')
-    with pytest.raises(VtError, match="result 2 answers question 0:0, which split 'dev' of"):
-        import_results("base", path, curated)
+    with pytest.raises(
+        VtError, match=r"several splits of .* \(1 of dev, 1 of train\), and a run is of one; choose it with --split"
+    ):
+        imported(path, curated)
+    found = import_results("base", [path], {"data": curated}, splits={"data": "train"})
+    assert [row.question_id for row in found.runs["data"].predictions] == ["0:0"]
+    assert [(row.place, row.why) for row in found.unmatched] == [("result 1", Why.OTHER_SPLIT)]

@@ -190,7 +190,6 @@ def test_mistakes_are_said_before_anything_is_asked(runs: tuple[Path, Result], d
     assert "holds a run over several data sets (clevrer, mvbench, plain)" in mistake(*alone, runs[0])
     vt(*alone, tmp_path / "alone")
     assert "holds the report of a run over one data set" in mistake("diagnose", *sets, *MODELS, "--out", tmp_path / "alone")
-    assert "--import needs one --data" in mistake("report", *sets, "--import", "a=b.json", "--out", tmp_path / "report")
     assert "holds runs over the data sets clevrer, mvbench, plain; name one's folder" in mistake(
         "report", runs[0], runs[0] / "plain", "--out", tmp_path / "report"
     )

@@ -18,7 +18,7 @@ training and in evaluation (the published ones differ between the two).
 from collections.abc import Sequence
 
 from videothinker.answers.choice import Choice
-from videothinker.answers.form import LETTERS, Answer, AnswerForm, is_exact, option_line
+from videothinker.answers.form import LETTERS, Answer, AnswerForm, is_exact, option_line, without_letters
 from videothinker.answers.letters import Letters
 from videothinker.answers.style import Style, tags_in_place
 from videothinker.answers.twice import read_twice, well_laid_out
@@ -44,6 +44,7 @@ __all__ = [
     "render",
     "render_prompt",
     "solution",
+    "without_letters",
 ]
 
 

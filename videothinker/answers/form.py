@@ -1,5 +1,6 @@
 """The interface of a form of answer, and what all forms have in common."""
 
+import re
 from collections.abc import Sequence
 from string import ascii_uppercase
 from typing import Protocol
@@ -58,6 +59,15 @@ def option_line(index: int, text: str) -> str:
 def lettered(options: Sequence[str]) -> list[str]:
     """The options as a prompt shows them, under a heading."""
     return ["Options:", *(option_line(index, text) for index, text in enumerate(options))]
+
+
+def without_letters(options: Sequence[str]) -> tuple[str, ...]:
+    """The options without their letters if every option carries its own ("A. x", "A) x", "(A) x", "A: x"), otherwise as given.
+
+    options: at most 26.
+    """
+    parts = [re.fullmatch(rf"\(?{LETTERS[i]}[.):]\s*(?P<text>.*)", text, re.DOTALL) for i, text in enumerate(options)]
+    return tuple(part["text"].strip() for part in parts if part) if all(parts) else tuple(options)
 
 
 def is_exact(chosen: Sequence[str] | None, gold: Sequence[str]) -> bool:

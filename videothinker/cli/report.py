@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from videothinker.cli import options
+from videothinker.cli.console import out as console
 from videothinker.cli.console import progress_bar, warn
 from videothinker.cli.diagnosis_display import show_readings, show_report
 from videothinker.records import Rule
 
 if TYPE_CHECKING:
     from videothinker.curated import Curated
+    from videothinker.diagnose.imports import Imported
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -31,9 +33,13 @@ The same replies as lmms-eval reads them, and beside it as everyone else does; n
 
   vt report runs/mvbench --protocol lmms-eval --out runs/mvbench-lmms-eval
 
-What the official evaluator of VideoThinker or Video-R1, or lmms-eval, has written:
+What other evaluators have written: eval_bench, lmms-eval, VLMEvalKit, inspect_ai, or plain CSV and JSONL:
 
   vt report --import base=eval_clevrer_greedy_output.json --data curated --out report
+
+One checkpoint's files about several data sets; each answers the questions that it matches:
+
+  vt report --import base=mmvu.xlsx --import base=samples_mvbench.jsonl --data mmvu --data mvbench --out table
 """
 
 
@@ -52,10 +58,22 @@ def report(
     ] = None,
     rule: Annotated[Rule | None, typer.Option(help="Rule of the categories; default the curated folder's.")] = None,
     labels: options.Labels = None,
-    imports: Annotated[
+    imported: Annotated[
         list[str] | None,
-        typer.Option("--import", metavar="NAME=FILE", help="A result file of eval_bench or lmms-eval. Repeat for several."),
+        typer.Option(
+            "--import",
+            metavar="NAME=FILE",
+            help="Another evaluator's replies: of eval_bench, lmms-eval, VLMEvalKit or inspect_ai, or plain CSV or JSONL. "
+            "Repeat for other checkpoints, and with the same NAME for more files of one.",
+        ),
     ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]SPLIT", help="Whose questions count where --import answers several splits of a data set."),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict/--no-strict", help="End with exit code 2 if a row of --import answers no question.")
+    ] = False,
     baseline: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="With several data sets: what changes count from; default as in RUN_DIR."),
@@ -77,9 +95,9 @@ def report(
     """
     from videothinker.diagnose import run, runs
     from videothinker.errors import VtError
-    from videothinker.recipes import benchmarks, diagnosis
+    from videothinker.recipes import benchmarks, diagnosis, imports
 
-    if not run_dirs and not imports:
+    if not run_dirs and not imported:
         raise VtError("nothing to report on; name a folder that `vt diagnose` wrote, or --import NAME=FILE")
     if not run_dirs and not data:
         raise VtError("--import needs --data: the curated folder whose questions were answered")
@@ -89,18 +107,25 @@ def report(
     clips = {name: Path(folder) for name, folder in run.of_each(videos or [], named or [""], "--videos").items()}
     label_files = run.label_files(labels or [], named or [""])
     benchmarks.check_out(out, several=several)
-    if several:
-        if imports:
-            raise VtError("--import needs one --data: a result file answers the questions of one data set")
-        sets = benchmarks.find_sets(run_dirs or [], folders, clips, label_files)
-        _report_several(run_dirs or [], sets, out, rule=rule, reread=reread, protocol=protocol, baseline=baseline)
-        return
-    if baseline is not None:
+    if split and not imported:
+        raise VtError("--split is for --import: a run that vt diagnose wrote says itself which split it was asked")
+    if baseline is not None and not several:
         raise VtError(f"--baseline {baseline}: is for several data sets; with one, the report compares all pairs")
-    folder, clips_folder = (next(iter(each.values()), None) for each in (folders, clips))
-    curated = runs.find_curated(run_dirs or [], folder, clips_folder, next(iter(label_files.values()), ()))
-    files = {name: Path(file) for name, file in run.model_names(imports or [], option="--import").items()}
-    loaded, n_changed = diagnosis.load(run_dirs or [], curated, rule=rule, imports=files, reread=reread, protocol=protocol)
+    if several:
+        sets = benchmarks.find_sets(run_dirs or [], folders, clips, label_files)
+    else:
+        folder, clips_folder = (next(iter(each.values()), None) for each in (folders, clips))
+        curated = runs.find_curated(run_dirs or [], folder, clips_folder, next(iter(label_files.values()), ()))
+        sets = {next(iter(named), ""): curated}
+    splits = run.of_each(split or [], list(sets), "--split")
+    found = imports.read(run.import_files(imported or []), sets, rule=rule, splits=splits, strict=strict)
+    if several:
+        _report_several(run_dirs or [], sets, out, found, rule=rule, reread=reread, protocol=protocol, baseline=baseline)
+        return
+    theirs = [each for runs_by_set in imports.by_set(found, sets).values() for each in runs_by_set]
+    loaded, n_changed = diagnosis.load(run_dirs or [], curated, rule=rule, imported=theirs, reread=reread, protocol=protocol)
+    imports.write(found, out, dict.fromkeys(sets, out))
+    _show_imported(found, out)
     _warn_of_changed(n_changed)
     diagnosis.write_metrics(loaded, out)
     drawn = diagnosis.report(loaded, curated, out, protocol=protocol, bars=progress_bar)
@@ -113,6 +138,7 @@ def _report_several(
     run_dirs: list[Path],
     sets: "dict[str, Curated]",
     out: Path,
+    imported: "list[Imported]",
     *,
     rule: Rule | None,
     reread: bool,
@@ -121,14 +147,42 @@ def _report_several(
 ) -> None:
     """Report on a run over several data sets."""
     from videothinker.cli.benchmarks_display import show_benchmarks
-    from videothinker.recipes import benchmarks
+    from videothinker.recipes import benchmarks, imports
 
-    baseline = baseline or benchmarks.earlier_report(run_dirs[0]).baseline
-    read = benchmarks.load(run_dirs, sets, rule=rule, reread=reread, protocol=protocol)
+    if run_dirs and baseline is None:
+        baseline = benchmarks.earlier_report(run_dirs[0]).baseline
+    theirs = imports.by_set(imported, sets)
+    read = benchmarks.load(run_dirs, sets, rule=rule, imported=theirs, reread=reread, protocol=protocol)
+    imports.write(imported, out, {name: out / name for name in sets})
+    _show_imported(imported, out)
     _warn_of_changed(sum(each.n_read_otherwise for each in read.values()))
     loaded = {name: each.runs for name, each in read.items()}
     benchmarks.write_metrics(loaded, out)
     show_benchmarks(benchmarks.report(loaded, sets, out, baseline=baseline, protocol=protocol, bars=progress_bar))
+
+
+def _show_imported(imported: "list[Imported]", out: Path) -> None:
+    """Print what became of the rows of each file, and warn of those that answer no question."""
+    from collections import Counter
+
+    from videothinker.recipes.imports import UNMATCHED
+
+    for each in imported:
+        for by_set in zip(*each.files.values(), strict=True):
+            first = by_set[0]
+            console.print(f"{each.name}: {first.file} ({first.format}, {first.n_rows:,} rows)", markup=False, soft_wrap=True)
+            for name, counts in zip(each.files, by_set, strict=True):
+                n_matched = counts.n_by_id + counts.n_by_words
+                told = f"{n_matched:,} matched: {counts.n_by_id:,} by id, {counts.n_by_words:,} by words"
+                elsewhere = f"; {counts.n_elsewhere:,} of other data sets" if counts.n_elsewhere else ""
+                console.print(f"  {name}: {told}{elsewhere}", markup=False, soft_wrap=True)
+        if each.unmatched:
+            first_row = each.unmatched[0]
+            kinds = ", ".join(f"{n:,} {why}" for why, n in Counter(row.why.value for row in each.unmatched).items())
+            warn(
+                f"{each.name}: {len(each.unmatched):,} rows answer no question ({kinds}), such as {first_row.file}: "
+                f"{first_row.place} {first_row.reason}; all of them are in {out / UNMATCHED}"
+            )
 
 
 def _warn_of_changed(n_changed: int) -> None:

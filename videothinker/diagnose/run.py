@@ -595,8 +595,8 @@ def partial(n_asked: int, n_questions: int) -> Partial | None:
     return None if n_asked == n_questions else Partial(asked=n_asked, of=n_questions)
 
 
-def model_names(models: Sequence[str], option: str = "--model") -> dict[str, str]:
-    """REF by name from `--model [NAME=]REF` options, in order; `option` is what messages call it.
+def model_names(models: Sequence[str]) -> dict[str, str]:
+    """REF by name from `--model [NAME=]REF` options, in order.
 
     The default name is a solver's name or the last part of a path or hub id. What stands before "=" is a name unless it looks
     like a path, or the whole names an existing folder.
@@ -604,7 +604,7 @@ def model_names(models: Sequence[str], option: str = "--model") -> dict[str, str
     Raises:
         VtError: two checkpoints of one name, or a name that cannot be that of a folder.
     """
-    return _named(models, option, _model_name, "checkpoints")
+    return _named(models, "--model", _model_name, "checkpoints")
 
 
 def data_names(data: Sequence[str]) -> dict[str, Path]:
@@ -614,6 +614,19 @@ def data_names(data: Sequence[str]) -> dict[str, Path]:
         VtError: two data sets of one name, or a name that cannot be that of a folder.
     """
     return {name: Path(folder) for name, folder in _named(data, "--data", _folder_name, "data sets").items()}
+
+
+def import_files(values: Sequence[str]) -> dict[str, list[Path]]:
+    """Files by checkpoint from `--import [NAME=]FILE` options, in order; those of one name are of one checkpoint.
+
+    Raises:
+        VtError: a name cannot be that of a folder.
+    """
+    found: dict[str, list[Path]] = {}
+    for given in values:
+        ((name, file),) = _named([given], "--import", _last_part, "checkpoints").items()
+        found.setdefault(name, []).append(Path(file))
+    return found
 
 
 def _named(values: Sequence[str], option: str, name_of: Callable[[str], str], what: str) -> dict[str, str]:

@@ -116,14 +116,16 @@ def _runs_in(folder: Path) -> list[Path]:
     return [path for path in here if (path / files.RUN).is_file() and files.prediction_files(path)]
 
 
-def folders_of_set(folders: Sequence[Path], name: str) -> list[Path]:
+def folders_of_set(folders: Sequence[Path], name: str, *, needed: bool = True) -> list[Path]:
     """Where the runs of the data set called `name` lie in the folders of runs over several.
 
     Raises:
-        VtError: none of them holds runs of it.
+        VtError: they are needed, and none of the folders holds runs of it.
     """
     found = [folder / name for folder in folders if _runs_in(folder / name)]
-    if not found:
+    if needed and not folders:
+        raise VtError(f"--data {name}: no row of what is imported answers one of its questions; leave it out")
+    if needed and not found:
         raise VtError(f"{folders[0] / name}: holds no runs; expected those that `vt diagnose` was asked for with --data {name}")
     return found
 

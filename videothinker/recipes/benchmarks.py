@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from videothinker import locks, store
-from videothinker.curated import Curated
+from videothinker.curated import Curated, open_curated
 from videothinker.diagnose import benchmarks, files, run, runs
 from videothinker.diagnose.runs import Run
 from videothinker.diagnose.settings import DiagnosisSettings
@@ -82,12 +82,15 @@ def find_sets(
     """The data sets of runs over several, by name: those of `data` or, without any, those that the folders' reports name.
 
     Raises:
-        VtError: a data set has no runs in any of the folders, or its curated folder is no longer where it was.
+        VtError: a data set has no runs in any of the folders that should tell where its curated folder is, or that folder is no
+            longer where it was.
     """
     names = list(data) or list(dict.fromkeys(name for folder in run_dirs for name in data_sets_of(folder)))
     known = videos or {}
     return {
-        name: runs.find_curated(runs.folders_of_set(run_dirs, name), data.get(name), known.get(name), label_files.get(name, ()))
+        name: open_curated(data[name], known.get(name), label_files=label_files.get(name, ()))
+        if name in data
+        else runs.find_curated(runs.folders_of_set(run_dirs, name), None, known.get(name), label_files.get(name, ()))
         for name in names
     }
 
@@ -97,10 +100,11 @@ def load(
     sets: Mapping[str, Curated],
     *,
     rule: str | None = None,
+    imported: Mapping[str, Sequence[Run]] = MappingProxyType({}),
     reread: bool = False,
     protocol: str | None = None,
 ) -> dict[str, diagnosis.Reread]:
-    """Saved runs over several data sets, by data set, scored again.
+    """Saved runs over several data sets, by data set, scored again, and those that `recipes.imports` made.
 
     rule: the labels to score under, for data sets that have any. reread: read every saved reply anew, as this version reads it.
     protocol: the same, as that protocol reads it.
@@ -115,7 +119,9 @@ def load(
     found = {}
     for name, curated in sets.items():
         here = rule if curated.labels.sets else None
-        read = diagnosis.load(runs.folders_of_set(run_dirs, name), curated, rule=here, reread=reread, protocol=protocol)
+        others = imported.get(name, ())
+        folders = runs.folders_of_set(run_dirs, name, needed=not others)
+        read = diagnosis.load(folders, curated, rule=here, imported=others, reread=reread, protocol=protocol)
         ranked = sorted(read.runs, key=lambda one: order.index(one.name) if one.name in order else len(order))
         found[name] = read._replace(runs=ranked)
     return found

@@ -9,7 +9,6 @@ from videothinker import locks, store
 from videothinker.curated import Curated
 from videothinker.diagnose import files, run, runs
 from videothinker.diagnose.answerer import Answerer
-from videothinker.diagnose.imports import import_results
 from videothinker.diagnose.openers import kind_of
 from videothinker.diagnose.prompts import chats, put_by
 from videothinker.diagnose.readings import scores
@@ -148,20 +147,20 @@ def load(
     curated: Curated,
     *,
     rule: str | None = None,
-    imports: Mapping[str, Path] | None = None,
+    imported: Sequence[Run] = (),
     reread: bool = False,
     protocol: str | None = None,
 ) -> Reread:
-    """Saved runs and other evaluators' result files, scored under the labels named `rule` (None: the folder's own).
+    """Saved runs, scored under the labels named `rule` (None: the folder's own), and behind them those of `recipes.imports`.
 
     reread: read every saved reply anew, as this version reads it. protocol: the same, as that protocol reads it, whatever the
     reply was asked under.
 
     Raises:
-        VtError: there is no run, a file cannot be read, two have one name, or they were asked other questions.
+        VtError: there is no run, two have one name, or they were asked other questions.
     """
     loaded = runs.load_runs(run_dirs, curated, rule) if run_dirs else []
-    loaded += [import_results(name, file, curated, rule) for name, file in (imports or {}).items()]
+    loaded += imported
     if not loaded:
         raise VtError("nothing to report on; name a folder that `vt diagnose` wrote, or --import NAME=FILE")
     runs.check_names(loaded)

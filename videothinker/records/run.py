@@ -24,13 +24,35 @@ class Partial(msgspec.Struct, frozen=True, kw_only=True):
     of: int
 
 
+class ImportedFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A result file of another evaluator, and what became of its rows.
+
+    n_rows = n_by_id + n_by_words + n_elsewhere + n_refused.
+    """
+
+    file: str
+    """Its name, without folders."""
+    sha256: str
+    format: str
+    """Whose form it has, such as "lmms-eval"."""
+    n_rows: int
+    n_by_id: int
+    """Rows that answer a question of this data set, known by its id."""
+    n_by_words: int
+    """Rows that answer one known by its words and options, and its clip where the row tells it."""
+    n_elsewhere: int
+    """Rows that answer questions of other data sets alone."""
+    n_refused: int
+    """Rows that answer no question for certain, or one that another row answers, too."""
+
+
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A checkpoint, solver or server that was asked, an import of replies, or a reference row of a report."""
 
     name: str
     """Unique in its run folder, and the name of its folder there."""
     model: str
-    """REF that was asked; for an import its file, for a reference what it stands for."""
+    """REF that was asked; for an import its files, for a reference what it stands for."""
     kind: str
     """checkpoint | solver | endpoint | import | reference"""
     weights: str | None = None
@@ -48,5 +70,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     seconds are sums over all sessions and processes of the run, everything else is of the latest one."""
     sessions: tuple[str, ...] = ()
     """The sessions that `fed` covers: one per process of each call that asked something."""
+    imported: tuple[ImportedFile, ...] = ()
+    """The files that an import was read from; empty for what was asked here."""
     provenance: dict[str, Any] = {}
     """`store.provenance()` and `data`, the curated folder."""

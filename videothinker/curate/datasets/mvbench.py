@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from videothinker.curate.datasets import Dataset, Part, Published, ReadQuestions, Table, Wishes, rows, video_r1
 from videothinker.curate.datasets.rows import Row, UnusableError
+from videothinker.footage import parts_of
 from videothinker.records import Benchmark, Clip, Question
 
 
@@ -133,7 +134,7 @@ def _question_of_video_r1(row: Row, name: str) -> tuple[Question, tuple[Clip, ..
 
 def _below_video(path: str) -> str:
     """The path below the folder of clips, which begins with the folder of one of the older sets."""
-    parts = rows.parts_of(path)
+    parts = parts_of(path)
     top = next((index for index, part in enumerate(parts) if part in _TOPS), 0)
     return "/".join(parts[top:])
 

@@ -4,8 +4,6 @@ If every answer is one letter, the questions are single choices. If some answer 
 for sets, because otherwise the prompt would tell how many options are correct.
 """
 
-import ast
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
@@ -13,11 +11,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from videothinker import delimited
 from videothinker.answers.yes_no import OPTIONS as YES_NO
 from videothinker.answers.yes_no import WORDS
 from videothinker.curate.datasets import Dataset, ReadQuestions, Table, Wishes, rows, video_r1
 from videothinker.curate.datasets.rows import Row, UnusableError
 from videothinker.errors import VtError
+from videothinker.footage import parts_of
 from videothinker.records import Clip, Form, Question
 from videothinker.records.question import COLUMNS
 
@@ -54,7 +54,7 @@ def _read_video_r1(table: Table) -> ReadQuestions:
 
     def question(row: Row, name: str) -> Question:
         found = video_r1.parse(row, data_types=("video", "frame"))
-        path = "/".join(rows.parts_of(found.path))
+        path = "/".join(parts_of(found.path))
         if row.fields.get("data_type") == "frame" and not rows.is_file(path) and row.seconds("fps") is None:
             raise UnusableError("is about a folder of frames without `fps`, so nobody knows its times")
         clip = rows.clip(path, row.seconds("start"), row.seconds("end"), row.seconds("fps"))
@@ -193,7 +193,7 @@ def _read_table(table: Table, columns: _Columns) -> ReadQuestions:
             raise UnusableError(f"its answer is {said!a} and it has no options, expected yes or no")
         gold = WORDS[str(said).strip().lower()] if is_yes_no else _gold(said, options, columns)
         times = {key: row.seconds(by[key]) if key in by else None for key in ("start", "end", "fps")}
-        clip = rows.clip("/".join(rows.parts_of(row.text(by["video"]))), times["start"], times["end"], times["fps"])
+        clip = rows.clip("/".join(parts_of(row.text(by["video"]))), times["start"], times["end"], times["fps"])
         facets = {facet: word for facet, column in columns.facets.items() if (word := row.word(column)) is not None}
         group = row.word(by["group"]) if "group" in by else None
         return _question(name, table, text, YES_NO if is_yes_no else options, gold, clip, is_yes_no, facets=facets, group=group)
@@ -231,12 +231,10 @@ def _present(cell: str | None, column: str) -> str:
 
 
 def _list(text: str, column: str) -> Any:
-    for read in (json.loads, ast.literal_eval):
-        try:
-            return read(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            continue
-    raise UnusableError(f'its `{column}` is no list, expected one such as ["the cup", "the ball"]')
+    try:
+        return delimited.value(text)
+    except ValueError as error:
+        raise UnusableError(f'its `{column}` is no list, expected one such as ["the cup", "the ball"]') from error
 
 
 def _gold(said: Any, options: tuple[str, ...], columns: _Columns) -> tuple[str, ...]:

@@ -4,12 +4,12 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from videothinker.answers import LETTERS
+from videothinker.answers import LETTERS, without_letters
 from videothinker.curate.datasets import Damaged, Table
 from videothinker.errors import VtError
+from videothinker.footage import parts_of
 from videothinker.outside import stays_within
 from videothinker.records import Clip, Form, Question, Unresolved
 
@@ -147,14 +147,6 @@ _VIDEO = re.compile(r"\.[A-Za-z0-9]{2,4}$")
 """The suffix of a file; a folder of frames has none."""
 
 
-def parts_of(path: str) -> list[str]:
-    """The folders and the file of a path, without what leads to the top.
-
-    Files in Video-R1's form write "./videos/x.mp4", "/owner/SET/videos/x.mp4" and "Evaluation/SET/x.mp4" for one clip.
-    """
-    return [part for part in PurePosixPath(path.replace("\\", "/")).parts if part not in ("/", ".")]
-
-
 def last_parts(path: str, n: int = 1) -> str:
     """The last `n` parts of a path: what names a clip of a set that keeps its clips in that many levels of folders."""
     return "/".join(parts_of(path)[-n:])
@@ -197,10 +189,8 @@ def plain(options: Any, field: str = "options") -> tuple[str, ...]:
 
 
 def bare(options: Any, field: str = "options") -> tuple[str, ...]:
-    """The options, without their letters if every option carries its own ("A. x", "A) x", "(A) x", "A: x")."""
-    texts = plain(options, field)
-    parts = [re.fullmatch(rf"\(?{LETTERS[i]}[.):]\s*(?P<text>.*)", text, re.DOTALL) for i, text in enumerate(texts)]
-    return tuple(part["text"].strip() for part in parts if part) if all(parts) else texts
+    """The options, without their letters if every option carries its own (`answers.without_letters`)."""
+    return without_letters(plain(options, field))
 
 
 def lettered(options: Any) -> tuple[str, ...]:

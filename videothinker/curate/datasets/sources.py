@@ -5,9 +5,7 @@ an option "1.0" stay what they are.
 """
 
 import codecs
-import csv
 import hashlib
-import io
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -15,15 +13,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from videothinker import store, tables
+from videothinker import delimited, store, tables
 from videothinker.curate.datasets import Damaged, Dataset, Part, Table
 from videothinker.errors import VtError, missing_extra
 
 HUB = "hub"
 """--from hub, or hub:OWNER/NAME, or hub:OWNER/NAME:SPLIT."""
 
-_FLAT = {".csv": ",", ".tsv": "\t"}
-"""Separator of cells, by the suffix of the file."""
 _EXPECTED = "expected a JSON list of objects, or one object per line"
 
 
@@ -89,7 +85,8 @@ def _read(path: Path, part: str, dataset: Dataset) -> tuple[list[Any], str]:
         rows: list[Any] = tables.read(path, {}, more=True)
     else:
         text = _utf8(path, data)
-        rows = _cells(path, text, _FLAT[path.suffix]) if path.suffix in _FLAT else _json(path, text, part, dataset.flatten)
+        separator = delimited.SEPARATORS.get(path.suffix)
+        rows = _json(path, text, part, dataset.flatten) if separator is None else _cells(path, text, separator)
     if not rows:
         raise VtError(f"--from {path}: holds no questions; {_EXPECTED}")
     return rows, hashlib.sha256(data).hexdigest()
@@ -136,19 +133,9 @@ def _row(raw: msgspec.Raw) -> Any:
 def _cells(path: Path, text: str, separator: str) -> list[Any]:
     """The rows of a table with a header, every cell as text; None for an empty one."""
     try:
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True))
-    except csv.Error as error:
-        raise VtError(f"--from {path}: {error}; expected a table with a header, in quotation marks where needed") from error
-    header, *body = lines or [[]]
-    if twice := next((name for name in header if header.count(name) > 1), None):
-        raise VtError(f"--from {path}: has two columns '{twice}'; rename one of them")
-    return [
-        {name: cell or None for name, cell in zip(header, cells, strict=True)}
-        if len(cells) == len(header)
-        else Damaged(f"it has {len(cells)} cells, the header has {len(header)}")
-        for cells in body
-        if cells
-    ]
+        return [Damaged(row) if isinstance(row, str) else row for row in delimited.rows(text, separator)]
+    except ValueError as error:
+        raise VtError(f"--from {path}: {error}") from error
 
 
 # ---- hubs ------------------------------------------------------------------------------------------------------------------
