@@ -137,7 +137,10 @@ def test_accuracy_stands_beside_chance_and_the_benchmarks_own_number(pages: dict
 
 
 def test_the_browser_filters_by_what_there_is(pages: dict[str, bytes]) -> None:
-    assert Reading(pages["report.html"]).controls == {"search", "run", "outcome", "disagree"}
+    assert Reading(pages["report.html"]).controls == {
+        *("search", "facet:domain", "facet:form", "facet:options"),  # all are of one source, and have one correct option
+        *("run:base", "run:grpo", "any", "base", "disagree"),
+    }
     assert b"wrong as the observer" not in pages["report.html"]
     data = page_data(pages["report.html"])
     assert (data["rules"], data["rule"], data["scenes"]) == ([], None, {})

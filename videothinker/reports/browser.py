@@ -21,7 +21,6 @@ from videothinker.reports import words
 from videothinker.reports.strips import BUDGET, Strips, strip_frames
 from videothinker.reports.words import Explained
 
-
 MOST_VALUES = 50
 """Values of a facet that can be chosen from; one with more is none to filter by, but a name or a number."""
 
@@ -140,7 +139,8 @@ def _natural(value: str) -> tuple[bool, float, str]:
 def question_data(question: Question, split: str, labels: Labels, facets: Iterable[str] = ()) -> dict[str, Any]:
     """One question with its labels. Letters are one string ("AC"), categories in the order of the label sets, null for none.
 
-    facets: names of those to give. `happens` says of a "what will" or "what will not" question for each option whether its event takes place.
+    facets: names of those to give. `happens` says of a "what will" or "what will not" question for each option whether its
+    event takes place.
     """
     rows = [each.by_question.get(question.question_id) for each in labels.sets]
     polarity, letters = question.facets.get("polarity"), answers.LETTERS[: len(question.options)]
