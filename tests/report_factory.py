@@ -1,7 +1,9 @@
 """Scenes, questions and replies that agree with each other, made up from a seed; labels are those that the rules give."""
 
+import base64
 import json
 import re
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -41,9 +43,9 @@ COLORS = ("gray", "brown", "green", "red", "blue", "purple", "yellow", "cyan")
 
 def page_data(html: bytes) -> dict[str, Any]:
     """What a page's browser of questions works on."""
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html.decode(), re.DOTALL)
+    found = re.search(r'<script type="text/plain" id="data">([\w+/=]*)</script>', html.decode())
     assert found is not None
-    data: dict[str, Any] = json.loads(found[1])
+    data: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(found[1])))
     return data
 
 

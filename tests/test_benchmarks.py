@@ -63,6 +63,15 @@ def test_every_benchmark_is_run_by_a_test_of_this_file() -> None:
     assert len(SCRIPTS) >= 8
 
 
+@needs_chromium
+def test_pages(run: Run) -> None:
+    found = run("pages", "--smoke")
+    assert found["n_questions"] == 60
+    assert 0 < found["megabytes"] < 2
+    assert are_positive(*found["seconds"].values())
+    assert len(found["seconds"]) == 6
+
+
 def test_crossed(run: Run) -> None:
     found = run("crossed", "--smoke")["false_positives"]
     assert len(found) == 6

@@ -21,6 +21,9 @@ from videothinker.reports import words
 from videothinker.reports.strips import BUDGET, Strips, strip_frames
 from videothinker.reports.words import Explained
 
+MOST_VALUES = 50
+"""Values of a facet that can be chosen from; one with more is none to filter by, but a name or a number."""
+
 
 def shuffled(question_id: str) -> str:
     """A sort key that puts questions into an order that looks random and is always the same."""
@@ -113,13 +116,35 @@ def scene_data(scene: Scene, film: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def question_data(question: Question, split: str, labels: Labels) -> dict[str, Any]:
+def facets_of(question: Question) -> dict[str, str]:
+    """What questions can be told apart by: the breakdowns of `Metrics`, as the value of each for this question."""
+    counts = {"options": str(len(question.options)), "correct options": str(len(question.gold))}
+    return counts | {"form": question.form.value} | question.facets
+
+
+def facet_values(questions: Iterable[Question]) -> dict[str, list[str]]:
+    """The values of every facet that tells some of the questions apart, sorted as people sort."""
+    found: dict[str, set[str]] = {}
+    for question in questions:
+        for name, value in facets_of(question).items():
+            found.setdefault(name, set()).add(value)
+    return {name: sorted(values, key=_natural) for name, values in found.items() if 1 < len(values) <= MOST_VALUES}
+
+
+def _natural(value: str) -> tuple[bool, float, str]:
+    """A sort key by which "10" comes after "9", and numbers come before words."""
+    return (False, float(value), value) if value.isdecimal() else (True, 0.0, value)
+
+
+def question_data(question: Question, split: str, labels: Labels, facets: Iterable[str] = ()) -> dict[str, Any]:
     """One question with its labels. Letters are one string ("AC"), categories in the order of the label sets, null for none.
 
-    `happens` says of a "what will" or "what will not" question for each option whether its event takes place.
+    facets: names of those to give. `happens` says of a "what will" or "what will not" question for each option whether its
+    event takes place.
     """
     rows = [each.by_question.get(question.question_id) for each in labels.sets]
     polarity, letters = question.facets.get("polarity"), answers.LETTERS[: len(question.options)]
+    told = facets_of(question)
     return {
         "id": question.question_id,
         "scene": question.group,
@@ -130,6 +155,7 @@ def question_data(question: Question, split: str, labels: Labels) -> dict[str, A
         "gold": "".join(question.gold),
         "observer": None if (said := labels.observer(question.question_id)) is None else "".join(said),
         "categories": [None if row is None else str(row.category) for row in rows],
+        "facets": {name: told[name] for name in facets if name in told},
     }
 
 
@@ -176,9 +202,10 @@ def browser_data(
     question_id; one without it has no collision log. runs: (name, predictions by question_id).
     """
     rows = []
+    facets = facet_values(question for _, question in questions)
     for split, question in questions:
         replies = [predictions.get(question.question_id) for _, predictions in runs]
-        row = question_data(question, split, labels)
+        row = question_data(question, split, labels, facets)
         row["replies"] = [None if reply is None else reply_data(reply) for reply in replies]
         row["why"] = reasons(question, labels)
         if (one := known.get(question.question_id)) is not None:
@@ -192,6 +219,7 @@ def browser_data(
         "rule": labels.rule,
         "has_unsure": any(str(Category.UNSURE) in row["categories"] for row in rows),
         "splits": list(dict.fromkeys(split for split, _ in questions)),
+        "facets": facets,
         "runs": [name for name, _ in runs],
         "scenes": {group: scene_data(one.scene, films.film(one.question.clip.path)) for group, one in scenes.items()},
         "questions": rows,
