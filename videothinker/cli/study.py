@@ -11,6 +11,7 @@ from rich.markup import escape
 from videothinker.cli.console import err, progress_bar, warn
 from videothinker.cli.console import out as console
 from videothinker.cli.interrupt import exit_code
+from videothinker.cli.parse import parse
 from videothinker.errors import VtError
 
 if TYPE_CHECKING:
@@ -287,7 +288,7 @@ def _problem(cell: "Cell", out: Path, here: Path) -> str | None:
         return None
     arguments = command(cell, out, here)
     try:
-        options = _parse(arguments)  # as the command line gives them: text, in later versions of typer
+        options = parse(arguments)  # as the command line gives them: text, in later versions of typer
         if cell.kind is Kind.TRAIN:
             load_stage(Stage(arguments[1]), Path(options["config"]), options["set_"])
         elif arguments[0] == "pretrain" or [*arguments[:2]] == ["train", "sft"]:  # two names of one command
@@ -295,33 +296,6 @@ def _problem(cell: "Cell", out: Path, here: Path) -> str | None:
     except VtError as error:
         return str(error)
     return None
-
-
-def _parse(arguments: "Sequence[str]") -> dict[str, Any]:
-    """The options of a `vt` command, as its function would get them.
-
-    Raises:
-        VtError: there is no such command or option, or a value is of the wrong kind.
-    """
-    from videothinker.cli import app
-
-    found: Any = typer.main.get_command(app)
-    words = ["vt"]
-    for word in arguments:
-        if not hasattr(found, "commands"):
-            break
-        words.append(word)
-        if (found := found.commands.get(word)) is None:
-            raise VtError(f"{' '.join(words)}: there is no such command")
-    try:
-        options: dict[str, Any] = found.make_context(found.name, list(arguments[len(words) - 1 :])).params
-    except _USAGE as error:
-        raise VtError(f"{' '.join(words)}: {error.format_message()}") from error
-    return options
-
-
-_USAGE: Any = typer.BadParameter.__bases__[0]
-"""click's UsageError, of which newer versions of typer keep a private copy."""
 
 
 def _report(
