@@ -28,7 +28,7 @@ SKILL = {"base": 0.78, "bias": 0.42, "grpo": 0.70, "cdpo": 0.73, "repel-start": 
 FILE = """
 title = "A made-up study"
 note = "Every number of this page is made up."
-model = "tiny"
+model = "lab/tiny"
 seeds = [1, 2, 3, 4]
 
 [prepare.curated]

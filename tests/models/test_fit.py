@@ -30,9 +30,10 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 
 from videothinker.errors import VtError
-from videothinker.models.checkpoint import Checkpoint, check_fit, find_checkpoint, load_full, local_folder
+from videothinker.models.checkpoint import Checkpoint, check_fit, find_checkpoint, load_full
 from videothinker.models.load import check, load
 from videothinker.models.misfit import is_finite
+from videothinker.models.ref import local_folder
 
 UP = "model.layers.1.mlp.up_proj.weight"
 """Of shape (256, 128), as the file of a fresh tiny model names it."""

@@ -209,3 +209,57 @@ def test_what_awaits_a_command_is_left_out_and_the_rest_runs(tmp_path: Path, mon
     started = {json.loads(line)[1] for line in (out / "diary").read_text().splitlines()}
     assert "cdpo-s2" in started
     assert not [name for name in started if "attract" in name or name == "probe"]
+
+
+OUTSIDE = SMALL.replace(
+    "[prepare.curated]", '[paths]\nlabels = ["here/labels.zip", "here/labels"]\nquestions = "here/q.json"\n\n[prepare.curated]'
+).replace("--annotations a --questions q", "--annotations {labels} --questions {questions}")
+
+
+def test_missing_data_is_a_line_each_before_any_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan is still shown, and nothing is run; with the data there, the first of two places that exists is used."""
+    monkeypatch.chdir(tmp_path)
+    file = write_study(tmp_path, OUTSIDE)
+    planned = vt("study", file, "--out", "out", "--dry-run", "--gpus", "0")
+    assert planned.exit_code == 2
+    assert [line.split(";")[0] for line in planned.stderr.splitlines()] == [
+        "error: paths.labels: there is no here/labels.zip or here/labels",
+        "error: paths.questions: there is no here/q.json",
+    ]
+    assert "GPU minutes: 64" in planned.stdout
+    assert vt("study", file, "--out", "out").exit_code == 2
+    assert not list(tmp_path.glob("out/records/*"))
+    (tmp_path / "here/labels").mkdir(parents=True)
+    (tmp_path / "elsewhere.json").touch()
+    given = ("--set", "paths.questions=elsewhere.json")
+    assert vt("study", file, "--out", "out", "--dry-run", "--gpus", "0", *given).exit_code == 0
+
+
+def test_a_start_model_that_is_no_folder_is_missing_too(tmp_path: Path) -> None:
+    file = write_study(tmp_path, SMALL.replace("lab/tiny", f"{tmp_path}/base"))
+    assert f"error: model: {tmp_path}/base: no such folder" in vt("study", file, "--out", tmp_path / "out", "--dry-run").stderr
+
+
+def test_the_plan_says_what_its_minutes_rest_on(tmp_path: Path) -> None:
+    told = SMALL.replace("seconds_per_step = 1.5", 'seconds_per_step = 1.5\nbasis = "a step of last year"')
+    result = vt("study", write_study(tmp_path, told), "--out", tmp_path / "out", "--dry-run", "--gpus", "0")
+    assert "train bias, train grpo, train cdpo: a step of last year" in result.stdout
+    assert "curated, ask greedy, ask sampled: not measured; the minutes are the guess of the file" in result.stdout
+    unknown = SMALL.replace("seconds_per_step = 1.5", "")
+    result = vt("study", write_study(tmp_path, unknown), "--out", tmp_path / "out", "--dry-run", "--gpus", "0")
+    assert "GPU minutes: not measured" in result.stdout
+
+
+def test_the_plan_of_real_clevrer_says_what_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a GPU and without data: memory, days and disk on 1, 2 and 8 GPUs, and that none of them is here."""
+    monkeypatch.chdir(tmp_path)
+    result = vt("study", CONFIGS / "study-clevrer.toml", "--out", "out", "--dry-run", "--claims", "a")
+    assert result.exit_code == 2
+    assert "none is visible here" in result.stdout
+    rows = [line.split() for line in result.stdout.splitlines() if "64.7 GiB" in line]
+    assert [row[0] for row in rows] == ["1", "2", "8"]
+    left = [float(row[3]) if row[4] == "days" else float(row[3]) / 24 for row in rows]
+    assert left[0] == pytest.approx(2 * left[1], rel=0.05)
+    # 12 trainings and the base's asking, 1,789 minutes; 12 checkpoints of 14 GiB beside 45 GiB of data
+    assert left[0] == pytest.approx(1789 / 60 / 24, rel=0.05)
+    assert {row[-2] for row in rows} == {"213"}

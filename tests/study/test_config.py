@@ -1,5 +1,6 @@
 """A study's file: unknown keys and contradictions, all told at once; overrides; the shipped files."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def test_every_violation_is_told_at_once(tmp_path: Path) -> None:
     [
         ("seeds = [1, 2, 3, 4]", "seeds = [1, 2, 2]", "a seed is listed twice"),
         ("seeds = [1, 2, 3, 4]", "seeds = [-1]", "seeds = [-1]"),
-        ('model = "tiny"', 'model = "{basis}"', "there is no [prepare.basis]"),
+        ('model = "lab/tiny"', 'model = "{basis}"', "there is no [prepare.basis]"),
         ('configs = { bias = "bias.toml"', 'configs = { bias = "bies.toml"', "no such file beside the study's"),
         (', grpo = "grpo.toml" }', " }", "train.configs has no file for it"),
         ("--out {out}", "--out {oat}", "there is no [prepare.oat] before it"),
@@ -188,3 +189,29 @@ def test_a_blend_lies_between_two_trained_arms(tmp_path: Path, blend: str, said:
     with pytest.raises(VtError) as caught:
         load_study(file)
     assert said in str(caught.value)
+
+
+def test_the_study_of_real_clevrer_has_the_claims_of_study_2() -> None:
+    """The same claims about the same arms, which have as many seeds; what differs is the model, the data and the steps."""
+    tiny, real = load_study(CONFIGS / "study-2.toml"), load_study(CONFIGS / "study-clevrer.toml")
+    assert real.claims == tiny.claims
+    assert real.families == tiny.families
+    assert real.arms.keys() - tiny.arms.keys() == {"cdpo-paper", "cdpo-published"}
+    for name, arm in tiny.arms.items():
+        assert len(real.seeds_of(name)) == len(tiny.seeds_of(name)), name
+        for field in ("stage", "of", "weight", "set", "data", "bias", "rule", "force", "against"):
+            assert getattr(real.arms[name], field) == getattr(arm, field), (name, field)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[paths]\nout = "x"\n', "paths.out: the name is taken"),
+        ('[paths]\nclips = []\n', "paths.clips: names no path"),
+        ('[arms.far]\nstage = "grpo"\nbias_model = "lab/bias"\n', "arms.far.bias_model: only stage cdpo"),
+        ('[arms.far]\nstage = "cdpo"\nbias_model = "{nowhere}"\n', "no 'nowhere' in [paths]"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_what_lies_elsewhere(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(VtError, match=re.escape(said)):
+        load_study(write_study(tmp_path, FILE + text))

@@ -39,7 +39,7 @@ def checkpoint(folder: Path, number: float) -> None:
 
 def made_study(folder: Path, unfinished: Sequence[str] = ()) -> tuple[Study, tuple[Cell, ...]]:
     """All cells finished but some, trainings with weights, in folder/out; the start model in folder/base."""
-    study, plan = make_study(folder, SMALL.replace('model = "tiny"', f'model = "{folder}/base"'))
+    study, plan = make_study(folder, SMALL.replace('model = "lab/tiny"', f'model = "{folder}/base"'))
     checkpoint(folder / "base", 0.5)
     questions = make(60, 3).questions["train"]
     for number, cell in enumerate(plan):
@@ -260,7 +260,7 @@ def test_what_could_not_be_unpacked_is_refused_when_packing(tmp_path: Path, monk
 def test_a_blend_stays_behind_and_the_weights_it_lies_between_travel_while_its_asking_is_owed(tmp_path: Path) -> None:
     """grpo's second seed would stay otherwise: no bias model, not the first seed, and asked already."""
     blend = '\n[arms.mid]\nstage = "blend"\nof = ["base", "grpo"]\nweight = 0.5\nagainst = ["grpo"]\n'
-    study, plan = make_study(tmp_path, SMALL.replace('model = "tiny"', f'model = "{tmp_path}/base"') + blend)
+    study, plan = make_study(tmp_path, SMALL.replace('model = "lab/tiny"', f'model = "{tmp_path}/base"') + blend)
     checkpoint(tmp_path / "base", 0.5)
     questions = make(20, 3).questions["train"]
     for cell in plan:

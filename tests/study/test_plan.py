@@ -32,7 +32,7 @@ def test_commands_are_what_one_would_type(tmp_path: Path) -> None:
     cdpo = cells["repulsion-03-s2"]
     assert cdpo.needs == ("curated", "bias-s2")
     assert command(cdpo, run, here) == [
-        *("train", "cdpo", "--config", f"{here}/cdpo.toml", "--data", f"{run}/cells/curated", "--model", "tiny"),
+        *("train", "cdpo", "--config", f"{here}/cdpo.toml", "--data", f"{run}/cells/curated", "--model", "lab/tiny"),
         *("--out", f"{run}/cells/repulsion-03-s2", "--bias-model", f"{run}/cells/bias-s2"),
         *("--set", "seed=2", "--set", "optimizer.steps=40", "--set", "objective.repulsion=0.03"),
     ]
@@ -45,12 +45,12 @@ def test_commands_are_what_one_would_type(tmp_path: Path) -> None:
         *("diagnose", "--model", f"grpo-s3={run}/cells/grpo-s3", "--data", f"{run}/cells/curated"),
         *("--out", f"{run}/cells/sampled.grpo-s3", "--temperature", "1"),
     ]
-    assert cells["greedy.base"].arguments[2] == "base=tiny"
+    assert cells["greedy.base"].arguments[2] == "base=lab/tiny"
 
 
 def test_a_start_model_that_the_study_trains_is_waited_for(tmp_path: Path) -> None:
     text = (
-        FILE.replace('model = "tiny"', 'model = "{base}"')
+        FILE.replace('model = "lab/tiny"', 'model = "{base}"')
         + '\n[prepare.base]\nrun = "train sft --config {here}/x --out {out}"\n'
     )
     cells = by_name(tmp_path, text)
@@ -171,7 +171,7 @@ def test_a_blend_waits_for_its_parents_of_the_same_seed_and_needs_no_gpu(tmp_pat
     _, plan = make_study(tmp_path, BLENDED)
     cells = {cell.name: cell for cell in plan}
     blend = cells["mid-s2"]
-    assert blend.arguments == ("checkpoint", "blend", "tiny", "{grpo-s2}", "--weight", "0.25", "--out", "{out}")
+    assert blend.arguments == ("checkpoint", "blend", "lab/tiny", "{grpo-s2}", "--weight", "0.25", "--out", "{out}")
     assert (blend.kind, blend.needs, blend.gpu) == (Kind.BLEND, ("grpo-s2",), False)
     assert cells["greedy.mid-s2"].needs == ("mid-s2", "curated")
 
@@ -190,3 +190,21 @@ def test_seconds_per_step_may_be_given_per_stage(tmp_path: Path) -> None:
     _, plan = make_study(tmp_path, text)
     expected = {cell.arm: cell.expected for cell in plan if cell.kind is Kind.TRAIN}
     assert (expected["grpo"], expected["bias"], expected["cdpo"]) == (80.0, 40.0, None)
+
+
+def test_where_data_lie_is_no_part_of_a_cells_identity(tmp_path: Path) -> None:
+    """So a study goes on where the same data lie elsewhere; the command has the path."""
+    text = FILE.replace("[prepare.curated]", '[paths]\nfar = "PLACE"\n\n[prepare.curated]').replace(
+        "--annotations a", "--annotations {far}/a"
+    )
+    plans = [make_study(tmp_path, text.replace("PLACE", place))[1] for place in ("/one", "/two")]
+    assert [cell.identity for cell in plans[0]] == [cell.identity for cell in plans[1]]
+    assert [command(plan[0], tmp_path, tmp_path)[3] for plan in plans] == ["/one/a", "/two/a"]
+
+
+def test_a_bias_model_from_elsewhere_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    arm = '\n[arms.far]\nstage = "cdpo"\nbias_model = "lab/bias"\nforce = true\n'
+    cells = {cell.name: cell for cell in make_study(tmp_path, FILE + arm)[1]}
+    assert cells["far-s1"].needs == ("curated",)
+    place = cells["far-s1"].arguments.index("--bias-model")
+    assert cells["far-s1"].arguments[place + 1] == "lab/bias"

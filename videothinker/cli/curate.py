@@ -314,7 +314,7 @@ def _set_epilog(name: str) -> str:
     variants = "".join(f"\n\n  {variant}: {told}" for variant, told in dataset.variants.items())
     return (
         f"[bold]Example[/bold]\n\n  vt curate {name} --from {source}"
-        + (f"\n\n  vt curate {name} --from hub --out {name}   (loads {dataset.hub})" if dataset.hub else "")
+        + (f"\n\n  vt curate {name} --from hub --out {name}   # loads {dataset.hub}" if dataset.hub else "")
         + (f"\n\n[bold]Variants[/bold]{variants}" if variants else "")
         + (_COLUMNS_HELP if name == "records" else "")
         + "\n\n[bold]What lies in OUT[/bold]\n\n  questions.parquet, unresolved.jsonl, SPLIT.json (Video-R1 rows), report.html,"

@@ -11,13 +11,14 @@ from rich.markup import escape
 from videothinker.cli.console import err, progress_bar, warn
 from videothinker.cli.console import out as console
 from videothinker.cli.interrupt import exit_code
+from videothinker.cli.parse import parse
 from videothinker.errors import VtError
 
 if TYPE_CHECKING:
     from videothinker.records.study import Claim, Record, State, Study, Verdict
     from videothinker.study.plan import Cell
     from videothinker.study.run import Slots
-from videothinker.cli.study_display import display, duration, forecast_of, show_claims, show_plan
+from videothinker.cli.study_display import display, duration, forecast_of, show_claims, show_needs, show_plan
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -54,6 +55,9 @@ On a machine that is taken away after ten minutes, with data and start model mad
   results.json          the same numbers
 
   answers/NAME.parquet  what every checkpoint answered, in letters: --recompute gets every number back from these
+
+What commands read from elsewhere is looked for before anything runs: a line for each that is missing, and exit code 2.
+--dry-run then shows its plan all the same.
 
 Kill it anywhere and run it again: finished cells stay, failed ones are tried again.
 """
@@ -168,15 +172,22 @@ def study(
     slots = run.Slots(tuple(gpu for gpu in ids for _ in range(wanted.schedule.jobs_per_gpu)), wanted.schedule.cpu_jobs)
     records = read_records(plan, out)
     stale = outdated(plan, records, out)
+    missing = [] if report_only else _missing(wanted, part if wanted_claims or not dry_run else plan, records, out)
     if dry_run:
         states = states_of(plan, records, out)
         states |= dict.fromkeys(stale, State.WAITING)
         shown = part if wanted_claims else plan
-        show_plan(shown, states, forecast_of(shown, states, records, out, slots), slots)
-        show_claims(wanted, plan, states, forecast_of(plan, states, records, out, slots), slots)
+        show_plan(shown, states, forecast_of(shown, states, records, out, slots), slots, needs_gpu=wanted.needs is not None)
+        forecast = forecast_of(plan, states, records, out, slots)
+        show_claims(wanted, plan, states, forecast, slots)
+        show_needs(wanted, shown, states, forecast)
         if stale:
             warn(f"{len(stale)} cells were run with another command or input: vt study refuses them, or runs them with --redo")
+        if missing:
+            raise typer.Exit(2)
         return
+    if missing:
+        raise typer.Exit(2)
     if stale and redo and not report_only:
         with run.alone(out):
             discard(stale, out)
@@ -207,6 +218,31 @@ def study(
         _report(wanted, plan, out, states, records)
     if any(states[cell.name] is State.FAILED for cell in part):
         raise typer.Exit(1)
+
+
+def _missing(study: "Study", cells: "Sequence[Cell]", records: "Mapping[str, Record]", out: Path) -> list[str]:
+    """What unfinished cells would not find, told in a line for each before any plan is shown or any hour spent: [paths], and
+    the start model and bias models where they name a folder. A hub id is not looked for."""
+    from videothinker.models.ref import local_folder
+    from videothinker.records.study import State
+    from videothinker.study.cells import states_of
+    from videothinker.study.config import placeholders
+    from videothinker.study.plan import missing_paths
+
+    states = states_of(cells, records, out)
+    owed = [cell for cell in cells if states[cell.name] is not State.FINISHED]
+    lines = missing_paths(study, owed)
+    refs = {"model": study.model} if owed else {}
+    refs |= {f"arms.{cell.arm}.bias_model": study.arms[cell.arm].bias_model or "" for cell in owed if cell.arm in study.arms}
+    for where, ref in refs.items():
+        try:
+            if ref and not placeholders(ref):
+                local_folder(ref)
+        except VtError as error:
+            lines.append(f"{where}: {error}")
+    for line in lines:
+        err.print(f"[bold red]error:[/bold red] {escape(line)}", soft_wrap=True)
+    return lines
 
 
 def _named_claims(names: str | None, study: "Study") -> "list[Claim]":
@@ -287,7 +323,7 @@ def _problem(cell: "Cell", out: Path, here: Path) -> str | None:
         return None
     arguments = command(cell, out, here)
     try:
-        options = _parse(arguments)  # as the command line gives them: text, in later versions of typer
+        options = parse(arguments)  # as the command line gives them: text, in later versions of typer
         if cell.kind is Kind.TRAIN:
             load_stage(Stage(arguments[1]), Path(options["config"]), options["set_"])
         elif arguments[0] == "pretrain" or [*arguments[:2]] == ["train", "sft"]:  # two names of one command
@@ -295,33 +331,6 @@ def _problem(cell: "Cell", out: Path, here: Path) -> str | None:
     except VtError as error:
         return str(error)
     return None
-
-
-def _parse(arguments: "Sequence[str]") -> dict[str, Any]:
-    """The options of a `vt` command, as its function would get them.
-
-    Raises:
-        VtError: there is no such command or option, or a value is of the wrong kind.
-    """
-    from videothinker.cli import app
-
-    found: Any = typer.main.get_command(app)
-    words = ["vt"]
-    for word in arguments:
-        if not hasattr(found, "commands"):
-            break
-        words.append(word)
-        if (found := found.commands.get(word)) is None:
-            raise VtError(f"{' '.join(words)}: there is no such command")
-    try:
-        options: dict[str, Any] = found.make_context(found.name, list(arguments[len(words) - 1 :])).params
-    except _USAGE as error:
-        raise VtError(f"{' '.join(words)}: {error.format_message()}") from error
-    return options
-
-
-_USAGE: Any = typer.BadParameter.__bases__[0]
-"""click's UsageError, of which newer versions of typer keep a private copy."""
 
 
 def _report(

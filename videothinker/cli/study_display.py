@@ -29,7 +29,10 @@ def forecast_of(
     return forecast(plan, states, records, out, n_gpu=len(slots.gpus), n_cpu=slots.n_cpu)
 
 
-def show_plan(plan: "Sequence[Cell]", states: "Mapping[str, State]", forecast: "Forecast", slots: "Slots") -> None:
+def show_plan(
+    plan: "Sequence[Cell]", states: "Mapping[str, State]", forecast: "Forecast", slots: "Slots", *, needs_gpu: bool = False
+) -> None:
+    """Print the cells with their minutes, and the sum. needs_gpu: there is no use in running it without one."""
     from rich import box
     from rich.table import Table
 
@@ -43,7 +46,7 @@ def show_plan(plan: "Sequence[Cell]", states: "Mapping[str, State]", forecast: "
     for cell in plan:
         seconds = forecast.seconds[cell.name]
         mark = " *" if cell.name in forecast.measured else ""
-        minutes = "?" if seconds is None else f"{seconds / 60:.1f}{mark}"
+        minutes = "not measured" if seconds is None else f"{seconds / 60:.1f}{mark}"
         where = "GPU" if cell.gpu else "CPU"
         words = " ".join(cell.arguments[: 1 if cell.kind is Kind.ASK else 2]) or "given"
         state = f"awaits {escape(cell.awaits)}" if cell.awaits else str(states[cell.name])
@@ -53,19 +56,61 @@ def show_plan(plan: "Sequence[Cell]", states: "Mapping[str, State]", forecast: "
     console.print("; ".join(f"{n} {group}" for group, n in counts.items()), style="dim", soft_wrap=True)
     n_gpus = len(set(slots.gpus))
     sharing = len(slots.gpus) // n_gpus if n_gpus else 1
-    total = "unknown, because some cells have no expected time"
+    total = "not measured, and for some cells the file expects no time"
     if forecast.gpu_seconds is not None:
         total = f"{forecast.gpu_seconds / 60 / sharing:,.0f}" + (f", {sharing} cells sharing a GPU" if sharing > 1 else "")
     console.print(
         f"[bold]GPU minutes[/bold]: {total}  [dim](* measured on finished cells; the others as the file expects)[/dim]"
     )
+    for line in _bases(plan, forecast):
+        console.print(escape(line), style="dim", soft_wrap=True)
     places = (
         f"{len(slots.gpus)} at once, GPUs {', '.join(dict.fromkeys(slots.gpus))}"
         if n_gpus
         else f"{slots.n_cpu} at once on the CPU"
     )
     left = "unknown" if forecast.left_seconds is None else f"{duration(forecast.left_seconds)} at best"
+    if not n_gpus and needs_gpu:
+        left, places = "not measured", "the cells need a GPU, and none is visible here"
     console.print(f"[bold]time left[/bold]: {left}, {places}")
+
+
+def _bases(plan: "Sequence[Cell]", forecast: "Forecast") -> "Iterator[str]":
+    """What the file's expectations of cells rest on, a line for each basis; finished cells need none."""
+    groups: dict[str, dict[str, None]] = {}
+    for cell in plan:
+        if cell.name not in forecast.measured and cell.arguments:
+            groups.setdefault(cell.basis, {})[cell.group] = None
+    for basis, names in groups.items():
+        yield f"{', '.join(names)}: {basis or 'not measured; the minutes are the guess of the file'}"
+
+
+def show_needs(study: "Study", plan: "Sequence[Cell]", states: "Mapping[str, State]", forecast: "Forecast") -> None:
+    """Memory, time and disk on one GPU, on two and on eight, where the file says what its cells need."""
+    from rich import box
+    from rich.table import Table
+
+    from videothinker.study.cost import on_gpus
+
+    needs = study.needs
+    if needs is None:
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in ("GPUs", "memory of each", "time left", "disk"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for n_gpu in (1, 2, 8):
+        one = on_gpus(study, plan, states, forecast, n_gpu, needs)
+        left = "not measured" if one.left_seconds is None else long_duration(one.left_seconds)
+        table.add_row(str(n_gpu), f"{one.memory_gib:.1f} GiB", left, f"{one.disk_gib:,.0f} GiB")
+    console.print(table)
+    for what, basis in (("memory", needs.gpu_basis), ("disk", needs.disk_basis)):
+        console.print(f"{what}: {escape(basis or 'not measured; the guess of the file')}", style="dim", soft_wrap=True)
+
+
+def long_duration(seconds: float) -> str:
+    """In days from two days on."""
+    days = seconds / 86_400
+    return f"{days:.1f} days" if days >= 2 else duration(seconds)
 
 
 def show_claims(
@@ -83,7 +128,7 @@ def show_claims(
     sharing = len(slots.gpus) // n_gpus if n_gpus else 1
 
     def minutes(seconds: float | None) -> str:
-        return "?" if seconds is None else f"{seconds / 60 / sharing:.1f}"
+        return "not measured" if seconds is None else f"{seconds / 60 / sharing:.1f}"
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in ("claim", "GPU minutes", "beside those above", "left"):

@@ -4,10 +4,7 @@ A checkpoint is a folder that transformers loads, or a LoRA adapter folder that 
 the weights: `weights_hash` gives the same value however a checkpoint is split into files.
 """
 
-import difflib
 import hashlib
-import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,16 +15,12 @@ from videothinker.errors import VtError
 from videothinker.models.adapter import base_of, check_adapter, put_on
 from videothinker.models.misfit import check_finite
 from videothinker.models.read import check_headers, read_config, read_model, read_processor
+from videothinker.models.ref import local_folder
 from videothinker.models.stored import ADAPTER, CONFIG, foreign_code, opened
 from videothinker.models.text_positions import TextPositions, own_rule
 
 TRAINED = "qwen2_5_vl"
 """The only family whose positions and clips our training code handles."""
-
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_FILES = (".json", ".toml", ".safetensors")
-"""Endings of files that somebody may name in place of a folder; no checkpoint on the hub has such a name."""
-_HUB_EXAMPLE = "Qwen/Qwen2.5-VL-3B-Instruct"
 
 
 class Checkpoint(NamedTuple):
@@ -77,27 +70,6 @@ def is_adapter(ref: str, folder: Path) -> bool:
     within = sorted(path.parent.name for name in (CONFIG, ADAPTER) for path in folder.glob(f"*/{name}"))
     hint = f"; the folder {within[-1]} in it is one" if within else ""
     raise VtError(f"{ref}: has neither {CONFIG} nor {ADAPTER}, so it is no checkpoint{hint}")
-
-
-def local_folder(ref: str) -> Path | None:
-    """The folder here that the user names; None if it can only be a hub id. What looks like a path is never asked of the hub.
-
-    Raises:
-        VtError: it looks like a path, and there is no folder.
-    """
-    path = Path(ref)
-    # os.path takes any text for a name; Path raises for what is too long.
-    if os.path.isdir(path):  # noqa: PTH112
-        return path
-    if os.path.exists(path):  # noqa: PTH110
-        raise VtError(f"{ref}: is a file, expected the folder of a checkpoint")
-    if not _HUB_ID.fullmatch(ref) or ref.startswith((".", "~")) or ref.endswith(_FILES):
-        raise VtError(f"{ref}: no such folder; it is neither a folder nor a hub id such as {_HUB_EXAMPLE}")
-    if os.path.isdir(path.parent):  # noqa: PTH112
-        beside = difflib.get_close_matches(path.name, [other.name for other in path.parent.iterdir() if other.is_dir()], n=1)
-        meant = f"; is {path.parent / beside[0]} meant?" if beside else ""
-        raise VtError(f"{ref}: no such folder in {path.parent}, which is here, so the hub is not asked{meant}")
-    return None
 
 
 def local_base(ref: str, base: str) -> Path | None:

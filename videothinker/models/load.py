@@ -19,11 +19,12 @@ from transformers.utils import is_flash_attn_2_available, logging
 
 from videothinker.errors import VtError
 from videothinker.models.adapter import base_of, check_adapter, put_on
-from videothinker.models.checkpoint import download, is_adapter, local_base, local_folder
+from videothinker.models.checkpoint import download, is_adapter, local_base
 from videothinker.models.decoder import can_decode
 from videothinker.models.misfit import check_finite
 from videothinker.models.positions import rule_of
 from videothinker.models.read import check_headers, first_line, read_config, read_model, read_processor
+from videothinker.models.ref import local_folder
 from videothinker.models.sharpen import sharpen
 from videothinker.models.stored import foreign_code
 from videothinker.models.text_positions import AFFECTED, TextPositions, known_rule

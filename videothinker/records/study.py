@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from videothinker.records.bounds import AboveZero, Index, Positive, Share
+from videothinker.records.bounds import AboveZero, Index, NotNegative, Positive, Share
 from videothinker.records.label import Rule
 from videothinker.records.metrics import Estimate
 from videothinker.records.training import Judged, StepRecord
@@ -62,6 +62,8 @@ class Prepare(msgspec.Struct, frozen=True, kw_only=True):
     """True if it needs a GPU."""
     minutes: AboveZero | None = None
     """Expected minutes, for the plan; None if not known."""
+    basis: str = ""
+    """What `minutes` was measured on; empty: it was not measured, and the plan says so."""
     awaits: str = ""
     """What of `vt` the command awaits that may not be there yet, in words. While `vt` does not understand the command, the cell
     and all that need it are planned but not run; without this it would be a mistake."""
@@ -81,6 +83,10 @@ class Train(msgspec.Struct, frozen=True, kw_only=True):
     seconds_per_step: AboveZero | dict[Stage, AboveZero] | None = None
     """Expected with as many cells on a GPU as the schedule says, start-up and gate included, of all stages or of each; None if
     not known. A measured value replaces it."""
+    basis: str = ""
+    """As in [prepare.NAME], of `seconds_per_step`."""
+    blend_minutes: AboveZero | None = None
+    """Expected minutes of an arm of stage blend; None takes what tiny checkpoints take."""
     after: tuple[str, ...] = ()
     """[prepare] cells that trainings wait for although no command names them, such as one that fills the clip cache. They
     change no result: if one fails, trainings run all the same."""
@@ -118,6 +124,8 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
     """Which questions it is trained on, as `vt train --where` takes it; None: all that its stage takes."""
     bias: str = "bias"
     """For cdpo: the arm whose checkpoint of the same seed is repelled from."""
+    bias_model: str | None = None
+    """For cdpo: a checkpoint made elsewhere, a folder or a hub id, that is repelled from in place of an arm's."""
     rule: Rule | None = None
     """For bias: the rule whose observational questions it is trained on; None takes the study's, unless there are
     `labels`."""
@@ -131,7 +139,11 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def needs_bias(self) -> bool:
         """True if it has to wait for a bias model."""
-        return self.stage is Stage.CDPO and self.set.get("objective.reference") not in ("start", "self")
+        return (
+            self.stage is Stage.CDPO
+            and self.bias_model is None
+            and self.set.get("objective.reference") not in ("start", "self")
+        )
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,6 +165,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
     minutes: AboveZero | None = None
     """Expected minutes for one checkpoint on one GPU, for the plan; None if not known."""
+    basis: str = ""
+    """As in [prepare.NAME]."""
 
 
 class Family(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,6 +217,21 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     """Cells that run at the same time without a GPU; these are all cells if the machine has none."""
 
 
+class Needs(msgspec.Struct, frozen=True, kw_only=True):
+    """[needs]: what a machine must have, for the plan."""
+
+    gpu_gib: AboveZero
+    """Memory of a GPU that one cell takes at most, GiB."""
+    gpu_basis: str = ""
+    """What that was measured on; empty: it was not measured."""
+    data_gib: NotNegative = 0.0
+    """Disk for data, base and bias models that are read, GiB."""
+    checkpoint_gib: NotNegative = 0.0
+    """Disk that each trained or blended checkpoint keeps, GiB."""
+    disk_basis: str = ""
+    """What both were measured on, or computed from; empty: neither."""
+
+
 class Study(msgspec.Struct, frozen=True, kw_only=True):
     """A whole study."""
 
@@ -214,6 +243,9 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     seeds: Annotated[tuple[Seed, ...], msgspec.Meta(min_length=1, max_length=MOST_SEEDS)]
     rule: Rule = Rule.ORACLE
     """The rule whose categories the verdicts use; the report also shows the others."""
+    paths: dict[str, str | tuple[str, ...]] = {}
+    """Files and folders from elsewhere, which {NAME} stands for in commands and REFs. Of several the first that is there is
+    taken. All are looked for before anything runs."""
     prepare: dict[str, Prepare]
     train: Train
     arms: dict[str, Arm]
@@ -222,6 +254,7 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     claims: tuple[Claim, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
     schedule: Schedule = Schedule()
+    needs: Needs | None = None
 
     @property
     def first_ask(self) -> str:

@@ -38,7 +38,7 @@ def arms_table(results: Results) -> Table:
         one = study.arms[arm]
         settings = ", ".join(f"{key} = {value}" for key, value in one.set.items())
         differs = [one.note, settings, *(f"{key} {value}" for key, value in _others(one))]
-        bias = one.bias if one.needs_bias else DASH
+        bias = one.bias if one.needs_bias else one.bias_model or DASH
         return (arm, one.stage, bias, count(len(study.seeds_of(arm))), "; ".join(part for part in differs if part) or DASH)
 
     return Table(

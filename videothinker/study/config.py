@@ -63,9 +63,12 @@ def _contradictions(study: Study, here: Path) -> Iterator[str]:
         if empty:
             yield f"{section}: is empty; a study trains at least one arm and asks in at least one way"
     filled = [("model", study.model), *((f"arms.{name}.labels", arm.labels) for name, arm in study.arms.items() if arm.labels)]
+    filled += [(f"arms.{name}.bias_model", arm.bias_model) for name, arm in study.arms.items() if arm.bias_model]
     for where, text in filled:
         yield from (
-            f"{where} = '{text}': there is no [prepare.{name}]" for name in placeholders(text) if name not in study.prepare
+            f"{where} = '{text}': there is no [prepare.{name}], and no '{name}' in [paths]"
+            for name in placeholders(text)
+            if name not in study.prepare and name not in study.paths
         )
     yield from _bad_preparation(study)
     data = [("train.data", study.train.data), *((f"ask.{name}.data", ask.data) for name, ask in study.ask.items())]
@@ -93,8 +96,16 @@ def _contradictions(study: Study, here: Path) -> Iterator[str]:
 
 
 def _bad_names(study: Study) -> Iterator[str]:
-    taken = {"prepare": {"out", "here"}, "arms": {BASE, *study.prepare}, "ask": set[str]()}
-    for section, names in (("prepare", study.prepare), ("arms", study.arms), ("ask", study.ask)):
+    taken = {
+        "paths": {"out", "here", *study.prepare},
+        "prepare": {"out", "here"},
+        "arms": {BASE, *study.prepare},
+        "ask": set[str](),
+    }
+    for name, given in study.paths.items():
+        if not given or "" in ([given] if isinstance(given, str) else given):
+            yield f"paths.{name}: names no path"
+    for section, names in (("paths", study.paths), ("prepare", study.prepare), ("arms", study.arms), ("ask", study.ask)):
         for name in names:
             if not _NAME.fullmatch(name):
                 yield f"{section}.{name}: a name has small letters, digits and single hyphens"
@@ -111,8 +122,8 @@ def _bad_preparation(study: Study) -> Iterator[str]:
             yield f"prepare.{name}.run: writes nowhere; it needs {{out}}, or nothing but `after` may name it"
         earlier = list(study.prepare)[: list(study.prepare).index(name)]
         for place in places:
-            if place not in ("out", "here", *earlier):
-                yield f"prepare.{name}.run: there is no [prepare.{place}] before it"
+            if place not in ("out", "here", *study.paths, *earlier):
+                yield f"prepare.{name}.run: there is no [prepare.{place}] before it, and no '{place}' in [paths]"
 
 
 def _bad_blend(study: Study, name: str, arm: Arm) -> Iterator[str]:
@@ -123,7 +134,7 @@ def _bad_blend(study: Study, name: str, arm: Arm) -> Iterator[str]:
     trained = Arm(stage=Stage.BLEND)
     if idle := [
         key
-        for key in ("steps", "set", "data", "labels", "where", "rule", "force")
+        for key in ("steps", "set", "data", "labels", "where", "rule", "force", "bias_model")
         if getattr(arm, key) != getattr(trained, key)
     ]:
         yield f"{where}.{idle[0]}: stage blend trains nothing"
@@ -154,6 +165,8 @@ def _bad_arm(study: Study, name: str, arm: Arm) -> Iterator[str]:
         yield f"{where}.seeds = {arm.seeds}: the study has {len(study.seeds)}"
     if arm.early_seeds is not None and arm.early_seeds > len(study.seeds_of(name)):
         yield f"{where}.early_seeds = {arm.early_seeds}: the arm has {len(study.seeds_of(name))} seeds"
+    if arm.bias_model is not None and (arm.stage is not Stage.CDPO or arm.set.get("objective.reference") in ("start", "self")):
+        yield f"{where}.bias_model: only stage cdpo is repelled from one, and not with this objective.reference"
     if arm.needs_bias:
         model = study.arms.get(arm.bias)
         if model is None or model.stage is not Stage.BIAS:

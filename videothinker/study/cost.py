@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from videothinker.records.study import OVER, Record, State, Study
+from videothinker.records.study import OVER, Needs, Record, State, Study
 from videothinker.records.training import METRICS
 from videothinker.steps import read_steps
 from videothinker.study.plan import Cell, Kind, cell_folder, cells_of, heights
@@ -54,6 +54,28 @@ def forecast(
             seconds[cell.name] = cell.expected
     gpu = _sum([seconds[cell.name] for cell in plan if cell.gpu])
     return Forecast(seconds, frozenset(measured), gpu, _left(plan, states, seconds, n_gpu, n_cpu))
+
+
+class Machine(NamedTuple):
+    """What a study takes on a number of GPUs, each of which runs one cell at a time."""
+
+    n_gpu: int
+    left_seconds: float | None
+    """As in `Forecast`."""
+    memory_gib: float
+    """Of each GPU."""
+    disk_gib: float
+
+
+def on_gpus(
+    study: Study, plan: Sequence[Cell], states: Mapping[str, State], expected: Forecast, n_gpu: int, needs: Needs
+) -> Machine:
+    """The needs of a plan on `n_gpu` GPUs. Disk is that of all checkpoints at the end, for none is deleted."""
+    kept = sum(cell.kind in (Kind.TRAIN, Kind.BLEND) for cell in plan)
+    places = n_gpu * study.schedule.jobs_per_gpu
+    left = _left(plan, states, expected.seconds, places, study.schedule.cpu_jobs)
+    memory = needs.gpu_gib * study.schedule.jobs_per_gpu
+    return Machine(n_gpu, left, memory, needs.data_gib + kept * needs.checkpoint_gib)
 
 
 class Share(NamedTuple):

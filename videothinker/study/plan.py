@@ -50,6 +50,10 @@ class Cell(NamedTuple):
     """Optimiser steps of a training."""
     expected: float | None = None
     """Seconds that the study's file expects; None where it does not say."""
+    basis: str = ""
+    """What `expected` was measured on; empty: it was not measured."""
+    paths: tuple[tuple[str, str], ...] = ()
+    """Name and path of what the command reads from elsewhere ([paths]). Where that lies is no part of the identity."""
     arm: str | None = None
     seed: int | None = None
     """None for "base" and for preparations."""
@@ -73,6 +77,7 @@ def make_plan(study: Study, here: Path, given: Mapping[str, str] = {}) -> tuple[
     content; such a cell has no command.
     """
     found: dict[str, Cell] = {}
+    outside = {name: place_of(given) for name, given in study.paths.items()}
 
     def add(cell: Cell) -> None:
         if cell.name in given:
@@ -84,30 +89,35 @@ def make_plan(study: Study, here: Path, given: Mapping[str, str] = {}) -> tuple[
         read = [store.sha256_file(file) for file in files if file.is_file()]
         identity = store.sha256_json([cell.arguments, read, [found[need].identity for need in needs]])
         awaits = cell.awaits or next((found[need].awaits for need in needs if found[need].awaits), "")
-        found[cell.name] = cell._replace(needs=needs, identity=identity, awaits=awaits)
+        paths = tuple((place, outside[place]) for place in dict.fromkeys(places) if place in outside)
+        found[cell.name] = cell._replace(needs=needs, identity=identity, awaits=awaits, paths=paths)
 
     for name, preparation in study.prepare.items():
         expected = None if preparation.minutes is None else 60 * preparation.minutes
         arguments = tuple(shlex.split(preparation.run))
-        cell = Cell(name, Kind.PREPARE, arguments, gpu=preparation.gpu, group=name, expected=expected)
+        cell = Cell(name, Kind.PREPARE, arguments, gpu=preparation.gpu, group=name, expected=expected, basis=preparation.basis)
         add(cell._replace(awaits=preparation.awaits, turn=len(study.arms) + 1))  # the last turn; `_in_time` brings it forward
     turns = _turns(study)
     for name, seed in _trainings(study):
         arm = study.arms[name]
         if arm.stage is Stage.BLEND:
-            cell = Cell(f"{name}-s{seed}", Kind.BLEND, _blend(study, arm, seed), gpu=False, group="blend", expected=_BLENDED)
+            minutes = study.train.blend_minutes
+            taken = _BLENDED if minutes is None else 60 * minutes
+            cell = Cell(f"{name}-s{seed}", Kind.BLEND, _blend(study, arm, seed), gpu=False, group="blend", expected=taken)
         else:
             steps = arm.steps or study.train.steps
             cell = Cell(
                 f"{name}-s{seed}", Kind.TRAIN, _train(study, arm, seed), gpu=True, group=f"train {arm.stage}", steps=steps
             )
             rate = study.train.rate(arm.stage)
-            cell = cell._replace(expected=None if rate is None else rate * steps, after=study.train.after)
+            expected = None if rate is None else rate * steps
+            cell = cell._replace(expected=expected, basis=study.train.basis, after=study.train.after)
         add(cell._replace(arm=name, seed=seed, awaits=arm.awaits, turn=turns[name, seed]))
     trained = [cell for cell in found.values() if cell.kind in (Kind.TRAIN, Kind.BLEND)]
     for name, ask in study.ask.items():
         expected = None if ask.minutes is None else 60 * ask.minutes
         asked = Cell("", Kind.ASK, (), gpu=True, group=f"ask {name}", expected=expected, ask=name, after=ask.after)
+        asked = asked._replace(basis=ask.basis)
         if ask.asks(BASE):
             add(asked._replace(name=f"{name}.{BASE}", arguments=_ask(ask, f"{BASE}={study.model}"), arm=BASE))
         for cell in trained:
@@ -162,6 +172,8 @@ def _train(study: Study, arm: Arm, seed: int) -> tuple[str, ...]:
     arguments += ["--data", f"{{{arm.data or study.train.data}}}", "--model", study.model, "--out", "{out}"]
     if arm.needs_bias:
         arguments += ["--bias-model", f"{{{arm.bias}-s{seed}}}"]
+    if arm.bias_model is not None:
+        arguments += ["--bias-model", arm.bias_model]
     if arm.force:
         arguments += ["--force"]
     if arm.stage is Stage.BIAS and (arm.rule is not None or arm.labels is None):  # a label file is itself the choice
@@ -223,6 +235,23 @@ def chosen(claims: Sequence[Claim], study: Study, plan: Sequence[Cell]) -> tuple
     return tuple(cell for cell in plan if cell.name in names)
 
 
+def place_of(given: str | Sequence[str]) -> str:
+    """Of the paths that an entry of [paths] gives, the first that is there; the first one if none is."""
+    paths = [given] if isinstance(given, str) else list(given)
+    return next((path for path in paths if Path(path).exists()), paths[0])
+
+
+def missing_paths(study: Study, cells: Sequence[Cell]) -> list[str]:
+    """What of [paths] the commands of these cells would not find, a line for each."""
+    lines = []
+    for name, path in {name: path for cell in cells for name, path in cell.paths}.items():
+        if not Path(path).exists():
+            given = study.paths[name]
+            tried = path if isinstance(given, str) else " or ".join(given)
+            lines.append(f"paths.{name}: there is no {tried}; put it there, or say where it is: --set paths.{name}=PATH")
+    return lines
+
+
 def cell_folder(folder: Path, name: str) -> Path:
     """Where a cell of the study in `folder` writes."""
     return folder / "cells" / name
@@ -231,7 +260,7 @@ def cell_folder(folder: Path, name: str) -> Path:
 def command(cell: Cell, folder: Path, here: Path) -> list[str]:
     """The cell's arguments of `vt`, ready to run, for a study in `folder` whose file lies in `here`."""
     places = {need: str(cell_folder(folder, need)) for need in cell.needs}
-    places |= {"out": str(cell_folder(folder, cell.name)), "here": str(here)}
+    places |= dict(cell.paths) | {"out": str(cell_folder(folder, cell.name)), "here": str(here)}
     return [fill(argument, places) for argument in cell.arguments]
 
 
