@@ -9,7 +9,7 @@ from rich.markup import escape
 from videothinker.answers import Style
 from videothinker.cli import options
 from videothinker.cli.console import out as console
-from videothinker.cli.console import progress_bar
+from videothinker.cli.console import progress_bar, warn
 from videothinker.diagnose.views import VIEWS
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def probe(
     ] = 1024,
     seed: Annotated[int, typer.Option(help="Seed of sampling and of shuffled frames.", rich_help_panel=options.ASKING)] = 42,
     engine: options.Engine = "auto",
-    endpoint: options.Endpoint = None,
+    endpoint: options.Endpoints = None,
     dtype: options.Dtype = "auto",
     clip_cache: options.ClipCache = True,
     trust_remote_code: options.TrustRemoteCode = False,
@@ -147,11 +147,12 @@ def probe(
         settings,
         probing,
         out,
-        endpoint=endpoint,
+        endpoints=endpoint or [],
         clip_cache=clip_cache,
         trust_remote_code=trust_remote_code,
         resume=resume,
         bars=progress_bar,
+        warn=warn,
     )
     _show(summary, out)
 
