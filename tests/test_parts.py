@@ -6,6 +6,7 @@ frames, and as parts of one folder.
 
 import base64
 import io
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -128,21 +129,22 @@ def test_a_server_is_sent_the_parts_frames_or_asked_nothing(thirds: Curated, mon
     with pytest.raises(
         VtError, match=r"--endpoint needs --frames for these questions: 0:0 is about a part of its clip \(.*film"
     ):
-        open_endpoint("http://localhost:1/v1", "served", curated=thirds, settings=settings())
+        open_endpoint(["http://localhost:1/v1"], "served", curated=thirds, settings=settings())
     asked: dict[str, list[Any]] = {}
 
     def post(self: object, body: dict[str, Any], what: str) -> Any:
-        asked[what.rpartition(" ")[2]] = body["messages"][0]["content"][:-1]
+        asked[what.split(" ")[1]] = body["messages"][0]["content"][:-1]
         raise VtError("no more is wanted")
 
     monkeypatch.setattr(endpoint_module.Server, "post", post)
-    endpoint = open_endpoint("http://localhost:1/v1", "served", curated=thirds, settings=settings(n_frames=4, batch_size=1))
+    endpoint = open_endpoint(["http://localhost:1/v1"], "served", curated=thirds, settings=settings(n_frames=4, batch_size=1))
     for question in thirds.questions("dev"):
         with pytest.raises(VtError, match="no more is wanted"):
             list(endpoint.answer([question]))
-    for key, images in asked.items():
-        data = [base64.b64decode(image["image_url"]["url"].partition(",")[2]) for image in images]
-        frames = np.stack([np.asarray(Image.open(io.BytesIO(each))) for each in data])
+    for key, (clip,) in asked.items():
+        with av.open(io.BytesIO(base64.b64decode(clip["video_url"]["url"].partition(",")[2]))) as container:
+            assert container.streams.video[0].average_rate == Fraction(4 * 25, N)
+            frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
         first = int(key[0]) * N
         np.testing.assert_array_equal(frames, np.stack([square(first + i) for i in (0, 8, 16, 24)]))
     assert len(asked) == 12

@@ -12,10 +12,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -23,12 +26,15 @@ from PIL import Image
 from videothinker import answers
 from videothinker.curated import Curated
 from videothinker.diagnose.answerer import RawReply
+from videothinker.diagnose.checkpoint_answerer import open_checkpoint
 from videothinker.diagnose.endpoint import open_endpoint
+from videothinker.diagnose.lossless import alone, encode
+from videothinker.diagnose.prompts import put_by, write_prompts
 from videothinker.diagnose.protocols.base import Prompt
 from videothinker.diagnose.server import Bounds
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
-from videothinker.frames import read_clip
+from videothinker.frames import Clip, read_clip
 
 Behaviour = Callable[[dict[str, Any], int], tuple[int, dict[str, str], Any]]
 """(request, how many times this one came before) -> HTTP code, headers, body."""
@@ -48,6 +54,7 @@ class Fake(ThreadingHTTPServer):
         self.behave: Behaviour = lambda body, n: completion("<answer>A</answer>")
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.models: Any = None
         self.n_now = self.n_most = 0
         self.lock = threading.Lock()
         super().__init__(("127.0.0.1", 0), Handler)
@@ -64,7 +71,8 @@ class Handler(BaseHTTPRequestHandler):
     server: Fake
 
     def do_GET(self) -> None:
-        self.reply(404, {}, {"error": "no list of models"})
+        models = self.server.models
+        self.reply(*((404, {}, {"error": "no list of models"}) if models is None else (200, {}, models)))
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -92,13 +100,25 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def server() -> Iterator[Fake]:
+@contextmanager
+def serving() -> Iterator[Fake]:
     fake = Fake()
     threading.Thread(target=fake.serve_forever, daemon=True).start()
     yield fake
     fake.shutdown()
     fake.server_close()
+
+
+@pytest.fixture
+def server() -> Iterator[Fake]:
+    with serving() as fake:
+        yield fake
+
+
+@pytest.fixture
+def second() -> Iterator[Fake]:
+    with serving() as fake:
+        yield fake
 
 
 def settings(**changes: Any) -> DiagnosisSettings:
@@ -107,7 +127,7 @@ def settings(**changes: Any) -> DiagnosisSettings:
 
 def ask(server: Fake, curated: Curated, n_tries: int = 3, **changes: Any) -> dict[str, RawReply]:
     endpoint = open_endpoint(
-        server.url, "served", curated=curated, settings=settings(**changes), bounds=Bounds(n_tries=n_tries)
+        [server.url], "served", curated=curated, settings=settings(**changes), bounds=Bounds(n_tries=n_tries)
     )
     found = list(endpoint.answer(curated.questions("dev")))
     assert len({answer.question_id for answer in found}) == len(found)
@@ -164,7 +184,7 @@ def test_frames_go_out_as_lossless_images(server: Fake, colours: Curated) -> Non
     question = colours.questions("dev")[0]
     path = colours.clip(question)
     assert path is not None
-    endpoint = open_endpoint(server.url, "served", curated=colours, settings=settings(n_frames=4))
+    endpoint = open_endpoint([server.url], "served", curated=colours, settings=settings(n_frames=4, send="images"))
     list(endpoint.answer([question]))
     parts = server.bodies[0]["messages"][0]["content"]
     images = [Image.open(io.BytesIO(base64.b64decode(part["image_url"]["url"].partition(",")[2]))) for part in parts[:-1]]
@@ -176,11 +196,151 @@ def test_frames_go_out_as_lossless_images(server: Fake, colours: Curated) -> Non
         "clips": {"files": 1, "folders": 0, "parts": 0, "past_end": 0},
         "fed": [{"n_clips": 1, "frames": 4, "height": 56, "width": 84, "video_tokens": None}],
         "prompt_tokens": [7, 7],
+        "prompt_length": {"compared": 0, "differ": 0},
     }
 
 
+def sent_clip(body: dict[str, Any]) -> tuple[np.ndarray, Fraction]:
+    """The frames of the clip that a request holds, and its rate."""
+    data = base64.b64decode(body["messages"][0]["content"][0]["video_url"]["url"].partition(",")[2])
+    with av.open(io.BytesIO(data)) as container:
+        frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+        rate = container.streams.video[0].average_rate
+    assert rate is not None
+    return frames, rate
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "n_sent", "rate"), [(4, 4, Fraction(25, 8)), (3, 4, Fraction(75, 32)), (1, 2, Fraction(25, 32))]
+)
+def test_frames_go_out_as_one_clip_that_decodes_to_them_bit_for_bit(
+    server: Fake, colours: Curated, n_frames: int, n_sent: int, rate: Fraction
+) -> None:
+    """Of 32 frames at 25 a second, n are 32 / 25 / n seconds apart. An odd number has its last frame twice."""
+    question = colours.questions("dev")[0]
+    path = colours.clip(question)
+    assert path is not None
+    endpoint = open_endpoint([server.url], "served", curated=colours, settings=settings(n_frames=n_frames))
+    list(endpoint.answer([question]))
+    frames, found_rate = sent_clip(server.bodies[0])
+    expected = read_clip(path, n_frames=n_frames).frames
+    np.testing.assert_array_equal(frames[:n_frames], expected)
+    np.testing.assert_array_equal(frames[n_frames:], expected[-1:].repeat(n_sent - n_frames, 0))
+    assert found_rate == rate
+    assert {"model", "messages", "max_tokens", "temperature", "seed"} == set(server.bodies[0])  # it is not known to be vLLM
+    said = endpoint.describe()
+    assert said["sent"] == "clip"
+    assert said["fed"] == [{"n_clips": 1, "frames": n_frames, "height": 56, "width": 84, "video_tokens": None}]
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 2), (3, 57, 83), (5, 1, 301)])
+def test_a_lossless_clip_holds_any_pixels_of_any_size(shape: tuple[int, int, int]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    sent = alone(Clip(noise, tuple(range(shape[0])), 30000 / 1001, 451))
+    with av.open(io.BytesIO(encode(sent))) as container:
+        frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+        found = container.streams.video[0].average_rate
+    np.testing.assert_array_equal(frames, sent.frames)
+    np.testing.assert_array_equal(frames[: shape[0]], noise)
+    assert found is not None
+    assert float(found) == pytest.approx(shape[0] * 30000 / 1001 / 451, rel=1e-6)
+
+
+def test_vllm_is_asked_for_all_frames_of_the_clip(server: Fake, colours: Curated) -> None:
+    server.models = {"data": [{"id": "served", "owned_by": "vllm"}]}
+    ask(server, colours, n_frames=4)
+    body = server.bodies[0]
+    assert body["media_io_kwargs"]["video"] == {"video_backend": "opencv", "num_frames": -1, "fps": -1}
+    assert body["mm_processor_kwargs"] == {"do_sample_frames": False}
+    server.bodies.clear()
+    ask(server, colours)  # a clip that it is to choose from
+    assert "media_io_kwargs" not in server.bodies[0]
+
+
+def test_a_clips_questions_meet_one_of_several_servers(server: Fake, second: Fake, colours: Curated) -> None:
+    found = list(
+        open_endpoint([server.url, second.url], "served", curated=colours, settings=settings()).answer(colours.questions("dev"))
+    )
+    assert len(found) == 6
+    clips = [{body["messages"][0]["content"][0]["video_url"]["url"] for body in each.bodies} for each in (server, second)]
+    assert [len(each.bodies) for each in (server, second)] == [4, 2]  # three clips with two questions each, in turn
+    assert [len(each) for each in clips] == [2, 1]
+    assert not clips[0] & clips[1]
+    with pytest.raises(VtError, match="is given twice"):
+        open_endpoint([server.url, server.url], "served", curated=colours, settings=settings())
+
+
+def test_a_server_that_is_lost_is_told_of_and_its_questions_are_owed(server: Fake, second: Fake, colours: Curated) -> None:
+    second.behave = lambda *_: (400, {}, {"error": "out of memory"})
+    told: list[str] = []
+    endpoint = open_endpoint([server.url, second.url], "served", curated=colours, settings=settings(), warn=told.append)
+    found: list[RawReply] = []
+    owed = r"gave no reply to 2 of 6 questions \(2 sent to a server that was lost\), 1:[01] among them"
+    with pytest.raises(VtError, match=owed):
+        found.extend(endpoint.answer(colours.questions("dev")))
+    assert {reply.question_id for reply in found} == {"0:0", "0:1", "2:0", "2:1"}
+    assert len(told) == 1
+    assert second.url in told[0]
+    assert "it is left out, and clips that were not sent yet go to 1 other" in told[0]
+    server.behave = second.behave
+    with pytest.raises(VtError, match="refuses question"):  # nobody is left
+        list(endpoint.answer(colours.questions("dev")))
+
+
+def prompt_lengths(
+    server: Fake, colours: Curated, ref: str, n_counted: Callable[[int], int], **changes: Any
+) -> tuple[Any, list[str]]:
+    """run.json's counts and what was told, of a server that counts so many prompt tokens for a text of so many characters."""
+
+    def behave(body: dict[str, Any], _: int) -> tuple[int, dict[str, str], Any]:
+        code, headers, answer = completion("<answer>A</answer>")
+        answer["usage"]["prompt_tokens"] = n_counted(len(body["messages"][0]["content"][-1]["text"]))
+        return code, headers, answer
+
+    server.behave = behave
+    told: list[str] = []
+    endpoint = open_endpoint([server.url], ref, curated=colours, settings=settings(**changes), warn=told.append)
+    list(endpoint.answer(colours.questions("dev")))
+    return endpoint.describe()["prompt_length"], told
+
+
+@pytest.mark.parametrize("changes", [{}, {"n_frames": 4}])
+def test_a_prompt_of_another_length_than_was_meant_is_told_of_once(
+    server: Fake, colours: Curated, taught: Path, changes: dict[str, Any]
+) -> None:
+    loaded = open_checkpoint(str(taught), curated=colours, settings=settings(engine="transformers", **changes))
+    prompts = write_prompts(loaded.loaded.processor, colours.questions("dev"), put_by(settings()))
+    meant = {}
+    for question in colours.questions("dev"):
+        path = colours.clip(question)
+        assert path is not None
+        clip = read_clip(path)
+        chosen = loaded.feed.frames.indices(clip.fps, clip.n_total)
+        shown = loaded.feed.show(Clip(clip.frames[list(chosen)], tuple(chosen), clip.fps, clip.n_total))
+        text = answers.render(question, answers.Style.COT)
+        meant[len(text)] = loaded.feed.process(prompts.texts[question.question_id], shown)["input_ids"].shape[1]
+    assert prompt_lengths(server, colours, str(taught), meant.__getitem__, **changes) == ({"compared": 6, "differ": 0}, [])
+    found, told = prompt_lengths(server, colours, str(taught), lambda n: meant[n] - 6, **changes)
+    assert found == {"compared": 6, "differ": 6}
+    assert len(told) == 1  # all clips are of one kind
+    longer = f"where {meant[len(answers.render(colours.questions('dev')[0], answers.Style.COT))]:,} were meant"
+    assert longer in told[0] or "where" in told[0]
+    assert "84x56" in told[0]
+
+
+def test_counts_of_one_kind_of_clip_are_held_against_one_another(server: Fake, colours: Curated) -> None:
+    """Where the checkpoint is not here: a clip takes the same tokens whatever is asked, and a text no more than its bytes."""
+    assert prompt_lengths(server, colours, "served", lambda n: 900 + n // 4, n_frames=4) == ({"compared": 0, "differ": 0}, [])
+    lengths = sorted({len(answers.render(question, answers.Style.COT)) for question in colours.questions("dev")})
+    assert len(lengths) == 2
+    found, told = prompt_lengths(server, colours, "served", lambda n: 900 if n == lengths[0] else 9000, n_frames=4)
+    assert found["differ"] > 0
+    assert len(told) == 1
+    assert "more apart than the questions are" in told[0]
+
+
 def test_images_keep_to_the_pixels(server: Fake, colours: Curated) -> None:
-    endpoint = open_endpoint(server.url, "served", curated=colours, settings=settings(n_frames=2, max_pixels=1176))
+    endpoint = open_endpoint([server.url], "served", curated=colours, settings=settings(n_frames=2, max_pixels=1176))
     list(endpoint.answer(colours.questions("dev")[:1]))
     # 84 x 56 scaled by sqrt(1176 / 4704) = 1/2
     assert endpoint.describe()["fed"] == [{"n_clips": 1, "frames": 2, "height": 28, "width": 42, "video_tokens": None}]
@@ -265,9 +425,9 @@ def test_mistakes_are_found_before_anything_is_sent(server: Fake, colours: Curat
         (server.url, {"max_pixels": 1000}, "needs --frames too"),
     ]:
         with pytest.raises(VtError, match=expected):
-            open_endpoint(url, "served", curated=colours, settings=settings(**changes))
+            open_endpoint([url], "served", curated=colours, settings=settings(**changes))
     with pytest.raises(VtError, match="--videos"):
-        open_endpoint(server.url, "served", curated=Curated(colours.folder, colours.manifest, None), settings=settings())
+        open_endpoint([server.url], "served", curated=Curated(colours.folder, colours.manifest, None), settings=settings())
 
 
 @pytest.fixture(scope="module")
@@ -301,8 +461,8 @@ def test_transformers_serve_answers_as_the_checkpoint_does(transformers_serve: s
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     model, processor = AutoModelForImageTextToText.from_pretrained(taught), AutoProcessor.from_pretrained(taught)
-    chosen = settings(n_frames=3, max_new_tokens=12, batch_size=3)
-    endpoint = open_endpoint(transformers_serve, str(taught), curated=colours, settings=chosen)
+    chosen = settings(n_frames=3, max_new_tokens=12, batch_size=3, send="images")
+    endpoint = open_endpoint([transformers_serve], str(taught), curated=colours, settings=chosen)
     found = {answer.question_id: answer for answer in endpoint.answer(colours.questions("dev"))}
     for question in colours.questions("dev"):
         path = colours.clip(question)

@@ -156,7 +156,7 @@ def test_decode_errors_are_counted_and_asked_again(curated: Curated, tmp_path: P
         ({"prompt": answers.Style.DIRECT}, 'settings.prompt was "cot", is "direct"'),
         ({"temperature": 0.5, "seed": 1}, "settings.temperature was 0.0, is 0.5; settings.seed was 42, is 1"),
         ({"model": "other"}, 'model was "model", is "other"'),
-        ({"endpoint": "http://localhost:8000/v1"}, 'kind was "checkpoint", is "endpoint"'),
+        ({"endpoints": ["http://localhost:8000/v1"]}, 'kind was "checkpoint", is "endpoint"'),
     ],
 )
 def test_other_settings_are_refused_by_name(curated: Curated, tmp_path: Path, changes: dict[str, Any], named: str) -> None:
@@ -386,7 +386,7 @@ def test_names_that_cannot_be(models: list[str], message: str) -> None:
 
 def test_a_solver_stays_a_solver_where_a_server_answers_for_the_rest(curated: Curated, tmp_path: Path) -> None:
     models = {"gold": "solver:gold", "served": "Qwen2.5-VL-3B-Instruct"}
-    kinds = [job.record.kind for job in run.plan(models, curated, settings(), tmp_path, endpoint="http://localhost:8000/v1")]
+    kinds = [job.record.kind for job in run.plan(models, curated, settings(), tmp_path, endpoints=["http://localhost:8000/v1"])]
     assert kinds == ["solver", "endpoint"]
     assert [job.record.kind for job in run.plan(models, curated, settings(), tmp_path)] == ["solver", "checkpoint"]
     assert {"solver", "endpoint", "checkpoint"} == set(OPENERS)
@@ -444,7 +444,7 @@ def test_what_was_fed_covers_all_sessions() -> None:
 
 def test_another_server_of_the_same_model_is_another_run(curated: Curated, tmp_path: Path) -> None:
     def planned(url: str) -> list[run.Job]:
-        return run.plan({"served": "some/model"}, curated, settings(), tmp_path, endpoint=url)
+        return run.plan({"served": "some/model"}, curated, settings(), tmp_path, endpoints=[url])
 
     (job,) = planned("http://me:secret@one:8000/v1/?key=secret")
     assert job.record.endpoint == "http://one:8000/v1"

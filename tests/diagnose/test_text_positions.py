@@ -53,7 +53,7 @@ def test_a_checkpoint_is_asked_under_its_own_rule_and_another_is_said(taught: Pa
 
 
 def test_servers_have_the_original_rule(taught: Path, colours: Curated, tmp_path: Path) -> None:
-    ours, served = with_mark(taught, tmp_path / "ours", None), {"endpoint": "http://localhost:1/v1"}
+    ours, served = with_mark(taught, tmp_path / "ours", None), {"endpoints": ["http://localhost:1/v1"]}
     assert planned(taught, colours, tmp_path / "a", **served) == (None, []), "what it really has is not known"
     assert planned("a-name", colours, tmp_path / "b", **served) == (None, [])
     with pytest.raises(VtError, match="servers such as vLLM have 'original'; leave out --endpoint"):
@@ -92,7 +92,7 @@ def test_a_revision_is_of_one_checkpoint_on_the_hub(taught: Path, colours: Curat
     asked = DiagnosisSettings(split="dev", revision="abc")
     refused: list[tuple[dict[str, str], dict[str, str], str]] = [
         ({"a": str(taught)}, {}, "is a folder here, and only a checkpoint on the hub has revisions"),
-        ({"a": "served"}, {"endpoint": "http://localhost:1/v1"}, "is what a server has loaded"),
+        ({"a": "served"}, {"endpoints": ["http://localhost:1/v1"]}, "is what a server has loaded"),
         ({"a": "x/y", "b": "x/z"}, {}, "is of one checkpoint, and there are x/y, x/z; ask each in its own run"),
     ]
     for models, options, message in refused:

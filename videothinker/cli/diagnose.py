@@ -47,6 +47,10 @@ A first look at 200 questions, on a server that speaks the OpenAI protocol:
 
   vt diagnose --data curated --model Qwen2.5-VL-3B-Instruct --endpoint http://localhost:8000/v1 --limit 200 --out runs/look
 
+On two servers that serve the same, shown 16 frames that are chosen here:
+
+  vt diagnose --data curated --model NAME --endpoint http://a:8000/v1 --endpoint http://b:8000/v1 --frames 16 --out runs/two
+
 The paper's table: each checkpoint is loaded once, and its score on every data set stands in one report:
 
   vt diagnose --data clevrer --data mmvu --data mvbench --model base=REF --model ours=runs/cdpo --out runs/table
@@ -95,7 +99,8 @@ def diagnose(
     trust_remote_code: options.TrustRemoteCode = False,
     baseline: options.Baseline = None,
     report: options.DrawReport = True,
-    endpoint: options.Endpoint = None,
+    endpoint: options.Endpoints = None,
+    send: options.Send = "clip",
     shard: options.ShardOf = None,
     print_sbatch: options.PrintSbatch = None,
 ) -> None:
@@ -128,9 +133,10 @@ def diagnose(
     several = len(curated) > 1
     benchmarks.check_out(out, several=several)
     asked = {name: splits.get(name) or each.default_split() for name, each in curated.items()}
-    whole_clips = endpoint is not None and not frames
+    endpoints = endpoint or []
+    whole_clips = bool(endpoints) and not frames
     names = run.model_names(models)
-    trained = _trained_prompts(names, revision, served=endpoint is not None)
+    trained = _trained_prompts(names, revision, served=bool(endpoints))
     said = _said_prompt(prompt, protocol)
     below = {
         name: [
@@ -169,6 +175,7 @@ def diagnose(
             dtype=dtype,
             attention=attention,
             decoder=decoder,
+            send=send,
         )
 
     into = out if mine is None else mine.folder(out)
@@ -188,7 +195,7 @@ def diagnose(
         for told in filter(None, otherwise):
             warn(told)
         for data_set in sets:
-            _show_prompts(names, data_set, endpoint)
+            _show_prompts(names, data_set, served=bool(endpoints))
         return
     if baseline is not None and not several:
         raise VtError(f"--baseline {baseline}: is for several data sets; with one, the report compares all pairs")
@@ -196,12 +203,12 @@ def diagnose(
         benchmarks.check_baseline(out, baseline, list(names))
     if print_sbatch is not None:
         solved = all(ref.startswith(solvers.PREFIX) for ref in names.values())
-        print_array_job(print_sbatch, shard=shard, merged=out, n_gpus=0 if solved or endpoint is not None else 1)
+        print_array_job(print_sbatch, shard=shard, merged=out, n_gpus=0 if solved or endpoints else 1)
         return
     if mine is not None:
         shards.check_number(out, mine)
     with worker() as me:
-        jobs = run.plan_sets(names, sets, endpoint=endpoint, limit=limit, resume=resume, rank=me.rank, warn=warn, shard=mine)
+        jobs = run.plan_sets(names, sets, endpoints=endpoints, limit=limit, resume=resume, rank=me.rank, warn=warn, shard=mine)
         if mine is not None:
             merge.check_beside(jobs, out, mine)
         if me.rank == 0:
@@ -213,11 +220,12 @@ def diagnose(
             err.print(f"{kept:,} of {sum(len(job.wanted) for job in jobs):,} questions are answered already")
         diagnosis.ask(
             jobs,
-            endpoint=endpoint,
+            endpoints=endpoints,
             clip_cache=clip_cache,
             trust_remote_code=trust_remote_code,
             worker=me,
             bars=partial(quiet_unless, me.rank == 0),
+            warn=warn,
         )
     if me.rank == 0 and mine is not None:
         n_answered = sum(len(job.wanted) for job in jobs)
@@ -269,11 +277,11 @@ def _trained_prompts(names: "Mapping[str, str]", revision: str | None, *, served
     return {name: asked for name, asked in known.items() if asked is not None}
 
 
-def _show_prompts(names: "Mapping[str, str]", asked: "SetToAsk", endpoint: str | None) -> None:
+def _show_prompts(names: "Mapping[str, str]", asked: "SetToAsk", *, served: bool) -> None:
     """Print the first question as each model gets it."""
     from videothinker.recipes.diagnosis import shown_prompts
 
-    for shown in shown_prompts(names, asked, endpoint=endpoint):
+    for shown in shown_prompts(names, asked, served=served):
         console.print(f"[bold]{escape(shown.name)}[/bold], {escape(shown.told)}", soft_wrap=True, highlight=False)
         console.print(shown.text, soft_wrap=True, markup=False, highlight=False)
 

@@ -185,7 +185,21 @@ PrintSbatch = Annotated[
 DrawReport = Annotated[
     bool, typer.Option("--report/--no-report", help="Draw report.html, or leave that to vt report or vt study.")
 ]
-Endpoint = Annotated[
-    str | None,
-    typer.Option(metavar="URL", help="Ask an OpenAI-compatible server; REF is the name it serves.", rich_help_panel=ASKING),
+Endpoints = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--endpoint",
+        metavar="URL",
+        help="Ask an OpenAI-compatible server; REF is the name it serves. Repeat for several that serve the same: each clip's "
+        "questions go to one of them.",
+        rich_help_panel=ASKING,
+    ),
+]
+Send = Annotated[
+    str,
+    typer.Option(
+        metavar="clip|images",
+        help="How a server is sent the frames that --frames chooses: as one lossless clip with their times, or as images.",
+        rich_help_panel=ASKING,
+    ),
 ]

@@ -10,7 +10,7 @@ from videothinker import shards
 from videothinker.answers import Style
 from videothinker.cli import options
 from videothinker.cli.console import out as console
-from videothinker.cli.console import progress_bar, show_shard
+from videothinker.cli.console import progress_bar, show_shard, warn
 from videothinker.diagnose.views import VIEWS
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def probe(
     ] = 1024,
     seed: Annotated[int, typer.Option(help="Seed of sampling and of shuffled frames.", rich_help_panel=options.ASKING)] = 42,
     engine: options.Engine = "auto",
-    endpoint: options.Endpoint = None,
+    endpoint: options.Endpoints = None,
     dtype: options.Dtype = "auto",
     clip_cache: options.ClipCache = True,
     trust_remote_code: options.TrustRemoteCode = False,
@@ -154,12 +154,13 @@ def probe(
         settings,
         probing,
         out,
-        endpoint=endpoint,
+        endpoints=endpoint or [],
         clip_cache=clip_cache,
         trust_remote_code=trust_remote_code,
         resume=resume,
         shard=mine,
         bars=progress_bar,
+        warn=warn,
     )
     if summary is not None:
         _show(summary, out)

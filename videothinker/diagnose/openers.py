@@ -5,7 +5,7 @@ To add a kind, write its opener and add a line to `OPENERS`. Openers import what
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from videothinker.clips import ClipCache, default_cache
@@ -13,6 +13,7 @@ from videothinker.curated import Curated
 from videothinker.diagnose import solvers
 from videothinker.diagnose.answerer import Answerer
 from videothinker.diagnose.settings import DiagnosisSettings
+from videothinker.progress import silent
 
 
 class Opening(NamedTuple):
@@ -22,12 +23,14 @@ class Opening(NamedTuple):
     curated: Curated
     settings: DiagnosisSettings
     """Data set and settings of the first asking; further ones of the same REF may follow."""
-    endpoint: str | None = None
-    """The address of the server, for a server's model."""
+    endpoints: Sequence[str] = ()
+    """The addresses of the servers, for a model that servers have."""
     clip_cache: bool = False
     """Whether decoded frames are kept on disk for the next checkpoint."""
     trust_remote_code: bool = False
     """Whether Python that comes with a checkpoint may run."""
+    warn: Callable[[str], None] = silent
+    """Told in one line of what is not as it was meant."""
 
     @property
     def cache(self) -> ClipCache | None:
@@ -57,8 +60,7 @@ def _endpoint(asked: Opening) -> Opened:
     from videothinker.diagnose.endpoint import open_endpoint
 
     def answerer(curated: Curated, settings: DiagnosisSettings) -> Answerer:
-        assert asked.endpoint is not None  # the kind says that there is a server
-        return open_endpoint(asked.endpoint, asked.ref, curated=curated, settings=settings, cache=asked.cache)
+        return open_endpoint(asked.endpoints, asked.ref, curated=curated, settings=settings, cache=asked.cache, warn=asked.warn)
 
     return answerer
 

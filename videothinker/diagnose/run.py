@@ -88,7 +88,7 @@ def plan(
     settings: DiagnosisSettings,
     out: Path,
     *,
-    endpoint: str | None = None,
+    endpoints: Sequence[str] = (),
     limit: int | None = None,
     resume: bool = True,
     own: Mapping[str, DiagnosisSettings] | None = None,
@@ -98,8 +98,9 @@ def plan(
 ) -> list[Job]:
     """What is to be asked, found out before any model is loaded. The folders are locked until `diagnose` is over.
 
-    models: REF by name. endpoint: URL of a server that stands behind the REFs. limit: how many questions to ask, of every kind
-    its share (`limit.limited`). resume: with False, what an earlier run left is not looked at, and `diagnose` replaces it.
+    models: REF by name. endpoints: URLs of servers, alike, that stand behind the REFs. limit: how many questions to ask, of
+    every kind its share (`limit.limited`). resume: with False, what an earlier run left is not looked at, and `diagnose`
+    replaces it.
     own: by name, the settings of models that are asked otherwise than `settings`, on one split and under one protocol: by
     the prompt that each was trained with. rank: this process among those that share the work; the first one locks. warn:
     told in one line of a checkpoint that is asked under another rule of text positions than it was trained with.
@@ -124,7 +125,7 @@ def plan(
     for ref in models.values():
         if ref.startswith(solvers.PREFIX):
             solvers.open_solver(ref, curated=curated, seed=settings.seed)  # a wrong name shows before an hour of asking others
-    kinds = {name: kind_of(ref, endpoint=endpoint is not None) for name, ref in models.items()}
+    kinds = {name: kind_of(ref, endpoint=bool(endpoints)) for name, ref in models.items()}
     _check_revision(models, kinds, settings.revision)
     rules = {
         name: _rule(ref, kinds[name], settings, out / name if resume else None, warn if rank == 0 else silent)
@@ -141,7 +142,7 @@ def plan(
             model=ref,
             kind=kind,
             weights=weights,
-            endpoint=_address(endpoint) if kind == "endpoint" and endpoint else None,
+            endpoint=_addresses(endpoints) if kind == "endpoint" else None,
             settings=msgspec.to_builtins(asked),
             data=data,
         )
@@ -187,7 +188,7 @@ def plan_sets(
     models: Mapping[str, str],
     sets: Sequence[SetToAsk],
     *,
-    endpoint: str | None = None,
+    endpoints: Sequence[str] = (),
     limit: int | None = None,
     resume: bool = True,
     rank: int = 0,
@@ -206,7 +207,7 @@ def plan_sets(
                 curated,
                 settings,
                 out,
-                endpoint=endpoint,
+                endpoints=endpoints,
                 limit=limit,
                 resume=resume,
                 own=own,
@@ -287,12 +288,21 @@ class Opener:
     Jobs in a row that ask one checkpoint about several data sets share what was loaded. It is let go before another is opened.
     """
 
-    def __init__(self, endpoint: str | None = None, *, clip_cache: bool = False, trust_remote_code: bool = False) -> None:
-        """endpoint: URL of a server that stands behind the REFs.
+    def __init__(
+        self,
+        endpoints: Sequence[str] = (),
+        *,
+        clip_cache: bool = False,
+        trust_remote_code: bool = False,
+        warn: Callable[[str], None] = silent,
+    ) -> None:
+        """endpoints: URLs of servers that stand behind the REFs.
 
-        clip_cache: keep decoded frames on disk. trust_remote_code: run Python that comes with a checkpoint.
+        clip_cache: keep decoded frames on disk. trust_remote_code: run Python that comes with a checkpoint. warn: told in one
+        line of what is not as it was meant.
         """
-        self._endpoint, self._clip_cache, self._trust_remote_code = endpoint, clip_cache, trust_remote_code
+        self._endpoints, self._clip_cache, self._trust_remote_code = endpoints, clip_cache, trust_remote_code
+        self._warn = warn
         self._opened: tuple[_LoadedAs, Opened] | None = None
 
     def has(self, job: Job) -> bool:
@@ -307,7 +317,9 @@ class Opener:
         """
         if self._opened is None or not self.has(job):
             self._opened = None  # first: two checkpoints may not fit into memory
-            asked = Opening(job.ref, job.curated, job.settings, self._endpoint, self._clip_cache, self._trust_remote_code)
+            asked = Opening(
+                job.ref, job.curated, job.settings, self._endpoints, self._clip_cache, self._trust_remote_code, self._warn
+            )
             self._opened = _loaded_as(job), OPENERS[job.record.kind](asked)
         return self._opened[1](job.curated, job.settings)
 
@@ -319,10 +331,10 @@ def _loaded_as(job: Job) -> _LoadedAs:
 
 
 def open_answerer(
-    job: Job, endpoint: str | None = None, *, clip_cache: bool = False, trust_remote_code: bool = False
+    job: Job, endpoints: Sequence[str] = (), *, clip_cache: bool = False, trust_remote_code: bool = False
 ) -> Answerer:
     """What answers for one job's REF, opened for it alone; arguments as for `Opener`."""
-    return Opener(endpoint, clip_cache=clip_cache, trust_remote_code=trust_remote_code)(job)
+    return Opener(endpoints, clip_cache=clip_cache, trust_remote_code=trust_remote_code)(job)
 
 
 def check_models(jobs: Sequence[Job], *, trust_remote_code: bool = False) -> None:
@@ -398,8 +410,12 @@ def identity(record: RunRecord) -> dict[str, Any]:
     return {name: said[name] for name in names} | {"settings": settings}
 
 
+def _addresses(endpoints: Sequence[str]) -> str:
+    """Servers' URLs as run.json tells them, sorted: without user, password, query and a slash at the end."""
+    return ", ".join(sorted(_address(each) for each in endpoints))
+
+
 def _address(endpoint: str) -> str:
-    """A server's URL as run.json tells it: without user, password, query and a slash at its end."""
     parts = urlsplit(endpoint)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
 
@@ -456,13 +472,16 @@ def _rule(
 def _todays_settings(said: Mapping[str, Any], record: RunRecord | None) -> dict[str, Any]:
     """The settings in a run.json with those that earlier versions did not have, at the values that they worked with.
 
-    Before there were rules of text positions, checkpoints were asked as transformers has them. Where a run does not know its
+    Frames that were chosen here went to servers as images. Before there were rules of text positions, checkpoints were asked as
+    transformers has them. Where a run does not know its
     rule, which is so for one of an architecture that all rules treat alike, it is that of `record`.
     """
     held = said.get("settings")
     if not isinstance(held, dict):
         return {}
     filled: dict[str, Any] = {**LATER, **held}
+    if "send" not in held and said.get("kind") == "endpoint" and (held.get("n_frames") or held.get("frame_rule")):
+        filled["send"] = "images"
     if "text_positions" not in held and said.get("kind") == "checkpoint" and is_affected(str(said.get("model"))):
         filled["text_positions"] = TextPositions.TRANSFORMERS.value
     elif filled["text_positions"] is None and record is not None:

@@ -81,6 +81,16 @@ class Completion(msgspec.Struct):
     usage: _Usage | None = None
 
 
+class _Model(msgspec.Struct):
+    owned_by: str | None = None
+
+
+class _Models(msgspec.Struct):
+    """The part of a list of models that is read."""
+
+    data: list[_Model]
+
+
 class _NoChoicesError(Exception):
     """A completion that holds no reply, which may pass."""
 
@@ -107,19 +117,21 @@ class Server:
         self._key = _key()
         self.stopped = threading.Event()
         """Set when nobody waits for replies any more; requests are then not tried again."""
+        self.is_vllm = False
+        """Whether it is vLLM, which takes more with a request than others do; known once it was reached."""
         self._failure: VtError | None = None
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
 
     def reach(self) -> None:
-        """Check that something answers.
+        """Check that something answers, and find out whether it is vLLM.
 
         Raises:
             VtError: nothing does.
         """
         try:
-            with self._request("models", None, min(30.0, self._bounds.seconds)):
-                pass
+            with self._request("models", None, min(30.0, self._bounds.seconds)) as response:
+                self.is_vllm = _is_vllms(_read(response, _SAID_BYTES))
         except _RefusedError:
             return  # not every server lists its models
         except (OSError, HTTPException) as error:
@@ -333,6 +345,14 @@ def _read(response: Any, n_bytes: int) -> bytes:
     if n_read < n_bytes and left:
         raise IncompleteRead(b"", left)
     return b"".join(parts)
+
+
+def _is_vllms(body: bytes) -> bool:
+    """Whether a list of models is vLLM's, by its word for who owns them; what cannot be read is not."""
+    try:
+        return any(model.owned_by == "vllm" for model in msgspec.json.decode(body, type=_Models).data)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return False
 
 
 def _retry_after(text: str) -> float | None:

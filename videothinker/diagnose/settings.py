@@ -20,9 +20,12 @@ FREE = ("batch_size", "engine")
 LATER: dict[str, Any] = {
     **{"protocol": "ours", "top_p": 1.0, "frame_rule": None, "fps": None},
     **{"text_positions": None, "revision": None, "preset": None, "template": None},
-    **{"damage": None, "prefill": ""},
+    **{"damage": None, "prefill": "", "send": "clip"},
 }
 """Settings that earlier versions did not write down, with the value that says what they did."""
+
+SEND = ("clip", "images")
+"""How frames that are chosen here go to a server."""
 
 _NAMED: dict[str, Collection[str]] = {
     "protocol": PROTOCOLS,
@@ -30,6 +33,7 @@ _NAMED: dict[str, Collection[str]] = {
     "attention": ("auto", "flash_attention_2", "sdpa", "eager"),
     "engine": ENGINES,
     "decoder": ("auto", "decord", "torchcodec", "pyav"),
+    "send": SEND,
 }
 """Settings whose value is one of a few names."""
 
@@ -89,6 +93,8 @@ class DiagnosisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     drawn from `seed`."""
     prefill: str = ""
     """How every reply is made to begin, where the protocol does not say so itself; not part of what is kept as a reply."""
+    send: str = "clip"
+    """How a server is sent the frames that are chosen here: as one lossless "clip" with their times, or as "images"."""
     decoder: str = "auto"
     """Backend that reads the clips, see `frames.read_clip`."""
 

@@ -165,7 +165,7 @@ def diagnose(
     sets: Mapping[str, tuple[Curated, DiagnosisSettings]],
     out: Path,
     *,
-    endpoint: str | None = None,
+    endpoints: Sequence[str] = (),
     limit: int | None = None,
     baseline: str | None = None,
     bars: Bars = no_bars,
@@ -177,8 +177,8 @@ def diagnose(
     """
     check_out(out, several=True)
     asked = [run.SetToAsk(curated, settings, out / name) for name, (curated, settings) in sets.items()]
-    jobs = run.plan_sets(models, asked, endpoint=endpoint, limit=limit)
-    diagnosis.ask(jobs, endpoint=endpoint, bars=bars)
+    jobs = run.plan_sets(models, asked, endpoints=endpoints, limit=limit)
+    diagnosis.ask(jobs, endpoints=endpoints, bars=bars)
     curated = {name: one for name, (one, _) in sets.items()}
     return report(load_beside(jobs, curated, out), curated, out, baseline=baseline, bars=bars)
 

@@ -1,6 +1,6 @@
 """Ask checkpoints and report on what they answered."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from videothinker.diagnose.server import check_address
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.workers import ALONE, Worker
 from videothinker.errors import VtError
-from videothinker.progress import Bars, Progress, no_bars, no_progress, once_begun
+from videothinker.progress import Bars, Progress, no_bars, no_progress, once_begun, silent
 from videothinker.records import Comparison, ReadBy, Summary
 from videothinker.shards import Shard
 
@@ -48,26 +48,27 @@ class Reread(NamedTuple):
 def ask(
     jobs: Sequence[run.Job],
     *,
-    endpoint: str | None = None,
+    endpoints: Sequence[str] = (),
     clip_cache: bool = True,
     trust_remote_code: bool = False,
     worker: Worker = ALONE,
     what: str = "asking",
     bars: Bars = no_bars,
+    warn: Callable[[str], None] = silent,
 ) -> None:
     """Ask every checkpoint what it still owes (`diagnose.run.plan`); its answers lie in OUT/NAME.
 
-    endpoint: URL of a server that stands behind the REFs. worker: this process among those that share the work, as
+    endpoints: URLs of servers that stand behind the REFs. worker: this process among those that share the work, as
     `diagnose.workers.worker` gives it. what: the word before each checkpoint's
-    name in its progress.
+    name in its progress. warn: told in one line of what is not as it was meant.
 
     Raises:
         VtError: a checkpoint cannot be asked.
     """
-    if endpoint is not None:
-        check_address(endpoint)  # before any run.json holds the command
+    for url in endpoints:
+        check_address(url)  # before any run.json holds the command
     run.check_models(jobs, trust_remote_code=trust_remote_code)
-    opener = run.Opener(endpoint, clip_cache=clip_cache, trust_remote_code=trust_remote_code)
+    opener = run.Opener(endpoints, clip_cache=clip_cache, trust_remote_code=trust_remote_code, warn=warn)
     numbers = {job.folder: number for number, job in enumerate(jobs, start=1)}
     of_several = len({job.curated.folder for job in jobs}) > 1
     with ExitStack() as shown:
@@ -104,11 +105,11 @@ class ShownPrompt(NamedTuple):
     text: str
 
 
-def shown_prompts(models: Mapping[str, str], asked: run.SetToAsk, *, endpoint: str | None = None) -> list[ShownPrompt]:
+def shown_prompts(models: Mapping[str, str], asked: run.SetToAsk, *, served: bool = False) -> list[ShownPrompt]:
     """The first question of a split as each model gets it; solvers, which read no words, are left out.
 
-    models: REF by name. A checkpoint's own chat template is filled in, for which its processor is loaded and nothing else. A
-    server fills in its own, so of those the messages are shown.
+    models: REF by name. served: servers stand behind them. A checkpoint's own chat template is filled in, for which its
+    processor is loaded and nothing else. A server fills in its own, so of those the messages are shown.
 
     Raises:
         VtError: a prompt cannot put one of the questions, or a checkpoint has no processor.
@@ -118,7 +119,7 @@ def shown_prompts(models: Mapping[str, str], asked: run.SetToAsk, *, endpoint: s
     questions = asked.curated.questions(asked.settings.split)
     shown = []
     for name, ref in models.items():
-        kind = kind_of(ref, endpoint=endpoint is not None)
+        kind = kind_of(ref, endpoint=served)
         settings = asked.own.get(name, asked.settings)
         if kind == "solver":
             continue
@@ -220,7 +221,7 @@ def diagnose(
     settings: DiagnosisSettings,
     out: Path,
     *,
-    endpoint: str | None = None,
+    endpoints: Sequence[str] = (),
     limit: int | None = None,
     bars: Bars = no_bars,
 ) -> Report:
@@ -229,8 +230,8 @@ def diagnose(
     Raises:
         VtError: a folder holds a run with other settings or data, or a checkpoint cannot be asked.
     """
-    jobs = run.plan(models, curated, settings, out, endpoint=endpoint, limit=limit)
-    ask(jobs, endpoint=endpoint, bars=bars)
+    jobs = run.plan(models, curated, settings, out, endpoints=endpoints, limit=limit)
+    ask(jobs, endpoints=endpoints, bars=bars)
     return report(runs.load_runs(runs.folders_beside([job.folder for job in jobs], out), curated), curated, out, bars=bars)
 
 

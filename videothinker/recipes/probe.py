@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from videothinker.diagnose.views import View, deciding
 from videothinker.errors import VtError
 from videothinker.fingerprint import fingerprint
 from videothinker.observers.probe import Band
-from videothinker.progress import Bars, no_bars
+from videothinker.progress import Bars, no_bars, silent
 from videothinker.records import Category, ProbeSummary, Question, Status
 from videothinker.records.question import COLUMNS
 from videothinker.reports.probe import probe_page
@@ -81,12 +81,13 @@ def probe(
     probing_: Probing,
     out: Path,
     *,
-    endpoint: str | None = None,
+    endpoints: Sequence[str] = (),
     clip_cache: bool = True,
     trust_remote_code: bool = False,
     resume: bool = True,
     shard: Shard | None = None,
     bars: Bars = no_bars,
+    warn: Callable[[str], None] = silent,
 ) -> ProbeSummary | None:
     """Ask what is not answered yet, then write OUT (the label file) with a page and a JSON file beside it.
 
@@ -112,7 +113,7 @@ def probe(
         )
     whole = replies_folder(out)
     folder, started = whole if shard is None else shard.folder(whole), datetime.now(UTC)
-    identity = _identity(curated, ref, settings, [one.question for one in curated.members], endpoint)
+    identity = _identity(curated, ref, settings, [one.question for one in curated.members], endpoints)
     if shard is not None:
         shards.check_number(whole, shard)
         for other in (each.folder(whole) for each in shards.begun(whole) if each != shard):
@@ -124,7 +125,7 @@ def probe(
             _take_in(folder, identity)
         else:
             (folder / shards.DONE).unlink(missing_ok=True)  # of fewer views or samples
-        _ask(curated, ref, settings, probing_, folder, questions, twins, endpoint, clip_cache, trust_remote_code, bars)
+        _ask(curated, ref, settings, probing_, folder, questions, twins, endpoints, clip_cache, trust_remote_code, bars, warn)
         if shard is not None:
             shards.mark(folder, shard, n_items=len(questions), started=started)
             return None
@@ -189,10 +190,12 @@ def _twins(curated: Curated, questions: Sequence[Question], column: str | None) 
 
 
 def _identity(
-    curated: Curated, ref: str, settings: DiagnosisSettings, questions: Sequence[Question], endpoint: str | None
+    curated: Curated, ref: str, settings: DiagnosisSettings, questions: Sequence[Question], endpoints: Sequence[str]
 ) -> dict[str, Any]:
-    kind = kind_of(ref, endpoint=endpoint is not None)
+    kind = kind_of(ref, endpoint=bool(endpoints))
     said = {name: value for name, value in msgspec.to_builtins(settings).items() if name not in _OF_SETTINGS}
+    if kind != "endpoint":
+        del said["send"]  # which probes of earlier versions do not have
     return {
         "model": ref,
         "kind": kind,
@@ -226,18 +229,19 @@ def _ask(
     folder: Path,
     questions: Sequence[Question],
     twins: Mapping[str, str | None],
-    endpoint: str | None,
+    endpoints: Sequence[str],
     clip_cache: bool,
     trust_remote_code: bool,
     bars: Bars,
+    warn: Callable[[str], None],
 ) -> None:
     asked = probing.askings(questions, wanted.views, wanted.samples, twins)
     missing = probing.owed(asked, probing.read_replies(folder))
     if not missing:
         return
-    if endpoint is not None:
-        check_address(endpoint)
-    kind = kind_of(ref, endpoint=endpoint is not None)
+    for url in endpoints:
+        check_address(url)
+    kind = kind_of(ref, endpoint=bool(endpoints))
     if kind != "solver":
         check_clips(curated, ref)
     opened: list[Opened] = []
@@ -245,7 +249,7 @@ def _ask(
     def open_answerer(each: DiagnosisSettings) -> Answerer:
         if not opened:
             with bars(f"loading {ref}", None, "checkpoints"):
-                opened.append(OPENERS[kind](Opening(ref, curated, each, endpoint, clip_cache, trust_remote_code)))
+                opened.append(OPENERS[kind](Opening(ref, curated, each, endpoints, clip_cache, trust_remote_code, warn)))
         return opened[0](curated, each)
 
     with bars("probing", len(missing), "replies") as progress:

@@ -58,7 +58,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     weights: str | None = None
     """`fingerprint` of a local checkpoint: its weights, tokenizer, template and base; None if there is none at hand."""
     endpoint: str | None = None
-    """URL of the server that was asked, without its user and query; None if there was none."""
+    """URL of the server that was asked, or of several with ", " between, without user and query; None if there was none."""
     settings: dict[str, Any] = {}
     """`diagnose.settings.DiagnosisSettings` of the run; for an import the split alone."""
     data: AskedData | None = None

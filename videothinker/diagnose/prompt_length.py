@@ -1,0 +1,138 @@
+"""How many tokens a prompt should have, and whether a server's count agrees: the surest sign that it saw the frames meant.
+
+Servers choose and size frames again when they are let, and say nothing of it: vLLM was seen to take 16 of 32 frames that were
+given.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from videothinker.diagnose.frame_choice import FrameChoice
+from videothinker.diagnose.prompts import put_by, write_prompts
+from videothinker.diagnose.settings import DiagnosisSettings
+from videothinker.models.text_positions import architecture
+from videothinker.records import Question
+
+_KINDS = 256
+"""Kinds of clips of which the length is worked out: it takes the processor a tenth of a second each."""
+
+
+class Kind(NamedTuple):
+    """Clips whose prompts differ in the question alone."""
+
+    n_frames: int | None
+    """None where it is not known how many the server takes."""
+    height: int
+    width: int
+    fps: float
+    n_total: int
+    indices: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        frames = "frames" if self.n_frames is None else f"{self.n_frames} frames"
+        return f"{frames} of {self.width}x{self.height}"
+
+
+class PromptLengths:
+    """What a checkpoint's own processor makes of clips and questions, for a server of that checkpoint."""
+
+    def __init__(self, processor: Any, model_type: str, questions: Sequence[Question], settings: DiagnosisSettings) -> None:
+        self._processor = processor
+        self.frames = FrameChoice(processor.video_processor, model_type, settings)
+        """The frames that the checkpoint takes of a clip that is left to it."""
+        texts = write_prompts(processor, questions, put_by(settings)).texts
+        self._example = next(iter(texts.values()))
+        self._n_text = {key: len(ids) for key, ids in zip(texts, self._ids(list(texts.values())), strict=True)}
+        self._n_example = len(self._ids([self._example])[0])
+        self._of_kind: dict[Kind, int | None] = {}
+        self._lock = threading.Lock()
+
+    def of(self, kind: Kind, question_id: str) -> int | None:
+        """Tokens of the whole prompt; None for a clip of one kind too many."""
+        with self._lock:  # threads ask, and a tokenizer serves one at a time
+            if kind not in self._of_kind:
+                self._of_kind[kind] = self._clip(kind) if len(self._of_kind) < _KINDS else None
+            n_clip = self._of_kind[kind]
+        return None if n_clip is None else self._n_text[question_id] + n_clip
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        found: list[list[int]] = self._processor.tokenizer(texts)["input_ids"]
+        return found
+
+    def _clip(self, kind: Kind) -> int:
+        """Tokens that a clip adds to a prompt's text, in which it is a placeholder."""
+        import torch
+
+        frames = torch.zeros(1, dtype=torch.uint8).expand(len(kind.indices), 3, kind.height, kind.width)
+        inputs = self._processor(
+            text=[self._example],
+            videos=[frames],
+            video_metadata=[
+                {
+                    "total_num_frames": kind.n_total,
+                    "fps": kind.fps,
+                    "frames_indices": list(kind.indices),
+                    "duration": kind.n_total / kind.fps,
+                    "width": kind.width,
+                    "height": kind.height,
+                }
+            ],
+            do_sample_frames=False,
+            return_tensors="pt",
+        )
+        return int(inputs["input_ids"].shape[1]) - self._n_example
+
+
+def lengths_at_hand(ref: str, questions: Sequence[Question], settings: DiagnosisSettings) -> PromptLengths | None:
+    """The lengths for a server whose name for the model is a folder here; None where it is not, or transformers is missing."""
+    if not Path(ref).is_dir() or find_spec("transformers") is None:
+        return None
+    from videothinker.models.load import load_processor
+
+    return PromptLengths(load_processor(ref), architecture(ref) or "", questions, settings)
+
+
+class PromptCheck:
+    """Compares a server's counts with what was meant, and says once per kind of clip that they differ.
+
+    Where what was meant is not known, the counts of one kind are held against one another: a clip takes as many tokens whatever
+    is asked about it, and a text has one at least and no more than bytes.
+    """
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self._warn, self._lock = warn, threading.Lock()
+        self._n_compared = self._n_differing = 0
+        self._told: set[Kind] = set()
+        self._between: dict[Kind, tuple[int, int]] = {}
+
+    def note(self, kind: Kind, question_id: str, n_counted: int, *, n_meant: int | None, n_bytes: int) -> None:
+        """Take in a server's count for one prompt. n_bytes: of the texts in it that are not the same for all questions."""
+        with self._lock:
+            least, most = self._between.get(kind, (0, n_counted))
+            least, most = max(least, n_counted - n_bytes), min(most, n_counted)
+            self._between[kind] = least, most
+            self._n_compared += n_meant is not None
+            if n_meant is not None and n_meant != n_counted:
+                self._n_differing += 1
+                self._tell(kind, f"counts {n_counted:,} prompt tokens for question {question_id} where {n_meant:,} were meant")
+            elif n_meant is None and least > most:
+                self._n_differing += 1
+                self._tell(
+                    kind, f"counts from {most:,} to {least + n_bytes:,} prompt tokens, more apart than the questions are"
+                )
+
+    def told(self) -> dict[str, int]:
+        """Prompts whose count could be `compared`, and how many of all are known to `differ`."""
+        with self._lock:
+            return {"compared": self._n_compared, "differ": self._n_differing}
+
+    def _tell(self, kind: Kind, what: str) -> None:
+        if kind not in self._told:
+            self._told.add(kind)
+            self._warn(
+                f"the server {what} ({kind}): it has chosen or sized frames otherwise than was meant, or puts the question in "
+                "other words; what it replies is about that"
+            )
