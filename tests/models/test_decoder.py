@@ -65,7 +65,7 @@ def test_prompts_read_in_parts_are_the_same_prompts(
     model: Any, encoded: Encoded, clips: list[SeenClip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = decoder(model).reply(encoded.prompt_ids, clips, rows=[3, 0, 2, 1], max_new_tokens=8)
-    monkeypatch.setattr("videothinker.models.decoder._PROMPT_TOKENS", 1)
+    monkeypatch.setattr("videothinker.models.prefill._PROMPT_TOKENS", 1)
     assert decoder(model).reply(encoded.prompt_ids, clips, rows=[3, 0, 2, 1], max_new_tokens=8) == whole
 
 

@@ -22,12 +22,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 (its usual name)
-from transformers import DynamicCache
 
 from videothinker.models.noise import hashed_noise, seed_words
 from videothinker.models.norms import rms_norm
 from videothinker.models.nucleus import nucleus
-from videothinker.models.positions import rule_of, token_positions
+from videothinker.models.prefill import prefill
+from videothinker.models.text_layers import finished, heads, rotation
 from videothinker.models.vision import SeenClip
 
 _BUCKET = 32
@@ -35,9 +35,6 @@ _BUCKET = 32
 
 _CHECK_EVERY = 16
 """Tokens between two looks at whether all replies have ended. Each look makes the Python side wait for the GPU."""
-
-_PROMPT_TOKENS = 131_072
-"""How many tokens of prompts, padding included, go through the model at a time."""
 
 _KEPT_BYTES = 6 * 2**30
 """Bytes of caches that stay, with their graphs, for the next batch of their shape. Above it the least recently used go."""
@@ -86,6 +83,8 @@ class Decoder:
             raise ValueError(f"{model.config.model_type}: only Qwen2.5-VL without sliding windows is decoded here")
         self.model, self.eos, self.pad, self.suppress = model, list(eos), pad, list(suppress)
         self.graphs = graphs
+        self.n_passed = 0
+        """Tokens of prompts that have gone through the model so far, without padding. What prompts share goes through once."""
         self._states: dict[Any, _ReplyState] = {}
 
     def reply(
@@ -126,8 +125,12 @@ class Decoder:
         key = (len(rows), width, max_new_tokens, choice.temperature, choice.top_p, choice.seeds is None)
         state = self._states.pop(key, None) or _ReplyState(self, len(rows), width, max_new_tokens, choice)
         self._states[key] = state  # the latest used comes last
-        logits, following = self._read_prompts(state, prompt_ids, clips, rows)
-        replies, logprobs = state.run(logits, following, choice.seeds)
+        arrays = [np.array(ids) for ids in prompt_ids]  # from which a tensor is made in a tenth of a list's time
+        read = prefill(self.model, arrays, clips, rows, pad=self.pad, keep=state.keep)
+        self.n_passed += read.n_passed
+        prompt_of = torch.tensor(rows, device=state.device)
+        state.begin_behind([len(prompt_ids[prompt]) for prompt in rows])
+        replies, logprobs = state.run(self.model.lm_head(read.hidden)[prompt_of], read.following[prompt_of], choice.seeds)
         while sum(kept.n_bytes for kept in self._states.values()) > _KEPT_BYTES:
             del self._states[next(iter(self._states))]
         return [_to_end(*reply, self.eos) for reply in zip(replies.tolist(), logprobs.tolist(), strict=True)]
@@ -147,41 +150,6 @@ class Decoder:
         expected = [len(clip.features) for clip in clips]
         if found != expected:
             raise ValueError(f"prompts hold {found} video tokens, their clips make {expected}")
-
-    def _read_prompts(
-        self, state: "_ReplyState", prompt_ids: Sequence[Sequence[int]], clips: Sequence[SeenClip], rows: Sequence[int]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Fill the state's cache. Returns the logits of each reply's first token, (n_rows, V), and its position, (n_rows,)."""
-        model, device = self.model, state.device
-        at_once = max(1, _PROMPT_TOKENS // state.width)
-        logits, following = [], []
-        for start in range(0, len(prompt_ids), at_once):
-            part, seen = prompt_ids[start : start + at_once], clips[start : start + at_once]
-            # Padded on the left, so that the last column holds every prompt's last token, and every reply begins at `width`.
-            ids = torch.full((len(part), state.width), self.pad)
-            mask = torch.zeros_like(ids)
-            for row, prompt in enumerate(part):
-                ids[row, state.width - len(prompt) :] = torch.from_numpy(np.array(prompt))  # a tenth of torch.tensor's time
-                mask[row, state.width - len(prompt) :] = 1
-            grids, seconds = torch.tensor([[c.grid] for c in seen]), torch.tensor([[c.seconds_per_pair] for c in seen])
-            positions, after = token_positions(model.config, ids, mask, grids, seconds, rule_of(model.config))
-            ids, mask, positions, after = (tensor.to(device) for tensor in (ids, mask, positions, after))
-            embedded = model.get_input_embeddings()(ids)
-            features = torch.cat([clip.features for clip in seen]).to(embedded.dtype)
-            # The clips' features, one clip after the other, replace the video tokens, which stand in the same order.
-            embedded = embedded.masked_scatter((ids == model.config.video_token_id)[..., None], features)
-            cache = DynamicCache(config=model.config.get_text_config())
-            hidden = model.model.language_model(
-                inputs_embeds=embedded, position_ids=positions, attention_mask=mask, past_key_values=cache, use_cache=True
-            ).last_hidden_state[:, -1]
-            # The replies whose prompt is in this part, and where in the part it is.
-            to = [row for row, prompt in enumerate(rows) if start <= prompt < start + len(part)]
-            of = torch.tensor([rows[row] - start for row in to], device=device)
-            state.take(torch.tensor(to, device=device), cache, mask, of)
-            logits.append(model.lm_head(hidden))
-            following.append(after)
-        prompt_of = torch.tensor(rows, device=device)
-        return torch.cat(logits)[prompt_of], torch.cat(following)[prompt_of]
 
 
 class _ReplyState:
@@ -204,20 +172,30 @@ class _ReplyState:
             return torch.zeros(*size, dtype=dtype, device=self.device)
 
         self._eos, self._suppress = (torch.tensor(ids, device=self.device).long() for ids in (decoder.eos, decoder.suppress))
-        self._prompt_mask = zeros(n_rows, width, dtype=torch.bool)
-        self._mask = zeros(n_rows, 1, 1, length, dtype=weight.dtype)  # added to the scores: 0 or -inf
+        self._starts = zeros(n_rows)  # the column of each reply's first token; in front of it nothing is seen
         self._token, self._position = zeros(n_rows), zeros(n_rows)
         self._ended = zeros(n_rows, dtype=torch.bool)
         self._slot, self._count = zeros(1), zeros(1)
         self._seeds = None if choice.seeds is None else zeros(2, n_rows, 1, dtype=torch.int32)
         self._replies, self._logprobs = zeros(n_rows, max_new_tokens), zeros(n_rows, max_new_tokens, dtype=torch.float32)
 
-    def take(self, to: torch.Tensor, cache: DynamicCache, mask: torch.Tensor, of: torch.Tensor) -> None:
-        """Keep prompts' keys and values: reply `to[i]` gets those of row `of[i]` of `cache`."""
-        self._prompt_mask[to] = mask[of].bool()
-        for kept, layer in zip(self._cache, cache.layers, strict=True):
-            for into, states in zip(kept, (layer.keys, layer.values), strict=True):
-                into[to, :, : self.width] = states[of]
+    def keep(
+        self,
+        layer: int,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        *,
+        to: torch.Tensor,
+        of: torch.Tensor,
+        columns: torch.Tensor,
+    ) -> None:
+        """`prefill.Keep`. Prompts end at `width`, so that every reply begins there."""
+        for into, found in zip(self._cache[layer], (keys, values), strict=True):
+            into[to, :, self.width - columns.size(1) : self.width] = found[of[:, None], :, columns].transpose(1, 2)
+
+    def begin_behind(self, n_prompt: Sequence[int]) -> None:
+        """Say how many tokens the prompt of each reply has."""
+        self._starts.copy_(self.width - torch.tensor(n_prompt))
 
     def run(
         self, logits: torch.Tensor, position: torch.Tensor, seeds: Sequence[int] | None
@@ -243,8 +221,6 @@ class _ReplyState:
         """Go back to the state after the prompt: the first token is chosen, and it will lie behind the prompt in the cache."""
         self._slot.fill_(self.width)
         self._position.copy_(position)
-        self._mask.fill_(-torch.inf)
-        self._mask[:, 0, 0, : self.width].masked_fill_(self._prompt_mask, 0.0)
         self._ended.zero_()
         self._count.zero_()
         self._replies.fill_(self._pad)
@@ -273,43 +249,28 @@ class _ReplyState:
     def _step(self) -> None:
         """Feed the last token of every row and choose the next. All writes are in place, so that a graph can replay them."""
         language = self._model.model.language_model
-        self._mask.index_fill_(3, self._slot, 0.0)  # the token that is fed now is seen from here on
         states = self._model.get_input_embeddings()(self._token)
-        rotation = self._rotation(language.rotary_emb, states.dtype)
+        turned = rotation(language.rotary_emb, self._position, states.dtype)
+        columns = torch.arange(self._cache.size(4), device=self.device)
+        seen = (columns >= self._starts[:, None]) & (columns <= self._slot)
+        mask = torch.zeros(seen.shape, dtype=states.dtype, device=self.device).masked_fill_(~seen, -torch.inf)
         for layer, cache in zip(language.layers, self._cache, strict=True):
-            states = states + self._attend(layer.self_attn, rms_norm(layer.input_layernorm, states), rotation, cache)
-            states = states + layer.mlp(rms_norm(layer.post_attention_layernorm, states))
+            query, *new = heads(layer, states, turned)
+            for into, each in zip(cache, new, strict=True):
+                into.index_copy_(2, self._slot, each[:, :, None])
+            states = finished(layer, states, self._attended(query, cache, mask, layer.self_attn.scaling))
         self._slot.add_(1)
         self._position.add_(1)
         self._choose(self._model.lm_head(rms_norm(language.norm, states)))
 
-    def _rotation(self, rope: Any, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosine and sine of each row's position, (n_rows, 1, d). Behind the prompt all three axes have the same position.
-
-        The first half of the sines is negated: with x rolled by half, x * cos + rolled * sin is then the rotation.
-        """
-        angles = self._position[:, None, None].float() * rope.inv_freq.float()
-        cos, sin = angles.cos() * rope.attention_scaling, angles.sin() * rope.attention_scaling
-        return torch.cat([cos, cos], -1).to(dtype), torch.cat([-sin, sin], -1).to(dtype)
-
-    def _attend(
-        self, module: Any, states: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor], cache: torch.Tensor
-    ) -> torch.Tensor:
-        """The module's attention for one token per row, (n_rows, hidden).
+    def _attended(self, query: torch.Tensor, cache: torch.Tensor, mask: torch.Tensor, scale: float) -> torch.Tensor:
+        """What the (n_rows, heads, d) queries of one token per row attend to, (n_rows, heads * d).
 
         Query heads that share keys become the queries of one head, so that keys are not repeated for them.
         """
-        n_rows, (keys, values) = len(states), cache
-        heads, d = keys.size(1), keys.size(3)
-        query, key, value = (project(states).view(n_rows, -1, d) for project in (module.q_proj, module.k_proj, module.v_proj))
-        cos, sin = rotation
-        query, key = (x * cos + x.roll(d // 2, -1) * sin for x in (query, key))
-        keys.index_copy_(2, self._slot, key[:, :, None])
-        values.index_copy_(2, self._slot, value[:, :, None])
-        query = query.view(n_rows, heads, -1, d)
-        mixed = F.scaled_dot_product_attention(query, keys, values, attn_mask=self._mask, scale=module.scaling)
-        attended: torch.Tensor = module.o_proj(mixed.reshape(n_rows, -1))
-        return attended
+        keys, values = cache
+        grouped = query.view(len(query), keys.size(1), -1, keys.size(3))
+        return F.scaled_dot_product_attention(grouped, keys, values, attn_mask=mask[:, None, None], scale=scale).flatten(1)
 
     def _capture(self) -> None:
         """Record `_step` as a graph. The state is not that of any reply afterwards, until `_start`."""
