@@ -5,7 +5,7 @@ import shlex
 import unicodedata
 from collections.abc import Iterator
 from html.parser import HTMLParser
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -116,7 +116,12 @@ def commands_of(page: str) -> list[Command]:
 def _commands(code: str) -> Iterator[tuple[str, ...]]:
     for line in code.replace("\\\n", " ").splitlines():
         if found := _COMMAND.fullmatch(line.strip()):
-            yield tuple(shlex.split(found["rest"], comments=True))
+            yield words_of(found["rest"])
+
+
+def words_of(command: str) -> tuple[str, ...]:
+    """The words of a shell's line, without its comment and without the file that its output goes to."""
+    return tuple(takewhile(lambda word: word != ">", shlex.split(command, comments=True)))
 
 
 def commands_named(page: str) -> list[tuple[str, ...]]:

@@ -416,6 +416,7 @@ def test_shards_warm_one_cache_for_all(colours: Curated, tmp_path: Path, monkeyp
         app([*command, "--shard", shard], standalone_mode=False)
         assert f"shard {shard}: {told} clips kept" in capsys.readouterr().out
     assert len(list((tmp_path / "cache").rglob("*.frames"))) == 3
+    monkeypatch.setattr("sys.argv", ["vt", *command, "--print-sbatch", "2"])
     app([*command, "--print-sbatch", "2"], standalone_mode=False)
     assert "--dependency" not in capsys.readouterr().out
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import typer
-from documents import LEFT_OUT, PAGES, ROOT, Command, commands_named, commands_of
+from documents import LEFT_OUT, PAGES, ROOT, Command, commands_named, commands_of, words_of
 from release_factory import zip_of
 from vt_command import vt
 
@@ -48,7 +48,7 @@ def examples() -> Iterator[tuple[str, ...]]:
     for command in below(find(())[1]):
         text = re.sub(r"\[/?\w+\]", "", command.epilog or "")
         for example in re.findall(r"^  vt (.*(?:\n  (?!vt ) *\S.*)*)", text, re.MULTILINE):
-            yield tuple(shlex.split(example.replace("\\\n", " "), comments=True))
+            yield words_of(example.replace("\\\n", " "))
 
 
 @pytest.mark.parametrize("words", dict.fromkeys(examples()), ids=shlex.join)
@@ -97,7 +97,7 @@ def check(words: tuple[str, ...]) -> None:
     for name, known in (("preset", {each.name for each in PRESETS}), ("protocol", set(PROTOCOLS))):
         if words[0] == "diagnose" and options[name] is not None and options[name] not in known:
             raise VtError(f"--{name} {options[name]}: there is no such {name}")
-    if words[0] == "train" and words[1] in list(Stage) and options["config"] != Path(LEFT_OUT):
+    if words[0] == "train" and words[1] in list(Stage) and str(options["config"]) != LEFT_OUT:
         load_stage(Stage(words[1]), Path(options["config"]), options["set_"] or [])
     if words[0] == "study":
         load_study(Path(options["config"]), options["set_"] or [])

@@ -75,7 +75,7 @@ def test_a_blend_carries_the_prompt_of_the_two(tmp_path: Path) -> None:
     ("said", "what"),
     [
         ("{", "does not say a prompt"),
-        ('{"style": "twice"}', "its style is 'twice', expected cot or direct"),
+        ('{"style": "thrice"}', "its style is 'thrice', expected cot or direct or twice"),
         ('{"style": "cot", "template": {"sha256": "0", "text": "x"}}', "not the one that it has the hash of"),
         (json.dumps({"style": "cot", "template": {"sha256": MINE.template.sha256, "text": MINE.template.text}}), "'cot'"),  # type: ignore[union-attr]
     ],

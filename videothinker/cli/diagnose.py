@@ -61,7 +61,7 @@ All GPUs of a machine, each with its share of the clips; kill it and go on with 
 
 One of 16 machines that share a folder, and then all together; the second line prints a Slurm script that does both:
 
-  vt diagnose --data curated --model runs/cdpo --out runs/dev --shard 3/16, then vt merge runs/dev
+  vt diagnose --data curated --model runs/cdpo --out runs/dev --shard 3/16   # then vt merge runs/dev
 
   vt diagnose --data curated --model runs/cdpo --out runs/dev --print-sbatch 16 > dev.sbatch
 """

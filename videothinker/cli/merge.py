@@ -20,13 +20,13 @@ Four machines that share a folder, or one after the other, in any order:
 
   vt diagnose --data curated --model runs/cdpo --out runs/dev --shard 1/4
 
-  vt diagnose --data curated --model runs/cdpo --out runs/dev --shard 2/4   (and 3/4 and 4/4)
+  vt diagnose --data curated --model runs/cdpo --out runs/dev --shard 2/4   # and 3/4 and 4/4
 
   vt merge runs/dev
 
 The same on a cluster, as one Slurm file that also merges:
 
-  vt diagnose --data curated --model runs/cdpo --out runs/dev --print-sbatch 4 > dev.sbatch; bash dev.sbatch
+  vt diagnose --data curated --model runs/cdpo --out runs/dev --print-sbatch 4 > dev.sbatch   # then bash dev.sbatch
 
 How many replies differ from those of one process, where rounding decides:
 
