@@ -7,8 +7,8 @@ from typing import Any
 def add_fed(before: Mapping[str, Any] | None, sessions: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """`before` and what more sessions say that they were fed, in order.
 
-    Clips are added up, by kind and by where they came from, and so are seconds by phase; of everything else the latest
-    session's word stands.
+    Clips are added up, by kind and by where they came from, and so are tokens of prompts, and seconds by phase; of everything
+    else the latest session's word stands.
     """
     told: dict[str, Any] = dict(before or {})
     for session in sessions:
@@ -23,6 +23,9 @@ def _sums(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
     if isinstance(sources := after.get("clips"), dict):
         earlier = before.get("clips", {})
         sums["clips"] = {source: earlier.get(source, 0) + n for source, n in sources.items()}
+    for tokens in ("prompt_tokens", "prompt_tokens_passed"):
+        if isinstance(n := after.get(tokens), int):
+            sums[tokens] = before.get(tokens, 0) + n
     if isinstance(seconds := after.get("seconds"), dict):
         earlier = before.get("seconds", {})
         sums["seconds"] = {phase: round(earlier.get(phase, 0.0) + spent, 2) for phase, spent in seconds.items()}

@@ -14,6 +14,9 @@ from videothinker.models.load import Loaded, load
 
 BATCH = 32
 """Rows at once where neither the user nor memory decides."""
+PASSED = "prompt_tokens_passed"
+"""In `Engine.describe`: tokens of prompts that went through the model, without padding. What is shared goes through once; a
+batch that is asked again because memory ran out goes through again."""
 
 
 class PromptStart(NamedTuple):
