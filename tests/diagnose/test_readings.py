@@ -14,7 +14,7 @@ from videothinker.curated import NO_LABELS, Curated, open_curated
 from videothinker.diagnose import metrics, run
 from videothinker.diagnose.answerer import RawReply
 from videothinker.diagnose.compare import Answers, compare
-from videothinker.diagnose.protocols import PROTOCOLS, find
+from videothinker.diagnose.protocols import PROTOCOLS, find, ours
 from videothinker.diagnose.readings import disagreements, read_by_all, scores
 from videothinker.errors import VtError
 from videothinker.records import Form, Manifest, Metrics, Prediction, ProtocolScore, Question, ReadBy, RunRecord, Status
@@ -40,6 +40,22 @@ def graded(protocol: str, replies: list[str] = REPLIES, questions: list[Question
 def by_protocol() -> dict[str, ReadBy]:
     (readings,) = read_by_all("m", QUESTIONS, graded("ours"), 42)
     return {row.protocol: row for row in scores(readings)}
+
+
+def test_replies_that_answer_twice_keep_both_answers_and_other_styles_neither() -> None:
+    replies = [r"\boxed{B}<think>so</think>\boxed{C}", r"\boxed{B}", r"\boxed{B}<think>so"]
+    rows = [
+        run.grade(question, RawReply(question_id=question.question_id, reply=reply), NO_LABELS, ours.TWICE)
+        for question, reply in zip(QUESTIONS[:3], replies, strict=True)
+    ]
+    assert [(row.chosen, row.first, row.second, row.status) for row in rows] == [
+        (("C",), ("B",), ("C",), Status.OK),
+        (("B",), ("B",), ("B",), Status.OK),
+        (None, ("B",), None, Status.NO_ANSWER),
+    ]
+    (plain,) = graded("ours", replies[:1], QUESTIONS[:1])
+    assert plain.first is plain.second is msgspec.UNSET
+    assert b"first" not in msgspec.json.encode(plain)
 
 
 def test_what_reading_alone_does_to_six_replies() -> None:

@@ -73,7 +73,7 @@ def test_names_of_ours_have_no_template() -> None:
 
 
 def test_no_such_prompt_names_those_there_are() -> None:
-    with pytest.raises(VtError, match="prompt mine: is neither a file nor one of cot, direct, video-r1, videothinker"):
+    with pytest.raises(VtError, match="prompt mine: is neither a file nor one of cot, direct, twice, video-r1, videothinker"):
         prompts.find("mine")
 
 
@@ -118,7 +118,7 @@ def test_the_same_text_comes_of_a_file_wherever_it_lies(tmp_path: Path) -> None:
         ("text\n{{ options[7] }}", 3, "list object has no element 7"),
         ("text\n{% if %}", 3, "is no Jinja template"),
         ("{% block other %}{% endblock %}", 2, "expected one block, which is named system"),
-        ('\n{% set style = "twice" %}', 3, "style is 'twice', expected 'cot' or 'direct'"),
+        ('\n{% set style = "thrice" %}', 3, "style is 'thrice', expected 'cot' or 'direct' or 'twice'"),
     ],
 )
 def test_what_a_prompt_may_not_hold_is_named_with_its_line(body: str, line: int, what: str) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from videothinker.answers import Style
+from videothinker.answers.twice import FALLBACK
 from videothinker.records import Form
 from videothinker.train import rewards
 
@@ -30,7 +31,9 @@ REPLIES = [
 @pytest.mark.parametrize(("reply", "gold", "soft", "form", "why"), REPLIES)
 def test_a_reply_earns(reply: str, gold: list[str], soft: float, form: float, why: str) -> None:
     completions = [reply]
-    assert rewards.accuracy(completions, gold=[gold], n_options=[4], form=[Form.LETTERS], prompts=None) == [soft], why
+    assert rewards.accuracy(completions, gold=[gold], n_options=[4], form=[Form.LETTERS], style=[Style.COT], prompts=None) == [
+        soft
+    ], why
     assert rewards.format(completions, style=[Style.COT], completion_ids=None) == [form], why
 
 
@@ -50,14 +53,16 @@ def test_format_goes_by_the_style_of_the_prompt(reply: str, earned: float) -> No
 
 def test_a_reward_a_reply_in_order() -> None:
     completions = [f"{THINK}<answer>{letter}</answer>" for letter in "AB"]
-    assert rewards.accuracy(completions, gold=[["B"], ["B"]], n_options=[4, 4], form=[Form.LETTERS] * 2) == [0.0, 1.0]
+    assert rewards.accuracy(
+        completions, gold=[["B"], ["B"]], n_options=[4, 4], form=[Form.LETTERS] * 2, style=[Style.COT] * 2
+    ) == [0.0, 1.0]
 
 
 def test_a_reply_earns_by_the_form_of_its_question() -> None:
     replies = ["<answer>B</answer>", "<answer>A,B</answer>", "<answer>A,B</answer>", "<answer>no</answer>"]
     forms = [Form.CHOICE, Form.CHOICE, Form.LETTERS, Form.YES_NO]
     gold = [["B"], ["B"], ["A", "B", "C"], ["B"]]
-    earned = rewards.accuracy(replies, gold=gold, n_options=[4, 4, 4, 2], form=forms)
+    earned = rewards.accuracy(replies, gold=gold, n_options=[4, 4, 4, 2], form=forms, style=[Style.COT] * 4)
     assert earned == [1.0, 0.0, 2 / 3, 1.0]  # two letters are no answer to a single choice
 
 
@@ -85,8 +90,49 @@ def test_the_bonus_of_order_is_its_questions_and_for_replies_that_are_right_in_p
     bars = [to_reach[0]] * 2 + [to_reach[1]] * 2
     gold = [["A"], ["A"], ["A", "C"], ["A", "C"]]
     names = ["0:0", "0:0", "1:0", "1:0"]
-    found = rewards.ordered(replies, gold, [4] * 4, [Form.LETTERS] * 4, question_id=names, to_reach=bars, prompts=None)
+    asked = {"n_options": [4] * 4, "form": [Form.LETTERS] * 4, "style": [Style.COT] * 4}
+    found = rewards.ordered(replies, gold, **asked, question_id=names, to_reach=bars, prompts=None)
     assert found == earned
+
+
+F = f"\\boxed{{{FALLBACK}}}"
+R, W = r"\boxed{B}", r"\boxed{D}"
+VIDEO_AUTO = {"first": 0.9, "accuracy": 1.1, "format": 1.0, "fallback": 0.3}
+
+TWICE = [
+    # reply to a question whose answer is B, what it earns in all with VideoAuto-R1's weights, why
+    (f"{R}{THINK}{R}", 3.0, "both right, well laid out"),
+    (f"{F}{THINK}{R}", 2.4, "the fallback sentence, then right"),
+    (f"{W}{THINK}{R}", 2.1, "wrong, then right"),
+    (f"{R}{THINK}{W}", 1.9, "right, then wrong"),
+    (f"{F}{THINK}{W}", 1.0, "the fallback sentence, then wrong"),
+    (R, 2.0, "one box, right, no thinking"),
+    (f"Here: {R}{THINK}{R}", 2.0, "both right, with words before the first box"),
+    (f"{R} so {THINK}{R}", 2.0, "both right, with words between"),
+    (f"{R}{THINK}{R}<|im_end|>", 2.0, "both right, with a special token behind"),
+    (f"{R}<think>It hits it. {R}", 0.9, "both right, thinking never closed"),
+    (f"{R}<think></think>{R}", 2.0, "both right, thinking empty: the published rule gives 3"),
+    (f"{R}<think> \n </think>{R}", 2.0, "both right, thinking blank: the published rule gives 3"),
+]
+
+
+@pytest.mark.parametrize(("reply", "total", "why"), TWICE)
+def test_a_reply_that_answers_twice_earns(reply: str, total: float, why: str) -> None:
+    asked = {"gold": [["B"]], "n_options": [4], "form": [Form.CHOICE], "style": [Style.TWICE]}
+    earned = {name: one.weight * one.function([reply], **asked)[0] for name, one in rewards.chosen(VIDEO_AUTO).items()}
+    assert sum(earned.values()) == pytest.approx(total), (why, earned)
+
+
+def test_first_answers_that_are_sets_earn_as_sets() -> None:
+    replies = [rf"\boxed{{{letters}}}{THINK}\boxed{{none}}" for letters in ("C,A", "A", "A,B", "none")]
+    asked = {"gold": [["A", "C"]] * 4, "n_options": [4] * 4, "form": [Form.LETTERS] * 4}
+    assert rewards.first(replies, **asked) == [1.0, 0.5, 0.0, 0.0]
+
+
+def test_the_bonus_of_the_fallback_is_for_the_exact_set() -> None:
+    replies = [rf"{F}{THINK}\boxed{{{letters}}}" for letters in ("C, A", "A")]
+    asked = {"gold": [["A", "C"]] * 2, "n_options": [4] * 2, "form": [Form.LETTERS] * 2}
+    assert rewards.fallback(replies, **asked) == [1.0, 0.0]
 
 
 def test_no_reward_has_the_name_of_another_column() -> None:

@@ -103,6 +103,8 @@ def test_a_files_rewards_replace_the_default_and_overrides_add_to_it() -> None:
     assert make_stage(Stage.GRPO, {}, ["rewards.format=0.25"]).rewards == {"accuracy": 1.0, "format": 0.25}
     assert make_stage(Stage.GRPO, {"rewards": {"accuracy": 2}}).rewards == {"accuracy": 2.0}
     assert make_stage(Stage.GRPO, {}, ["rewards={accuracy=3.0}"]).rewards == {"accuracy": 3.0}
+    twice = make_stage(Stage.GRPO, {}, ["data.prompt=twice", "rewards.fallback=0.3"])
+    assert twice.rewards == {"accuracy": 1.0, "format": 1.0, "fallback": 0.3}
 
 
 def test_all_violations_are_told_at_once() -> None:
@@ -120,7 +122,12 @@ def test_all_violations_are_told_at_once() -> None:
         (Stage.CDPO, [], "repulsion = 0"),
         (Stage.BIAS, ["objective.repulsion=0.1"], "only `vt train cdpo`"),
         (Stage.GRPO, ["rollouts.rows_per_forward=3"], "does not divide the 16 replies"),
-        (Stage.GRPO, ["rewards.lenght=1.0"], "there is no reward 'lenght'; known are accuracy, format, ordered"),
+        (
+            Stage.GRPO,
+            ["rewards.lenght=1.0"],
+            "there is no reward 'lenght'; known are accuracy, format, ordered, first, fallback",
+        ),
+        (Stage.GRPO, ["rewards.first=0.9"], "rewards.first: is for replies that answer twice, and data.prompt is 'cot'"),
         (Stage.GRPO, ["rewards.format=0"], "rewards = .*Expected `float` > 0"),
         (Stage.GRPO, ["rewards={}"], "rewards: names none"),
         (

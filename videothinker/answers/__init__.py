@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from videothinker.answers.choice import Choice
 from videothinker.answers.form import LETTERS, Answer, AnswerForm, is_exact, option_line
 from videothinker.answers.letters import Letters
-from videothinker.answers.style import Style, format_score
+from videothinker.answers.style import Style, tags_in_place
+from videothinker.answers.twice import read_twice, well_laid_out
 from videothinker.answers.yes_no import YesNo
 from videothinker.records import Form, Question
 
@@ -38,6 +39,8 @@ __all__ = [
     "is_exact",
     "option_line",
     "parse",
+    "read",
+    "read_twice",
     "render",
     "render_prompt",
     "solution",
@@ -60,9 +63,20 @@ def render_prompt(text: str, options: Sequence[str], style: Style, form: Form = 
     return "\n".join([text, *owner.listing(options), owner.instruction(style)])
 
 
-def parse(question: Question, reply: str) -> Answer | None:
-    """The answer that a reply gives to the question; None when none can be read."""
-    return form_of(question).parse(reply, len(question.options))
+def parse(question: Question, reply: str, style: Style = Style.COT) -> Answer | None:
+    """The answer that a reply gives to the question; None when none can be read. style: what it was asked to be laid out as."""
+    return read(question.form, reply, len(question.options), style)
+
+
+def read(form: Form, reply: str, n_options: int, style: Style = Style.COT) -> Answer | None:
+    """`parse` for the parts of a question. A reply that answers twice gives its second answer; other styles are read alike."""
+    owner = FORMS[form]
+    return read_twice(owner, reply, n_options).second if style is Style.TWICE else owner.parse(reply, n_options)
+
+
+def format_score(reply: str, style: Style = Style.COT) -> float:
+    """1.0 if a reply is laid out as its style asks for, else 0.0 (`style.tags_in_place`, `twice.well_laid_out`)."""
+    return float(well_laid_out(reply) if style is Style.TWICE else tags_in_place(reply, style))
 
 
 def solution(question: Question) -> str:

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from videothinker.answers.form import LETTERS, Answer, fault_of_letter, is_exact, lettered
 from videothinker.answers.reading import read_letters
 from videothinker.answers.style import Style, answer_part, tagged
+from videothinker.answers.twice import instruction
 
 _INSTRUCTIONS = {
     Style.COT: (
         "Think step by step inside <think></think>. Then give the letter of the correct option inside <answer></answer>."
     ),
     Style.DIRECT: "Give only the letter of the correct option inside <answer></answer>.",
+    Style.TWICE: instruction("the letter of the correct option"),
 }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from videothinker.answers.form import LETTERS, Answer, fault_of_letters, lettered
 from videothinker.answers.reading import read_letters
 from videothinker.answers.style import Style, answer_part, tagged
+from videothinker.answers.twice import instruction
 
 _INSTRUCTIONS = {
     Style.COT: (
@@ -15,6 +16,7 @@ _INSTRUCTIONS = {
         "Give only the letters of all correct options inside <answer></answer>, separated by commas, "
         "or none if no option is correct."
     ),
+    Style.TWICE: instruction("the letters of all correct options, separated by commas, or none if no option is correct"),
 }
 
 

@@ -19,6 +19,8 @@ class Style(StrEnum):
     """Reasoning inside <think></think>, then the answer inside <answer></answer>."""
     DIRECT = "direct"
     """Only the answer inside <answer></answer>."""
+    TWICE = "twice"
+    """An answer at once inside \\boxed{}, reasoning inside <think></think>, and the answer again inside \\boxed{} (`twice`)."""
 
 
 def tagged(answer: str) -> str:
@@ -32,14 +34,14 @@ _FORMAT = re.compile(r"[\s!]*+<think>.*</think>[\s!]*+<answer>.*</answer>[\s!]*+
 _ANSWER_ALONE = re.compile(r"[\s!]*+<answer>.*</answer>[\s!]*+", re.DOTALL)
 
 
-def format_score(reply: str, style: Style = Style.COT) -> float:
-    """1.0 if a reply is laid out as its style asks for, and otherwise only space or "!"; else 0.0.
+def tags_in_place(reply: str, style: Style) -> bool:
+    """Whether a reply in a style with <answer> is laid out as it asks for, and otherwise only space or "!".
 
     That is one <think>...</think> and then one <answer>...</answer>, or, in the style "direct", one <answer>...</answer> alone.
     """
     thoughts, pattern = (1, _FORMAT) if style is Style.COT else (0, _ANSWER_ALONE)
     counts = {"<think>": thoughts, "</think>": thoughts, "<answer>": 1, "</answer>": 1}
-    return float(all(reply.count(tag) == n for tag, n in counts.items()) and pattern.fullmatch(reply) is not None)
+    return all(reply.count(tag) == n for tag, n in counts.items()) and pattern.fullmatch(reply) is not None
 
 
 class AnswerPart(NamedTuple):
@@ -134,8 +136,8 @@ _DENIES_BEHIND = re.compile(
 )
 
 
-class _Span(NamedTuple):
-    """Where a tag or a box stands: from `start` to `end`, its content from `inside` to `closes`."""
+class Span(NamedTuple):
+    """Where a tag or a box stands: from `start` to `end`, its content from `inside` to `closes`; offsets in characters."""
 
     start: int
     inside: int
@@ -143,12 +145,12 @@ class _Span(NamedTuple):
     end: int
 
 
-def _tagged_answers(text: str) -> list[_Span] | None:
+def _tagged_answers(text: str) -> list[Span] | None:
     """Every <answer></answer> without a tag inside, in order; none if the last <answer> is never closed; None without any."""
     tags = list(_ANSWER_TAG.finditer(text))
     opens = [tag.start() for tag in tags if not tag["closes"]]
     spans = [
-        _Span(tag.start(), tag.end(), following.start(), following.end())
+        Span(tag.start(), tag.end(), following.start(), following.end())
         for tag, following in pairwise(tags)
         if following["closes"] and not tag["closes"]
     ]
@@ -157,10 +159,18 @@ def _tagged_answers(text: str) -> list[_Span] | None:
     return spans if spans and spans[-1].start == opens[-1] else []
 
 
-def _boxes(text: str) -> list[_Span] | None:
+def _boxes(text: str) -> list[Span] | None:
     """The outermost closed boxes, in order; none if the last box that opens is never closed; None without any."""
+    spans, last_opened = closed_boxes(text)
+    if last_opened < 0:
+        return None
+    return spans if spans and last_opened < spans[-1].end else []
+
+
+def closed_boxes(text: str) -> tuple[list[Span], int]:
+    """The outermost \\boxed{} that are closed, in order; and where the last one opens, closed or not, -1 without any."""
     open_braces: list[tuple[int, int]] = []  # start and end of what opened it; a brace of its own starts at -1
-    spans: list[_Span] = []
+    spans: list[Span] = []
     last_opened = -1
     for found in _BOX_OR_BRACE.finditer(text):
         if found["opens"]:
@@ -172,19 +182,17 @@ def _boxes(text: str) -> list[_Span] | None:
             if start >= 0:
                 while spans and spans[-1].start > start:  # a box in this one
                     spans.pop()
-                spans.append(_Span(start, inside, found.start(), found.end()))
-    if last_opened < 0:
-        return None
-    return spans if spans and last_opened < spans[-1].end else []
+                spans.append(Span(start, inside, found.start(), found.end()))
+    return spans, last_opened
 
 
-def _denied(text: str, box: _Span) -> bool:
+def _denied(text: str, box: Span) -> bool:
     """Do the words right before or behind a box say that it is not the answer, or only one of two?"""
     before = text[max(0, box.start - 20) : box.start]
     return bool(_DENIES_BEFORE.search(before) or _DENIES_BEHIND.match(text, box.end))
 
 
-def _last_statement(text: str, spans: list[_Span]) -> str:
+def _last_statement(text: str, spans: list[Span]) -> str:
     """The content of the last span, and of those before it that only separators part from it, as one list."""
     contents = [text[span.inside : span.closes].strip() for span in spans]
     pieces = [contents[-1]]

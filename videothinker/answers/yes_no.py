@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from videothinker.answers.form import Answer, fault_of_letter, is_exact
 from videothinker.answers.style import Style, answer_part, statement, tagged, without_markup
+from videothinker.answers.twice import instruction
 
 OPTIONS = ("yes", "no")
 """The options of every question of this form."""
@@ -18,6 +19,7 @@ WORDS: dict[str, Answer] = {"yes": ("A",), "no": ("B",)}
 _INSTRUCTIONS = {
     Style.COT: "Think step by step inside <think></think>. Then answer yes or no inside <answer></answer>.",
     Style.DIRECT: "Answer only yes or no inside <answer></answer>.",
+    Style.TWICE: instruction("yes or no"),
 }
 _FIRST_WORD = re.compile(r"(?P<word>yes|no)\b(?:$| ?[.,;:!] ?|\n(?!(?-i:[a-z])))", re.IGNORECASE)
 _TAKES_BACK = re.compile(r"\b(?:yes|no)\b|^(?:or|wrong|incorrect|false)\b", re.IGNORECASE)

@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from videothinker.cli.console import Printable, warn
 from videothinker.cli.console import out as console
-from videothinker.cli.diagnose import percent
+from videothinker.cli.diagnosis_display import percent
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -7,9 +7,9 @@ import typer
 from rich.markup import escape
 
 from videothinker.answers import Style
+from videothinker.cli import options
 from videothinker.cli.console import out as console
 from videothinker.cli.console import progress_bar
-from videothinker.diagnose.engines import ENGINES
 from videothinker.diagnose.views import VIEWS
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ Which questions of any set are answered without the clip, or from its first fram
 
   vt train grpo --labels twin.parquet --where "blind < 0.5 and twin >= 0.75" ...
 """
-_ASKING = "How the checkpoint is asked"
 
 
 def probe(
@@ -83,44 +82,29 @@ def probe(
         bool, typer.Option("--resume/--no-resume", help="Go on where a probe stopped, or ask everything anew.")
     ] = True,
     prompt: Annotated[
-        Style, typer.Option(help="Reason first (cot), or answer at once; the view direct always does.", rich_help_panel=_ASKING)
+        Style,
+        typer.Option(
+            help="Reason first (cot), or answer at once; the view direct always does.", rich_help_panel=options.ASKING
+        ),
     ] = Style.COT,
     frames: Annotated[
-        int | None, typer.Option(metavar="N", help="Frames a clip; default the checkpoint's own.", rich_help_panel=_ASKING)
+        int | None,
+        typer.Option(metavar="N", help="Frames a clip; default the checkpoint's own.", rich_help_panel=options.ASKING),
     ] = None,
     max_pixels: Annotated[
-        int | None, typer.Option(metavar="N", help="Pixels a frame; default the checkpoint's own.", rich_help_panel=_ASKING)
+        int | None,
+        typer.Option(metavar="N", help="Pixels a frame; default the checkpoint's own.", rich_help_panel=options.ASKING),
     ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Replies at once, halved when memory runs out.", rich_help_panel=_ASKING)
-    ] = None,
+    batch_size: options.BatchSize = None,
     max_new_tokens: Annotated[
-        int, typer.Option(metavar="N", help="Length of the longest reply, in tokens.", rich_help_panel=_ASKING)
+        int, typer.Option(metavar="N", help="Length of the longest reply, in tokens.", rich_help_panel=options.ASKING)
     ] = 1024,
-    seed: Annotated[int, typer.Option(help="Seed of sampling and of shuffled frames.", rich_help_panel=_ASKING)] = 42,
-    engine: Annotated[
-        str,
-        typer.Option(
-            help="What writes replies. " + "; ".join(f"{name}: {what}" for name, what in ENGINES.items()) + ".",
-            rich_help_panel=_ASKING,
-        ),
-    ] = "auto",
-    endpoint: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL", help="Ask an OpenAI-compatible server; REF is the name it serves.", rich_help_panel=_ASKING
-        ),
-    ] = None,
-    dtype: Annotated[
-        str, typer.Option(help="Type of the weights: auto, bfloat16, float16 or float32.", rich_help_panel=_ASKING)
-    ] = "auto",
-    clip_cache: Annotated[
-        bool,
-        typer.Option("--clip-cache/--no-clip-cache", help="Keep decoded frames for the next run.", rich_help_panel=_ASKING),
-    ] = True,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Run Python that comes with a checkpoint.", rich_help_panel=_ASKING)
-    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of sampling and of shuffled frames.", rich_help_panel=options.ASKING)] = 42,
+    engine: options.Engine = "auto",
+    endpoint: options.Endpoint = None,
+    dtype: options.Dtype = "auto",
+    clip_cache: options.ClipCache = True,
+    trust_remote_code: options.TrustRemoteCode = False,
 ) -> None:
     """Label questions by a checkpoint's own replies: can they be answered by looking less?
 

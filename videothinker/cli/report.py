@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from videothinker.cli import options
 from videothinker.cli.console import progress_bar, warn
-from videothinker.cli.diagnose import Labels, show_readings, show_report
+from videothinker.cli.diagnosis_display import show_readings, show_report
 from videothinker.records import Rule
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def report(
         typer.Option(metavar="[NAME=]DIR", help="Where the clips are, of all sets or one, if not where curation found them."),
     ] = None,
     rule: Annotated[Rule | None, typer.Option(help="Rule of the categories; default the curated folder's.")] = None,
-    labels: Labels = None,
+    labels: options.Labels = None,
     imports: Annotated[
         list[str] | None,
         typer.Option("--import", metavar="NAME=FILE", help="A result file of eval_bench or lmms-eval. Repeat for several."),

@@ -95,7 +95,9 @@ def read_prediction(protocol: Protocol, question: Question, row: Prediction, see
         return row
     reading = protocol.read(question, row.reply, seed)
     status = status_of(reading.chosen, truncated=row.status is Status.TRUNCATED)
-    return msgspec.structs.replace(row, chosen=reading.chosen, status=status, scored=score_of(question, reading))
+    row = msgspec.structs.replace(row, chosen=reading.chosen, status=status, scored=score_of(question, reading))
+    said = reading.twice
+    return row if said is None else msgspec.structs.replace(row, first=said.first, second=said.second)
 
 
 def status_of(chosen: answers.Answer | None, *, truncated: bool) -> Status:

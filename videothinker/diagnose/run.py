@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
-from videothinker import locks, store
+from videothinker import answers, locks, store
 from videothinker.curated import Curated, Labels
 from videothinker.diagnose import metrics, protocols, solvers
 from videothinker.diagnose.answerer import Answerer, RawReply, check_clips
@@ -25,6 +25,7 @@ from videothinker.diagnose.fed import add_fed
 from videothinker.diagnose.files import METRICS, PREDICTIONS, RUN, data_hash, match, prediction_files, read_predictions
 from videothinker.diagnose.limit import limited
 from videothinker.diagnose.openers import OF_LOADING, OPENERS, Opened, Opening, kind_of
+from videothinker.diagnose.protocols import ours
 from videothinker.diagnose.protocols.base import Protocol
 from videothinker.diagnose.readings import read_prediction
 from videothinker.diagnose.settings import FREE, LATER, DiagnosisSettings
@@ -326,7 +327,11 @@ def grade(question: Question, answer: RawReply, labels: Labels, protocol: Protoc
 
 def read_under(record: RunRecord) -> Protocol:
     """The protocol that a run's replies are read by. A solver replies in our form, whatever the others are asked in."""
-    name = record.settings.get("protocol", protocols.OURS) if record.kind in ("checkpoint", "endpoint") else protocols.OURS
+    if record.kind not in ("checkpoint", "endpoint"):
+        return protocols.find(protocols.OURS)
+    name = record.settings.get("protocol", protocols.OURS)
+    if name == protocols.OURS and record.settings.get("prompt") == answers.Style.TWICE:
+        return ours.TWICE
     return protocols.find(name)
 
 

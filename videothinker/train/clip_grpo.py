@@ -268,7 +268,7 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         replies = self.processing_class.batch_decode(ids, skip_special_tokens=True)
         rows = [row for row in one.values() for _ in range(n)]
         earned = torch.tensor(
-            accuracy(replies, [r["gold"] for r in rows], [r["n_options"] for r in rows], [r["form"] for r in rows])
+            accuracy(replies, **{name: [row[name] for row in rows] for name in ("gold", "n_options", "form", "style")})
         ).view(-1, n)
         mean = self.accelerator.reduce(earned.mean().to(self.accelerator.device), reduction="mean").item()
         self._metrics[self._mode]["shuffled_accuracy"].append(mean)

@@ -11,11 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from videothinker import answers
+from videothinker.answers.twice import Twice
 from videothinker.records import Form
 
 ACCURACY = "accuracy"
 """The reward that tells which replies are exactly right (1.0), for `objective.repel_on`."""
 
+
+FIRST, FALLBACK = "first", "fallback"
+"""The rewards that need replies in the style "twice"; VideoAuto-R1's weights are 0.9 and 0.3, beside 1.1 for `accuracy`."""
 
 ORDERED = "ordered"
 """The reward that needs replies about shuffled clips, `rollouts.shuffled`."""
@@ -25,19 +29,51 @@ RIGHT_IN_PART = 0.1
 
 
 def accuracy(
-    completions: Sequence[str], gold: Sequence[Sequence[str]], n_options: Sequence[int], form: Sequence[Form], **_: Any
+    completions: Sequence[str],
+    gold: Sequence[Sequence[str]],
+    n_options: Sequence[int],
+    form: Sequence[Form],
+    style: Sequence[answers.Style],
+    **_: Any,
 ) -> list[float]:
-    """Soft accuracy, in [0, 1], as the question's form of answer reads and grades it; 0 for an empty or unreadable answer."""
-    rows = zip(completions, gold, n_options, form, strict=True)
-    return [answers.FORMS[kind].soft(answers.FORMS[kind].parse(reply, n), tuple(right)) for reply, right, n, kind in rows]
+    """Soft accuracy, in [0, 1], as the question's form of answer reads and grades it; 0 for an empty or unreadable answer.
+
+    In the style "twice" that is the accuracy of the second answer.
+    """
+    rows = zip(completions, gold, n_options, form, style, strict=True)
+    return [
+        answers.FORMS[kind].soft(answers.read(kind, reply, n, asked), tuple(right)) for reply, right, n, kind, asked in rows
+    ]
 
 
 def format(completions: Sequence[str], style: Sequence[answers.Style], **_: Any) -> list[float]:
     """1.0 for a reply that is laid out as its prompt's style asks for, else 0.0.
 
-    That is exactly one <think></think> followed by exactly one <answer></answer>, or the answer alone (style "direct").
+    That is exactly one <think></think> followed by exactly one <answer></answer>, or the answer alone (style "direct"), or a
+    box, a <think></think> that is not blank and another box (style "twice").
     """
     return [answers.format_score(completion, kind) for completion, kind in zip(completions, style, strict=True)]
+
+
+def first(
+    completions: Sequence[str], gold: Sequence[Sequence[str]], n_options: Sequence[int], form: Sequence[Form], **_: Any
+) -> list[float]:
+    """Soft accuracy, in [0, 1], of the answer that is given before thinking (style "twice"); 0 for the fallback sentence."""
+    rows = zip(_read_twice(completions, n_options, form), gold, form, strict=True)
+    return [answers.FORMS[kind].soft(said.first, tuple(right)) for said, right, kind in rows]
+
+
+def fallback(
+    completions: Sequence[str], gold: Sequence[Sequence[str]], n_options: Sequence[int], form: Sequence[Form], **_: Any
+) -> list[float]:
+    """1.0 for a reply that first says that it has to think, and then is exactly right (style "twice"); else 0.0."""
+    rows = zip(_read_twice(completions, n_options, form), gold, strict=True)
+    return [float(said.falls_back and answers.is_exact(said.second, right)) for said, right in rows]
+
+
+def _read_twice(completions: Sequence[str], n_options: Sequence[int], form: Sequence[Form]) -> list[Twice]:
+    rows = zip(completions, n_options, form, strict=True)
+    return [answers.read_twice(answers.FORMS[kind], reply, n) for reply, n, kind in rows]
 
 
 def ordered(
@@ -45,6 +81,7 @@ def ordered(
     gold: Sequence[Sequence[str]],
     n_options: Sequence[int],
     form: Sequence[Form],
+    style: Sequence[answers.Style],
     question_id: Sequence[str],
     to_reach: Sequence[float],
     **_: Any,
@@ -55,7 +92,7 @@ def ordered(
     to_reach: the accuracy of replies about the question's shuffled clip, times `rollouts.shuffled_margin`; it comes with
     `rollouts.shuffled`. All replies to a question have to be among `completions`.
     """
-    earned = accuracy(completions, gold, n_options, form)
+    earned = accuracy(completions, gold, n_options, form, style)
     by_question: dict[str, list[float]] = {}
     for name, value in zip(question_id, earned, strict=True):
         by_question.setdefault(name, []).append(value)
@@ -78,6 +115,8 @@ REWARDS: dict[str, Reward] = {
     ACCURACY: Reward(accuracy, weight=1.0),
     "format": Reward(format, weight=1.0),
     ORDERED: Reward(ordered),
+    FIRST: Reward(first),
+    FALLBACK: Reward(fallback),
 }
 """Every reward by its name in settings, `reward/NAME` of metrics.jsonl and the columns of completions.parquet."""
 

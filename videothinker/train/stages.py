@@ -23,7 +23,7 @@ from videothinker.prompts import Asked
 from videothinker.records.bounds import AboveZero, Index, NotNegative, Positive, Share
 from videothinker.records.prompt import Template
 from videothinker.records.training import GateMargins
-from videothinker.train.rewards import ACCURACY, ORDERED, REWARDS, default_weights
+from videothinker.train.rewards import ACCURACY, FALLBACK, FIRST, ORDERED, REWARDS, default_weights
 
 
 class Stage(StrEnum):
@@ -471,6 +471,12 @@ def _wrong_rewards(config: StageConfig) -> Iterator[str]:
         yield f"rewards: there is no reward {', '.join(map(repr, unknown))}; known are {', '.join(REWARDS)}"
     if not config.rewards:
         yield f"rewards: names none, so nothing would be learnt; known are {', '.join(REWARDS)}"
+    asked_twice = [name for name in (FIRST, FALLBACK) if name in config.rewards]
+    if asked_twice and config.data.prompt is not Style.TWICE:
+        yield (
+            f"rewards.{asked_twice[0]}: is for replies that answer twice, and data.prompt is '{config.data.prompt}'; set it to"
+            f" '{Style.TWICE}', or leave {' and '.join(asked_twice)} out of [rewards]"
+        )
     if (ORDERED in config.rewards) is not (config.rollouts.shuffled > 0):
         yield (
             f"rewards.{ORDERED} and rollouts.shuffled: the one is earned by the other, so set both, such as {ORDERED} = 0.3 and"

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from videothinker import answers
+from videothinker.answers.twice import Twice
 from videothinker.diagnose.frame_rules import FrameRule
 from videothinker.errors import VtError
 from videothinker.records import Form, Question
@@ -50,6 +51,8 @@ class Reading(NamedTuple):
     """False where the question leaves the denominator."""
     why: Why | None = None
     """None where an answer was read, or none was and it counts as wrong."""
+    twice: Twice | None = None
+    """Both answers of a reply that was asked to answer twice, of which `chosen` is the second; None for all others."""
 
 
 class Prompt(NamedTuple):

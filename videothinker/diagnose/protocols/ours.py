@@ -15,4 +15,12 @@ def read(question: Question, reply: str, seed: int) -> Reading:
     return read_as(question, answers.parse(question, reply))
 
 
+def read_twice(question: Question, reply: str, seed: int) -> Reading:
+    """The second answer of a reply in the style "twice", and beside it the first."""
+    said = answers.read_twice(answers.form_of(question), reply, len(question.options))
+    return read_as(question, said.second)._replace(twice=said)
+
+
 PROTOCOL = Protocol("ours", "VideoThinker (this package)", (), {ANY: Rules(prompt, read, forms=tuple(Form))})
+TWICE = PROTOCOL._replace(rules={ANY: Rules(prompt, read_twice, forms=tuple(Form))})
+"""How replies that were asked for in the style "twice" are read."""
