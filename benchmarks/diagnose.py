@@ -1,6 +1,7 @@
 """How many questions per second a checkpoint answers: the engine that `vt diagnose` takes here, the others, and a plain loop.
 
     python benchmarks/diagnose.py                                    # on a CPU, a tiny model
+    python benchmarks/diagnose.py --engine graphs                    # the plain loop and that engine alone
     python benchmarks/diagnose.py --shape 3b --frames 32 --tokens 128 --batch-sizes 32 128     # on a GPU
 
 The plain loop is what most evaluators run: one question at a time, the clip decoded anew for each, the processor on the CPU,
@@ -111,6 +112,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=32, help="length of every reply")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[8, 32], help="questions that are answered at once")
     parser.add_argument("--scenes", type=int, default=32, help="generated clips to ask about, with some two questions each")
+    parser.add_argument("--engine", choices=[name for name in ENGINES if name != AUTO], help="time this one alone")
     parser.add_argument("--plain", type=int, default=8, help="questions that the plain loop answers")
     parser.add_argument("--data", type=Path, help="ask about the clips of this curated folder instead")
     parser.add_argument("--out", type=Path, help="also write the numbers to this JSON file")
@@ -125,21 +127,30 @@ def main() -> None:
             attention="sdpa",
         )
         ref = str(shapes.build(Path(scratch) / "model", options.shape))
-        result = measure(ref, curated, settings, options.batch_sizes, options.plain)
+        result = measure(ref, curated, settings, options.batch_sizes, options.plain, options.engine)
     result = {"shape": options.shape, **result}
     console.print(table(result))
     results.write(options.out, result)
 
 
 def measure(
-    ref: str, curated: Curated, settings: DiagnosisSettings, batch_sizes: Sequence[int], n_plain: int
+    ref: str,
+    curated: Curated,
+    settings: DiagnosisSettings,
+    batch_sizes: Sequence[int],
+    n_plain: int,
+    engine: str | None = None,
 ) -> dict[str, Any]:
-    """The plain loop, the engine that `auto` takes here, and every other one that can serve the checkpoint."""
+    """The plain loop, and the engine that is named; None: the one that `auto` takes here, and every other one that can serve.
+
+    Raises:
+        VtError: the engine that is named cannot serve the checkpoint.
+    """
     questions = curated.questions(settings.split)
     plain = ask_plainly(ref, curated, questions[:n_plain], settings)
     let_go()
-    rows = ask(AUTO, ref, curated, questions, settings, batch_sizes)
-    for name in ENGINES:
+    rows = ask(engine or AUTO, ref, curated, questions, settings, batch_sizes)
+    for name in ENGINES if engine is None else ():
         if name in (AUTO, rows[0]["engine"]):
             continue
         let_go()
@@ -156,7 +167,7 @@ def measure(
         "attention": settings.attention,
         "frames": settings.n_frames,
         "tokens": settings.max_new_tokens,
-        "auto_is": rows[0]["engine"],
+        "auto_is": rows[0]["engine"] if engine is None else None,
         "plain": plain,
         "ours": rows,
     }

@@ -88,8 +88,8 @@ def test_out_of_memory_halves_the_batch_and_goes_on(taught: Path, colours: Curat
 
     monkeypatch.setattr(checkpoint.loaded.model, "generate", scarce)
     assert {key: answer.reply for key, answer in answers(checkpoint, colours).items()} == right_replies(colours)
-    assert sizes == [6, 3, 1, 1, 1, 1, 1, 1]
-    assert checkpoint.describe()["batch_size"] == 1
+    assert sizes == [6, 2, 2, 2], "at most three, and both questions of a clip together"
+    assert checkpoint.describe()["batch_size"] == 3
 
 
 def test_out_of_memory_with_graphs_halves_the_batch_too(

@@ -1,7 +1,8 @@
 """Ask a checkpoint on this machine: clips in, replies out.
 
 Each clip is decoded, sized and seen by the vision tower once for all of its questions, many clips at a time; the questions are
-answered in batches, whichever clip they are about. A clip that cannot be read costs its own questions and nothing else.
+answered in batches of several clips, those about one clip in the same batch, where engines let what they share of their prompts
+pass once. A clip that cannot be read costs its own questions and nothing else.
 
 `frame_choice` says which frames are fed, `prompts` writes the questions, `feed` turns both into rows, and one of the `engines`
 writes the replies. Greedy replies of all engines are the same up to the rounding of logits, and sampled ones draw on the same
@@ -22,6 +23,7 @@ from videothinker.curated import Curated
 from videothinker.diagnose.answerer import RawReply, by_clip, check_clips, shown_as
 from videothinker.diagnose.engines import open_engine
 from videothinker.diagnose.engines.base import Engine, Reply, Row
+from videothinker.diagnose.fed import PROMPT_TOKENS
 from videothinker.diagnose.feed import QuestionFeed, Shown, no_memory
 from videothinker.diagnose.prompts import put_by, write_prompts
 from videothinker.diagnose.settings import DiagnosisSettings
@@ -78,6 +80,8 @@ class CheckpointAnswerer:
         """Where the time went: waiting for "clips", "prepare" (words, sizing, vision tower), "generate"."""
         self._curated, self._settings = curated, settings
         self._cache = cache
+        self._most: int | None = None  # questions per batch that may not be exceeded, once known
+        self._n_prompt_tokens = 0
         self._tally = Tally()
         self._clip_backend: str | None = None  # what really reads clips, once known
 
@@ -121,8 +125,8 @@ class CheckpointAnswerer:
                 shown = [(clip, asked[footage]) for footage, clip in group if not isinstance(clip, ClipError)]
                 with self._clock("prepare"):
                     rows += self.feed.rows(shown, prompts)
-                while rows and len(rows) >= (size := self._size(rows, len(questions))):
-                    batch, rows = rows[:size], rows[size:]
+                while rows and len(rows) >= self._size(rows, len(questions)):
+                    batch, rows = self._cut(rows)
                     yield from self._answers(batch)
             yield from self._answers(rows)
 
@@ -142,6 +146,7 @@ class CheckpointAnswerer:
             "clips": self._tally.told(),
             "fed": fed,
             "batch_size": self.batch_size,
+            PROMPT_TOKENS: self._n_prompt_tokens,
             **self.engine.describe(),
             "seconds": {phase: round(seconds, 2) for phase, seconds in self.seconds.items()},
         }
@@ -166,24 +171,37 @@ class CheckpointAnswerer:
         The questions are spread evenly over as few batches as that allows, so that the last batch is not a small one.
         """
         if self.batch_size is None:
-            most = self.engine.n_at_once(max(len(row.ids) for row in rows))
-            self.batch_size = math.ceil(n_questions / math.ceil(n_questions / most))
+            self._most = self.engine.n_at_once(max(len(row.ids) for row in rows))
+            self.batch_size = math.ceil(n_questions / math.ceil(n_questions / self._most))
         return self.batch_size
 
+    def _cut(self, rows: list[Row]) -> tuple[list[Row], list[Row]]:
+        """The next batch and what is left: about `batch_size` rows, and if possible all of each clip's.
+
+        Where the size is not the user's the batch grows up to the engine's number, else it shrinks, until it ends with a clip.
+        """
+        size = min(self.batch_size or len(rows), len(rows))
+        most = min(max(size, self._most or 0), len(rows))
+        ends = [n for n in range(1, most + 1) if n == len(rows) or not _share(rows[n - 1], rows[n])]
+        n = next((end for end in ends if end >= size), ends[-1] if ends else size)
+        return rows[:n], rows[n:]
+
     def _answers(self, rows: Sequence[Row]) -> Iterator[RawReply]:
-        """Answer all rows, `batch_size` at a time, and half as many whenever memory runs out."""
-        while rows:
-            batch = rows[: self.batch_size]
+        """Answer all rows, about `batch_size` at a time, and half as many whenever memory runs out."""
+        left = list(rows)
+        while left:
+            batch, others = self._cut(left)
             with self._clock("generate"):
                 replies = self._reply(batch)
             if replies is None:
                 if len(batch) == 1:
                     raise no_memory(self.loaded)
-                self.batch_size = len(batch) // 2
+                self.batch_size = self._most = len(batch) // 2
                 self.engine.free()
                 continue
+            self._n_prompt_tokens += sum(len(row.ids) for row in batch)
             yield from (self._read_out(row, reply) for row, reply in zip(batch, replies, strict=True))
-            rows = rows[len(batch) :]
+            left = others
 
     def _reply(self, rows: Sequence[Row]) -> list[Reply] | None:
         """The engine's replies; None when the device is out of memory.
@@ -205,3 +223,8 @@ class CheckpointAnswerer:
             n_tokens=n_tokens,
             logprob=sum(reply.logprobs) / n_tokens,
         )
+
+
+def _share(row: Row, other: Row) -> bool:
+    """Whether two rows are about one clip, of which the model is given what was seen once."""
+    return row.vision is not None and row.vision is other.vision

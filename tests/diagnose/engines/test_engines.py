@@ -69,8 +69,9 @@ def test_an_engine_is_one_module_and_one_line(taught: Path, colours: Curated, mo
     checkpoint = open_checkpoint(str(taught), curated=colours, settings=settings(engine="parrot"))
     found = answers(checkpoint, colours)
     assert {answer.reply for answer in found.values()} == {"<answer>A</answer>"}
-    # six questions at four at once are two batches of three, of which the second reply is cut
-    assert [answer.truncated for answer in found.values()] == [False, True, False, False, True, False]
+    # Six questions at four at once are two batches of three, or of four and two so that each clip's two are together. Every
+    # second reply of a batch is cut.
+    assert [answer.truncated for answer in found.values()] == [False, True, False, True, False, True]
     assert (checkpoint.describe()["engine"], checkpoint.describe()["batch_size"]) == ("parrot", 3)
     n = len(checkpoint.loaded.processor.tokenizer("<answer>A</answer>")["input_ids"])
     first, second = list(found.values())[:2]
@@ -178,6 +179,36 @@ def test_the_last_batch_is_filled_up_to_the_size_of_the_graph(
     found = {key: answer.reply for key, answer in answers(checkpoint, colours).items()}
     assert sizes == [(4, 4), (2, 4)]
     assert found == replies(taught, colours, batch_size=1, engine="graphs", temperature=1.0)
+
+
+@pytest.mark.parametrize("engine", ["transformers", "graphs"])
+def test_what_a_clips_questions_begin_with_passes_once(taught: Path, colours: Curated, engine: str) -> None:
+    checkpoint = open_checkpoint(str(taught), curated=colours, settings=settings(engine=engine, batch_size=3))
+    questions = colours.questions("dev")
+    found = {answer.question_id: answer.reply for answer in checkpoint.answer(questions)}
+    assert found == right_replies(colours)
+    prompts = write_prompts(checkpoint.loaded.processor, questions, put_by(settings()))
+    assert prompts.ends is not None
+    shown = checkpoint.feed.show(read_clip(colours.clip(questions[0]).path, n_frames=16))  # type: ignore[union-attr]
+    first = prompts.texts[questions[0].question_id]
+    before = checkpoint.feed.process(first, shown)["input_ids"].shape[1] - len(prompts.ends[questions[0].question_id])
+    whole = passed = 0
+    for question, other in zip(questions[::2], questions[1::2], strict=True):
+        ends = prompts.ends[question.question_id], prompts.ends[other.question_id]
+        alike = next(i for i, (a, b) in enumerate(zip(*ends, strict=False)) if a != b)
+        whole += 2 * before + len(ends[0]) + len(ends[1])
+        passed += before + len(ends[0]) + len(ends[1]) - alike
+    said = checkpoint.describe()
+    assert (said["n_prompt_tokens"], said["n_prompt_tokens_passed"]) == (whole, passed)
+    assert passed < whole
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_cache_of_fixed_size_changes_no_reply(taught: Path, colours: Curated, size: int) -> None:
+    """As on a GPU, with what is shared and without."""
+    checkpoint = open_checkpoint(str(taught), curated=colours, settings=settings(batch_size=size))
+    checkpoint.engine._fixed = True  # type: ignore[attr-defined]
+    assert {key: answer.reply for key, answer in answers(checkpoint, colours).items()} == right_replies(colours)
 
 
 def test_the_seed_of_a_question_is_documented() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from videothinker.diagnose.engines.base import BATCH, Reply, Row, load_for, reply_seed, up_to_end
+from videothinker.diagnose.fed import PASSED
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.models.decoder import Decoder, TokenChoice, can_decode
@@ -90,8 +91,9 @@ class GraphsEngine:
         torch.cuda.empty_cache()
 
     def describe(self) -> dict[str, Any]:
-        """`engine`: "graphs", or "eager" where the steps run without a GPU."""
-        return {"engine": "graphs" if self.loaded.device.type == "cuda" else "eager"}
+        """`engine`: "graphs", or "eager" where the steps run without a GPU; and the tokens that passed."""
+        engine = "graphs" if self.loaded.device.type == "cuda" else "eager"
+        return {"engine": engine, PASSED: self._decoder.n_passed}
 
 
 def _seen_clip(row: Row) -> SeenClip:

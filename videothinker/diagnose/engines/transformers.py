@@ -1,17 +1,24 @@
-"""Replies by transformers' `generate`, for any video-language model that it loads."""
+"""Replies by transformers' `generate`, for any video-language model that it loads.
+
+Where the model can be given a clip's features, what the prompts about one clip begin with passes it once, and `generate`
+goes on from the keys and values of that.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import Cache, DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList, StaticCache
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from videothinker.diagnose.engines.base import BATCH, Reply, Row, load_for, reply_seed, up_to_end
+from videothinker.diagnose.fed import PASSED
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.models.load import Loaded
 from videothinker.models.noise import hashed_noise, seed_words
 from videothinker.models.nucleus import nucleus
+from videothinker.models.prefixes import Prefix, shared_prefixes
 
 
 def open_engine(ref: str, settings: DiagnosisSettings, *, trust_remote_code: bool = False) -> "TransformersEngine":
@@ -30,14 +37,14 @@ class TransformersEngine:
     def __init__(self, loaded: Loaded, settings: DiagnosisSettings) -> None:
         self.loaded, self._settings = loaded, settings
         # The checkpoint's own generation settings (Qwen2.5-VL: repetition penalty 1.05) would differ from checkpoint to
-        # checkpoint, and fill what a call leaves open. A sampled placeholder would stand for a clip that is not there. The
-        # cache has a fixed size, because growing one by a token takes new GPU memory for every layer at every token.
-        fixed = loaded.attention == "sdpa" and loaded.device.type == "cuda" and loaded.is_tested
+        # checkpoint, and fill what a call leaves open. A sampled placeholder would stand for a clip that is not there.
+        self._fixed = loaded.attention == "sdpa" and loaded.device.type == "cuda" and loaded.is_tested
+        self._n_passed = 0
         loaded.model.generation_config = GenerationConfig(
             eos_token_id=loaded.eos,
             pad_token_id=loaded.pad,
             suppress_tokens=loaded.placeholders or None,
-            **({"cache_implementation": "static", "disable_compile": True} if fixed else {}),
+            disable_compile=self._fixed,
         )
 
     @torch.inference_mode()
@@ -46,7 +53,10 @@ class TransformersEngine:
         settings = self._settings
         seeds = [reply_seed(settings.seed, row.question_id) for row in rows]
         chooser = _Chooser(_Race(settings.temperature, seeds, settings.top_p) if settings.temperature > 0 else None)
-        inputs = self._collate(rows)
+        prefixes = self._prefixes(rows)
+        inputs = self._collate(rows) if prefixes is None else self._behind(rows, prefixes)
+        if self._fixed:
+            inputs["past_key_values"] = self._fixed_cache(inputs)
         ids = self.loaded.model.generate(
             **inputs,
             do_sample=False,
@@ -70,23 +80,70 @@ class TransformersEngine:
         torch.cuda.empty_cache()
 
     def describe(self) -> dict[str, Any]:
-        """`engine`: "transformers"."""
-        return {"engine": "transformers"}
+        """`engine`: "transformers", and the tokens that passed."""
+        return {"engine": "transformers", PASSED: self._n_passed}
 
-    def _collate(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """Rows as one batch: values per token are padded on the left, everything else is concatenated along the first axis."""
+    def _prefixes(self, rows: Sequence[Row]) -> list[Prefix] | None:
+        """What the rows share; None where that is nothing, or the model is fed pixels. What will pass is counted."""
+        n_tokens = sum(len(row.ids) for row in rows)
+        if any(row.vision is None for row in rows):
+            prefixes = []
+        else:
+            prompts = [np.array(row.ids) for row in rows]
+            prefixes = shared_prefixes(prompts, [id(row.vision) for row in rows], self.loaded.video_tokens[0])
+        n_saved = sum(prefix.n_tokens * (len(prefix.members) - 1) for prefix in prefixes)
+        self._n_passed += n_tokens - n_saved
+        return prefixes if n_saved else None
+
+    def _behind(self, rows: Sequence[Row], prefixes: Sequence[Prefix]) -> dict[str, Any]:
+        """What `generate` takes to go on behind the rows' prefixes, which pass here."""
+        model = self.loaded.model
+        beginnings = [
+            rows[prefix.members[0]]._replace(ids=rows[prefix.members[0]].ids[: prefix.n_tokens]) for prefix in prefixes
+        ]
+        cache = DynamicCache(config=model.config.get_text_config())
+        model(**self._collate(beginnings), past_key_values=cache, use_cache=True, logits_to_keep=1)
+        prefix_of = {i: number for number, prefix in enumerate(prefixes) for i in prefix.members}
+        cache.batch_select_indices(torch.tensor([prefix_of[i] for i in range(len(rows))], device=self.loaded.device))
+        whole = self._collate(
+            [row._replace(vision=None) for row in rows], [prefixes[prefix_of[i]].n_tokens for i in range(len(rows))]
+        )
+        ids, mask = whole.pop("input_ids"), whole["attention_mask"]
+        positions, _ = model.model.get_rope_index(ids, **whole)  # `generate` would count on from the positions of `beginnings`
+        return {"input_ids": ids, "attention_mask": mask, "position_ids": positions, "past_key_values": cache}
+
+    def _fixed_cache(self, inputs: dict[str, Any]) -> Cache:
+        """A cache with room for all of the reply, because growing one by a token takes new GPU memory for every layer at every
+        token; with what `inputs` have in theirs."""
+        length = inputs["input_ids"].shape[1] + self._settings.max_new_tokens
+        fixed = StaticCache(config=self.loaded.model.config, max_cache_len=length)
+        filled = inputs.get("past_key_values")
+        for number, layer in enumerate(filled.layers if filled is not None else []):
+            fixed.update(layer.keys, layer.values, number)
+        return fixed
+
+    def _collate(self, rows: Sequence[Row], n_shared: Sequence[int] | None = None) -> dict[str, Any]:
+        """Rows as one batch: values per token are padded on the left, everything else is concatenated along the first axis.
+
+        n_shared: so many tokens of each row are padded by themselves, and the others behind them by themselves too.
+        """
         device, start = self.loaded.device, rows[0].start
-        n_tokens = max(len(row.ids) for row in rows)
+        n_shared = [0] * len(rows) if n_shared is None else n_shared
+        before = max(n_shared)
+        behind = max(len(row.ids) - n for row, n in zip(rows, n_shared, strict=True))
 
-        def padded(values: Sequence[int], fill: int) -> list[int]:
-            return [fill] * (n_tokens - len(values)) + list(values)
+        def padded(each: Sequence[Sequence[int]], fill: int) -> torch.Tensor:
+            filled = [
+                [*[fill] * (before - n), *values[:n], *[fill] * (behind - len(values) + n), *values[n:]]
+                for values, n in zip(each, n_shared, strict=True)
+            ]
+            return torch.tensor(filled, device=device)
 
-        ids = torch.tensor([padded(row.ids, self.loaded.pad) for row in rows], device=device)
-        batch: dict[str, Any] = {"input_ids": ids}
+        batch: dict[str, Any] = {"input_ids": padded([row.ids for row in rows], self.loaded.pad)}
         for key in start.marks:
             of_end = int(key == "attention_mask")  # the end is text: it is attended to, and all its other marks are 0
-            marks = [row.start.marks[key] + [of_end] * (len(row.ids) - len(row.start.ids)) for row in rows]
-            batch[key] = torch.tensor([padded(values, 0) for values in marks], device=device)
+            marks = [row.start.marks[key][: len(row.ids)] + [of_end] * (len(row.ids) - len(row.start.ids)) for row in rows]
+            batch[key] = padded(marks, 0)
         for key in start.tensors:
             parts = [row.start.tensors[key] for row in rows]
             whole = isinstance(parts[0], torch.Tensor)
