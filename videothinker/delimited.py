@@ -4,7 +4,7 @@ import ast
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -27,13 +27,22 @@ def rows(text: str, separator: str) -> Iterator[dict[str, str | None] | str]:
     except csv.Error as error:
         raise ValueError(f"{error}; expected a table with a header, in quotation marks where needed") from error
     header, *body = lines or [[]]
-    if twice := next((name for name in header if header.count(name) > 1), None):
-        raise ValueError(f"has two columns '{twice}'; rename one of them")
+    check_header(header)
     for cells in body:
         if len(cells) == len(header):
             yield {name: cell or None for name, cell in zip(header, cells, strict=True)}
         elif cells:
             yield f"it has {len(cells)} cells, the header has {len(header)}"
+
+
+def check_header(header: Sequence[str]) -> None:
+    """Check that every column of a table has a name of its own.
+
+    Raises:
+        ValueError: two have one name; the message says which.
+    """
+    if twice := next((name for name in header if header.count(name) > 1), None):
+        raise ValueError(f"has two columns '{twice}'; rename one of them")
 
 
 def value(cell: str) -> Any:

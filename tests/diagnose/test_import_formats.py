@@ -19,6 +19,7 @@ from videothinker import store
 from videothinker.cli import app
 from videothinker.curated import Curated
 from videothinker.diagnose.imports import Imported, Why, import_results
+from videothinker.diagnose.imports.opening import open_results
 from videothinker.errors import VtError
 from videothinker.records import Clip, Metrics, Question, RunRecord, Status
 
@@ -67,6 +68,18 @@ def write_tsv(path: Path, rows: list[dict[str, Any]]) -> Path:
     cells = [["" if cell is None else '"' + str(cell).replace('"', '""') + '"' for cell in line] for line in lines]
     path.write_text("\n".join("\t".join(line) for line in cells))
     return path
+
+
+def test_a_sheet_with_two_columns_of_one_name_is_refused_and_nameless_ones_are_left(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for row in (["id", None, "reply", None], ["7", "x", "A", "y"]):
+        book.active.append(row)
+    book.save(tmp_path / "fine.xlsx")
+    assert open_results(tmp_path / "fine.xlsx").rows[0].fields == {"id": "7", "reply": "A"}
+    book.active["D1"] = "reply"
+    book.save(tmp_path / "twice.xlsx")
+    with pytest.raises(VtError, match=r"twice\.xlsx: cannot be read \(has two columns 'reply'"):
+        open_results(tmp_path / "twice.xlsx")
 
 
 @pytest.mark.parametrize(("write", "name"), [(write_sheet, "m.xlsx"), (write_tsv, "m.tsv"), (write_lines, "m.jsonl")])

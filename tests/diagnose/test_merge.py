@@ -230,6 +230,13 @@ def test_other_questions_are_not_merged(curated: Curated, tmp_path: Path, capsys
     assert not (tmp_path / "runs" / "random").exists()
 
 
+def test_data_that_no_shard_is_of_is_refused(curated: Curated, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ask_all(curated, tmp_path)
+    assert vt("merge", tmp_path, "--data", curated.folder, "--data", f"other={curated.folder}") == 2
+    assert "is called 'other'" in one_error(capsys)
+    assert not (tmp_path / "random").exists()
+
+
 def test_a_shard_has_one_process(curated: Curated, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = tmp_path / "shards" / "1-of-3" / "random"
     place.mkdir(parents=True)

@@ -13,6 +13,7 @@ from diagnose.asking import settings
 from vt_command import one_error, vt
 
 from videothinker import store, tables
+from videothinker.answers import Style
 from videothinker.curated import Curated, open_curated
 from videothinker.diagnose import probed, probing
 from videothinker.diagnose.answerer import RawReply
@@ -71,6 +72,19 @@ def test_each_view_asks_what_it_says(tmp_path: Path) -> None:
     assert [name for name, (each, _) in seen.items() if each.damage == "blank"] == ["blind"]
     assert [name for name, (each, _) in seen.items() if each.prompt == "direct"] == ["direct"]
     assert [name for name, (each, _) in seen.items() if each.prefill] == ["described"]
+
+
+def test_replies_are_read_in_the_style_that_the_view_asked_for(tmp_path: Path) -> None:
+    class Cut(Scripted):
+        def answer(self, questions: Sequence[Question]) -> Iterator[RawReply]:
+            for question in questions:
+                yield RawReply(question_id=question.question_id, reply=r"\boxed{A}<think>it", truncated=True)
+
+    wanted = list(probing.askings([a_choice("q")], [NORMAL, VIEWS["direct"]], 1, {"q": None}))
+    probing.ask(wanted, Cut().at, settings(prompt=Style.TWICE), tmp_path)
+    rows = probing.read_replies(tmp_path)
+    assert rows["q", "normal", 0].chosen is None  # the second answer never came
+    assert rows["q", "direct", 0].chosen == ("A",)
 
 
 def test_a_question_without_a_twin_is_not_asked_as_one() -> None:

@@ -11,6 +11,8 @@ from videothinker.cli.console import duration, progress_bar, warn
 from videothinker.cli.console import out as console
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from videothinker.diagnose.merge import Merged
     from videothinker.recipes.merging import Against
 
@@ -74,7 +76,7 @@ def merge(
         sets = merging.data_sets_of(run_dir)
         merged = merging.merge_runs(
             run_dir,
-            data=folders if sets else dict(zip([""], folders.values(), strict=False)),
+            data=_data_of(folders, sets, run_dir),
             videos={name: Path(folder) for name, folder in run.of_each(videos or [], sets or [""], "--videos").items()},
             label_files=run.label_files(labels or [], sets or [""]) or None,
             bars=progress_bar,
@@ -89,6 +91,21 @@ def merge(
                 show_report(drawn)
             else:
                 show_benchmarks(drawn)
+
+
+def _data_of(folders: "Mapping[str, Path]", sets: "Sequence[str]", run_dir: Path) -> "dict[str, Path]":
+    """The curated folders that --data names, by data set; the only one is called "".
+
+    Raises:
+        VtError: one is of no data set of which shards lie in RUN_DIR.
+    """
+    from videothinker.errors import VtError
+
+    known = sets or list(folders)[:1]
+    if wrong := next((name for name in folders if name not in known), None):
+        expected = f"NAME=DIR for {', '.join(sets)}" if sets else "one folder, since its shards are over one data set"
+        raise VtError(f"--data {folders[wrong]}: is called '{wrong}'; for {run_dir} expected {expected}")
+    return {name if sets else "": folder for name, folder in folders.items()}
 
 
 def _show(merged: "Merged") -> None:

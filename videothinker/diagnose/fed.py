@@ -13,8 +13,8 @@ out goes through again."""
 def add_fed(before: Mapping[str, Any] | None, sessions: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """`before` and what more sessions say that they were fed, in order.
 
-    Clips are added up, by kind and by where they came from, and so are tokens of prompts, prompts whose length was looked at and
-    seconds by phase; of everything else the latest session's word stands.
+    Clips are added up, by kind and by where they came from, and so are tokens of prompts, prompts whose length was looked at,
+    and seconds by phase; of everything else the latest session's word stands.
     """
     told: dict[str, Any] = dict(before or {})
     for session in sessions:

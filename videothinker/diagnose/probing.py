@@ -84,7 +84,7 @@ def ask(
     with store.JsonlAppender(folder / REPLIES) as file:
         for each, group in groups.items():
             for raw in open_answerer(each).answer([one.put for one in group.values()]):
-                file.append(_read(group[raw.question_id], raw))
+                file.append(_read(group[raw.question_id], raw, each.prompt or answers.Style.COT))
                 progress(1)
 
 
@@ -98,9 +98,9 @@ def _settings(view: View, settings: DiagnosisSettings) -> DiagnosisSettings:
     )
 
 
-def _read(asked: Asking, raw: RawReply) -> ProbeReply:
+def _read(asked: Asking, raw: RawReply, style: answers.Style) -> ProbeReply:
     text = "" if raw.reply is None else raw.reply.encode(errors="replace").decode()  # half of a surrogate pair is no UTF-8
-    chosen = None if raw.reply is None else answers.parse(asked.put, text)
+    chosen = None if raw.reply is None else answers.parse(asked.put, text, style)
     status = (
         Status.DECODE_ERROR
         if raw.reply is None

@@ -10,9 +10,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from videothinker.diagnose.frame_choice import FrameChoice
 from videothinker.diagnose.prompts import put_by, write_prompts
 from videothinker.diagnose.settings import DiagnosisSettings
+from videothinker.frames import Clip
 from videothinker.models.text_positions import architecture
 from videothinker.records import Question
 
@@ -66,20 +69,13 @@ class PromptLengths:
         """Tokens that a clip adds to a prompt's text, in which it is a placeholder."""
         import torch
 
-        frames = torch.zeros(1, dtype=torch.uint8).expand(len(kind.indices), 3, kind.height, kind.width)
+        n = len(kind.indices)
+        blank = np.broadcast_to(np.uint8(0), (n, kind.height, kind.width, 3))
+        frames = torch.zeros(1, dtype=torch.uint8).expand(n, 3, kind.height, kind.width)
         inputs = self._processor(
             text=[self._example],
             videos=[frames],
-            video_metadata=[
-                {
-                    "total_num_frames": kind.n_total,
-                    "fps": kind.fps,
-                    "frames_indices": list(kind.indices),
-                    "duration": kind.n_total / kind.fps,
-                    "width": kind.width,
-                    "height": kind.height,
-                }
-            ],
+            video_metadata=[Clip(blank, kind.indices, kind.fps, kind.n_total).metadata()],
             do_sample_frames=False,
             return_tensors="pt",
         )

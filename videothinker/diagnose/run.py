@@ -100,10 +100,9 @@ def plan(
 
     models: REF by name. endpoints: URLs of servers, alike, that stand behind the REFs. limit: how many questions to ask, of
     every kind its share (`limit.limited`). resume: with False, what an earlier run left is not looked at, and `diagnose`
-    replaces it.
-    own: by name, the settings of models that are asked otherwise than `settings`, on one split and under one protocol: by
-    the prompt that each was trained with. rank: this process among those that share the work; the first one locks. warn:
-    told in one line of a checkpoint that is asked under another rule of text positions than it was trained with.
+    replaces it. own: by name, the settings of models that are asked otherwise than `settings`, on one split and under one
+    protocol: by the prompt that each was trained with. rank: this process among those that share the work; the first one
+    locks. warn: told in one line of a checkpoint that is asked under another rule of text positions than it was trained with.
     shard: ask its clips alone; `out` is then the shard's folder.
 
     Raises:
@@ -473,8 +472,8 @@ def _todays_settings(said: Mapping[str, Any], record: RunRecord | None) -> dict[
     """The settings in a run.json with those that earlier versions did not have, at the values that they worked with.
 
     Frames that were chosen here went to servers as images. Before there were rules of text positions, checkpoints were asked as
-    transformers has them. Where a run does not know its
-    rule, which is so for one of an architecture that all rules treat alike, it is that of `record`.
+    transformers has them. Where a run does not know its rule, which is so for one of an architecture that all rules treat
+    alike, it is that of `record`.
     """
     held = said.get("settings")
     if not isinstance(held, dict):

@@ -27,7 +27,7 @@ from videothinker.models.noise import hashed_noise, seed_words
 from videothinker.models.norms import rms_norm
 from videothinker.models.nucleus import nucleus
 from videothinker.models.prefill import prefill
-from videothinker.models.text_layers import finished, heads, rotation
+from videothinker.models.text_layers import even_width, finished, heads, rotation
 from videothinker.models.vision import SeenClip
 
 _BUCKET = 32
@@ -160,7 +160,7 @@ class _ReplyState:
         weight = self._model.get_input_embeddings().weight
         self.width, self.device = width, weight.device
         heads = config.num_key_value_heads
-        length = -(-(width + max_new_tokens) // 8) * 8  # SDPA would copy a mask of uneven length at every call
+        length = even_width(width + max_new_tokens)
         shape = (config.num_hidden_layers, 2, n_rows, heads, length, config.hidden_size // config.num_attention_heads)
         self._cache = torch.zeros(shape, dtype=weight.dtype, device=self.device)
         self.n_bytes = self._cache.nbytes

@@ -18,14 +18,11 @@ from transformers import DynamicCache
 from videothinker.models.norms import rms_norm
 from videothinker.models.positions import rule_of, token_positions
 from videothinker.models.prefixes import Prefix, Tokens, shared_prefixes
-from videothinker.models.text_layers import finished, heads, rotation
+from videothinker.models.text_layers import even_width, finished, heads, rotation
 from videothinker.models.vision import SeenClip
 
 _PROMPT_TOKENS = 131_072
 """How many tokens of prompts, padding included, go through the model at a time."""
-
-_EVEN = 8
-"""Widths are multiples of this: SDPA would copy a mask of uneven width at every call."""
 
 
 class Keep(Protocol):
@@ -182,7 +179,7 @@ class _Part:
 def padded(prompts: Sequence[Tokens], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Prompts as rows of an even width, padded on the right, and which of their tokens are real: (n, width) both."""
     lengths = torch.tensor([len(prompt) for prompt in prompts])
-    ids = torch.full((len(prompts), -(-int(lengths.max()) // _EVEN) * _EVEN), pad)
+    ids = torch.full((len(prompts), even_width(int(lengths.max()))), pad)
     for row, prompt in zip(ids, prompts, strict=True):
         row[: len(prompt)] = torch.from_numpy(prompt)
     return ids, (torch.arange(ids.size(1)) < lengths[:, None]).long()

@@ -11,6 +11,11 @@ import torch
 from videothinker.models.norms import rms_norm
 
 
+def even_width(n: int) -> int:
+    """The next multiple of 8 from `n` on: SDPA would copy a mask of another width at every call."""
+    return -(-n // 8) * 8
+
+
 def rotation(rope: Any, positions: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """Cosine and sine of tokens of text at `positions` (...), both (..., 1, d).
 

@@ -6,13 +6,12 @@ from pathlib import Path
 from videothinker import locks, store
 from videothinker.curated import Curated
 from videothinker.diagnose import files, runs
-from videothinker.diagnose.imports import Imported, import_results
+from videothinker.diagnose.imports import KIND, Imported, import_results
 from videothinker.diagnose.runs import Run
 from videothinker.errors import VtError
 
 UNMATCHED = "unmatched.jsonl"
 """One line for each row of an imported file that answers no question."""
-KIND = "import"
 
 
 def read(

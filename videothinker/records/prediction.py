@@ -53,11 +53,6 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """What the protocol makes of the reply; not in the file where `chosen` says it, as it does when read by ours."""
     first: tuple[str, ...] | msgspec.UnsetType | None = msgspec.UNSET
     """In the style "twice" the answer before thinking, held as `chosen` is; None for the fallback sentence, or if none can be
-    read. Not in the file in other styles, as the three fields below."""
+    read. Neither this nor `second` is in the file in other styles."""
     second: tuple[str, ...] | msgspec.UnsetType | None = msgspec.UNSET
     """The answer behind the thinking, which `chosen` is as well. Of a reply that ends without thinking it is the first."""
-    confidence: float | msgspec.UnsetType | None = msgspec.UNSET
-    """exp of the mean log-probability, at temperature 1, of the tokens of the first box that hold the answer's letters or word,
-    in [0, 1]; None for the fallback sentence, where no box was closed, and where the source gives no log-probabilities."""
-    first_tokens: int | msgspec.UnsetType | None = msgspec.UNSET
-    """Tokens that were written up to the end of the first box; None if none was closed or the source does not say."""

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from videothinker.models.text_layers import even_width
+
 _UNSCORED = -100
 """The label of a position that predicts nothing which is scored; PyTorch's and TRL's convention."""
 _PROMPT, _NOTHING = 0, -1
@@ -62,7 +64,7 @@ def share_prompts(
             first[q] = row
         members[q] += 1
         order[row], start[row], ends[q] = members[q], ends[q], ends[q] + n
-    width = -(-max(ends) // 8) * 8  # SDPA would copy a mask of uneven width at every call
+    width = even_width(max(ends))
     size = len(questions) * width
     if len(questions) == n_rows or size >= n_rows * length:
         return None

@@ -25,6 +25,9 @@ from videothinker.errors import VtError
 from videothinker.records import Question, RunRecord
 from videothinker.records.run import AskedData, ImportedFile
 
+KIND = "import"
+"""`RunRecord.kind` of a run that was not asked here."""
+
 
 class Format(Protocol):
     """A module that knows the result files of one evaluator."""
@@ -261,7 +264,7 @@ def _run(
     record = RunRecord(
         name=name,
         model=", ".join(dict.fromkeys(one.opened.path.name for one in matches)),
-        kind="import",
+        kind=KIND,
         settings={"split": split},
         data=AskedData(hash=files.data_hash(questions, curated.labels), split=split, n_questions=len(questions)),
         partial=run.partial(len(graded), len(questions)),

@@ -133,11 +133,13 @@ def _sheet(path: Path, data: bytes) -> _Read:
     book = load_workbook(path, read_only=True, data_only=True)
     try:
         lines = book.worksheets[0].iter_rows(values_only=True)
-        header = [str(name) for name in next(lines, ())]
+        header = [None if name is None else str(name) for name in next(lines, ())]
+        delimited.check_header([name for name in header if name is not None])
         cells = [line for line in lines if any(cell is not None for cell in line)]
     finally:
         book.close()
-    return {}, [(f"row {number}", dict(zip(header, line, strict=False))) for number, line in enumerate(cells, start=1)]
+    rows = [{name: cell for name, cell in zip(header, line, strict=False) if name is not None} for line in cells]
+    return {}, [(f"row {number}", row) for number, row in enumerate(rows, start=1)]
 
 
 # ---- inspect_ai's zip ------------------------------------------------------------------------------------------------------
