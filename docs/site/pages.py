@@ -24,7 +24,7 @@ _LINKED = ("reports/**/*.json", "reports/**/*.jsonl", "reports/*/report.html", "
 _ASSETS = {"docs/site/site.css": "assets/site.css", "docs/site/iframe-worker.js": "assets/iframe-worker.js"}
 
 _PARTS = {
-    "Data frames": ["videothinker.notebooks"],
+    "Data frames": ["videothinker.notebooks", "videothinker.notebook_statistics"],
     "What the commands do": [
         "videothinker.recipes.curation",
         "videothinker.recipes.diagnosis",

@@ -84,7 +84,7 @@ def compare_means(before: Answers, after: Answers, facet: str | None, measure: s
         n_gained=int((exact[where] > 0).sum()),
         n_lost=int((exact[where] < 0).sum()),
         difference=clustered_macro_change(exact, pools, group),
-        p_value=sign_flip_p(_by_group(exact * weight, where, group)),
+        p_value=sign_flip_p(sums_by_group(exact * weight, where, group)),
         p_holm=None,
     )
 
@@ -126,7 +126,7 @@ def _compare_pair(before: Answers, after: Answers) -> list[Comparison]:
 
     def paired(measure: str, where: Mask, change: Floats) -> Comparison:
         difference = clustered_change(*share(change, where), group)
-        return row(measure, where, difference, sign_flip_p(_by_group(change, where, group)), change)
+        return row(measure, where, difference, sign_flip_p(sums_by_group(change, where, group)), change)
 
     gap = clustered_gap_change(share(exact, kinds.observational), share(exact, kinds.inferential), group)
     return [
@@ -138,7 +138,7 @@ def _compare_pair(before: Answers, after: Answers) -> list[Comparison]:
     ]
 
 
-def _by_group(change: Floats, where: Mask, group: Codes) -> Codes:
+def sums_by_group(change: Floats, where: Mask, group: Codes) -> Codes:
     """What each group changed by in sum, (groups with such a question,), in whole questions."""
     present = np.bincount(group, weights=where) > 0
     return np.bincount(group, weights=change * where)[present].astype(np.int64)
@@ -151,4 +151,4 @@ def _p_of_gap(change: Floats, kinds: Categories, group: Codes) -> float | None:
     if not n_seen or not n_needed:
         return None
     weight = np.where(kinds.observational, n_needed, -n_seen) * (kinds.observational | kinds.inferential)
-    return sign_flip_p(_by_group(change * weight, kinds.observational | kinds.inferential, group))
+    return sign_flip_p(sums_by_group(change * weight, kinds.observational | kinds.inferential, group))
