@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check docs clean
+.PHONY: demo test check docs notebook clean
 
 SAMPLE := data/sample
 
@@ -24,6 +24,9 @@ check: $(STAMP)
 
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+notebook: $(STAMP)
+	$(BIN)/python docs/notebooks_run.py
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
