@@ -26,7 +26,8 @@ def kernels_for(model: Any) -> ModuleType | None:
     if weight.device.type != "cuda" or weight.dtype not in (torch.bfloat16, torch.float16) or torch.version.cuda is None:
         return None
     fits = config.hidden_size // config.num_attention_heads in _HEAD_SIZES and config.hidden_act == "silu"
-    if not fits or torch.cuda.get_device_capability(weight.device) < _AMPERE:
+    here = weight.device.index in (None, torch.cuda.current_device())  # Triton launches on the current device alone
+    if not (fits and here) or torch.cuda.get_device_capability(weight.device) < _AMPERE:
         return None
     return _compiled(weight.device)
 
