@@ -9,7 +9,8 @@ tower's. Ways, each in a captured CUDA graph where there is a GPU:
 
 - plain: every layer by PyTorch's own operations, as in float32
 - attention: only the attention is our kernel; compiled: and what stands between the matrix products is made by `torch.compile`
-- kernels: all of it is our kernels, which is what `vt train` and `vt diagnose` take in half precision
+- apart: all of that is our kernels, and every weight has a matrix product of its own
+- kernels: weights that take the same input have one product together; `vt train` and `vt diagnose` do so in half precision
 
 A token's time is that of replies of full length less that of replies of one token, over the tokens between. `first` is what the
 first call takes, which compiles and captures. On a CPU only `plain` can be measured.
@@ -36,9 +37,10 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 from videothinker.models import fused_layers, tiny
 from videothinker.models.decoder import Decoder, TokenChoice
 from videothinker.models.norms import quicken_norms
+from videothinker.models.side_by_side import SideBySide
 from videothinker.models.vision import SeenClip
 
-WAYS = ("plain", "attention", "compiled", "kernels")
+WAYS = ("plain", "attention", "compiled", "apart", "kernels")
 ON_GPU = torch.cuda.is_available()
 DEVICE = "cuda" if ON_GPU else "cpu"
 
@@ -85,7 +87,7 @@ def turn_and_write(
 ) -> torch.Tensor:
     """As in `decode_kernels`, by PyTorch's operations."""
     (cos, sin), d = turned, keys.size(3)
-    query, key, value = (x.view(len(x), -1, d) for x in (query, key, value))
+    query, key, value = (x.unflatten(1, (-1, d)) for x in (query, key, value))
     query, key = (x * cos + x.roll(d // 2, -1) * sin for x in (query, key))
     for into, each in ((keys, key), (values, value)):
         into.index_copy_(2, last, each[:, :, None])
@@ -113,7 +115,7 @@ def kernels_of(way: str, share: int | None) -> Any:
 
     attend = partial(decode_kernels.attend_filled, share=share)
     rest: Any = (turn_and_write, add_and_norm, gated)
-    if way == "kernels":
+    if way in ("apart", "kernels"):
         rest = [getattr(decode_kernels, each.__name__) for each in rest]
     if way == "compiled":
         rest = [torch.compile(each, fullgraph=True, dynamic=False) for each in rest]
@@ -125,7 +127,11 @@ def decoder_of(model: Any, way: str, share: int | None) -> Iterator[Decoder]:
     """A decoder that writes in this way."""
     config, kernels = model.config, kernels_of(way, share)
     hidden = [config.image_token_id, config.video_token_id]
-    with mock.patch.object(fused_layers, "kernels_for", return_value=kernels):
+    laid = (lambda *layers: SideBySide(layers)) if way == "apart" else fused_layers.laid_side_by_side
+    with (
+        mock.patch.object(fused_layers, "kernels_for", return_value=kernels),
+        mock.patch.object(fused_layers, "laid_side_by_side", side_effect=laid),
+    ):
         decoder = Decoder(model, eos=[], pad=0, suppress=hidden)
         yield decoder
         decoder.forget()

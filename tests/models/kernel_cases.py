@@ -89,12 +89,13 @@ def check_the_rest(dtype: torch.dtype, device: str, tolerance: float) -> None:
     n, n_heads, n_key_heads, d = 3, 6, 2, 32
     rope: Any = type("Rope", (), {"inv_freq": 0.1 ** torch.arange(d // 2, device=device), "attention_scaling": 1.0})
     turned = rotation(rope, torch.tensor([0, 7, 40], device=device), dtype)
-    query, key, value = drawn(n, n_heads * d), drawn(n, n_key_heads * d), drawn(n, n_key_heads * d)
+    together = drawn(n, (n_heads + 2 * n_key_heads) * d)
+    query, key, value = together.split([n_heads * d, n_key_heads * d, n_key_heads * d], 1)
     cache = drawn(2, n, n_key_heads, 10, d)
     expected = cache.clone().float()
     cos, sin = (x.float() for x in turned)
-    rotated = [x.float().view(n, -1, d) * cos + x.float().view(n, -1, d).roll(d // 2, -1) * sin for x in (query, key)]
-    expected[0, :, :, 6], expected[1, :, :, 6] = rotated[1], value.float().view(n, -1, d)
+    rotated = [x.float().reshape(n, -1, d) * cos + x.float().reshape(n, -1, d).roll(d // 2, -1) * sin for x in (query, key)]
+    expected[0, :, :, 6], expected[1, :, :, 6] = rotated[1], value.float().reshape(n, -1, d)
     out = kernels.turn_and_write(query, key, value, turned, *cache, torch.tensor([6], device=device))
     close = {"rtol": tolerance, "atol": tolerance}
     torch.testing.assert_close(out.float(), rotated[0], **close)
@@ -105,7 +106,7 @@ def check_the_rest(dtype: torch.dtype, device: str, tolerance: float) -> None:
         assert torch.equal(added, states + more)
         by_hand = F.rms_norm(added.float(), (hidden,), weight.float(), 1e-6)
         torch.testing.assert_close(normed.float(), by_hand, **close)
-    gate, up = drawn(n, 700), drawn(n, 700)
+    gate, up = drawn(n, 2600).split(1300, 1)
     torch.testing.assert_close(kernels.gated(gate, up).float(), F.silu(gate.float()) * up.float(), **close)
 
 
@@ -115,6 +116,7 @@ def check_layers(folder: Path, dtype: torch.dtype, device: str, tolerance: float
 
     from videothinker.models import decode_kernels
     from videothinker.models.decoder import Decoder, TokenChoice, _ReplyState
+    from videothinker.models.fused_layers import FusedLayers
 
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype).eval().to(device)
     logits: list[torch.Tensor] = []
@@ -124,7 +126,7 @@ def check_layers(folder: Path, dtype: torch.dtype, device: str, tolerance: float
         for kernels in (None, decode_kernels):
             torch.manual_seed(0)
             state = _ReplyState(Decoder(model, eos=[], pad=0, graphs=False), 3, 64, 4, TokenChoice())
-            state._kernels = kernels
+            state._fused = None if kernels is None else FusedLayers(model.model.language_model, kernels)
             state._cache.copy_(torch.randn(state._cache.shape).to(device, dtype))
             state.begin_behind([64, 1, 30])
             replies, _ = state.run(torch.eye(3, model.config.get_text_config().vocab_size).to(device), _positions(device), None)

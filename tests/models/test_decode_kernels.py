@@ -148,4 +148,4 @@ def test_half_precision_by_kernels_is_no_further_from_float32_than_pytorchs(asse
 def test_float32_is_left_to_pytorch(assets: Path, encoded: Encoded) -> None:
     model, _ = on_gpu(assets, encoded, torch.float32)
     assert fused_layers.kernels_for(model) is None
-    assert _ReplyState(Decoder(model, eos=[], pad=0), 1, 32, 2, TokenChoice())._kernels is None
+    assert _ReplyState(Decoder(model, eos=[], pad=0), 1, 32, 2, TokenChoice())._fused is None

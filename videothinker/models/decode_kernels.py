@@ -192,14 +192,29 @@ def turn_and_write(
 ) -> torch.Tensor:
     """The rotated queries, (n_rows, heads, d); rotated keys and the values are written into column `last` of the cache.
 
-    query: (n_rows, heads * d). key, value: (n_rows, key heads * d). turned: `text_layers.rotation`, (n_rows, 1, d) both. keys,
-    values: as in `attend_filled`.
+    query: (n_rows, heads * d). key, value: (n_rows, key heads * d). Rows of all three may have any stride. turned:
+    `text_layers.rotation`, (n_rows, 1, d) both. keys, values: as in `attend_filled`.
     """
     n_key_heads, length, d = keys.shape[1:]
     n_heads = query.size(1) // d
     out = query.new_empty(len(query), n_heads, d)
     _turn_and_write[(len(query), n_heads + 2 * n_key_heads)](
-        query, key, value, *turned, keys, values, last, out, n_heads, n_key_heads, length, D=d, num_warps=1
+        query,
+        key,
+        value,
+        *turned,
+        keys,
+        values,
+        last,
+        out,
+        query.stride(0),
+        key.stride(0),
+        value.stride(0),
+        n_heads,
+        n_key_heads,
+        length,
+        D=d,
+        num_warps=1,
     )
     return out
 
@@ -215,6 +230,9 @@ def _turn_and_write(
     values,
     last,
     out,
+    query_stride,
+    key_stride,
+    value_stride,
     n_heads,
     n_key_heads,
     length,
@@ -226,19 +244,19 @@ def _turn_and_write(
     d = tl.arange(0, D)
     if head < n_heads + n_key_heads:
         if head < n_heads:
-            source = query + (row * n_heads + head) * D
+            source = query + row * query_stride + head * D
             into = out + (row * n_heads + head) * D
         else:
-            source = key + (row * n_key_heads + head - n_heads) * D
+            source = key + row * key_stride + (head - n_heads) * D
             into = keys + ((row * n_key_heads + head - n_heads).to(tl.int64) * length + tl.load(last)) * D
         x = tl.load(source + d).to(tl.float32)
         rolled = tl.load(source + (d + D // 2) % D).to(tl.float32)
         x = x * tl.load(cos + row * D + d).to(tl.float32) + rolled * tl.load(sin + row * D + d).to(tl.float32)
         tl.store(into + d, x.to(out.dtype.element_ty))
     else:
-        number = row * n_key_heads + head - n_heads - n_key_heads
-        into = values + (number.to(tl.int64) * length + tl.load(last)) * D
-        tl.store(into + d, tl.load(value + number * D + d))
+        number = head - n_heads - n_key_heads
+        into = values + ((row * n_key_heads + number).to(tl.int64) * length + tl.load(last)) * D
+        tl.store(into + d, tl.load(value + row * value_stride + number * D + d))
 
 
 def add_and_norm(
@@ -280,9 +298,10 @@ def _add_and_norm(
 
 
 def gated(gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
-    """`silu(gate) * up`, elementwise."""
-    out = torch.empty_like(gate)
-    _gated[(triton.cdiv(gate.numel(), 1024),)](gate, up, out, gate.numel(), BLOCK=1024)
+    """`silu(gate) * up`, elementwise, of (n_rows, size) both, with rows at any stride."""
+    n_rows, size = gate.shape
+    out = gate.new_empty(n_rows, size)
+    _gated[(n_rows, triton.cdiv(size, 1024))](gate, up, out, gate.stride(0), up.stride(0), size, BLOCK=1024)
     return out
 
 
@@ -291,11 +310,14 @@ def _gated(
     gate,
     up,
     out,
+    gate_stride,
+    up_stride,
     size,
     BLOCK: tl.constexpr,  # noqa: N803
 ):
-    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    row = tl.program_id(0).to(tl.int64)
+    i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     real = i < size
-    x = tl.load(gate + i, mask=real, other=0.0).to(tl.float32)
-    y = x * tl.sigmoid(x) * tl.load(up + i, mask=real, other=0.0).to(tl.float32)
-    tl.store(out + i, y.to(out.dtype.element_ty), mask=real)
+    x = tl.load(gate + row * gate_stride + i, mask=real, other=0.0).to(tl.float32)
+    y = x * tl.sigmoid(x) * tl.load(up + row * up_stride + i, mask=real, other=0.0).to(tl.float32)
+    tl.store(out + row * size + i, y.to(out.dtype.element_ty), mask=real)

@@ -13,7 +13,8 @@ so cache, buffers and graph are made once and used by all later batches of the s
 
 `rows` names the prompt of each reply: what replies share, the prompt, is computed once. Every prompt holds exactly one clip.
 The model is used as it is: whole on its device, in eval mode, with any dtype, SDPA, LoRA or not. Its weights may change between
-calls, but only in place, because a graph remembers addresses; if they move, call `forget`.
+calls, but only in place, because a graph remembers addresses; if they move, call `forget`. In half precision on a GPU the
+first batch moves some of them itself, with the same numbers in the same parameters (`side_by_side`).
 """
 
 from collections.abc import Sequence
@@ -178,7 +179,8 @@ class _ReplyState:
         self._pad, self._temperature, self._top_p = decoder.pad, choice.temperature, choice.top_p
         self._graphs = decoder.graphs and self.device.type == "cuda"
         self._graph: Any = None
-        self._kernels = fused_layers.kernels_for(self._model) if decoder.kernels else None
+        kernels = fused_layers.kernels_for(self._model) if decoder.kernels else None
+        self._fused = None if kernels is None else fused_layers.FusedLayers(self._model.model.language_model, kernels)
 
         def zeros(*size: int, dtype: torch.dtype = torch.long) -> torch.Tensor:
             return torch.zeros(*size, dtype=dtype, device=self.device)
@@ -263,17 +265,16 @@ class _ReplyState:
         language = self._model.model.language_model
         states = self._model.get_input_embeddings()(self._token)
         turned = rotation(language.rotary_emb, self._position, states.dtype)
-        if self._kernels is None:
+        if self._fused is None:
             states = self._plainly(language, states, turned)
         else:
-            fused = fused_layers.written
-            states = fused(language, states, turned, self._cache, self._starts, self._slot, self._kernels)
+            states = self._fused.written(states, turned, self._cache, self._starts, self._slot)
         self._slot.add_(1)
         self._position.add_(1)
         self._choose(self._model.lm_head(states))
 
     def _plainly(self, language: Any, states: torch.Tensor, turned: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        """What `fused_layers.written` computes, by PyTorch's own operations."""
+        """What `FusedLayers.written` computes, by PyTorch's own operations."""
         columns = torch.arange(self._cache.size(4), device=self.device)
         seen = (columns >= self._starts[:, None]) & (columns <= self._slot)
         mask = torch.zeros(seen.shape, dtype=states.dtype, device=self.device).masked_fill_(~seen, -torch.inf)
