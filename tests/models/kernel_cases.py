@@ -111,7 +111,10 @@ def check_the_rest(dtype: torch.dtype, device: str, tolerance: float) -> None:
 
 
 def check_layers(folder: Path, dtype: torch.dtype, device: str, tolerance: float) -> None:
-    """Steps of a whole model, by the kernels and by PyTorch, from the same prompt's cache."""
+    """Steps of a whole model, by the kernels and by PyTorch, behind the same cache: the first step's logits and what it writes.
+
+    Later steps of half precision may read other tokens, for two of them are often as likely.
+    """
     from transformers import AutoModelForImageTextToText
 
     from videothinker.models import decode_kernels
@@ -130,12 +133,12 @@ def check_layers(folder: Path, dtype: torch.dtype, device: str, tolerance: float
             state._cache.copy_(torch.randn(state._cache.shape).to(device, dtype))
             state.begin_behind([64, 1, 30])
             replies, _ = state.run(torch.eye(3, model.config.get_text_config().vocab_size).to(device), _positions(device), None)
-            found.append((replies.tolist(), torch.stack(logits), state._cache.float()))
+            found.append((replies.tolist(), logits[0], state._cache[..., :65, :].float()))
             logits.clear()
     (plain, *numbers), (ours, *others) = found
     assert dtype != torch.float32 or ours == plain
     for theirs, mine in zip(numbers, others, strict=True):
-        torch.testing.assert_close(mine[:1], theirs[:1], rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(mine, theirs, rtol=tolerance, atol=tolerance)
 
 
 def _positions(device: str) -> torch.Tensor:

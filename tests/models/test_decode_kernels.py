@@ -96,8 +96,9 @@ def test_on_a_gpu_the_rest_is_pytorchs(dtype: torch.dtype, tolerance: float) -> 
 
 
 @needs_gpu
-def test_on_a_gpu_layers_by_kernels_are_pytorchs_layers(assets: Path) -> None:
-    check_layers(assets / "start", torch.float32, "cuda", 1e-4)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 2e-2), (torch.float16, 5e-3)])
+def test_on_a_gpu_layers_by_kernels_are_pytorchs_layers(assets: Path, dtype: torch.dtype, tolerance: float) -> None:
+    check_layers(assets / "start", dtype, "cuda", tolerance)
 
 
 def on_gpu(assets: Path, encoded: Encoded, dtype: torch.dtype) -> tuple[Any, list[SeenClip]]:
@@ -124,24 +125,6 @@ def test_a_graph_replayed_while_the_cache_fills_writes_what_single_steps_write(a
             one, other = (d.write(encoded.prompt_ids, clips, max_new_tokens=200, rows=rows) for d in (graph, steps))
             assert [reply.tokens for reply in one] == [reply.tokens for reply in other]
             assert [reply.logprobs for reply in one] == [pytest.approx(reply.logprobs, abs=1e-5) for reply in other]
-
-
-@needs_gpu
-def test_half_precision_by_kernels_is_no_further_from_float32_than_pytorchs(assets: Path, encoded: Encoded) -> None:
-    """Log-probabilities of the first tokens, as long as all three ways write the same ones."""
-    written = []
-    for dtype, kernels in ((torch.float32, True), (torch.bfloat16, False), (torch.bfloat16, True)):
-        model, clips = on_gpu(assets, encoded, dtype)
-        written.append(Decoder(model, eos=[], pad=0, kernels=kernels).write(encoded.prompt_ids, clips, max_new_tokens=24))
-    plain, ours = ([] for _ in range(2))
-    for exact, pytorchs, mine in zip(*written, strict=True):
-        for i in range(24):
-            if not exact.tokens[: i + 1] == pytorchs.tokens[: i + 1] == mine.tokens[: i + 1]:
-                break
-            plain.append(abs(pytorchs.logprobs[i] - exact.logprobs[i]))
-            ours.append(abs(mine.logprobs[i] - exact.logprobs[i]))
-    assert len(ours) >= 4
-    assert max(ours) <= 2 * max(plain) + 0.02
 
 
 @needs_gpu
