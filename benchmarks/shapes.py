@@ -31,9 +31,8 @@ def build(folder: Path, shape: str, *, seed: int = 0) -> Path:
     return folder
 
 
-def _enlarge(folder: Path, seed: int) -> None:
-    """Replace the weights of a tiny checkpoint by random ones in the shape that Qwen2.5-VL-3B-Instruct's config.json gives."""
-    config = AutoConfig.from_pretrained(folder)
+def enlarged(config: Any) -> Any:
+    """The config of a tiny checkpoint, in the shape that Qwen2.5-VL-3B-Instruct's config.json gives."""
     text: dict[str, Any] = {
         "vocab_size": 151_936,
         "hidden_size": 2048,
@@ -57,6 +56,12 @@ def _enlarge(folder: Path, seed: int) -> None:
     for part, values in ((config.text_config, text), (config.vision_config, vision)):
         for name, value in values.items():
             setattr(part, name, value)
+    return config
+
+
+def _enlarge(folder: Path, seed: int) -> None:
+    """Replace the weights of a tiny checkpoint by random ones of the large shape."""
+    config = enlarged(AutoConfig.from_pretrained(folder))
     torch.manual_seed(seed)
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
         model = AutoModelForImageTextToText.from_config(config, dtype=torch.bfloat16)

@@ -273,6 +273,14 @@ def test_train_compares_variants_each_by_a_call_of_its_own(run: Run, tmp_path: P
     assert "x)" in page  # the ratio to the plain step
 
 
+def test_decode(run: Run) -> None:
+    found = run("decode", "--rows", 1, 3, "--tokens", 4, "--repeats", 1, "--ways", "plain")["results"]
+    assert [(row["way"], row["n_rows"]) for row in found] == [("plain", 1), ("plain", 3)]
+    for row in found:
+        assert are_positive(row["seconds"], row["prompt_seconds"], row["first_seconds"])
+        assert row["ms_per_token"] == pytest.approx(1000 * (row["seconds"] - row["prompt_seconds"]) / 3)
+
+
 def test_world(run: Run) -> None:
     found = run("world", "--scenes", 1)
     assert are_positive(found["scenes"]["scenes_per_second"], *found["scenes"]["ms_per_scene"].values())

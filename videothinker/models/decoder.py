@@ -13,7 +13,8 @@ so cache, buffers and graph are made once and used by all later batches of the s
 
 `rows` names the prompt of each reply: what replies share, the prompt, is computed once. Every prompt holds exactly one clip.
 The model is used as it is: whole on its device, in eval mode, with any dtype, SDPA, LoRA or not. Its weights may change between
-calls, but only in place, because a graph remembers addresses; if they move, call `forget`.
+calls, but only in place, because a graph remembers addresses; if they move, call `forget`. In half precision on a GPU the
+first batch moves some of them itself, with the same numbers in the same parameters (`side_by_side`).
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 
+from videothinker.models import fused_layers
 from videothinker.models.noise import hashed_noise, seed_words
 from videothinker.models.norms import rms_norm
 from videothinker.models.nucleus import nucleus
@@ -76,13 +78,23 @@ class Decoder:
 
     eos: tokens that end a reply. pad: fills replies that have ended. suppress: tokens that are never chosen (a drawn video
     token would stand for a clip that is not there). graphs: with False, every kernel is launched from Python, as on a CPU.
+    kernels: with False, layers are PyTorch's own operations where `fused_layers` would serve, as they are in float32.
     """
 
-    def __init__(self, model: Any, *, eos: Sequence[int], pad: int, suppress: Sequence[int] = (), graphs: bool = True) -> None:
+    def __init__(
+        self,
+        model: Any,
+        *,
+        eos: Sequence[int],
+        pad: int,
+        suppress: Sequence[int] = (),
+        graphs: bool = True,
+        kernels: bool = True,
+    ) -> None:
         if not can_decode(model):
             raise ValueError(f"{model.config.model_type}: only Qwen2.5-VL without sliding windows is decoded here")
         self.model, self.eos, self.pad, self.suppress = model, list(eos), pad, list(suppress)
-        self.graphs = graphs
+        self.graphs, self.kernels = graphs, kernels
         self.n_passed = 0
         """Tokens of prompts that have gone through the model so far, without padding. What prompts share goes through once."""
         self._states: dict[Any, _ReplyState] = {}
@@ -167,6 +179,8 @@ class _ReplyState:
         self._pad, self._temperature, self._top_p = decoder.pad, choice.temperature, choice.top_p
         self._graphs = decoder.graphs and self.device.type == "cuda"
         self._graph: Any = None
+        kernels = fused_layers.kernels_for(self._model) if decoder.kernels else None
+        self._fused = None if kernels is None else fused_layers.FusedLayers(self._model.model.language_model, kernels)
 
         def zeros(*size: int, dtype: torch.dtype = torch.long) -> torch.Tensor:
             return torch.zeros(*size, dtype=dtype, device=self.device)
@@ -251,6 +265,16 @@ class _ReplyState:
         language = self._model.model.language_model
         states = self._model.get_input_embeddings()(self._token)
         turned = rotation(language.rotary_emb, self._position, states.dtype)
+        if self._fused is None:
+            states = self._plainly(language, states, turned)
+        else:
+            states = self._fused.written(states, turned, self._cache, self._starts, self._slot)
+        self._slot.add_(1)
+        self._position.add_(1)
+        self._choose(self._model.lm_head(states))
+
+    def _plainly(self, language: Any, states: torch.Tensor, turned: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        """What `FusedLayers.written` computes, by PyTorch's own operations."""
         columns = torch.arange(self._cache.size(4), device=self.device)
         seen = (columns >= self._starts[:, None]) & (columns <= self._slot)
         mask = torch.zeros(seen.shape, dtype=states.dtype, device=self.device).masked_fill_(~seen, -torch.inf)
@@ -259,9 +283,7 @@ class _ReplyState:
             for into, each in zip(cache, new, strict=True):
                 into.index_copy_(2, self._slot, each[:, :, None])
             states = finished(layer, states, self._attended(query, cache, mask, layer.self_attn.scaling))
-        self._slot.add_(1)
-        self._position.add_(1)
-        self._choose(self._model.lm_head(rms_norm(language.norm, states)))
+        return rms_norm(language.norm, states)
 
     def _attended(self, query: torch.Tensor, cache: torch.Tensor, mask: torch.Tensor, scale: float) -> torch.Tensor:
         """What the (n_rows, heads, d) queries of one token per row attend to, (n_rows, heads * d).
