@@ -19,8 +19,9 @@ gradients."""
 class ReplySampler:
     """Draws replies from a Qwen2.5-VL whose parameters are whole on this device (neither FSDP nor ZeRO-3).
 
-    On a GPU it draws from a bfloat16 copy of the policy, LoRA merged in. The copy of a small model is kept from batch to batch,
-    with its cache and captured graph. On a CPU it draws from the policy itself.
+    On a GPU it draws from a bfloat16 copy of the policy, LoRA merged in; what the policy has in bfloat16 with no adapter on it
+    is shared, not copied. The copy of a small model is kept from batch to batch, with its cache and captured graph. On a CPU
+    it draws from the policy itself.
 
     eos: tokens that end a reply. pad: fills replies that have ended. suppress: tokens never drawn; a drawn video token would
     make the reply impossible to score. max_new_tokens: where a reply is cut. temperature: above 0; 1 is the policy itself.
@@ -81,6 +82,9 @@ class ReplySampler:
             weight = getattr(getattr(module, "base_layer", module), leaf)
             if hasattr(module, "get_delta_weight") and leaf == "weight":
                 weight = weight.float() + module.get_delta_weight("default").float()
+            elif weight.dtype == torch.bfloat16 and weight.device == parameter.device:
+                parameter.data = weight.data  # the policy's own memory, whose address stays
+                continue
             if parameter.numel():
                 parameter.copy_(weight)  # in place: a captured graph reads this address
             else:
