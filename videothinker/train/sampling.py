@@ -69,7 +69,8 @@ class ReplySampler:
     def _up_to_date(self, policy: Any, device: torch.device) -> Any:
         """The copy, with the policy's weights of the moment."""
         base = bare(policy)
-        if self._copy is None:
+        is_new = self._copy is None
+        if is_new:
             with torch.device(device):
                 config = deepcopy(base.config)
                 self._copy = type(base)._from_config(config, dtype=torch.bfloat16, attn_implementation="sdpa").eval()
@@ -79,16 +80,15 @@ class ReplySampler:
         for name, parameter in self._copy.named_parameters():
             parent, _, leaf = name.rpartition(".")
             module = modules[parent]  # in a LoRA policy a wrapper around the layer: `base_layer` has the frozen weight
-            weight = getattr(getattr(module, "base_layer", module), leaf)
+            weight = own = getattr(getattr(module, "base_layer", module), leaf)
             if hasattr(module, "get_delta_weight") and leaf == "weight":
                 weight = weight.float() + module.get_delta_weight("default").float()
-            elif weight.dtype == torch.bfloat16 and weight.device == parameter.device:
-                parameter.data = weight.data  # the policy's own memory, whose address stays
-                continue
-            if parameter.numel():
-                parameter.copy_(weight)  # in place: a captured graph reads this address
-            else:
+            if weight is own and weight.dtype == torch.bfloat16 and (is_new or not parameter.numel()):
+                parameter.data = weight.data  # the policy's own memory, unless the decoder moves it later
+            elif not parameter.numel():
                 parameter.data = weight.to(torch.bfloat16, copy=True)
+            elif parameter.data_ptr() != weight.data_ptr():
+                parameter.copy_(weight)  # in place: a captured graph reads this address
         return self._copy
 
     def _release(self) -> None:
