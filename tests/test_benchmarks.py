@@ -9,6 +9,7 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,16 @@ def test_curate(run: Run) -> None:
     assert 6 <= command["n_questions"] <= 18  # one to three counterfactual questions per scene
     assert are_positive(command["seconds"], command["plain_read_s"], command["times_plain_read"], command["gigabytes"])
     assert found["provenance"]["command"].startswith("python benchmarks/curate.py --scenes 6")
+
+
+def test_vision(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ("--clips", "1,2", "--frames", 4, "--height", 56, "--width", 84, "--repeats", 1, "--most-backward", 1)
+    rows = run("vision", "--size", "test", *small)["rows"]
+    assert [(row["way"], row["n_clips"]) for row in rows] == list(product(("batched", "varlen", "compiled"), (1, 2)))
+    assert are_positive(*(row["forward_ms"] for row in rows))
+    assert are_positive(*(row["forward_backward_ms"] for row in rows if row["n_clips"] == 1))
+    assert all(row["forward_backward_ms"] is None for row in rows if row["n_clips"] == 2)
+    assert "milliseconds a clip" in capsys.readouterr().out
 
 
 def test_diagnose_measures_the_engine_that_auto_takes_and_every_other(run: Run) -> None:

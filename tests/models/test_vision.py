@@ -9,7 +9,7 @@ from train.trainers import write_clip
 from transformers import AutoModelForImageTextToText
 
 from videothinker.footage import Footage
-from videothinker.models import tiny, vision
+from videothinker.models import tiny, windows
 from videothinker.models.vision import batch_windows, quicken_vision, see
 from videothinker.train.clips import Encoded, PromptEncoder
 from videothinker.train.data import ClipPrompt
@@ -56,7 +56,7 @@ def test_features_and_gradient_are_those_of_the_loop(checkpoint: Path, monkeypat
 def test_windows_of_one_length_are_attended_to_apart() -> None:
     generator = torch.Generator().manual_seed(1)
     query, key, value = (torch.randn(1, 2, 7, 4, generator=generator) for _ in range(3))
-    out, _ = vision._attend(
+    out, _ = windows.attend_in_batches(
         torch.nn.Identity(), query, key, value, None, scaling=0.5, dropout=0.0, cu_seq_lens_q=torch.tensor([0, 2, 5, 7])
     )
     for start, end in ((0, 2), (2, 5), (5, 7)):

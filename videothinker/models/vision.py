@@ -2,23 +2,30 @@
 
 Qwen's vision towers attend within windows (Qwen2.5-VL: 8 x 8 patches) and within pairs of frames. With FlashAttention all
 windows are one call. Without it, transformers calls scaled_dot_product_attention once per window, in Python: 240 times per
-layer for 32 frames of 308 x 476, while the GPU waits (reports/benchmark-diagnose.md). Here windows of equal length form one
-batch, so a layer takes as many calls as there are different lengths, at most four for one size of clip.
+layer for 32 frames of 308 x 476, while the GPU waits (reports/benchmark-diagnose.md). Here all windows are one call of the
+variable-length FlashAttention in PyTorch, and the blocks around it are compiled (`windows`, `vision_blocks`). On CPUs, in
+float32 and on older GPUs, windows of equal length form one batch: at most four calls for clips of one size.
 
-For Qwen2.5-VL, `see` also works out on the CPU what the tower has to be told about many clips, and shows them all at once.
+For Qwen2.5-VL, `see` also works out on the CPU what the tower has to be told about many clips, and shows them together.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache, partial
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch.nn import functional as F  # noqa: N812 (its usual name)
-from transformers import AttentionInterface
 from transformers.vision_utils import get_vision_position_ids, get_vision_window_index
 
-_NAME = "flash_like_sdpa"  # transformers hands the windows' borders to implementations whose name contains "flash"
+from videothinker.models import windows
+from videothinker.models.vision_blocks import compile_blocks
+
+Kernels = Literal["auto", "batched", "varlen", "compiled"]
+"""What a vision tower computes with. batched: SDPA for windows of one length at a time. varlen: one call for all windows where
+the GPU and the precision allow it. compiled: that in compiled blocks. auto: compiled where the tower is large, else varlen."""
+
+_MOST_PATCHES = 65_536
+"""Most patches in one call of the tower on a GPU, ten clips of 16 frames of 308 x 476: more are no faster, and take memory."""
 
 
 class SeenClip(NamedTuple):
@@ -32,44 +39,76 @@ class SeenClip(NamedTuple):
     """Time between two pairs of frames (an entry of `second_per_grid_ts`)."""
 
 
-def batch_windows(model: Any) -> None:
-    """Let a Qwen vision tower batch its windows. A model without one, or with any attention but SDPA, is left as it is.
+def batch_windows(model: Any, kernels: Kernels = "auto") -> None:
+    """Let a Qwen vision tower attend to many windows at once. A model without one, or whose attention is not SDPA, stays.
 
-    The result is that of transformers' own loop up to rounding, and so is the gradient.
+    The result is that of transformers' own loop up to rounding, and so is the gradient. kernels: what to attend with.
     """
     visual = getattr(getattr(model, "base_model", None), "visual", None)
     if visual is not None and visual.config._attn_implementation == "sdpa":
-        AttentionInterface.register(_NAME, _attend)
-        visual.config._attn_implementation = _NAME
+        windows.register()
+        visual.config._attn_implementation = windows.BATCHED if kernels == "batched" else windows.VARLEN
 
 
-def quicken_vision(model: Any) -> None:
-    """Let the vision tower of a Qwen2.5-VL batch its windows, and embed patches by one matrix product.
+def quicken_vision(model: Any, kernels: Kernels = "auto") -> None:
+    """Let the vision tower of a Qwen2.5-VL attend to many windows at once, and embed patches by one matrix product.
 
-    The numbers are the same up to rounding.
+    On a GPU in half precision a large tower also runs in compiled blocks. The numbers are the same up to rounding.
     """
-    batch_windows(model)
-    embed = model.model.visual.patch_embed
-    embed.forward = partial(_embed_patches, embed)
+    batch_windows(model, kernels)
+    tower = model.model.visual
+    tower.patch_embed.forward = partial(_embed_patches, tower.patch_embed)
+    if kernels in ("auto", "compiled"):
+        compile_blocks(tower, always=kernels == "compiled")
 
 
 def see(
     model: Any, patches: Sequence[torch.Tensor], grids: Sequence[tuple[int, int, int]], seconds: Sequence[float]
 ) -> list[SeenClip]:
-    """Let the vision tower of a Qwen2.5-VL see clips in one call.
+    """Let the vision tower of a Qwen2.5-VL see clips together: in one call, or in several of some ten clips on a GPU.
 
     patches: of each clip (t * h * w, 3 * 2 * 14 * 14) on the model's device, `pixel_values_videos` of the processor.
     grids, seconds: of each clip, as in `SeenClip`. Clips of one size that follow one another cost least.
     """
     tower = model.model.visual
+    one_call = _attends_in_one_call(tower, patches[0].device)
+    most = _MOST_PATCHES if one_call else sum(map(len, patches))
+    features: list[torch.Tensor] = []
+    for start, end in _parts([len(clip) for clip in patches], most):
+        features += _features(tower, patches[start:end], tuple(grids[start:end]), borders_there=one_call)
+    return [SeenClip(*clip) for clip in zip(features, grids, seconds, strict=True)]
+
+
+def _features(
+    tower: Any, patches: Sequence[torch.Tensor], grids: tuple[tuple[int, int, int], ...], *, borders_there: bool
+) -> tuple[torch.Tensor, ...]:
+    """What one call of the tower makes of each clip."""
     sizes = (tower.spatial_merge_size, tower.window_size, tower.patch_size)
-    borders_where_attended = tower.config._attn_implementation.startswith("flash_attention")
-    inputs = _vision_inputs(tuple(grids), sizes, patches[0].device, borders_where_attended)
+    inputs = _vision_inputs(grids, sizes, patches[0].device, borders_there)
     pixels = (patches[0] if len(patches) == 1 else torch.cat(list(patches))).to(tower.dtype)
-    features = tower(pixels, **inputs).pooler_output
-    lengths = [t * h * w // sizes[0] ** 2 for t, h, w in grids]
-    parts = zip(features.split(lengths), grids, seconds, strict=True)
-    return [SeenClip(part, grid, time) for part, grid, time in parts]
+    features: torch.Tensor = tower(pixels, **inputs).pooler_output
+    return torch.split(features, [t * h * w // sizes[0] ** 2 for t, h, w in grids])
+
+
+def _attends_in_one_call(tower: Any, device: torch.device) -> bool:
+    """Whether the tower's attention takes windows of all lengths at once, and their borders on the device."""
+    name = tower.config._attn_implementation
+    if name == windows.VARLEN:
+        return windows.fits(device, windows.computed_in(tower.dtype, device))
+    return bool(name.startswith("flash_attention"))
+
+
+def _parts(lengths: Sequence[int], most: int) -> list[tuple[int, int]]:
+    """Ranges of clips that follow one another, of at most `most` patches together; a longer clip is a range of its own."""
+    parts: list[tuple[int, int]] = []
+    held = most + 1
+    for i, length in enumerate(lengths):
+        held += length
+        if held > most:
+            parts.append((i, i))
+            held = length
+        parts[-1] = (parts[-1][0], i + 1)
+    return parts
 
 
 @lru_cache(maxsize=64)
@@ -108,34 +147,3 @@ def _vision_inputs(
 def _embed_patches(module: Any, patches: torch.Tensor) -> torch.Tensor:
     """What the module's convolution computes: its kernel is as large as a patch, so it is a matrix product."""
     return F.linear(patches.to(module.proj.weight.dtype), module.proj.weight.flatten(1))
-
-
-def _attend(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: None,
-    *,
-    scaling: float,
-    dropout: float,
-    cu_seq_lens_q: torch.Tensor,
-    **_: Any,
-) -> tuple[torch.Tensor, None]:
-    """Attention within windows, with one call of SDPA for all windows of one length. Returns (1, n, heads, d).
-
-    query, key, value: (1, heads, n, d). cu_seq_lens_q: (n_windows + 1,), the borders of the windows from 0 to n.
-    """
-    borders = cu_seq_lens_q.tolist()
-    starts: dict[int, list[int]] = {}
-    for start, end in pairwise(borders):
-        starts.setdefault(end - start, []).append(start)
-    query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))  # (n, heads, d)
-    out = torch.empty_like(query)
-    for length, begin in starts.items():
-        # Which tokens the windows of this length hold: (windows, length).
-        rows = torch.tensor(begin, device=query.device)[:, None] + torch.arange(length, device=query.device)
-        q, k, v = (tensor[rows].transpose(1, 2) for tensor in (query, key, value))  # (windows, heads, length, d)
-        attended = torch.nn.functional.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scaling)
-        out = out.index_put((rows,), attended.transpose(1, 2))
-    return out[None], None

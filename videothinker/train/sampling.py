@@ -19,8 +19,9 @@ gradients."""
 class ReplySampler:
     """Draws replies from a Qwen2.5-VL whose parameters are whole on this device (neither FSDP nor ZeRO-3).
 
-    On a GPU it draws from a bfloat16 copy of the policy, LoRA merged in. The copy of a small model is kept from batch to batch,
-    with its cache and captured graph. On a CPU it draws from the policy itself.
+    On a GPU it draws from a bfloat16 copy of the policy, LoRA merged in; what the policy has in bfloat16 with no adapter on it
+    is shared, not copied. The copy of a small model is kept from batch to batch, with its cache and captured graph. On a CPU
+    it draws from the policy itself.
 
     eos: tokens that end a reply. pad: fills replies that have ended. suppress: tokens never drawn; a drawn video token would
     make the reply impossible to score. max_new_tokens: where a reply is cut. temperature: above 0; 1 is the policy itself.
@@ -68,7 +69,8 @@ class ReplySampler:
     def _up_to_date(self, policy: Any, device: torch.device) -> Any:
         """The copy, with the policy's weights of the moment."""
         base = bare(policy)
-        if self._copy is None:
+        is_new = self._copy is None
+        if is_new:
             with torch.device(device):
                 config = deepcopy(base.config)
                 self._copy = type(base)._from_config(config, dtype=torch.bfloat16, attn_implementation="sdpa").eval()
@@ -78,13 +80,15 @@ class ReplySampler:
         for name, parameter in self._copy.named_parameters():
             parent, _, leaf = name.rpartition(".")
             module = modules[parent]  # in a LoRA policy a wrapper around the layer: `base_layer` has the frozen weight
-            weight = getattr(getattr(module, "base_layer", module), leaf)
+            weight = own = getattr(getattr(module, "base_layer", module), leaf)
             if hasattr(module, "get_delta_weight") and leaf == "weight":
                 weight = weight.float() + module.get_delta_weight("default").float()
-            if parameter.numel():
-                parameter.copy_(weight)  # in place: a captured graph reads this address
-            else:
+            if weight is own and weight.dtype == torch.bfloat16 and (is_new or not parameter.numel()):
+                parameter.data = weight.data  # the policy's own memory, unless the decoder moves it later
+            elif not parameter.numel():
                 parameter.data = weight.to(torch.bfloat16, copy=True)
+            elif parameter.data_ptr() != weight.data_ptr():
+                parameter.copy_(weight)  # in place: a captured graph reads this address
         return self._copy
 
     def _release(self) -> None:
