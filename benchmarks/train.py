@@ -174,7 +174,7 @@ def run_ours(task: Task, clock: Clock) -> int:
         trainer = build_trainer(task.config, arguments, task.start, reference, [row] * task.n_steps, rewards=rewards)
         trainer.add_callback(Step(clock))
         trainer.train()
-    return static_bytes(trainer.model, trainer.ref_model)
+    return static_bytes(trainer.model, trainer.reference)
 
 
 def run_plain(task: Task, clock: Clock) -> int:

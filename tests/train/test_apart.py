@@ -199,8 +199,8 @@ def test_the_ratio_is_measured_at_every_third_step_if_so_asked(assets: Path, tmp
         ("cdpo", ["objective.gradient_share=0.2", "objective.reference=start"], "does not diverge from itself"),
         ("cdpo", ["objective.gradient_share=1.5"], "objective.gradient_share"),
         ("cdpo", ["objective.gradient_share=-0.1"], "objective.gradient_share"),
-        ("grpo", ["objective.gradient_share=0.2"], "only `vt train cdpo` has a reference"),
-        ("bias", ["objective.log_gradient_ratio_every=1"], "only `vt train cdpo` has a divergence"),
+        ("grpo", ["objective.gradient_share=0.2"], "only `vt train cdpo` and `vt train auto` have a reference"),
+        ("bias", ["objective.log_gradient_ratio_every=1"], "only `vt train cdpo` and `vt train auto` have a divergence"),
     ],
 )
 def test_a_share_is_refused_where_it_means_nothing(name: str, overrides: list[str], said: str) -> None:

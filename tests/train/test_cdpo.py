@@ -215,7 +215,7 @@ def test_the_term_equals_trls_own_kl_with_a_negative_beta(assets: Path, tmp_path
     for native in (False, True):
         trainer = sgd(make_trainer(assets, tmp_path / str(native), stage("cdpo", "optimizer.steps=1"), save_strategy="no"))
         if native:
-            trainer.beta = -trainer.objective.repulsion
+            trainer.beta, trainer.ref_model = -trainer.objective.repulsion, trainer.reference
             trainer._compute_loss = lambda model, inputs, trainer=trainer: GRPOTrainer._compute_loss(trainer, model, inputs)
         trainer.train()
         ends.append(weights(trainer.model))

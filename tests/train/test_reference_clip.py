@@ -82,7 +82,7 @@ def test_the_reference_scores_the_replies_on_the_damaged_clip_and_the_policy_on_
     assert n_differ == len(expected), "the damage changes no probability, so nothing was tested"
     assert not batch["reference_logps"].requires_grad
     if reference == "self":
-        assert trainer.ref_model is None
+        assert trainer.reference is None
 
 
 def test_damaged_clips_keep_grid_and_times_and_are_shared_where_they_are_the_same(assets: Path, tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_on_the_same_clip_the_bias_model_scores_as_it_did_before_there_was_a_cho
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
     mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
     with torch.no_grad():
-        before = trainer._get_per_token_logps_and_entropies(trainer.ref_model, ids, mask, batch["completion_ids"].size(1), 4)
+        before = trainer._get_per_token_logps_and_entropies(trainer.reference, ids, mask, batch["completion_ids"].size(1), 4)
     assert torch.equal(batch["reference_logps"], before[0])
 
 
@@ -190,8 +190,12 @@ def test_on_the_same_clip_the_bias_model_scores_as_it_did_before_there_was_a_cho
     [
         ("cdpo", ["objective.reference=self"], "does not diverge from itself on one clip.*choose a reference_clip of blank"),
         ("cdpo", ["objective.reference=self", "objective.reference_clip=grey"], "objective.reference_clip"),
-        ("grpo", ["objective.reference_clip=blank"], "objective.reference_clip = 'blank': only `vt train cdpo`"),
-        ("bias", ["objective.reference=self"], "objective.reference = 'self': only `vt train cdpo`"),
+        (
+            "grpo",
+            ["objective.reference_clip=blank"],
+            "objective.reference_clip = 'blank': only `vt train cdpo` and `vt train auto`",
+        ),
+        ("bias", ["objective.reference=self"], "objective.reference = 'self': only `vt train cdpo` and `vt train auto`"),
         (
             "cdpo",
             [

@@ -24,9 +24,12 @@ def test_every_shipped_config_loads(path: Path) -> None:
     config = load_stage(Stage(path.stem.split("-")[0]), path)
     assert config.lora is not None if "lora" in path.stem else config.lora is None
     assert (config.objective.repulsion > 0) is (config.stage is Stage.CDPO)
+    assert (config.objective.anchor > 0) is (config.stage is Stage.AUTO)
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if "3b." in path.name], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if "3b." in path.name and "auto" not in path.name], ids=lambda path: path.stem
+)
 def test_the_full_3b_configs_hold_the_papers_values(path: Path) -> None:
     """Paper, section 4, and the official code's particulars."""
     config = load_stage(Stage(path.stem.split("-")[0]), path)
@@ -39,6 +42,28 @@ def test_the_full_3b_configs_hold_the_papers_values(path: Path) -> None:
     assert (config.objective.clip_low, config.objective.clip_high) == (0.2, 0.28)
     if config.stage is Stage.CDPO:
         assert (config.objective.repulsion, config.objective.kl, config.objective.kl_clamp) == (0.01, "k3", 11.0)
+
+
+def test_the_full_auto_configs_hold_the_second_papers_values() -> None:
+    """VideoAuto-R1's script; frames, steps and rate are the first paper's."""
+    for size in ("3b", "7b"):
+        config, grpo = (load_stage(stage, CONFIGS / f"{stage}-{size}.toml") for stage in (Stage.AUTO, Stage.GRPO))
+        assert config.rewards == {"accuracy": 1.1, "format": 1.0, "first": 0.9, "fallback": 0.3}
+        assert (config.objective.anchor, config.objective.repulsion, config.rollouts.n_replies) == (0.01, 0.0, 16)
+        assert (config.optimizer.schedule, config.model.train_vision, config.data.prompt) == ("constant", False, "twice")
+        assert config.data.max_pixels == grpo.data.max_pixels
+        assert config.optimizer.learning_rate == 1e-6
+
+
+def test_a_stage_that_answers_twice_has_that_papers_rewards_by_default_and_refuses_other_prompts() -> None:
+    config = make_stage(Stage.AUTO, {"objective": {"repulsion": 0.1}, "optimizer": {"steps": 3}}, ["rewards.first=0.5"])
+    assert config.rewards == {"accuracy": 1.1, "format": 1.0, "first": 0.5, "fallback": 0.3}
+    assert (config.objective.anchor, config.objective.repulsion, config.data.prompt) == (0.01, 0.1, "twice")
+    assert config.needs_reference
+    with pytest.raises(VtError, match=r"data.prompt = 'cot': stage auto is about replies that answer twice.*vt train grpo"):
+        make_stage(Stage.AUTO, {"rewards": {"accuracy": 1.0}}, ["data.prompt=cot"])
+    with pytest.raises(VtError, match="data: is not a section"):
+        make_stage(Stage.AUTO, {"data": 3})
 
 
 def test_the_rival_of_cdpo_differs_from_it_in_its_reference_alone() -> None:
@@ -127,7 +152,7 @@ def test_all_violations_are_told_at_once() -> None:
     [
         (Stage.GRPO, ["stage=bias"], "vt train bias"),
         (Stage.CDPO, [], "repulsion = 0"),
-        (Stage.BIAS, ["objective.repulsion=0.1"], "only `vt train cdpo`"),
+        (Stage.BIAS, ["objective.repulsion=0.1"], "only `vt train cdpo` and `vt train auto` have a reference"),
         (Stage.GRPO, ["rollouts.rows_per_forward=3"], "does not divide the 16 replies"),
         (
             Stage.GRPO,

@@ -1,4 +1,4 @@
-"""`vt train`: the bias model, CDPO, and the GRPO baseline."""
+"""`vt train`: the bias model, CDPO, the GRPO baseline, and replies that answer twice."""
 
 import json
 from pathlib import Path
@@ -11,6 +11,7 @@ from videothinker.records import Rule
 
 if TYPE_CHECKING:
     from videothinker.curated import Curated
+    from videothinker.recipes.training import AnsweredTwice
     from videothinker.records.training import GateVerdict, Matched, StepRecord
     from videothinker.train.run import Outcome
     from videothinker.train.stages import StageConfig
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="Train the shortcut (bias), train away from it (cdpo), or train the plain baseline (grpo).",
+    help="Train the shortcut (bias), train away from it (cdpo), train the plain baseline (grpo), or answers before and after"
+    " thinking (auto).",
 )
 
 Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="TOML; configs/ has one for each stage and model size.")]
@@ -119,6 +121,26 @@ _GRPO = (
 )
 
 
+_AUTO = (
+    """[bold]Examples[/bold]
+
+  vt train auto --config configs/auto-3b.toml --data curated --model Qwen/Qwen2.5-VL-3B-Instruct --out runs/auto
+
+[bold]Both papers in one run[/bold]
+
+  ... --bias-model runs/bias --set objective.repulsion=0.01
+
+[bold]The comparisons of the paper: answers alone, and thinking alone[/bold]
+
+  vt train grpo ... --set data.prompt=direct
+
+  vt train grpo ... --set data.prompt=cot
+"""
+    + _CHOICE
+    + _LAUNCH.format(stage="auto", more="")
+)
+
+
 @app.command(epilog=_BIAS)
 def bias(
     config: Config,
@@ -179,13 +201,12 @@ def cdpo(
 ) -> None:
     """Stage 2: GRPO on all questions, [bold]repelled[/bold] from the frozen bias model."""
     from videothinker.curated import open_curated
-    from videothinker.train.gate import require_pass
     from videothinker.train.stages import Reference, Stage, load_stage
 
     settings = load_stage(Stage.CDPO, config, _overrides(set_, where))
     gated = bias_model is not None and settings.objective.reference is Reference.BIAS and not force
-    if bias_model is not None and gated and require_pass(bias_model).fast:
-        warn(f"{bias_model}: its gate was passed at one greedy look; vt train bias without --fast judges it as it samples")
+    if bias_model is not None and gated:
+        _require_gate(bias_model)
     curated = open_curated(data, videos, label_files=labels or ())
     train_stage(settings, curated, start=model, folder=out, bias_model=bias_model, rule=rule, dry_run=dry_run)
 
@@ -212,9 +233,52 @@ def grpo(
     train_stage(settings, curated, start=model, folder=out, rule=rule, dry_run=dry_run)
 
 
+@app.command(epilog=_AUTO)
+def auto(
+    config: Config,
+    data: Data,
+    model: Model,
+    out: Out,
+    bias_model: Annotated[
+        str | None,
+        typer.Option("--bias-model", metavar="REF", help="Repel from this checkpoint too; set objective.repulsion with it."),
+    ] = None,
+    videos: Videos = None,
+    rule: RuleOfWhere = None,
+    labels: Labels = None,
+    where: Where = None,
+    set_: Set = None,
+    dry_run: DryRun = False,
+    force: Force = False,
+) -> None:
+    """VideoAuto-R1: GRPO on replies that [bold]answer, think and answer again[/bold], kept near the start.
+
+    Ends with a table by category: how often the first and the second answer were right, and what thinking fixed and broke.
+    """
+    from videothinker.curated import open_curated
+    from videothinker.recipes import training
+    from videothinker.train.stages import Stage, load_stage
+
+    settings = load_stage(Stage.AUTO, config, _overrides(set_, where))
+    if bias_model is not None and not force:
+        _require_gate(bias_model)
+    curated = open_curated(data, videos, label_files=labels or ())
+    train_stage(settings, curated, start=model, folder=out, bias_model=bias_model, rule=rule, dry_run=dry_run)
+    if not dry_run:
+        _say_answered(training.answered_twice(out, settings, curated, rule))
+
+
 def _overrides(set_: list[str] | None, where: str | None) -> list[str]:
     """What the command line says of the settings; --where is one of them, `data.where`."""
     return [*(set_ or []), *([] if where is None else [f"data.where={json.dumps(where, ensure_ascii=False)}"])]
+
+
+def _require_gate(bias_model: str) -> None:
+    """Raise VtError unless the bias model passed its gate; say so where that was a fast look."""
+    from videothinker.train.gate import require_pass
+
+    if require_pass(bias_model).fast:
+        warn(f"{bias_model}: its gate was passed at one greedy look; vt train bias without --fast judges it as it samples")
 
 
 def train_stage(
@@ -290,6 +354,27 @@ def _say_judged(verdict: "GateVerdict", folder: Path) -> None:
         out.print(f"[green]gate passed[/green]: {what}; go on with vt train cdpo --bias-model {folder}", soft_wrap=True)
     else:
         warn(f"gate not passed: {what}: {'; '.join(verdict.reasons)}; vt train cdpo will refuse {folder} unless --force")
+
+
+def _say_answered(found: "AnsweredTwice | None") -> None:
+    """The table of what the last replies of a training answered, by category; nothing where there are none."""
+    from rich import box
+    from rich.table import Table
+
+    from videothinker.train.process import is_main
+
+    if found is None or not is_main():
+        return
+    out.print(f"replies of steps {found.first_step} to {found.last_step}:")
+    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    table.add_column("questions", no_wrap=True)
+    for name in ("replies", "first right", "second right", "fixed", "broken", "fallback", "blank thought", "tokens"):
+        table.add_column(name, justify="right")
+    for name, shares, n_tokens in found.rows:
+        values = [*shares[1:]]
+        cells = ["-" if value is None else f"{value:.1%}" for value in values]
+        table.add_row(name, f"{shares.n:,}", *cells, "-" if n_tokens is None else f"{n_tokens:.0f}")
+    out.print(table)
 
 
 def _line(step: "StepRecord") -> str:

@@ -12,20 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from videothinker import store
+from videothinker.answers import Style, form_of, read_twice
+from videothinker.answers.tally import Answered, Tally, tally
 from videothinker.curate.where import matching
 from videothinker.curated import Curated
 from videothinker.diagnose import run, runs
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.progress import Bars, no_bars, once_begun, silent
 from videothinker.recipes.diagnosis import ask
-from videothinker.records import Comparison, Metrics, Rule
+from videothinker.records import Comparison, Metrics, Question, Rule
 from videothinker.records.training import GATE, Changes, GateVerdict, Matched, Measured, StepRecord
 from videothinker.train.gate import judge
 from videothinker.train.process import is_main
 from videothinker.train.stages import StageConfig
 
 if TYPE_CHECKING:
-    from videothinker.train.run import Outcome  # torch
+    from videothinker.train.clip_grpo import Completion  # torch
+    from videothinker.train.run import Outcome
 
 
 def train(
@@ -75,6 +78,60 @@ def train(
             report=told,
             warn=warn,
         )
+
+
+class AnsweredRow(NamedTuple):
+    """What the replies to some questions answered."""
+
+    questions: str
+    """A category, or "all"."""
+    shares: Tally
+    n_tokens: float | None
+    """Mean tokens per reply; None if an earlier version wrote one of them."""
+
+
+class AnsweredTwice(NamedTuple):
+    """What the last replies of a training in the style "twice" answered."""
+
+    first_step: int
+    last_step: int
+    rows: tuple[AnsweredRow, ...]
+
+
+def answered_twice(out: Path, settings: StageConfig, data: Curated, rule: Rule | None = None) -> AnsweredTwice | None:
+    """First and second answers of a training's last steps, as many as `alarms.window`, by category and over all.
+
+    None if no reply was kept, or the settings ask for another style. Replies to questions without a label are in "all" alone.
+    """
+    from videothinker.train.record import COMPLETIONS, read_completions
+
+    if settings.data.prompt is not Style.TWICE or not (out / COMPLETIONS).is_file():
+        return None
+    written = read_completions(out / COMPLETIONS)
+    if not written:
+        return None
+    last = max(one.step for one in written)
+    shown = [one for one in written if one.step > last - settings.alarms.window]
+    questions = {question.question_id: question for question in data.questions(settings.data.split)}
+    labels = data.labels_by(rule)
+    by_category: dict[str, list[Completion]] = {"all": shown}
+    for one in shown:
+        if (category := labels.category(one.question_id)) is not None:
+            by_category.setdefault(category.value, []).append(one)
+    rows = [
+        AnsweredRow(name, tally(_answered(one, questions[one.question_id]) for one in some), _mean_tokens(some))
+        for name, some in sorted(by_category.items())
+    ]
+    return AnsweredTwice(min(one.step for one in shown), last, tuple(rows))
+
+
+def _answered(one: "Completion", question: Question) -> Answered:
+    return Answered(read_twice(form_of(question), one.reply, len(question.options)), question.gold)
+
+
+def _mean_tokens(replies: "Sequence[Completion]") -> float | None:
+    counts = [one.n_tokens for one in replies if one.n_tokens is not None]
+    return sum(counts) / len(counts) if len(counts) == len(replies) > 0 else None
 
 
 class BiasModel(NamedTuple):

@@ -27,6 +27,9 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     kl: float | None = None
     """Divergence between policy and reference in nats: k3 (also where the loss takes a bounded form), or exact. It is averaged
     as in the paper's loss, over each reply's tokens and then over replies."""
+    anchor_kl: float | None = None
+    """k3 between policy and start in nats per token, the mean over all tokens of all replies; None without
+    `objective.anchor`."""
     repulsion: float | None = None
     """Weight of the divergence in the loss: constant, or what `objective.hold_at` or `objective.gradient_share` made of it."""
     repulsion_gradient_ratio: float | None = None
@@ -47,6 +50,14 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Entropy of the policy in nats per token."""
     length: float | None = None
     """Mean tokens per reply."""
+    first_right: float | None = None
+    """Share of replies whose first answer is exactly right; `answers.tally` defines this field and the five below, which are
+    None for replies that do not answer twice."""
+    second_right: float | None = None
+    fix_rate: float | None = None
+    break_rate: float | None = None
+    fallback_share: float | None = None
+    blank_thought_share: float | None = None
     grad_norm: float | None = None
     """Gradient norm before clipping."""
     seconds: float | None = None
@@ -166,7 +177,7 @@ class TrainRecord(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     stage: str
-    """bias, cdpo or grpo."""
+    """bias, cdpo, grpo or auto."""
     settings: dict[str, Any]
     """`train.stages.StageConfig`, defaults included."""
     model: Weights

@@ -7,10 +7,13 @@ import torch
 
 from videothinker.errors import VtError
 from videothinker.train.process import n_processes
-from videothinker.train.stages import Precision, StageConfig
+from videothinker.train.stages import Precision, Schedule, StageConfig
 
 _ACTIVATIONS = 12 * 2**30
 """Bytes of activations that a forward pass may keep for its backward pass before it is cut into smaller ones."""
+
+_SCHEDULES = {Schedule.LINEAR: "linear", Schedule.CONSTANT: "constant_with_warmup"}
+"""transformers' names."""
 
 _PROMPT_TOKENS = 128
 """About how many tokens a prompt has beside its clip."""
@@ -82,13 +85,13 @@ def grpo_arguments(config: StageConfig, out: Path, rows: int | None = None) -> A
         learning_rate=config.optimizer.learning_rate,
         weight_decay=config.optimizer.weight_decay,
         max_grad_norm=config.optimizer.max_grad_norm,
-        lr_scheduler_type="linear",
-        warmup_steps=0,
+        lr_scheduler_type=_SCHEDULES[config.optimizer.schedule],
+        warmup_steps=config.optimizer.warmup_steps,
         loss_type="grpo",  # mean over replies of the mean over tokens; TRL's default is another
         scale_rewards="group",
         epsilon=config.objective.clip_low,
         epsilon_high=config.objective.clip_high,
-        beta=0.0,  # the divergence term is ours, signed and clamped
+        beta=0.0,  # the divergence term is ours, signed and clamped; `objective.anchor` is set once the trainer has its model
         use_bias_correction_kl=False,  # TRL's default changes the gradient of k3 to another divergence's
         bf16=in_bf16(config),
         use_cpu=not on_gpu,

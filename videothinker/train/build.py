@@ -117,6 +117,8 @@ def build_trainer(
         if config.rollouts.shuffled
         else None,
         "drop_equal_groups": config.objective.drop_equal_groups,
+        "anchor": config.objective.anchor,
+        "start": _load_start(config, start),
         "shared_prompts": shares_prompts(config) and not sharded and can_decode(bare(policy)),
     }
     if config.needs_reference:
@@ -171,6 +173,16 @@ def _load_reference(config: StageConfig, start: Checkpoint, reference: Checkpoin
     if config.lora is not None and reference.base == start.full and not sharded:
         return reference.folder
     return load_full(reference, _half(config), config.model.attention, config.model.text_positions)
+
+
+def _load_start(config: StageConfig, start: Checkpoint) -> Any:
+    """What keeps the policy near its start: the start itself, frozen; with LoRA the adapter that training goes on from, or None
+    for fresh adapters, without which the policy is its start. None where there is no anchor."""
+    if not config.objective.anchor:
+        return None
+    if config.lora is not None:
+        return None if start.base is None else start.folder
+    return load_full(start, _half(config), config.model.attention, rule_for(config, start))
 
 
 def _half(config: StageConfig) -> torch.dtype:

@@ -23,8 +23,12 @@ def _what(config: StageConfig) -> str:
     if config.stage is Stage.GRPO:
         return "the GRPO baseline: trained like CDPO, without repulsion"
     objective = config.objective
+    near = f", kept near its start by a divergence of weight {objective.anchor:g}" if objective.anchor else ""
+    if config.stage is Stage.AUTO and not config.needs_reference:
+        return f"trained by GRPO to answer, think and answer again (VideoAuto-R1){near}"
     reference = _REFERENCE[objective.reference] + _SHOWN[objective.reference_clip]
-    return f"trained by CDPO: GRPO while being {_PUSH[objective.direction]} {reference}"
+    how = " on replies that answer, think and answer again (VideoAuto-R1)" if config.stage is Stage.AUTO else ""
+    return f"trained by CDPO: GRPO{how} while being {_PUSH[objective.direction]} {reference}{near}"
 
 
 def _labels(data: TrainedOn) -> str:

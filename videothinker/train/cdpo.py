@@ -11,13 +11,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from trl.models.utils import prepare_deepspeed, prepare_fsdp
-from trl.trainer.utils import add_fused_lm_head, use_adapter
+from trl.trainer.utils import use_adapter
 
 from videothinker.errors import VtError
-from videothinker.models.adapter import put_beside
 from videothinker.train.apart import Apart, Norms
-from videothinker.train.clip_grpo import CLIP_SLOT, ClipGRPOTrainer, quicken
+from videothinker.train.clip_grpo import CLIP_SLOT, ClipGRPOTrainer
 from videothinker.train.clips import ClipTensors, bare
 from videothinker.train.data import TrainingRow
 from videothinker.train.hold import Hold
@@ -47,7 +45,7 @@ class _Latest(NamedTuple):
 class CDPOTrainer(ClipGRPOTrainer):
     """`ClipGRPOTrainer` whose loss has one term more: sign * weight * divergence(policy, reference).
 
-    That term, added in `_compute_loss`, is the only change; TRL's own KL term stays off (beta 0). The weight is
+    That term, added in `_compute_loss`, is the only change; TRL's own KL term is `anchor`, to another model. The weight is
     `objective.repulsion`, or what `objective.hold_at` has made of it (`hold.py`), or follows from `objective.gradient_share`.
     At steps where the gradients of both terms are measured, the term's is kept apart and added in `training_step` (`apart.py`).
 
@@ -67,29 +65,13 @@ class CDPOTrainer(ClipGRPOTrainer):
         self._hidden: list[torch.Tensor] = []  # of a scoring's forward passes so far
         self._latest: _Latest | None = None
         self._compared = objective.reference is not Reference.BIAS
+        self.reference: Any = None  # the frozen model; None where it is an adapter of the policy, or the policy
         if isinstance(reference, Path):
-            self._load_reference_adapter(reference)
+            self._load_frozen_adapter(reference, REFERENCE)
         elif reference is not None:
-            self.ref_model = self._prepare_reference(reference)
+            self.reference = self._frozen(reference)
 
     # The reference
-
-    def _prepare_reference(self, reference: Any) -> Any:
-        """The reference, frozen and placed as TRL places its own: sharded where the policy is, else on this device."""
-        reference.requires_grad_(False).eval()
-        quicken(reference)
-        add_fused_lm_head(reference, temperature=self.temperature)
-        if self.is_deepspeed_enabled:
-            return prepare_deepspeed(reference, self.accelerator)
-        if self.is_fsdp_enabled:
-            return prepare_fsdp(reference, self.accelerator)
-        return self.accelerator.prepare_model(reference, evaluation_mode=True)
-
-    def _load_reference_adapter(self, folder: Path) -> None:
-        put_beside(str(folder), folder, self.model, REFERENCE)
-        for module in self.model.modules():  # an adapter's dropout follows the policy's train mode; a reference has none
-            if REFERENCE in getattr(module, "lora_dropout", {}):
-                module.lora_dropout[REFERENCE] = nn.Identity()
 
     @contextmanager
     def _as_reference(self) -> Iterator[Any]:
@@ -97,21 +79,16 @@ class CDPOTrainer(ClipGRPOTrainer):
         if self.objective.reference is Reference.SELF:
             with _without_dropout(self.model):
                 yield self.model
-        elif self.ref_model is not None:
-            yield self.ref_model
+        elif self.reference is not None:
+            yield self.reference
         else:
             with use_adapter(self.accelerator.unwrap_model(self.model), REFERENCE):
                 yield self.model
 
-    def drop_reference(self) -> None:
-        """Forget the reference, so that saving the policy does not save it too."""
-        if self.ref_model is None and self.objective.reference is not Reference.SELF:
-            self.accelerator.unwrap_model(self.model).delete_adapter(REFERENCE)
-        self.ref_model = None
-
     def save_policy(self, out: Path) -> None:
         """Write the policy alone, at the end: the reference is dropped."""
-        self.drop_reference()
+        self._drop_adapter(REFERENCE)
+        self.reference = None
         super().save_policy(out)
 
     # What the divergence is computed from

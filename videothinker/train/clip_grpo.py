@@ -11,12 +11,15 @@ from typing import Any, NamedTuple
 import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
+from torch import nn
 from torch.utils.data import Sampler
 from trl import GRPOTrainer
+from trl.models.utils import prepare_deepspeed, prepare_fsdp
+from trl.trainer.utils import add_fused_lm_head
 
 from videothinker.damage import Damage
 from videothinker.errors import VtError
-from videothinker.models.adapter import check_resumed
+from videothinker.models.adapter import check_resumed, put_beside
 from videothinker.models.checkpoint import load_saved
 from videothinker.models.norms import quicken_norms
 from videothinker.models.positions import rule_of
@@ -41,6 +44,9 @@ from videothinker.train.sampling import ReplySampler
 from videothinker.train.shared import share_prompts
 from videothinker.train.whole import unmark
 
+_START = "ref"
+"""The name by which TRL looks for the adapter that holds a policy's start."""
+
 CLIP_SLOT = "token_type_ids"
 """A field that TRL carries, one row per reply, through its shuffling, splitting and slicing, and that Qwen2.5-VL does not use.
 Each reply carries in it two numbers: that of its clip and that of its prompt."""
@@ -55,6 +61,8 @@ class Completion(NamedTuple):
     rewards: dict[str, float]
     """What it earned of each reward, unweighted, by name: a column each."""
     advantage: float
+    n_tokens: int | None = None
+    """Tokens written; None in what earlier versions wrote."""
 
 
 class Shuffled(NamedTuple):
@@ -85,8 +93,10 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     questions, which is saved beside the weights. shared_prompts: score all replies to a question behind
     one copy of its prompt (`shared.py`); needs SDPA. shuffled: also ask about shuffled clips, for the reward that compares; all
     replies to a question must then be in one process. drop_equal_groups: the loss is the mean over replies to questions whose
-    replies differ in what they earned. All other arguments are GRPOTrainer's. The attribute `sampler`, if set,
-    writes the replies in place of transformers' `generate`.
+    replies differ in what they earned. anchor: weight of k3 to `start`, TRL's own term; start: the policy's start, frozen, or
+    the path of the LoRA adapter that training goes on from, or None where the policy without its fresh adapters is the start.
+    All other arguments are GRPOTrainer's. The attribute `sampler`, if set, writes the replies in place of transformers'
+    `generate`.
     """
 
     def __init__(
@@ -100,6 +110,8 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         shared_prompts: bool = True,
         shuffled: Shuffled | None = None,
         drop_equal_groups: bool = False,
+        anchor: float = 0.0,
+        start: nn.Module | Path | None = None,
         **kwargs: Any,
     ) -> None:
         args.reward_weights = [reward.weight for reward in rewards.values()]
@@ -122,14 +134,48 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._prompt_ids: list[list[int]] = []  # of the same B prompts
         self._rewards = torch.empty(0)  # (N, number of rewards), of all processes; a question's replies lie side by side
         self._replies: list[str] = []
+        self._n_tokens: list[int] = []  # of these replies
         quicken(bare(self.model))
+        self.beta = anchor  # from here on TRL scores replies with `ref_model` too, or with the policy's adapter `_START`
+        if isinstance(start, Path):
+            self._load_frozen_adapter(start, _START)
+        elif start is not None:
+            self.ref_model = self._frozen(start)
+
+    # Frozen models
+
+    def _frozen(self, model: Any) -> Any:
+        """A model that only scores, placed as TRL places its reference: sharded where the policy is, else on this device."""
+        model.requires_grad_(False).eval()
+        quicken(model)
+        add_fused_lm_head(model, temperature=self.temperature)
+        if self.is_deepspeed_enabled:
+            return prepare_deepspeed(model, self.accelerator)
+        if self.is_fsdp_enabled:
+            return prepare_fsdp(model, self.accelerator)
+        return self.accelerator.prepare_model(model, evaluation_mode=True)
+
+    def _load_frozen_adapter(self, folder: Path, name: str) -> None:
+        put_beside(str(folder), folder, self.model, name)
+        for module in self.model.modules():  # an adapter's dropout follows the policy's train mode; a frozen one has none
+            if name in getattr(module, "lora_dropout", {}):
+                module.lora_dropout[name] = nn.Identity()
+
+    def _drop_adapter(self, name: str) -> None:
+        """Forget a frozen adapter, so that saving the policy does not save it too; nothing if there is none of the name."""
+        model = self.accelerator.unwrap_model(self.model)
+        if name in getattr(model, "peft_config", {}):
+            model.delete_adapter(name)
 
     @property
     def _mode(self) -> str:
         return "train" if self.model.training else "eval"
 
     def save_policy(self, out: Path) -> None:
-        """Write the trained weights, and beside them tokenizer and video processor, as a checkpoint that others load."""
+        """Write the policy alone, at the end: its weights, and beside them tokenizer and video processor, as a checkpoint that
+        others load. Frozen models are dropped."""
+        self._drop_adapter(_START)
+        self.ref_model, self.beta = None, 0.0
         self.save_model(str(out))
         if self.accelerator.is_main_process:
             self.processing_class.save_pretrained(out)
@@ -242,10 +288,22 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         """
         return model(**inputs)
 
+    # The loss
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        """TRL's, whose log calls the divergence from the start `kl`; here that is the name of the one that repels."""
+        loss: torch.Tensor = super()._compute_loss(model, inputs)
+        if self.beta:
+            logged = self._metrics[self._mode]
+            logged["anchor_kl"].append(logged["kl"].pop())
+            if not logged["kl"]:
+                del logged["kl"]  # the mean of an empty list would be logged as not a number
+        return loss
+
     # Replies and rewards
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: list[str], completion_ids_list: Any) -> torch.Tensor:
-        self._replies = completions
+        self._replies, self._n_tokens = completions, [len(ids) for ids in completion_ids_list]
         if self._shuffled is not None:
             bars = self._to_reach(inputs, self._shuffled)
             inputs = [row | {"to_reach": bar} for row, bar in zip(inputs, bars, strict=True)]
@@ -311,8 +369,11 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                     reply,
                     dict(zip(self.reward_func_names, values, strict=True)),
                     advantage,
+                    n_tokens,
                 )
-                for asked, reply, values, advantage in zip(inputs, self._replies, earned, advantages, strict=True)
+                for asked, reply, values, advantage, n_tokens in zip(
+                    inputs, self._replies, earned, advantages, self._n_tokens, strict=True
+                )
             ]
         )
         if self.accelerator.is_main_process:

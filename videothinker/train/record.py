@@ -8,9 +8,12 @@ import msgspec
 from transformers import TrainerCallback
 
 from videothinker import store, tables
+from videothinker.answers import FORMS, Style, read_twice
+from videothinker.answers.tally import Answered, tally
 from videothinker.records.training import METRICS, StepRecord
 from videothinker.steps import append_step, measure, read_steps, write_steps
 from videothinker.train.clip_grpo import ClipGRPOTrainer, Completion
+from videothinker.train.data import TrainingRow
 from videothinker.train.stages import Alarms
 
 COMPLETIONS = "completions.parquet"
@@ -19,6 +22,7 @@ _SOURCES = {
     "loss": "loss",
     "reward": "reward",
     "kl": "kl",
+    "anchor_kl": "anchor_kl",
     "repulsion": "repulsion",
     "repulsion_gradient_ratio": "repulsion_gradient_ratio",
     "reward_grad_norm": "reward_grad_norm",
@@ -115,6 +119,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self._trainer, self._metrics, self._completions = trainer, out / METRICS, out / COMPLETIONS
         self._watch, self._stop = Watch(alarms), alarms.stop
         self._report, self._warn = report, warn
+        self._n_logged = 0  # completions that earlier steps' lines are about
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if not state.is_world_process_zero:
@@ -126,12 +131,14 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         if self._completions.is_file():
             saved = read_completions(self._completions)
             self._trainer.completions = [completion for completion in saved if completion.step <= state.global_step]
+        self._n_logged = len(self._trainer.completions)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
         if not state.is_world_process_zero or "loss" not in logs:
             return
         values: dict[str, Any] = {field: logs.get(name) for field, name in _SOURCES.items()}
         values["rewards"] = {name: logs.get(f"rewards/{name}/mean") for name in self._trainer.reward_func_names}
+        values |= self._answered_twice()
         step = StepRecord(step=state.global_step, tokens=int(logs.get("num_tokens", 0)), **values)
         step = msgspec.structs.replace(step, alarms=self._watch.look(step))
         append_step(self._metrics, step)
@@ -141,6 +148,16 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
                 self._warn(f"step {step.step}: {message}")
         if step.alarms and self._stop:
             control.should_save = control.should_training_stop = True
+
+    def _answered_twice(self) -> dict[str, float | None]:
+        """The fields of a step that tell first answers from second ones: of the replies written since the last line."""
+        written = self._trainer.completions[self._n_logged :]
+        self._n_logged = len(self._trainer.completions)
+        asked = {row["question_id"]: row for row in self._trainer.train_dataset}
+        if not written or any(asked[one.question_id]["style"] is not Style.TWICE for one in written):
+            return {}
+        shares = tally(_said(one.reply, asked[one.question_id]) for one in written)._asdict()
+        return {name: share for name, share in shares.items() if name != "n"}
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._write_completions(state)
@@ -153,14 +170,19 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             write_completions(self._completions, self._trainer.completions, self._trainer.reward_func_names)
 
 
+def _said(reply: str, row: TrainingRow) -> Answered:
+    return Answered(read_twice(FORMS[row["form"]], reply, row["n_options"]), row["gold"])
+
+
 _BEFORE = {"step": "int64", "question_id": "string", "reply": "string"}
 _AFTER = {"advantage": "double"}
-"""Columns of completions.parquet before and after those of the rewards."""
+_LATER = {"n_tokens": "int64"}
+"""Columns of completions.parquet before and behind those of the rewards; earlier versions did not write the last one."""
 
 
 def write_completions(path: Path, completions: Sequence[Completion], rewards: Sequence[str]) -> None:
     """All replies so far, in order, with one column for each reward."""
-    columns = _BEFORE | dict.fromkeys(rewards, "double") | _AFTER
+    columns = _BEFORE | dict.fromkeys(rewards, "double") | _AFTER | _LATER
     store.write_bytes(path, tables.to_bytes([one._asdict() | one.rewards for one in completions], columns))
 
 
@@ -172,6 +194,6 @@ def read_completions(path: Path) -> list[Completion]:
     """
     found = []
     for row in tables.read(path, _BEFORE | _AFTER, more=True):
-        rewards = {name: value for name, value in row.items() if name not in _BEFORE and name not in _AFTER}
-        found.append(Completion(row["step"], row["question_id"], row["reply"], rewards, row["advantage"]))
+        rewards = {name: value for name, value in row.items() if name not in _BEFORE | _AFTER | _LATER}
+        found.append(Completion(row["step"], row["question_id"], row["reply"], rewards, row["advantage"], row.get("n_tokens")))
     return found

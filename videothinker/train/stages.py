@@ -1,8 +1,10 @@
 """What a training stage is: its settings, with bounds and sources, read from TOML and `--set`.
 
-There are three stages (paper, section 4). `bias`: GRPO on the observational questions alone, which teaches the shortcut.
+Three stages are the paper's (section 4). `bias`: GRPO on the observational questions alone, which teaches the shortcut.
 `cdpo`: GRPO on all questions, repelled from the frozen bias model. `grpo`: the same without repulsion, the baseline of the
-paper's tables. A file in configs/ names only what differs from the defaults below, which are the paper's.
+paper's tables. A fourth, `auto`, is VideoAuto-R1's (arXiv 2601.05175): GRPO on replies that answer, think and answer again,
+kept near the start; with a bias model it is repelled from that too. A file in configs/ names only what differs from the
+defaults below, which are the first paper's.
 
 Everything that changes a result is a field here and is written to run.json. This module loads without torch.
 """
@@ -23,15 +25,21 @@ from videothinker.prompts import Asked
 from videothinker.records.bounds import AboveZero, Index, NotNegative, Positive, Share
 from videothinker.records.prompt import Template
 from videothinker.records.training import GateMargins
-from videothinker.train.rewards import ACCURACY, FALLBACK, FIRST, ORDERED, REWARDS, default_weights
+from videothinker.train.rewards import ACCURACY, FALLBACK, FIRST, ORDERED, REWARDS, default_weights, weights_for_twice
 
 
 class Stage(StrEnum):
-    """The three trainings of the paper."""
+    """The three trainings of the paper, and the one of VideoAuto-R1."""
 
     BIAS = "bias"
     CDPO = "cdpo"
     GRPO = "grpo"
+    AUTO = "auto"
+
+    @property
+    def may_repel(self) -> bool:
+        """Whether its settings may have a reference that the policy is repelled from."""
+        return self in (Stage.CDPO, Stage.AUTO)
 
 
 class Direction(StrEnum):
@@ -162,6 +170,10 @@ class Objective(msgspec.Struct, frozen=True, kw_only=True):
     log_gradient_ratio_every: Index | None = None
     """Measure that ratio every so many optimizer steps, at one more backward pass each; 0: never. None: every step,
     or never under FSDP and DeepSpeed, where it cannot be had."""
+    anchor: NotNegative = 0.0
+    """Weight of k3 to a frozen copy of the start, unclamped, which keeps the policy near it: the KL penalty of ordinary GRPO.
+    It is a term of its own beside `repulsion`, so that one run can have both, and counts on every reply, also on those that
+    `drop_equal_groups` leaves out. VideoAuto-R1: 0.01; the first paper: none."""
     direction: Direction = Direction.REPEL
     reference: Reference = Reference.BIAS
     reference_clip: ReferenceClip = ReferenceClip.SAME
@@ -211,11 +223,23 @@ class Rollouts(msgspec.Struct, frozen=True, kw_only=True):
     for a fraction of the work. Done with SDPA alone, and neither with FSDP or ZeRO-3 nor with gradient checkpointing."""
 
 
+class Schedule(StrEnum):
+    """What becomes of the learning rate after its warm-up."""
+
+    LINEAR = "linear"
+    """It falls to 0 over `steps`."""
+    CONSTANT = "constant"
+
+
 class Optimizer(msgspec.Struct, frozen=True, kw_only=True):
-    """[optimizer]: AdamW, linear decay to 0 over `steps`, no warm-up."""
+    """[optimizer]: AdamW."""
 
     steps: Positive = 500
     learning_rate: AboveZero = 1e-6
+    schedule: Schedule = Schedule.LINEAR
+    """VideoAuto-R1: constant, behind a warm-up."""
+    warmup_steps: Index = 0
+    """Steps over which the learning rate rises from 0."""
     weight_decay: NotNegative = 0.0
     max_grad_norm: AboveZero = 20.0
     """Official code: 20, which hardly ever binds. Configs of tiny models say 1, against k3's spikes."""
@@ -320,7 +344,7 @@ def make_stage(
     stage: Stage, raw: dict[str, Any], overrides: Sequence[str] = (), *, source: str = "the settings"
 ) -> StageConfig:
     """`load_stage` of settings that are already read; {} gives the defaults. A missing `stage` is the command's."""
-    raw = {"stage": stage.value, "rewards": default_weights(), **raw}  # so that --set rewards.NAME=... adds to the default
+    raw = _with_defaults(raw, stage)
     raw = _without_replaced_weight(raw, overrides)
     for assignment in overrides:
         sections.override(raw, assignment)
@@ -332,6 +356,16 @@ def make_stage(
         if not problems:
             return config
     raise VtError(f"{source}: {'; '.join(problems)}")
+
+
+def _with_defaults(raw: dict[str, Any], stage: Stage) -> dict[str, Any]:
+    """`raw` with the stage's own defaults where it says nothing; rewards among them, so that --set rewards.NAME=... adds."""
+    if stage is not Stage.AUTO:
+        return {"stage": stage.value, "rewards": default_weights(), **raw}
+    with_rewards = {"stage": stage.value, "rewards": weights_for_twice(), **raw}
+    own: dict[str, dict[str, Any]] = {"data": {"prompt": Style.TWICE.value}, "objective": {"anchor": 0.01}}
+    given = {name: raw.get(name, {}) for name in own}  # a section that is no table is told of where it is read
+    return with_rewards | {name: {**own[name], **said} if isinstance(said, dict) else said for name, said in given.items()}
 
 
 def _with_prompt(raw: dict[str, Any], source: str) -> dict[str, Any]:
@@ -368,6 +402,8 @@ def tiny_stage(stage: Stage, n_steps: int = 6) -> StageConfig:
     }
     if stage is Stage.CDPO:
         raw["objective"] = {"repulsion": 0.01}
+    if stage is Stage.AUTO:
+        raw["model"]["train_vision"] = False
     return make_stage(stage, raw)
 
 
@@ -391,13 +427,18 @@ def _contradictions(config: StageConfig, command: Stage) -> Iterator[str]:
         yield f"stage = {config.stage.value!r}: this is a file for `vt train {config.stage.value}`, not `{command.value}`"
     if config.stage is Stage.CDPO and not config.needs_reference:
         yield "objective.repulsion = 0: then this is the baseline, `vt train grpo`; the paper's value is 0.01"
-    if config.stage is not Stage.CDPO and config.objective.repulsion != 0:
-        yield f"objective.repulsion = {config.objective.repulsion}: only `vt train cdpo` has a reference to repel from"
+    if not config.stage.may_repel and config.objective.repulsion != 0:
+        yield f"objective.repulsion = {config.objective.repulsion}: only {_REPELLING} have a reference to repel from"
+    if config.stage is Stage.AUTO and config.data.prompt is not Style.TWICE:
+        yield (
+            f"data.prompt = '{config.data.prompt}': stage auto is about replies that answer twice; set it to '{Style.TWICE}',"
+            " or take `vt train grpo`"
+        )
     yield from _wrong_share(config)
     yield from _wrong_reference(config)
     if config.objective.hold_at is not None:
         if not config.needs_reference or config.objective.direction is not Direction.REPEL:
-            yield "objective.hold_at: only a repulsion is adapted; choose stage cdpo and direction repel, or leave it out"
+            yield "objective.hold_at: only a repulsion is adapted; choose a repulsion and direction repel, or leave it out"
         elif config.objective.starts_at_zero:
             yield "objective.hold_at: the start model does not diverge from itself, so there is nothing to take a multiple of"
     yield from _wrong_rewards(config)
@@ -419,15 +460,18 @@ def _contradictions(config: StageConfig, command: Stage) -> Iterator[str]:
         yield f"saving.report_to = {unknown}: known are {', '.join(known)}"
 
 
+_REPELLING = " and ".join(f"`vt train {stage}`" for stage in Stage if stage.may_repel)
+
+
 def _wrong_share(config: StageConfig) -> Iterator[str]:
     objective = config.objective
     share = objective.gradient_share
-    if objective.log_gradient_ratio_every and config.stage is not Stage.CDPO:
-        yield "objective.log_gradient_ratio_every: only `vt train cdpo` has a divergence whose gradient could be measured"
+    if objective.log_gradient_ratio_every and not config.stage.may_repel:
+        yield f"objective.log_gradient_ratio_every: only {_REPELLING} have a divergence whose gradient could be measured"
     if share is None:
         return
-    if config.stage is not Stage.CDPO:
-        yield f"objective.gradient_share = {share}: only `vt train cdpo` has a reference to repel from"
+    if not config.stage.may_repel:
+        yield f"objective.gradient_share = {share}: only {_REPELLING} have a reference to repel from"
     if objective.repulsion != 0:
         yield (
             f"objective.gradient_share = {share} and objective.repulsion = {objective.repulsion}: both set the weight of the"
@@ -444,13 +488,13 @@ def _wrong_share(config: StageConfig) -> Iterator[str]:
 
 def _wrong_reference(config: StageConfig) -> Iterator[str]:
     objective = config.objective
-    if config.stage is not Stage.CDPO:
+    if not config.stage.may_repel:
         asked = {
             "reference": objective.reference is Reference.SELF,
             "reference_clip": objective.reference_clip.damage is not None,
         }
         for name in (name for name, wanted in asked.items() if wanted):
-            yield f"objective.{name} = '{getattr(objective, name)}': only `vt train cdpo` has a reference; leave it out"
+            yield f"objective.{name} = '{getattr(objective, name)}': only {_REPELLING} have a reference; leave it out"
     if objective.reference is not Reference.SELF:
         return
     if objective.reference_clip.damage is None:
