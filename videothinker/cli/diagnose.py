@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from videothinker import prompts, shards
 from videothinker.cli import options
-from videothinker.cli.console import err, progress_bar, quiet_unless, show_shard, warn
+from videothinker.cli.console import notes, progress_bar, quiet_unless, show_shard, warn
 from videothinker.cli.console import out as console
 from videothinker.cli.diagnosis_display import show_report
 from videothinker.cli.sbatch import print_array_job
@@ -215,9 +215,9 @@ def diagnose(
             for told in filter(None, otherwise):
                 warn(told)
             for line in sources.told(names):
-                err.print(line, soft_wrap=True, markup=False, highlight=False)
+                notes.print(line, soft_wrap=True, markup=False, highlight=False)
         if me.rank == 0 and (kept := sum(len(job.wanted) - len(job.owed) for job in jobs)):
-            err.print(f"{kept:,} of {sum(len(job.wanted) for job in jobs):,} questions are answered already")
+            notes.print(f"{kept:,} of {sum(len(job.wanted) for job in jobs):,} questions are answered already")
         diagnosis.ask(
             jobs,
             endpoints=endpoints,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from videothinker.cli.console import err, out, progress_bar, quiet_unless
+from videothinker.cli.console import notes, out, progress_bar, quiet_unless
 from videothinker.progress import once_begun
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _reporter(progress: Callable[[int], None]) -> "Callable[[CurvePoint], None]"
         progress(point.step - done)
         done = point.step
         if point.unseen is not None:
-            err.print(_line(point), soft_wrap=True)
+            notes.print(_line(point), soft_wrap=True)
 
     return report
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from videothinker.cli.console import err, out, progress_bar, warn
+from videothinker.cli.console import notes, out, progress_bar, warn
 from videothinker.records import Rule
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def _display(settings: "StageConfig") -> dict[str, Any]:
 
     def report(step: "StepRecord") -> None:
         if step.step % max(1, steps // 20) < settings.saving.log_every:
-            err.print(_line(step))
+            notes.print(_line(step))
 
     def matched(found: "Matched") -> None:
         unknown = f" ({found.n_unknown:,} of them because it is unknown of them)" if found.n_unknown else ""

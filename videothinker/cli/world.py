@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from videothinker.cli.console import err, out, progress_bar
+from videothinker.cli.console import notes, out, progress_bar
 from videothinker.errors import VtError
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def show_world(folder: Path, world: "World", seconds: float) -> None:
     if world.n_counterfactual_clips:
         table.add_row("counterfactual clips", f"{world.n_counterfactual_clips:,}")
     out.print(table)
-    err.print(f"done in {seconds:.1f} s", style="dim")
+    notes.print(f"done in {seconds:.1f} s", style="dim")
     videos = f" --videos {folder / 'video_train'}" if world.n_clips else ""
     out.print(
         f"next: vt curate clevrer --annotations {folder / 'annotation_train'} --questions {folder / 'train.json'}{videos}"
