@@ -8,9 +8,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from vt_command import one_error, vt
 
 import videothinker
-from tests.vt_command import one_error, vt
 from videothinker.cli.logs import without_these
 from videothinker.errors import EXTRAS
 
