@@ -12,6 +12,7 @@ from vt_command import one_error, vt
 
 import videothinker
 from videothinker.cli.logs import without_these
+from videothinker.cli.parse import parse
 from videothinker.errors import EXTRAS
 
 
@@ -163,3 +164,4 @@ cli.main()
 def test_the_command_behind_the_options_of_vt() -> None:
     assert without_these(["--quiet", "--log-level", "info", "train", "grpo", "--dry-run"]) == ["train", "grpo", "--dry-run"]
     assert without_these(["-q", "--log-level=info"]) == []
+    assert parse(["--log-level", "error", "merge", "runs"])["run_dirs"] == [Path("runs")]

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from videothinker.cli.logs import without_these
 from videothinker.errors import VtError
 
 USAGE: Any = typer.BadParameter.__bases__[0]
@@ -26,11 +27,12 @@ _EXPECTED = (
 
 
 def parse(arguments: Sequence[str]) -> dict[str, Any]:
-    """The options of a `vt` command, as its function would get them.
+    """The options of a `vt` command, as its function would get them; those of `vt` itself before it are passed over.
 
     Raises:
         VtError: there is no such command or option, or a value is of the wrong kind.
     """
+    arguments = without_these(arguments)
     words, command = find(arguments)
     try:
         options: dict[str, Any] = command.make_context(command.name, list(arguments[len(words) - 1 :])).params
@@ -106,7 +108,7 @@ def find(arguments: Sequence[str]) -> tuple[list[str], Any]:
     """
     found = _tree()
     words = ["vt"]
-    for word in arguments:
+    for word in without_these(arguments):
         if not hasattr(found, "commands"):
             break
         words.append(word)
