@@ -1,5 +1,6 @@
 """The command line's manners: exit codes, one clear line for a user's mistake, a traceback for a bug of ours."""
 
+import os
 import re
 import subprocess
 import sys
@@ -7,8 +8,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from vt_command import one_error, vt
 
 import videothinker
+from videothinker.cli.logs import without_these
+from videothinker.cli.parse import parse
 from videothinker.errors import EXTRAS
 
 
@@ -74,3 +78,90 @@ def test_a_source_tree_that_is_not_installed_works(tmp_path: Path) -> None:
     isolated = [sys.executable, "-S", "-c", "import sys; print(__import__('videothinker').__version__)"]  # -S: no site-packages
     result = subprocess.run(isolated, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(tmp_path)})
     assert (result.stdout.strip(), result.stderr) == (videothinker.__version__, "")
+
+
+CLEVRER = ["curate", "clevrer", "--annotations", "a", "--questions", "q", "--out", "o"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            [*CLEVRER, "--rule", "nonsense"],
+            "vt curate clevrer: --rule: expected one of any-option, correct-option, oracle, got 'nonsense'",
+        ),
+        ([*CLEVRER, "--seed=warm"], "vt curate clevrer: --seed: expected a whole number, got 'warm'"),
+        ([*CLEVRER, "--dev-share", "x"], "vt curate clevrer: --dev-share: expected a number, got 'x'"),
+        ([*CLEVRER, "--workers", "0"], "vt curate clevrer: --workers: expected 1 or more, got '0'"),
+        (["checkpoint", "blend", "a", "b", "--weight", "2", "--out", "c"], "vt checkpoint blend: --weight: expected 1 or less"),
+        (
+            ["diagnose", "--data", "d", "--out", "o", "--frmes", "2"],
+            "vt diagnose: there is no option --frmes; did you mean --fr",
+        ),
+        (["world", "make"], "vt world make: OUT is missing"),
+        (CLEVRER[:4], "vt curate clevrer: --questions is missing"),
+        (["curate", "kinetics"], "vt curate: no such command 'kinetics'"),
+        (["--log-level", "loud", "demo"], "vt: --log-level: expected one of debug, info, warning, error, got 'loud'"),
+        (["--quiet", "merge"], "vt merge: RUN_DIR... is missing"),
+    ],
+)
+def test_a_command_that_cannot_be_parsed_is_one_line_and_exit_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert vt(*arguments) == 2
+    error = one_error(capsys)
+    assert error.startswith(f"error: {said}")
+    assert error.endswith(f"; see {said.partition(':')[0]} --help")
+
+
+def test_a_group_by_itself_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert vt("world") == 2
+    shown = capsys.readouterr()
+    assert "make" in shown.out
+    assert shown.err == ""
+
+
+def test_quiet_keeps_results_and_errors_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world = ["world", "make", tmp_path / "world", "--scenes", "1", "--seed", "1", "--no-videos", "--workers", "1"]
+    assert vt("--quiet", *world) == 0
+    quiet = capsys.readouterr()
+    assert quiet.err == ""
+    assert vt(*world) == 0
+    loud = capsys.readouterr()
+    assert (quiet.out, "simulating" in loud.err) == (loud.out, True)
+    assert vt("--quiet", "curate", "check", tmp_path) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize("by", ["option", "variable"])
+def test_the_log_level_holds_for_libraries_and_warnings_too(by: str) -> None:
+    code = """
+import sys
+from videothinker import cli
+from videothinker.cli.console import warn
+@cli.app.command()
+def told() -> None:
+    warn("ours")
+    import logging
+    logging.getLogger("trl.trainer").warning("trl's")
+    from transformers.utils import logging
+    logging.get_logger("transformers.models").warning("transformers'")
+    logging.get_logger("transformers.models").error("an error")
+cli.main()
+"""
+    options = ["--log-level", "error"] if by == "option" else []
+    variables = {**os.environ, "VT_LOG_LEVEL": "error"} if by == "variable" else None
+    command = [sys.executable, "-c", code, *options, "told"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
+    assert result.returncode == 0, result.stderr
+    lines = [line for line in result.stderr.splitlines() if "Warning" not in line]
+    assert [line.removeprefix("[transformers] ") for line in lines] == ["an error"]
+    spoken = subprocess.run([*command[:3], "told"], capture_output=True, text=True, check=False)
+    for each in ("warning: ours", "trl's", "transformers'", "an error"):
+        assert each in spoken.stderr
+
+
+def test_the_command_behind_the_options_of_vt() -> None:
+    assert without_these(["--quiet", "--log-level", "info", "train", "grpo", "--dry-run"]) == ["train", "grpo", "--dry-run"]
+    assert without_these(["-q", "--log-level=info"]) == []
+    assert parse(["--log-level", "error", "merge", "runs"])["run_dirs"] == [Path("runs")]

@@ -25,7 +25,7 @@ SLOW_TO_END = """
 import sys, time
 from videothinker import cli
 
-def stubborn(*_):
+def stubborn(*_, **__):
     while True:
         try:
             print("here", file=open(sys.argv[2], "w"), flush=True)

@@ -80,7 +80,7 @@ def test_durations(seconds: float, said: str) -> None:
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     file = io.StringIO()
-    monkeypatch.setattr(console, "err", Console(file=file, highlight=False))
+    monkeypatch.setattr(console, "notes", Console(file=file, highlight=False))
     return file
 
 

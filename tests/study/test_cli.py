@@ -42,10 +42,14 @@ def test_the_plan_tells_cells_and_minutes_and_runs_nothing(tmp_path: Path) -> No
     [
         ('{ "objective.repulsion" = 0.03 }', '{ "objective.repulsoin" = 0.03 }', "objective.repulsoin: unknown setting"),
         ('{ "objective.repulsion" = 0.03 }', '{ "objective.kl" = "k4" }', "objective.kl = 'k4'"),
-        ("--temperature 1", "--temprature 1", "No such option: --temprature"),
-        ("--temperature 1", "--temperature warm", "vt diagnose: Invalid value for '--temperature'"),
+        ("--temperature 1", "--temprature 1", "vt diagnose: there is no option --temprature; did you mean --temperature?"),
+        (
+            "--temperature 1",
+            "--temperature warm",
+            "vt diagnose: --temperature: expected a number, got 'warm'; see vt diagnose --help",
+        ),
         ("curate clevrer", "curate kinetics", "there is no such command"),
-        ("--annotations a ", "", "Missing option"),
+        ("--annotations a ", "", "--annotations is missing"),
         (
             "curate clevrer --annotations a --questions q",
             f"train sft --config {CONFIGS}/tiny-sft.toml --set evaluation.every=1",

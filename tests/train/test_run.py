@@ -1,7 +1,9 @@
 """A stage from curated folder to finished run: files, resuming to the bit, refusals, and the command line around it."""
 
+import importlib
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -317,6 +319,40 @@ def test_too_few_questions_for_one_step_are_refused(curated: Curated, assets: Pa
 def test_a_tracker_that_is_not_installed_is_refused_before_any_model_is_loaded() -> None:
     with pytest.raises(VtError, match="the package 'trackio' is not installed"):
         check_packages(stage("grpo", 'saving.report_to=["tensorboard", "trackio"]'))
+
+
+WANDB = """
+logged, run = [], None
+class Config(dict):
+    def update(self, values, **_): super().update(values)
+config = Config()
+class Run:
+    name, id, project, url = "a run", "1", "huggingface", ""
+    summary, config, _label = {}, config, lambda *_, **__: None
+def init(**_):
+    global run
+    run = Run()
+def log(row, **_): logged.append(row)
+def define_metric(*_, **__): pass
+def watch(*_, **__): pass
+def finish(*_, **__): pass
+"""
+
+
+def test_a_tracker_gets_every_step(curated: Curated, assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for wandb, which is not installed here."""
+    library = tmp_path / "wandb" / "sdk" / "lib"
+    library.mkdir(parents=True)
+    (library / "config_util.py").write_text("class ConfigError(Exception): pass")
+    (tmp_path / "wandb" / "__init__.py").write_text(WANDB)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    train(stage("grpo", "saving.report_to=wandb", "optimizer.steps=2", "data.n_questions=8"), curated, assets, tmp_path / "out")
+    wandb = importlib.import_module("wandb")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "wandb"]:
+        monkeypatch.delitem(sys.modules, name)
+    rewards = [row["train/reward"] for row in wandb.logged if "train/reward" in row]
+    rows = [msgspec.json.decode(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    assert rewards == pytest.approx([row["reward"] for row in rows])
 
 
 def test_an_alarm_can_stop_the_run(curated: Curated, assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,6 +124,15 @@ def test_overrides_take_toml_values_and_plain_words() -> None:
     assert config.lora.rank == 8
 
 
+@pytest.mark.parametrize(
+    ("named", "trackers"),
+    [("wandb", ("wandb",)), ("none", ()), ("trackio,wandb", ("trackio", "wandb")), ('["wandb"]', ("wandb",)), ("[]", ())],
+)
+def test_a_tracker_is_named_by_a_word(named: str, trackers: tuple[str, ...]) -> None:
+    assert make_stage(Stage.GRPO, {}, [f"saving.report_to={named}"]).saving.report_to == trackers
+    assert make_stage(Stage.GRPO, {"saving": {"keep": 3}}, [f"saving.report_to={named}"]).saving.keep == 3
+
+
 def test_overrides_leave_the_rest_of_a_section_alone() -> None:
     raw = {"optimizer": {"steps": 7}}
     assert make_stage(Stage.GRPO, raw, ["optimizer.learning_rate=1e-3"]).optimizer.steps == 7
@@ -170,6 +179,7 @@ def test_all_violations_are_told_at_once() -> None:
         (Stage.GRPO, ["rollouts.engine=vllm"], "passes it no clips"),
         (Stage.GRPO, ["rollouts.updates_per_batch=3", "saving.save_every=4"], "a resumed run would differ"),
         (Stage.GRPO, ['saving.report_to=["paper"]'], "known are tensorboard"),
+        (Stage.GRPO, ["saving.report_to=none,wandb"], "known are tensorboard, trackio, wandb, or none"),
         (Stage.GRPO, ["objective=3"], "objective: is not a section"),
         (Stage.GRPO, ["optimizer.steps"], "is not KEY=VALUE"),
         (Stage.GRPO, ["a.b.c=1"], "a: unknown setting"),

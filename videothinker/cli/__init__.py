@@ -8,7 +8,7 @@ import errno
 import sys
 import traceback
 from types import TracebackType
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -16,6 +16,8 @@ from videothinker import locks
 from videothinker.cli import checkpoint, clips, curate, demo, diagnose, merge, pretrain, report, study, train, world
 from videothinker.cli.console import err
 from videothinker.cli.interrupt import stopping
+from videothinker.cli.logs import LEVEL, Level, set_up, without_these
+from videothinker.cli.parse import USAGE, usage_line
 from videothinker.errors import EXTRAS, VtError, missing_extra
 from videothinker.printable import printable
 
@@ -49,11 +51,20 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+LogLevel = Annotated[
+    Level | None,
+    typer.Option(envvar=LEVEL, help="What is logged at least, by libraries too; error also hides warnings."),
+]
+
+
 @app.callback()
 def _root(
     version: bool = typer.Option(False, "--version", help="Print the version and exit.", callback=_show_version, is_eager=True),
+    quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress and no notes; results, warnings and errors stay."),
+    log_level: LogLevel = None,
 ) -> None:
     """Holds the options of `vt` itself."""
+    set_up(log_level, quiet=quiet)
 
 
 _UNWRITABLE = {
@@ -67,14 +78,22 @@ _UNWRITABLE = {
 
 
 def main() -> None:
-    """Run `vt`. A `VtError` becomes one line on stderr and exit code 2; a bug keeps its traceback and exits 1.
+    """Run `vt`. A command that cannot be parsed or a `VtError` becomes one line on stderr and exit code 2; a bug keeps its
+    traceback and exits 1.
 
     Ctrl-C and SIGTERM end it at once with one line that says how to go on, and exit code 130 or 143. A disk that is full or
     may not be written to is no bug either.
     """
     try:
-        with stopping(sys.argv[1:]):
-            app()
+        with stopping(without_these(sys.argv[1:])):
+            code = app(prog_name="vt", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except USAGE as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # a group by itself: its help is printed by now
+            sys.exit(2)
+        _fail(VtError(usage_line(error, sys.argv[1:])))
+    except typer.Abort:
+        sys.exit(1)
     except VtError as error:
         _fail(error)
     except OSError as error:
@@ -86,7 +105,9 @@ def main() -> None:
         package = (error.name or "").partition(".")[0]
         if package not in EXTRAS:
             raise
-        extra = "train" if sys.argv[1:2] == ["train"] else EXTRAS[package]  # the extra "train" includes "models"
+        extra = (
+            "train" if without_these(sys.argv[1:])[:1] == ["train"] else EXTRAS[package]
+        )  # the extra "train" includes "models"
         _fail(missing_extra(package, extra, "this command"))
     finally:
         locks.release_all()

@@ -34,7 +34,7 @@ def show_benchmarks(report: "BenchmarksReport") -> None:
     for line in _partial(summary):
         console.print(line, markup=False, soft_wrap=True)
     width = min(console.width, _WIDE) if console.is_terminal else _WIDE
-    Printable(highlight=False, width=width).print(benchmarks_table(summary, width))
+    Printable(highlight=False, width=width, stderr=console.stderr).print(benchmarks_table(summary, width))
     console.print(_CAPTION, style="dim", soft_wrap=True)
     for name, each in report.sets.items():
         for one in each.runs:

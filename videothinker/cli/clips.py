@@ -5,7 +5,7 @@ from typing import Annotated, cast, get_args
 
 import typer
 
-from videothinker.cli import options
+from videothinker.cli import options, output
 from videothinker.cli.console import out, progress_bar, warn
 from videothinker.cli.sbatch import print_array_job
 
@@ -57,6 +57,7 @@ def warm(
     workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Decoding processes. Default: one per core.")] = None,
     shard: options.ShardOf = None,
     print_sbatch: options.PrintSbatch = None,
+    json: options.Json = False,
 ) -> None:
     """Decode every clip, or part of one, that the questions of curated folders name, in all splits, into the cache on disk.
 
@@ -76,6 +77,7 @@ def warm(
     from videothinker.frames import Backend
     from videothinker.shards import Shard, parse
 
+    output.choose(json)
     if decoder not in get_args(Backend):
         raise VtError(f"--decoder is {decoder!r}, expected one of {', '.join(get_args(Backend))}")
     if frame_rule not in RULES:
@@ -117,3 +119,5 @@ def warm(
     out.print(
         f"{what}{n_kept:,} of {done.n_clips:,} clips kept, {done.n_bytes / 2**30:.1f} GiB in {cache.folder}", soft_wrap=True
     )
+    lost = {str(footage.path): reason for footage, reason in done.lost.items()}
+    output.show({"n_clips": done.n_clips, "n_kept": n_kept, "n_bytes": done.n_bytes, "lost": lost, "cache": cache.folder})

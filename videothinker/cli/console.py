@@ -1,5 +1,6 @@
 """What the commands print with: two consoles, and progress as a bar or as plain lines."""
 
+import logging
 import os
 import shlex
 import threading
@@ -35,7 +36,12 @@ class Printable(Console):
 out = Printable(highlight=False)
 """Results, on stdout."""
 err = Printable(stderr=True, highlight=False)
-"""Progress, warnings and errors, on stderr."""
+"""Warnings and errors, on stderr."""
+notes = Printable(stderr=True, highlight=False)
+"""Progress, and what is said on the way, on stderr; nothing under `vt --quiet`."""
+
+LOG = logging.getLogger("videothinker")
+"""Its level says whether warnings are shown; below it stand the loggers of our modules."""
 
 LINE_EVERY_S = 15.0
 """Without a terminal, a line of progress comes at most this often."""
@@ -46,11 +52,12 @@ def progress_bar(description: str, total: int | None, unit: str = "it") -> Itera
     """Show a part of the work on stderr; yields the function that advances it.
 
     On a terminal a bar that vanishes when done, elsewhere plain lines: the count, the rate over finished batches and the time
-    left, or only what is done if `total` is None. Processes other than the first of a launch show nothing.
+    left, or only what is done if `total` is None. Processes other than the first of a launch show nothing, and so does
+    `vt --quiet`.
     """
-    if os.environ.get("RANK", "0") != "0":
+    if os.environ.get("RANK", "0") != "0" or notes.quiet:
         yield no_progress
-    elif err.is_terminal:
+    elif notes.is_terminal:
         with _bar(description, total, unit) as progress:
             yield progress
     else:
@@ -71,7 +78,7 @@ def _bar(description: str, total: int | None, unit: str) -> Iterator[Progress]:
             return Text(told(int(task.completed), total, unit, pace, time.monotonic()), style="dim")
 
     with Bar(
-        TextColumn("{task.description}", markup=False), BarColumn(), Count(), TimeElapsedColumn(), console=err, transient=True
+        TextColumn("{task.description}", markup=False), BarColumn(), Count(), TimeElapsedColumn(), console=notes, transient=True
     ) as bar:
         task = bar.add_task(description, total=total)
 
@@ -93,7 +100,7 @@ def _lines(
     def say(extra: str = "") -> None:
         with saying:
             count = told(done, total, unit, pace, clock())
-            err.print(f"{description}{': ' * bool(count)}{count}{extra}", markup=False, soft_wrap=True)
+            notes.print(f"{description}{': ' * bool(count)}{count}{extra}", markup=False, soft_wrap=True)
 
     def advance(n: int) -> None:
         nonlocal done
@@ -147,9 +154,11 @@ def quiet_unless(shown: bool, description: str, total: int | None, unit: str = "
 
 
 def warn(message: str) -> None:
-    """One warning line on stderr."""
+    """One warning line on stderr, unless `vt --log-level error` asks for errors alone."""
     from rich.markup import escape
 
+    if not LOG.isEnabledFor(logging.WARNING):
+        return
     err.print(f"[bold yellow]warning:[/bold yellow] {escape(message)}", soft_wrap=True)
 
 

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from videothinker import shards
-from videothinker.cli import options
+from videothinker.cli import options, output
 from videothinker.cli.console import out, progress_bar, show_shard, warn
 from videothinker.cli.probe import AUDIT_EPILOG, PROBE_EPILOG, audit, probe
 from videothinker.cli.sbatch import print_array_job
@@ -127,11 +127,13 @@ def clevrer(
     ] = None,
     shard: options.ShardOf = None,
     print_sbatch: options.PrintSbatch = None,
+    json: options.Json = False,
 ) -> None:
     """Read CLEVRER, label its counterfactual questions under three rules, and split them."""
     from videothinker.curate.datasets.clevrer.settings import Settings
     from videothinker.recipes.curation import curate_clevrer, curate_clevrer_shard
 
+    output.choose(json)
     if split is not None and dev_share is not None:
         raise VtError(f"--dev-share {dev_share:g} with --split {split}: every scene goes into {split}; give one of the two")
     settings = Settings(
@@ -158,6 +160,7 @@ def clevrer(
         annotations, questions, folder, settings, videos=videos, strict=strict, workers=workers, bars=progress_bar
     )
     show_clevrer(release, folder)
+    output.show(release.curation.manifest)
 
 
 _From = Annotated[
@@ -206,9 +209,11 @@ def _curate_set(
     split: _Split = None,
     seed: _Seed = 42,
     strict: _Strict = False,
+    json: options.Json = False,
 ) -> None:
     from videothinker.curate.question_set import Settings
 
+    output.choose(json)
     name = ctx.info_name or ""
     split = _one_split(name, split, dev_share)
     settings = Settings(dataset=name, seed=seed, dev_share=dev_share, split=split, variant=variant)
@@ -232,9 +237,11 @@ def _curate_records(
     split: _Split = None,
     seed: _Seed = 42,
     strict: _Strict = False,
+    json: options.Json = False,
 ) -> None:
     from videothinker.curate.question_set import Settings
 
+    output.choose(json)
     split = _one_split("records", split, dev_share)
     settings = Settings(
         dataset="records", seed=seed, dev_share=dev_share, split=split, columns=tuple(column) if column else None
@@ -281,6 +288,7 @@ def _curate_into(source: Path, folder: Path, settings: "SetSettings", videos: Pa
     out.print(f"\n[bold]{name}[/bold]: open {name}/report.html, then", soft_wrap=True)
     out.print(f"  vt curate check {name}", soft_wrap=True)
     out.print(f"  vt diagnose --model solver:random --data {name} --out runs", soft_wrap=True)
+    output.show(manifest)
 
 
 _N_TOLD = 6
@@ -335,7 +343,7 @@ app.command("audit", epilog=AUDIT_EPILOG)(audit)
 
 @app.command("list", epilog="[bold]Example[/bold]\n\n  vt curate list")
 def list_(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+    json: options.Json = False,
 ) -> None:
     """List the data sets that can be curated, with what each needs, where it comes from, its size and its licence."""
     from rich.table import Table
@@ -343,11 +351,9 @@ def list_(
     from videothinker.curate.datasets.clevrer import ABOUT
 
     known: dict[str, Dataset] = {"clevrer": ABOUT} | {name: dataset_named(name) for name in DATASETS}
-    if as_json:
-        import msgspec
-
-        said = {name: {key: getattr(one, key) for key in _TOLD} for name, one in known.items()}
-        typer.echo(msgspec.json.format(msgspec.json.encode(said)).decode())
+    output.choose(json)
+    output.show({name: {key: getattr(one, key) for key in _TOLD} for name, one in known.items()})
+    if json:
         return
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     for overflow in ("ignore", "ignore", "fold"):
@@ -373,11 +379,17 @@ _TOLD = ("what", "needs", "origin", "size", "licence", "split", "n_published", "
 
 
 @app.command(epilog="[bold]Example[/bold]\n\n  vt curate check curated")
-def check(folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `vt curate` wrote.")]) -> None:
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that `vt curate` wrote.")],
+    json: options.Json = False,
+) -> None:
     """Prove that the gold answer of every question earns 1.0, and that no question is lost between the files."""
     from videothinker.curate.check import check_folder
 
-    show_check(check_folder(folder), folder)
+    output.choose(json)
+    checked = check_folder(folder)
+    show_check(checked, folder)
+    output.show(checked._asdict())
 
 
 def show_check(result: "Checked", folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from videothinker.cli import options, output
 from videothinker.cli.console import out as console
 from videothinker.cli.console import progress_bar, warn
 from videothinker.cli.curate import show_check, show_clevrer
@@ -50,6 +51,7 @@ def demo(
     train: Annotated[
         bool, typer.Option("--train/--no-train", help="Also take the base a few steps through all three trainings.")
     ] = False,
+    json: options.Json = False,
 ) -> None:
     """Make fresh scenes, label their questions, and ask a study's checkpoints: base, GRPO, bias model and CDPO, side by side.
 
@@ -58,6 +60,7 @@ def demo(
     """
     from videothinker.recipes.demo import SCENES, tour
 
+    output.choose(json)
     begun = time.monotonic()
     for event in tour(folder, scenes=SCENES if scenes is None else scenes, models=models, train=train, bars=progress_bar):
         _show(event, folder, time.monotonic() - begun)
@@ -92,6 +95,7 @@ def _show(event: "TourEvent", folder: Path, seconds: float) -> None:
             show_report(event)
         case recipe.Look():
             _show_ending(event)
+            output.show({"runs": {each.name: each.metrics for each in event.runs}, "page": event.page})
 
 
 def _show_ending(look: "Look") -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from rich.markup import escape
 
 from videothinker import prompts, shards
-from videothinker.cli import options
-from videothinker.cli.console import err, progress_bar, quiet_unless, show_shard, warn
+from videothinker.cli import options, output
+from videothinker.cli.console import notes, progress_bar, quiet_unless, show_shard, warn
 from videothinker.cli.console import out as console
 from videothinker.cli.diagnosis_display import show_report
 from videothinker.cli.sbatch import print_array_job
@@ -103,6 +103,7 @@ def diagnose(
     send: options.Send = "clip",
     shard: options.ShardOf = None,
     print_sbatch: options.PrintSbatch = None,
+    json: options.Json = False,
 ) -> None:
     """Accuracy by category: does a checkpoint [bold]reason[/bold], or does it just [bold]look[/bold]?
 
@@ -119,6 +120,7 @@ def diagnose(
     from videothinker.prompts import template
     from videothinker.recipes import benchmarks, diagnosis
 
+    output.choose(json)
     mine = None if shard is None else shards.parse(shard)
     models, published = _asked(model or [], preset)
     folders = run.data_names(data)
@@ -215,9 +217,9 @@ def diagnose(
             for told in filter(None, otherwise):
                 warn(told)
             for line in sources.told(names):
-                err.print(line, soft_wrap=True, markup=False, highlight=False)
+                notes.print(line, soft_wrap=True, markup=False, highlight=False)
         if me.rank == 0 and (kept := sum(len(job.wanted) - len(job.owed) for job in jobs)):
-            err.print(f"{kept:,} of {sum(len(job.wanted) for job in jobs):,} questions are answered already")
+            notes.print(f"{kept:,} of {sum(len(job.wanted) for job in jobs):,} questions are answered already")
         diagnosis.ask(
             jobs,
             endpoints=endpoints,
@@ -236,11 +238,15 @@ def diagnose(
         from videothinker.cli.benchmarks_display import show_benchmarks
 
         found = benchmarks.load_beside(jobs, curated, out)
-        show_benchmarks(benchmarks.report(found, curated, out, baseline=baseline, bars=progress_bar))
+        table = benchmarks.report(found, curated, out, baseline=baseline, bars=progress_bar)
+        show_benchmarks(table)
+        output.show(output.benchmarks_record(table))
     else:
         (one,) = curated.values()
         beside = runs.folders_beside([job.folder for job in jobs], out)
-        show_report(diagnosis.report(runs.load_runs(beside, one), one, out, bars=progress_bar))
+        drawn = diagnosis.report(runs.load_runs(beside, one), one, out, bars=progress_bar)
+        show_report(drawn)
+        output.show(output.report_record(drawn))
 
 
 class _Said(NamedTuple):

@@ -67,7 +67,7 @@ def list_presets(wanted: bool) -> None:
         )
         limits = ("its own" if n is None else f"{n:,}" for n in (each.n_frames, each.max_pixels, each.max_new_tokens))
         table.add_row(f"[bold]{each.name}[/bold]", told, *limits, each.prompt.value, each.protocol)
-    wide = console if console.is_terminal else Printable(highlight=False, width=160)
+    wide = console if console.is_terminal else Printable(highlight=False, width=160, stderr=console.stderr)
     wide.print(table)
     console.print(
         "protocol: whose way of asking and reading the published numbers rest on; --protocol with that name asks and reads so.",
@@ -88,7 +88,9 @@ def show_report(report: "Report") -> None:
     rows = [*report.references, *report.runs]
     by = "these questions have no labels" if rule is None else f"by category under the rule {rule}"
     console.print(f"answers exactly right, %, {by}", soft_wrap=True)
-    wide = console if console.is_terminal else Printable(highlight=False, width=160)  # no terminal: a file has room
+    wide = (
+        console if console.is_terminal else Printable(highlight=False, width=160, stderr=console.stderr)
+    )  # no terminal: a file has room
     wide.print(diagnosis_table(rows))
     console.print(_CAPTION if rule else _UNLABELLED, style="dim", soft_wrap=True)
     if told := prompts_of(report.runs):
@@ -126,7 +128,7 @@ def show_readings(report: "Report") -> None:
         who = map(escape, (row.run, row.source, row.protocol))
         table.add_row(*who, percent(row.per_question), *(f"{n:,}" for n in numbers))
     console.print("one set of replies, read in different ways; report.html lists those that change", soft_wrap=True)
-    wide = console if console.is_terminal else Printable(highlight=False, width=160)
+    wide = console if console.is_terminal else Printable(highlight=False, width=160, stderr=console.stderr)
     wide.print(table)
 
 

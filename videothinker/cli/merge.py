@@ -1,12 +1,12 @@
 """`vt merge`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from videothinker.cli import options
+from videothinker.cli import options, output
 from videothinker.cli.console import duration, progress_bar, warn
 from videothinker.cli.console import out as console
 
@@ -50,6 +50,7 @@ def merge(
     ] = None,
     baseline: options.Baseline = None,
     report: options.DrawReport = True,
+    json: options.Json = False,
 ) -> None:
     """Put the finished shards of a diagnosis or curation together, as if one process had done all, and draw its report.
 
@@ -66,12 +67,16 @@ def merge(
     from videothinker.recipes import curation, merging
     from videothinker.recipes.diagnosis import Report
 
+    output.choose(json)
     folders = run.data_names(data or [])
+    found: list[dict[str, Any]] = []
     for run_dir in run_dirs:
         if curation.has_shards(run_dir):
             if data or videos or labels or against or baseline or not report:
                 raise VtError(f"{run_dir}: holds shards of a curation, which takes no options; give its folder alone")
-            show_clevrer(curation.merge_clevrer(run_dir, bars=progress_bar), run_dir)
+            curated = curation.merge_clevrer(run_dir, bars=progress_bar)
+            show_clevrer(curated, run_dir)
+            found.append({"folder": run_dir, "manifest": curated.curation.manifest})
             continue
         sets = merging.data_sets_of(run_dir)
         merged = merging.merge_runs(
@@ -83,14 +88,32 @@ def merge(
         )
         for each in merged.runs:
             _show(each)
-        for difference in merging.against(run_dir, against) if against is not None else ():
+        differences = merging.against(run_dir, against) if against is not None else ()
+        for difference in differences:
             _show_difference(difference)
+        told: dict[str, Any] = {"folder": run_dir, "runs": [_record(each) for each in merged.runs]}
+        told["against"] = [each._asdict() for each in differences]
         if report:
             drawn = merging.report(merged, run_dir, baseline=baseline, bars=progress_bar)
             if isinstance(drawn, Report):
                 show_report(drawn)
+                told["report"] = output.report_record(drawn)
             else:
                 show_benchmarks(drawn)
+                told["report"] = output.benchmarks_record(drawn)
+        found.append(told)
+    output.show({"merged": found})
+
+
+def _record(merged: "Merged") -> dict[str, Any]:
+    return {
+        "name": str(merged.name),
+        "is_new": merged.is_new,
+        "n_questions": merged.n_predictions,
+        "n_shards": merged.n_shards,
+        "n_decode_error": merged.n_decode_error,
+        "seconds": merged.seconds,
+    }
 
 
 def _data_of(folders: "Mapping[str, Path]", sets: "Sequence[str]", run_dir: Path) -> "dict[str, Path]":

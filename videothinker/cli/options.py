@@ -203,3 +203,7 @@ Send = Annotated[
         rich_help_panel=ASKING,
     ),
 ]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print the figures as one JSON document on standard output; all else goes to standard error."),
+]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from videothinker.cli.console import err, out, progress_bar, quiet_unless
+from videothinker.cli import options, output
+from videothinker.cli.console import notes, out, progress_bar, quiet_unless
 from videothinker.progress import once_begun
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def pretrain(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. optimizer.steps=100. Repeatable."),
     ] = None,
+    json: options.Json = False,
 ) -> None:
     """Pretrain a tiny Qwen2.5-VL on the generated world: a base to measure reinforcement learning on.
 
@@ -75,6 +77,7 @@ def pretrain(
     from videothinker.curated import open_curated
     from videothinker.pretrain.settings import load_pretraining
 
+    output.choose(json)
     settings = load_pretraining(config, set_ or [])
     curated = open_curated(data) if data else None
     is_main = os.environ.get("RANK", "0") == "0"
@@ -90,10 +93,12 @@ def pretrain(
             f"stopped at step {summary.steps:,} of {settings.optimizer.steps:,}; the same command goes on from {folder}",
             soft_wrap=True,
         )
+        output.show({"out": folder, "finished": False, "steps": summary.steps})
         return
     out.print(f"[bold]{context.info_name}[/bold]: {summary.steps:,} steps; in {folder}", soft_wrap=True)
     if summary.last is not None:
         out.print(_line(summary.last), soft_wrap=True)
+    metrics = None
     if curated is not None:
         from videothinker.recipes.pretraining import diagnose_base
 
@@ -101,6 +106,7 @@ def pretrain(
         for name in ("all", "observational", "inferential"):
             value = getattr(metrics, name).per_question.value
             out.print(f"{name}: {'-' if value is None else f'{value:.1%}'} of whole answers right", soft_wrap=True)
+    output.show({"out": folder, "finished": True, "steps": summary.steps, "last": summary.last, "metrics": metrics})
 
 
 ALIAS_HELP = f"The same command as [bold]vt pretrain[/bold].\n\n{inspect.getdoc(pretrain)}"
@@ -116,7 +122,7 @@ def _reporter(progress: Callable[[int], None]) -> "Callable[[CurvePoint], None]"
         progress(point.step - done)
         done = point.step
         if point.unseen is not None:
-            err.print(_line(point), soft_wrap=True)
+            notes.print(_line(point), soft_wrap=True)
 
     return report
 

@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from videothinker import shards
 from videothinker.answers import Style
-from videothinker.cli import options
+from videothinker.cli import options, output
 from videothinker.cli.console import out as console
 from videothinker.cli.console import progress_bar, show_shard, warn
 from videothinker.diagnose.views import VIEWS
@@ -111,6 +111,7 @@ def probe(
     clip_cache: options.ClipCache = True,
     trust_remote_code: options.TrustRemoteCode = False,
     shard: options.ShardOf = None,
+    json: options.Json = False,
 ) -> None:
     """Label questions by a checkpoint's own replies: can they be answered by looking less?
 
@@ -123,6 +124,7 @@ def probe(
     from videothinker.observers.probe import Band
     from videothinker.recipes import probe as recipe
 
+    output.choose(json)
     curated = open_curated(data, videos)
     probing = recipe.plan(
         curated,
@@ -164,6 +166,7 @@ def probe(
     )
     if summary is not None:
         _show(summary, out)
+        output.show(summary)
     elif mine is not None:
         show_shard(
             mine, "asked", recipe.replies_folder(out), [Path()], then="the same command without --shard writes the labels"
@@ -208,11 +211,13 @@ def audit(
     ] = None,
     questions: Annotated[int, typer.Option(metavar="N", help="Questions on the page, as many of each category.")] = 50,
     seed: Annotated[int, typer.Option(help="Decides which questions are drawn.")] = 42,
+    json: options.Json = False,
 ) -> None:
     """Judge labels by eye: write a page of drawn questions, or read its verdicts back as a precision with its interval."""
     from videothinker.errors import VtError
     from videothinker.recipes import audit as recipe
 
+    output.choose(json)
     if read is not None:
         if data or labels or out:
             raise VtError("--read: reads verdicts by itself; leave out --data, --labels and --out")
@@ -225,6 +230,7 @@ def audit(
     n = recipe.write_sheet(open_curated(data), labels, out, n=questions, seed=seed)
     console.print(f"{n:,} questions in [bold]{escape(str(out))}[/bold]: open it, judge them, save, then", soft_wrap=True)
     console.print("  vt curate audit --read verdicts.json")
+    output.show({"n_questions": n, "sheet": out})
 
 
 def _show_verdicts(path: Path) -> None:
@@ -240,3 +246,14 @@ def _show_verdicts(path: Path) -> None:
         console.print(f"precision {one.category.value}: {estimate(one.precision)} of {one.n_judged:,}{unclear}", soft_wrap=True)
     if n := sum(one.category == "unsure" for one in found.verdicts):
         console.print(f"unsure: {n:,} judged, which have no precision", soft_wrap=True)
+    output.show(
+        {
+            "observer": found.observer,
+            "n_drawn": found.n_drawn,
+            "n_judged": len(found.verdicts),
+            "n_unsure": n,
+            "judged": [
+                {key: getattr(one, key) for key in ("category", "precision", "n_judged", "n_unclear")} for one in judged
+            ],
+        }
+    )

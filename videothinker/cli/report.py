@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from videothinker.cli import options
+from videothinker.cli import options, output
 from videothinker.cli.console import out as console
 from videothinker.cli.console import progress_bar, warn
 from videothinker.cli.diagnosis_display import show_readings, show_report
@@ -86,6 +86,7 @@ def report(
         ),
     ] = None,
     reread: Annotated[bool, typer.Option("--reread", help="Read every saved reply anew, as this version reads it.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Score saved predictions again, under any rule, and draw them anew. No model is loaded.
 
@@ -97,6 +98,7 @@ def report(
     from videothinker.errors import VtError
     from videothinker.recipes import benchmarks, diagnosis, imports
 
+    output.choose(json)
     if not run_dirs and not imported:
         raise VtError("nothing to report on; name a folder that `vt diagnose` wrote, or --import NAME=FILE")
     if not run_dirs and not data:
@@ -132,6 +134,7 @@ def report(
     show_report(drawn)
     if protocol:
         show_readings(drawn)
+    output.show(output.report_record(drawn))
 
 
 def _report_several(
@@ -158,7 +161,9 @@ def _report_several(
     _warn_of_changed(sum(each.n_read_otherwise for each in read.values()))
     loaded = {name: each.runs for name, each in read.items()}
     benchmarks.write_metrics(loaded, out)
-    show_benchmarks(benchmarks.report(loaded, sets, out, baseline=baseline, protocol=protocol, bars=progress_bar))
+    table = benchmarks.report(loaded, sets, out, baseline=baseline, protocol=protocol, bars=progress_bar)
+    show_benchmarks(table)
+    output.show(output.benchmarks_record(table))
 
 
 def _show_imported(imported: "list[Imported]", out: Path) -> None:

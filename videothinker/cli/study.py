@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from videothinker.cli import options, output
 from videothinker.cli.console import err, progress_bar, warn
 from videothinker.cli.console import out as console
 from videothinker.cli.interrupt import exit_code
@@ -16,6 +17,7 @@ from videothinker.errors import VtError
 
 if TYPE_CHECKING:
     from videothinker.records.study import Claim, Record, State, Study, Verdict
+    from videothinker.study.cost import Forecast
     from videothinker.study.plan import Cell
     from videothinker.study.run import Slots
 from videothinker.cli.study_display import display, duration, forecast_of, show_claims, show_needs, show_plan
@@ -125,6 +127,7 @@ def study(
         Path | None,
         typer.Option(metavar="DIR", help="Begin with the files that --pack wrote elsewhere.", rich_help_panel=_AWAY),
     ] = None,
+    json: options.Json = False,
 ) -> None:
     """Train and diagnose a whole [bold]grid[/bold] over seeds, as many runs at once as fit, and draw one report.
 
@@ -147,6 +150,7 @@ def study(
     from videothinker.study.config import load_study
     from videothinker.study.plan import chosen, heights, make_plan, settled
 
+    output.choose(json)
     if recompute:
         _recompute(out)
         return
@@ -181,6 +185,7 @@ def study(
         forecast = forecast_of(plan, states, records, out, slots)
         show_claims(wanted, plan, states, forecast, slots)
         show_needs(wanted, shown, states, forecast)
+        output.show(_plan_record(shown, states, forecast))
         if stale:
             warn(f"{len(stale)} cells were run with another command or input: vt study refuses them, or runs them with --redo")
         if missing:
@@ -216,8 +221,21 @@ def study(
         _pack(wanted, plan, out, pack)
     if report:
         _report(wanted, plan, out, states, records)
+    else:
+        output.show(_plan_record(part, states, forecast_of(plan, states, records, out, slots)))
     if any(states[cell.name] is State.FAILED for cell in part):
         raise typer.Exit(1)
+
+
+def _plan_record(cells: "Sequence[Cell]", states: "Mapping[str, State]", forecast: "Forecast") -> dict[str, Any]:
+    """The cells of a plan with their states and expected times, for --json."""
+    return {
+        "cells": [
+            {"name": cell.name, "state": states[cell.name], "seconds": forecast.seconds.get(cell.name)} for cell in cells
+        ],
+        "gpu_seconds": forecast.gpu_seconds,
+        "left_seconds": forecast.left_seconds,
+    }
 
 
 def _missing(study: "Study", cells: "Sequence[Cell]", records: "Mapping[str, Record]", out: Path) -> list[str]:
@@ -354,6 +372,7 @@ def _report(
         store.write_bytes(out / ANSWERS / f"{name}.parquet", to_bytes(sheet))
     store.write_bytes(out / RESULTS, msgspec.json.encode(msgspec.structs.replace(results, trainings=briefly)) + b"\n")
     _show_verdicts(results.verdicts)
+    output.show({"verdicts": results.verdicts, "states": states, "report": out / "report.html"})
     counts = Counter(states.values())
     console.print(f"{len(plan)} cells: " + ", ".join(f"{n} {state}" for state, n in counts.items()), soft_wrap=True)
     console.print(f"report: [bold]{escape(str(out / 'report.html'))}[/bold]", soft_wrap=True)
@@ -377,6 +396,7 @@ def _recompute(out: Path) -> None:
 
     found = recompute(out)
     _show_verdicts(found.verdicts)
+    output.show({"verdicts": found.verdicts, "n_numbers": found.n_numbers, "differing": found.differing})
     if found.differing:
         raise VtError(
             f"{out}: {len(found.differing):,} of {found.n_numbers:,} numbers are not what its answers give, the first is "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from videothinker.cli.console import err
+from videothinker.cli.console import err, notes
 from videothinker.cli.console import out as console
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def display(plan: "Sequence[Cell]", out: Path, slots: "Slots") -> "Iterator[Call
 
     shown: dict[str, Any] = {}
     drawn = 0.0
-    with Live(console=err, auto_refresh=False, transient=True) as live:
+    with Live(console=notes, auto_refresh=False, transient=True) as live:
 
         def watch(now: "Now") -> None:
             nonlocal drawn
@@ -163,7 +163,7 @@ def display(plan: "Sequence[Cell]", out: Path, slots: "Slots") -> "Iterator[Call
                 before, shown[name] = shown.get(name), state
                 if before is not state and (before is not None or state is State.RUNNING):
                     _tell(name, state, now.records.get(name), out)
-            if err.is_terminal and time.monotonic() - drawn > 1:
+            if notes.is_terminal and time.monotonic() - drawn > 1:
                 drawn = time.monotonic()
                 live.update(_running(plan, now, out, slots), refresh=True)
 
@@ -175,14 +175,14 @@ def _tell(name: str, state: "State", record: "Record | None", out: Path) -> None
     from videothinker.study.run import log_file
 
     if state is State.FINISHED and record is not None:
-        err.print(f"[green]finished[/green] {name}  [dim]{duration(record.seconds)}[/dim]")
+        notes.print(f"[green]finished[/green] {name}  [dim]{duration(record.seconds)}[/dim]")
     elif state is State.FAILED and record is not None:
         last = escape(record.tail[-1]) if record.tail else f"exit code {record.returncode}"
         err.print(f"[red]failed[/red]   {name}: {last}  [dim]{log_file(out, name, 'stderr')}[/dim]", soft_wrap=True)
     elif state is State.BLOCKED:
         err.print(f"[yellow]blocked[/yellow]  {name}")
-    elif state is State.RUNNING and not err.is_terminal:
-        err.print(f"started  {name}")
+    elif state is State.RUNNING and not notes.is_terminal:
+        notes.print(f"started  {name}")
 
 
 def _running(plan: "Sequence[Cell]", now: "Now", out: Path, slots: "Slots") -> "Group":

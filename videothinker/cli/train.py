@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from videothinker.cli.console import err, out, progress_bar, warn
+from videothinker.cli import options, output
+from videothinker.cli.console import notes, out, progress_bar, warn
 from videothinker.records import Rule
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ def bias(
     fast: Annotated[
         bool, typer.Option("--fast", help="Gate by one greedy look, without intervals. The default samples as training does.")
     ] = False,
+    json: options.Json = False,
 ) -> None:
     """Stage 1: GRPO on the observational questions alone makes a [bold]shortcut model[/bold].
 
@@ -166,15 +168,17 @@ def bias(
     from videothinker.recipes import training
     from videothinker.train.stages import Stage, load_stage
 
+    output.choose(json)
     settings = load_stage(Stage.BIAS, config, _overrides(set_, where))
     curated = open_curated(data, videos, label_files=labels or ())
     if dry_run:
-        train_stage(settings, curated, start=model, folder=out, rule=rule, dry_run=True)
+        _say_record(train_stage(settings, curated, start=model, folder=out, rule=rule, dry_run=True))
         return
     made = training.train_bias(settings, curated, start=model, out=out, rule=rule, fast=fast, **_display(settings))
     _say_trained(settings, made.outcome, out)
     if made.verdict is not None:
         _say_judged(made.verdict, out)
+    _say_record(made.outcome, made.verdict)
 
 
 @app.command(epilog=_CDPO)
@@ -198,17 +202,19 @@ def cdpo(
     set_: Set = None,
     dry_run: DryRun = False,
     force: Force = False,
+    json: options.Json = False,
 ) -> None:
     """Stage 2: GRPO on all questions, [bold]repelled[/bold] from the frozen bias model."""
     from videothinker.curated import open_curated
     from videothinker.train.stages import Reference, Stage, load_stage
 
+    output.choose(json)
     settings = load_stage(Stage.CDPO, config, _overrides(set_, where))
     gated = bias_model is not None and settings.objective.reference is Reference.BIAS and not force
     if bias_model is not None and gated:
         _require_gate(bias_model)
     curated = open_curated(data, videos, label_files=labels or ())
-    train_stage(settings, curated, start=model, folder=out, bias_model=bias_model, rule=rule, dry_run=dry_run)
+    _say_record(train_stage(settings, curated, start=model, folder=out, bias_model=bias_model, rule=rule, dry_run=dry_run))
 
 
 @app.command(epilog=_GRPO)
@@ -223,14 +229,16 @@ def grpo(
     where: Where = None,
     set_: Set = None,
     dry_run: DryRun = False,
+    json: options.Json = False,
 ) -> None:
     """The baseline: stage 2 without repulsion."""
     from videothinker.curated import open_curated
     from videothinker.train.stages import Stage, load_stage
 
+    output.choose(json)
     settings = load_stage(Stage.GRPO, config, _overrides(set_, where))
     curated = open_curated(data, videos, label_files=labels or ())
-    train_stage(settings, curated, start=model, folder=out, rule=rule, dry_run=dry_run)
+    _say_record(train_stage(settings, curated, start=model, folder=out, rule=rule, dry_run=dry_run))
 
 
 @app.command(epilog=_AUTO)
@@ -311,7 +319,7 @@ def _display(settings: "StageConfig") -> dict[str, Any]:
 
     def report(step: "StepRecord") -> None:
         if step.step % max(1, steps // 20) < settings.saving.log_every:
-            err.print(_line(step))
+            notes.print(_line(step))
 
     def matched(found: "Matched") -> None:
         unknown = f" ({found.n_unknown:,} of them because it is unknown of them)" if found.n_unknown else ""
@@ -344,6 +352,13 @@ def _say_trained(settings: "StageConfig", outcome: "Outcome", folder: Path | Non
         + ("" if folder is None else f"; in {folder}"),
         soft_wrap=True,
     )
+
+
+def _say_record(outcome: "Outcome", gate: "GateVerdict | None" = None) -> None:
+    from videothinker.train.process import is_main
+
+    if is_main():
+        output.show({"already": outcome.already, "result": outcome.result, "gate": gate})
 
 
 def _say_judged(verdict: "GateVerdict", folder: Path) -> None:

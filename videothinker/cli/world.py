@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from videothinker.cli.console import err, out, progress_bar
+from videothinker.cli import options, output
+from videothinker.cli.console import notes, out, progress_bar
 from videothinker.errors import VtError
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def make(
         int, typer.Option(help="Index of the first scene. Ranges of one seed that do not overlap share no scene.")
     ] = 0,
     workers: Annotated[int | None, typer.Option(help="Processes. Default: one per CPU.", show_default=False)] = None,
+    json: options.Json = False,
 ) -> None:
     """Simulate scenes, ask all four types of questions about them, and film them."""
     import time
@@ -76,6 +78,7 @@ def make(
     from videothinker.pool import n_cores
     from videothinker.world.make import WorldSettings, make_world
 
+    output.choose(json)
     width, height = _size(size)
     settings = WorldSettings(
         n_scenes=scenes,
@@ -94,6 +97,7 @@ def make(
     with progress_bar(doing, scenes, "scenes") as progress:
         world = make_world(folder, settings, workers=n_workers, progress=progress)
     show_world(folder, world, time.monotonic() - start)
+    output.show(world)
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -125,7 +129,7 @@ def show_world(folder: Path, world: "World", seconds: float) -> None:
     if world.n_counterfactual_clips:
         table.add_row("counterfactual clips", f"{world.n_counterfactual_clips:,}")
     out.print(table)
-    err.print(f"done in {seconds:.1f} s", style="dim")
+    notes.print(f"done in {seconds:.1f} s", style="dim")
     videos = f" --videos {folder / 'video_train'}" if world.n_clips else ""
     out.print(
         f"next: vt curate clevrer --annotations {folder / 'annotation_train'} --questions {folder / 'train.json'}{videos}"

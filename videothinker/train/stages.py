@@ -293,6 +293,10 @@ class Alarms(msgspec.Struct, frozen=True, kw_only=True):
     """Stop the run, with a checkpoint, at the first alarm on length, format or divergence."""
 
 
+TRACKERS = ("tensorboard", "trackio", "wandb")
+"""What `saving.report_to` may name; each is the name of a package."""
+
+
 class Saving(msgspec.Struct, frozen=True, kw_only=True):
     """[saving]: what is kept and shown. Nothing here changes a weight."""
 
@@ -302,7 +306,7 @@ class Saving(msgspec.Struct, frozen=True, kw_only=True):
     keep: Positive = 2
     """How many of these checkpoints are kept, the latest ones."""
     report_to: tuple[str, ...] = ()
-    """Any of tensorboard, trackio, wandb."""
+    """Trackers: any of `TRACKERS`. A word, or words with commas between them, will do; "none" is none of them."""
 
 
 class StageConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -348,7 +352,7 @@ def make_stage(
     raw = _without_replaced_weight(raw, overrides)
     for assignment in overrides:
         sections.override(raw, assignment)
-    raw = _with_prompt(raw, source)
+    raw = _with_trackers(_with_prompt(raw, source))
     problems: list[str] = []
     config = sections.read(StageConfig, raw, problems)
     if config is not None:
@@ -388,6 +392,15 @@ def _with_prompt(raw: dict[str, Any], source: str) -> dict[str, Any]:
         raise VtError(f"{source}: data.prompt: {error}") from error
     template = None if asked.template is None else {"sha256": asked.template.sha256, "text": asked.template.text}
     return {**raw, "data": {**data, "prompt": asked.style.value, "template": template}}
+
+
+def _with_trackers(raw: dict[str, Any]) -> dict[str, Any]:
+    """`raw` with `saving.report_to` as a list, where it is a word such as wandb, or none."""
+    saving = raw.get("saving")
+    if not isinstance(saving, dict) or not isinstance(named := saving.get("report_to"), str):
+        return raw
+    names = [name.strip() for name in named.split(",") if name.strip()]
+    return {**raw, "saving": {**saving, "report_to": [] if names == ["none"] else names}}
 
 
 def tiny_stage(stage: Stage, n_steps: int = 6) -> StageConfig:
@@ -455,9 +468,8 @@ def _contradictions(config: StageConfig, command: Stage) -> Iterator[str]:
             f"saving.save_every = {config.saving.save_every}: is not a multiple of rollouts.updates_per_batch ="
             f" {config.rollouts.updates_per_batch}, so a resumed run would differ"
         )
-    known = ("tensorboard", "trackio", "wandb")
-    if unknown := [name for name in config.saving.report_to if name not in known]:
-        yield f"saving.report_to = {unknown}: known are {', '.join(known)}"
+    if unknown := [name for name in config.saving.report_to if name not in TRACKERS]:
+        yield f"saving.report_to = {unknown}: known are {', '.join(TRACKERS)}, or none"
 
 
 _REPELLING = " and ".join(f"`vt train {stage}`" for stage in Stage if stage.may_repel)
