@@ -12,12 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 from diagnose.asking import settings
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText
 
 from videothinker.curated import Curated
-from videothinker.diagnose import vllm_child, vllm_worker
+from videothinker.diagnose import vllm_check, vllm_child, vllm_worker
 from videothinker.diagnose.answerer import RawReply
 from videothinker.diagnose.checkpoint_answerer import open_checkpoint
 from videothinker.diagnose.engines.base import reply_seed
+from videothinker.diagnose.openers import OPENERS, Opening
 from videothinker.diagnose.vllm_answerer import VllmAnswerer, check, open_served
 from videothinker.errors import VtError
 from videothinker.models import text_positions, tiny
@@ -87,6 +91,28 @@ def test_vllm_is_given_our_frames_times_and_settings(original: Path, colours: Cu
     assert answerer.describe()["prompt_length"] == {"compared": len(questions), "differ": 0}
 
 
+def test_an_adapter_is_merged_once_and_kept(
+    original: Path, tmp_path: Path, stand_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIDEOTHINKER_CACHE", str(tmp_path / "cache"))
+    base = AutoModelForImageTextToText.from_pretrained(original, dtype="float32")
+    before = base.model.language_model.layers[0].self_attn.q_proj.weight.detach().clone()
+    lora = LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+    get_peft_model(base, lora).save_pretrained(tmp_path / "adapter")
+    mark = tmp_path / "adapter" / "adapter_config.json"
+    mark.write_text(json.dumps({**json.loads(mark.read_text()), "base_model_name_or_path": str(original)}))
+    served = open_served(str(tmp_path / "adapter"), settings(engine="vllm"))
+    assert served.adapter
+    merged = Path(stand_in.LLM.loaded[-1]["model"])
+    assert merged.parent == tmp_path / "cache" / "merged"
+    weights = load_file(merged / "model.safetensors")
+    (name,) = [each for each in weights if each.endswith("layers.0.self_attn.q_proj.weight") and "visual" not in each]
+    assert not weights[name].equal(before)
+    written = (merged / "model.safetensors").stat().st_mtime_ns
+    open_served(str(tmp_path / "adapter"), settings(engine="vllm"))
+    assert (merged / "model.safetensors").stat().st_mtime_ns == written
+
+
 def test_a_reply_is_read_with_its_probabilities(original: Path, colours: Curated, stand_in: Any) -> None:
     _, (first, *_) = asked(original, colours)
     assert first.n_tokens == 3  # two of text and the end, of log-probabilities -0.5, -0.5 and -2
@@ -127,15 +153,16 @@ def test_a_child_ends_with_whoever_started_it(original: Path, child_python: Path
 import sys
 from videothinker.diagnose.vllm_child import Child
 child = Child("x", {str(child_python)!r}, {options!r})
-print(child._process.pid, flush=True)
+print(child._process.pid, child._folder, flush=True)
 sys.stdin.read()
 """
     started = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stdin=subprocess.PIPE, cwd=REPO)
     assert started.stdout is not None
-    pid = int(started.stdout.readline())
+    pid, folder = started.stdout.readline().decode().split()
     started.send_signal(signal.SIGKILL)
     started.wait()
-    assert _ends(pid)
+    assert _ends(int(pid))
+    assert not Path(folder).exists()
 
 
 def _ends(pid: int) -> bool:
@@ -148,6 +175,20 @@ def _ends(pid: int) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def test_vllm_is_not_asked_where_it_writes_otherwise_than_we_do(
+    original: Path, colours: Curated, stand_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    opening = Opening(str(original), colours, settings(engine="vllm"), warn=told.append)
+    with pytest.raises(VtError, match="does not write what our own engine does about a short clip"):
+        OPENERS["checkpoint"](opening)
+    monkeypatch.setattr(vllm_check, "ours", lambda *_, **__: None)  # as where memory is short
+    answerer = OPENERS["checkpoint"](opening)(colours, opening.settings)
+    assert answerer.describe()["engine"] == "vllm"
+    (line,) = told
+    assert "were not held against our own engine's" in line
 
 
 def test_what_vllm_cannot_do_is_refused_before_anything_is_loaded(

@@ -4,6 +4,7 @@ The long one is there because of its times: behind a clip that is longer in time
 differ, and so does everything that is said after it.
 """
 
+import gc
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -87,16 +88,22 @@ def ours(ref: str, settings: DiagnosisSettings, *, trust_remote_code: bool = Fal
     Raises:
         VtError: the checkpoint cannot be loaded.
     """
-    chosen = asked_with(settings)
     try:
-        engine = open_engine(ref, chosen, trust_remote_code=trust_remote_code)
-        feed = QuestionFeed(engine.loaded, chosen, free=engine.free)
-        text = chat(engine.loaded.processor, _ASKED)
-        shown = [(feed.show(clip), [_question(name)]) for name, clip in clips().items()]
-        rows = [row for each in shown for row in feed.rows([each], Prompts(dict.fromkeys(clips(), text), None))]
-        found = {row.question_id: Ours(reply, len(row.ids)) for row, reply in zip(rows, engine.reply(rows), strict=True)}
+        return _written(ref, asked_with(settings), trust_remote_code)
     except (torch.OutOfMemoryError, MemoryError):
         return None
+    finally:
+        gc.collect()
+        torch.cuda.empty_cache()  # vLLM asks the GPU, and not torch, for what is free
+
+
+def _written(ref: str, settings: DiagnosisSettings, trust_remote_code: bool) -> dict[str, Ours]:
+    engine = open_engine(ref, settings, trust_remote_code=trust_remote_code)
+    feed = QuestionFeed(engine.loaded, settings, free=engine.free)
+    text = chat(engine.loaded.processor, _ASKED)
+    shown = [(feed.show(clip), [_question(name)]) for name, clip in clips().items()]
+    rows = [row for each in shown for row in feed.rows([each], Prompts(dict.fromkeys(clips(), text), None))]
+    found = {row.question_id: Ours(reply, len(row.ids)) for row, reply in zip(rows, engine.reply(rows), strict=True)}
     engine.free()
     return found
 

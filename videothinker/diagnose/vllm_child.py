@@ -92,7 +92,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=said,
                 cwd=self._folder,  # beside the script lie modules whose names would hide others
-                env={**os.environ, "PYTHONPATH": "", "PYTHONSAFEPATH": "1"},
+                env={**os.environ, "PYTHONPATH": "", "PYTHONSAFEPATH": "1", vllm_worker.FOLDER: held.name},
             )
         self.close = weakref.finalize(self, _end, self._process, held)
         """Ends the process and removes its files; happens by itself when nobody holds this any more."""

@@ -9,6 +9,7 @@ import importlib
 import json
 import os
 import queue
+import shutil
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,9 @@ Job = dict[str, Any]
 """One question: `prompt` (text with one placeholder for the clip), `frames` ((n, h, w, 3) uint8, or the .npy file that holds
 them), `metadata` (fps, duration, total_num_frames and frames_indices of the clip), `processor` (the sizes of frames, as the
 processor's arguments), `seed`, `temperature`, `top_p` and `max_new_tokens`."""
+
+FOLDER = "VT_VLLM_FOLDER"
+"""Environment variable of the script: the folder that is gone when it is."""
 
 Written = dict[str, Any]
 """One reply: `tokens`, `logprobs` parallel to them (natural logarithm, of temperature 1), `cut`, and `n_prompt` tokens."""
@@ -46,10 +50,12 @@ class Vllm:
 
     def __init__(self, options: dict[str, Any]) -> None:
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # no further process that could outlive this one
+        os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # standard output is for results
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         torch, vllm = importlib.import_module("torch"), importlib.import_module("vllm")
-        dtype = options["dtype"]
+        cuda, dtype = torch.cuda.is_available(), options["dtype"]
         if dtype == "auto":
-            dtype = "bfloat16" if torch.cuda.is_available() else "float32"
+            dtype = "bfloat16" if cuda else "float32"
         self._eos, self._banned = options["eos"], dict.fromkeys(options["placeholders"], -100.0)
         self._params = vllm.SamplingParams
         self._llm = vllm.LLM(
@@ -63,6 +69,8 @@ class Vllm:
             generation_config="vllm",  # a checkpoint's own repetition penalty would differ from checkpoint to checkpoint
             enable_prefix_caching=True,  # questions about one clip begin alike
             logprobs_mode="raw_logprobs",
+            enforce_eager=not cuda,  # without a GPU, compiling and trials of the largest clips take minutes
+            skip_mm_profiling=not cuda,
             seed=0,
         )
 
@@ -120,12 +128,15 @@ def _reply(of: Any) -> Written:
 
 
 def _lines() -> Iterator[dict[str, Any]]:
-    """What standard input says, line by line; the process ends at once when it ends, whatever vLLM is doing."""
+    """What standard input says, line by line. When it ends, so does the process, whatever vLLM is doing, and takes along the
+    folder of the frames, which whoever made it may have had no time to remove."""
     found: queue.Queue[str] = queue.Queue()
 
     def read() -> None:
         for line in sys.stdin:
             found.put(line)
+        if folder := os.environ.get(FOLDER):
+            shutil.rmtree(folder, ignore_errors=True)
         os._exit(0)
 
     threading.Thread(target=read, daemon=True).start()
