@@ -1,6 +1,7 @@
 """`--engine vllm`: a stand-in `vllm` module in this process and in a child, and the real one where VT_VLLM_PYTHON names it."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -115,8 +116,8 @@ def test_an_adapter_is_merged_once_and_kept(
 
 def test_a_reply_is_read_with_its_probabilities(original: Path, colours: Curated, stand_in: Any) -> None:
     _, (first, *_) = asked(original, colours)
-    assert first.n_tokens == 3  # two of text and the end, of log-probabilities -0.5, -0.5 and -2
-    assert first.logprob == pytest.approx(-1.0)
+    assert first.n_tokens == 3  # two of text and the end, of log-probabilities -1, -2 and -3
+    assert first.logprob == pytest.approx(-2 + math.log(2))  # where the two placeholders had a quarter each
     assert not first.truncated
     stand_in.LLM.finish = "length"
     _, (cut, *_) = asked(original, colours)
@@ -131,7 +132,7 @@ def test_a_prompt_of_another_length_is_refused(original: Path, colours: Curated,
 
 def test_a_child_replies_as_this_process_does(original: Path, colours: Curated, child_python: Path) -> None:
     answerer, found = asked(original, colours)
-    assert found[0].logprob == pytest.approx(-1.0)
+    assert found[0].logprob == pytest.approx(-2 + math.log(2))
     described = answerer.describe()
     assert described["engine"] == "vllm"
     assert described["text_positions"] == "original"

@@ -17,7 +17,6 @@ from videothinker import store
 from videothinker.clips import ClipCache, ClipReader, Tally, default_cache
 from videothinker.curated import Curated
 from videothinker.diagnose.answerer import RawReply, by_clip, check_clips, shown_as
-from videothinker.diagnose.engines.base import Reply, reply_seed
 from videothinker.diagnose.fed import PROMPT_TOKENS
 from videothinker.diagnose.prompt_length import Kind, PromptLengths
 from videothinker.diagnose.prompts import put_by, write_prompts
@@ -77,7 +76,7 @@ def open_served(ref: str, settings: DiagnosisSettings, *, trust_remote_code: boo
         VtError: it cannot be loaded, vLLM is not there or cannot serve it, or has no such rule of text positions.
     """
     from videothinker.models.checkpoint import download, is_adapter
-    from videothinker.models.read import read_config, read_processor
+    from videothinker.models.read import read_config, read_eos, read_processor
     from videothinker.models.ref import local_folder
 
     check(ref, settings)
@@ -95,22 +94,10 @@ def open_served(ref: str, settings: DiagnosisSettings, *, trust_remote_code: boo
         "revision": revision,
         "trust_remote_code": trust_remote_code,
         "dtype": settings.dtype,
-        "eos": _eos(where, config, processor),
+        "eos": read_eos(where, config, processor.tokenizer),
         "placeholders": [token for token in placeholders if token is not None],
     }
     return Served(ref, open_writer(ref, options), config, processor, adapter)
-
-
-def _eos(where: Path | str, config: Any, processor: Any) -> list[int]:
-    """Tokens that end a reply, as the other engines take them."""
-    from transformers import GenerationConfig
-
-    try:
-        said = GenerationConfig.from_pretrained(where).eos_token_id
-    except OSError:
-        said = GenerationConfig.from_model_config(config).eos_token_id
-    said = processor.tokenizer.eos_token_id if said is None or said == [] else said
-    return [said] if isinstance(said, int) else list(said)
 
 
 def _merged(ref: str) -> Path:
@@ -137,6 +124,8 @@ def _merged(ref: str) -> Path:
 
 def job(question_id: str, text: str, clip: Clip, sizes: dict[str, Any], settings: DiagnosisSettings) -> Job:
     """One question as vLLM is given it. text: the whole prompt. sizes: the processor's arguments on the size of frames."""
+    from videothinker.diagnose.engines.base import reply_seed
+
     told = clip.metadata()
     return {
         "prompt": text,
@@ -265,6 +254,8 @@ class VllmAnswerer:
         self._n_compared += n_meant is not None
 
     def _read_out(self, question: Question, written: Written) -> RawReply:
+        from videothinker.diagnose.engines.base import Reply
+
         reply = Reply(written["tokens"], written["logprobs"], written["cut"])
         return RawReply(
             question_id=question.question_id,

@@ -7,12 +7,13 @@ was killed. It imports the standard library, numpy, torch and vLLM, and nothing 
 
 import importlib
 import json
+import math
 import os
 import queue
 import shutil
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -25,7 +26,8 @@ FOLDER = "VT_VLLM_FOLDER"
 """Environment variable of the script: the folder that is gone when it is."""
 
 Written = dict[str, Any]
-"""One reply: `tokens`, `logprobs` parallel to them (natural logarithm, of temperature 1), `cut`, and `n_prompt` tokens."""
+"""One reply: `tokens`, `logprobs` parallel to them (natural logarithm, of temperature 1 and without placeholders), `cut`, and
+`n_prompt` tokens."""
 
 
 def versions() -> dict[str, str]:
@@ -58,6 +60,7 @@ class Vllm:
             dtype = "bfloat16" if cuda else "float32"
         self._eos, self._banned = options["eos"], dict.fromkeys(options["placeholders"], -100.0)
         self._params = vllm.SamplingParams
+        self._tells_banned = bool(self._banned) and hasattr(vllm.SamplingParams, "logprob_token_ids")
         self._llm = vllm.LLM(
             model=options["model"],
             revision=options["revision"],
@@ -88,7 +91,7 @@ class Vllm:
         """One reply per job, in order; all are given to vLLM at once, which batches them."""
         prompts = [self._prompt(job) for job in jobs]
         written = self._llm.generate(prompts, [self._sampling(job) for job in jobs], use_tqdm=False)
-        return [_reply(each) for each in written]
+        return [_reply(each, self._banned) for each in written]
 
     def _prompt(self, job: Job) -> dict[str, Any]:
         import numpy as np
@@ -110,21 +113,22 @@ class Vllm:
             max_tokens=job["max_new_tokens"],
             stop_token_ids=self._eos,
             logit_bias=self._banned or None,
-            logprobs=0,  # of the token that was written alone
+            # Of the token that was written, and of those that may not be: they are left out of the sum below.
+            **({"logprob_token_ids": list(self._banned)} if self._tells_banned else {"logprobs": 0}),
             detokenize=False,
         )
 
 
-def _reply(of: Any) -> Written:
+def _reply(of: Any, banned: Collection[int]) -> Written:
+    """vLLM's output for one job. Its log-probabilities are over all tokens; `banned` ones are taken out if it tells them."""
     (output,) = of.outputs
     tokens = [int(token) for token in output.token_ids]
-    logprobs = [float(step[token].logprob) for token, step in zip(tokens, output.logprobs, strict=True)]
-    return {
-        "tokens": tokens,
-        "logprobs": logprobs,
-        "cut": output.finish_reason == "length",
-        "n_prompt": len(of.prompt_token_ids),
-    }
+    logprobs = []
+    for token, step in zip(tokens, output.logprobs, strict=True):
+        kept = 1 - sum(math.exp(step[other].logprob) for other in banned if other in step and other != token)
+        logprobs.append(float(step[token].logprob) - math.log(max(kept, 1e-6)))
+    cut = output.finish_reason == "length"
+    return {"tokens": tokens, "logprobs": logprobs, "cut": cut, "n_prompt": len(of.prompt_token_ids)}
 
 
 def _lines() -> Iterator[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Stands in for vLLM: takes what the worker gives it, counts prompts as the processor does, and replies the same to all."""
 
+import math
 import os
 import sys
 from types import SimpleNamespace
@@ -8,6 +9,8 @@ from typing import Any, ClassVar
 
 class SamplingParams(SimpleNamespace):
     """Holds what it is given."""
+
+    logprob_token_ids: ClassVar[Any] = None
 
 
 class LLM:
@@ -42,6 +45,7 @@ class LLM:
         )
         ids = [*inputs["input_ids"][0], *[0] * self.n_more]
         tokens = [10, 11, params.stop_token_ids[0]]
-        logprobs = [{token: SimpleNamespace(logprob=each)} for token, each in zip(tokens, (-0.5, -0.5, -2.0), strict=True)]
+        others = {token: SimpleNamespace(logprob=math.log(0.25)) for token in params.logprob_token_ids}
+        logprobs = [{**others, token: SimpleNamespace(logprob=each)} for token, each in zip(tokens, (-1, -2, -3), strict=True)]
         output = SimpleNamespace(token_ids=tokens, logprobs=logprobs, finish_reason=self.finish)
         return SimpleNamespace(outputs=[output], prompt_token_ids=ids)
