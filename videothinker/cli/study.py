@@ -371,12 +371,12 @@ def _recompute(out: Path) -> None:
 
     found = recompute(out)
     show_verdicts(found.verdicts)
-    output.show({"verdicts": found.verdicts, "n_numbers": found.n_numbers, "differing": found.differing})
     if found.differing:
         raise VtError(
             f"{out}: {len(found.differing):,} of {found.n_numbers:,} numbers are not what its answers give, the first is "
             f"{found.differing[0]}; the report was drawn from other answers, or by another version"
         )
+    output.show({"verdicts": found.verdicts, "n_numbers": found.n_numbers, "differing": found.differing})
     console.print(f"all {found.n_numbers:,} values and ends of intervals follow from the answers in {escape(str(out))}")
 
 
