@@ -260,6 +260,7 @@ def auto(
     set_: Set = None,
     dry_run: DryRun = False,
     force: Force = False,
+    json: options.Json = False,
 ) -> None:
     """VideoAuto-R1: GRPO on replies that [bold]answer, think and answer again[/bold], kept near the start.
 
@@ -269,13 +270,15 @@ def auto(
     from videothinker.recipes import training
     from videothinker.train.stages import Stage, load_stage
 
+    output.choose(json)
     settings = load_stage(Stage.AUTO, config, _overrides(set_, where))
     if bias_model is not None and not force:
         _require_gate(bias_model)
     curated = open_curated(data, videos, label_files=labels or ())
-    train_stage(settings, curated, start=model, folder=out, bias_model=bias_model, rule=rule, dry_run=dry_run)
-    if not dry_run:
-        say_answered(training.answered_twice(out, settings, curated, rule))
+    outcome = train_stage(settings, curated, start=model, folder=out, bias_model=bias_model, rule=rule, dry_run=dry_run)
+    answered = None if dry_run else training.answered_twice(out, settings, curated, rule)
+    say_answered(answered)
+    _say_record(outcome, answered=answered)
 
 
 def _overrides(set_: list[str] | None, where: str | None) -> list[str]:
@@ -360,11 +363,12 @@ def _where(folder: Path | None) -> str:
     return "" if folder is None else f"; in {folder}, curves in {folder / 'curves.html'}"
 
 
-def _say_record(outcome: "Outcome", gate: "GateVerdict | None" = None) -> None:
+def _say_record(outcome: "Outcome", gate: "GateVerdict | None" = None, answered: "AnsweredTwice | None" = None) -> None:
     from videothinker.train.process import is_main
 
     if is_main():
-        output.show({"already": outcome.already, "result": outcome.result, "gate": gate})
+        twice = None if answered is None else output.answered_record(answered)
+        output.show({"already": outcome.already, "result": outcome.result, "gate": gate, "answered": twice})
 
 
 def _say_judged(verdict: "GateVerdict", folder: Path) -> None:
