@@ -118,7 +118,7 @@ def test_a_reward_is_one_line_of_the_table_and_shows_wherever_rewards_do(
         assert step.reward == pytest.approx(step.rewards["accuracy"] + 2 * step.rewards["format"] + 0.25)
     assert all("spread 0.5" in line for line in told)
     replies = pq.read_table(out / "completions.parquet")
-    assert replies.column_names == ["step", "question_id", "reply", "accuracy", "format", "spread", "advantage"]
+    assert replies.column_names == ["step", "question_id", "reply", "accuracy", "format", "spread", "advantage", "n_tokens"]
     assert replies["spread"].to_pylist() == [0.0, 1.0] * 8
 
 

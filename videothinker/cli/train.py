@@ -13,6 +13,7 @@ from videothinker.records import Rule
 
 if TYPE_CHECKING:
     from videothinker.curated import Curated
+    from videothinker.recipes.training import AnsweredTwice
     from videothinker.records.training import GateVerdict, Matched, StepRecord
     from videothinker.train.run import Outcome
     from videothinker.train.stages import StageConfig
