@@ -40,7 +40,7 @@ def config_file(given: Path) -> Path:
     Raises:
         VtError: it looks like a name, without folder or ending, and no shipped config is called so.
     """
-    if given.exists() or given.suffix or len(given.parts) != 1:
+    if given.exists() or not given.name.replace("-", "").isalnum() or len(given.parts) != 1:
         return given
     return shipped_config(given.name)
 
