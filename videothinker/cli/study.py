@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from videothinker.study.plan import Cell
     from videothinker.study.run import Slots
 from videothinker.cli.study_display import display, duration, forecast_of, show_claims, show_needs, show_plan
+from videothinker.shipped import config_file
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -71,7 +72,11 @@ _AWAY = "On a machine that does not last"
 def study(
     config: Annotated[
         Path,
-        typer.Argument(metavar="CONFIG", help="The study's TOML file; configs/ has study-cpu, study-world and study-clevrer."),
+        typer.Argument(
+            metavar="CONFIG",
+            help="The study's TOML file, or a shipped name: study-cpu, study-world, study-clevrer.",
+            callback=config_file,
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the study; give the same one again to resume.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and how long it will take; run nothing.")] = False,

@@ -9,6 +9,7 @@ import typer
 from videothinker.cli import options, output
 from videothinker.cli.console import notes, out, progress_bar, warn
 from videothinker.records import Rule
+from videothinker.shipped import config_file
 
 if TYPE_CHECKING:
     from videothinker.curated import Curated
@@ -24,7 +25,10 @@ app = typer.Typer(
     " thinking (auto).",
 )
 
-Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="TOML; configs/ has one for each stage and model size.")]
+Config = Annotated[
+    Path,
+    typer.Option("--config", metavar="FILE", help="TOML, or a name that vt config list shows.", callback=config_file),
+]
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder that vt curate wrote.")]
 Model = Annotated[str, typer.Option("--model", metavar="REF", help="Checkpoint to train: a folder or a hub id.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The same one with the same settings is resumed.")]

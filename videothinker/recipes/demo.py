@@ -13,14 +13,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from videothinker import store
+from videothinker import shipped, store
 from videothinker.curate.check import Checked, check_folder
 from videothinker.curate.datasets.clevrer.build import ClevrerCuration
 from videothinker.curate.datasets.clevrer.settings import Settings as CurationSettings
 from videothinker.curated import open_curated
 from videothinker.diagnose.runs import Run
 from videothinker.diagnose.settings import DiagnosisSettings
-from videothinker.errors import VtError
+from videothinker.errors import VtError, install_hint
 from videothinker.pool import n_cores
 from videothinker.progress import Bars, no_bars
 from videothinker.recipes import diagnosis
@@ -52,10 +52,8 @@ BATCH_SIZE = 128
 ORDER = ("base", "grpo", "bias", "cdpo")
 """As in the study's figure; other checkpoints come after, by name."""
 
-_REPOSITORY = Path(__file__).parents[2]
-"""Checkpoints and the study's report lie in the repository alone; an installed package has none."""
-MODELS = _REPOSITORY / "data" / "study"
-STUDY = _REPOSITORY / "reports" / "study-world"
+MODELS = shipped.ROOT / "data" / "study"
+STUDY = shipped.ROOT / "reports" / "study-world"
 
 _SOLVERS = ("observer", "gold", "prior", "random")
 
@@ -161,12 +159,14 @@ def _curation(world: Path, out: Path, bars: Bars) -> Iterator[TourEvent]:
 def _unpacked(models: Path | None, out: Path, into: dict[str, Path]) -> Iterator[TourEvent]:
     """Put the checkpoints that can be asked here `into` a dictionary by name, deltas unpacked."""
     if find_spec("torch") is None or find_spec("transformers") is None:
-        yield Missing("without the packages for checkpoints only solvers are asked: pip install 'videothinker[models]'")
+        yield Missing(f"without the packages for checkpoints only solvers are asked: {install_hint('models')}")
         return
     models = models or MODELS
     base = models / "base"
     if not base.is_dir():
-        why = "the study's checkpoints lie in the repository's data/study, and this is no checkout: only solvers are asked"
+        why = (
+            f"the study's checkpoints are not in {models}, so only solvers are asked: install from a whole checkout or a wheel"
+        )
         yield Missing(why)
         return
     from videothinker.models.delta import unpack
