@@ -7,7 +7,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
-SHIPPED = ("configs", "data/sample", "data/study", "reports/study-world")
+SHIPPED = ("configs", "data/README.md", "data/sample", "data/study", "reports/study-world")
 
 
 class BuildWithShipped(build_py):
@@ -19,8 +19,12 @@ class BuildWithShipped(build_py):
             return
         for name in SHIPPED:
             to = Path(self.build_lib) / "videothinker" / "_shipped" / name
-            shutil.rmtree(to, ignore_errors=True)
-            shutil.copytree(ROOT / name, to)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            if (ROOT / name).is_file():
+                shutil.copyfile(ROOT / name, to)
+            else:
+                shutil.rmtree(to, ignore_errors=True)
+                shutil.copytree(ROOT / name, to)
 
 
 setup(cmdclass={"build_py": BuildWithShipped})

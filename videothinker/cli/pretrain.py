@@ -48,9 +48,7 @@ def pretrain(
     context: typer.Context,
     config: Annotated[
         Path,
-        typer.Option(
-            "--config", metavar="FILE", help="TOML, such as configs/tiny-sft.toml, or a shipped name.", callback=config_file
-        ),
+        typer.Option("--config", metavar="FILE|NAME", help="TOML, or a name that vt config list shows.", callback=config_file),
     ],
     folder: Annotated[
         Path,

@@ -27,7 +27,7 @@ app = typer.Typer(
 
 Config = Annotated[
     Path,
-    typer.Option("--config", metavar="FILE", help="TOML, or a name that vt config list shows.", callback=config_file),
+    typer.Option("--config", metavar="FILE|NAME", help="TOML, or a name that vt config list shows.", callback=config_file),
 ]
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder that vt curate wrote.")]
 Model = Annotated[str, typer.Option("--model", metavar="REF", help="Checkpoint to train: a folder or a hub id.")]
