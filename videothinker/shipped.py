@@ -54,9 +54,7 @@ def config_file(given: Path) -> Path:
     if len(given.parts) == 1 and re.fullmatch(r"[\w-]+", given.name):
         return shipped_config(given.name)
     if given.suffix == ".toml" and not given.exists() and given.stem in config_files():
-        raise VtError(
-            f"{given}: no such file; the config of that name that comes with the package is taken by {given.stem} alone"
-        )
+        raise VtError(f"{given}: no such file; give {given.stem} for the shipped config of that name")
     return given
 
 
