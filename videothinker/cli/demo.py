@@ -45,7 +45,7 @@ def demo(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Checkpoints to ask instead of the repository's data/study: base/ and NAME.delta of vt checkpoint pack.",
+            help="Checkpoints to ask instead of the study's: base/ and NAME.delta of vt checkpoint pack.",
         ),
     ] = None,
     train: Annotated[

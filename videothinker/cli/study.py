@@ -24,6 +24,7 @@ from videothinker.cli.study_display import (
     tell_what_is_left,
 )
 from videothinker.errors import VtError
+from videothinker.shipped import config_file
 
 if TYPE_CHECKING:
     from videothinker.records.study import Claim, Record, State, Study
@@ -78,7 +79,11 @@ _AWAY = "On a machine that does not last"
 def study(
     config: Annotated[
         Path,
-        typer.Argument(metavar="CONFIG", help="The study's TOML file; configs/ has study-cpu, study-world and study-clevrer."),
+        typer.Argument(
+            metavar="CONFIG",
+            help="The study's TOML file, or a shipped name: study-cpu, study-world, study-clevrer.",
+            callback=config_file,
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the study; give the same one again to resume.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and how long it will take; run nothing.")] = False,

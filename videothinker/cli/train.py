@@ -10,6 +10,7 @@ from videothinker.cli import options, output, train_curves
 from videothinker.cli.console import notes, out, progress_bar, warn
 from videothinker.cli.train_display import say_answered, step_line
 from videothinker.records import Rule
+from videothinker.shipped import config_file
 
 if TYPE_CHECKING:
     from videothinker.curated import Curated
@@ -26,7 +27,10 @@ app = typer.Typer(
 )
 app.command(epilog=train_curves.EPILOG)(train_curves.curves)
 
-Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="TOML; configs/ has one for each stage and model size.")]
+Config = Annotated[
+    Path,
+    typer.Option("--config", metavar="FILE|NAME", help="TOML, or a name that vt config list shows.", callback=config_file),
+]
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder that vt curate wrote.")]
 Model = Annotated[str, typer.Option("--model", metavar="REF", help="Checkpoint to train: a folder or a hub id.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The same one with the same settings is resumed.")]
