@@ -92,6 +92,7 @@ def diagnose(
     max_pixels: options.MaxPixels = None,
     batch_size: options.BatchSize = None,
     engine: options.Engine = "auto",
+    engine_python: options.EnginePython = None,
     temperature: options.Temperature = None,
     top_p: options.TopP = None,
     max_new_tokens: options.MaxNewTokens = None,
@@ -121,7 +122,7 @@ def diagnose(
     Chance, the blind prior and the observer, who only watches, are rows of every report.
     """
     from videothinker.curated import open_curated
-    from videothinker.diagnose import layers, merge, run, runs, solvers, view_runs
+    from videothinker.diagnose import layers, merge, run, runs, solvers, view_runs, vllm_child
     from videothinker.diagnose.settings import DiagnosisSettings
     from videothinker.diagnose.workers import worker
     from videothinker.prompts import template
@@ -131,6 +132,8 @@ def diagnose(
     shown = [] if views is None else damaging_views(views)
     if shown and (shard or print_sbatch):
         raise VtError(f"--views {views}: is not asked in shards; leave out --shard and --print-sbatch, or ask on one machine")
+    if engine_python is not None:
+        vllm_child.use(engine_python)
     mine = None if shard is None else shards.parse(shard)
     models, published = _asked(model or [], preset)
     folders = run.data_names(data)

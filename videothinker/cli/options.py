@@ -122,6 +122,15 @@ Engine = Annotated[
         rich_help_panel=ASKING,
     ),
 ]
+EnginePython = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="VT_VLLM_PYTHON",
+        metavar="FILE",
+        help="For --engine vllm: the Python of an environment that has vLLM, if it is not here.",
+        rich_help_panel=ASKING,
+    ),
+]
 Temperature = Annotated[
     float | None, typer.Option(help="0, the default, decodes greedily; more than 0 samples.", rich_help_panel=ASKING)
 ]

@@ -354,6 +354,10 @@ def check_models(jobs: Sequence[Job], *, trust_remote_code: bool = False) -> Non
                 from videothinker.diagnose.endpoint import check_whole
 
                 check_whole(job.curated, job.settings)
+            elif job.settings.engine == "vllm":
+                from videothinker.diagnose import vllm_answerer
+
+                vllm_answerer.check(job.ref, job.settings)
         for ref in dict.fromkeys(job.ref for job in owing if job.record.kind == "checkpoint"):
             from videothinker.models.load import check
 
