@@ -45,6 +45,7 @@ def report_record(report: "Report") -> dict[str, Any]:
         "references": {each.name: each.metrics for each in report.references},
         "comparisons": report.comparisons,
         "readings": report.readings,
+        "views": report.views,
         "report": report.folder / "report.html",
     }
 
