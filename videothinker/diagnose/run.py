@@ -70,6 +70,8 @@ class Job(NamedTuple):
     """The predictions that are there already, decode errors among them."""
     part: Part | None = None
     """Which shard of the run this is; None if it is the whole."""
+    view: str | None = None
+    """Name of the view whose damage is done to the clips (`view_runs`); None for the clips as they are."""
 
     @property
     def owed(self) -> list[Question]:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 from videothinker import store
 from videothinker.clips import ClipCache, ClipReader, Tally, default_cache
 from videothinker.curated import Curated
-from videothinker.diagnose.answerer import RawReply, by_clip, check_clips, shown_as
+from videothinker.diagnose.answerer import RawReply, by_clip, check_clips, showings
 from videothinker.diagnose.fed import PROMPT_TOKENS
 from videothinker.diagnose.prompt_length import Kind, PromptLengths
 from videothinker.diagnose.prompts import put_by, write_prompts
@@ -189,15 +189,15 @@ class VllmAnswerer:
                 if isinstance(clip, ClipError):
                     yield from (RawReply(question_id=q.question_id, reply=None, error=str(clip)) for q in asked[footage])
                     continue
-                shown = shown_as(clip, self._settings)
-                kind = _kind(shown, self.served.config.model_type)
-                self._fed[lengths.fed(kind)] += 1
-                sizes = lengths.frames.sizes(len(shown.frames))
-                jobs += [
-                    (question, kind, job(question.question_id, texts[question.question_id], shown, sizes, self._settings))
-                    for question in asked[footage]
-                ]
-                n_bytes += shown.frames.nbytes
+                for shown, about in showings(clip, asked[footage], self._settings, self._curated):
+                    kind = _kind(shown, self.served.config.model_type)
+                    self._fed[lengths.fed(kind)] += 1
+                    sizes = lengths.frames.sizes(len(shown.frames))
+                    jobs += [
+                        (question, kind, job(question.question_id, texts[question.question_id], shown, sizes, self._settings))
+                        for question in about
+                    ]
+                    n_bytes += shown.frames.nbytes
                 while len(jobs) >= at_once or (jobs and n_bytes >= _FRAME_BYTES):
                     yield from self._answers(jobs[:at_once], lengths)
                     jobs = jobs[at_once:]
