@@ -97,7 +97,8 @@ def test_no_readable_answer_differs_from_every_answer_and_not_from_itself(tmp_pa
     curated = eight(tmp_path / "data")
     place = {question.question_id: at for at, question in enumerate(curated.questions("dev"))}
     found = ask(curated, tmp_path / "out", "mirrored", lambda damage, q: said[damage][place[q.question_id]])
-    assert found.views[0].by_category["all"].changed.value == 3 / 8
+    row = found.views[0].by_category["all"]
+    assert (row.changed.value, row.n_unread) == (3 / 8, 2)
 
 
 def with_evidence(folder: Path) -> Curated:
@@ -117,7 +118,7 @@ def test_hiding_the_evidence_changes_two_answers_of_three_and_elsewhere_one(tmp_
     assert (every.evidence.value, every.elsewhere.value) == (2 / 3, 1 / 3)
     assert every.difference == clustered_change(np.array([0.0, 1.0, 0.0]), np.ones(3), scene)
     assert (right.n_questions, right.evidence.value, right.elsewhere.value) == (2, 1.0, 0.5)  # 2:0 is wrong as it is
-    assert effect.n_without == 1
+    assert (effect.n_without, every.n_unread) == (1, (0, 0))
     assert {name for view, name in stand_in.asked if view == "evidence"} == {"0:0", "1:0", "2:0"}
 
 

@@ -24,12 +24,12 @@ def show_views(effects: "ViewEffects") -> None:
     wide = console if console.is_terminal else Printable(highlight=False, width=160, stderr=console.stderr)
     if effects.views:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for column in ("checkpoint", "view", "axis", "n", "as it is", "damaged", "lost, points", "answers that stay"):
+        for column in ("checkpoint", "view", "axis", "n", "as it is", "damaged", "lost, points", "answers that stay", "unread"):
             table.add_column(column, overflow="fold")
         for effect in effects.views:
             row = effect.by_category["all"]
             shares = (estimate(row.normal), estimate(row.under), points(row.gap), estimate(consistency(row.changed)))
-            table.add_row(escape(effect.run), effect.view, effect.axis, f"{row.n_questions:,}", *shares)
+            table.add_row(escape(effect.run), effect.view, effect.axis, f"{row.n_questions:,}", *shares, f"{row.n_unread:,}")
         wide.print(table)
     for each in effects.evidence:
         change = each.by_category["all"]

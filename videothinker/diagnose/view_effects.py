@@ -42,6 +42,7 @@ def view_effect(asked: Asked, view: View, under: Answered, n_left_out: int = 0) 
         return ViewGap(
             n_questions=int(where.sum()),
             n_groups=len(np.unique(before.group[where])),
+            n_unread=_n_unread(damaged, where),
             normal=clustered_share(*share(before.exact, where), before.group),
             under=clustered_share(*share(after.exact, where), before.group),
             gap=clustered_change(*share(before.exact - after.exact, where), before.group),
@@ -63,6 +64,7 @@ def evidence_effect(asked: Asked, evidence: Answered, elsewhere: Answered, n_wit
         return EvidenceChange(
             n_questions=int(where.sum()),
             n_groups=len(np.unique(before.group[where])),
+            n_unread=(_n_unread(hidden, where), _n_unread(control, where)),
             evidence=clustered_share(*share(by_evidence, where), before.group),
             elsewhere=clustered_share(*share(by_control, where), before.group),
             difference=clustered_change(*share(by_evidence - by_control, where), before.group),
@@ -94,6 +96,10 @@ def _changed(before: Sequence[Prediction], after: Sequence[Prediction]) -> Float
         return set(one.chosen) != set(other.chosen)
 
     return np.array([differs(*pair) for pair in zip(before, after, strict=True)], dtype=np.float64)
+
+
+def _n_unread(rows: Sequence[Prediction], where: Mask) -> int:
+    return sum(row.chosen is None for row, counted in zip(rows, where, strict=True) if counted)
 
 
 def _kinds(questions: Sequence[Question], labels: Labels) -> dict[str, Mask]:

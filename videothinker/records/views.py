@@ -11,6 +11,8 @@ class ViewGap(msgspec.Struct, frozen=True, kw_only=True):
     n_questions: int
     """Questions answered both ways, without decode_errors of either."""
     n_groups: int
+    n_unread: int
+    """Replies to the damaged clip without a readable answer: who falls silent loses all, whatever the answers relied on."""
     normal: Estimate
     """Share answered exactly right with the clip as it is."""
     under: Estimate
@@ -43,6 +45,8 @@ class EvidenceChange(msgspec.Struct, frozen=True, kw_only=True):
     n_questions: int
     """Questions answered all three ways, without decode_errors."""
     n_groups: int
+    n_unread: tuple[int, int]
+    """Replies without a readable answer, with the evidence hidden and with as many other frames hidden."""
     evidence: Estimate
     """Share whose answer is another one once the evidence is hidden."""
     elsewhere: Estimate

@@ -42,8 +42,8 @@ def _views_table(effects: Sequence[ViewEffect]) -> Table:
         "views",
         "Questions answered exactly right with the clip as it is and with the damaged one, what is lost in percentage points, "
         "and answers that stay the same (in the rows mirrored: the mirror consistency). 95 % intervals, paired by question "
-        f"and clustered by clip.{told}",
-        ("Checkpoint", "View", "Axis", "Questions", "n", "As it is", "Damaged", "Lost", "Answers that stay"),
+        f"and clustered by clip. Unread: replies to the damaged clip without a readable answer.{told}",
+        ("Checkpoint", "View", "Axis", "Questions", "n", "As it is", "Damaged", "Lost", "Answers that stay", "Unread"),
         [
             (
                 effect.run,
@@ -55,6 +55,7 @@ def _views_table(effects: Sequence[ViewEffect]) -> Table:
                 estimate(row.under),
                 points(row.gap),
                 estimate(consistency(row.changed)),
+                count(row.n_unread),
             )
             for effect in effects
             for kind, row in effect.by_category.items()
@@ -71,6 +72,7 @@ def _evidence_table(effects: Sequence[EvidenceEffect], *, published: bool) -> Ta
             estimate(row.evidence),
             estimate(row.elsewhere),
             points(row.difference),
+            *map(count, row.n_unread),
         )
         for effect in effects
         for kind, row in effect.by_category.items()
@@ -83,6 +85,8 @@ def _evidence_table(effects: Sequence[EvidenceEffect], *, published: bool) -> Ta
             estimate(Estimate(hidden, None, None)),
             estimate(Estimate(control, None, None)),
             points(Estimate(difference, None, (low, high))),
+            DASH,
+            DASH,
         )
         for name, n, hidden, control, (difference, low, high) in PUBLISHED
     ]
@@ -97,7 +101,7 @@ def _evidence_table(effects: Sequence[EvidenceEffect], *, published: bool) -> Ta
         "Answers that change when the frames are hidden that show the collisions which the options name, and when as many "
         "others are; the difference is in percentage points. Questions without such a collision are left out "
         f"({without}).{note}",
-        ("Checkpoint", "Questions", "n", "Evidence hidden", "As many others hidden", "Difference"),
+        ("Checkpoint", "Questions", "n", "Evidence hidden", "As many others hidden", "Difference", "Unread", "Unread, others"),
         [*ours, *(others if published else [])],
         parts=(len(ours),) if published else (),
     )
