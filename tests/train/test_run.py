@@ -23,7 +23,8 @@ from vt_command import vt
 
 from videothinker import store
 from videothinker.cli import app
-from videothinker.cli.train import _line, train_stage
+from videothinker.cli.train import train_stage
+from videothinker.cli.train_display import step_line
 from videothinker.curated import Curated
 from videothinker.errors import VtError
 from videothinker.models.checkpoint import find_checkpoint, load_full
@@ -110,7 +111,7 @@ def test_a_reward_is_one_line_of_the_table_and_shows_wherever_rewards_do(
     monkeypatch.setitem(REWARDS, "spread", spread)
     out, told = tmp_path / "out", []
     config = stage("grpo", "rewards.spread=0.5", "rewards.format=2.0")
-    train(config, curated, assets, out, report=lambda step: told.append(_line(step)))
+    train(config, curated, assets, out, report=lambda step: told.append(step_line(step)))
     for step in read_steps(out / "metrics.jsonl"):
         assert list(step.rewards) == ["accuracy", "format", "spread"]
         assert step.rewards["spread"] == 0.5
@@ -448,6 +449,8 @@ def test_the_commands_from_bias_through_its_gate_to_cdpo(curated: Curated, asset
     done = vt("bias", "--config", tmp_path / "bias.toml", *common, "--out", tmp_path / "bias")
     assert done.exit_code == 0, done.output
     assert "finished already, 2 steps" in done.output
+    assert f"curves in {tmp_path / 'bias' / 'curves.html'}" in done.output
+    assert "curves.html" in before
     assert "gate not passed" in done.output
     assert files(tmp_path / "bias") == before
     config = write_toml(tmp_path / "cdpo.toml", "cdpo")

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from videothinker.cli import options, output
+from videothinker.cli import options, output, train_curves
 from videothinker.cli.console import notes, out, progress_bar, warn
+from videothinker.cli.train_display import say_answered, step_line
 from videothinker.records import Rule
 
 if TYPE_CHECKING:
     from videothinker.curated import Curated
-    from videothinker.recipes.training import AnsweredTwice
     from videothinker.records.training import GateVerdict, Matched, StepRecord
     from videothinker.train.run import Outcome
     from videothinker.train.stages import StageConfig
@@ -23,6 +23,7 @@ app = typer.Typer(
     help="Train the shortcut (bias), train away from it (cdpo), train the plain baseline (grpo), or answers before and after"
     " thinking (auto).",
 )
+app.command(epilog=train_curves.EPILOG)(train_curves.curves)
 
 Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="TOML; configs/ has one for each stage and model size.")]
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder that vt curate wrote.")]
@@ -65,7 +66,8 @@ _LAUNCH = """
 
 [bold]What lies in OUT[/bold]
 
-  a checkpoint (for LoRA an adapter), run.json, metrics.jsonl, completions.parquet, checkpoint-N/ to resume from{more}
+  a checkpoint (for LoRA an adapter), run.json, metrics.jsonl, curves.html, completions.parquet, checkpoint-N/ to resume
+  from{more}
 """
 
 _CHOICE = """
@@ -275,7 +277,7 @@ def auto(
     curated = open_curated(data, videos, label_files=labels or ())
     outcome = train_stage(settings, curated, start=model, folder=out, bias_model=bias_model, rule=rule, dry_run=dry_run)
     answered = None if dry_run else training.answered_twice(out, settings, curated, rule)
-    _say_answered(answered)
+    say_answered(answered)
     _say_record(outcome, answered=answered)
 
 
@@ -322,7 +324,7 @@ def _display(settings: "StageConfig") -> dict[str, Any]:
 
     def report(step: "StepRecord") -> None:
         if step.step % max(1, steps // 20) < settings.saving.log_every:
-            notes.print(_line(step))
+            notes.print(step_line(step))
 
     def matched(found: "Matched") -> None:
         unknown = f" ({found.n_unknown:,} of them because it is unknown of them)" if found.n_unknown else ""
@@ -347,14 +349,18 @@ def _say_trained(settings: "StageConfig", outcome: "Outcome", folder: Path | Non
     result, name = outcome.result, f"[bold]{settings.stage.value}[/bold]"
     steps = f"{result.steps} step{'s' * (result.steps != 1)}"
     if outcome.already:
-        out.print(f"{name}: finished already, {steps}; in {folder}", soft_wrap=True)
+        out.print(f"{name}: finished already, {steps}{_where(folder)}", soft_wrap=True)
         return
     out.print(
         f"{name}: {steps}, {result.seconds_per_step:.2f} s and {result.tokens_per_step:,.0f} tokens each, peak memory"
         f" {result.peak_bytes / 2**30:.1f} GiB, {result.trainable:,} of {result.parameters:,} parameters trained"
-        + ("" if folder is None else f"; in {folder}"),
+        + _where(folder),
         soft_wrap=True,
     )
+
+
+def _where(folder: Path | None) -> str:
+    return "" if folder is None else f"; in {folder}, curves in {folder / 'curves.html'}"
 
 
 def _say_record(outcome: "Outcome", gate: "GateVerdict | None" = None, answered: "AnsweredTwice | None" = None) -> None:
@@ -373,31 +379,3 @@ def _say_judged(verdict: "GateVerdict", folder: Path) -> None:
         out.print(f"[green]gate passed[/green]: {what}; go on with vt train cdpo --bias-model {folder}", soft_wrap=True)
     else:
         warn(f"gate not passed: {what}: {'; '.join(verdict.reasons)}; vt train cdpo will refuse {folder} unless --force")
-
-
-def _say_answered(found: "AnsweredTwice | None") -> None:
-    """The table of what the last replies of a training answered, by category; nothing where there are none."""
-    from rich import box
-    from rich.table import Table
-
-    from videothinker.train.process import is_main
-
-    if found is None or not is_main():
-        return
-    out.print(f"replies of steps {found.first_step} to {found.last_step}:")
-    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    table.add_column("questions", no_wrap=True)
-    for name in ("replies", "first right", "second right", "fixed", "broken", "fallback", "blank thought", "tokens"):
-        table.add_column(name, justify="right")
-    for name, shares, n_tokens in found.rows:
-        values = [*shares[1:]]
-        cells = ["-" if value is None else f"{value:.1%}" for value in values]
-        table.add_row(name, f"{shares.n:,}", *cells, "-" if n_tokens is None else f"{n_tokens:.0f}")
-    out.print(table)
-
-
-def _line(step: "StepRecord") -> str:
-    fired = ("questions with a bonus", step.ordered_share)
-    shown = [("reward", step.reward), *step.rewards.items(), fired, ("kl", step.kl), ("length", step.length)]
-    parts = [f"{name} {value:.3g}" for name, value in shown if value is not None]
-    return f"step {step.step}: {', '.join(parts)}, {step.seconds or 0:.1f} s"
