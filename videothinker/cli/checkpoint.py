@@ -1,7 +1,7 @@
 """`vt checkpoint`: keep trained checkpoints as small files, blend two of them, and upload one."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -9,9 +9,7 @@ from rich.markup import escape
 from videothinker.cli import options, output
 from videothinker.cli.console import out as console
 from videothinker.cli.console import warn
-
-if TYPE_CHECKING:
-    from videothinker.recipes.pushing import Pushed
+from videothinker.cli.push import say_pushed
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -103,8 +101,8 @@ _PUSH = """[bold]Examples[/bold]
 
 [bold]What is uploaded[/bold]
 
-  weights, tokenizer and processor, run.json, gate.json, metrics.jsonl, and a card, README.md; no question and no reply. run.json
-  names the folders and the command of the training.
+  weights, tokenizer and processor, run.json, gate.json, metrics.jsonl, and a card, README.md; no question and no reply.
+  run.json names the folders and the command of the training.
 """
 
 
@@ -117,8 +115,8 @@ def push(
         typer.Option(
             "--as",
             metavar="adapter|merged|delta",
-            help="adapter: the LoRA adapter alone; merged: weights that stand alone; delta: as vt checkpoint pack writes. Default: "
-            "what lies there.",
+            help="adapter: the LoRA adapter alone; merged: weights that stand alone; delta: as vt checkpoint pack writes. "
+            "Default: what lies there.",
             show_default=False,
         ),
     ] = None,
@@ -129,7 +127,7 @@ def push(
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Upload a trained checkpoint to the hub, with a [bold]card[/bold] that says what it is, what it came from, and how it answered."""
+    """Upload a trained checkpoint to the hub, with a [bold]card[/bold]: what it is, what it came from, and how it answered."""
     from videothinker.errors import VtError
     from videothinker.recipes import pushing
 
@@ -141,9 +139,3 @@ def push(
     pushed = pushing.push(checkpoint, repo_id, hub, form=wanted, results=results, private=private, warn=warn)
     say_pushed(pushed)
     output.show(pushed._asdict())
-
-
-def say_pushed(pushed: "Pushed") -> None:
-    console.print(
-        f"{pushed.repo_id}: {pushed.form}, {len(pushed.files)} files, {pushed.n_bytes:,} bytes, are on the hub", soft_wrap=True
-    )

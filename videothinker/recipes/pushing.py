@@ -17,7 +17,6 @@ from videothinker.diagnose import runs
 from videothinker.diagnose.files import METRICS, RUN
 from videothinker.errors import VtError, missing_extra
 from videothinker.fingerprint import fingerprint
-from videothinker.models.ref import local_folder
 from videothinker.progress import silent
 from videothinker.records import Metrics
 from videothinker.records.run import RunRecord
@@ -26,8 +25,8 @@ from videothinker.reports.page import estimate, percent, points
 from videothinker.train.card import Measurements, model_card
 
 _TAKEN = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "metrics.jsonl")
-"""What is uploaded of a checkpoint's folder: weights, tokenizer and processor, the records of the training, its log. Questions and
-replies (completions.parquet, gate/) stay here, and so do checkpoints to resume from."""
+"""What is uploaded of a checkpoint's folder: weights, tokenizer and processor, the records of the training, its log. Questions
+and replies (completions.parquet, gate/) stay here, and so do checkpoints to resume from."""
 _RECORDS = ("run.json", "gate.json", "metrics.jsonl", "videothinker_prompt.json")
 """Files about the training rather than of the weights; they go with every form."""
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_](?:[\w.-]*[\w])?")
@@ -68,8 +67,8 @@ def hub_for(repo_id: str) -> Hub:
     """
     if not _NAME.fullmatch(repo_id) or len(repo_id) > 96 or ".." in repo_id or "--" in repo_id or repo_id.endswith(".git"):
         raise VtError(
-            f"{repo_id}: is no name of a repository on the hub; expected OWNER/NAME in letters, digits, '-', '_' and '.', at most"
-            " 96 of them"
+            f"{repo_id}: is no name of a repository on the hub; expected OWNER/NAME in letters, digits, '-', '_' and '.', at"
+            " most 96 of them"
         )
     try:
         from huggingface_hub import HfApi, get_token
@@ -206,9 +205,9 @@ def _caption(asked: RunRecord, found: Metrics, name: str) -> str:
     part = "" if asked.partial is None else "; not all of the split was asked"
     rule = f"labels {found.rule}" if found.rule else "no labels"
     return (
-        f"Share of questions answered exactly right, with 95 % intervals clustered by clip; split {settings.get('split')}, {rule},"
-        f" {how}{part}. {name} is this checkpoint. Gap: observational minus inferential, in points. As the observer: share of"
-        " inferential answers that equal those of one who only watches."
+        f"Share of questions answered exactly right, with 95 % intervals clustered by clip; split {settings.get('split')},"
+        f" {rule}, {how}{part}. {name} is this checkpoint. Gap: observational minus inferential, in points."
+        " As the observer: share of inferential answers that equal those of one who only watches."
     )
 
 
@@ -217,10 +216,12 @@ def _told(repo_id: str, then: str) -> Iterator[None]:
     """One line for what the hub refuses, or for what keeps it from being reached."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    # Its parents are the errors of whichever library carries the requests; hf-xet, which carries large files, raises RuntimeError.
+    # Its parents are the errors of whichever library carries the requests; hf-xet, which carries large files, raises
+    # RuntimeError.
+    failures: tuple[Any, ...] = (HfHubHTTPError, *HfHubHTTPError.__bases__, ValueError, RuntimeError)
     try:
         yield
-    except (HfHubHTTPError, *HfHubHTTPError.__bases__, ValueError, RuntimeError) as error:
+    except failures as error:
         raise VtError(f"{repo_id}: {_why(error)}; {then}") from error
 
 

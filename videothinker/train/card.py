@@ -40,8 +40,8 @@ def _measure(form: str | None, start: str, repo_id: str | None, stage: str) -> s
     """How a reader measures what lies beside the card. form: of what was uploaded; None: the training's own folder."""
     if form == "delta":
         return (
-            f"What lies here is its difference from the start. `vt checkpoint unpack {stage}.delta --base <folder of {start}> --out"
-            " <folder>` makes the whole checkpoint of it."
+            f"What lies here is its difference from the start. `vt checkpoint unpack {stage}.delta --base <folder of {start}>"
+            " --out <folder>` makes the whole checkpoint of it."
         )
     ref = repo_id or "<this folder>"
     return f"Measure it, by category, with `vt diagnose --model {ref} --data <curated folder> --out <run folder>`."
