@@ -221,6 +221,14 @@ Send = Annotated[
         rich_help_panel=ASKING,
     ),
 ]
+PushToHub = Annotated[
+    str | None,
+    typer.Option(
+        "--push-to-hub",
+        metavar="OWNER/NAME",
+        help="Upload what was trained at the end, as vt checkpoint push does; name and token are checked before.",
+    ),
+]
 Json = Annotated[
     bool,
     typer.Option("--json", help="Print the figures as one JSON document on standard output; all else goes to standard error."),
