@@ -84,7 +84,7 @@ def write_report(folder: Path, files: Mapping[str, bytes]) -> None:
                 path.unlink()
 
 
-_DRAWN = ("tables/*.tex", "tables/*.csv", "figure-*.png", "figure-*.svg")
+_DRAWN = ("tables/*.tex", "tables/*.csv", "figure-*.png", "figure-*.svg", "figure-*.pdf")
 """Files that belong to the report beside them."""
 
 

@@ -7,7 +7,7 @@ import pytest
 from curated_factory import labels_of, write_curated
 from report_factory import Made, make, make_run, page_data, write_clip
 
-from videothinker.curated import Curated, counterfactual_name
+from videothinker.curated import Curated, Labels, counterfactual_name
 from videothinker.diagnose.metrics import summarize
 from videothinker.diagnose.runs import Run, comparisons, scored
 from videothinker.diagnose.verdict import verdict
@@ -90,6 +90,23 @@ def test_a_run_without_any_answer_is_drawn_as_nothing(runs: list[Run]) -> None:
     markdown = drawn([empty])["report.md"].decode()
     assert "- **base**: nothing was answered." in markdown
     assert "| base | 0 | \u2013 | \u2013 | \u2013 | \u2013 |" in markdown
+
+
+def test_where_a_probe_is_the_observer_no_page_speaks_of_the_collision_log(runs: list[Run]) -> None:
+    own = runs[1].labels.own
+    assert own is not None
+    probed = own._replace(observer="probe:base:blind")
+    labels = Labels([probed, own], probed)
+    pages = drawn([run._replace(labels=labels) for run in runs])
+    html, markdown = pages["report.html"].decode(), pages["report.md"].decode()
+    assert "believes that a collision would happen" not in html
+    assert "is here <strong>probe:base:blind</strong>" in html
+    assert "whose observer is probe:base:blind and not a reading of a collision log" in markdown
+    by_log = drawn(runs)
+    assert "believes that a collision would happen" in by_log["report.html"].decode()
+    picture = "figure-accuracy.svg"  # solver:observer reads the log, so its marks are not the probe's
+    assert pages[picture] != by_log[picture]
+    assert pages[picture] == drawn([run for run in runs if not run.reference])[picture]
 
 
 def test_replies_and_names_stay_text(runs: list[Run]) -> None:

@@ -2,12 +2,17 @@
 
 import io
 import re
+from itertools import combinations
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from videothinker.records import Estimate
-from videothinker.reports import drawing, figures_of_studies
+from videothinker.reports import drawing, figures, figures_of_studies
 from videothinker.reports.drawing import Drawing
 from videothinker.reports.figures import Line, Series, bars
 from videothinker.reports.figures_of_studies import Curves, Effect, curves, effects
@@ -33,7 +38,7 @@ def test_the_same_numbers_give_the_same_bytes_without_a_date() -> None:
 
 def test_a_figure_is_one_column_wide_in_print_quality() -> None:
     files = draw().files
-    assert sorted(files) == [f"figure-accuracy{part}" for part in ("-dark.png", "-dark.svg", ".png", ".svg")]
+    assert sorted(files) == [f"figure-accuracy{part}" for part in ("-dark.png", "-dark.svg", ".pdf", ".png", ".svg")]
     picture = Image.open(io.BytesIO(files["figure-accuracy.png"]))
     assert picture.width == 3.4 * 400
     assert picture.getpixel((0, 0))[:3] == (255, 255, 255)
@@ -81,3 +86,61 @@ def test_curves_have_a_row_an_arm_and_name_the_ends() -> None:
     one = Image.open(io.BytesIO(curves("c", "Caption.", {"kl": "divergence"}, [grpo]).files["figure-c.png"]))
     assert Image.open(io.BytesIO(drawing.files["figure-c.png"])).height > one.height
     assert curves("c", "Caption.", {"kl": "divergence"}, []).files  # nothing was trained yet
+
+
+def test_a_pdf_holds_its_text_in_true_type_fonts_and_no_date() -> None:
+    pdf = draw().files["figure-accuracy.pdf"]
+    assert set(re.findall(rb"/Subtype /(Type3|Type1|CIDFontType2)", pdf)) == {b"CIDFontType2"}
+    assert b"/CreationDate" not in pdf
+
+
+def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
+    """All words of a figure with the pixels that they take."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # axes put their words into place
+    renderer = canvas.get_renderer()
+    words = [words for words in figure.findobj(Text) if words.get_text() and words.get_visible()]
+    return [(one.get_text(), one.get_window_extent(renderer)) for one in words]
+
+
+def assert_readable(figure: Figure, values: str) -> None:
+    """No words lie on others or reach out of the figure, and no value lies on a mark."""
+    found = boxes(figure)
+    for (one, box), (other, beside) in combinations(found, 2):
+        assert not box.overlaps(beside), (one, other)
+    marks = [line for axes in figure.axes for line in axes.lines if len({*line.get_ydata()}) == 1]  # upright ones are rules
+    shown = [(words, box) for words, box in found if re.fullmatch(values, words)]
+    assert shown
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    for words, box in shown:
+        assert not any(box.overlaps(line.get_window_extent(renderer)) for line in marks), words
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.x1
+
+
+LONG = "cdpo-share: repelled from the bias model with a fifth of the reward's gradient"
+
+
+def test_values_stand_beside_their_bars_and_under_no_mark() -> None:
+    """Right of a bar lie intervals, seeds and the observer's diamond, of which a value there was taken for."""
+    high, low = Estimate(0.955, 0.01, (0.93, 0.98)), Estimate(0.391, 0.1, (0.0, 0.9))
+    series = [
+        Series("seen", "blue", [high, low], chance=[0.5, 0.39], observer=[0.96, 0.4]),
+        Series("not", "orange", [low, Estimate(0.0, 0.0, (0.0, 0.01))], points=[[0.0, 0.9], [0.0, 0.01]]),
+    ]
+    figure = figures._draw([LONG, "base"], series, "right (%)", (), drawing._THEMES["light"])
+    assert_readable(figure, r"\d+\.\d")
+    lines = [words for words, _ in boxes(figure)]
+    assert "cdpo-share: repelled from the bias model with a fifth" in lines
+    assert "of the reward's gradient" in lines
+
+
+def test_differences_name_what_is_compared_and_keep_their_values_apart() -> None:
+    value = Estimate(-0.123, 0.1, (-0.145, -0.101))
+    rows = [
+        Effect(LONG, value, value, [-0.12, -0.14], "against grpo"),
+        Effect("b", value, value, [], "against a-long-name-of-it"),
+    ]
+    figure = figures_of_studies._draw_effects(rows, "points", drawing._THEMES["light"])
+    assert_readable(figure, r".*\[.*\]")
+    assert "against grpo \u221212.3 [\u221214.5, \u221210.1]" in effects("d", "Caption.", rows, x_label="points").alt

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from videothinker.cli import options, output
+from videothinker.cli import options, output, train_curves
 from videothinker.cli.console import notes, out, progress_bar, warn
+from videothinker.cli.train_display import say_answered, step_line
 from videothinker.records import Rule
+from videothinker.shipped import config_file
 
 if TYPE_CHECKING:
     from videothinker.curated import Curated
@@ -23,8 +25,12 @@ app = typer.Typer(
     help="Train the shortcut (bias), train away from it (cdpo), train the plain baseline (grpo), or answers before and after"
     " thinking (auto).",
 )
+app.command(epilog=train_curves.EPILOG)(train_curves.curves)
 
-Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="TOML; configs/ has one for each stage and model size.")]
+Config = Annotated[
+    Path,
+    typer.Option("--config", metavar="FILE|NAME", help="TOML, or a name that vt config list shows.", callback=config_file),
+]
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder that vt curate wrote.")]
 Model = Annotated[str, typer.Option("--model", metavar="REF", help="Checkpoint to train: a folder or a hub id.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The same one with the same settings is resumed.")]
@@ -65,7 +71,8 @@ _LAUNCH = """
 
 [bold]What lies in OUT[/bold]
 
-  a checkpoint (for LoRA an adapter), run.json, metrics.jsonl, completions.parquet, checkpoint-N/ to resume from{more}
+  a checkpoint (for LoRA an adapter), run.json, metrics.jsonl, curves.html, completions.parquet, checkpoint-N/ to resume
+  from{more}
 """
 
 _CHOICE = """
@@ -258,6 +265,7 @@ def auto(
     set_: Set = None,
     dry_run: DryRun = False,
     force: Force = False,
+    json: options.Json = False,
 ) -> None:
     """VideoAuto-R1: GRPO on replies that [bold]answer, think and answer again[/bold], kept near the start.
 
@@ -267,13 +275,15 @@ def auto(
     from videothinker.recipes import training
     from videothinker.train.stages import Stage, load_stage
 
+    output.choose(json)
     settings = load_stage(Stage.AUTO, config, _overrides(set_, where))
     if bias_model is not None and not force:
         _require_gate(bias_model)
     curated = open_curated(data, videos, label_files=labels or ())
-    train_stage(settings, curated, start=model, folder=out, bias_model=bias_model, rule=rule, dry_run=dry_run)
-    if not dry_run:
-        _say_answered(training.answered_twice(out, settings, curated, rule))
+    outcome = train_stage(settings, curated, start=model, folder=out, bias_model=bias_model, rule=rule, dry_run=dry_run)
+    answered = None if dry_run else training.answered_twice(out, settings, curated, rule)
+    say_answered(answered)
+    _say_record(outcome, answered=answered)
 
 
 def _overrides(set_: list[str] | None, where: str | None) -> list[str]:
@@ -319,7 +329,7 @@ def _display(settings: "StageConfig") -> dict[str, Any]:
 
     def report(step: "StepRecord") -> None:
         if step.step % max(1, steps // 20) < settings.saving.log_every:
-            notes.print(_line(step))
+            notes.print(step_line(step))
 
     def matched(found: "Matched") -> None:
         unknown = f" ({found.n_unknown:,} of them because it is unknown of them)" if found.n_unknown else ""
@@ -344,21 +354,26 @@ def _say_trained(settings: "StageConfig", outcome: "Outcome", folder: Path | Non
     result, name = outcome.result, f"[bold]{settings.stage.value}[/bold]"
     steps = f"{result.steps} step{'s' * (result.steps != 1)}"
     if outcome.already:
-        out.print(f"{name}: finished already, {steps}; in {folder}", soft_wrap=True)
+        out.print(f"{name}: finished already, {steps}{_where(folder)}", soft_wrap=True)
         return
     out.print(
         f"{name}: {steps}, {result.seconds_per_step:.2f} s and {result.tokens_per_step:,.0f} tokens each, peak memory"
         f" {result.peak_bytes / 2**30:.1f} GiB, {result.trainable:,} of {result.parameters:,} parameters trained"
-        + ("" if folder is None else f"; in {folder}"),
+        + _where(folder),
         soft_wrap=True,
     )
 
 
-def _say_record(outcome: "Outcome", gate: "GateVerdict | None" = None) -> None:
+def _where(folder: Path | None) -> str:
+    return "" if folder is None else f"; in {folder}, curves in {folder / 'curves.html'}"
+
+
+def _say_record(outcome: "Outcome", gate: "GateVerdict | None" = None, answered: "AnsweredTwice | None" = None) -> None:
     from videothinker.train.process import is_main
 
     if is_main():
-        output.show({"already": outcome.already, "result": outcome.result, "gate": gate})
+        twice = None if answered is None else output.answered_record(answered)
+        output.show({"already": outcome.already, "result": outcome.result, "gate": gate, "answered": twice})
 
 
 def _say_judged(verdict: "GateVerdict", folder: Path) -> None:
@@ -369,31 +384,3 @@ def _say_judged(verdict: "GateVerdict", folder: Path) -> None:
         out.print(f"[green]gate passed[/green]: {what}; go on with vt train cdpo --bias-model {folder}", soft_wrap=True)
     else:
         warn(f"gate not passed: {what}: {'; '.join(verdict.reasons)}; vt train cdpo will refuse {folder} unless --force")
-
-
-def _say_answered(found: "AnsweredTwice | None") -> None:
-    """The table of what the last replies of a training answered, by category; nothing where there are none."""
-    from rich import box
-    from rich.table import Table
-
-    from videothinker.train.process import is_main
-
-    if found is None or not is_main():
-        return
-    out.print(f"replies of steps {found.first_step} to {found.last_step}:")
-    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
-    table.add_column("questions", no_wrap=True)
-    for name in ("replies", "first right", "second right", "fixed", "broken", "fallback", "blank thought", "tokens"):
-        table.add_column(name, justify="right")
-    for name, shares, n_tokens in found.rows:
-        values = [*shares[1:]]
-        cells = ["-" if value is None else f"{value:.1%}" for value in values]
-        table.add_row(name, f"{shares.n:,}", *cells, "-" if n_tokens is None else f"{n_tokens:.0f}")
-    out.print(table)
-
-
-def _line(step: "StepRecord") -> str:
-    fired = ("questions with a bonus", step.ordered_share)
-    shown = [("reward", step.reward), *step.rewards.items(), fired, ("kl", step.kl), ("length", step.length)]
-    parts = [f"{name} {value:.3g}" for name, value in shown if value is not None]
-    return f"step {step.step}: {', '.join(parts)}, {step.seconds or 0:.1f} s"

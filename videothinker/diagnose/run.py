@@ -71,6 +71,8 @@ class Job(NamedTuple):
     """The predictions that are there already, decode errors among them."""
     part: Part | None = None
     """Which shard of the run this is; None if it is the whole."""
+    view: str | None = None
+    """Name of the view whose damage is done to the clips (`view_runs`); None for the clips as they are."""
 
     @property
     def owed(self) -> list[Question]:
@@ -353,6 +355,10 @@ def check_models(jobs: Sequence[Job], *, trust_remote_code: bool = False) -> Non
                 from videothinker.diagnose.endpoint import check_whole
 
                 check_whole(job.curated, job.settings)
+            elif job.settings.engine == "vllm":
+                from videothinker.diagnose import vllm_answerer
+
+                vllm_answerer.check(job.ref, job.settings)
         for ref in dict.fromkeys(job.ref for job in owing if job.record.kind == "checkpoint"):
             from videothinker.models.load import check
 

@@ -19,6 +19,7 @@ from videothinker.curated import Curated
 from videothinker.diagnose import run, runs
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.progress import Bars, no_bars, once_begun, silent
+from videothinker.recipes.curves import CURVES, draw_own
 from videothinker.recipes.diagnosis import ask
 from videothinker.records import Comparison, Metrics, Question, Rule
 from videothinker.records.training import GATE, Changes, GateVerdict, Matched, Measured, StepRecord
@@ -47,6 +48,7 @@ def train(
 ) -> "Outcome":
     """`train.run.train` on the questions that `data.where` lets through, told to `bars` step by step.
 
+    OUT/curves.html, the page of what the steps measured, is drawn at every save and at the end.
     matched: told what it lets through, if there is a condition.
     """
     from videothinker.train import run as training
@@ -65,8 +67,10 @@ def train(
             advance(step.step - done)  # a resumed run begins where the earlier one was
             done = step.step
             report(step)
+            if not dry_run and step.step % settings.saving.save_every == 0:
+                draw_own(out, warn)
 
-        return training.train(
+        outcome = training.train(
             settings,
             data=data,
             start=start,
@@ -78,6 +82,9 @@ def train(
             report=told,
             warn=warn,
         )
+    if is_main() and not dry_run and not (outcome.already and (out / CURVES).is_file()):
+        draw_own(out, warn)
+    return outcome
 
 
 class AnsweredRow(NamedTuple):

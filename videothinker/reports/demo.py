@@ -9,7 +9,7 @@ from videothinker.diagnose.runs import Run
 from videothinker.records import Estimate
 from videothinker.records.study import RESULTS, Results
 from videothinker.reports import page
-from videothinker.reports.diagnosis import accuracy_figure
+from videothinker.reports.diagnosis_figures import accuracy_figure
 from videothinker.reports.drawing import Drawing
 from videothinker.reports.page import count, estimate
 from videothinker.reports.tables import Table

@@ -16,8 +16,6 @@ from videothinker.errors import VtError
 from videothinker.progress import Progress, no_progress
 from videothinker.records import (
     DECIDED,
-    AgainstChance,
-    Category,
     Comparison,
     Estimate,
     Form,
@@ -25,18 +23,17 @@ from videothinker.records import (
     Prediction,
     Question,
     Status,
+    ViewEffects,
 )
 from videothinker.reports import page
 from videothinker.reports.browser import Films, browser_data, shuffled
-from videothinker.reports.drawing import Drawing
-from videothinker.reports.figures import Series, bars
+from videothinker.reports.diagnosis_figures import accuracy_figure, cluster, reads_log, shortcut_figure
 from videothinker.reports.page import count, estimate, p_value, percent, points
 from videothinker.reports.readings import disagreements_table, readings_table
 from videothinker.reports.tables import DASH, Table, name_by_facet
+from videothinker.reports.view_effects import view_tables
 from videothinker.reports.words import Explained, explained
 
-OBSERVER = "solver:observer"
-"""Model of the run that the figure's observer marks come from, whether it is a reference or not."""
 SIGNIFICANT = 0.05
 """Corrected p-values below this are marked."""
 _FACETS = {"polarity": 'By form of the question: "what will happen" and "what will not"', "form": "By form of the answer"}
@@ -57,6 +54,7 @@ def diagnosis_pages(
     *,
     readings: Sequence[Readings] = (),
     protocol: str | None = None,
+    views: ViewEffects | None = None,
     out: Path | None = None,
     above: str | None = None,
     progress: Progress = no_progress,
@@ -66,9 +64,9 @@ def diagnosis_pages(
     runs: checkpoints in the order to show them, and references, which are shown last. changes: the comparisons between
     checkpoints (`runs.comparisons`). curated: where scenes and clips come from; without it there are no collision logs and no
     films. readings: the checkpoints' replies as every protocol reads them. protocol: the one that all were read by; None if
-    each run's were by its own. out: folder that the page will lie in, for links to clips; None means no links. above: address
-    of the page on several data sets that this one belongs to. progress: counts the questions whose film strips were looked
-    for, at most all of them.
+    each run's were by its own. views: what damaged clips did to the answers. out: folder that the page will lie in, for links
+    to clips; None means no links. above: address of the page on several data sets that this one belongs to. progress: counts
+    the questions whose film strips were looked for, at most all of them.
 
     Raises:
         VtError: there is no run, or the runs are scored under different rules.
@@ -93,7 +91,7 @@ def diagnosis_pages(
     measures = _MEASURES if labelled else {"all": _MEASURES["all"]}
     drawings = [accuracy_figure(checkpoints, runs)]
     if labelled:
-        drawings.append(_shortcut_figure(checkpoints))
+        drawings.append(shortcut_figure(checkpoints))
     facets = dict.fromkeys(name for run in runs for name in run.metrics.by_facet if name not in run.metrics.by_rule)
     breakdowns = [
         _pools_table("options", "By number of options", runs, [run.metrics.by_n_options for run in runs]),
@@ -103,12 +101,13 @@ def diagnosis_pages(
     has_sets = any(question.form is Form.LETTERS for question in questions)
     context: dict[str, Any] = {
         "rule": labels.rule,
+        "observer": None if reads_log(labels) or labels.own is None else labels.own.observer,
         "unlabelled": UNLABELLED,
         "clevrer": bool(known) or {question.source for question in questions} == {"CLEVRER"},
         "sources": ", ".join(dict.fromkeys(question.source for question in questions)),
         "n": len(asked),
         "n_groups": len({question.group for question in questions}),
-        "cluster": _cluster(checkpoints),
+        "cluster": cluster(checkpoints),
         "splits": ", ".join(dict.fromkeys(split for split, _ in asked if split)),
         "checkpoints": [(run, verdict(run.metrics)) for run in checkpoints],
         "protocol": protocol,
@@ -119,8 +118,8 @@ def diagnosis_pages(
         "tables": {
             "accuracy": _accuracy_table(runs) if labelled else _overall_table(runs),
             "scores": _scores_table(runs, list(DECIDED) if labelled else ["all"]) if has_sets else None,
-            "changes": _changes_table(changes, measures, _cluster(checkpoints)),
-            "tests": _tests_table(changes, measures, _cluster(checkpoints)),
+            "changes": _changes_table(changes, measures, cluster(checkpoints)),
+            "tests": _tests_table(changes, measures, cluster(checkpoints)),
             "shortcut": _shortcut_table(runs) if labelled else None,
             "replies": _replies_table(checkpoints),
             "rules": _rules_table(runs),
@@ -128,6 +127,7 @@ def diagnosis_pages(
             "settings": _settings_table(checkpoints),
             "readings": readings_table(readings) if readings else None,
             "disagreements": disagreements_table(readings) if readings else None,
+            **view_tables(views or ViewEffects(), has_logs_of_clevrer=bool(known)),
         },
         "breakdowns": [one for one in breakdowns if len(one.columns) > 2],  # a breakdown by one value says nothing new
         "films": films,
@@ -165,61 +165,6 @@ def _by_interest(questions: Iterable[Explained], answers: Sequence[tuple[str, Ma
         return 0 if fooled else 1 if len(right) > 1 else 2, shuffled(name)
 
     return sorted(questions, key=rank)
-
-
-# ---- figures -----------------------------------------------------------------------------------------------------------
-
-
-def accuracy_figure(checkpoints: Sequence[Run], runs: Sequence[Run]) -> Drawing:
-    """The main figure: accuracy of the checkpoints by category, with chance, and the observer if it is among the runs.
-
-    Without labels it shows the accuracy on all questions.
-    """
-    watched = next((run.metrics for run in runs if run.record.model == OBSERVER), None)
-    labelled = checkpoints[0].labels.own is not None
-
-    def series(kind: str, colour: str) -> Series:
-        pools: list[Pool] = [getattr(run.metrics, kind) for run in checkpoints]
-        observer = [] if watched is None else [getattr(watched, kind).per_question.value] * len(pools)
-        return Series(
-            kind,
-            colour,
-            [pool.per_question for pool in pools],
-            chance=[pool.chance for pool in pools],
-            observer=observer,
-        )
-
-    shown = {Category.OBSERVATIONAL: "blue", Category.INFERENTIAL: "orange"} if labelled else {"all": "blue"}
-    return bars(
-        "accuracy",
-        f"Questions answered exactly right{', by category' if labelled else ''}, with 95 % intervals clustered by "
-        f"{_cluster(checkpoints)}.",
-        [run.name for run in checkpoints],
-        [series(kind, colour) for kind, colour in shown.items()],
-        x_label="questions answered exactly right (%)",
-    )
-
-
-def _shortcut_figure(checkpoints: Sequence[Run]) -> Drawing:
-    def series(name: str, colour: str, values: Sequence[AgainstChance]) -> Series:
-        return Series(name, colour, values, chance=[value.chance for value in values])
-
-    return bars(
-        "shortcut",
-        "The shortcut on inferential questions: answers that are the observer's, and wrong options on which the observer is "
-        "wrong the same way, with 95 % intervals clustered by scene.",
-        [run.name for run in checkpoints],
-        [
-            series("answers", "green", [run.metrics.shortcut_reliance for run in checkpoints]),
-            series("wrong options", "purple", [run.metrics.shortcut_error_share for run in checkpoints]),
-        ],
-        x_label="the same as the observer's (%)",
-    )
-
-
-def _cluster(checkpoints: Sequence[Run]) -> str:
-    """The word for what intervals cluster by: groups are scenes for CLEVRER's questions, and clips for others."""
-    return "scene" if {question.source for run in checkpoints for question in run.questions} <= {"CLEVRER"} else "clip"
 
 
 # ---- tables ------------------------------------------------------------------------------------------------------------
@@ -261,8 +206,8 @@ def _accuracy_table(runs: Sequence[Run]) -> Table:
 
     return Table(
         "accuracy",
-        "Questions whose whole answer is right, with 95 % intervals clustered by scene. The gap is observational minus "
-        "inferential accuracy, in percentage points.",
+        f"Questions whose whole answer is right, with 95 % intervals clustered by {cluster(runs)}. The gap is observational "
+        "minus inferential accuracy, in percentage points.",
         ("Checkpoint", "Questions", "All", "Observational", "Inferential", *(["Unsure"] if has_unsure else []), "Gap"),
         [row(run) for run in runs],
     )

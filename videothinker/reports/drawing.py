@@ -1,11 +1,12 @@
-"""What every figure has in common: themes, legends, and how one is saved in light and dark, as PNG and SVG.
+"""What every figure has in common: themes, legends, and how one is saved: PNG and SVG in light and dark, PDF in light.
 
 One column of a paper wide (3.4 inches), text of 7 points; PNG at twice the usual resolution. The same numbers give the same
-bytes: fixed salt for SVG ids, no dates, matplotlib's own font.
+bytes: fixed salt for SVG ids, no dates, matplotlib's own font. A PDF holds its text as text, in TrueType fonts.
 """
 
 import base64
 import io
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -53,7 +54,7 @@ class Drawing(NamedTuple):
     alt: str
     """What the figure says, in words, for those who cannot see it."""
     files: dict[str, bytes]
-    """figure-NAME.png and .svg, figure-NAME-dark.png and .svg."""
+    """figure-NAME.png, .svg and .pdf, figure-NAME-dark.png and .svg."""
 
     def uri(self, theme: str) -> str:
         """The SVG as a data URI; `theme` "light" or "dark"."""
@@ -71,7 +72,14 @@ def themed(name: str, caption: str, alt: str, draw: Callable[[dict[str, str]], F
         stem = f"figure-{name}" + ("-dark" if theme == "dark" else "")
         files[f"{stem}.png"] = _save(figure, "png", dpi=400, metadata={"Software": None})
         files[f"{stem}.svg"] = _save(figure, "svg", metadata={"Date": None, "Creator": None})
+        if theme == "light":  # paper is white
+            files[f"{stem}.pdf"] = _save(figure, "pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
     return Drawing(name, caption, alt, files)
+
+
+def wrapped(words: str, width: int = 54) -> list[str]:
+    """Words in lines of at most `width` characters, of which 54 bold ones fit into a figure."""
+    return textwrap.wrap(words, width) or [words]
 
 
 def legend(figure: Figure, key: Sequence[Any], colours: dict[str, str]) -> None:
@@ -109,7 +117,7 @@ def dot(colours: dict[str, str]) -> dict[str, Any]:
 
 def _save(figure: Figure, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "videothinker", "svg.fonttype": "path"}):
+    with mpl.rc_context({"svg.hashsalt": "videothinker", "svg.fonttype": "path", "pdf.fonttype": 42}):
         figure.savefig(buffer, format=kind, facecolor=figure.get_facecolor(), **options)
     return buffer.getvalue()
 

@@ -9,7 +9,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from videothinker.records import Estimate
-from videothinker.reports.drawing import WIDTH, Drawing, dot, ground, halo, legend, percent_text, themed
+from videothinker.reports.drawing import WIDTH, Drawing, dot, ground, halo, legend, percent_text, themed, wrapped
+
+_VALUES = 12
+"""Room left of the bars for their values, which nothing else reaches into: right of a bar lie intervals and marks."""
 
 
 class Series(NamedTuple):
@@ -44,7 +47,7 @@ def bars(
     x_label: str,
     lines: Sequence[Line] = (),
 ) -> Drawing:
-    """Bars of every series within every group, top to bottom, with interval and value at the end of each bar.
+    """Bars of every series within every group, top to bottom, the value left of each bar and its interval at its end.
 
     Values are fractions in [0, 1], shown in percent; one that is None leaves its place empty and says so.
     """
@@ -59,19 +62,25 @@ def bars(
 def _draw(
     groups: Sequence[str], series: Sequence[Series], x_label: str, lines: Sequence[Line], colours: dict[str, str]
 ) -> Figure:
-    pitch = len(series) + 1.15  # rows of one group: its name, its bars and a gap
-    rows = pitch * max(len(groups), 1)
+    names = [wrapped(group) for group in groups]
+    starts = [0.0]
+    for lines_of_name in names:  # in rows: the lines of a group's name, its bars and a gap
+        starts.append(starts[-1] + 0.75 * (len(lines_of_name) - 1) + len(series) + 1.15)
+    rows = max(starts[-1], 1.0)
     key = _key(series, colours)
     top, bottom = 0.05 + 0.2 * bool(key) + 0.17 * bool(lines), 0.36
     height = round(0.16 * rows + top + bottom, 2)
     figure = Figure(figsize=(WIDTH, height), facecolor=colours["ground"])
     axes = figure.add_axes((0.02, bottom / height, 0.96, 1 - (top + bottom) / height), facecolor=colours["ground"])
-    for row, group in enumerate(groups):
-        y = row * pitch + 0.5
-        axes.text(0, y, group, va="center", fontsize=7, fontweight="bold", color=colours["ink"], bbox=ground(colours))
+    for row, (name, start) in enumerate(zip(names, starts, strict=False)):
+        for index, words in enumerate(name):
+            y = start + 0.5 + 0.75 * index
+            axes.text(
+                -_VALUES, y, words, va="center", fontsize=7, fontweight="bold", color=colours["ink"], bbox=ground(colours)
+            )
         for place, one in enumerate(series):
             _bar(axes, y + 0.95 + place, one, row, colours)
-    axes.set(ylim=(rows, 0), xlim=(0, 114), yticks=[], xticks=range(0, 101, 20))
+    axes.set(ylim=(rows, 0), xlim=(-_VALUES, 103), yticks=[], xticks=range(0, 101, 20))
     axes.tick_params(axis="x", labelsize=7, labelcolor=colours["faint"], length=0, pad=3)
     axes.set_xlabel(x_label, fontsize=7, color=colours["faint"], loc="left", labelpad=2)
     axes.grid(axis="x", color=colours["grid"], linewidth=0.5)
@@ -102,26 +111,20 @@ def _bar(axes: Axes, y: float, series: Series, row: int, colours: dict[str, str]
         axes.text(1, y, "nothing to count", va="center", fontsize=7, style="italic", color=colours["faint"])
         return
     axes.barh(y, 100 * value, height=0.82, color=colours[series.colour], linewidth=0)
-    end = value
+    axes.text(-1.5, y, f"{100 * value:.1f}", va="center", ha="right", fontsize=7, color=colours["ink"])
     if ci95 is not None:
         low, high = (min(max(bound, 0.0), 1.0) for bound in ci95)
-        end = max(end, high)
         outline = halo(colours)
         axes.plot([100 * low, 100 * high], [y, y], color=colours["ink"], lw=0.9, solid_capstyle="butt", path_effects=outline)
     if series.points:
         xs = [100 * point for point in series.points[row]]
         axes.plot(xs, [y] * len(xs), clip_on=False, **dot(colours))
-        end = max([end, *series.points[row]])
     chance = series.chance[row] if series.chance else None
     observer = series.observer[row] if series.observer else None
     if chance is not None:
         _chance(axes, 100 * chance, y, colours)
     if observer is not None:
         axes.plot(100 * observer, y, clip_on=False, zorder=4, **_diamond(colours))
-    for mark in sorted(mark for mark in (chance, observer) if mark is not None):
-        if end - 0.02 < mark < end + 0.12:  # the number would lie on the mark, and steps aside
-            end = mark + 0.01
-    axes.text(100 * end + 1.5, y, f"{100 * value:.1f}", va="center", fontsize=7, color=colours["ink"], bbox=ground(colours))
 
 
 def _chance(axes: Axes, x: float, y: float, colours: dict[str, str]) -> None:

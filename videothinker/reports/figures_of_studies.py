@@ -1,5 +1,6 @@
 """Figures that only studies have: differences around zero, sweeps over a number, and curves by step."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from videothinker.records import Estimate
-from videothinker.reports.drawing import WIDTH, Drawing, dot, ground, legend, percent_text, themed
+from videothinker.reports.drawing import WIDTH, Drawing, dot, ground, legend, percent_text, themed, wrapped
 from videothinker.reports.page import points
 
 _FARTHEST = 20.0
@@ -19,12 +20,15 @@ class Effect(NamedTuple):
     """One row of `effects`: a difference, with what two sources of chance make of it."""
 
     label: str
+    """What is compared, in words; long ones take several lines."""
     scenes: Estimate
     """Its interval is drawn thick."""
     seeds: Estimate
     """Its interval is drawn thin."""
     points: Sequence[float]
     """The single seeds' differences, drawn as dots."""
+    against: str = ""
+    """What it is compared with, where the label does not say so."""
 
 
 def effects(name: str, caption: str, rows: Sequence[Effect], *, x_label: str) -> Drawing:
@@ -32,7 +36,7 @@ def effects(name: str, caption: str, rows: Sequence[Effect], *, x_label: str) ->
 
     The axis holds all dots and thick intervals up to 20 points from zero; an arrow says that a row goes on beyond it.
     """
-    said = "; ".join(f"{row.label} {_in_points(row.scenes)}" for row in rows)
+    said = "; ".join(f"{' '.join((row.label, row.against)).strip()} {_in_points(row.scenes)}" for row in rows)
     alt = f"Differences around zero. {caption} Values, with intervals over scenes: {said}."
     return themed(name, caption, alt, lambda colours: _draw_effects(rows, x_label, colours))
 
@@ -95,23 +99,32 @@ def _draw_effects(rows: Sequence[Effect], x_label: str, colours: dict[str, str])
     reach = 0.08 * (high - low)
     low, high = low - reach, high + reach
     top, bottom = 0.25, 0.36
-    height = round(0.3 * max(len(rows), 1) + top + bottom, 2)
+    names = [wrapped(row.label, 54 if row.against else 30) for row in rows]
+    starts = [0.0]
+    for row, name in zip(rows, names, strict=True):  # a unit is a line of text; the marks of a row take one more
+        starts.append(starts[-1] + len(name) + bool(row.against) + 1.1)
+    n_lines = max(starts[-1], 2.0)
+    height = round(0.14 * n_lines + top + bottom, 2)
     figure = Figure(figsize=(WIDTH, height), facecolor=colours["ground"])
     axes = figure.add_axes((0.04, bottom / height, 0.92, 1 - (top + bottom) / height), facecolor=colours["ground"])
-    axes.set(xlim=(low, high), ylim=(2 * max(len(rows), 1), 0), yticks=[])
+    axes.set(xlim=(low, high), ylim=(n_lines, 0), yticks=[])
     axes.tick_params(axis="x", labelsize=7, labelcolor=colours["faint"], length=0, pad=3)
     axes.set_xlabel(x_label, fontsize=7, color=colours["faint"], loc="left", labelpad=2)
     axes.grid(axis="x", color=colours["grid"], linewidth=0.5)
     axes.set_axisbelow(True)
     axes.spines[:].set_visible(False)
     axes.axvline(0, color=colours["ink"], linewidth=0.8)
-    for index, row in enumerate(rows):
-        y = 2 * index + 0.5
-        words: dict[str, Any] = {"va": "center", "fontsize": 7, "color": colours["ink"], "bbox": ground(colours)}
-        axes.text(low, y, row.label, fontweight="bold", **words)
+    words: dict[str, Any] = {"va": "center", "fontsize": 7, "bbox": ground(colours)}
+    for row, name, start in zip(rows, names, starts, strict=False):
+        for index, part in enumerate(name):
+            axes.text(low, start + 0.5 + index, part, fontweight="bold", color=colours["ink"], **words)
+        last = start + len(name) - 0.5
+        if row.against:
+            last += 1
+            axes.text(low, last, row.against, color=colours["faint"], **words)
         if row.scenes.value is not None:
-            axes.text(high, y, _in_points(row.scenes), ha="right", **words)
-        _effect(axes, 2 * index + 1.35, row, (low, high), colours)
+            axes.text(high, last, _in_points(row.scenes), ha="right", color=colours["ink"], **words)
+        _effect(axes, last + 0.9, row, (low, high), colours)
     key = [
         Line2D([], [], color=colours["blue"], lw=3, label="over scenes"),
         Line2D([], [], color=colours["ink"], lw=0.9, label="over seeds"),
@@ -204,7 +217,14 @@ def _draw_curves(panels: Mapping[str, str], rows: Sequence[Curves], colours: dic
                 figure.text(left, 1, title, va="top", fontsize=7, color=colours["faint"])
             if column == 0:
                 y = (low + 0.6) / height
-                figure.text(0.02, y, row.label, fontsize=7, fontweight="bold", color=colours["ink"])
+                figure.text(
+                    0.02,
+                    y,
+                    textwrap.shorten(row.label, 46, placeholder=" \u2026"),
+                    fontsize=7,
+                    fontweight="bold",
+                    color=colours["ink"],
+                )
             if lowest and column == 0:
                 axes.set_xlabel("step", fontsize=7, color=colours["faint"], loc="left", labelpad=1)
     return figure

@@ -31,14 +31,14 @@ def study_pages(results: Results) -> dict[str, bytes]:
     mine = {level.arm: level for level in results.levels if level.ask == study.first_ask and level.rule is study.rule}
     pairs = [one for one in results.differences if one.ask == study.first_ask and one.rule is study.rule]
     main = [arm for arm in (BASE, *study.arms) if arm == BASE or study.arms[arm].seeds is None]
-    others = [arm for arm in study.arms if arm not in main]
+    trains, others = [arm for arm in main if arm != BASE], [arm for arm in study.arms if arm not in main]
     baseline = [arm for arm in main if arm != BASE and study.arms[arm].stage is Stage.GRPO][:1]
     sweeps = [sweep_figure(f"sweep-{i}", one, mine) for i, one in enumerate(study.sweeps, 1) if {*one.arms} & {*mine}]
     drawings = [
         *level_figures([mine[arm] for arm in main if arm in mine], {arm: study.arms[arm].note for arm in study.arms}),
         effects_figure(_chief(pairs, study), study.arms),
         *sweeps,
-        curves_figure(results, "curves", [arm for arm in main if arm != BASE]),
+        *([curves_figure(results, "curves", trains)] if trained(results, trains) else []),
         *([curves_figure(results, "curves-others", [*baseline, *others])] if trained(results, others) else []),
     ]
     states = list(results.states.values())

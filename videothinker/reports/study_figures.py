@@ -7,7 +7,6 @@ from videothinker.records.study import BASE, Arm, Difference, Level, Results, St
 from videothinker.reports.drawing import Drawing
 from videothinker.reports.figures import Series, bars
 from videothinker.reports.figures_of_studies import Curves, Effect, Panel, curves, effects, sweep
-from videothinker.reports.study_tables import pair_name
 from videothinker.steps import measure
 
 _PANELS = {"reward/accuracy": "accuracy reward", "kl": "divergence (nats)", "length": "length (tokens)"}
@@ -27,6 +26,12 @@ def _known(value: Value) -> list[float]:
     return [one.value for one in value.per_seed.values() if one.value is not None]
 
 
+def _in_words(arm: str, notes: Mapping[str, str]) -> str:
+    """The arm's name, by which the tables know it, and what it changes: "repulsion-1: repelled from the bias model, 0.1"."""
+    note = _NOTES.get(arm) or notes.get(arm)
+    return f"{arm}: {note}" if note else arm
+
+
 def level_figures(levels: Sequence[Level], notes: Mapping[str, str]) -> tuple[Drawing, Drawing]:
     def over(value: Value) -> Estimate:
         return value.seeds if value.n_seeds > 1 else value.scenes
@@ -35,9 +40,7 @@ def level_figures(levels: Sequence[Level], notes: Mapping[str, str]) -> tuple[Dr
         values = [level.measures[measure] for level in levels]
         return Series(name, colour, [over(value) for value in values], points=[_known(value) for value in values])
 
-    names = [
-        f"{level.arm}: {note}" if (note := _NOTES.get(level.arm) or notes.get(level.arm)) else level.arm for level in levels
-    ]
+    names = [_in_words(level.arm, notes) for level in levels]
     accuracy = bars(
         "accuracy",
         "Questions answered exactly right, by category. Observational ones can be answered by watching, inferential ones need "
@@ -59,12 +62,13 @@ def level_figures(levels: Sequence[Level], notes: Mapping[str, str]) -> tuple[Dr
 
 
 def effects_figure(pairs: Sequence[Difference], arms: Mapping[str, Arm]) -> Drawing:
+    notes = {name: arm.note for name, arm in arms.items()}
     return effects(
         "differences",
         "Differences in inferential accuracy, paired by question and by seed, with 95 % intervals: thick over scenes, thin "
         "over seeds; each dot is one seed, an arrow says that a row goes on. Bias models, and further pairs, are in the table.",
         [
-            Effect(pair_name(one), value.scenes, value.seeds, _known(value))
+            Effect(_in_words(one.after, notes), value.scenes, value.seeds, _known(value), f"against {one.before}")
             for one in pairs
             if arms[one.after].stage is not Stage.BIAS
             for value in [one.measures["inferential"]]
@@ -109,7 +113,8 @@ def trained(results: Results, arms: Sequence[str]) -> dict[str, list[Training]]:
 def curves_figure(results: Results, name: str, shown: Sequence[str]) -> Drawing:
     arms, by_arm = results.study.arms, trained(results, shown)
     order = sorted(by_arm, key=lambda arm: arms[arm].stage is not Stage.GRPO)
-    rows = [Curves(arm, _COLOURS[arms[arm].stage], [_lines(one) for one in by_arm[arm]]) for arm in order]
+    notes = {name: arm.note for name, arm in arms.items()}
+    rows = [Curves(_in_words(arm, notes), _COLOURS[arms[arm].stage], [_lines(one) for one in by_arm[arm]]) for arm in order]
     return curves(
         name,
         "Training by step, one line a run: soft accuracy of the sampled replies, divergence from the reference where there is "

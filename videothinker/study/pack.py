@@ -40,7 +40,7 @@ _BATCH = 24 * 2**20
 _LOG_LINES = 200
 _DELTA = "weights.delta"
 _WEIGHTS = ".safetensors"
-_NOT_SAID = (_WEIGHTS, ".html", ".svg", ".png", ".pt", ".pth", ".bin", ".parquet")
+_NOT_SAID = (_WEIGHTS, ".html", ".svg", ".png", ".pdf", ".pt", ".pth", ".bin", ".parquet")
 """Endings of the files in a cell's folder that neither describe it nor hold its answers."""
 
 _PLACES = ("cells", "logs", "records")
