@@ -144,6 +144,15 @@ MaxNewTokens = Annotated[
     int | None,
     typer.Option(metavar="N", help="Length of the longest reply, in tokens; default 1024.", rich_help_panel=ASKING),
 ]
+StopAt = Annotated[
+    float | None,
+    typer.Option(
+        metavar="CONFIDENCE",
+        help="With --prompt twice: end a reply behind its first answer where the model is at least so sure of it, 0 to 1; "
+        "default never.",
+        rich_help_panel=ASKING,
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Seed of sampling and of solver:random.", rich_help_panel=ASKING)]
 Positions = Annotated[
     TextPositions | None,

@@ -8,6 +8,7 @@ import msgspec
 from videothinker.curated import Curated
 from videothinker.damage import damaged, mask, masked
 from videothinker.diagnose.settings import DiagnosisSettings
+from videothinker.diagnose.stopping import FirstAnswer
 from videothinker.errors import VtError
 from videothinker.footage import Footage
 from videothinker.frames import Clip
@@ -28,6 +29,11 @@ class RawReply(msgspec.Struct, frozen=True, kw_only=True):
     """Mean log-probability per written token in nats, as `engines.base.Reply` defines it; None where the source gives none."""
     error: str | None = None
     """Why there is no reply; only with `reply` None."""
+    first: FirstAnswer | None = None
+    """In the style "twice" how sure the model was of its first answer, and where that ends; None without one, or where the
+    source gives no log-probabilities."""
+    stopped: bool = False
+    """Whether the reply was ended right behind its first answer, because that was sure enough."""
 
 
 def check_clips(curated: Curated, ref: str) -> None:

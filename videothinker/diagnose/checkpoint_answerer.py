@@ -18,11 +18,12 @@ from typing import Any, cast
 
 import torch
 
+from videothinker.answers import Style
 from videothinker.clips import ClipCache, ClipReader, Tally
 from videothinker.curated import Curated
 from videothinker.diagnose.answerer import RawReply, by_clip, check_clips, showings
 from videothinker.diagnose.engines import open_engine
-from videothinker.diagnose.engines.base import Engine, Reply, Row
+from videothinker.diagnose.engines.base import Engine, Reply, Row, gate_of
 from videothinker.diagnose.fed import PROMPT_TOKENS
 from videothinker.diagnose.feed import ClipQuestions, QuestionFeed, no_memory
 from videothinker.diagnose.prompts import put_by, write_prompts
@@ -81,6 +82,7 @@ class CheckpointAnswerer:
         self.seconds: dict[str, float] = dict.fromkeys(("clips", "prepare", "generate"), 0.0)
         """Where the time went: waiting for "clips", "prepare" (words, sizing, vision tower), "generate"."""
         self._curated, self._settings = curated, settings
+        self._gate = gate_of(engine.loaded, settings)
         self._cache = cache
         self._most: int | None = None  # questions per batch that may not be exceeded, once known
         self._n_prompt_tokens = 0
@@ -226,6 +228,8 @@ class CheckpointAnswerer:
             truncated=reply.cut,
             n_tokens=n_tokens,
             logprob=sum(reply.logprobs) / n_tokens,
+            first=self._gate.first(reply.tokens, reply.logprobs) if self._settings.prompt is Style.TWICE else None,
+            stopped=reply.stopped,
         )
 
 

@@ -68,6 +68,8 @@ def open_endpoint(
     check_clips(curated, ref)
     if settings.max_pixels and _frames(settings) is None:
         raise VtError("--max-pixels with --endpoint needs --frames too: a clip that is sent whole is sized by the server")
+    if settings.stop_at is not None:
+        raise VtError("--stop-at with --endpoint: a reply that a server writes is not stopped yet; leave one of them out")
     check_whole(curated, settings)
     if len(set(urls)) < len(urls):
         raise VtError(f"--endpoint {max(urls, key=list(urls).count)}: is given twice")

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
+from msgspec import UNSET
 
 from videothinker import answers, locks, shards, store
 from videothinker.curated import Curated, Labels
@@ -372,6 +373,7 @@ def grade(question: Question, answer: RawReply, labels: Labels, protocol: Protoc
 
     protocol: who reads the reply; None reads it as ours. seed: that of the protocol's guesses.
     """
+    first = answer.first
     reply = (
         None if answer.reply is None else answer.reply.encode(errors="replace").decode()
     )  # half of a surrogate pair is no UTF-8
@@ -385,6 +387,9 @@ def grade(question: Question, answer: RawReply, labels: Labels, protocol: Protoc
         error=answer.error,
         tokens=answer.n_tokens,
         logprob=None if answer.logprob is None else round(answer.logprob, 6),  # float32 tells no more
+        confidence=UNSET if first is None else round(first.confidence, 6),
+        first_tokens=UNSET if first is None else first.n_tokens,
+        stopped=True if answer.stopped else UNSET,
     )
     return read_prediction(protocol or protocols.find(protocols.OURS), question, row, seed)
 
