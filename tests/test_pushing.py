@@ -13,7 +13,7 @@ import pytest
 import torch
 from curated_factory import a_question, write_curated
 from huggingface_hub import constants
-from train.trainers import stage, write_adapter
+from train.trainers import stage, write_adapter, write_clip
 from trained import a_train_record
 from vt_command import one_error, vt
 
@@ -256,3 +256,51 @@ def test_what_the_hub_refuses_is_one_line_without_the_token(
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda: real(endpoint="http://127.0.0.1:9"))
     assert "cannot be reached" in failure()
     assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
+
+
+def test_a_training_is_uploaded_at_its_end_and_its_document_says_so(
+    start: Path, tmp_path: Path, calls: list[Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bias model, whose gate has asked it and its start: that table goes along."""
+    asked = [a_question(f"{scene}:0", gold="A", observer="A", n_options=2) for scene in range(3)]
+    for one in asked:
+        write_clip(tmp_path / "curated" / "videos" / one.question.clip.path, 56, 84, 30 * one.scene_index)
+    curated = write_curated(tmp_path / "curated", {"train": asked[:2], "dev": asked[2:]}, videos_root="videos")
+    (tmp_path / "bias.toml").write_text(SMALLEST)
+    training = ("train", "bias", "--config", tmp_path / "bias.toml", "--data", curated.folder, "--model", start)
+    command = (*training, "--out", tmp_path / "bias", "--fast", "--push-to-hub", "me/bias")
+    assert vt(*command, "--dry-run") == 0
+    assert calls == [("whoami",)]
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise ValueError("Invalid metadata in README.md.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(FakeApi, "create_repo", refused)
+        assert vt(*command) == 2
+    assert "Invalid metadata in README.md.; " in capsys.readouterr().err
+    assert json.loads((tmp_path / "bias" / "run.json").read_text())["finished"]
+    calls.clear()
+    assert vt(*command, "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["already"]
+    assert (said["pushed"]["repo_id"], said["pushed"]["form"]) == ("me/bias", "merged")
+    assert calls[-1] == ("upload_folder", "me/bias", "bias checkpoint, merged")
+    assert "| **bias** | 1 of 1 clips | " in (tmp_path / "hub" / "README.md").read_text()
+
+
+SMALLEST = """
+stage = "bias"
+[data]
+n_frames = 4
+max_pixels = 9408
+[rollouts]
+n_replies = 2
+questions_per_step = 2
+max_new_tokens = 8
+[optimizer]
+steps = 1
+[model]
+precision = "fp32"
+gradient_checkpointing = false
+"""
