@@ -210,7 +210,7 @@ def test_what_vllm_cannot_do_is_refused_before_anything_is_loaded(
 def test_without_vllm_it_is_said_what_to_install(original: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(vllm_child.PYTHON, raising=False)
     monkeypatch.setattr(vllm_child, "find_spec", lambda name: None)
-    with pytest.raises(VtError, match=r"videothinker\[vllm\]"):
+    with pytest.raises(VtError, match=r"\.\[vllm\]"):
         open_served(str(original), settings(engine="vllm"))
     monkeypatch.setenv(vllm_child.PYTHON, "/nowhere/python")
     with pytest.raises(VtError, match="/nowhere/python: no such file"):

@@ -92,7 +92,7 @@ def test_a_finished_cdpo_run_holds_what_the_contract_names(curated: Curated, ass
     held = {"n_frames": 4, "height": 56, "width": 84, "video_tokens": 12, "seconds_per_pair": 0.8}
     assert record["fed"] == held | {"n_prompts": 2 * 2, "n_replies": 2 * 2 * 4}
     table = pq.read_table(out / "completions.parquet")
-    assert table.column_names == ["step", "question_id", "reply", "accuracy", "format", "advantage"]
+    assert table.column_names == ["step", "question_id", "reply", "accuracy", "format", "advantage", "n_tokens"]
     replies = table.to_pylist()
     assert len(replies) == 2 * 2 * 4
     assert {reply["question_id"] for reply in replies} <= {question.question_id for question in curated.questions("train")}
