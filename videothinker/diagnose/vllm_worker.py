@@ -75,6 +75,7 @@ class Vllm:
             enforce_eager=not cuda,  # without a GPU, compiling and trials of the largest clips take minutes
             skip_mm_profiling=not cuda,
             seed=0,
+            **({} if cuda else {"gpu_memory_utilization": 0.5}),  # of a CPU's memory, which vLLM would take nearly all of
         )
 
     def describe(self) -> dict[str, Any]:
