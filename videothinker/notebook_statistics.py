@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from videothinker.diagnose.compare import sums_by_group
 from videothinker.diagnose.estimates import Codes, Floats, Mask, clustered_change, clustered_share, share
-from videothinker.diagnose.significance import holm, sign_flip_p
+from videothinker.diagnose.significance import holm, sign_flip_p, sums_by_group
 from videothinker.errors import VtError
 from videothinker.records import Estimate
 

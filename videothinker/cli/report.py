@@ -33,6 +33,10 @@ The same replies as lmms-eval reads them, and beside it as everyone else does; n
 
   vt report runs/mvbench --protocol lmms-eval --out runs/mvbench-lmms-eval
 
+Where a checkpoint that answers twice could stop behind its first answer, and what that would cost:
+
+  vt report runs/twice --stop-sweep --out runs/twice-swept
+
 What other evaluators have written: eval_bench, lmms-eval, VLMEvalKit, inspect_ai, or plain CSV and JSONL:
 
   vt report --import base=eval_clevrer_greedy_output.json --data curated --out report
@@ -86,6 +90,14 @@ def report(
         ),
     ] = None,
     reread: Annotated[bool, typer.Option("--reread", help="Read every saved reply anew, as this version reads it.")] = False,
+    stop_sweep: Annotated[
+        bool,
+        typer.Option(
+            "--stop-sweep",
+            help="Of replies in the style twice that were never stopped: accuracy against tokens for every --stop-at, in "
+            "NAME/stop-sweep.md, and which is best.",
+        ),
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Score saved predictions again, under any rule, and draw them anew. No model is loaded.
@@ -97,6 +109,7 @@ def report(
     from videothinker.diagnose import run, runs
     from videothinker.errors import VtError
     from videothinker.recipes import benchmarks, diagnosis, imports
+    from videothinker.reports.twice import sweep_told
 
     output.choose(json)
     if not run_dirs and not imported:
@@ -119,6 +132,8 @@ def report(
         folder, clips_folder = (next(iter(each.values()), None) for each in (folders, clips))
         curated = runs.find_curated(run_dirs or [], folder, clips_folder, next(iter(label_files.values()), ()))
         sets = {next(iter(named), ""): curated}
+    if several and stop_sweep:
+        raise VtError("--stop-sweep: is for runs over one data set; name the folder of one, such as OUT/DATASET")
     splits = run.of_each(split or [], list(sets), "--split")
     found = imports.read(run.import_files(imported or []), sets, rule=rule, splits=splits, strict=strict)
     if several:
@@ -130,10 +145,14 @@ def report(
     _show_imported(found, out)
     _warn_of_changed(n_changed)
     diagnosis.write_metrics(loaded, out)
+    sweeps = diagnosis.sweep_stops(loaded, out) if stop_sweep else []
     drawn = diagnosis.report(loaded, curated, out, protocol=protocol, bars=progress_bar)
     show_report(drawn)
     if protocol:
         show_readings(drawn)
+    for each in sweeps:
+        console.print(f"{each.run}: {sweep_told(each)}", markup=False, soft_wrap=True, highlight=False)
+        console.print(f"  confirm it on other questions: {each.confirm}", markup=False, soft_wrap=True, highlight=False)
     output.show(output.report_record(drawn))
 
 

@@ -20,7 +20,7 @@ from videothinker.diagnose.estimates import (
 )
 from videothinker.diagnose.grading import beside, counts, grade
 from videothinker.diagnose.metrics import Categories, categories, pools_of
-from videothinker.diagnose.significance import holm, sign_flip_p
+from videothinker.diagnose.significance import holm, sign_flip_p, sums_by_group
 from videothinker.records import Comparison, Estimate, Prediction, Question
 
 
@@ -136,12 +136,6 @@ def _compare_pair(before: Answers, after: Answers) -> list[Comparison]:
         row("gap", every, gap, _p_of_gap(exact, kinds, group), None),
         paired("shortcut_reliance", kinds.inferential & known, like_observer),
     ]
-
-
-def sums_by_group(change: Floats, where: Mask, group: Codes) -> Codes:
-    """What each group changed by in sum, (groups with such a question,), in whole questions."""
-    present = np.bincount(group, weights=where) > 0
-    return np.bincount(group, weights=change * where)[present].astype(np.int64)
 
 
 def _p_of_gap(change: Floats, kinds: Categories, group: Codes) -> float | None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from videothinker.answers import LETTERS
 from videothinker.curated import Labels
+from videothinker.diagnose import twice
 from videothinker.diagnose.estimates import Mask, clustered_gap, clustered_macro, clustered_share, share
 from videothinker.diagnose.grading import BesideObserver, Graded, beside, grade, guessing, guessing_beside
 from videothinker.records import (
@@ -39,7 +40,19 @@ def summarize(
 ) -> Metrics:
     """All metrics of one checkpoint. `predictions[i]` answers `questions[i]`; the own set of `labels` fills the top."""
     graded = grade(questions, predictions)
-    return _metrics(questions, graded, labels, lambda each: beside(questions, predictions, each), benchmark)
+    found = _metrics(questions, graded, labels, lambda each: beside(questions, predictions, each), benchmark)
+    if not twice.answers_twice(predictions):
+        return found
+    return msgspec.structs.replace(found, twice=twice.scores(questions, predictions, by_category(questions, labels)))
+
+
+def by_category(questions: Sequence[Question], labels: Labels) -> dict[str, Mask]:
+    """Where "all" questions stand and, by the own labels, those of each category that has any, (n_questions,) each."""
+    found: dict[str, Mask] = {"all": np.ones(len(questions), dtype=np.bool_)}
+    if labels.own is not None:
+        kinds = zip(Category, categories(questions, labels.own), strict=True)
+        found |= {str(kind): where for kind, where in kinds if where.any()}
+    return found
 
 
 def chance(questions: Sequence[Question], labels: Labels, benchmark: Benchmark | None = None) -> Metrics:

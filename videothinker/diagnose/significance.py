@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from videothinker.diagnose.estimates import Codes
+from videothinker.diagnose.estimates import Codes, Floats, Mask
 
 _FINEST = 2**15
 """Steps on which the sums of some groups' changes are counted; whole numbers that fit stay exact."""
@@ -54,3 +54,9 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         largest = max(largest, min(1.0, (len(tests) - rank) * p))
         corrected[index] = largest
     return corrected
+
+
+def sums_by_group(change: Floats, where: Mask, group: Codes) -> Codes:
+    """What each group changed by in sum, (groups with such a question,), in whole questions."""
+    present = np.bincount(group, weights=where) > 0
+    return np.bincount(group, weights=change * where)[present].astype(np.int64)

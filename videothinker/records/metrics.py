@@ -85,6 +85,32 @@ class BenchmarkScore(msgspec.Struct, frozen=True, kw_only=True):
     ci95: tuple[float, float] | None
 
 
+class TwiceScore(msgspec.Struct, frozen=True, kw_only=True):
+    """Both answers of one checkpoint on some questions; intervals are clustered by group."""
+
+    n_questions: int
+    """Questions that were asked; decode_errors are in no count."""
+    n_scenes: int
+    first: Estimate
+    """Share whose first answer is exactly right; the fallback sentence is no answer."""
+    second: Estimate
+    """Share whose second answer is: the checkpoint's accuracy."""
+    think_helps: Estimate
+    """`second` minus `first`, paired by question."""
+    p_value: float | None
+    """Two-sided p-value of the exact test that swaps the two answers group by group; None for fewer than two groups."""
+    fix_rate: Estimate
+    """Of the first answers that are wrong, those whose second is right."""
+    break_rate: Estimate
+    """Of the first answers that are right, those whose second is not."""
+    thinking_ratio: Estimate
+    """Share of replies that think: a stopped one does not."""
+    stopped: Estimate
+    """Share of replies that were ended behind their first answer (`--stop-at`)."""
+    mean_tokens: float | None
+    """Tokens really written per reply; None where a reply's are not known."""
+
+
 class Metrics(ByCategory, frozen=True, kw_only=True):
     """metrics.json: `ByCategory` under the folder's own labels, the same under every other set, and further breakdowns."""
 
@@ -104,6 +130,8 @@ class Metrics(ByCategory, frozen=True, kw_only=True):
     by_letter: dict[str, LetterScore]
     benchmark: BenchmarkScore | None = None
     """None unless the question set says how it is averaged."""
+    twice: dict[str, TwiceScore] | msgspec.UnsetType = msgspec.UNSET
+    """Both answers of replies in the style "twice", by "all" and category; not in the file in other styles."""
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):

@@ -31,6 +31,7 @@ from videothinker.reports.diagnosis_figures import accuracy_figure, cluster, rea
 from videothinker.reports.page import count, estimate, p_value, percent, points
 from videothinker.reports.readings import disagreements_table, readings_table
 from videothinker.reports.tables import DASH, Table, name_by_facet
+from videothinker.reports.twice import twice_tables
 from videothinker.reports.view_effects import view_tables
 from videothinker.reports.words import Explained, explained
 
@@ -121,6 +122,7 @@ def diagnosis_pages(
             "changes": _changes_table(changes, measures, cluster(checkpoints)),
             "tests": _tests_table(changes, measures, cluster(checkpoints)),
             "shortcut": _shortcut_table(runs) if labelled else None,
+            "twice": twice_tables(checkpoints, cluster(checkpoints)),
             "replies": _replies_table(checkpoints),
             "rules": _rules_table(runs),
             "letters": _letters_table(checkpoints),

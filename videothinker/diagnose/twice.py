@@ -1,0 +1,97 @@
+"""What thinking is worth to a checkpoint that answers before and after it: both answers, by category."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from msgspec import UNSET
+
+from videothinker.answers import is_exact
+from videothinker.diagnose.estimates import Codes, Floats, Mask, clustered_change, clustered_share, share
+from videothinker.diagnose.grading import grade
+from videothinker.diagnose.significance import sign_flip_p, sums_by_group
+from videothinker.records import Prediction, Question
+from videothinker.records.metrics import TwiceScore
+
+
+class Columns(NamedTuple):
+    """Replies that answer twice as columns of shape (n_questions,)."""
+
+    group: Codes
+    asked: Mask
+    """False where the question leaves every denominator."""
+    first: Floats
+    """1 where the first answer is exactly right."""
+    second: Floats
+    """1 where the reply is graded as right."""
+    committed: Mask
+    """True where there is a first answer."""
+    thinks: Floats
+    stopped: Floats
+    tokens: Floats
+    """Tokens that were written; NaN where that is not known."""
+    confidence: Floats
+    """How sure the first answer was; -1 where there is none to stop behind."""
+    first_tokens: Floats
+    """Tokens up to the end of the first answer; NaN where there is none to stop behind."""
+
+
+def answers_twice(predictions: Sequence[Prediction]) -> bool:
+    """Whether these are replies in the style "twice"."""
+    return any(row.first is not UNSET for row in predictions)
+
+
+def columns(questions: Sequence[Question], predictions: Sequence[Prediction]) -> Columns:
+    """The columns of one checkpoint. `predictions[i]` answers `questions[i]`."""
+    graded = grade(questions, predictions)
+    first = [row.first or () if row.first is not None and row.first is not UNSET else None for row in predictions]
+    sure = [row.confidence is not UNSET and row.first_tokens is not UNSET for row in predictions]
+    return Columns(
+        group=graded.group,
+        asked=graded.asked,
+        first=_floats([is_exact(said, row.gold) for said, row in zip(first, predictions, strict=True)]),
+        second=graded.exact,
+        committed=np.array([said is not None for said in first], dtype=np.bool_),
+        thinks=_floats(["<think>" in row.reply.lower() for row in predictions]),
+        stopped=_floats([row.stopped is True for row in predictions]),
+        tokens=_floats([np.nan if row.tokens is None else row.tokens for row in predictions]),
+        confidence=_floats([row.confidence if known else -1 for row, known in zip(predictions, sure, strict=True)]),
+        first_tokens=_floats([row.first_tokens if known else np.nan for row, known in zip(predictions, sure, strict=True)]),
+    )
+
+
+def _floats(values: Sequence[object]) -> Floats:
+    return np.array(values, dtype=np.float64)
+
+
+def scores(
+    questions: Sequence[Question], predictions: Sequence[Prediction], pools: Mapping[str, Mask]
+) -> dict[str, TwiceScore]:
+    """Both answers on the questions of each pool."""
+    found = columns(questions, predictions)
+    return {name: score(found, where & found.asked) for name, where in pools.items()}
+
+
+def score(found: Columns, where: Mask) -> TwiceScore:
+    """Both answers on some of the questions, all of which were asked."""
+    change = found.second - found.first
+
+    def of(column: Floats, among: Mask = where) -> tuple[Floats, Floats]:
+        return share(column, among)
+
+    wrong = where & found.committed & (found.first == 0)
+    right = where & (found.first == 1)
+    tokens = found.tokens[where]
+    return TwiceScore(
+        n_questions=int(where.sum()),
+        n_scenes=len(np.unique(found.group[where])),
+        first=clustered_share(*of(found.first), found.group),
+        second=clustered_share(*of(found.second), found.group),
+        think_helps=clustered_change(*of(change), found.group),
+        p_value=sign_flip_p(sums_by_group(change, where, found.group)) if where.any() else None,
+        fix_rate=clustered_share(*of(found.second, wrong), found.group),
+        break_rate=clustered_share(*of(1 - found.second, right), found.group),
+        thinking_ratio=clustered_share(*of(found.thinks), found.group),
+        stopped=clustered_share(*of(found.stopped), found.group),
+        mean_tokens=None if not len(tokens) or np.isnan(tokens).any() else float(tokens.mean()),
+    )
