@@ -22,9 +22,8 @@ def pages(made: Made) -> dict[str, bytes]:
 
 
 def test_the_pages_and_figures_are_all_there(pages: dict[str, bytes]) -> None:
-    figures = {
-        f"figure-{name}{theme}.{kind}" for name in ("share", "observer") for theme in ("", "-dark") for kind in ("png", "svg")
-    }
+    kinds = (".png", ".svg", ".pdf", "-dark.png", "-dark.svg")
+    figures = {f"figure-{name}{kind}" for name in ("share", "observer") for kind in kinds}
     assert {name for name in pages if not name.startswith("tables/")} == {"report.html", "report.md"} | figures
     assert {f"tables/{name}.{kind}" for name in ("rules", "letters") for kind in ("tex", "csv")} < set(pages)
 
@@ -141,3 +140,13 @@ def test_clips_are_linked_from_where_the_page_lies(tmp_path: Path, made: Made) -
     assert [scene["film"] for scene in data["scenes"].values()].count(None) == len(data["scenes"]) - 1
     assert b"Film strips of 1 clips" in html
     assert sum(counts) <= n_films(curation)
+
+
+def test_every_table_can_be_copied(pages: dict[str, bytes]) -> None:
+    """Also those with dots, and of what was left out, which are files beside the page too."""
+    html = pages["report.html"].decode()
+    for name in ("overlap", "unresolved"):
+        assert [f'aria-label="Copy {name} as {kind}"' in html for kind in ("LaTeX", "CSV", "Markdown")] == [True] * 3
+        assert f"tables/{name}.csv" in pages
+    assert html.count("<table") - html.count('id="questions"') == html.count('<div class="copies">')
+    assert "9:3,annotation_00009.json,no <i>objects</i>" in pages["tables/unresolved.csv"].decode()

@@ -25,6 +25,7 @@ from videothinker.reports.drawing import Drawing
 from videothinker.reports.figures import Line, Series, bars
 from videothinker.reports.page import count, estimate, percent
 from videothinker.reports.tables import DASH, Table
+from videothinker.reports.unresolved import unresolved_table
 from videothinker.reports.words import Explained, explained
 
 N_BROWSED = 2_000
@@ -103,6 +104,7 @@ def curation_pages(release: ClevrerCuration, *, out: Path | None = None, progres
             "letters": _letters_table(labels),
             "answers": _answers_table(labels),
             "blind": _blind_table(labels, rule),
+            "unresolved": unresolved_table(curation.unresolved, N_LISTED),
             "splits": _splits_table(labels, rule),
             "settings": _settings_table(manifest),
         },

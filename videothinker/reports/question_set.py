@@ -13,6 +13,7 @@ from videothinker.reports import page
 from videothinker.reports.browser import Films, browser_data, clip_text, shuffled
 from videothinker.reports.page import count, percent
 from videothinker.reports.tables import DASH, Table, name_by_facet
+from videothinker.reports.unresolved import unresolved_table
 
 N_BROWSED = 1_000
 """Most questions in the page's browser; all are in questions.parquet."""
@@ -54,6 +55,7 @@ def question_set_pages(dataset: Dataset, counted: Counted, *, out: Path | None =
             "forms": _forms_table(questions),
             "letters": _letters_table(questions),
             "reasons": _reasons_table(manifest["unresolved"]),
+            "unresolved": unresolved_table(curation.unresolved, N_LISTED),
             "splits": _splits_table(asked),
             "settings": _settings_table(manifest),
         },
