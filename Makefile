@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check docs notebook clean
+.PHONY: demo test check docs notebook wheel clean
 
 SAMPLE := data/sample
 
@@ -27,6 +27,11 @@ docs: $(STAMP)
 
 notebook: $(STAMP)
 	$(BIN)/python docs/notebooks_run.py
+
+# build/ goes first: setuptools would put what an earlier build left there into the wheel.
+wheel:
+	rm -rf build
+	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

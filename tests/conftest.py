@@ -3,7 +3,9 @@
 A square of one colour crosses each clip; two questions a scene ask for its colour, so a right answer takes the right frames.
 """
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: test processes that fight for cores take ten times as long
@@ -15,9 +17,26 @@ from curated_factory import a_question, write_curated
 from filelock import FileLock
 
 from videothinker import answers
+from videothinker.cli.console import LOG, notes, out
+from videothinker.cli.logs import LEVEL, LIBRARIES
 from videothinker.curate.datasets.clevrer.labelled import Labelled
 from videothinker.curated import Curated
 from videothinker.records import Category
+
+
+@pytest.fixture(autouse=True)
+def _as_much_said_as_before() -> Iterator[None]:
+    """What `vt --quiet`, `--log-level` and `--json` set holds until a process ends, and tests share one."""
+    before = {name: os.environ.get(name) for name in (LEVEL, *LIBRARIES)}
+    yield
+    LOG.setLevel(logging.WARNING)
+    notes.quiet = out.stderr = False
+    for name, value in before.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)}
 """The options, in order."""

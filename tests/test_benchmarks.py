@@ -5,6 +5,7 @@ Nothing is timed here: a test looks whether the numbers are there and can be tru
 
 import json
 import math
+import os
 import runpy
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from safetensors.torch import save_file
 from videothinker import store
 from videothinker.curated import Curated
 from videothinker.diagnose import metrics
+from videothinker.diagnose.vllm_child import PYTHON
 from videothinker.models import delta, tiny
 from videothinker.models.checkpoint import Checkpoint, weights_hash
 from videothinker.records import Rule
@@ -159,6 +161,12 @@ def test_physics_choice_beside_mujoco(run: Run) -> None:
     found = run("physics_choice", "--scenes", 1)["results"]
     assert len(found) == 3
     assert are_positive(*(column[row] for column in found.values() for row in PHYSICS))
+
+
+@pytest.mark.skipif(PYTHON not in os.environ, reason=f"{PYTHON} names no environment with vLLM")
+def test_beside_vllm(run: Run) -> None:
+    found = run("beside_vllm", "--scenes", 10, "--tokens", 4, "--frames", 4)
+    assert are_positive(found["ratio"], *found["questions_per_second"].values())
 
 
 def test_pretraining_curve(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

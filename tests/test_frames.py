@@ -133,7 +133,7 @@ def test_a_decoder_that_is_not_installed_is_the_users_mistake(monkeypatch: pytes
     monkeypatch.setattr(frames, "_loads", lambda package: package == "av")
     assert frames.available() == ["pyav"]
     assert frames.resolve("auto") == "pyav"
-    with pytest.raises(VtError, match=r"videothinker\[models\]"):
+    with pytest.raises(VtError, match=r"\.\[models\]"):
         frames.resolve("decord")
     with pytest.raises(VtError, match="FFmpeg"):
         frames.resolve("torchcodec")

@@ -213,12 +213,14 @@ class ClipReader:
         """Each with its clip, or why it has none, in the order given."""
         return self._in_order(self._read, footages)
 
-    def map(self, function: Callable[[Clip], R], footages: Iterable[Footage]) -> Iterator[tuple[Footage, R | ClipError]]:
-        """The same with what `function`, called in several threads, makes of the clips."""
+    def map(
+        self, function: Callable[[Footage, Clip], R], footages: Iterable[Footage]
+    ) -> Iterator[tuple[Footage, R | ClipError]]:
+        """The same with what `function`, called in several threads, makes of each and its clip."""
 
         def read(footage: Footage) -> R | ClipError:
             clip = self._read(footage)
-            return clip if isinstance(clip, ClipError) else function(clip)
+            return clip if isinstance(clip, ClipError) else function(footage, clip)
 
         return self._in_order(read, footages)
 

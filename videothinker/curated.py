@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from videothinker import answers, store, tables
+from videothinker import answers, evidence, store, tables
+from videothinker.damage import Span
 from videothinker.errors import VtError
 from videothinker.footage import Footage, fault
 from videothinker.outside import is_name, stays_within
@@ -252,6 +253,17 @@ class Curated:
         path = self._unchanged(clevrer.FILE)
         rows = tables.read(path, clevrer.COLUMNS) if path.is_file() else []
         return {row["question_id"]: row["removed_object"] for row in rows}
+
+    @cached_property
+    def evidence(self) -> dict[str, tuple[Span, ...]]:
+        """Where the clip shows what a question's label rests on, by question_id, in seconds; those without are not in it.
+
+        Empty if there are no collision logs.
+        """
+        scenes = self.scenes
+        asked = (one.question for one in self.members if one.question.group in scenes)
+        found = {question.question_id: evidence.spans(question, scenes[question.group]) for question in asked}
+        return {name: spans for name, spans in found.items() if spans}
 
     def clip(self, question: Question) -> Footage | None:
         """Where the question's clip should be, and which part of it counts; None if the folder was curated without clips."""

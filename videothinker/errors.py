@@ -25,6 +25,11 @@ EXTRAS = {
 """Optional packages and the extra that installs them; see pyproject.toml."""
 
 
+def install_hint(extra: str) -> str:
+    """How to install an extra. The project is on no package index, so it is a checkout or a wheel that is installed."""
+    return f"pip install -e '.[{extra}]' in a checkout, or pip install 'WHEEL[{extra}]' with the path of the wheel"
+
+
 def missing_extra(package: str, extra: str, purpose: str) -> VtError:
     """The error for an optional package that is not installed; it names what needs the package and how to install it."""
-    return VtError(f"{purpose} needs the package '{package}', which is not installed: pip install 'videothinker[{extra}]'")
+    return VtError(f"{purpose} needs the package '{package}', which is not installed: {install_hint(extra)}")

@@ -36,6 +36,8 @@ def test_a_page_and_its_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture[s
     sheet = tmp_path / "sheet.html"
     assert vt("curate", "audit", "--data", curated.folder, "--labels", file, "--out", sheet) == 0
     assert "4 questions" in capsys.readouterr().out
+    assert vt("curate", "audit", "--data", curated.folder, "--labels", file, "--out", sheet, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"n_questions": 4, "sheet": str(sheet)}
     page = sheet.read_text()
     assert all(f'"{key}"' in page for key in kinds)
 
@@ -47,6 +49,12 @@ def test_a_page_and_its_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture[s
     printed = capsys.readouterr().out.replace("\u00a0", " ")
     assert "precision observational: 50.0 %" in printed  # one of two
     assert "precision inferential: \u2013 of 0, 1 could not be told" in printed
+    assert vt("curate", "audit", "--read", verdicts, "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["observer"], document["n_drawn"], document["n_judged"], document["n_unsure"]) == ("probe:x:twin", 4, 4, 1)
+    assert [(one["category"], one["precision"]["value"], one["n_judged"]) for one in document["judged"]] == [
+        ("observational", 0.5, 2), ("inferential", None, 0),
+    ]  # fmt: skip
 
     verdicts.write_text(json.dumps({"observer": "o", "rule": "r", "n_drawn": 4, "verdicts": rows + rows[:1]}))
     assert vt("curate", "audit", "--read", verdicts) == 2

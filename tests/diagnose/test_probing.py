@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from curated_factory import a_choice, a_question, write_curated
 from diagnose.asking import settings
@@ -195,6 +196,11 @@ def test_a_probe_through_the_command_line(asked: Curated, tmp_path: Path, capsys
     summary = store.read_json(out.with_suffix(".json"), ProbeSummary)
     assert (summary.n_asked, sum(summary.categories.values()), summary.unlabelled) == (9, 8, {"it supposes nothing": 1})
     assert "Against the collision log" in out.with_suffix(".md").read_text()
+
+    assert vt(*probe, "--samples", "2", "--json") == 0
+    shown = capsys.readouterr()
+    assert msgspec.json.decode(shown.out) == msgspec.json.decode(out.with_suffix(".json").read_bytes())
+    assert "it supposes nothing" in shown.err
 
     replies = tmp_path / "twin.replies" / "replies.jsonl"
     before = replies.read_bytes()

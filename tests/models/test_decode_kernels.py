@@ -22,6 +22,7 @@ TESTS = Path(__file__).parents[1]
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, on which the tests below run the kernels themselves")
 def test_interpreted_they_compute_what_pytorch_computes(assets: Path) -> None:
     """In a process of its own, for Triton looks once whether it is to interpret."""
     pytest.importorskip("triton", reason="Triton is not installed")

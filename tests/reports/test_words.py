@@ -2,6 +2,7 @@
 
 import pytest
 
+from videothinker import evidence
 from videothinker.curated import Labels
 from videothinker.records import Category, Clip, Collision, Label, LabelSet, Question, Rule, Scene, SceneObject, label
 from videothinker.reports import words
@@ -48,7 +49,7 @@ def asked(options: tuple[str, ...], gold: str, observer: str, *, removed: int = 
     ],
 )
 def test_an_option_s_objects_are_found_or_given_up(option: str, pair: tuple[int, int] | None) -> None:
-    assert words.option_pair(option, SCENE) == pair
+    assert evidence.option_pair(option, SCENE) == pair
 
 
 def test_the_log_says_frame_second_and_objects() -> None:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import vt_command
 from report_factory import make
 from study_factory import FILE, finish, make_study, write_study
 from typer.testing import CliRunner, Result
@@ -35,6 +36,17 @@ def test_the_plan_tells_cells_and_minutes_and_runs_nothing(tmp_path: Path) -> No
     assert "1 at once, GPUs 0" in result.output
     assert "repulsion-03-s2" in result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_a_plans_document_has_every_cell_and_the_sums_of_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_study(tmp_path, SMALL)
+    assert vt_command.vt("study", file, "--out", tmp_path / "out", "--dry-run", "--gpus", "0", "--json") == 0
+    shown = capsys.readouterr()
+    said = json.loads(shown.out)
+    assert "GPU minutes: 64" in shown.err
+    assert said["gpu_seconds"] == said["left_seconds"] == 64 * 60
+    assert {"name": "repulsion-03-s2", "state": "waiting", "seconds": 60} in said["cells"]
+    assert len(said["cells"]) == 39
 
 
 @pytest.mark.parametrize(
@@ -76,16 +88,17 @@ def test_the_shipped_studies_have_a_plan_without_mistakes(tmp_path: Path, file: 
     assert "GPU minutes" in vt("study", file, "--out", tmp_path / "out", "--dry-run", "--gpus", "0").output
 
 
-def test_a_report_of_what_is_finished(tmp_path: Path) -> None:
+def test_a_report_of_what_is_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, plan = make_study(tmp_path, SMALL)
     questions = make(40, 3).questions["train"]
     for cell in plan:
         if cell.name != "sampled.cdpo-s2":
             finish(cell, tmp_path / "out", questions)
-    result = vt("study", tmp_path / "study.toml", "--out", tmp_path / "out", "--report-only")
-    assert result.exit_code == 0
-    assert "38 finished, 1 waiting" in result.output
-    assert "CDPO beats GRPO" in result.output
+    command = ("study", tmp_path / "study.toml", "--out", tmp_path / "out")
+    assert vt_command.vt(*command, "--report-only", "--json") == 0
+    shown = capsys.readouterr()
+    assert "38 finished, 1 waiting" in shown.err
+    assert "CDPO beats GRPO" in shown.err
     written = store.read_json(tmp_path / "out" / "results.json", dict[str, object])
     assert written["states"]["sampled.cdpo-s2"] == "waiting"  # type: ignore[index]
     assert (tmp_path / "out" / "figure-differences.png").is_file()
@@ -94,6 +107,13 @@ def test_a_report_of_what_is_finished(tmp_path: Path) -> None:
     assert len(summary) == 3
     assert summary[1].startswith("- **CDPO beats GRPO: ")
     assert "over 2 seeds [" in summary[1]
+
+    said = json.loads(shown.out)
+    assert said == {key: written[key] for key in ("verdicts", "states")} | {"report": str(tmp_path / "out" / "report.html")}
+    assert vt_command.vt(*command, "--recompute", "--json") == 0
+    recomputed = json.loads(capsys.readouterr().out)
+    assert (recomputed["verdicts"], recomputed["differing"]) == (said["verdicts"], [])
+    assert recomputed["n_numbers"] > 20
 
 
 def test_failed_cells_end_with_exit_code_1_and_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,14 @@
 """Stage auto: what keeps the policy near its start, and what a training says about first and second answers."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from train.trainers import make_trainer, rows, stage
+from curated_factory import a_question, write_curated
+from train.trainers import make_trainer, rows, stage, write_clip
+from vt_command import vt
 
 from videothinker import answers
 from videothinker.answers.letters import Letters
@@ -130,3 +133,49 @@ def test_a_steps_line_says_what_its_replies_answered(assets: Path, tmp_path: Pat
     kept = read_completions(tmp_path / "completions.parquet")
     assert len(kept) == 16
     assert all(one.n_tokens is not None and 1 <= one.n_tokens <= 8 for one in kept)
+
+
+_SMALLEST = """
+stage = "auto"
+[data]
+n_frames = 4
+max_pixels = 9408
+[rollouts]
+n_replies = 2
+questions_per_step = 2
+max_new_tokens = 8
+[optimizer]
+steps = 2
+[model]
+precision = "fp32"
+gradient_checkpointing = false
+"""
+
+
+def test_the_document_of_a_training_has_the_table_of_both_answers(
+    assets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second call trains nothing, and says the same."""
+    asked = [a_question(f"{scene}:0", gold="A", observer="AB"[scene], n_options=2) for scene in range(2)]
+    for one in asked:
+        write_clip(tmp_path / "curated" / "videos" / one.question.clip.path, 56, 84, 30 * one.scene_index)
+    curated = write_curated(tmp_path / "curated", {"train": asked}, videos_root="videos")
+    (tmp_path / "auto.toml").write_text(_SMALLEST)
+    command = (
+        "train", "auto", "--config", tmp_path / "auto.toml", "--data", curated.folder, "--model", assets / "start",
+        "--out", tmp_path / "out", "--json",
+    )  # fmt: skip
+    said = []
+    for _ in range(2):
+        capsys.readouterr()
+        assert vt(*command) == 0
+        said.append(json.loads(capsys.readouterr().out))
+    first, again = said
+    assert (first["already"], again["already"]) == (False, True)
+    assert (first["gate"], first["result"]["steps"]) == (None, 2)
+    assert first["answered"] == again["answered"]
+    assert (first["answered"]["first_step"], first["answered"]["last_step"]) == (1, 2)
+    by_category = first["answered"]["questions"]
+    assert {name: row["n"] for name, row in by_category.items()} == {"all": 8, "inferential": 4, "observational": 4}
+    assert set(by_category["all"]) == {"n", *SHARES, "n_tokens"}
+    assert all(1 <= row["n_tokens"] <= 8 for row in by_category.values())

@@ -1,8 +1,9 @@
 """A stage from curated folder to finished run: files, resuming to the bit, refusals, and the command line around it."""
 
-import importlib
+import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,7 +71,9 @@ def test_a_finished_cdpo_run_holds_what_the_contract_names(curated: Curated, ass
     rows = store.read_jsonl(out / "metrics.jsonl", dict)
     names = "step loss reward reward/accuracy reward/format kl clamped_share zero_advantage_share entropy length grad_norm"
     apart = "shuffled_accuracy ordered_share repulsion repulsion_gradient_ratio reward_grad_norm divergence_grad_norm"
-    assert all(set(row) == {*names.split(), *apart.split(), "seconds", "tokens", "alarms"} for row in rows)
+    twice = "anchor_kl first_right second_right fix_rate break_rate fallback_share blank_thought_share"
+    every = {*names.split(), *apart.split(), *twice.split(), "seconds", "tokens", "alarms"}
+    assert all(set(row) == every for row in rows)
     assert [row["step"] for row in rows] == [1, 2]
     assert all(row["kl"] > 0 for row in rows)
     record = store.read_json(out / "run.json", dict[str, Any])
@@ -89,7 +92,7 @@ def test_a_finished_cdpo_run_holds_what_the_contract_names(curated: Curated, ass
     held = {"n_frames": 4, "height": 56, "width": 84, "video_tokens": 12, "seconds_per_pair": 0.8}
     assert record["fed"] == held | {"n_prompts": 2 * 2, "n_replies": 2 * 2 * 4}
     table = pq.read_table(out / "completions.parquet")
-    assert table.column_names == ["step", "question_id", "reply", "accuracy", "format", "advantage"]
+    assert table.column_names == ["step", "question_id", "reply", "accuracy", "format", "advantage", "n_tokens"]
     replies = table.to_pylist()
     assert len(replies) == 2 * 2 * 4
     assert {reply["question_id"] for reply in replies} <= {question.question_id for question in curated.questions("train")}
@@ -115,7 +118,7 @@ def test_a_reward_is_one_line_of_the_table_and_shows_wherever_rewards_do(
         assert step.reward == pytest.approx(step.rewards["accuracy"] + 2 * step.rewards["format"] + 0.25)
     assert all("spread 0.5" in line for line in told)
     replies = pq.read_table(out / "completions.parquet")
-    assert replies.column_names == ["step", "question_id", "reply", "accuracy", "format", "spread", "advantage"]
+    assert replies.column_names == ["step", "question_id", "reply", "accuracy", "format", "spread", "advantage", "n_tokens"]
     assert replies["spread"].to_pylist() == [0.0, 1.0] * 8
 
 
@@ -323,7 +326,8 @@ def test_a_tracker_that_is_not_installed_is_refused_before_any_model_is_loaded()
 
 
 WANDB = """
-logged, run = [], None
+import json
+run = None
 class Config(dict):
     def update(self, values, **_): super().update(values)
 config = Config()
@@ -333,25 +337,44 @@ class Run:
 def init(**_):
     global run
     run = Run()
-def log(row, **_): logged.append(row)
+def log(row, **_):
+    with open(LOGGED, "a") as file:
+        file.write(json.dumps(row, default=str) + "\\n")
 def define_metric(*_, **__): pass
 def watch(*_, **__): pass
 def finish(*_, **__): pass
 """
 
 
-def test_a_tracker_gets_every_step(curated: Curated, assets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in for wandb, which is not installed here."""
+def test_a_tracker_gets_every_step(curated: Curated, assets: Path, tmp_path: Path) -> None:
+    """A stand-in for wandb, which is not installed here; in a process of its own, for libraries remember what they found."""
     library = tmp_path / "wandb" / "sdk" / "lib"
     library.mkdir(parents=True)
     (library / "config_util.py").write_text("class ConfigError(Exception): pass")
-    (tmp_path / "wandb" / "__init__.py").write_text(WANDB)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    train(stage("grpo", "saving.report_to=wandb", "optimizer.steps=2", "data.n_questions=8"), curated, assets, tmp_path / "out")
-    wandb = importlib.import_module("wandb")
-    for name in [name for name in sys.modules if name.partition(".")[0] == "wandb"]:
-        monkeypatch.delitem(sys.modules, name)
-    rewards = [row["train/reward"] for row in wandb.logged if "train/reward" in row]
+    (tmp_path / "wandb" / "__init__.py").write_text(WANDB.replace("LOGGED", repr(str(tmp_path / "logged.jsonl"))))
+    settings = msgspec.json.encode(stage("grpo", "saving.report_to=wandb", "optimizer.steps=2", "data.n_questions=8")).decode()
+    (tmp_path / "train.py").write_text(
+        "import sys\n"
+        "from pathlib import Path\n"
+        "import msgspec\n"
+        "from videothinker.curated import open_curated\n"
+        "from videothinker.train import run\n"
+        "from videothinker.train.stages import StageConfig\n"
+        f"config = msgspec.json.decode({settings!r}, type=StageConfig)\n"
+        f"data = open_curated(Path({str(curated.folder)!r}), Path({str(curated.videos_root)!r}))\n"
+        f"run.train(config, data=data, start={str(assets / 'start')!r}, out=Path({str(tmp_path / 'out')!r}))\n"
+    )
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "train.py")],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    logged = [msgspec.json.decode(line) for line in (tmp_path / "logged.jsonl").read_text().splitlines()]
+    rewards = [row["train/reward"] for row in logged if "train/reward" in row]
     rows = [msgspec.json.decode(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
     assert rewards == pytest.approx([row["reward"] for row in rows])
 

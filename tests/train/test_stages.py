@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from videothinker.errors import VtError
-from videothinker.train.stages import Reference, ReferenceClip, Stage, StageConfig, load_stage, make_stage, tiny_stage
+from videothinker.train.stages import Reference, ReferenceClip, Stage, StageConfig, load_stage, make_stage
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = sorted(path for stage in Stage for path in CONFIGS.glob(f"{stage}-*.toml"))
@@ -89,11 +89,6 @@ def test_the_baseline_is_cdpo_without_repulsion() -> None:
     for kind in ("3b", "7b", "tiny"):
         cdpo, grpo = (load_stage(stage, CONFIGS / f"{stage}-{kind}.toml") for stage in (Stage.CDPO, Stage.GRPO))
         assert msgspec.structs.replace(cdpo, stage=Stage.GRPO, objective=grpo.objective) == grpo
-
-
-def test_the_tiny_configs_and_the_function_for_the_demo_are_one() -> None:
-    for stage in Stage:
-        assert load_stage(stage, CONFIGS / f"{stage}-tiny.toml") == tiny_stage(stage)
 
 
 def test_the_parallel_files_name_what_they_are() -> None:

@@ -63,6 +63,32 @@ def first_box(text: str) -> Span | None:
     return spans[0] if spans else None
 
 
+def answer_at_once(text: str) -> Span | None:
+    """The box of a reply's first answer, as soon as it is closed and whatever is written behind it.
+
+    None without a closed box before any tag of thinking, and where it holds the fallback sentence. Of boxes in a box it is the
+    one that closes first.
+    """
+    box = _closed_at_once(text)
+    return None if box is None or _is_fallback(text[box.inside : box.closes]) else box
+
+
+def is_past_first(text: str) -> bool:
+    """Whether nothing that is still to be written could be a reply's first answer: a box is closed, or thinking has begun."""
+    return _TAG.search(text) is not None or _closed_at_once(text) is not None
+
+
+def _closed_at_once(text: str) -> Span | None:
+    """The box that is closed first, if that is before any tag of thinking."""
+    tag = _TAG.search(text)
+    start, end = 0, len(text) if tag is None else tag.start()
+    found = None
+    while (inner := first_box(text[start:end])) is not None:
+        found = Span(*(start + place for place in inner))
+        start, end = found.inside, found.closes
+    return found
+
+
 def well_laid_out(reply: str) -> bool:
     """Whether a reply is a box, one <think></think> that is not blank, and a box, with only white space around them."""
     tags = [len(pattern.findall(reply)) for pattern in (_OPENS, _CLOSES)]
@@ -71,6 +97,7 @@ def well_laid_out(reply: str) -> bool:
     return tags == [1, 1] and thinks and all(map(_is_one_box, (parts.before, parts.behind or "")))
 
 
+_TAG = re.compile("</?think>", re.IGNORECASE)
 _OPENS, _CLOSES = re.compile("<think>", re.IGNORECASE), re.compile("</think>", re.IGNORECASE)
 
 

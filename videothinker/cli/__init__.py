@@ -13,7 +13,21 @@ from typing import Annotated, NoReturn
 import typer
 
 from videothinker import locks
-from videothinker.cli import checkpoint, clips, curate, demo, diagnose, merge, pretrain, report, study, train, world
+from videothinker.cli import (
+    checkpoint,
+    clips,
+    config,
+    curate,
+    demo,
+    diagnose,
+    doctor,
+    merge,
+    pretrain,
+    report,
+    study,
+    train,
+    world,
+)
 from videothinker.cli.console import err
 from videothinker.cli.interrupt import stopping
 from videothinker.cli.logs import LEVEL, Level, set_up, without_these
@@ -40,7 +54,9 @@ app.command(name="pretrain", epilog=pretrain.EPILOG)(pretrain.pretrain)
 train.app.command(name="sft", epilog=pretrain.EPILOG, help=pretrain.ALIAS_HELP)(pretrain.pretrain)
 app.add_typer(train.app, name="train")
 app.add_typer(checkpoint.app, name="checkpoint")
+app.add_typer(config.app, name="config")
 app.command(name="study", epilog=study.EPILOG)(study.study)
+app.command(name="doctor", epilog=doctor.EPILOG)(doctor.doctor)
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,4 +1,4 @@
-"""`vt checkpoint`: keep trained checkpoints as small files, and blend two of them."""
+"""`vt checkpoint`: keep trained checkpoints as small files, blend two of them, and upload one."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,12 +6,15 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from videothinker.cli import options, output
 from videothinker.cli.console import out as console
+from videothinker.cli.console import warn
+from videothinker.cli.push import say_pushed
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="Keep a trained checkpoint as its small difference from the one that training began with, or blend two.",
+    help="Keep a trained checkpoint as its small difference from the one that training began with, blend two, or upload one.",
 )
 
 Base = Annotated[Path, typer.Option("--base", metavar="DIR", help="The bfloat16 checkpoint that training began with.")]
@@ -88,3 +91,51 @@ def blend(
     console.print(
         f"{escape(str(out))}: {sum_}, {made.n_weights:,} weights in float32, {made.n_apart:,} of which differ", soft_wrap=True
     )
+
+
+_PUSH = """[bold]Examples[/bold]
+
+  vt checkpoint push runs/cdpo me/cdpo-3b --results runs/diagnosis
+
+  vt checkpoint push runs/lora me/cdpo-3b --as merged --private
+
+[bold]What is uploaded[/bold]
+
+  weights, tokenizer and processor, run.json, gate.json, metrics.jsonl, and a card, README.md; no question and no reply.
+  run.json names the folders and the command of the training.
+"""
+
+
+@app.command(epilog=_PUSH)
+def push(
+    checkpoint: Annotated[Path, typer.Argument(metavar="DIR", help="What vt train wrote.")],
+    repo_id: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The repository; one that is not there is made.")],
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="adapter|merged|delta",
+            help="adapter: the LoRA adapter alone; merged: weights that stand alone; delta: as vt checkpoint pack writes. "
+            "Default: what lies there.",
+            show_default=False,
+        ),
+    ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A diagnosis of this checkpoint, whose table the card gets.", show_default=False),
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Upload a trained checkpoint to the hub, with a [bold]card[/bold]: what it is, what it came from, and how it answered."""
+    from videothinker.errors import VtError
+    from videothinker.recipes import pushing
+
+    output.choose(json)
+    if form is not None and form not in list(pushing.Form):
+        raise VtError(f"--as {form}: expected one of {', '.join(pushing.Form)}")
+    hub = pushing.hub_for(repo_id)
+    wanted = None if form is None else pushing.Form(form)
+    pushed = pushing.push(checkpoint, repo_id, hub, form=wanted, results=results, private=private, warn=warn)
+    say_pushed(pushed)
+    output.show(pushed._asdict())

@@ -12,7 +12,7 @@ from rich.markup import escape
 from videothinker.cli import options, output
 from videothinker.cli.console import out as console
 from videothinker.cli.console import progress_bar, warn
-from videothinker.cli.curate import show_check, show_clevrer
+from videothinker.cli.curate_display import show_check, show_clevrer
 from videothinker.cli.diagnosis_display import percent, show_report
 from videothinker.cli.world import show_world
 
@@ -45,7 +45,7 @@ def demo(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Checkpoints to ask instead of the repository's data/study: base/ and NAME.delta of vt checkpoint pack.",
+            help="Checkpoints to ask instead of the study's: base/ and NAME.delta of vt checkpoint pack.",
         ),
     ] = None,
     train: Annotated[

@@ -13,7 +13,9 @@ from videothinker.cli.console import notes, progress_bar, quiet_unless, show_sha
 from videothinker.cli.console import out as console
 from videothinker.cli.diagnosis_display import show_report
 from videothinker.cli.sbatch import print_array_job
+from videothinker.cli.views_display import show_views
 from videothinker.diagnose.protocols import OURS
+from videothinker.diagnose.views import damaging_views
 from videothinker.errors import VtError
 
 if TYPE_CHECKING:
@@ -59,6 +61,10 @@ All GPUs of a machine, each with its share of the clips; kill it and go on with 
 
   torchrun --nproc-per-node 8 -m videothinker diagnose --data curated --model runs/cdpo --out runs/dev
 
+Is the clip needed, is its order, and do answers come from where the evidence is? Each view is asked beside the clip as it is:
+
+  vt diagnose --data curated --model runs/cdpo --views blind,shuffled,mirrored,evidence,elsewhere --out runs/views
+
 One of 16 machines that share a folder, and then all together; the second line prints a Slurm script that does both:
 
   vt diagnose --data curated --model runs/cdpo --out runs/dev --shard 3/16   # then vt merge runs/dev
@@ -86,9 +92,11 @@ def diagnose(
     max_pixels: options.MaxPixels = None,
     batch_size: options.BatchSize = None,
     engine: options.Engine = "auto",
+    engine_python: options.EnginePython = None,
     temperature: options.Temperature = None,
     top_p: options.TopP = None,
     max_new_tokens: options.MaxNewTokens = None,
+    stop_at: options.StopAt = None,
     seed: options.Seed = 42,
     text_positions: options.Positions = None,
     revision: options.Revision = None,
@@ -101,6 +109,7 @@ def diagnose(
     report: options.DrawReport = True,
     endpoint: options.Endpoints = None,
     send: options.Send = "clip",
+    views: options.Views = None,
     shard: options.ShardOf = None,
     print_sbatch: options.PrintSbatch = None,
     json: options.Json = False,
@@ -114,13 +123,18 @@ def diagnose(
     Chance, the blind prior and the observer, who only watches, are rows of every report.
     """
     from videothinker.curated import open_curated
-    from videothinker.diagnose import layers, merge, run, runs, solvers
+    from videothinker.diagnose import layers, merge, run, runs, solvers, view_runs, vllm_child
     from videothinker.diagnose.settings import DiagnosisSettings
     from videothinker.diagnose.workers import worker
     from videothinker.prompts import template
     from videothinker.recipes import benchmarks, diagnosis
 
     output.choose(json)
+    shown = [] if views is None else damaging_views(views)
+    if shown and (shard or print_sbatch):
+        raise VtError(f"--views {views}: is not asked in shards; leave out --shard and --print-sbatch, or ask on one machine")
+    if engine_python is not None:
+        vllm_child.use(engine_python)
     mine = None if shard is None else shards.parse(shard)
     models, published = _asked(model or [], preset)
     folders = run.data_names(data)
@@ -169,6 +183,7 @@ def diagnose(
             protocol=protocol,
             **layers.values(given),
             batch_size=batch_size,
+            stop_at=stop_at,
             engine=engine,
             seed=seed,
             text_positions=text_positions,
@@ -213,6 +228,8 @@ def diagnose(
         jobs = run.plan_sets(names, sets, endpoints=endpoints, limit=limit, resume=resume, rank=me.rank, warn=warn, shard=mine)
         if mine is not None:
             merge.check_beside(jobs, out, mine)
+        if shown:
+            jobs = view_runs.plan(jobs, shown, resume=resume, rank=me.rank, warn=warn)
         if me.rank == 0:
             for told in filter(None, otherwise):
                 warn(told)
@@ -243,9 +260,10 @@ def diagnose(
         output.show(output.benchmarks_record(table))
     else:
         (one,) = curated.values()
-        beside = runs.folders_beside([job.folder for job in jobs], out)
+        beside = runs.folders_beside([job.folder for job in jobs if job.view is None], out)
         drawn = diagnosis.report(runs.load_runs(beside, one), one, out, bars=progress_bar)
         show_report(drawn)
+        show_views(drawn.views)
         output.show(output.report_record(drawn))
 
 

@@ -10,7 +10,7 @@ from videothinker.cli.console import LOG, notes
 LEVEL = "VT_LOG_LEVEL"
 """The environment variable that --log-level overrides; processes that a command starts inherit it."""
 
-_LIBRARIES: dict[str, Callable[[str], str]] = {
+LIBRARIES: dict[str, Callable[[str], str]] = {
     "TRANSFORMERS_VERBOSITY": str,
     "HF_HUB_VERBOSITY": str,
     "DATASETS_VERBOSITY": str,
@@ -40,7 +40,7 @@ def set_up(level: Level | None, *, quiet: bool) -> None:
     LOG.setLevel(number)
     if level is None:
         return
-    os.environ |= {LEVEL: level.value, **{name: spelt(level.value) for name, spelt in _LIBRARIES.items()}}
+    os.environ |= {LEVEL: level.value, **{name: spelt(level.value) for name, spelt in LIBRARIES.items()}}
     logging.basicConfig(level=number, format="%(levelname)s %(name)s: %(message)s", force=True)
     for name in ("transformers", "trl"):  # whose levels may have been set before, where they are imported already
         logging.getLogger(name).setLevel(number)

@@ -60,7 +60,7 @@ def merge(
     Data, clips and labels are those that the shards were asked with.
     """
     from videothinker.cli.benchmarks_display import show_benchmarks
-    from videothinker.cli.curate import show_clevrer
+    from videothinker.cli.curate_display import show_clevrer
     from videothinker.cli.diagnosis_display import show_report
     from videothinker.diagnose import run
     from videothinker.errors import VtError

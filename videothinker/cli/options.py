@@ -12,6 +12,7 @@ from videothinker import prompts
 from videothinker.cli.diagnosis_display import list_presets, list_protocols
 from videothinker.diagnose.engines import ENGINES
 from videothinker.diagnose.protocols import PROTOCOLS
+from videothinker.diagnose.views import OF_CLIPS
 from videothinker.models.text_positions import TextPositions
 
 ASKING = "How the checkpoints are asked"
@@ -121,6 +122,15 @@ Engine = Annotated[
         rich_help_panel=ASKING,
     ),
 ]
+EnginePython = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="VT_VLLM_PYTHON",
+        metavar="FILE",
+        help="For --engine vllm: the Python of an environment that has vLLM, if it is not here.",
+        rich_help_panel=ASKING,
+    ),
+]
 Temperature = Annotated[
     float | None, typer.Option(help="0, the default, decodes greedily; more than 0 samples.", rich_help_panel=ASKING)
 ]
@@ -133,6 +143,15 @@ TopP = Annotated[
 MaxNewTokens = Annotated[
     int | None,
     typer.Option(metavar="N", help="Length of the longest reply, in tokens; default 1024.", rich_help_panel=ASKING),
+]
+StopAt = Annotated[
+    float | None,
+    typer.Option(
+        metavar="CONFIDENCE",
+        help="With --prompt twice: end a reply behind its first answer where the model is at least so sure of it, 0 to 1; "
+        "default never.",
+        rich_help_panel=ASKING,
+    ),
 ]
 Seed = Annotated[int, typer.Option(help="Seed of sampling and of solver:random.", rich_help_panel=ASKING)]
 Positions = Annotated[
@@ -166,6 +185,14 @@ TrustRemoteCode = Annotated[
 Baseline = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="With several data sets: the checkpoint that changes count from; default the first."),
+]
+Views = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LIST",
+        help=f"Ask again with damaged clips, some of {','.join(OF_CLIPS)}, and say what each one changes.",
+        rich_help_panel=ASKING,
+    ),
 ]
 ShardOf = Annotated[
     str | None,
@@ -201,6 +228,14 @@ Send = Annotated[
         metavar="clip|images",
         help="How a server is sent the frames that --frames chooses: as one lossless clip with their times, or as images.",
         rich_help_panel=ASKING,
+    ),
+]
+PushToHub = Annotated[
+    str | None,
+    typer.Option(
+        "--push-to-hub",
+        metavar="OWNER/NAME",
+        help="Upload what was trained at the end, as vt checkpoint push does; name and token are checked before.",
     ),
 ]
 Json = Annotated[

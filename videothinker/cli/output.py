@@ -9,6 +9,7 @@ from videothinker.cli.console import out
 if TYPE_CHECKING:
     from videothinker.recipes.benchmarks import BenchmarksReport
     from videothinker.recipes.diagnosis import Report
+    from videothinker.recipes.training import AnsweredTwice
 
 
 def choose(as_json: bool) -> None:
@@ -44,6 +45,7 @@ def report_record(report: "Report") -> dict[str, Any]:
         "references": {each.name: each.metrics for each in report.references},
         "comparisons": report.comparisons,
         "readings": report.readings,
+        "views": report.views,
         "report": report.folder / "report.html",
     }
 
@@ -54,4 +56,13 @@ def benchmarks_record(report: "BenchmarksReport") -> dict[str, Any]:
         "summary": report.summary,
         "datasets": {name: report_record(each) for name, each in report.sets.items()},
         "report": report.folder / "report.html",
+    }
+
+
+def answered_record(found: "AnsweredTwice") -> dict[str, Any]:
+    """First and second answers of a training's last replies, by category and over all."""
+    return {
+        "first_step": found.first_step,
+        "last_step": found.last_step,
+        "questions": {row.questions: row.shares._asdict() | {"n_tokens": row.n_tokens} for row in found.rows},
     }

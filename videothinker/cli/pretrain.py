@@ -12,6 +12,7 @@ import typer
 from videothinker.cli import options, output
 from videothinker.cli.console import notes, out, progress_bar, quiet_unless
 from videothinker.progress import once_begun
+from videothinker.shipped import config_file
 
 if TYPE_CHECKING:
     from videothinker.pretrain.record import CurvePoint
@@ -45,7 +46,10 @@ EPILOG = """[bold]Examples[/bold]
 
 def pretrain(
     context: typer.Context,
-    config: Annotated[Path, typer.Option("--config", metavar="FILE", help="TOML, such as configs/tiny-sft.toml.")],
+    config: Annotated[
+        Path,
+        typer.Option("--config", metavar="FILE|NAME", help="TOML, or a name that vt config list shows.", callback=config_file),
+    ],
     folder: Annotated[
         Path,
         typer.Option("--out", metavar="DIR", help="Folder to write. A run with the same settings that it holds is resumed."),

@@ -11,7 +11,7 @@ from videothinker.answers import Style
 from videothinker.cli import options, output
 from videothinker.cli.console import out as console
 from videothinker.cli.console import progress_bar, show_shard, warn
-from videothinker.diagnose.views import VIEWS
+from videothinker.diagnose.views import OF_PROBES
 
 if TYPE_CHECKING:
     from videothinker.records import ProbeSummary
@@ -54,7 +54,7 @@ def probe(
     data: Annotated[Path, typer.Option(metavar="DIR", help="Folder that vt curate wrote.")],
     model: Annotated[str, typer.Option(metavar="REF", help="A checkpoint folder, a hub id, or a built-in solver.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The label file, FILE.parquet; the same one is resumed.")],
-    views: Annotated[str, typer.Option(metavar="LIST", help=f"Some of {','.join(VIEWS)}.")] = "normal,twin",
+    views: Annotated[str, typer.Option(metavar="LIST", help=f"Some of {','.join(OF_PROBES)}.")] = "normal,twin",
     by: Annotated[
         str | None,
         typer.Option(metavar="VIEW", help="The view that decides the category; default twin, else the first but normal."),

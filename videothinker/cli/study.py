@@ -13,14 +13,22 @@ from videothinker.cli.console import err, progress_bar, warn
 from videothinker.cli.console import out as console
 from videothinker.cli.interrupt import exit_code
 from videothinker.cli.parse import parse
+from videothinker.cli.study_display import (
+    display,
+    forecast_of,
+    plan_record,
+    show_claims,
+    show_needs,
+    show_plan,
+    show_verdicts,
+    tell_what_is_left,
+)
 from videothinker.errors import VtError
+from videothinker.shipped import config_file
 
 if TYPE_CHECKING:
-    from videothinker.records.study import Claim, Record, State, Study, Verdict
-    from videothinker.study.cost import Forecast
+    from videothinker.records.study import Claim, Record, State, Study
     from videothinker.study.plan import Cell
-    from videothinker.study.run import Slots
-from videothinker.cli.study_display import display, duration, forecast_of, show_claims, show_needs, show_plan
 
 EPILOG = """[bold]Examples[/bold]
 
@@ -71,7 +79,11 @@ _AWAY = "On a machine that does not last"
 def study(
     config: Annotated[
         Path,
-        typer.Argument(metavar="CONFIG", help="The study's TOML file; configs/ has study-cpu, study-world and study-clevrer."),
+        typer.Argument(
+            metavar="CONFIG",
+            help="The study's TOML file, or a shipped name: study-cpu, study-world, study-clevrer.",
+            callback=config_file,
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the study; give the same one again to resume.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and how long it will take; run nothing.")] = False,
@@ -185,7 +197,7 @@ def study(
         forecast = forecast_of(plan, states, records, out, slots)
         show_claims(wanted, plan, states, forecast, slots)
         show_needs(wanted, shown, states, forecast)
-        output.show(_plan_record(shown, states, forecast))
+        output.show(plan_record(shown, states, forecast))
         if stale:
             warn(f"{len(stale)} cells were run with another command or input: vt study refuses them, or runs them with --redo")
         if missing:
@@ -216,26 +228,15 @@ def study(
     records = read_records(plan, out)
     states = states_of(plan, records, out)
     if max_minutes is not None:
-        _tell_what_is_left(part, states, records, out, slots)
+        tell_what_is_left(part, states, records, out, slots)
     if pack is not None:
         _pack(wanted, plan, out, pack)
     if report:
         _report(wanted, plan, out, states, records)
     else:
-        output.show(_plan_record(part, states, forecast_of(plan, states, records, out, slots)))
+        output.show(plan_record(part, states, forecast_of(plan, states, records, out, slots)))
     if any(states[cell.name] is State.FAILED for cell in part):
         raise typer.Exit(1)
-
-
-def _plan_record(cells: "Sequence[Cell]", states: "Mapping[str, State]", forecast: "Forecast") -> dict[str, Any]:
-    """The cells of a plan with their states and expected times, for --json."""
-    return {
-        "cells": [
-            {"name": cell.name, "state": states[cell.name], "seconds": forecast.seconds.get(cell.name)} for cell in cells
-        ],
-        "gpu_seconds": forecast.gpu_seconds,
-        "left_seconds": forecast.left_seconds,
-    }
 
 
 def _missing(study: "Study", cells: "Sequence[Cell]", records: "Mapping[str, Record]", out: Path) -> list[str]:
@@ -291,19 +292,6 @@ def _given_folders(given: "Sequence[str]", study: "Study") -> dict[str, Path]:
             raise VtError(f"--given {one}: {folder} is not a folder")
         found[name] = Path(folder)
     return found
-
-
-def _tell_what_is_left(
-    plan: "Sequence[Cell]", states: "Mapping[str, State]", records: "Mapping[str, Record]", out: Path, slots: "Slots"
-) -> None:
-    from videothinker.records.study import OVER
-
-    left = [cell for cell in plan if states[cell.name] not in OVER]
-    if left:
-        seconds = forecast_of(plan, states, records, out, slots).left_seconds
-        time_left = "" if seconds is None else f", about {duration(seconds)}"
-        names = ", ".join(cell.name for cell in left[:8]) + (f" and {len(left) - 8} more" if len(left) > 8 else "")
-        err.print(f"time is up: {len(left)} cells are left{time_left}; the same command goes on with {names}", soft_wrap=True)
 
 
 def _pack(study: "Study", plan: "Sequence[Cell]", out: Path, folder: Path) -> None:
@@ -371,19 +359,11 @@ def _report(
     for name, sheet in sheets.items():
         store.write_bytes(out / ANSWERS / f"{name}.parquet", to_bytes(sheet))
     store.write_bytes(out / RESULTS, msgspec.json.encode(msgspec.structs.replace(results, trainings=briefly)) + b"\n")
-    _show_verdicts(results.verdicts)
+    show_verdicts(results.verdicts)
     output.show({"verdicts": results.verdicts, "states": states, "report": out / "report.html"})
     counts = Counter(states.values())
     console.print(f"{len(plan)} cells: " + ", ".join(f"{n} {state}" for state, n in counts.items()), soft_wrap=True)
     console.print(f"report: [bold]{escape(str(out / 'report.html'))}[/bold]", soft_wrap=True)
-
-
-def _show_verdicts(verdicts: "Sequence[Verdict]") -> None:
-    colours = {"confirmed": "green", "refuted": "red", "undecided": "yellow"}
-    for one in verdicts:
-        name = f"({one.claim.name}) " if one.claim.name else ""
-        left = "" if one.corrected in (None, one.decision) else f"  [dim]after correction {one.corrected}[/dim]"
-        console.print(f"[{colours[one.decision]}]{one.decision:<10}[/] {escape(name + one.claim.text)}{left}", soft_wrap=True)
 
 
 def _recompute(out: Path) -> None:
@@ -395,13 +375,13 @@ def _recompute(out: Path) -> None:
     from videothinker.study.recompute import recompute
 
     found = recompute(out)
-    _show_verdicts(found.verdicts)
-    output.show({"verdicts": found.verdicts, "n_numbers": found.n_numbers, "differing": found.differing})
+    show_verdicts(found.verdicts)
     if found.differing:
         raise VtError(
             f"{out}: {len(found.differing):,} of {found.n_numbers:,} numbers are not what its answers give, the first is "
             f"{found.differing[0]}; the report was drawn from other answers, or by another version"
         )
+    output.show({"verdicts": found.verdicts, "n_numbers": found.n_numbers, "differing": found.differing})
     console.print(f"all {found.n_numbers:,} values and ends of intervals follow from the answers in {escape(str(out))}")
 
 

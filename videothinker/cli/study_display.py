@@ -15,7 +15,7 @@ from videothinker.cli.console import out as console
 if TYPE_CHECKING:
     from rich.console import Group
 
-    from videothinker.records.study import Record, State, Study
+    from videothinker.records.study import Record, State, Study, Verdict
     from videothinker.study.cost import Forecast
     from videothinker.study.plan import Cell
     from videothinker.study.run import Now, Slots
@@ -206,3 +206,37 @@ def _running(plan: "Sequence[Cell]", now: "Now", out: Path, slots: "Slots") -> "
             gpu = now.records[cell.name].gpu
             table.add_row(cell.name, "CPU" if gpu is None else f"GPU {gpu}", duration(time.monotonic() - began), step)
     return Group(head, table)
+
+
+def tell_what_is_left(
+    plan: "Sequence[Cell]", states: "Mapping[str, State]", records: "Mapping[str, Record]", out: Path, slots: "Slots"
+) -> None:
+    """Print which cells time has not sufficed for, and how long they are expected to take."""
+    from videothinker.records.study import OVER
+
+    left = [cell for cell in plan if states[cell.name] not in OVER]
+    if left:
+        seconds = forecast_of(plan, states, records, out, slots).left_seconds
+        time_left = "" if seconds is None else f", about {duration(seconds)}"
+        names = ", ".join(cell.name for cell in left[:8]) + (f" and {len(left) - 8} more" if len(left) > 8 else "")
+        err.print(f"time is up: {len(left)} cells are left{time_left}; the same command goes on with {names}", soft_wrap=True)
+
+
+def show_verdicts(verdicts: "Sequence[Verdict]") -> None:
+    """Print what the study says of each claim."""
+    colours = {"confirmed": "green", "refuted": "red", "undecided": "yellow"}
+    for one in verdicts:
+        name = f"({one.claim.name}) " if one.claim.name else ""
+        left = "" if one.corrected in (None, one.decision) else f"  [dim]after correction {one.corrected}[/dim]"
+        console.print(f"[{colours[one.decision]}]{one.decision:<10}[/] {escape(name + one.claim.text)}{left}", soft_wrap=True)
+
+
+def plan_record(cells: "Sequence[Cell]", states: "Mapping[str, State]", forecast: "Forecast") -> dict[str, Any]:
+    """The cells of a plan with their states and expected times, for --json."""
+    return {
+        "cells": [
+            {"name": cell.name, "state": states[cell.name], "seconds": forecast.seconds.get(cell.name)} for cell in cells
+        ],
+        "gpu_seconds": forecast.gpu_seconds,
+        "left_seconds": forecast.left_seconds,
+    }

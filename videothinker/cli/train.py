@@ -8,11 +8,15 @@ import typer
 
 from videothinker.cli import options, output, train_curves
 from videothinker.cli.console import notes, out, progress_bar, warn
+from videothinker.cli.push import prepared
 from videothinker.cli.train_display import say_answered, step_line
 from videothinker.records import Rule
+from videothinker.shipped import config_file
 
 if TYPE_CHECKING:
     from videothinker.curated import Curated
+    from videothinker.recipes.pushing import Pushed
+    from videothinker.recipes.training import AnsweredTwice
     from videothinker.records.training import GateVerdict, Matched, StepRecord
     from videothinker.train.run import Outcome
     from videothinker.train.stages import StageConfig
@@ -25,7 +29,10 @@ app = typer.Typer(
 )
 app.command(epilog=train_curves.EPILOG)(train_curves.curves)
 
-Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="TOML; configs/ has one for each stage and model size.")]
+Config = Annotated[
+    Path,
+    typer.Option("--config", metavar="FILE|NAME", help="TOML, or a name that vt config list shows.", callback=config_file),
+]
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Folder that vt curate wrote.")]
 Model = Annotated[str, typer.Option("--model", metavar="REF", help="Checkpoint to train: a folder or a hub id.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="The same one with the same settings is resumed.")]
@@ -159,6 +166,7 @@ def bias(
     fast: Annotated[
         bool, typer.Option("--fast", help="Gate by one greedy look, without intervals. The default samples as training does.")
     ] = False,
+    push_to_hub: options.PushToHub = None,
     json: options.Json = False,
 ) -> None:
     """Stage 1: GRPO on the observational questions alone makes a [bold]shortcut model[/bold].
@@ -171,6 +179,7 @@ def bias(
     from videothinker.train.stages import Stage, load_stage
 
     output.choose(json)
+    upload = prepared(push_to_hub)
     settings = load_stage(Stage.BIAS, config, _overrides(set_, where))
     curated = open_curated(data, videos, label_files=labels or ())
     if dry_run:
@@ -180,7 +189,8 @@ def bias(
     _say_trained(settings, made.outcome, out)
     if made.verdict is not None:
         _say_judged(made.verdict, out)
-    _say_record(made.outcome, made.verdict)
+    pushed = upload(out, out / "gate" / ("greedy" if fast else "sampled"))
+    _say_record(made.outcome, made.verdict, pushed=pushed)
 
 
 @app.command(epilog=_CDPO)
@@ -204,6 +214,7 @@ def cdpo(
     set_: Set = None,
     dry_run: DryRun = False,
     force: Force = False,
+    push_to_hub: options.PushToHub = None,
     json: options.Json = False,
 ) -> None:
     """Stage 2: GRPO on all questions, [bold]repelled[/bold] from the frozen bias model."""
@@ -211,12 +222,14 @@ def cdpo(
     from videothinker.train.stages import Reference, Stage, load_stage
 
     output.choose(json)
+    upload = prepared(push_to_hub)
     settings = load_stage(Stage.CDPO, config, _overrides(set_, where))
     gated = bias_model is not None and settings.objective.reference is Reference.BIAS and not force
     if bias_model is not None and gated:
         _require_gate(bias_model)
     curated = open_curated(data, videos, label_files=labels or ())
-    _say_record(train_stage(settings, curated, start=model, folder=out, bias_model=bias_model, rule=rule, dry_run=dry_run))
+    outcome = train_stage(settings, curated, start=model, folder=out, bias_model=bias_model, rule=rule, dry_run=dry_run)
+    _say_record(outcome, pushed=None if dry_run else upload(out, None))
 
 
 @app.command(epilog=_GRPO)
@@ -231,6 +244,7 @@ def grpo(
     where: Where = None,
     set_: Set = None,
     dry_run: DryRun = False,
+    push_to_hub: options.PushToHub = None,
     json: options.Json = False,
 ) -> None:
     """The baseline: stage 2 without repulsion."""
@@ -238,9 +252,11 @@ def grpo(
     from videothinker.train.stages import Stage, load_stage
 
     output.choose(json)
+    upload = prepared(push_to_hub)
     settings = load_stage(Stage.GRPO, config, _overrides(set_, where))
     curated = open_curated(data, videos, label_files=labels or ())
-    _say_record(train_stage(settings, curated, start=model, folder=out, rule=rule, dry_run=dry_run))
+    outcome = train_stage(settings, curated, start=model, folder=out, rule=rule, dry_run=dry_run)
+    _say_record(outcome, pushed=None if dry_run else upload(out, None))
 
 
 @app.command(epilog=_AUTO)
@@ -260,6 +276,8 @@ def auto(
     set_: Set = None,
     dry_run: DryRun = False,
     force: Force = False,
+    push_to_hub: options.PushToHub = None,
+    json: options.Json = False,
 ) -> None:
     """VideoAuto-R1: GRPO on replies that [bold]answer, think and answer again[/bold], kept near the start.
 
@@ -269,13 +287,16 @@ def auto(
     from videothinker.recipes import training
     from videothinker.train.stages import Stage, load_stage
 
+    output.choose(json)
+    upload = prepared(push_to_hub)
     settings = load_stage(Stage.AUTO, config, _overrides(set_, where))
     if bias_model is not None and not force:
         _require_gate(bias_model)
     curated = open_curated(data, videos, label_files=labels or ())
-    train_stage(settings, curated, start=model, folder=out, bias_model=bias_model, rule=rule, dry_run=dry_run)
-    if not dry_run:
-        say_answered(training.answered_twice(out, settings, curated, rule))
+    outcome = train_stage(settings, curated, start=model, folder=out, bias_model=bias_model, rule=rule, dry_run=dry_run)
+    answered = None if dry_run else training.answered_twice(out, settings, curated, rule)
+    say_answered(answered)
+    _say_record(outcome, answered=answered, pushed=None if dry_run else upload(out, None))
 
 
 def _overrides(set_: list[str] | None, where: str | None) -> list[str]:
@@ -360,11 +381,17 @@ def _where(folder: Path | None) -> str:
     return "" if folder is None else f"; in {folder}, curves in {folder / 'curves.html'}"
 
 
-def _say_record(outcome: "Outcome", gate: "GateVerdict | None" = None) -> None:
+def _say_record(
+    outcome: "Outcome",
+    gate: "GateVerdict | None" = None,
+    answered: "AnsweredTwice | None" = None,
+    pushed: "Pushed | None" = None,
+) -> None:
     from videothinker.train.process import is_main
 
     if is_main():
-        output.show({"already": outcome.already, "result": outcome.result, "gate": gate})
+        more = {"answered": answered and output.answered_record(answered), "pushed": pushed and pushed._asdict()}
+        output.show({"already": outcome.already, "result": outcome.result, "gate": gate} | more)
 
 
 def _say_judged(verdict: "GateVerdict", folder: Path) -> None:

@@ -1,13 +1,14 @@
 """What stands between a question and its reply: a built-in solver, a checkpoint or a server, all behind one protocol."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from videothinker.curated import Curated
-from videothinker.damage import damaged
+from videothinker.damage import damaged, mask, masked
 from videothinker.diagnose.settings import DiagnosisSettings
+from videothinker.diagnose.stopping import FirstAnswer
 from videothinker.errors import VtError
 from videothinker.footage import Footage
 from videothinker.frames import Clip
@@ -28,6 +29,11 @@ class RawReply(msgspec.Struct, frozen=True, kw_only=True):
     """Mean log-probability per written token in nats, as `engines.base.Reply` defines it; None where the source gives none."""
     error: str | None = None
     """Why there is no reply; only with `reply` None."""
+    first: FirstAnswer | None = None
+    """In the style "twice" how sure the model was of its first answer, and where that ends; None without one, or where the
+    source gives no log-probabilities."""
+    stopped: bool = False
+    """Whether the reply was ended right behind its first answer, because that was sure enough."""
 
 
 def check_clips(curated: Curated, ref: str) -> None:
@@ -53,11 +59,31 @@ def by_clip(curated: Curated, questions: Sequence[Question]) -> dict[Footage, li
     return found
 
 
-def shown_as(clip: Clip, settings: DiagnosisSettings) -> Clip:
-    """The clip as the settings show it: as it is, or damaged."""
-    if settings.damage is None:
-        return clip
-    return clip._replace(frames=damaged(clip.frames, settings.damage, str(settings.seed)))
+class Showing(NamedTuple):
+    """A clip as it is shown to some of the questions about it."""
+
+    clip: Clip
+    questions: list[Question]
+
+
+def showings(clip: Clip, questions: Sequence[Question], settings: DiagnosisSettings, curated: Curated) -> list[Showing]:
+    """How a clip is shown to the questions about it: as it is or damaged, to all alike, or masked by where each one's evidence
+    is; questions with the same mask share it.
+
+    A question without evidence sees the clip as it is. Which frames are hidden elsewhere is drawn from seed and question.
+    """
+    damage = settings.damage
+    if damage is None:
+        return [Showing(clip, list(questions))]
+    if not damage.is_mask:
+        return [Showing(clip._replace(frames=damaged(clip.frames, damage, str(settings.seed))), list(questions))]
+    times = [index / clip.fps for index in clip.indices]
+    by_mask: dict[tuple[int, ...], list[Question]] = {}
+    for question in questions:
+        spans = curated.evidence.get(question.question_id, ())
+        hidden = mask(damage, times, spans, f"{settings.seed} {question.question_id}")
+        by_mask.setdefault(hidden, []).append(question)
+    return [Showing(clip._replace(frames=masked(clip.frames, hidden)), asked) for hidden, asked in by_mask.items()]
 
 
 class Answerer(Protocol):

@@ -18,13 +18,14 @@ from typing import Any, cast
 
 import torch
 
+from videothinker.answers import Style
 from videothinker.clips import ClipCache, ClipReader, Tally
 from videothinker.curated import Curated
-from videothinker.diagnose.answerer import RawReply, by_clip, check_clips, shown_as
+from videothinker.diagnose.answerer import RawReply, by_clip, check_clips, showings
 from videothinker.diagnose.engines import open_engine
-from videothinker.diagnose.engines.base import Engine, Reply, Row
+from videothinker.diagnose.engines.base import Engine, Reply, Row, gate_of
 from videothinker.diagnose.fed import PROMPT_TOKENS
-from videothinker.diagnose.feed import QuestionFeed, Shown, no_memory
+from videothinker.diagnose.feed import ClipQuestions, QuestionFeed, no_memory
 from videothinker.diagnose.prompts import put_by, write_prompts
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.footage import Footage
@@ -37,6 +38,8 @@ _FRAME_BYTES = 2**29
 """Most bytes that the frames of clips sized together may take, if they are more than one. So many are read ahead twice over."""
 _AHEAD_BYTES = 2**32
 """Bytes of frames up to which eight clips are read ahead, so that decoding processes have work where few are sized together."""
+_Read = tuple[Footage, list[ClipQuestions] | ClipError]
+"""A clip as it is shown to the questions about it, or why it could not be read."""
 
 
 def open_checkpoint(
@@ -79,6 +82,7 @@ class CheckpointAnswerer:
         self.seconds: dict[str, float] = dict.fromkeys(("clips", "prepare", "generate"), 0.0)
         """Where the time went: waiting for "clips", "prepare" (words, sizing, vision tower), "generate"."""
         self._curated, self._settings = curated, settings
+        self._gate = gate_of(engine.loaded, settings)
         self._cache = cache
         self._most: int | None = None  # questions per batch that may not be exceeded, once known
         self._n_prompt_tokens = 0
@@ -106,7 +110,8 @@ class CheckpointAnswerer:
         with self._clock("prepare"):
             prompts = write_prompts(self.loaded.processor, questions, put_by(self._settings))
         rows: list[Row] = []
-        n_bytes = self.feed.frames.n_bytes
+        n_ways = max(map(len, asked.values()), default=1) if (damage := self._settings.damage) and damage.is_mask else 1
+        n_bytes = self.feed.frames.n_bytes * n_ways
         at_once = min(_CLIPS_AT_ONCE, max(1, _FRAME_BYTES // n_bytes))
         with ClipReader(
             sample=self.feed.frames.indices,
@@ -117,12 +122,12 @@ class CheckpointAnswerer:
             tally=self._tally,
         ) as reader:
             self._clip_backend = reader.decoding.backend
-            clips = reader.map(self._show, asked)
+            clips = reader.map(lambda footage, clip: self._show(clip, asked[footage]), asked)
             while group := self._next(clips, at_once):
                 for footage, clip in group:
                     if isinstance(clip, ClipError):
                         yield from (RawReply(question_id=q.question_id, reply=None, error=str(clip)) for q in asked[footage])
-                shown = [(clip, asked[footage]) for footage, clip in group if not isinstance(clip, ClipError)]
+                shown = [each for _, clip in group if not isinstance(clip, ClipError) for each in clip]
                 with self._clock("prepare"):
                     rows += self.feed.rows(shown, prompts)
                 while rows and len(rows) >= self._size(rows, len(questions)):
@@ -151,9 +156,10 @@ class CheckpointAnswerer:
             "seconds": {phase: round(seconds, 2) for phase, seconds in self.seconds.items()},
         }
 
-    def _show(self, clip: Clip) -> Shown:
-        """The clip on the model's device, damaged if that is asked for."""
-        return self.feed.show(shown_as(clip, self._settings))
+    def _show(self, clip: Clip, questions: Sequence[Question]) -> list[ClipQuestions]:
+        """The clip on the model's device with its questions, once for each way in which it is shown to some of them."""
+        ways = showings(clip, questions, self._settings, self._curated)
+        return [(self.feed.show(shown), about) for shown, about in ways]
 
     @contextmanager
     def _clock(self, what: str) -> Iterator[None]:
@@ -161,7 +167,7 @@ class CheckpointAnswerer:
         yield
         self.seconds[what] += time.perf_counter() - start
 
-    def _next(self, clips: Iterator[tuple[Footage, Shown | ClipError]], n: int) -> list[tuple[Footage, Shown | ClipError]]:
+    def _next(self, clips: Iterator[_Read], n: int) -> list[_Read]:
         with self._clock("clips"):
             return list(islice(clips, n))
 
@@ -222,6 +228,8 @@ class CheckpointAnswerer:
             truncated=reply.cut,
             n_tokens=n_tokens,
             logprob=sum(reply.logprobs) / n_tokens,
+            first=self._gate.first(reply.tokens, reply.logprobs) if self._settings.prompt is Style.TWICE else None,
+            stopped=reply.stopped,
         )
 
 

@@ -24,7 +24,7 @@ from PIL import Image
 
 from videothinker.clips import ClipCache, ClipReader, Tally
 from videothinker.curated import Curated
-from videothinker.diagnose.answerer import RawReply, by_clip, check_clips, shown_as
+from videothinker.diagnose.answerer import RawReply, by_clip, check_clips, showings
 from videothinker.diagnose.frame_choice import frame_rule
 from videothinker.diagnose.frame_rules import FrameRule, choose
 from videothinker.diagnose.lossless import alone, encode
@@ -68,8 +68,8 @@ def open_endpoint(
     check_clips(curated, ref)
     if settings.max_pixels and _frames(settings) is None:
         raise VtError("--max-pixels with --endpoint needs --frames too: a clip that is sent whole is sized by the server")
-    if settings.damage and _frames(settings) is None:
-        raise VtError(f"a {settings.damage} clip with --endpoint needs --frames: a clip that is sent whole cannot be damaged")
+    if settings.stop_at is not None:
+        raise VtError("--stop-at with --endpoint: a reply that a server writes is not stopped yet; leave one of them out")
     check_whole(curated, settings)
     if len(set(urls)) < len(urls):
         raise VtError(f"--endpoint {max(urls, key=list(urls).count)}: is given twice")
@@ -85,13 +85,15 @@ def _frames(settings: DiagnosisSettings) -> FrameRule | None:
 
 
 def check_whole(curated: Curated, settings: DiagnosisSettings) -> None:
-    """Check that all questions are about whole files where the server chooses the frames, because that is what is sent.
+    """Check that all questions are about whole files, as they are, where the server chooses the frames: that is what is sent.
 
     Raises:
-        VtError: one is about a part of a clip, or about a folder of frames.
+        VtError: clips are to be damaged, or a question is about a part of a clip or a folder of frames.
     """
     if _frames(settings) is not None:
         return
+    if settings.damage:
+        raise VtError(f"a {settings.damage} clip with --endpoint needs --frames: a clip that is sent whole cannot be damaged")
     for question in curated.questions(settings.split):
         footage = curated.clip(question)
         if footage is not None and (footage.is_part or footage.is_folder):
@@ -194,8 +196,9 @@ class Endpoint:
                         yield from (RawReply(question_id=q.question_id, reply=None, error=str(clip)) for q in asked[footage])
                         continue
                     server = self._server(number)
-                    media = self._media(footage, shown_as(clip, self._settings))
-                    waiting |= {threads[server].submit(self._ask, server, question, media) for question in asked[footage]}
+                    for shown, about in showings(clip, asked[footage], self._settings, self._curated):
+                        media = self._media(footage, shown)
+                        waiting |= {threads[server].submit(self._ask, server, question, media) for question in about}
                     while len(waiting) > 2 * n_at_once * len(threads):  # so that no more clips than that wait in memory
                         done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                         yield from _replies(done, owed)

@@ -66,6 +66,8 @@ def _endpoint(asked: Opening) -> Opened:
 
 
 def _checkpoint(asked: Opening) -> Opened:
+    if asked.settings.engine == "vllm":
+        return _vllm(asked)
     _wake_gpu()
     from videothinker.diagnose.checkpoint_answerer import CheckpointAnswerer, open_checkpoint
 
@@ -79,6 +81,23 @@ def _checkpoint(asked: Opening) -> Opened:
 
     def answerer(curated: Curated, settings: DiagnosisSettings) -> CheckpointAnswerer:
         return first.about(curated, settings)
+
+    return answerer
+
+
+def _vllm(asked: Opening) -> Opened:
+    from videothinker.diagnose import vllm_answerer, vllm_check
+
+    vllm_answerer.check(asked.ref, asked.settings)
+    expected = vllm_check.ours(asked.ref, asked.settings, trust_remote_code=asked.trust_remote_code)  # while memory is free
+    served = vllm_answerer.open_served(asked.ref, asked.settings, trust_remote_code=asked.trust_remote_code)
+    if expected is None:
+        asked.warn(f"{asked.ref}: does not fit into memory here, so vLLM's replies were not held against our own engine's")
+    else:
+        vllm_check.require(vllm_check.compare(expected, served, asked.settings), asked.ref)
+
+    def answerer(curated: Curated, settings: DiagnosisSettings) -> Answerer:
+        return vllm_answerer.VllmAnswerer(served, curated=curated, settings=settings, cache=asked.cache)
 
     return answerer
 

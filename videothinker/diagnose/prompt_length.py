@@ -5,7 +5,7 @@ given.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,47 +39,82 @@ class Kind(NamedTuple):
         return f"{frames} of {self.width}x{self.height}"
 
 
+class _Seen(NamedTuple):
+    """What the processor makes of clips of one kind."""
+
+    n_more: int
+    """Tokens that one adds to a prompt's text."""
+    fed: tuple[int, int, int, int | None]
+    """Frames, height, width and video tokens."""
+
+
 class PromptLengths:
     """What a checkpoint's own processor makes of clips and questions, for a server of that checkpoint."""
 
-    def __init__(self, processor: Any, model_type: str, questions: Sequence[Question], settings: DiagnosisSettings) -> None:
-        self._processor = processor
+    def __init__(
+        self,
+        processor: Any,
+        model_type: str,
+        questions: Sequence[Question],
+        settings: DiagnosisSettings,
+        *,
+        texts: Mapping[str, str] | None = None,
+        sized: bool = False,
+    ) -> None:
+        """texts: the prompts by question id, where they are written already. sized: frames are sized as the settings say, and
+        not, as at servers, by the processor's own bounds."""
+        self._processor, self._sized = processor, sized
         self.frames = FrameChoice(processor.video_processor, model_type, settings)
         """The frames that the checkpoint takes of a clip that is left to it."""
-        texts = write_prompts(processor, questions, put_by(settings)).texts
+        texts = texts or write_prompts(processor, questions, put_by(settings)).texts
         self._example = next(iter(texts.values()))
         self._n_text = {key: len(ids) for key, ids in zip(texts, self._ids(list(texts.values())), strict=True)}
         self._n_example = len(self._ids([self._example])[0])
-        self._of_kind: dict[Kind, int | None] = {}
+        self._of_kind: dict[Kind, _Seen | None] = {}
         self._lock = threading.Lock()
 
     def of(self, kind: Kind, question_id: str) -> int | None:
         """Tokens of the whole prompt; None for a clip of one kind too many."""
+        seen = self._seen(kind)
+        return None if seen is None else self._n_text[question_id] + seen.n_more
+
+    def fed(self, kind: Kind) -> tuple[int, int, int, int | None]:
+        """Frames, height and width as the processor sizes them, and video tokens; of one kind too many what is known."""
+        seen = self._seen(kind)
+        return (len(kind.indices), kind.height, kind.width, None) if seen is None else seen.fed
+
+    def _seen(self, kind: Kind) -> "_Seen | None":
         with self._lock:  # threads ask, and a tokenizer serves one at a time
             if kind not in self._of_kind:
                 self._of_kind[kind] = self._clip(kind) if len(self._of_kind) < _KINDS else None
-            n_clip = self._of_kind[kind]
-        return None if n_clip is None else self._n_text[question_id] + n_clip
+            return self._of_kind[kind]
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
         found: list[list[int]] = self._processor.tokenizer(texts)["input_ids"]
         return found
 
-    def _clip(self, kind: Kind) -> int:
-        """Tokens that a clip adds to a prompt's text, in which it is a placeholder."""
+    def _clip(self, kind: Kind) -> "_Seen":
+        """What the processor makes of a clip in a prompt, in whose text it is a placeholder."""
         import torch
 
-        n = len(kind.indices)
-        blank = np.broadcast_to(np.uint8(0), (n, kind.height, kind.width, 3))
-        frames = torch.zeros(1, dtype=torch.uint8).expand(n, 3, kind.height, kind.width)
+        n, height, width = len(kind.indices), kind.height, kind.width
+        blank = np.broadcast_to(np.uint8(0), (n, height, width, 3))
+        frames = torch.zeros(1, dtype=torch.uint8).expand(n, 3, height, width)
         inputs = self._processor(
             text=[self._example],
             videos=[frames],
             video_metadata=[Clip(blank, kind.indices, kind.fps, kind.n_total).metadata()],
             do_sample_frames=False,
             return_tensors="pt",
+            **(self.frames.sizes(n) if self._sized else {}),
         )
-        return int(inputs["input_ids"].shape[1]) - self._n_example
+        if "video_grid_thw" in inputs:
+            patch = self._processor.video_processor.patch_size
+            height, width = (int(size) * patch for size in inputs["video_grid_thw"][0, 1:])
+        ids = inputs["input_ids"][0].tolist()
+        token = getattr(self._processor, "video_token", None)
+        n_tokens = ids.count(self._processor.tokenizer.convert_tokens_to_ids(token)) if token else None
+        return _Seen(len(ids) - self._n_example, (n, height, width, n_tokens))
 
 
 def lengths_at_hand(ref: str, questions: Sequence[Question], settings: DiagnosisSettings) -> PromptLengths | None:

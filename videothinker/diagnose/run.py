@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
+from msgspec import UNSET
 
 from videothinker import answers, locks, shards, store
 from videothinker.curated import Curated, Labels
@@ -70,6 +71,8 @@ class Job(NamedTuple):
     """The predictions that are there already, decode errors among them."""
     part: Part | None = None
     """Which shard of the run this is; None if it is the whole."""
+    view: str | None = None
+    """Name of the view whose damage is done to the clips (`view_runs`); None for the clips as they are."""
 
     @property
     def owed(self) -> list[Question]:
@@ -352,6 +355,10 @@ def check_models(jobs: Sequence[Job], *, trust_remote_code: bool = False) -> Non
                 from videothinker.diagnose.endpoint import check_whole
 
                 check_whole(job.curated, job.settings)
+            elif job.settings.engine == "vllm":
+                from videothinker.diagnose import vllm_answerer
+
+                vllm_answerer.check(job.ref, job.settings)
         for ref in dict.fromkeys(job.ref for job in owing if job.record.kind == "checkpoint"):
             from videothinker.models.load import check
 
@@ -366,6 +373,7 @@ def grade(question: Question, answer: RawReply, labels: Labels, protocol: Protoc
 
     protocol: who reads the reply; None reads it as ours. seed: that of the protocol's guesses.
     """
+    first = answer.first
     reply = (
         None if answer.reply is None else answer.reply.encode(errors="replace").decode()
     )  # half of a surrogate pair is no UTF-8
@@ -379,6 +387,9 @@ def grade(question: Question, answer: RawReply, labels: Labels, protocol: Protoc
         error=answer.error,
         tokens=answer.n_tokens,
         logprob=None if answer.logprob is None else round(answer.logprob, 6),  # float32 tells no more
+        confidence=UNSET if first is None else round(first.confidence, 6),
+        first_tokens=UNSET if first is None else first.n_tokens,
+        stopped=True if answer.stopped else UNSET,
     )
     return read_prediction(protocol or protocols.find(protocols.OURS), question, row, seed)
 

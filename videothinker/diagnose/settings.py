@@ -20,7 +20,7 @@ FREE = ("batch_size", "engine")
 LATER: dict[str, Any] = {
     **{"protocol": "ours", "top_p": 1.0, "frame_rule": None, "fps": None},
     **{"text_positions": None, "revision": None, "preset": None, "template": None},
-    **{"damage": None, "prefill": "", "send": "clip"},
+    **{"damage": None, "prefill": "", "send": "clip", "stop_at": None},
 }
 """Settings that earlier versions did not write down, with the value that says what they did."""
 
@@ -91,6 +91,9 @@ class DiagnosisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     damage: Damage | None = None
     """How every clip is damaged before it is sized and shown; None shows clips as they are. The order of shuffled frames is
     drawn from `seed`."""
+    stop_at: float | None = None
+    """In the style "twice" the confidence, 0 to 1, from which a reply ends right behind its first answer (`stopping`); None
+    writes every reply to its end."""
     prefill: str = ""
     """How every reply is made to begin, where the protocol does not say so itself; not part of what is kept as a reply."""
     send: str = "clip"
@@ -117,6 +120,19 @@ class DiagnosisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
                 ("temperature", self.temperature, 0 <= self.temperature <= 2, "0 to 2"),
                 ("top_p", self.top_p, 0 < self.top_p <= 1, "more than 0, at most 1"),
                 ("max_new_tokens", self.max_new_tokens, self.max_new_tokens >= 1, "1 or more"),
+                ("stop_at", self.stop_at, self.stop_at is None or 0 <= self.stop_at <= 1, "0 to 1"),
+                (
+                    "stop_at",
+                    self.stop_at,
+                    self.stop_at is None or self.prompt is Style.TWICE,
+                    "none unless prompt is twice, where there is a first answer to stop behind (--prompt twice)",
+                ),
+                (
+                    "stop_at",
+                    self.stop_at,
+                    self.stop_at is None or self.engine != "vllm",
+                    "none with engine vllm, which stops no reply yet",
+                ),
                 *(
                     (name, getattr(self, name), getattr(self, name) in allowed, _listed(allowed))
                     for name, allowed in _NAMED.items()

@@ -27,6 +27,7 @@ class View(NamedTuple):
 
 
 NORMAL, TWIN, DESCRIBED = "normal", "twin", "described"
+MIRRORED, EVIDENCE, ELSEWHERE = Damage.MIRRORED.value, Damage.EVIDENCE.value, Damage.ELSEWHERE.value
 VIEWS = {
     view.name: view
     for view in (
@@ -36,11 +37,38 @@ VIEWS = {
         View("frozen", AXES[Damage.FROZEN], Damage.FROZEN),
         View("shuffled", AXES[Damage.SHUFFLED], Damage.SHUFFLED),
         View("reversed", AXES[Damage.REVERSED], Damage.REVERSED),
+        View(MIRRORED, AXES[Damage.MIRRORED], Damage.MIRRORED),
+        View(EVIDENCE, AXES[Damage.EVIDENCE], Damage.EVIDENCE),
+        View(ELSEWHERE, AXES[Damage.ELSEWHERE], Damage.ELSEWHERE),
         View("direct", "effort", style=Style.DIRECT),
         View(DESCRIBED, "observation", is_begun=True),
     )
 }
 """Every view by name."""
+OF_CLIPS = {name: view for name, view in VIEWS.items() if view.damage is not None}
+"""Views that change the clip alone, so that gold and wording stay: those of a diagnosis."""
+OF_PROBES = {name: view for name, view in VIEWS.items() if view.damage is None or not view.damage.is_mask}
+"""Views of a probe. The masks are not among them: they say where an answer comes from, and take nothing away for good."""
+
+
+def damaging_views(listed: str) -> list[View]:
+    """The views of clips in a list with commas, in its order; `normal`, which is always asked, may stand in it.
+
+    Raises:
+        VtError: one is unknown, not of clips or named twice, none is named, or one of the two masks comes without the other.
+    """
+    names = [name.strip() for name in listed.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in OF_CLIPS and name != NORMAL]:
+        what = "is a view of `vt curate probe` alone" if unknown[0] in VIEWS else "there is no such view"
+        raise VtError(f"--views {unknown[0]}: {what}; a diagnosis has {', '.join(OF_CLIPS)}")
+    found = [VIEWS[name] for name in names if name != NORMAL]
+    if not found or len(set(names)) < len(names):
+        raise VtError(
+            f"--views {listed!r}: names {'a view twice' if found else 'no view'}; expected some of {','.join(OF_CLIPS)}"
+        )
+    if (EVIDENCE in names) != (ELSEWHERE in names):
+        raise VtError(f"--views {listed}: {EVIDENCE} and {ELSEWHERE} are read against each other; name both, or neither")
+    return found
 
 
 def chosen_views(listed: str, prefill: str) -> list[View]:
@@ -50,10 +78,12 @@ def chosen_views(listed: str, prefill: str) -> list[View]:
         VtError: one is unknown or named twice, or `described` and a reply's beginning do not come together.
     """
     names = [name.strip() for name in listed.split(",") if name.strip()]
-    if unknown := [name for name in names if name not in VIEWS]:
-        raise VtError(f"--views {unknown[0]}: there is no such view; there are {', '.join(VIEWS)}")
+    if unknown := [name for name in names if name not in OF_PROBES]:
+        raise VtError(f"--views {unknown[0]}: there is no such view of a probe; there are {', '.join(OF_PROBES)}")
     if not names or len(set(names)) < len(names):
-        raise VtError(f"--views {listed!r}: names {'a view twice' if names else 'no view'}; expected some of {','.join(VIEWS)}")
+        raise VtError(
+            f"--views {listed!r}: names {'a view twice' if names else 'no view'}; expected some of {','.join(OF_PROBES)}"
+        )
     if (DESCRIBED in names) != bool(prefill):
         raise VtError(
             f"--views {listed} {'with' if prefill else 'without'} --prefill: the view {DESCRIBED} is asked with a reply that "

@@ -18,7 +18,7 @@ first batch moves some of them itself, with the same numbers in the same paramet
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -37,6 +37,9 @@ _BUCKET = 32
 
 _CHECK_EVERY = 16
 """Tokens between two looks at whether all replies have ended. Each look makes the Python side wait for the GPU."""
+
+_LOOK_EVERY = 4
+"""Tokens between two looks at what was written, while a `Watch` has not decided of every reply."""
 
 _KEPT_BYTES = 6 * 2**30
 """Bytes of caches that stay, with their graphs, for the next batch of their shape. Above it the least recently used go."""
@@ -64,6 +67,17 @@ class Written(NamedTuple):
     logprobs: list[float]
     """Parallel to `tokens`: the natural logarithm of each one's probability in the softmax of the model's logits, in float32
     and without the suppressed tokens. The temperature plays no part in it."""
+
+
+class Watch(Protocol):
+    """Says while replies are written which of them end before an end token."""
+
+    @property
+    def done(self) -> bool:
+        """Whether it needs no further look."""
+
+    def look(self, tokens: Sequence[Sequence[int]], logprobs: Sequence[Sequence[float]]) -> Sequence[bool]:
+        """Which replies end, by all that was written of each so far."""
 
 
 def can_decode(model: Any) -> bool:
@@ -121,11 +135,13 @@ class Decoder:
         max_new_tokens: int,
         rows: Sequence[int] | None = None,
         choice: TokenChoice = GREEDY,
+        watch: Watch | None = None,
     ) -> list[Written]:
         """Replies of at most `max_new_tokens` tokens, with the log-probability of each token.
 
         prompt_ids: unpadded, of any lengths. clips: the clip of each prompt. rows: for each reply the index of its prompt; None
-        asks for one reply per prompt.
+        asks for one reply per prompt. watch: ends replies before their end tokens; it looks every few tokens, and what it ended
+        has some tokens more behind that place, and padding, for the caller to cut off.
 
         Raises:
             ValueError: a prompt does not hold its clip's number of video tokens.
@@ -142,7 +158,9 @@ class Decoder:
         self.n_passed += read.n_passed
         prompt_of = torch.tensor(rows, device=state.device)
         state.begin_behind([len(prompt_ids[prompt]) for prompt in rows])
-        replies, logprobs = state.run(self.model.lm_head(read.hidden)[prompt_of], read.following[prompt_of], choice.seeds)
+        replies, logprobs = state.run(
+            self.model.lm_head(read.hidden)[prompt_of], read.following[prompt_of], choice.seeds, watch
+        )
         while sum(kept.n_bytes for kept in self._states.values()) > _KEPT_BYTES:
             del self._states[next(iter(self._states))]
         return [_to_end(*reply, self.eos) for reply in zip(replies.tolist(), logprobs.tolist(), strict=True)]
@@ -212,7 +230,7 @@ class _ReplyState:
         self._starts.copy_(self.width - torch.tensor(n_prompt))
 
     def run(
-        self, logits: torch.Tensor, position: torch.Tensor, seeds: Sequence[int] | None
+        self, logits: torch.Tensor, position: torch.Tensor, seeds: Sequence[int] | None, watch: Watch | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Replies and log-probabilities, (n_rows, at most max_new_tokens) both, filled with `pad` and 0 after a reply's end."""
         if self._seeds is not None and seeds is not None:
@@ -223,13 +241,20 @@ class _ReplyState:
             self._capture()
         self._start(logits, position)
         for step in range(n_steps):
-            if step % _CHECK_EVERY == 0 and bool(self._ended.all()):
+            looks = watch is not None and not watch.done and step % _LOOK_EVERY == _LOOK_EVERY - 1
+            if watch is not None and looks:
+                self._end(watch.look(self._replies[:, : step + 1].tolist(), self._logprobs[:, : step + 1].tolist()))
+            if (looks or step % _CHECK_EVERY == 0) and bool(self._ended.all()):
                 return self._replies[:, : step + 1], self._logprobs[:, : step + 1]
             if self._graph is None:
                 self._step()
             else:
                 self._graph.replay()
         return self._replies, self._logprobs
+
+    def _end(self, rows: Sequence[bool]) -> None:
+        """End these replies; what was written of them stays."""
+        self._ended.logical_or_(torch.tensor(rows, device=self.device))
 
     def _start(self, logits: torch.Tensor, position: torch.Tensor) -> None:
         """Go back to the state after the prompt: the first token is chosen, and it will lie behind the prompt in the cache."""

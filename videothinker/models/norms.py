@@ -1,6 +1,5 @@
 """RMS norms of Qwen2.5-VL as one kernel each, in place of the seven that transformers launches."""
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +11,8 @@ def quicken_norms(model: Any) -> None:
     """Let each RMS norm of a Qwen2.5-VL be one kernel, forward and backward, with the same numbers up to rounding."""
     for module in model.modules():
         if isinstance(module, Qwen2_5_VLRMSNorm):
-            module.forward = partial(_widely_normed, module)
+            # A class of its own, and no function of its own: torch.compile would take every such function for another model.
+            module.__class__ = _OneKernel
 
 
 def rms_norm(module: Any, states: torch.Tensor) -> torch.Tensor:
@@ -20,6 +20,9 @@ def rms_norm(module: Any, states: torch.Tensor) -> torch.Tensor:
     return F.rms_norm(states, states.shape[-1:], module.weight, module.variance_epsilon)
 
 
-def _widely_normed(module: Any, states: torch.Tensor) -> torch.Tensor:
-    wide = torch.promote_types(states.dtype, module.weight.dtype)  # two types would keep the kernel from being one
-    return rms_norm(module, states.to(wide))
+class _OneKernel(Qwen2_5_VLRMSNorm):  # type: ignore[misc]
+    """The norm as one kernel; a loaded norm becomes one by its class, and keeps weights and hooks."""
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        wide = torch.promote_types(hidden_states.dtype, self.weight.dtype)  # two types would keep the kernel from being one
+        return rms_norm(self, hidden_states.to(wide))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 
 from videothinker.errors import VtError
 from videothinker.models.misfit import Misfit, refuse
@@ -111,6 +111,20 @@ def read_model(
     refuse(ref, Misfit.of(info), stored)
     follow(model, text_positions or known_rule(str(where)) or TextPositions.ORIGINAL)
     return model
+
+
+def read_eos(where: Where, config: Any, tokenizer: Any) -> list[int]:
+    """Tokens that end a reply, of a checkpoint that is not loaded: those of `load.Loaded.eos`.
+
+    config: what `read_config` gave.
+    """
+    try:
+        generation = GenerationConfig.from_pretrained(where)
+    except OSError:  # it has no such file
+        generation = GenerationConfig.from_model_config(config)
+    said = generation.eos_token_id
+    said = tokenizer.eos_token_id if said is None or said == [] else said  # a token may be number 0
+    return [said] if isinstance(said, int) else list(said)
 
 
 def check_headers(ref: str, folder: Path, config: Any) -> Any:

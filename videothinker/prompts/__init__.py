@@ -4,19 +4,21 @@
     template.render(asked.template, question)
 
 `cot` and `direct` are ours and live in `answers/`, which words them for every form of answer. All others are templates, a
-file each (`template` has their language), of which those shipped lie in this folder. A template says which style of reply it
+file each (`template` has their language). A template says which style of reply it
 asks for, because replies are read and rewarded by style and form, and not by the words of a prompt.
 """
 
 from pathlib import Path
 from typing import NamedTuple
 
+from videothinker import shipped
 from videothinker.answers import Style
 from videothinker.errors import VtError
 from videothinker.records.prompt import SavedPrompt, Template
 
-SHIPPED = {"video-r1": "video-r1", "videothinker": "video-r1"}
-"""Templates that come with the package, by name: the file in this folder without its suffix."""
+_VIDEO_R1 = Path(__file__).with_name("video-r1.jinja")
+SHIPPED = {"video-r1": _VIDEO_R1, "videothinker": _VIDEO_R1, "observe-first": shipped.PROMPTS / "observe-first.jinja"}
+"""Templates that come with the package, by name: those of published checkpoints, and the example in configs/prompts."""
 NAMES = (*(style.value for style in Style), *SHIPPED)
 """Every prompt that has a name."""
 
@@ -47,7 +49,7 @@ def find(named: str) -> Asked:
 
     if named in list(Style):
         return Asked(Style(named), None)
-    path = Path(__file__).with_name(f"{SHIPPED[named]}.jinja") if named in SHIPPED else Path(named)
+    path = SHIPPED.get(named) or Path(named)
     if named not in SHIPPED and not path.is_file():
         raise VtError(f"prompt {named}: is neither a file nor one of {', '.join(NAMES)}")
     read = template.read_file(path)

@@ -13,14 +13,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from videothinker import store
+from videothinker import shipped, store
 from videothinker.curate.check import Checked, check_folder
 from videothinker.curate.datasets.clevrer.build import ClevrerCuration
 from videothinker.curate.datasets.clevrer.settings import Settings as CurationSettings
 from videothinker.curated import open_curated
 from videothinker.diagnose.runs import Run
 from videothinker.diagnose.settings import DiagnosisSettings
-from videothinker.errors import VtError
+from videothinker.errors import VtError, install_hint
 from videothinker.pool import n_cores
 from videothinker.progress import Bars, no_bars
 from videothinker.recipes import diagnosis
@@ -51,11 +51,6 @@ BATCH_SIZE = 128
 
 ORDER = ("base", "grpo", "bias", "cdpo")
 """As in the study's figure; other checkpoints come after, by name."""
-
-_REPOSITORY = Path(__file__).parents[2]
-"""Checkpoints and the study's report lie in the repository alone; an installed package has none."""
-MODELS = _REPOSITORY / "data" / "study"
-STUDY = _REPOSITORY / "reports" / "study-world"
 
 _SOLVERS = ("observer", "gold", "prior", "random")
 
@@ -113,14 +108,14 @@ def tour(
 ) -> Iterator[TourEvent]:
     """Make, or go on with, the tour in `folder`, event by event.
 
-    scenes: of the world, 20 or more. models: other checkpoints than the repository's data/study: base/, and NAME.delta as
+    scenes: of the world, 20 or more. models: other checkpoints than those that come with the package: base/, and NAME.delta as
     `vt checkpoint pack` writes them. train: also take the base a few steps through all three trainings.
 
     Raises:
         VtError: `models` has no base, or a part of `folder` holds something else.
     """
     if models is not None and not (models / "base").is_dir():
-        raise VtError(f"{models}: has no folder base; expected base/ and NAME.delta files, as in the repository's data/study")
+        raise VtError(f"{models}: has no folder base; expected base/ and NAME.delta files, as vt checkpoint pack writes them")
     curated, runs = folder / "curated", folder / "runs"
     yield from _world(folder / "world", scenes, bars)
     yield from _curation(folder / "world", curated, bars)
@@ -161,12 +156,14 @@ def _curation(world: Path, out: Path, bars: Bars) -> Iterator[TourEvent]:
 def _unpacked(models: Path | None, out: Path, into: dict[str, Path]) -> Iterator[TourEvent]:
     """Put the checkpoints that can be asked here `into` a dictionary by name, deltas unpacked."""
     if find_spec("torch") is None or find_spec("transformers") is None:
-        yield Missing("without the packages for checkpoints only solvers are asked: pip install 'videothinker[models]'")
+        yield Missing(f"without the packages for checkpoints only solvers are asked: {install_hint('models')}")
         return
-    models = models or MODELS
+    models = models or shipped.MODELS
     base = models / "base"
     if not base.is_dir():
-        why = "the study's checkpoints lie in the repository's data/study, and this is no checkout: only solvers are asked"
+        why = (
+            f"the study's checkpoints are not in {models}, so only solvers are asked: install from a whole checkout or a wheel"
+        )
         yield Missing(why)
         return
     from videothinker.models.delta import unpack
@@ -186,7 +183,7 @@ def _place(file: Path) -> tuple[int, str]:
 def _few_steps(checkpoints: dict[str, Path], curated: Path, folder: Path, bars: Bars) -> Iterator[TourEvent]:
     """A few steps of each training from the base; what they make is added to `checkpoints`."""
     from videothinker.recipes.training import train
-    from videothinker.train.stages import Stage, tiny_stage
+    from videothinker.train.stages import Stage, load_stage
 
     yield Step("A few steps of each training: enough to see it run, far too few to change what the model does")
     start, bias_folder = checkpoints["base"], folder / "bias-few-steps"
@@ -195,10 +192,16 @@ def _few_steps(checkpoints: dict[str, Path], curated: Path, folder: Path, bars: 
         bias = str(bias_folder) if stage is Stage.CDPO else None
         extra = f" --bias-model {bias} --force" if bias else ""  # forced: six steps make no shortcut model
         yield Command(
-            f"vt train {stage.value} --config configs/{stage.value}-tiny.toml --data {curated} --model {shown(start)}{extra} "
-            f"--out {out}"
+            f"vt train {stage.value} --config {stage.value}-tiny --data {curated} --model {shown(start)}{extra} --out {out}"
         )
-        made = train(tiny_stage(stage), open_curated(curated), start=str(start), out=out, bias=bias, bars=bars)
+        made = train(
+            load_stage(stage, shipped.shipped_config(f"{stage.value}-tiny")),
+            open_curated(curated),
+            start=str(start),
+            out=out,
+            bias=bias,
+            bars=bars,
+        )
         checkpoints[out.name] = out
         yield Trained(stage.value, made.result.steps, made.already, out)
 
@@ -217,14 +220,16 @@ def _asked(checkpoints: dict[str, Path], curated: Path, runs: Path, bars: Bars) 
 def _look(folder: Path, curated: Path, runs: Path, report: diagnosis.Report, names: list[str], models: Path | None) -> Look:
     """Write the page of the demo: the checkpoints of this tour, beside the study that they are from."""
     asked = [run for run in report.runs if run.name in (names or _SOLVERS)]
-    study = read_study(STUDY) if models is None and "base" in names else None
+    study = read_study(shipped.STUDY) if models is None and "base" in names else None
     source = _OTHERS if "base" not in names else _GIVEN if models else _STUDIED
     links = {
         "The bias, explained on examples": "curated/report.html",
         "The diagnosis, question by question": "runs/report.html",
     }
     if study:
-        links["The study: claims, ablations, every run"] = Path(os.path.relpath(STUDY / "report.html", folder)).as_posix()
+        links["The study: claims, ablations, every run"] = Path(
+            os.path.relpath(shipped.STUDY / "report.html", folder)
+        ).as_posix()
     page = folder / "report.html"
     store.write_bytes(page, demo_page([*report.references, *asked], study, source=source, links=links))
     return Look(page, curated, runs, asked, study)
@@ -235,9 +240,9 @@ _STUDIED = (
     "are asked as the real CLEVRER asks (preset clevrer), which is harder than what the study asked (preset clevrer74)."
 )
 _GIVEN = "The checkpoints are those of the folder that --models named."
-_OTHERS = "Without the study's checkpoints, which the repository has in data/study, this shows the machinery alone."
+_OTHERS = "Without the study's checkpoints this shows the machinery alone."
 
 
 def shown(path: Path) -> str:
-    """A path as one would type it here."""
-    return os.path.relpath(path)
+    """A path as one would type it here: from this folder, or from the root where that is shorter."""
+    return min(os.path.relpath(path), str(path.absolute()), key=len)

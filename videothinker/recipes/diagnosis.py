@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from videothinker import locks, store
 from videothinker.curated import Curated
-from videothinker.diagnose import files, run, runs
+from videothinker.diagnose import files, run, runs, view_runs
 from videothinker.diagnose.answerer import Answerer
 from videothinker.diagnose.openers import kind_of
 from videothinker.diagnose.prompts import chats, put_by
@@ -15,10 +15,11 @@ from videothinker.diagnose.readings import scores
 from videothinker.diagnose.runs import Run
 from videothinker.diagnose.server import check_address
 from videothinker.diagnose.settings import DiagnosisSettings
+from videothinker.diagnose.views import View
 from videothinker.diagnose.workers import ALONE, Worker
 from videothinker.errors import VtError
 from videothinker.progress import Bars, Progress, no_bars, no_progress, once_begun, silent
-from videothinker.records import Comparison, ReadBy, Summary
+from videothinker.records import Comparison, ReadBy, Summary, ViewEffects
 from videothinker.shards import Shard
 
 SUMMARY = "summary.json"
@@ -35,6 +36,8 @@ class Report(NamedTuple):
     readings: list[ReadBy]
     """The same replies, by checkpoint, question set and protocol."""
     folder: Path
+    views: ViewEffects = ViewEffects()
+    """What damaged clips did to the answers of those that were asked with some."""
 
 
 class Reread(NamedTuple):
@@ -79,9 +82,10 @@ def ask(
             n_owed = len(run.by_clip(job.owed, Shard(worker.rank + 1, worker.world_size)))
             with ExitStack() if opener.has(job) else bars(f"loading {job.record.name}", None, "checkpoints"):
                 answerer = opener(job)
-            then = f"{what} {job.record.name}"
+            then = f"{what} {job.record.name}" + (f", {job.view}" if job.view else "")
+            folder = job.folder.parents[1] if job.view else job.folder
             if of_several:
-                then += f" about {job.folder.parent.name} ({numbers[job.folder]} of {len(jobs)})"
+                then += f" about {folder.parent.name} ({numbers[job.folder]} of {len(jobs)})"
             first = f"{then}: reading clips, and the first replies"
             part[0] = shown.enter_context(once_begun(bars, first, then, n_owed, "questions"))
             return answerer
@@ -193,6 +197,7 @@ def report(
     references, changes = runs.references(loaded, curated), runs.comparisons(loaded)
     read = runs.read_by_all(loaded)
     by = [score for each in read for score in scores(each)]
+    views = view_runs.effects(loaded, curated, protocol)
     above = None if dataset is None else "../report.html"
     what = "drawing" if dataset is None else f"drawing {dataset}"
     with bars(what, sum(len(each.questions) for each in loaded), "questions") as progress:
@@ -202,6 +207,7 @@ def report(
             curated,
             readings=read,
             protocol=protocol,
+            views=views,
             out=out,
             above=above,
             progress=progress,
@@ -210,9 +216,9 @@ def report(
     with locks.alone(out):
         store.write_report(out, pages)
         rule = loaded[0].labels.rule
-        summary = Summary(rule=rule, protocol=protocol, references=added, comparisons=changes, readings=by)
+        summary = Summary(rule=rule, protocol=protocol, references=added, comparisons=changes, readings=by, views=views)
         store.write_json(out / SUMMARY, summary)
-    return Report(list(loaded), references, changes, by, out)
+    return Report(list(loaded), references, changes, by, out, views)
 
 
 def diagnose(
@@ -223,15 +229,18 @@ def diagnose(
     *,
     endpoints: Sequence[str] = (),
     limit: int | None = None,
+    views: Sequence[View] = (),
     bars: Bars = no_bars,
 ) -> Report:
     """Ask checkpoints, REF by name, and report on them beside what else in `out` was asked the same; `vt diagnose`.
+
+    views: how else the clips are shown to every checkpoint (`diagnose.views.damaging_views`).
 
     Raises:
         VtError: a folder holds a run with other settings or data, or a checkpoint cannot be asked.
     """
     jobs = run.plan(models, curated, settings, out, endpoints=endpoints, limit=limit)
-    ask(jobs, endpoints=endpoints, bars=bars)
+    ask(view_runs.plan(jobs, views) if views else jobs, endpoints=endpoints, bars=bars)
     return report(runs.load_runs(runs.folders_beside([job.folder for job in jobs], out), curated), curated, out, bars=bars)
 
 

@@ -8,12 +8,14 @@ breakdown.
 
 from videothinker.records.label import DECIDED, Category, Label, LabelSet, Rule
 from videothinker.records.manifest import Benchmark, Manifest, Unresolved
-from videothinker.records.metrics import AgainstChance, ByCategory, Comparison, Estimate, Metrics, Pool, ReadBy, Summary
+from videothinker.records.metrics import AgainstChance, ByCategory, Comparison, Estimate, Metrics, Pool, ReadBy
 from videothinker.records.prediction import Prediction, ProtocolScore, Status
 from videothinker.records.probe import Against, ProbeReply, ProbeSummary, Verdict, Verdicts, ViewResult
 from videothinker.records.question import Clip, Form, Question
 from videothinker.records.run import RunRecord
 from videothinker.records.scene import Collision, Scene, SceneObject
+from videothinker.records.summary import Summary
+from videothinker.records.views import ViewEffects
 
 __all__ = [
     "DECIDED",
@@ -47,5 +49,6 @@ __all__ = [
     "Unresolved",
     "Verdict",
     "Verdicts",
+    "ViewEffects",
     "ViewResult",
 ]

@@ -153,16 +153,3 @@ class ReadBy(msgspec.Struct, frozen=True, kw_only=True):
     n_lost: int
     """Replies that are right as we read them, and not here."""
     per_question: Estimate
-
-
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """summary.json of a report: what does not belong to one run alone."""
-
-    rule: str | None
-    protocol: str | None = None
-    """Name of the protocol that all replies were read by; None if each run's by the one that it was asked under."""
-    references: dict[str, Metrics]
-    """"chance", "prior" and "observer", on all questions that the runs answered."""
-    comparisons: list[Comparison]
-    readings: list[ReadBy] = []
-    """The same replies, by checkpoint, question set and protocol; built-in solvers are not in it."""

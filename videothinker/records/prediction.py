@@ -56,3 +56,10 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     read. Neither this nor `second` is in the file in other styles."""
     second: tuple[str, ...] | msgspec.UnsetType | None = msgspec.UNSET
     """The answer behind the thinking, which `chosen` is as well. Of a reply that ends without thinking it is the first."""
+    confidence: float | msgspec.UnsetType = msgspec.UNSET
+    """In the style "twice" how sure the model was of its first answer, in (0, 1] (`diagnose.stopping`). Neither this nor
+    `first_tokens` is in the file where the reply begins with no answer, or its source gives no log-probabilities."""
+    first_tokens: int | msgspec.UnsetType = msgspec.UNSET
+    """Tokens up to the end of the first answer's box: what the reply would have taken, had it ended there."""
+    stopped: bool | msgspec.UnsetType = msgspec.UNSET
+    """True where the reply was ended behind its first answer, because that was sure enough; otherwise not in the file."""

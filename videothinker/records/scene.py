@@ -4,6 +4,8 @@ import msgspec
 
 FILE = "scenes.jsonl"
 """One `Scene` per line, for every scene with a labelled question."""
+FPS = 25.0
+"""Frames per second of CLEVRER's clips: frame f of a log is shown f / FPS seconds from the beginning."""
 
 
 class SceneObject(msgspec.Struct, frozen=True):

@@ -23,6 +23,7 @@ from videothinker.records import (
     Prediction,
     Question,
     Status,
+    ViewEffects,
 )
 from videothinker.reports import page
 from videothinker.reports.browser import Films, browser_data, shuffled
@@ -30,6 +31,7 @@ from videothinker.reports.diagnosis_figures import accuracy_figure, cluster, rea
 from videothinker.reports.page import count, estimate, p_value, percent, points
 from videothinker.reports.readings import disagreements_table, readings_table
 from videothinker.reports.tables import DASH, Table, name_by_facet
+from videothinker.reports.view_effects import view_tables
 from videothinker.reports.words import Explained, explained
 
 SIGNIFICANT = 0.05
@@ -52,6 +54,7 @@ def diagnosis_pages(
     *,
     readings: Sequence[Readings] = (),
     protocol: str | None = None,
+    views: ViewEffects | None = None,
     out: Path | None = None,
     above: str | None = None,
     progress: Progress = no_progress,
@@ -61,9 +64,9 @@ def diagnosis_pages(
     runs: checkpoints in the order to show them, and references, which are shown last. changes: the comparisons between
     checkpoints (`runs.comparisons`). curated: where scenes and clips come from; without it there are no collision logs and no
     films. readings: the checkpoints' replies as every protocol reads them. protocol: the one that all were read by; None if
-    each run's were by its own. out: folder that the page will lie in, for links to clips; None means no links. above: address
-    of the page on several data sets that this one belongs to. progress: counts the questions whose film strips were looked
-    for, at most all of them.
+    each run's were by its own. views: what damaged clips did to the answers. out: folder that the page will lie in, for links
+    to clips; None means no links. above: address of the page on several data sets that this one belongs to. progress: counts
+    the questions whose film strips were looked for, at most all of them.
 
     Raises:
         VtError: there is no run, or the runs are scored under different rules.
@@ -124,6 +127,7 @@ def diagnosis_pages(
             "settings": _settings_table(checkpoints),
             "readings": readings_table(readings) if readings else None,
             "disagreements": disagreements_table(readings) if readings else None,
+            **view_tables(views or ViewEffects(), has_logs_of_clevrer=bool(known)),
         },
         "breakdowns": [one for one in breakdowns if len(one.columns) > 2],  # a breakdown by one value says nothing new
         "films": films,

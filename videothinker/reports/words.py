@@ -1,28 +1,22 @@
 """Scenes, collisions and labels in words: "frame 46, 1.84 s: red metal cube hits blue rubber sphere".
 
-Option texts name objects by as few words as tell them apart ("the red cube and the sphere"). `option_pair` finds the two
-objects again, so that the page can say at which frame an option's event was seen. It gives None rather than a guess.
+Option texts name objects by as few words as tell them apart ("the red cube and the sphere"). `evidence.option_pair` finds the
+two objects again, so that the page can say at which frame an option's event was seen. It gives None rather than a guess.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from videothinker.answers import LETTERS
 from videothinker.curated import Labels
+from videothinker.evidence import option_pair
 from videothinker.records import Category, Collision, Question, Rule, Scene, SceneObject, label
+from videothinker.records.scene import FPS
 from videothinker.reports.page import letters, ticked
 from videothinker.reports.tables import DASH
 
-FPS = 25.0
-"""Frames per second of CLEVRER's clips."""
 N_TOTAL = 128
 """Number of frames in each of CLEVRER's clips."""
-
-_OBJECT = re.compile(
-    r"\b(?:(?P<color>gray|brown|green|red|blue|purple|yellow|cyan) )?(?:(?P<material>metal|rubber) )?"
-    r"(?P<shape>cube|cylinder|sphere|object)\b"
-)
 
 
 class Explained(NamedTuple):
@@ -90,20 +84,6 @@ def log(scene: Scene) -> list[str]:
     return [
         f"{moment(hit.frame)}: {collision_text(hit, scene)}{'' if hit.seen else ', out of view'}" for hit in scene.collisions
     ]
-
-
-def option_pair(option: str, scene: Scene) -> tuple[int, int] | None:
-    """object_ids, smaller first, of the two objects that an option's text names; None unless they are certain."""
-    ids = []
-    for words in _OBJECT.finditer(option):
-        wanted = {key: word for key, word in words.groupdict().items() if word not in (None, "object")}
-        fits = [thing.object_id for thing in scene.objects if all(getattr(thing, key) == word for key, word in wanted.items())]
-        if len(fits) != 1:
-            return None
-        ids.append(fits[0])
-    if len(ids) != 2 or ids[0] == ids[1]:
-        return None
-    return min(ids), max(ids)
 
 
 def seen(one: Explained) -> list[str]:

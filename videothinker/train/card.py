@@ -1,5 +1,8 @@
 """The README.md of a trained checkpoint: what it is, what it came from, how to measure it."""
 
+from pathlib import Path
+from typing import NamedTuple
+
 import msgspec
 
 from videothinker.records.training import Pool, TrainedOn, TrainRecord
@@ -15,6 +18,33 @@ _SHOWN = {
     ReferenceClip.MIRRORED: " on the clip mirrored",
 }
 _PUSH = {Direction.REPEL: "repelled from", Direction.ATTRACT: "attracted to"}
+
+
+class Measurements(NamedTuple):
+    """A table of how checkpoints answered, as text: this one and those that it is to be held against."""
+
+    caption: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def _results(found: Measurements | None) -> str:
+    if found is None:
+        return ""
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (found.headings, *found.rows)]
+    ruled = "\n".join([lines[0], "| " + " | ".join("---" for _ in found.headings) + " |", *lines[1:]])
+    return f"\n## Results\n\n{ruled}\n\n{found.caption}\n"
+
+
+def _measure(form: str | None, start: str, repo_id: str | None, stage: str) -> str:
+    """How a reader measures what lies beside the card. form: of what was uploaded; None: the training's own folder."""
+    if form == "delta":
+        return (
+            f"What lies here is its difference from the start. `vt checkpoint unpack {stage}.delta --base <folder of {start}>"
+            " --out <folder>` makes the whole checkpoint of it."
+        )
+    ref = repo_id or "<this folder>"
+    return f"Measure it, by category, with `vt diagnose --model {ref} --data <curated folder> --out <run folder>`."
 
 
 def _what(config: StageConfig) -> str:
@@ -47,8 +77,14 @@ def _pool_rows(record: TrainRecord) -> list[tuple[str, str]]:
     return [("Where", f"`{where}`: {pool.n_matched} of {pool.n_split} questions{unknown}")]
 
 
-def model_card(record: TrainRecord) -> str:
-    """Markdown with the front matter that model hubs read, about a finished run."""
+def model_card(
+    record: TrainRecord, results: Measurements | None = None, *, form: str | None = None, repo_id: str | None = None
+) -> str:
+    """Markdown with the front matter that model hubs read, about a finished run.
+
+    results: what a diagnosis found. form, repo_id: adapter, merged or delta, and where it is uploaded to; None: the card stays
+    in the training's folder.
+    """
     model, bias, data, result = record.model, record.bias_model, record.data, record.result
     assert result is not msgspec.UNSET
     n_asked = f"{data.n_questions}" if result.n_asked is None else f"{result.n_asked} of {data.n_questions} drawn"
@@ -65,9 +101,11 @@ def model_card(record: TrainRecord) -> str:
     ]
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
     settings = msgspec.json.format(msgspec.json.encode(record.settings), indent=2).decode()
+    # Model hubs refuse a card whose base is no repository of theirs.
+    base = "" if Path(model.ref).is_dir() else f"base_model: {model.ref}\n"
+    kept = "Every reply is in `completions.parquet`; training" if form is None else "Training"
     return f"""---
-base_model: {model.ref}
-library_name: transformers
+{base}library_name: transformers
 pipeline_tag: video-text-to-text
 tags: [videothinker, {record.stage}, grpo, trl]
 ---
@@ -78,9 +116,9 @@ This checkpoint is {_what(msgspec.convert(record.settings, StageConfig))}.
 | | |
 | --- | --- |
 {table}
-
-Measure it, by category, with `vt diagnose --model <this folder> --data <curated folder> --out <run folder>`. Training curves
-are in `metrics.jsonl`, every reply in `completions.parquet`, exact settings, hashes and versions in `run.json`.
+{_results(results)}
+{_measure(form, model.ref, repo_id, record.stage)} {kept} curves are in `metrics.jsonl`, exact settings, hashes and versions in
+`run.json`.
 
 <details><summary>Settings</summary>
 

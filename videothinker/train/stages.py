@@ -403,23 +403,6 @@ def _with_trackers(raw: dict[str, Any]) -> dict[str, Any]:
     return {**raw, "saving": {**saving, "report_to": [] if names == ["none"] else names}}
 
 
-def tiny_stage(stage: Stage, n_steps: int = 6) -> StageConfig:
-    """What configs/STAGE-tiny.toml says: a few steps on a CPU. An installed package has no configs folder, hence this copy."""
-    raw: dict[str, Any] = {
-        "data": {"n_questions": 200, "n_frames": 16, "max_pixels": 24 * 28 * 28},
-        "rollouts": {"n_replies": 4, "questions_per_step": 2, "max_new_tokens": 48},
-        "optimizer": {"steps": n_steps, "learning_rate": 1e-4, "max_grad_norm": 1.0},
-        "model": {"precision": "auto", "gradient_checkpointing": False},
-        "alarms": {"window": 3},
-        "saving": {"save_every": 3},
-    }
-    if stage is Stage.CDPO:
-        raw["objective"] = {"repulsion": 0.01}
-    if stage is Stage.AUTO:
-        raw["model"]["train_vision"] = False
-    return make_stage(stage, raw)
-
-
 def _without_replaced_weight(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """`raw` without the file's weight of the divergence where `--set` chooses the other way to say it.
 

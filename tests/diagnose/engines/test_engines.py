@@ -31,7 +31,7 @@ from videothinker.models.load import Loaded, load
 
 def test_the_engine_is_said(taught: Path, colours: Curated) -> None:
     said = {"auto": "transformers", "transformers": "transformers", "graphs": "eager"}
-    assert set(said) == set(ENGINES)
+    assert {*said, "vllm"} == set(ENGINES)  # vllm is no engine for rows, see test_vllm
     for asked, used in said.items():
         checkpoint = open_checkpoint(str(taught), curated=colours, settings=settings(engine=asked))
         assert checkpoint.describe()["engine"] == used
@@ -63,7 +63,7 @@ def test_an_engine_is_one_module_and_one_line(taught: Path, colours: Curated, mo
     module = ModuleType("parrot")
     module.open_engine = lambda ref, settings, *, trust_remote_code: Parrot(load(ref))  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "videothinker.diagnose.engines.parrot", module)
-    with pytest.raises(VtError, match="engine is 'parrot', expected auto, graphs or transformers"):
+    with pytest.raises(VtError, match="engine is 'parrot', expected auto, graphs, transformers or vllm"):
         settings(engine="parrot")
     monkeypatch.setitem(ENGINES, "parrot", "says the same to everyone")
     checkpoint = open_checkpoint(str(taught), curated=colours, settings=settings(engine="parrot"))

@@ -19,6 +19,7 @@ ENGINES = {
     "auto": "graphs where GPU and model allow it, otherwise transformers",
     "graphs": "CUDA graphs, for Qwen2.5-VL",
     "transformers": "transformers' own generate, for any model",
+    "vllm": "vLLM here or in an environment of its own (--engine-python), for vt diagnose",
 }
 """Help for every engine that `--engine` may name."""
 

@@ -5,11 +5,13 @@ Whatever is put around an engine needs these records alone.
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import torch
 
 from videothinker.diagnose.settings import DiagnosisSettings
+from videothinker.diagnose.stopping import Gate
 from videothinker.models.load import Loaded, load
 
 BATCH = 32
@@ -60,11 +62,13 @@ class Reply(NamedTuple):
     the model was, and not how likely the draw."""
     cut: bool
     """True when the token limit was reached before an end token."""
+    stopped: bool = False
+    """True when the reply ends behind its first answer because that was sure enough (`stopping`); it has no end token then."""
 
     @property
     def content(self) -> list[int]:
         """The tokens without the one that ended the reply."""
-        return self.tokens if self.cut else self.tokens[:-1]
+        return self.tokens if self.cut or self.stopped else self.tokens[:-1]
 
 
 class Engine(Protocol):
@@ -113,6 +117,12 @@ def up_to_end(tokens: Sequence[int], logprobs: Sequence[float], eos: Sequence[in
     end = next((i for i, token in enumerate(tokens) if token in eos), None)
     n = len(tokens) if end is None else end + 1
     return Reply(list(tokens[:n]), list(logprobs[:n]), cut=end is None)
+
+
+def gate_of(loaded: Loaded, settings: DiagnosisSettings) -> Gate:
+    """What ends replies of this checkpoint behind their first answers, at these settings."""
+    decode = partial(loaded.processor.tokenizer.decode, skip_special_tokens=True)
+    return Gate(decode, settings.stop_at)
 
 
 def reply_seed(seed: int, question_id: str) -> int:

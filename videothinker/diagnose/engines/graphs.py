@@ -5,9 +5,10 @@ from typing import Any
 
 import torch
 
-from videothinker.diagnose.engines.base import BATCH, Reply, Row, load_for, reply_seed, up_to_end
+from videothinker.diagnose.engines.base import BATCH, Reply, Row, gate_of, load_for, reply_seed, up_to_end
 from videothinker.diagnose.fed import PASSED
 from videothinker.diagnose.settings import DiagnosisSettings
+from videothinker.diagnose.stopping import Watch
 from videothinker.errors import VtError
 from videothinker.models.decoder import Decoder, TokenChoice, can_decode
 from videothinker.models.load import Loaded
@@ -46,6 +47,7 @@ class GraphsEngine:
                 f"{type(loaded.model).__name__} with {loaded.attention}; leave it out"
             )
         self.loaded, self._settings = loaded, settings
+        self._gate = gate_of(loaded, settings)
         self._decoder = Decoder(loaded.model, eos=loaded.eos, pad=loaded.pad, suppress=loaded.placeholders)
         self._n_before = 0  # rows of the batch before, for which there is a graph
 
@@ -65,8 +67,9 @@ class GraphsEngine:
             max_new_tokens=settings.max_new_tokens,
             rows=prompts,
             choice=TokenChoice(settings.temperature, seeds, settings.top_p),
+            watch=None if self._gate.at is None else Watch(self._gate, len(prompts)),
         )
-        return [up_to_end(*reply, self.loaded.eos) for reply in written[: len(rows)]]
+        return [self._gate.cut(up_to_end(*reply, self.loaded.eos)) for reply in written[: len(rows)]]
 
     def n_at_once(self, n_tokens: int) -> int:
         """Rows whose keys and values fill a sixteenth of the GPU's memory, which other processes may share."""

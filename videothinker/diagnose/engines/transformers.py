@@ -9,12 +9,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import Cache, DynamicCache, GenerationConfig, LogitsProcessor, LogitsProcessorList, StaticCache
+from transformers import (
+    Cache,
+    DynamicCache,
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StaticCache,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from videothinker.diagnose.engines.base import BATCH, Reply, Row, load_for, reply_seed, up_to_end
+from videothinker.diagnose.engines.base import BATCH, Reply, Row, gate_of, load_for, reply_seed, up_to_end
 from videothinker.diagnose.fed import PASSED
 from videothinker.diagnose.settings import DiagnosisSettings
+from videothinker.diagnose.stopping import Watch
 from videothinker.models.load import Loaded
 from videothinker.models.noise import hashed_noise, seed_words
 from videothinker.models.nucleus import nucleus
@@ -36,6 +46,7 @@ class TransformersEngine:
 
     def __init__(self, loaded: Loaded, settings: DiagnosisSettings) -> None:
         self.loaded, self._settings = loaded, settings
+        self._gate = gate_of(loaded, settings)
         # The checkpoint's own generation settings (Qwen2.5-VL: repetition penalty 1.05) would differ from checkpoint to
         # checkpoint, and fill what a call leaves open. A sampled placeholder would stand for a clip that is not there.
         self._fixed = loaded.attention == "sdpa" and loaded.device.type == "cuda" and loaded.is_tested
@@ -57,15 +68,17 @@ class TransformersEngine:
         inputs = self._collate(rows) if prefixes is None else self._behind(rows, prefixes)
         if self._fixed:
             inputs["past_key_values"] = self._fixed_cache(inputs)
+        n_prompt = inputs["input_ids"].shape[1]
+        stopping = [] if self._gate.at is None else [_Stopping(Watch(self._gate, len(rows)), n_prompt, chooser)]
         ids = self.loaded.model.generate(
             **inputs,
             do_sample=False,
             max_new_tokens=settings.max_new_tokens,
             logits_processor=LogitsProcessorList([chooser]),  # comes after transformers' own, which suppress placeholders
+            stopping_criteria=StoppingCriteriaList(stopping),
         )
-        written = ids[:, inputs["input_ids"].shape[1] :].tolist()
-        pairs = zip(written, chooser.logprobs(), strict=True)
-        return [up_to_end(tokens, logprobs, self.loaded.eos) for tokens, logprobs in pairs]
+        pairs = zip(ids[:, n_prompt:].tolist(), chooser.logprobs(), strict=True)
+        return [self._gate.cut(up_to_end(tokens, logprobs, self.loaded.eos)) for tokens, logprobs in pairs]
 
     def n_at_once(self, n_tokens: int) -> int:
         """A number that has served on every GPU so far, whatever the prompts' length."""
@@ -178,6 +191,21 @@ class _Chooser(LogitsProcessor):  # type: ignore[misc]
         """One list per row, with a number for each token that was chosen, also for those after the row's end."""
         found: list[list[float]] = torch.cat(self._steps, 1).tolist()
         return found
+
+
+class _Stopping(StoppingCriteria):  # type: ignore[misc]
+    """Ends rows behind their first answers; `chooser` knows how likely their tokens were."""
+
+    def __init__(self, watch: Watch, n_prompt: int, chooser: _Chooser) -> None:
+        self._watch, self._n_prompt, self._chooser = watch, n_prompt, chooser
+        self._stopped: torch.Tensor | None = None
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        """(B, tokens) ids, those of the prompts first -> (B,): which rows end here, or have ended."""
+        if self._stopped is None or not self._watch.done:
+            stopped = self._watch.look(input_ids[:, self._n_prompt :].tolist(), self._chooser.logprobs())
+            self._stopped = torch.tensor(stopped, device=input_ids.device)
+        return self._stopped
 
 
 class _Race:

@@ -472,7 +472,7 @@ def test_save_dataset_without_the_package_names_the_extra(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert curate_release(release, tmp_path / "out", "--save-dataset") == 2
-    assert "pip install 'videothinker[train]'" in one_error(capsys)
+    assert "pip install -e '.[train]'" in one_error(capsys)
 
 
 def test_the_real_train_split_is_compared_with_the_paper(release: Path) -> None:

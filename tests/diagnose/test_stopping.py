@@ -1,0 +1,196 @@
+"""Stopping behind a first answer: how sure a model was of it, by hand, and replies that end there on every engine."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from diagnose.asking import answers, settings
+
+from videothinker.answers import Style
+from videothinker.answers.twice import FALLBACK
+from videothinker.curated import NO_LABELS, Curated
+from videothinker.diagnose import run
+from videothinker.diagnose.answerer import RawReply
+from videothinker.diagnose.checkpoint_answerer import open_checkpoint
+from videothinker.diagnose.engines.base import Reply
+from videothinker.diagnose.engines.graphs import GraphsEngine
+from videothinker.diagnose.engines.transformers import TransformersEngine
+from videothinker.diagnose.feed import QuestionFeed
+from videothinker.diagnose.prompts import put_by, write_prompts
+from videothinker.diagnose.protocols import ours
+from videothinker.diagnose.stopping import FirstAnswer, Gate, Watch, first_answer
+from videothinker.errors import VtError
+from videothinker.frames import read_clip
+from videothinker.models.load import load
+from videothinker.records import Status
+
+
+def found(*pieces: tuple[str, float]) -> tuple[int, float] | None:
+    """Tokens up to the box's end, and the confidence, of a reply that is written in these pieces of these probabilities."""
+    ends, text = [], ""
+    for piece, _ in pieces:
+        text += piece
+        ends.append(len(text))
+    answer = first_answer(text, ends, [math.log(chance) for _, chance in pieces])
+    return None if answer is None else (answer.n_tokens, round(answer.confidence, 9))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected", "why"),
+    [
+        ([("\\boxed", 0.1), ("{", 0.1), ("A", 0.8), ("}", 0.1)], (4, 0.8), "the box itself does not count"),
+        (
+            [("\\boxed", 1), ("{", 1), ("A", 0.9), (",", 0.01), (" C", 0.4), ("}", 1), (" <think>", 0.2)],
+            (6, 0.6),  # sqrt(0.9 * 0.4)
+            "the comma does not count, nor what comes behind",
+        ),
+        ([("\\boxed", 1), ("{A", 0.5), ("}\n", 0.9), ("x", 0.1)], (3, 0.5), "a letter and a brace in a token"),
+        ([("\\boxed{", 1), ("A,C", 0.25), (",D", 0.64), ("}", 1)], (4, 0.4), "a token counts once, however many letters"),
+        ([("\\boxed{A}", 0.3)], (1, 0.3), "all in one token"),
+        ([("\\", 0.1), ("boxed{", 1), ("y", 0.5), ("es", 0.98), ("}", 1)], (5, 0.7), "a word's tokens"),
+        ([("\\boxed{", 1), ("\\", 0.1), ("text", 0.1), ("{", 0.1), ("B", 0.7), ("}}", 1)], (6, 0.7), "no command of LaTeX"),
+        ([("\\boxed{", 1), ("(", 0.1), ("B", 0.7), (")", 0.1), (" a cube", 0.1), ("}", 1)], (6, 0.7), "the letter alone"),
+        ([("\\boxed{", 1), ("12", 0.7), ("}", 1)], (3, 0.7), "a number"),
+        ([("Well", 0.1), (" \\boxed{", 1), ("B", 0.7), ("}", 1)], (4, 0.7), "text before the box"),
+        ([("\\boxed{", 1), ("\\boxed{", 1), ("B", 0.7), ("}", 1), ("}", 0.1)], (4, 0.7), "a box in a box ends first"),
+        ([("\\boxed{", 1), ("A", 0.7)], None, "the box is not closed"),
+        ([("\\boxed{", 1), (",", 0.7), ("}", 1)], None, "nothing that could be an answer"),
+        ([("\\boxed{", 1), (FALLBACK, 0.9), ("}", 1)], None, "the fallback sentence"),
+        ([("\\boxed{", 1), (FALLBACK, 0.9), (" A", 0.9), ("}", 1), ("\\boxed{A}", 1)], None, "and nothing makes up for it"),
+        ([("<think>", 1), ("\\boxed{A}", 0.9), ("</think>", 1)], None, "a box in the thinking"),
+        ([("</think>", 1), ("\\boxed{A}", 0.9)], None, "nothing says where the thinking began"),
+        ([], None, "nothing written"),
+    ],
+)  # fmt: skip
+def test_confidence(pieces: list[tuple[str, float]], expected: tuple[int, float] | None, why: str) -> None:
+    assert found(*pieces) == expected, why
+
+
+TEXTS = dict(enumerate(["", "\\boxed", "{", "A", "}", "<think>", "so", "</think>", "B", "\u2019", ",", "{A}"]))
+"""Tokens of a made-up tokenizer; 0 is the end token."""
+
+
+def decode(tokens: list[int]) -> str:
+    return "".join(TEXTS[token] for token in tokens)
+
+
+THINKS = [1, 2, 3, 4, 5, 6, 7, 1, 2, 8, 4, 0]  # \boxed{A}<think>so</think>\boxed{B}
+SURE, UNSURE = ([-0.1, -0.1, logprob, *[-0.1] * 9] for logprob in (math.log(0.97), math.log(0.96)))
+
+
+def test_a_sure_reply_is_cut_behind_its_first_box_and_others_are_left() -> None:
+    gate = Gate(decode, math.exp(math.log(0.97)))
+    cut = gate.cut(Reply(THINKS, SURE, cut=False))
+    assert cut == Reply(THINKS[:4], SURE[:4], cut=False, stopped=True)
+    assert (cut.content, gate.cut(cut)) == (THINKS[:4], cut), "a reply that ended so has no end token, and is not cut again"
+    assert gate.cut(Reply(THINKS, UNSURE, cut=False)) == Reply(THINKS, UNSURE, cut=False)
+    assert Gate(decode, None).cut(Reply(THINKS, SURE, cut=False)) == Reply(THINKS, SURE, cut=False)
+    # At the token limit right behind the box: it is the stop that ended it.
+    assert gate.cut(Reply(THINKS[:4], SURE[:4], cut=True)) == cut
+
+
+@pytest.mark.parametrize("every", [1, 3, 4, 12])
+def test_however_seldom_it_is_looked_the_same_rows_end(every: int) -> None:
+    falls = [1, 2, 9, 4, 1, 11, 5, 6, 7, 1, 11, 0]  # an empty box first, then one with an answer: the first closed one counts
+    rows, sure = [THINKS, THINKS, falls], [SURE, UNSURE, SURE]
+    watch = Watch(Gate(decode, 0.97), 3)
+    for n in range(every, 13, every):
+        stopped = watch.look([row[:n] for row in rows], [each[:n] for each in sure])
+    assert (stopped, watch.done) == ([True, False, False], True)
+
+
+def boxed(engine: TransformersEngine | GraphsEngine) -> Callable[[Sequence[int]], str]:
+    """The text of tokens as if the taught checkpoint, which answers in tags behind a thought, gave a first answer in a box."""
+
+    def decode(tokens: Sequence[int]) -> str:
+        text: str = engine.loaded.processor.tokenizer.decode(tokens, skip_special_tokens=True)
+        for tag, said in (("<think>", ""), ("</think>", ""), ("<answer>", "\\boxed{"), ("</answer>", "}")):
+            text = text.replace(tag, said)
+        return text
+
+    return decode
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_engines_end_the_same_rows_at_the_same_tokens(taught: Path, colours: Curated, temperature: float) -> None:
+    """Both engines' replies with a stop are those without it, cut; some stop and some do not."""
+    chosen = settings(temperature=temperature, prompt=Style.TWICE)
+    plain = TransformersEngine(load(str(taught)), chosen)
+    feed, questions = QuestionFeed(plain.loaded, chosen), colours.questions("dev")
+    prompts = write_prompts(plain.loaded.processor, questions, put_by(settings()))
+    shown = {q.clip.path: feed.show(read_clip(path, n_frames=16)) for q in questions if (path := colours.clip(q))}
+    rows = feed.rows([(shown[question.clip.path], [question]) for question in questions], prompts)
+    whole = plain.reply(rows)
+    found = [Gate(boxed(plain), None).first(reply.tokens, reply.logprobs) for reply in whole]
+    sure = sorted(each.confidence for each in found if each)
+    at = (sure[0] + sure[1]) / 2  # so that one of them, and what has no answer, goes on
+    gate = Gate(boxed(plain), at)
+    expected = [gate.cut(reply) for reply in whole]
+    assert sum(reply.stopped for reply in expected) == len(sure) - 1 > 0
+    for engine in (plain, GraphsEngine(load(str(taught)), chosen)):
+        engine._gate = Gate(boxed(engine), at)
+        stopped = engine.reply(rows)
+        assert [(r.tokens, r.cut, r.stopped) for r in stopped] == [(r.tokens, r.cut, r.stopped) for r in expected]
+        for reply, other in zip(stopped, expected, strict=True):
+            assert reply.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+
+def test_the_decoder_writes_no_more_once_every_row_has_ended(taught: Path, colours: Curated) -> None:
+    """It looks behind every fourth token, so a watch that ends all rows at once leaves replies of four."""
+
+    class AtOnce:
+        n_looks = 0
+
+        @property
+        def done(self) -> bool:
+            return self.n_looks > 0
+
+        def look(self, tokens: Sequence[Sequence[int]], logprobs: Sequence[Sequence[float]]) -> list[bool]:
+            assert [len(row) for row in tokens] == [len(row) for row in logprobs] == [4] * len(tokens)
+            self.n_looks += 1
+            return [True] * len(tokens)
+
+    checkpoint = open_checkpoint(str(taught), curated=colours, settings=settings(engine="graphs"))
+    decoder, watch = checkpoint.engine._decoder, AtOnce()  # type: ignore[attr-defined]
+    write = decoder.write
+    decoder.write = lambda *args, **options: write(*args, **{**options, "watch": watch})
+    assert {answer.n_tokens for answer in answers(checkpoint, colours).values()} == {4}
+    assert watch.n_looks == 1
+
+
+def test_what_is_kept_of_a_reply(colours: Curated) -> None:
+    question = colours.questions("dev")[0]
+    reply = RawReply(
+        question_id=question.question_id, reply="\\boxed{A}", n_tokens=4, first=FirstAnswer(4, 0.98765432), stopped=True
+    )
+    row = run.grade(question, reply, NO_LABELS, ours.TWICE)
+    assert (row.chosen, row.first, row.second) == (("A",), ("A",), ("A",))
+    assert (row.confidence, row.first_tokens, row.stopped, row.status, row.tokens) == (0.987654, 4, True, Status.OK, 4)
+    other = msgspec.json.encode(
+        run.grade(question, RawReply(question_id=question.question_id, reply="\\boxed{A}"), NO_LABELS, ours.TWICE)
+    )
+    assert not {"confidence", "first_tokens", "stopped"} & set(msgspec.json.decode(other))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"stop_at": 0.9}, "stop_at is 0.9, expected none unless prompt is twice"),
+        ({"stop_at": 0.9, "prompt": None}, "expected none unless prompt is twice"),
+        ({"stop_at": 1.1, "prompt": Style.TWICE}, "stop_at is 1.1, expected 0 to 1"),
+    ],
+)
+def test_a_stop_without_a_first_answer_is_refused(changes: dict[str, Any], expected: str) -> None:
+    with pytest.raises(VtError, match=expected):
+        settings(**changes)
+
+
+def test_a_run_with_another_stop_is_another_run(taught: Path, colours: Curated, tmp_path: Path) -> None:
+    models = {"x": "solver:gold"}
+    run.diagnose(run.plan(models, colours, settings(prompt=Style.TWICE), tmp_path), run.open_answerer)
+    run.diagnose(run.plan(models, colours, settings(prompt=Style.TWICE, engine="graphs"), tmp_path), run.open_answerer)
+    with pytest.raises(VtError, match="stop_at"):
+        run.plan(models, colours, settings(prompt=Style.TWICE, stop_at=0.9), tmp_path)

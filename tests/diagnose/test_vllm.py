@@ -1,0 +1,238 @@
+"""`--engine vllm`: a stand-in `vllm` module in this process and in a child, and the real one where VT_VLLM_PYTHON names it."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from diagnose.asking import settings
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText
+
+from videothinker.curated import Curated
+from videothinker.diagnose import vllm_check, vllm_child, vllm_worker
+from videothinker.diagnose.answerer import RawReply
+from videothinker.diagnose.checkpoint_answerer import open_checkpoint
+from videothinker.diagnose.engines.base import reply_seed
+from videothinker.diagnose.openers import OPENERS, Opening
+from videothinker.diagnose.vllm_answerer import VllmAnswerer, check, open_served
+from videothinker.errors import VtError
+from videothinker.models import text_positions, tiny
+from videothinker.models.text_positions import TextPositions
+
+STAND_IN = Path(__file__).parent / "stand_in"
+REAL = os.environ.get(vllm_child.PYTHON)
+REPO = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of random weights with the mark of the original rule."""
+    folder = tiny.build(tmp_path_factory.mktemp("vllm") / "original")
+    config = {**json.loads((folder / "config.json").read_text()), text_positions.FIELD: "original"}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The stand-in as `import vllm` finds it in this process."""
+    monkeypatch.syspath_prepend(str(STAND_IN))
+    monkeypatch.delenv(vllm_child.PYTHON, raising=False)
+    monkeypatch.delitem(sys.modules, "vllm", raising=False)
+    import vllm
+
+    yield vllm
+    sys.modules.pop("vllm", None)
+
+
+@pytest.fixture
+def child_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Python whose `vllm` is the stand-in, as an environment of its own would have the real one."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="{STAND_IN}" exec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setenv(vllm_child.PYTHON, str(python))
+    return python
+
+
+def asked(ref: Path, curated: Curated, **changes: Any) -> tuple[VllmAnswerer, list[RawReply]]:
+    chosen = settings(engine="vllm", **changes)
+    answerer = VllmAnswerer(open_served(str(ref), chosen), curated=curated, settings=chosen)
+    return answerer, list(answerer.answer(curated.questions("dev")))
+
+
+def test_vllm_is_given_our_frames_times_and_settings(original: Path, colours: Curated, stand_in: Any) -> None:
+    answerer, found = asked(original, colours, n_frames=4, max_new_tokens=9, temperature=0.7, top_p=0.9, seed=3)
+    questions = colours.questions("dev")
+    assert {reply.question_id for reply in found} == {question.question_id for question in questions}
+    (loaded,) = stand_in.LLM.loaded
+    assert loaded["model"] == str(original)
+    assert loaded["dtype"] == "float32"
+    prompts, params = stand_in.LLM.asked[-1]
+    frames, told = prompts[0]["multi_modal_data"]["video"][0]
+    assert frames.dtype == np.uint8
+    assert frames.shape[0] == 4
+    assert len(told["frames_indices"]) == 4
+    assert told["duration"] == pytest.approx(told["total_num_frames"] / told["fps"])
+    assert told["do_sample_frames"] is False
+    assert prompts[0]["mm_processor_kwargs"]["do_sample_frames"] is False
+    assert (params[0].temperature, params[0].top_p, params[0].max_tokens) == (0.7, 0.9, 9)
+    assert params[0].seed == reply_seed(3, questions[0].question_id)
+    placeholders = json.loads((original / "config.json").read_text())
+    assert params[0].logit_bias == {placeholders["image_token_id"]: -100.0, placeholders["video_token_id"]: -100.0}
+    assert answerer.describe()["prompt_length"] == {"compared": len(questions), "differ": 0}
+
+
+def test_an_adapter_is_merged_once_and_kept(
+    original: Path, tmp_path: Path, stand_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIDEOTHINKER_CACHE", str(tmp_path / "cache"))
+    base = AutoModelForImageTextToText.from_pretrained(original, dtype="float32")
+    before = base.model.language_model.layers[0].self_attn.q_proj.weight.detach().clone()
+    lora = LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+    get_peft_model(base, lora).save_pretrained(tmp_path / "adapter")
+    mark = tmp_path / "adapter" / "adapter_config.json"
+    mark.write_text(json.dumps({**json.loads(mark.read_text()), "base_model_name_or_path": str(original)}))
+    served = open_served(str(tmp_path / "adapter"), settings(engine="vllm"))
+    assert served.adapter
+    merged = Path(stand_in.LLM.loaded[-1]["model"])
+    assert merged.parent == tmp_path / "cache" / "merged"
+    weights = load_file(merged / "model.safetensors")
+    (name,) = [each for each in weights if each.endswith("layers.0.self_attn.q_proj.weight") and "visual" not in each]
+    assert not weights[name].equal(before)
+    written = (merged / "model.safetensors").stat().st_mtime_ns
+    open_served(str(tmp_path / "adapter"), settings(engine="vllm"))
+    assert (merged / "model.safetensors").stat().st_mtime_ns == written
+
+
+def test_a_reply_is_read_with_its_probabilities(original: Path, colours: Curated, stand_in: Any) -> None:
+    _, (first, *_) = asked(original, colours)
+    assert first.n_tokens == 3  # two of text and the end, of log-probabilities -1, -2 and -3
+    assert first.logprob == pytest.approx(-2 + math.log(2))  # where the two placeholders had a quarter each
+    assert not first.truncated
+    stand_in.LLM.finish = "length"
+    _, (cut, *_) = asked(original, colours)
+    assert cut.truncated
+
+
+def test_a_prompt_of_another_length_is_refused(original: Path, colours: Curated, stand_in: Any) -> None:
+    stand_in.LLM.n_more = 2
+    with pytest.raises(VtError, match="was not shown the frames that were chosen"):
+        asked(original, colours)
+
+
+def test_a_child_replies_as_this_process_does(original: Path, colours: Curated, child_python: Path) -> None:
+    answerer, found = asked(original, colours)
+    assert found[0].logprob == pytest.approx(-2 + math.log(2))
+    described = answerer.describe()
+    assert described["engine"] == "vllm"
+    assert described["text_positions"] == "original"
+    assert sum(each["n_clips"] for each in described["fed"]) == 3
+
+
+def test_a_child_that_fails_says_why_in_one_line(original: Path, child_python: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAND_IN_FAILS", "no memory\nleft for weights")
+    with pytest.raises(VtError) as told:
+        open_served(str(original), settings(engine="vllm"))
+    assert "left for weights" in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_a_child_ends_with_whoever_started_it(original: Path, child_python: Path) -> None:
+    options = {"model": str(original), "revision": None, "trust_remote_code": False, "dtype": "float32"}
+    options |= {"eos": [2], "placeholders": [5, 6]}
+    code = f"""
+import sys
+from videothinker.diagnose.vllm_child import Child
+child = Child("x", {str(child_python)!r}, {options!r})
+print(child._process.pid, child._folder, flush=True)
+sys.stdin.read()
+"""
+    started = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stdin=subprocess.PIPE, cwd=REPO)
+    assert started.stdout is not None
+    pid, folder = started.stdout.readline().decode().split()
+    started.send_signal(signal.SIGKILL)
+    started.wait()
+    assert _ends(int(pid))
+    assert not Path(folder).exists()
+
+
+def _ends(pid: int) -> bool:
+    for _ in range(200):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_vllm_is_not_asked_where_it_writes_otherwise_than_we_do(
+    original: Path, colours: Curated, stand_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    opening = Opening(str(original), colours, settings(engine="vllm"), warn=told.append)
+    with pytest.raises(VtError, match="does not write what our own engine does about a short clip"):
+        OPENERS["checkpoint"](opening)
+    monkeypatch.setattr(vllm_check, "ours", lambda *_, **__: None)  # as where memory is short
+    answerer = OPENERS["checkpoint"](opening)(colours, opening.settings)
+    assert answerer.describe()["engine"] == "vllm"
+    (line,) = told
+    assert "were not held against our own engine's" in line
+
+
+def test_what_vllm_cannot_do_is_refused_before_anything_is_loaded(
+    original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {**json.loads((original / "config.json").read_text()), text_positions.FIELD: "transformers"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(VtError, match="--text-positions original"):
+        check(str(tmp_path), settings(engine="vllm"))
+    with pytest.raises(VtError, match="--attention sdpa"):
+        check(str(original), settings(engine="vllm", attention="sdpa"))
+    check(str(tmp_path), settings(engine="vllm", text_positions=TextPositions.ORIGINAL))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(VtError, match="--shard"):
+        check(str(original), settings(engine="vllm"))
+
+
+def test_without_vllm_it_is_said_what_to_install(original: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(vllm_child.PYTHON, raising=False)
+    monkeypatch.setattr(vllm_child, "find_spec", lambda name: None)
+    with pytest.raises(VtError, match=r"\.\[vllm\]"):
+        open_served(str(original), settings(engine="vllm"))
+    monkeypatch.setenv(vllm_child.PYTHON, "/nowhere/python")
+    with pytest.raises(VtError, match="/nowhere/python: no such file"):
+        open_served(str(original), settings(engine="vllm"))
+
+
+def test_only_diagnosis_has_this_engine(original: Path, colours: Curated) -> None:
+    with pytest.raises(VtError, match="is for vt diagnose"):
+        open_checkpoint(str(original), curated=colours, settings=settings(engine="vllm"))
+
+
+def test_the_worker_stands_alone() -> None:
+    text = Path(vllm_worker.__file__).read_text()
+    assert "import videothinker" not in text
+    assert "from videothinker" not in text
+
+
+@pytest.mark.skipif(REAL is None, reason="VT_VLLM_PYTHON names no environment with vLLM")
+def test_the_real_vllm_writes_what_our_engine_writes(original: Path, colours: Curated) -> None:
+    _, found = asked(original, colours)
+    ours = open_checkpoint(str(original), curated=colours, settings=settings())
+    expected = {reply.question_id: reply for reply in ours.answer(colours.questions("dev"))}
+    assert {each.question_id: each.reply for each in found} == {name: each.reply for name, each in expected.items()}
+    for each in found:
+        assert each.logprob == pytest.approx(expected[each.question_id].logprob, abs=1e-3)

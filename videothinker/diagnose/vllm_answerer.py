@@ -1,0 +1,274 @@
+"""Ask a checkpoint in vLLM: clips in, replies out, with the frames, sizes, words and settings of the other engines.
+
+vLLM has its own vision tower, so it is fed frames where other engines are fed features. It is told which frames of the clip
+they are and when they were shown, and not to choose among them again; the length of each prompt is held against what our own
+processor makes of the same frames, and a difference ends the run.
+"""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from videothinker import store
+from videothinker.clips import ClipCache, ClipReader, Tally, default_cache
+from videothinker.curated import Curated
+from videothinker.diagnose.answerer import RawReply, by_clip, check_clips, showings
+from videothinker.diagnose.fed import PROMPT_TOKENS
+from videothinker.diagnose.prompt_length import Kind, PromptLengths
+from videothinker.diagnose.prompts import put_by, write_prompts
+from videothinker.diagnose.settings import DiagnosisSettings
+from videothinker.diagnose.vllm_child import Writer, open_writer
+from videothinker.diagnose.vllm_worker import Job, Written
+from videothinker.errors import VtError
+from videothinker.frames import Backend, Clip, ClipError
+from videothinker.models.text_positions import AFFECTED, TextPositions, is_affected, known_rule
+from videothinker.records import Question
+
+N_AT_ONCE = 256
+"""Questions given to vLLM in one call where no batch size is set; it batches them itself."""
+_FRAME_BYTES = 2**30
+"""Bytes of frames after which the questions gathered so far are asked, however few they are."""
+
+
+class Served(NamedTuple):
+    """A checkpoint in vLLM, and what is known of it here."""
+
+    ref: str
+    writer: Writer
+    config: Any
+    processor: Any
+    adapter: bool
+    """True for a LoRA folder, which was merged into its base and written down for vLLM to load."""
+
+    @property
+    def text_positions(self) -> TextPositions | None:
+        """vLLM's rule; None for an architecture of which all rules make the same."""
+        return TextPositions.ORIGINAL if self.config.model_type in AFFECTED else None
+
+
+def check(ref: str, settings: DiagnosisSettings) -> None:
+    """Check what can be known before anything is loaded.
+
+    Raises:
+        VtError: the checkpoint is to be asked under a rule of text positions that vLLM does not have, with an attention
+            implementation of transformers, or by several processes.
+    """
+    if settings.attention != "auto":
+        raise VtError(f"--attention {settings.attention}: names one of transformers', and vLLM chooses its own; leave it out")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise VtError("--engine vllm: is one process; leave out torchrun, and share the work among machines with --shard")
+    rule = settings.text_positions or known_rule(ref, settings.revision)
+    if rule is TextPositions.TRANSFORMERS and is_affected(ref):
+        raise VtError(
+            f"{ref}: is asked under text positions '{rule}', and vLLM has '{TextPositions.ORIGINAL}'; choose another --engine, "
+            f"or ask it otherwise than it was trained with --text-positions {TextPositions.ORIGINAL}"
+        )
+
+
+def open_served(ref: str, settings: DiagnosisSettings, *, trust_remote_code: bool = False) -> Served:
+    """Load a folder's or hub id's checkpoint into vLLM; a LoRA folder is merged into its base first.
+
+    Raises:
+        VtError: it cannot be loaded, vLLM is not there or cannot serve it, or has no such rule of text positions.
+    """
+    from videothinker.models.checkpoint import download, is_adapter
+    from videothinker.models.read import read_config, read_eos, read_processor
+    from videothinker.models.ref import local_folder
+
+    check(ref, settings)
+    where = local_folder(ref) or (ref if trust_remote_code else download(ref, settings.revision))
+    adapter = isinstance(where, Path) and is_adapter(ref, where)
+    if adapter:
+        where = _merged(ref)
+    revision = None if isinstance(where, Path) else settings.revision
+    config = read_config(ref, where, trust_remote_code=trust_remote_code, revision=revision)
+    processor = read_processor(ref, where, trust_remote_code=trust_remote_code, revision=revision)
+    check(ref, settings)  # once more: of what is downloaded now, the rule is known
+    placeholders = (getattr(config, f"{kind}_token_id", None) for kind in ("image", "video"))
+    options = {
+        "model": str(where),
+        "revision": revision,
+        "trust_remote_code": trust_remote_code,
+        "dtype": settings.dtype,
+        "eos": read_eos(where, config, processor.tokenizer),
+        "placeholders": [token for token in placeholders if token is not None],
+    }
+    return Served(ref, open_writer(ref, options), config, processor, adapter)
+
+
+def _merged(ref: str) -> Path:
+    """The folder of an adapter's base with the adapter merged into it, which is kept beside the cache of clips."""
+    import torch
+
+    from videothinker.fingerprint import fingerprint
+    from videothinker.models.checkpoint import find_checkpoint, load_full, load_processor
+
+    checkpoint = find_checkpoint(ref)
+    weights = [fingerprint(folder) for folder in (checkpoint.folder, checkpoint.full)]
+    folder = default_cache().folder.parent / "merged" / store.sha256_json(weights)[:16]
+    if folder.is_dir():
+        return folder
+
+    def fill(into: Path) -> None:
+        load_full(checkpoint, torch.float32, "sdpa").save_pretrained(into)
+        load_processor(checkpoint).save_pretrained(into)
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    store.write_folder(folder, fill)
+    return folder
+
+
+def job(question_id: str, text: str, clip: Clip, sizes: dict[str, Any], settings: DiagnosisSettings) -> Job:
+    """One question as vLLM is given it. text: the whole prompt. sizes: the processor's arguments on the size of frames."""
+    from videothinker.diagnose.engines.base import reply_seed
+
+    told = clip.metadata()
+    return {
+        "prompt": text,
+        "frames": clip.frames,
+        "metadata": {key: told[key] for key in ("fps", "duration", "total_num_frames", "frames_indices")},
+        "processor": sizes,
+        "seed": reply_seed(settings.seed, question_id),
+        "temperature": settings.temperature,
+        "top_p": settings.top_p,
+        "max_new_tokens": settings.max_new_tokens,
+    }
+
+
+class VllmAnswerer:
+    """An `Answerer`: a checkpoint in vLLM, and the clips it is to see.
+
+    Raises on construction:
+        VtError: the data has no clips.
+    """
+
+    def __init__(
+        self, served: Served, *, curated: Curated, settings: DiagnosisSettings, cache: ClipCache | None = None
+    ) -> None:
+        check_clips(curated, served.ref)
+        self.served = served
+        self._curated, self._settings, self._cache = curated, settings, cache
+        self._tally, self._decoder = Tally(), ""
+        self._fed: Counter[tuple[int, int, int, int | None]] = Counter()  # (frames, height, width, video tokens): clips
+        self._n_prompt_tokens = self._n_compared = 0
+        self._seconds = dict.fromkeys(("clips", "generate"), 0.0)
+
+    def answer(self, questions: Sequence[Question]) -> Iterator[RawReply]:
+        """One answer per question; those about one clip come together, in the order in which clips first appear.
+
+        Raises:
+            VtError: a prompt is not as long as it was meant, or vLLM ended.
+        """
+        asked = by_clip(self._curated, questions)
+        texts = write_prompts(self.served.processor, questions, put_by(self._settings)).texts
+        lengths = PromptLengths(
+            self.served.processor, self.served.config.model_type, questions, self._settings, texts=texts, sized=True
+        )
+        at_once = self._settings.batch_size or N_AT_ONCE
+        jobs: list[tuple[Question, Kind, Job]] = []
+        n_bytes = 0
+        with ClipReader(
+            sample=lengths.frames.indices,
+            backend=cast(Backend, self._settings.decoder),
+            max_pixels=lengths.frames.max_pixels,
+            cache=self._cache,
+            tally=self._tally,
+        ) as reader:
+            self._decoder = reader.decoding.backend
+            clips = reader.read(asked)
+            while True:
+                with self._clock("clips"):
+                    found = next(clips, None)
+                if found is None:
+                    break
+                footage, clip = found
+                if isinstance(clip, ClipError):
+                    yield from (RawReply(question_id=q.question_id, reply=None, error=str(clip)) for q in asked[footage])
+                    continue
+                for shown, about in showings(clip, asked[footage], self._settings, self._curated):
+                    kind = _kind(shown, self.served.config.model_type)
+                    self._fed[lengths.fed(kind)] += 1
+                    sizes = lengths.frames.sizes(len(shown.frames))
+                    jobs += [
+                        (question, kind, job(question.question_id, texts[question.question_id], shown, sizes, self._settings))
+                        for question in about
+                    ]
+                    n_bytes += shown.frames.nbytes
+                while len(jobs) >= at_once or (jobs and n_bytes >= _FRAME_BYTES):
+                    yield from self._answers(jobs[:at_once], lengths)
+                    jobs = jobs[at_once:]
+                    n_bytes = 0
+            yield from self._answers(jobs, lengths)
+
+    def describe(self) -> dict[str, Any]:
+        """What was fed and by what means, with the names of `CheckpointAnswerer.describe`."""
+        served = self.served
+        told = served.writer.describe()
+        fed = sorted(self._fed.items(), key=lambda item: (*item[0][:3], item[0][3] or 0))
+        return {
+            "engine": "vllm",
+            "versions": told["versions"],
+            "architecture": (served.config.architectures or [type(served.config).__name__])[0],
+            "adapter": served.adapter,
+            "device": told["device"],
+            "dtype": told["dtype"],
+            "text_positions": served.text_positions,
+            "decoder": self._decoder,
+            "clips": self._tally.told(),
+            "fed": [
+                {"n_clips": n, "frames": frames, "height": height, "width": width, "video_tokens": tokens}
+                for (frames, height, width, tokens), n in fed
+            ],
+            "batch_size": self._settings.batch_size or N_AT_ONCE,
+            PROMPT_TOKENS: self._n_prompt_tokens,
+            "prompt_length": {"compared": self._n_compared, "differ": 0},
+            "seconds": {phase: round(seconds, 2) for phase, seconds in self._seconds.items()},
+        }
+
+    @contextmanager
+    def _clock(self, what: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self._seconds[what] += time.perf_counter() - start
+
+    def _answers(self, jobs: Sequence[tuple[Question, Kind, Job]], lengths: PromptLengths) -> Iterator[RawReply]:
+        if not jobs:
+            return
+        with self._clock("generate"):
+            written = self.served.writer.reply([job for _, _, job in jobs])
+        for (question, kind, _), each in zip(jobs, written, strict=True):
+            self._check_length(question, kind, each["n_prompt"], lengths.of(kind, question.question_id))
+            self._n_prompt_tokens += each["n_prompt"]
+            yield self._read_out(question, each)
+
+    def _check_length(self, question: Question, kind: Kind, n_counted: int, n_meant: int | None) -> None:
+        if n_meant is not None and n_meant != n_counted:
+            raise VtError(
+                f"{self.served.ref}: vLLM made {n_counted:,} tokens of the prompt of question {question.question_id}, and "
+                f"{n_meant:,} were meant ({kind}), so it was not shown the frames that were chosen; choose another --engine"
+            )
+        self._n_compared += n_meant is not None
+
+    def _read_out(self, question: Question, written: Written) -> RawReply:
+        from videothinker.diagnose.engines.base import Reply
+
+        reply = Reply(written["tokens"], written["logprobs"], written["cut"])
+        return RawReply(
+            question_id=question.question_id,
+            reply=self.served.processor.tokenizer.decode(reply.content, skip_special_tokens=True),
+            truncated=reply.cut,
+            n_tokens=len(reply.tokens),
+            logprob=sum(reply.logprobs) / len(reply.tokens),
+        )
+
+
+def _kind(clip: Clip, model_type: str) -> Kind:
+    """What a prompt's length depends on: sizes, and for architectures that write times into it, those too."""
+    n, height, width, _ = clip.frames.shape
+    if model_type in AFFECTED:
+        return Kind(n, height, width, 1.0, n, tuple(range(n)))
+    return Kind(n, height, width, clip.fps, clip.n_total, clip.indices)

