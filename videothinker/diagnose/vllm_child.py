@@ -19,7 +19,7 @@ import numpy as np
 
 from videothinker.diagnose import vllm_worker
 from videothinker.diagnose.vllm_worker import Job, Written
-from videothinker.errors import VtError
+from videothinker.errors import VtError, install_hint
 
 PYTHON = "VT_VLLM_PYTHON"
 """Environment variable: the Python of an environment that has vLLM."""
@@ -59,7 +59,7 @@ def open_writer(ref: str, options: dict[str, Any]) -> Writer:
         return Child(ref, python, options)
     if find_spec("vllm") is None:
         raise VtError(
-            "--engine vllm needs vLLM, which is not installed here: pip install 'videothinker[vllm]', or say with"
+            f"--engine vllm needs vLLM, which is not installed here: {install_hint('vllm')}; or say with"
             f" {PYTHON}=.../bin/python where an environment of its own has it"
         )
     return _here(ref, options)
