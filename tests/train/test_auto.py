@@ -14,10 +14,12 @@ from videothinker import answers
 from videothinker.answers.letters import Letters
 from videothinker.answers.tally import Answered, tally
 from videothinker.answers.twice import read_twice
+from videothinker.errors import VtError
 from videothinker.models.checkpoint import find_checkpoint
 from videothinker.records import Form
 from videothinker.steps import read_steps
 from videothinker.train.arguments import grpo_arguments
+from videothinker.train.build import find_reference
 from videothinker.train.record import Recorder, read_completions
 from videothinker.train.stages import Alarms, Stage, make_stage
 
@@ -61,6 +63,15 @@ def test_anchor_and_repulsion_are_two_terms_of_one_loss(assets: Path, tmp_path: 
     assert first["anchor_kl"] == pytest.approx(0, abs=1e-6), "the policy is its start"
     assert first["kl"] > 1e-3, "and not the bias model"
     assert last["anchor_kl"] > 1e-4
+
+
+def test_a_bias_model_that_nothing_would_read_is_refused(assets: Path) -> None:
+    start = find_checkpoint(str(assets / "start"))
+    with pytest.raises(VtError, match=r"--bias-model .*bias: with objective.repulsion = 0 nothing would read it"):
+        find_reference(make_stage(Stage.AUTO, {}), start, str(assets / "bias"))
+    repelled = find_reference(make_stage(Stage.AUTO, {}, ["objective.repulsion=0.01"]), start, str(assets / "bias"))
+    assert repelled is not None
+    assert repelled.folder.name == "bias"
 
 
 def test_saving_leaves_the_frozen_start_out(assets: Path, tmp_path: Path, adapter: Path) -> None:

@@ -7,7 +7,6 @@ Of two checkpoints that one training leads from one to the other, this undoes a 
 
 import json
 import math
-import shutil
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,15 +17,13 @@ from videothinker import store
 from videothinker.errors import VtError
 from videothinker.fingerprint import fingerprint
 from videothinker.models.checkpoint import find_checkpoint, stored_weights
+from videothinker.models.companions import copy_companions
 from videothinker.models.misfit import check_finite
 from videothinker.models.saved_prompt import PROMPT, own_prompt, save_prompt
 from videothinker.models.stored import CONFIG, WEIGHTS, read_config_file
 from videothinker.prompts import Asked
 
 BLEND = "blend.json"
-_COPIED = ("*.json", "*.jinja", "*.txt", "*.model")
-_NOT_COPIED = (PROMPT, "run.json", "gate.json", "blend.json", "model.safetensors.index.json")
-"""Files that describe the first checkpoint's own weights, and would be wrong beside others."""
 _TOKENIZER = ("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "added_tokens.json", "special_tokens_map.json")
 _NOT_OF_ARCHITECTURE = (
     *("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"),
@@ -70,9 +67,7 @@ def blend(first: str, second: str, weight: float, out: Path) -> Blended:
     def fill(folder: Path) -> None:
         from safetensors.torch import save_file
 
-        for path in (path for pattern in _COPIED for path in ours.glob(pattern)):
-            if path.name not in _NOT_COPIED:
-                shutil.copy(path, folder)
+        copy_companions(ours, folder, but=(BLEND,))
         (folder / CONFIG).write_text(json.dumps(_in_float32(read_config_file(first, ours)), indent=2) + "\n")
         if asked is not None:
             save_prompt(folder, asked)

@@ -15,7 +15,6 @@ hashes of the base and of the result.
 
 import hashlib
 import lzma
-import shutil
 from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -28,8 +27,9 @@ from numpy.typing import NDArray
 from videothinker import outside, store
 from videothinker.errors import VtError
 from videothinker.models.checkpoint import Checkpoint, add_to_hash, stored_weights, weights_hash
+from videothinker.models.companions import copy_companions
 from videothinker.models.misfit import check_finite
-from videothinker.models.saved_prompt import PROMPT, as_text, carried, own_prompt, save_prompt
+from videothinker.models.saved_prompt import as_text, carried, own_prompt, save_prompt
 from videothinker.models.stored import ADAPTER, CONFIG, read_config_file
 from videothinker.models.text_positions import FIELD, own_rule
 
@@ -38,9 +38,6 @@ _XZ = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 0, "lp": 0, "pb": 0}]
 """No context bits: a difference does not depend on those before it."""
 _PROMPT = "prompt"
 """Key of the metadata that says how the result was asked while it was trained."""
-_COPIED = ("*.json", "*.jinja", "*.txt", "*.model")
-_NOT_COPIED = (PROMPT, "run.json", "gate.json", "model.safetensors.index.json")
-"""Files that describe the base's own weights, and would be wrong beside others."""
 
 Bits = NDArray[np.uint16]
 
@@ -139,9 +136,7 @@ def unpack(base: Path, file: Path, out: Path) -> str:
         save_file(made, folder / "model.safetensors", metadata={"format": "pt"})
         if weights_hash(Checkpoint(folder, None)) != identity["result"]:
             raise VtError(f"{file}: is damaged, its weights are not those that were packed; get it again")
-        for path in (path for pattern in _COPIED for path in base.glob(pattern)):
-            if path.name not in _NOT_COPIED:
-                shutil.copy(path, folder)
+        copy_companions(base, folder)
         # A file of an earlier version does not say the rule: such a checkpoint was trained on as its base was.
         if asked is not None:
             save_prompt(folder, asked)

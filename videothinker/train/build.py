@@ -38,6 +38,11 @@ def find_reference(config: StageConfig, start: Checkpoint, bias: str | None) -> 
         VtError: it needs a bias model and there is none, or none at that place; or it needs none and there is one.
     """
     if not config.needs_reference:
+        if bias is not None:
+            raise VtError(
+                f"--bias-model {bias}: with objective.repulsion = 0 nothing would read it; leave it out, or set"
+                " objective.repulsion, such as 0.01"
+            )
         return None
     reference = config.objective.reference
     if bias is not None and reference is not Reference.BIAS:
