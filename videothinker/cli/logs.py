@@ -49,10 +49,7 @@ def set_up(level: Level | None, *, quiet: bool) -> None:
 
 
 def _unsaid(record: logging.LogRecord) -> bool:
-    """Whether nobody else says this: transformers and others write what they log by handlers of their own, and some hand it up as well.
-
-    (transformers does so where the environment variable CI is set.)
-    """
+    """Whether nobody else says this: transformers writes by a handler of its own, and hands it up as well where CI is set."""
     return not logging.getLogger(record.name.partition(".")[0]).handlers
 
 
