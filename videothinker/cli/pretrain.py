@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from videothinker.cli import options, output
+from videothinker.cli import options, output, train_options
 from videothinker.cli.console import notes, out, progress_bar, quiet_unless
 from videothinker.progress import once_begun
-from videothinker.shipped import config_file
 
 if TYPE_CHECKING:
     from videothinker.pretrain.record import CurvePoint
@@ -50,10 +49,7 @@ EPILOG = """[bold]Examples[/bold]
 
 def pretrain(
     context: typer.Context,
-    config: Annotated[
-        Path,
-        typer.Option("--config", metavar="FILE|NAME", help="TOML, or a name that vt config list shows.", callback=config_file),
-    ],
+    config: train_options.Config,
     folder: Annotated[
         Path,
         typer.Option("--out", metavar="DIR", help="Folder to write. A run with the same settings that it holds is resumed."),
@@ -71,10 +67,7 @@ def pretrain(
             "--max-minutes", min=0.0, help="Save and stop after this time; with schedule minutes the length of the whole run."
         ),
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. optimizer.steps=100. Repeatable."),
-    ] = None,
+    set_: train_options.Set = None,
     json: options.Json = False,
 ) -> None:
     """Pretrain a tiny Qwen2.5-VL on the generated world: a base to measure reinforcement learning on.
