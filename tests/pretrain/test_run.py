@@ -90,6 +90,25 @@ def test_a_stopped_run_goes_on_with_new_scenes(run: Path, tmp_path: Path, config
         pretrain(other, out=out)
 
 
+def test_an_evaluation_that_fails_loses_nothing_of_a_training(
+    run: Path, tmp_path: Path, config: PretrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_examined", lambda *_, **__: 1 / 0)
+        pretrained = msgspec.structs.replace(config, evaluation=msgspec.structs.replace(config.evaluation, times=1))
+        with pytest.raises(ZeroDivisionError):
+            pretrain(pretrained, out=out)
+    for name in ("model.safetensors", STATE):
+        assert (out / name).is_file()
+    again: list[CurvePoint] = []
+    summary = pretrain(pretrained, out=out, report=again.append)  # the same command examines what was trained
+    assert (summary.steps, summary.finished, [row.step for row in again]) == (6, True, [6])
+    rows, whole = store.read_jsonl(out / METRICS, CurvePoint), store.read_jsonl(run / METRICS, CurvePoint)
+    assert [row.step for row in rows] == [2, 4, 6]
+    assert rows[-1].unseen == whole[-1].unseen is not None
+
+
 def test_a_run_can_begin_with_a_checkpoint_where_its_scenes_ended(run: Path, tmp_path: Path, config: PretrainConfig) -> None:
     still = msgspec.structs.replace(
         config,
