@@ -23,6 +23,13 @@ from videothinker.answers.twice import answer_at_once, is_past_first
 if TYPE_CHECKING:
     from videothinker.diagnose.engines.base import Reply
 
+LOOKS_AT = ["}"]
+"""Where a reply that is written elsewhere, by vLLM or a server, is paused to be looked at: no first answer ends otherwise."""
+
+N_LOOKS = 4
+"""Times that such a reply is paused at most. A box that holds more braces than that is not stopped behind while it is written;
+what was written in vain is cut off all the same."""
+
 Decode = Callable[[Sequence[int]], str]
 """The text of some tokens, without special ones."""
 
