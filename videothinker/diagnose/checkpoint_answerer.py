@@ -18,12 +18,11 @@ from typing import Any, cast
 
 import torch
 
-from videothinker.answers import Style
 from videothinker.clips import ClipCache, ClipReader, Tally
 from videothinker.curated import Curated
 from videothinker.diagnose.answerer import RawReply, by_clip, check_clips, showings
 from videothinker.diagnose.engines import open_engine
-from videothinker.diagnose.engines.base import Engine, Reply, Row, gate_of
+from videothinker.diagnose.engines.base import Engine, Reply, Row, gate_of, read_out
 from videothinker.diagnose.fed import PROMPT_TOKENS
 from videothinker.diagnose.feed import ClipQuestions, QuestionFeed, no_memory
 from videothinker.diagnose.prompts import put_by, write_prompts
@@ -82,7 +81,7 @@ class CheckpointAnswerer:
         self.seconds: dict[str, float] = dict.fromkeys(("clips", "prepare", "generate"), 0.0)
         """Where the time went: waiting for "clips", "prepare" (words, sizing, vision tower), "generate"."""
         self._curated, self._settings = curated, settings
-        self._gate = gate_of(engine.loaded, settings)
+        self._gate = gate_of(engine.loaded.processor, settings)
         self._cache = cache
         self._most: int | None = None  # questions per batch that may not be exceeded, once known
         self._n_prompt_tokens = 0
@@ -206,7 +205,9 @@ class CheckpointAnswerer:
                 self.engine.free()
                 continue
             self._n_prompt_tokens += sum(len(row.ids) for row in batch)
-            yield from (self._read_out(row, reply) for row, reply in zip(batch, replies, strict=True))
+            yield from (
+                read_out(row.question_id, reply, self._gate, self._settings) for row, reply in zip(batch, replies, strict=True)
+            )
             left = others
 
     def _reply(self, rows: Sequence[Row]) -> list[Reply] | None:
@@ -218,19 +219,6 @@ class CheckpointAnswerer:
             return self.engine.reply(rows)
         except torch.OutOfMemoryError:
             return None
-
-    def _read_out(self, row: Row, reply: Reply) -> RawReply:
-        text = self.loaded.processor.tokenizer.decode(reply.content, skip_special_tokens=True)
-        n_tokens = len(reply.tokens)
-        return RawReply(
-            question_id=row.question_id,
-            reply=text,
-            truncated=reply.cut,
-            n_tokens=n_tokens,
-            logprob=sum(reply.logprobs) / n_tokens,
-            first=self._gate.first(reply.tokens, reply.logprobs) if self._settings.prompt is Style.TWICE else None,
-            stopped=reply.stopped,
-        )
 
 
 def _share(row: Row, other: Row) -> bool:
