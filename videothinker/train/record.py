@@ -171,7 +171,8 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
 
 
 def _said(reply: str, row: TrainingRow) -> Answered:
-    return Answered(read_twice(FORMS[row["form"]], reply, row["n_options"]), row["gold"])
+    form = FORMS[row["form"]]
+    return Answered(read_twice(form, reply, row["n_options"]), row["gold"], form)
 
 
 _BEFORE = {"step": "int64", "question_id": "string", "reply": "string"}

@@ -102,7 +102,8 @@ class RepelOn(StrEnum):
     GROUPS_NOT_ALL_RIGHT = "groups_not_all_right"
     """Not where every reply to a question is right: there the advantage is 0 and repulsion alone would move the policy."""
     CORRECT_ROLLOUTS = "correct_rollouts"
-    """Only on replies that are exactly right. What is right is told by the reward "accuracy", here and above."""
+    """Only on replies that are exactly right. What is right is told by the reward "accuracy", here and above: it is 1. Of
+    intervals that is only the gold one itself."""
 
 
 class Precision(StrEnum):
