@@ -34,6 +34,7 @@ _SOURCES = {
     "entropy": "entropy",
     "length": "completions/mean_length",
     "grad_norm": "grad_norm",
+    "vision_kept_share": "vision_kept_share",
     "seconds": "step_time",
 }
 """TRL's name of each field of a `StepRecord`; rewards are "rewards/NAME/mean"."""
