@@ -102,11 +102,9 @@ SIZES = {
         (
             FLOOR,
             Ask("base", "greedy", PLAIN, 200),
-            Ask("grpo", "greedy", PLAIN, 200),
-            Ask("base", "sampled", (NORMAL, "described"), 100, 8),
+            Ask("grpo", "greedy", ("described",), 100),
+            Ask("bias", "greedy", ("described",), 100),
             Ask("base", "damaged", DAMAGED, 100),
-            Ask("bias", "greedy", PLAIN, 200),
-            Ask("cdpo", "greedy", PLAIN, 200),
         ),
     ),
     "smoke": Size(
