@@ -37,6 +37,30 @@ cli.typer.Typer.__call__ = stubborn
 cli.main()
 """
 
+IN_A_DESTRUCTOR = """
+import sys, time
+from videothinker import cli
+
+def collected(*_, **__):
+    from cffi import FFI
+    ffi = FFI()
+
+    def destroy(_):
+        open(sys.argv[2], "w").close()
+        time.sleep(100)
+
+    del_me = ffi.gc(ffi.new("int *"), destroy)
+    del del_me
+    try:
+        time.sleep(100)
+    finally:
+        open(sys.argv[2] + ".closed", "w").close()
+
+cli.typer.Typer.__call__ = collected
+cli.main()
+"""
+"""A signal that comes while cffi runs a destructor, which pymunk has: Python prints what is raised there, and goes on."""
+
 STUB_STUDY = """
 import sys
 from videothinker import cli
@@ -97,6 +121,15 @@ def test_what_will_not_end_is_cut_off(tmp_path: Path) -> None:
     script.write_text(SLOW_TO_END)
     flag = tmp_path / "flag"
     stop(["world", flag], signal.SIGTERM, when=flag.exists, program=(sys.executable, str(script)))
+
+
+def test_a_signal_in_a_destructor_is_not_lost(tmp_path: Path) -> None:
+    script = tmp_path / "destructor.py"
+    script.write_text(IN_A_DESTRUCTOR)
+    flag, closed = tmp_path / "flag", tmp_path / "flag.closed"
+    errors = stop(["world", flag], signal.SIGTERM, when=flag.exists, program=(sys.executable, str(script)))
+    assert closed.exists()  # it ended as after any error, and was not cut off
+    assert len(errors.splitlines()) == 1, errors
 
 
 def test_a_rank_that_is_not_the_first_says_nothing(tmp_path: Path) -> None:

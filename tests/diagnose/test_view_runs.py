@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from curated_factory import a_choice, a_question, write_curated, write_unlabelled
+from typer.testing import CliRunner
 from vt_command import one_error, vt
 
 from videothinker import answers, locks, store
+from videothinker.cli import app
 from videothinker.curated import Curated
 from videothinker.damage import Damage
 from videothinker.diagnose import run, runs, view_runs
@@ -157,6 +159,22 @@ def test_the_report_and_its_summary_hold_what_was_found(tmp_path: Path) -> None:
     assert "With damaged clips" in page
     assert "VideoThinker-R1-3B (published)" in text
     assert "100.0" in text.split("## With damaged clips")[1]
+
+
+def test_replies_under_a_view_are_read_anew_with_the_others_and_counted(tmp_path: Path) -> None:
+    curated, out = eight(tmp_path / "data"), tmp_path / "out"
+    ask(curated, out, "blind", lambda damage, q: "A" if damage is None else "B")
+    path = out / "m/views/blind/predictions.jsonl"
+    saved = path.read_text()
+    assert saved.count('"chosen":["B"]') == 8
+    path.write_text(saved.replace('"chosen":["B"]', '"chosen":["A"]'))  # as if an older version had read every B as A
+    gaps = []
+    for extra in ([], ["--reread"]):
+        result = CliRunner().invoke(app, ["report", str(out), "--out", str(tmp_path / "again"), *extra], catch_exceptions=False)
+        assert ("8 replies are read differently by this version" in result.stderr) is not bool(extra)
+        (effect,) = store.read_json(tmp_path / "again/summary.json", Summary).views.views
+        gaps.append((effect.by_category["all"].under.value, effect.by_category["all"].changed.value))
+    assert gaps == [(1.0, 0.0), (0.0, 1.0)]
 
 
 def test_a_run_without_views_has_no_such_section(tmp_path: Path) -> None:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from videothinker.cli import options, output
+from videothinker.cli import options, output, train_options
 from videothinker.cli.console import notes, out, progress_bar, quiet_unless
 from videothinker.progress import once_begun
-from videothinker.shipped import config_file
 
 if TYPE_CHECKING:
     from videothinker.pretrain.record import CurvePoint
@@ -37,6 +36,10 @@ EPILOG = """[bold]Examples[/bold]
   vt pretrain --config configs/tiny-sft-settle.toml --model runs/base --out runs/settled --set world.first_scene=200000
   --max-minutes 36
 
+[bold]Further forms for a base[/bold]: the factual twin in words, answers given twice, and answers at once
+
+  vt pretrain --config configs/pretrain-forms.toml --model data/study/base --out runs/base-forms --max-minutes 2.5
+
 [bold]What lies in OUT[/bold]
 
   a checkpoint (at every saved step), metrics.jsonl, run.json, README.md; and until the run is finished state.pt, from which it
@@ -46,10 +49,7 @@ EPILOG = """[bold]Examples[/bold]
 
 def pretrain(
     context: typer.Context,
-    config: Annotated[
-        Path,
-        typer.Option("--config", metavar="FILE|NAME", help="TOML, or a name that vt config list shows.", callback=config_file),
-    ],
+    config: train_options.Config,
     folder: Annotated[
         Path,
         typer.Option("--out", metavar="DIR", help="Folder to write. A run with the same settings that it holds is resumed."),
@@ -67,10 +67,7 @@ def pretrain(
             "--max-minutes", min=0.0, help="Save and stop after this time; with schedule minutes the length of the whole run."
         ),
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, e.g. optimizer.steps=100. Repeatable."),
-    ] = None,
+    set_: train_options.Set = None,
     json: options.Json = False,
 ) -> None:
     """Pretrain a tiny Qwen2.5-VL on the generated world: a base to measure reinforcement learning on.
@@ -133,7 +130,13 @@ def _reporter(progress: Callable[[int], None]) -> "Callable[[CurvePoint], None]"
 
 def _line(point: "CurvePoint") -> str:
     def scores(name: str, found: Any) -> str:
-        return f"{name} cf {found.counterfactual:.1%} obs {found.observed:.1%} as it comes {found.greedy:.1%}"
+        text = f"{name} cf {found.counterfactual:.1%} obs {found.observed:.1%} as it comes {found.greedy:.1%}"
+        if forms := found.forms:
+            text += (
+                f" twin {forms.twin:.1%} twice {forms.first:.1%} then {forms.second:.1%}"
+                f" (laid out {forms.well_laid_out:.1%}, falls back {forms.falls_back:.1%}) direct {forms.direct:.1%}"
+            )
+        return text
 
     both = "; ".join(scores(name, found) for name, found in (("unseen", point.unseen), ("trained on", point.trained)) if found)
     return (

@@ -146,7 +146,7 @@ def report(
     _warn_of_changed(n_changed)
     diagnosis.write_metrics(loaded, out)
     sweeps = diagnosis.sweep_stops(loaded, out) if stop_sweep else []
-    drawn = diagnosis.report(loaded, curated, out, protocol=protocol, bars=progress_bar)
+    drawn = diagnosis.report(loaded, curated, out, protocol=protocol, reread=reread, bars=progress_bar)
     show_report(drawn)
     if protocol:
         show_readings(drawn)
@@ -180,7 +180,7 @@ def _report_several(
     _warn_of_changed(sum(each.n_read_otherwise for each in read.values()))
     loaded = {name: each.runs for name, each in read.items()}
     benchmarks.write_metrics(loaded, out)
-    table = benchmarks.report(loaded, sets, out, baseline=baseline, protocol=protocol, bars=progress_bar)
+    table = benchmarks.report(loaded, sets, out, baseline=baseline, protocol=protocol, reread=reread, bars=progress_bar)
     show_benchmarks(table)
     output.show(output.benchmarks_record(table))
 

@@ -1,12 +1,17 @@
-"""What `vt train` prints of a training's steps, and of what its replies answered."""
+"""What `vt train` prints: steps while they are taken, what they came to, the gate's verdict, and what the replies answered."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from videothinker.cli.console import out
+from videothinker.cli import output
+from videothinker.cli.console import notes, out, progress_bar, warn
 
 if TYPE_CHECKING:
+    from videothinker.recipes.pushing import Pushed
     from videothinker.recipes.training import AnsweredTwice
-    from videothinker.records.training import StepRecord
+    from videothinker.records.training import GateVerdict, Matched, StepRecord
+    from videothinker.train.run import Outcome
+    from videothinker.train.stages import StageConfig
 
 
 def step_line(step: "StepRecord") -> str:
@@ -15,6 +20,80 @@ def step_line(step: "StepRecord") -> str:
     shown = [("reward", step.reward), *step.rewards.items(), fired, ("kl", step.kl), ("length", step.length)]
     parts = [f"{name} {value:.3g}" for name, value in shown if value is not None]
     return f"step {step.step}: {', '.join(parts)}, {step.seconds or 0:.1f} s"
+
+
+def display(settings: "StageConfig") -> dict[str, Any]:
+    """What a recipe tells its steps, warnings and progress to; nothing in processes other than the main one."""
+    from videothinker.train.process import is_main
+
+    if not is_main():
+        return {}
+    steps = settings.optimizer.steps
+
+    def report(step: "StepRecord") -> None:
+        if step.step % max(1, steps // 20) < settings.saving.log_every:
+            notes.print(step_line(step))
+
+    def matched(found: "Matched") -> None:
+        unknown = f" ({found.n_unknown:,} of them because it is unknown of them)" if found.n_unknown else ""
+        n_out = found.n_questions - len(found.ids)
+        out.print(
+            f"where {settings.data.where}: {len(found.ids):,} of {found.n_questions:,} questions of split"
+            f" {settings.data.split} are kept, {n_out:,} left out{unknown}",
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
+        )
+
+    return {"report": report, "warn": warn, "matched": matched, "bars": progress_bar}
+
+
+def say_trained(settings: "StageConfig", outcome: "Outcome", folder: Path | None) -> None:
+    """Print what a training came to; only the main process does. folder: None if nothing was kept."""
+    from videothinker.train.process import is_main
+
+    if not is_main():
+        return
+    result, name = outcome.result, f"[bold]{settings.stage.value}[/bold]"
+    steps = f"{result.steps} step{'s' * (result.steps != 1)}"
+    if outcome.already:
+        out.print(f"{name}: finished already, {steps}{_where(folder)}", soft_wrap=True)
+        return
+    out.print(
+        f"{name}: {steps}, {result.seconds_per_step:.2f} s and {result.tokens_per_step:,.0f} tokens each, peak memory"
+        f" {result.peak_bytes / 2**30:.1f} GiB, {result.trainable:,} of {result.parameters:,} parameters trained"
+        + _where(folder),
+        soft_wrap=True,
+    )
+
+
+def _where(folder: Path | None) -> str:
+    return "" if folder is None else f"; in {folder}, curves in {folder / 'curves.html'}"
+
+
+def say_record(
+    outcome: "Outcome",
+    gate: "GateVerdict | None" = None,
+    answered: "AnsweredTwice | None" = None,
+    pushed: "Pushed | None" = None,
+) -> None:
+    """Print what `--json` prints of a training; only the main process does."""
+    from videothinker.train.process import is_main
+
+    if is_main():
+        more = {"answered": answered and output.answered_record(answered), "pushed": pushed and pushed._asdict()}
+        output.show({"already": outcome.already, "result": outcome.result, "gate": gate} | more)
+
+
+def say_judged(verdict: "GateVerdict", folder: Path) -> None:
+    """Print whether the bias model in `folder` has passed its gate, and what that means for the next stage."""
+    from videothinker.records.training import Judged
+
+    what = (verdict.verdict or (Judged.SHORTCUT if verdict.passed else Judged.NO_SHORTCUT)).value
+    if verdict.passed:
+        out.print(f"[green]gate passed[/green]: {what}; go on with vt train cdpo --bias-model {folder}", soft_wrap=True)
+    else:
+        warn(f"gate not passed: {what}: {'; '.join(verdict.reasons)}; vt train cdpo will refuse {folder} unless --force")
 
 
 def say_answered(found: "AnsweredTwice | None") -> None:

@@ -5,15 +5,15 @@ They lie one level deeper than where runs are looked for, so nothing takes a vie
 
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from videothinker import locks
 from videothinker.curated import Curated
-from videothinker.diagnose import files, run, runs
-from videothinker.diagnose.run import Job
+from videothinker.diagnose import files, runs
+from videothinker.diagnose.identity import claim, identity
+from videothinker.diagnose.job import Job
 from videothinker.diagnose.runs import AskedSplits, Run
 from videothinker.diagnose.settings import LATER
 from videothinker.diagnose.view_effects import Answered, Asked, evidence_effect, view_effect
@@ -84,7 +84,7 @@ def _job(job: Job, view: View, *, resume: bool, lock: bool) -> Job:
     settings = msgspec.structs.replace(job.settings, damage=view.damage)
     record = msgspec.structs.replace(job.record, settings={**job.record.settings, "damage": str(view.damage)})
     folder = job.folder / FOLDER / view.name
-    run.claim(folder, record, replace=not resume, lock=lock)
+    claim(folder, record, replace=not resume, lock=lock)
     try:
         done = files.match(job.questions, job.curated.labels, files.read_predictions(folder), folder) if resume else {}
     except VtError:
@@ -96,17 +96,22 @@ def _job(job: Job, view: View, *, resume: bool, lock: bool) -> Job:
     )
 
 
-def effects(loaded: Sequence[Run], curated: Curated, protocol: str | None = None) -> ViewEffects:
+def effects(loaded: Sequence[Run], curated: Curated, protocol: str | None = None, *, reread: bool = False) -> ViewEffects:
     """What damaged clips did to the answers of those of the runs that were asked with some.
 
-    protocol: whose reading of the replies counts; None leaves them as they were read.
+    protocol: whose reading of the replies counts; None leaves them as they were read, or with reread reads them anew as this
+    version reads them.
 
     Raises:
         VtError: a view was asked otherwise than its run, or its files cannot be read.
     """
     found, splits = ViewEffects(), AskedSplits(curated)
     for each in loaded:
-        answered = {} if each.folder is None else _answered(each, each.folder, curated, splits, protocol)
+        under = _views(each, curated, splits)
+        if reread or protocol is not None:
+            again = runs.read_again(under.values(), curated.manifest.benchmark, protocol)
+            under = dict(zip(under, again, strict=True))
+        answered: dict[str, Answered] = {name: {row.question_id: row for row in one.predictions} for name, one in under.items()}
         asked = Asked(each.name, each.questions, each.predictions, each.labels)
         for name, rows in answered.items():
             if name not in (EVIDENCE, ELSEWHERE):
@@ -117,28 +122,37 @@ def effects(loaded: Sequence[Run], curated: Curated, protocol: str | None = None
     return found
 
 
+def n_read_otherwise(loaded: Sequence[Run], curated: Curated) -> int:
+    """How many replies under the views of the runs `effects` with reread would read otherwise than they were.
+
+    Raises:
+        VtError: as `effects` does.
+    """
+    splits = AskedSplits(curated)
+    return sum(runs.n_read_otherwise(_views(each, curated, splits).values()) for each in loaded)
+
+
 def _n_not_asked(each: Run, view: View, curated: Curated) -> int:
     return sum(not concerns(view, question, curated) for question in each.questions)
 
 
-def _answered(each: Run, folder: Path, curated: Curated, splits: AskedSplits, protocol: str | None) -> dict[str, Answered]:
-    """The predictions under every view that the run in `folder` was asked, by view."""
-    found: dict[str, Answered] = {}
+def _views(each: Run, curated: Curated, splits: AskedSplits) -> dict[str, Run]:
+    """The views that a run was asked, by name, each as a run of its own; none of a run that was not read from a folder."""
+    found: dict[str, Run] = {}
+    if each.folder is None:
+        return found
     for name in OF_CLIPS:
-        path = folder / FOLDER / name
+        path = each.folder / FOLDER / name
         if not (path / files.RUN).is_file() or not files.prediction_files(path):
             continue
         record = runs.read_record(path)
         if differ := _differences(each.record, record):
             raise VtError(
-                f"{path}: was asked otherwise than {folder} ({', '.join(differ)} differ), so the two cannot be compared; ask "
-                f"both again with --views and --no-resume, or remove the folder"
+                f"{path}: was asked otherwise than {each.folder} ({', '.join(differ)} differ), so the two cannot be compared; "
+                f"ask both again with --views and --no-resume, or remove the folder"
             )
         questions, rows = splits.answers(path, record)
-        under = runs.scored(name, record, questions, rows.values(), each.labels, curated.manifest.benchmark, path)
-        if protocol is not None:
-            (under,) = runs.read_again([under], curated.manifest.benchmark, protocol)
-        found[name] = {row.question_id: row for row in under.predictions}
+        found[name] = runs.scored(name, record, questions, rows.values(), each.labels, curated.manifest.benchmark, path)
     return found
 
 
@@ -149,6 +163,6 @@ def _differences(normal: RunRecord, view: RunRecord) -> list[str]:
 
 
 def _compared(record: RunRecord) -> dict[str, Any]:
-    said = run.identity(msgspec.structs.replace(record, settings={**LATER, **record.settings}))
+    said = identity(msgspec.structs.replace(record, settings={**LATER, **record.settings}))
     settings = {name: value for name, value in said.pop("settings").items() if name != "damage"}
     return {name: value for name, value in said.items() if name != "name"} | settings

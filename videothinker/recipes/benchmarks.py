@@ -134,12 +134,14 @@ def report(
     *,
     baseline: str | None = None,
     protocol: str | None = None,
+    reread: bool = False,
     bars: Bars = no_bars,
 ) -> BenchmarksReport:
     """Draw the reports into `out`: OUT/DATASET/report.html for each data set, and above them the table of all.
 
     loaded: the runs by data set. baseline: the checkpoint that the others are compared with; None for the first.
     protocol: who read all replies; None if each run's were read by the protocol that it was asked under.
+    reread: as in `diagnosis.report`.
 
     Raises:
         VtError: there is no such checkpoint, one name stands for two, or as `diagnosis.report` does.
@@ -148,7 +150,7 @@ def report(
 
     benchmarks.check_baseline({name: benchmarks.Asked(sets[name], list(each), []) for name, each in loaded.items()}, baseline)
     reports = {
-        name: diagnosis.report(each, sets[name], out / name, protocol=protocol, dataset=name, bars=bars)
+        name: diagnosis.report(each, sets[name], out / name, protocol=protocol, reread=reread, dataset=name, bars=bars)
         for name, each in loaded.items()
     }
     asked = {name: benchmarks.Asked(sets[name], one.runs, one.references) for name, one in reports.items()}

@@ -173,7 +173,7 @@ def load(
     runs.check_names(loaded)
     if reread or protocol is not None:
         return Reread(runs.read_again(loaded, curated.manifest.benchmark, protocol), 0)
-    return Reread(loaded, runs.n_read_otherwise(loaded))
+    return Reread(loaded, runs.n_read_otherwise(loaded) + view_runs.n_read_otherwise(loaded, curated))
 
 
 def report(
@@ -182,6 +182,7 @@ def report(
     out: Path,
     *,
     protocol: str | None = None,
+    reread: bool = False,
     dataset: str | None = None,
     bars: Bars = no_bars,
 ) -> Report:
@@ -190,6 +191,7 @@ def report(
     dataset: name of the data set if it is one of several, whose common page lies above `out`.
 
     protocol: who read all replies; None if each run's were read by the protocol that it was asked under.
+    reread: the runs' replies were read anew by this version, and those under their views are to be.
 
     Raises:
         VtError: there is no run, or they are scored under different labels.
@@ -199,7 +201,7 @@ def report(
     references, changes = runs.references(loaded, curated), runs.comparisons(loaded)
     read = runs.read_by_all(loaded)
     by = [score for each in read for score in scores(each)]
-    views = view_runs.effects(loaded, curated, protocol)
+    views = view_runs.effects(loaded, curated, protocol, reread=reread)
     above = None if dataset is None else "../report.html"
     what = "drawing" if dataset is None else f"drawing {dataset}"
     with bars(what, sum(len(each.questions) for each in loaded), "questions") as progress:
