@@ -228,7 +228,7 @@ def _one_sample(both: Sequence[Heard], positive: Mask, cluster: Codes, first: Ma
     if not any(there):
         return None
     pairs = [(one, row) for one, row, known in zip(both, replies, there, strict=True) if row is not None and known]
-    reply = np.array([is_exact(row.chosen, one.question.gold) for one, row in pairs], dtype=np.float64)
+    reply = np.array([is_right(one.question.form, row.chosen, one.question.gold) for one, row in pairs], dtype=np.float64)
     margin = np.array([first[row.question_id] for _, row in pairs], dtype=np.float64)
     truth, groups = positive[there], cluster[there]
     return OneSample(
