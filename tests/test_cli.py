@@ -133,8 +133,10 @@ def test_quiet_keeps_results_and_errors_alone(tmp_path: Path, capsys: pytest.Cap
     assert capsys.readouterr().err.startswith("error: ")
 
 
+@pytest.mark.parametrize("in_ci", ["", "true"], ids=["here", "in CI"])
 @pytest.mark.parametrize("by", ["option", "variable"])
-def test_the_log_level_holds_for_libraries_and_warnings_too(by: str) -> None:
+def test_the_log_level_holds_for_libraries_and_warnings_too(by: str, in_ci: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", in_ci)  # where it is set, transformers hands its lines to the root logger as well
     code = """
 import sys
 from videothinker import cli

@@ -13,7 +13,7 @@ from videothinker import store
 from videothinker.answers import Style
 from videothinker.cli import app
 from videothinker.curated import Curated
-from videothinker.diagnose import run
+from videothinker.diagnose import planning
 from videothinker.diagnose.engines import base
 from videothinker.diagnose.feed import QuestionFeed, Shown
 from videothinker.diagnose.layers import preset_layer
@@ -127,7 +127,7 @@ def test_a_preset_names_its_model(colours: Curated, tmp_path: Path, monkeypatch:
         planned.update(models)
         raise VtError("planned")
 
-    monkeypatch.setattr(run, "plan", plan)
+    monkeypatch.setattr(planning, "plan", plan)
     with pytest.raises(VtError, match="planned"):
         diagnose(colours, tmp_path, "--preset", "videorft-3b")
     assert planned == {"videorft-3b": "QiWang98/VideoRFT-3B"}

@@ -21,6 +21,7 @@ from videothinker.curated import Curated
 from videothinker.diagnose import run
 from videothinker.diagnose.answerer import RawReply
 from videothinker.diagnose.fed import add_fed
+from videothinker.diagnose.files import read_predictions
 from videothinker.diagnose.openers import OPENERS, Opening
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
@@ -335,7 +336,7 @@ def test_what_killed_processes_left_is_kept_by_any_number_of_new_ones(curated: C
     out = tmp_path / "runs"
     everything = {question.question_id for question in curated.questions("dev")}
     ask_sharded(curated, out, 4, killed=(0, 2))
-    kept = set(run.read_predictions(out / "fake"))
+    kept = set(read_predictions(out / "fake"))
     assert 0 < len(kept) < len(everything)
     assert not (out / "fake" / run.METRICS).exists()
     assert set(ask(curated, out).asked) == everything - kept
@@ -427,7 +428,7 @@ def test_grading_keeps_how_long_and_how_sure_a_reply_was() -> None:
 def test_a_line_from_before_tokens_and_log_probabilities_is_read(tmp_path: Path) -> None:
     line = '{"question_id":"1:0","reply":"B","chosen":["B"],"gold":["A"],"observer":[],"status":"ok","error":null}'
     (tmp_path / run.PREDICTIONS).write_text(line + "\n")
-    row = run.read_predictions(tmp_path)["1:0"]
+    row = read_predictions(tmp_path)["1:0"]
     assert (row.chosen, row.tokens, row.logprob) == (("B",), None, None)
 
 
@@ -476,7 +477,7 @@ def test_what_is_loaded_is_shared_by_the_sets_of_one_checkpoint_and_gone_before_
         alive.append(weakref.ref(answerer))
         return answerer
 
-    monkeypatch.setitem(run.OPENERS, "checkpoint", load)
+    monkeypatch.setitem(OPENERS, "checkpoint", load)
     other = Curated(tmp_path / "other", curated.manifest, None)
     opener = run.Opener()
     jobs = [

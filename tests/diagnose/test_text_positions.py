@@ -33,7 +33,7 @@ def planned(ref: str | Path, curated: Curated, out: Path, **options: Any) -> tup
     said: list[str] = []
     chosen = {key: options.pop(key) for key in ("text_positions",) if key in options}
     [job] = run.plan({"it": str(ref)}, curated, DiagnosisSettings(split="dev", **chosen), out, warn=said.append, **options)
-    run._release([job])
+    run.release([job])
     assert job.record.settings["text_positions"] == job.settings.text_positions
     return job.settings.text_positions, said
 
@@ -99,7 +99,7 @@ def test_a_revision_is_of_one_checkpoint_on_the_hub(taught: Path, colours: Curat
         with pytest.raises(VtError, match=message):
             run.plan(models, colours, asked, tmp_path, **options)
     jobs = run.plan({"a": "x/y", "b": "solver:gold"}, colours, asked, tmp_path)
-    run._release(jobs)
+    run.release(jobs)
     assert [job.record.settings["revision"] for job in jobs] == ["abc", "abc"]
 
 

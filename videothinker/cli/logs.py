@@ -41,9 +41,16 @@ def set_up(level: Level | None, *, quiet: bool) -> None:
     if level is None:
         return
     os.environ |= {LEVEL: level.value, **{name: spelt(level.value) for name, spelt in LIBRARIES.items()}}
-    logging.basicConfig(level=number, format="%(levelname)s %(name)s: %(message)s", force=True)
+    handler = logging.StreamHandler()
+    handler.addFilter(_unsaid)
+    logging.basicConfig(level=number, format="%(levelname)s %(name)s: %(message)s", handlers=[handler], force=True)
     for name in ("transformers", "trl"):  # whose levels may have been set before, where they are imported already
         logging.getLogger(name).setLevel(number)
+
+
+def _unsaid(record: logging.LogRecord) -> bool:
+    """Whether nobody else says this: transformers writes by a handler of its own, and hands it up as well where CI is set."""
+    return not logging.getLogger(record.name.partition(".")[0]).handlers
 
 
 def without_these(arguments: Sequence[str]) -> list[str]:

@@ -1,5 +1,7 @@
 """What answers for a REF of `vt diagnose`, by the kind of REF: a built-in solver, a server's model, or a checkpoint.
 
+`Opener` opens it for a job, and lets go what was opened before.
+
 To add a kind, write its opener and add a line to `OPENERS`. Openers import what they need themselves: solvers need no torch.
 """
 
@@ -12,6 +14,7 @@ from videothinker.clips import ClipCache, default_cache
 from videothinker.curated import Curated
 from videothinker.diagnose import solvers
 from videothinker.diagnose.answerer import Answerer
+from videothinker.diagnose.job import Job
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.progress import silent
 
@@ -112,3 +115,61 @@ def _wake_gpu() -> None:
 
 
 OPENERS: dict[str, Callable[[Opening], Opened]] = {"solver": _solver, "endpoint": _endpoint, "checkpoint": _checkpoint}
+
+
+_LoadedAs = tuple[str, str, str, tuple[str, ...]]
+
+
+class Opener:
+    """Opens what answers for a job's REF: a built-in solver, a server's model, or a checkpoint loaded here.
+
+    Jobs in a row that ask one checkpoint about several data sets share what was loaded. It is let go before another is opened.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[str] = (),
+        *,
+        clip_cache: bool = False,
+        trust_remote_code: bool = False,
+        warn: Callable[[str], None] = silent,
+    ) -> None:
+        """endpoints: URLs of servers that stand behind the REFs.
+
+        clip_cache: keep decoded frames on disk. trust_remote_code: run Python that comes with a checkpoint. warn: told in one
+        line of what is not as it was meant.
+        """
+        self._endpoints, self._clip_cache, self._trust_remote_code = endpoints, clip_cache, trust_remote_code
+        self._warn = warn
+        self._opened: tuple[_LoadedAs, Opened] | None = None
+
+    def has(self, job: Job) -> bool:
+        """Whether what the job asks is loaded already."""
+        return self._opened is not None and self._opened[0] == _loaded_as(job)
+
+    def __call__(self, job: Job) -> Answerer:
+        """What answers the job's questions.
+
+        Raises:
+            VtError: there is no such checkpoint, solver or server, or it cannot answer these questions.
+        """
+        if self._opened is None or not self.has(job):
+            self._opened = None  # first: two checkpoints may not fit into memory
+            asked = Opening(
+                job.ref, job.curated, job.settings, self._endpoints, self._clip_cache, self._trust_remote_code, self._warn
+            )
+            self._opened = _loaded_as(job), OPENERS[job.record.kind](asked)
+        return self._opened[1](job.curated, job.settings)
+
+
+def _loaded_as(job: Job) -> _LoadedAs:
+    """Jobs for which this is equal can share what was loaded."""
+    loading = tuple(getattr(job.settings, name) for name in OF_LOADING)
+    return job.record.name, job.ref, job.record.kind, loading
+
+
+def open_answerer(
+    job: Job, endpoints: Sequence[str] = (), *, clip_cache: bool = False, trust_remote_code: bool = False
+) -> Answerer:
+    """What answers for one job's REF, opened for it alone; arguments as for `Opener`."""
+    return Opener(endpoints, clip_cache=clip_cache, trust_remote_code=trust_remote_code)(job)

@@ -4,14 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
-from videothinker import answers
 from videothinker.diagnose import protocols
 from videothinker.diagnose.estimates import clustered_share, share
-from videothinker.diagnose.protocols.base import Protocol, Reading, Why
-from videothinker.records import Prediction, ProtocolScore, Question, ReadBy, Status
+from videothinker.diagnose.protocols.base import Reading, Why
+from videothinker.records import Prediction, Question, ReadBy, Status
 
 
 class Readings(NamedTuple):
@@ -87,32 +85,6 @@ def disagreements(readings: Iterable[Readings]) -> list[Disagreement]:
             if len({(row.counted, row.counted and row.right) for row in by.values()}) > 1:
                 found.append(Disagreement(each.run, question, reply, by))
     return found
-
-
-def read_prediction(protocol: Protocol, question: Question, row: Prediction, seed: int) -> Prediction:
-    """The prediction with its reply read as the protocol reads it; one without a reply stays as it is."""
-    if row.status is Status.DECODE_ERROR:
-        return row
-    reading = protocol.read(question, row.reply, seed)
-    status = status_of(reading.chosen, truncated=row.status is Status.TRUNCATED)
-    row = msgspec.structs.replace(row, chosen=reading.chosen, status=status, scored=score_of(question, reading))
-    said = reading.twice
-    return row if said is None else msgspec.structs.replace(row, first=said.first, second=said.second)
-
-
-def status_of(chosen: answers.Answer | None, *, truncated: bool) -> Status:
-    """What became of a reply. chosen: what was read from it."""
-    if truncated:
-        return Status.TRUNCATED
-    return Status.NO_ANSWER if chosen is None else Status.OK
-
-
-def score_of(question: Question, reading: Reading) -> ProtocolScore | msgspec.UnsetType:
-    """What a line of predictions.jsonl says of a reading beside `chosen`; nothing where that tells all, as with ours."""
-    tells_all = reading.right == answers.is_exact(reading.chosen, question.gold)
-    if tells_all and reading.counted and reading.why is None:
-        return msgspec.UNSET
-    return ProtocolScore(right=reading.right, counted=reading.counted, why=reading.why and str(reading.why))
 
 
 def _wins(reading: Reading) -> bool:

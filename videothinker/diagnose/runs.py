@@ -15,6 +15,7 @@ from videothinker import store
 from videothinker.curated import TRAIN, Curated, Labels, open_curated
 from videothinker.diagnose import files, metrics, protocols, readings, run, solvers
 from videothinker.diagnose.compare import Answers, compare
+from videothinker.diagnose.predictions import grade, read_prediction, read_under
 from videothinker.diagnose.readings import Readings
 from videothinker.errors import VtError
 from videothinker.outside import is_name
@@ -250,7 +251,7 @@ def references(runs: Sequence[Run], curated: Curated) -> list[Run]:
     for solver in known:
         record = RunRecord(name=solver.name, model=solvers.PREFIX + solver.name, kind=REFERENCE)
         replies = solver.answer(questions)
-        graded = [run.grade(question, reply, labels) for question, reply in zip(questions, replies, strict=True)]
+        graded = [grade(question, reply, labels) for question, reply in zip(questions, replies, strict=True)]
         found.append(scored(solver.name, record, questions, graded, labels, benchmark))
     return found
 
@@ -295,9 +296,9 @@ def read_by_all(runs: Iterable[Run]) -> list[Readings]:
 
 
 def _read_again(each: Run, protocol: str | None = None) -> list[Prediction]:
-    by = run.read_under(each.record) if protocol is None or each.record.kind == "solver" else protocols.find(protocol)
+    by = read_under(each.record) if protocol is None or each.record.kind == "solver" else protocols.find(protocol)
     pairs = zip(each.questions, each.predictions, strict=True)
-    return [readings.read_prediction(by, question, row, _seed(each)) for question, row in pairs]
+    return [read_prediction(by, question, row, _seed(each)) for question, row in pairs]
 
 
 def _seed(each: Run) -> int:

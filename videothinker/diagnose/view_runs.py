@@ -11,8 +11,9 @@ import msgspec
 
 from videothinker import locks
 from videothinker.curated import Curated
-from videothinker.diagnose import files, run, runs
-from videothinker.diagnose.run import Job
+from videothinker.diagnose import files, runs
+from videothinker.diagnose.identity import claim, identity
+from videothinker.diagnose.job import Job
 from videothinker.diagnose.runs import AskedSplits, Run
 from videothinker.diagnose.settings import LATER
 from videothinker.diagnose.view_effects import Answered, Asked, evidence_effect, view_effect
@@ -83,7 +84,7 @@ def _job(job: Job, view: View, *, resume: bool, lock: bool) -> Job:
     settings = msgspec.structs.replace(job.settings, damage=view.damage)
     record = msgspec.structs.replace(job.record, settings={**job.record.settings, "damage": str(view.damage)})
     folder = job.folder / FOLDER / view.name
-    run.claim(folder, record, replace=not resume, lock=lock)
+    claim(folder, record, replace=not resume, lock=lock)
     try:
         done = files.match(job.questions, job.curated.labels, files.read_predictions(folder), folder) if resume else {}
     except VtError:
@@ -162,6 +163,6 @@ def _differences(normal: RunRecord, view: RunRecord) -> list[str]:
 
 
 def _compared(record: RunRecord) -> dict[str, Any]:
-    said = run.identity(msgspec.structs.replace(record, settings={**LATER, **record.settings}))
+    said = identity(msgspec.structs.replace(record, settings={**LATER, **record.settings}))
     settings = {name: value for name, value in said.pop("settings").items() if name != "damage"}
     return {name: value for name, value in said.items() if name != "name"} | settings

@@ -26,7 +26,7 @@ from videothinker.pretrain.schedule import Clock, learning_rate
 from videothinker.pretrain.settings import LATE, PretrainConfig
 from videothinker.pretrain.step import Inputs, Stepper
 from videothinker.pretrain.tower import one_window
-from videothinker.pretrain.vocabulary import word_ids
+from videothinker.pretrain.vocabulary import form_ids, word_ids
 
 STATE = "state.pt"
 """What resuming needs beside the checkpoint; it is gone once the run is finished."""
@@ -77,6 +77,7 @@ class Trainer:
             self.layout = Layout.of(self.model, self.processor, config.model.width, config.model.height)
             around = wording(self.processor, out / "tokenizer.json")
             self.words = word_ids(self.processor.tokenizer, around)
+            forms = form_ids(self.processor.tokenizer) if config.forms else None
             prepare(self.model, self.layout, flex=flex, compiled=compiled)
             self._records = self._records and self._recordable()
         except ValueError as error:
@@ -90,7 +91,7 @@ class Trainer:
         self.n_questions: int = state.get("n_questions", 0)
         self.n_tokens: int = state.get("n_tokens", 0)
         self.first_scene = config.world.n_unseen + config.world.first_scene
-        self.source = Source(around, config.world.seed, config.world.preset, config.world.n_questions)
+        self.source = Source(around, config.world.seed, config.world.preset, config.world.n_questions, bool(config.forms))
         self.feed = Feed(
             config,
             ranks,
@@ -99,6 +100,7 @@ class Trainer:
             self.words,
             pad=self.processor.tokenizer.pad_token_id,
             next_scene=state.get("next_scene", self.first_scene),
+            forms=forms,
             n_questions=self.n_questions,
             n_tokens=self.n_tokens,
         )

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from videothinker import locks, shards, store, tables
-from videothinker.curate import twin
+from videothinker import locks, shards, store, tables, twin
 from videothinker.curated import Curated
 from videothinker.diagnose import probed, probing, solvers
 from videothinker.diagnose.answerer import Answerer, check_clips
