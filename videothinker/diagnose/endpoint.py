@@ -125,6 +125,10 @@ _ALL_FRAMES: dict[str, Any] = {
 }
 """Asks vLLM for all frames of a clip, by its loader that does not round their number, and its processor not to choose again."""
 _AS_CLIP = " (frames go out as one clip; --send images is for servers that take images alone)"
+_AS_VLLMS_CLIP = (
+    " (frames go out as one clip, all of which vLLM is asked to show; 0.32 takes that where it was started with"
+    " --trust-request-mm-kwargs)"
+)
 
 
 class _Media(NamedTuple):
@@ -270,6 +274,7 @@ class Endpoint:
         settings = self._settings
         prompt = self._put(question)
         as_clip = self._frames is not None and settings.send == "clip"
+        hint = (_AS_VLLMS_CLIP if server.is_vllm else _AS_CLIP) if as_clip else ""
         try:
             reply = server.post(
                 {
@@ -282,7 +287,7 @@ class Endpoint:
                     **(_GO_ON if prompt.prefill else {}),
                     **(_ALL_FRAMES if as_clip and server.is_vllm else {}),
                 },
-                what=f"question {question.question_id}" + (_BEGUN if prompt.prefill else "") + (_AS_CLIP if as_clip else ""),
+                what=f"question {question.question_id}" + (_BEGUN if prompt.prefill else "") + hint,
             )
         except VtError as error:
             if not self._lose(server, error):

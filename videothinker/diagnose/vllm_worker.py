@@ -10,6 +10,7 @@ import json
 import math
 import os
 import queue
+import re
 import shutil
 import sys
 import threading
@@ -24,6 +25,9 @@ processor's arguments), `seed`, `temperature`, `top_p` and `max_new_tokens`."""
 
 FOLDER = "VT_VLLM_FOLDER"
 """Environment variable of the script: the folder that is gone when it is."""
+
+OLDEST = (0, 25, 1)
+"""The oldest vLLM whose arguments these are; tried with this one and with 0.32."""
 
 Written = dict[str, Any]
 """One reply: `tokens`, `logprobs` parallel to them (natural logarithm, of temperature 1 and without placeholders), `cut`, and
@@ -43,6 +47,17 @@ def versions() -> dict[str, str]:
     return found
 
 
+def check_version(found: str) -> None:
+    """Refuse a release that is too old; what was built between releases (dev) is not known by its number.
+
+    Raises:
+        RuntimeError: it is.
+    """
+    numbers = tuple(int(number) for number in re.findall(r"\d+", found)[:3])
+    if "dev" not in found and numbers < OLDEST:
+        raise RuntimeError(f"vLLM {found} is there, and {'.'.join(map(str, OLDEST))} or later is needed")
+
+
 class Vllm:
     """A checkpoint in vLLM, in this process.
 
@@ -55,6 +70,7 @@ class Vllm:
         os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # standard output is for results
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         torch, vllm = importlib.import_module("torch"), importlib.import_module("vllm")
+        check_version(vllm.__version__)
         cuda, dtype = torch.cuda.is_available(), options["dtype"]
         if dtype == "auto":
             dtype = "bfloat16" if cuda else "float32"

@@ -6,6 +6,8 @@ import sys
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+__version__ = os.environ.get("STAND_IN_VERSION", "0.32.0")
+
 
 class SamplingParams(SimpleNamespace):
     """Holds what it is given."""
@@ -45,7 +47,7 @@ class LLM:
         )
         ids = [*inputs["input_ids"][0], *[0] * self.n_more]
         tokens = [10, 11, params.stop_token_ids[0]]
-        others = {token: SimpleNamespace(logprob=math.log(0.25)) for token in params.logprob_token_ids}
+        others = {token: SimpleNamespace(logprob=math.log(0.25)) for token in getattr(params, "logprob_token_ids", ())}
         logprobs = [{**others, token: SimpleNamespace(logprob=each)} for token, each in zip(tokens, (-1, -2, -3), strict=True)]
         output = SimpleNamespace(token_ids=tokens, logprobs=logprobs, finish_reason=self.finish)
         return SimpleNamespace(outputs=[output], prompt_token_ids=ids)
