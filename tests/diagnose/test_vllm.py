@@ -9,6 +9,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -261,6 +262,13 @@ def _opening(ref: str, curated: Curated) -> Opening:
 def test_only_diagnosis_has_this_engine(original: Path, colours: Curated) -> None:
     with pytest.raises(VtError, match="is for vt diagnose"):
         open_checkpoint(str(original), curated=colours, settings=settings(engine="vllm"))
+
+
+def test_without_a_gpu_vllm_gets_half_of_the_memory_or_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    for available, share in ((20, 0.5), (8, 0.32)):  # of 20 GB; 0.8 of 8 are 0.32 of them
+        told = SimpleNamespace(virtual_memory=lambda n=available: SimpleNamespace(available=n, total=20))
+        monkeypatch.setitem(sys.modules, "psutil", told)
+        assert vllm_worker._cpu_share() == pytest.approx(share)
 
 
 def test_the_worker_stands_alone() -> None:

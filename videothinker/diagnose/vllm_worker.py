@@ -2,7 +2,8 @@
 
 As a script it gets the options of `Vllm` and then one batch of jobs a line on standard input, and gives one line of JSON back
 for each on standard output; frames lie in .npy files. It ends when its standard input does, so also when whoever started it
-was killed. It imports the standard library, numpy, torch and vLLM, and nothing of videothinker, which need not be there.
+was killed. It imports the standard library, numpy, psutil, torch and vLLM, and nothing of videothinker, which need not be
+there.
 """
 
 import importlib
@@ -58,6 +59,13 @@ def check_version(found: str) -> None:
         raise RuntimeError(f"vLLM {found} is there, and {'.'.join(map(str, OLDEST))} or later is needed")
 
 
+def _cpu_share() -> float:
+    """The share of a machine's memory that vLLM may take where there is no GPU: half, or most of what is free where that is
+    less. It would take nearly all, and it refuses to start with a share that is not free."""
+    memory = importlib.import_module("psutil").virtual_memory()  # of vLLM's own requirements
+    return float(min(0.5, 0.8 * memory.available / memory.total))
+
+
 class Vllm:
     """A checkpoint in vLLM, in this process.
 
@@ -91,7 +99,7 @@ class Vllm:
             enforce_eager=not cuda,  # without a GPU, compiling and trials of the largest clips take minutes
             skip_mm_profiling=not cuda,
             seed=0,
-            **({} if cuda else {"gpu_memory_utilization": 0.5}),  # of a CPU's memory, which vLLM would take nearly all of
+            **({} if cuda else {"gpu_memory_utilization": _cpu_share()}),
         )
 
     def describe(self) -> dict[str, Any]:
