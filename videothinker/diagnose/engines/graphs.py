@@ -6,6 +6,8 @@ from typing import Any
 import torch
 
 from videothinker.diagnose.engines.base import BATCH, Reply, Row, gate_of, load_for, reply_seed, up_to_end
+from videothinker.diagnose.engines.packed import Ends
+from videothinker.diagnose.engines.transformers import TransformersEngine
 from videothinker.diagnose.fed import PASSED
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.stopping import Watch
@@ -47,7 +49,7 @@ class GraphsEngine:
                 f"{type(loaded.model).__name__} with {loaded.attention}; leave it out"
             )
         self.loaded, self._settings = loaded, settings
-        self._gate = gate_of(loaded, settings)
+        self._gate = gate_of(loaded.processor, settings)
         self._decoder = Decoder(loaded.model, eos=loaded.eos, pad=loaded.pad, suppress=loaded.placeholders)
         self._n_before = 0  # rows of the batch before, for which there is a graph
 
@@ -70,6 +72,10 @@ class GraphsEngine:
             watch=None if self._gate.at is None else Watch(self._gate, len(prompts)),
         )
         return [self._gate.cut(up_to_end(*reply, self.loaded.eos)) for reply in written[: len(rows)]]
+
+    def score(self, rows: Sequence[Row], ends: Sequence[Ends]) -> list[list[float]]:
+        """Log-probabilities of continuations, by transformers' own model: for one pass no graph is worth its capture."""
+        return TransformersEngine(self.loaded, self._settings).score(rows, ends)
 
     def n_at_once(self, n_tokens: int) -> int:
         """Rows whose keys and values fill a sixteenth of the GPU's memory, which other processes may share."""
