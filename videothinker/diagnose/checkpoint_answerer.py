@@ -11,10 +11,10 @@ noise.
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 
@@ -22,7 +22,7 @@ from videothinker.clips import ClipCache, ClipReader, Tally
 from videothinker.curated import Curated
 from videothinker.diagnose.answerer import RawReply, by_clip, check_clips, showings
 from videothinker.diagnose.engines import open_engine
-from videothinker.diagnose.engines.base import Engine, Reply, Row, gate_of, read_out
+from videothinker.diagnose.engines.base import BATCH, Begun, Engine, Reply, Row, gate_of, read_out
 from videothinker.diagnose.fed import PROMPT_TOKENS
 from videothinker.diagnose.feed import ClipQuestions, QuestionFeed, no_memory
 from videothinker.diagnose.prompts import put_by, write_prompts
@@ -37,6 +37,8 @@ _FRAME_BYTES = 2**29
 """Most bytes that the frames of clips sized together may take, if they are more than one. So many are read ahead twice over."""
 _AHEAD_BYTES = 2**32
 """Bytes of frames up to which eight clips are read ahead, so that decoding processes have work where few are sized together."""
+_Given = TypeVar("_Given")
+_Written = TypeVar("_Written")
 _Read = tuple[Footage, list[ClipQuestions] | ClipError]
 """A clip as it is shown to the questions about it, or why it could not be read."""
 
@@ -85,6 +87,7 @@ class CheckpointAnswerer:
         self._cache = cache
         self._most: int | None = None  # questions per batch that may not be exceeded, once known
         self._n_prompt_tokens = 0
+        self._begun: list[Begun] = []  # fewer than a batch, between two batches
         self._tally = Tally()
         self._clip_backend: str | None = None  # what really reads clips, once known
 
@@ -106,6 +109,7 @@ class CheckpointAnswerer:
             VtError: the device has no memory for even one question.
         """
         asked = by_clip(self._curated, questions)
+        self._begun.clear()
         with self._clock("prepare"):
             prompts = write_prompts(self.loaded.processor, questions, put_by(self._settings))
         rows: list[Row] = []
@@ -133,6 +137,8 @@ class CheckpointAnswerer:
                     batch, rows = self._cut(rows)
                     yield from self._answers(batch)
             yield from self._answers(rows)
+            while self._begun:
+                yield from self._rest()
 
     def describe(self) -> dict[str, Any]:
         """What was fed and by what means. `fed` has an entry per kind of clip: `n_clips` of `frames` x `height` x `width`.
@@ -192,33 +198,65 @@ class CheckpointAnswerer:
         return rows[:n], rows[n:]
 
     def _answers(self, rows: Sequence[Row]) -> Iterator[RawReply]:
-        """Answer all rows, about `batch_size` at a time, and half as many whenever memory runs out."""
+        """Answer all rows, about `batch_size` at a time, and half as many whenever memory runs out.
+
+        With a stop, those that go on wait until they fill a batch of their own, so that nobody pays for rows that have ended.
+        """
+        write: Callable[[Sequence[Row]], Sequence[Reply | Begun]]
+        write = self.engine.reply if self._settings.stop_at is None else self.engine.begin
         left = list(rows)
         while left:
             batch, others = self._cut(left)
-            with self._clock("generate"):
-                replies = self._reply(batch)
-            if replies is None:
-                if len(batch) == 1:
-                    raise no_memory(self.loaded)
-                self.batch_size = self._most = len(batch) // 2
-                self.engine.free()
+            found = self._within_memory(write, batch)
+            if found is None:
                 continue
             self._n_prompt_tokens += sum(len(row.ids) for row in batch)
-            yield from (
-                read_out(row.question_id, reply, self._gate, self._settings) for row, reply in zip(batch, replies, strict=True)
-            )
+            for row, each in zip(batch, found, strict=True):
+                if isinstance(each, Begun):
+                    self._begun.append(each)
+                else:
+                    yield read_out(row.question_id, each, self._gate, self._settings)
             left = others
+            while len(self._begun) >= self._n_begun():
+                yield from self._rest()
 
-    def _reply(self, rows: Sequence[Row]) -> list[Reply] | None:
-        """The engine's replies; None when the device is out of memory.
+    def _n_begun(self) -> int:
+        """Replies that are gone on with at once: each holds its keys and values until then."""
+        return self.batch_size or BATCH
 
-        The error ends here, and with it the traceback, which would hold on to the tensors of the failed batch.
+    def _rest(self) -> Iterator[RawReply]:
+        """Go on with a batch of the replies that were begun, or with all of them if they are fewer."""
+        some = self._begun[: self._n_begun()]
+        replies = self._within_memory(self.engine.go_on, some)
+        if replies is not None:
+            del self._begun[: len(some)]
+            for each, reply in zip(some, replies, strict=True):
+                yield read_out(each.row.question_id, reply, self._gate, self._settings)
+
+    def _within_memory(
+        self, write: Callable[[list[_Given]], Sequence[_Written]], some: list[_Given]
+    ) -> Sequence[_Written] | None:
+        """What the engine gives; None where the device ran out of memory, so that fewer have to be tried at once.
+
+        Raises:
+            VtError: it runs out of memory with a single one.
         """
-        try:
-            return self.engine.reply(rows)
-        except torch.OutOfMemoryError:
-            return None
+        with self._clock("generate"):
+            found = _or_none(write, some)
+        if found is None:
+            if len(some) == 1:
+                raise no_memory(self.loaded)
+            self.batch_size = self._most = len(some) // 2
+            self.engine.free()
+        return found
+
+
+def _or_none(write: Callable[[list[_Given]], Sequence[_Written]], some: list[_Given]) -> Sequence[_Written] | None:
+    """The error ends here, and with it the traceback, which would hold on to the tensors of the failed batch."""
+    try:
+        return write(some)
+    except torch.OutOfMemoryError:
+        return None
 
 
 def _share(row: Row, other: Row) -> bool:
