@@ -122,9 +122,10 @@ def test_a_row_has_the_usual_answer_and_what_each_view_says() -> None:
     heards, lost = probed.heard(
         [question], [NORMAL, TWIN], 4, {(row.question_id, row.view, row.sample): row for row in replies}
     )
-    (row,) = probed.label_rows([question], heards, TWIN, Band(), "probe:x:twin")
+    (row,) = probed.label_rows([question], heards, {"twin": {"0:0": -1.5}}, TWIN, Band(), "probe:x:twin")
     assert (row["category"], row["answer"]) == ("unsure", "B")  # 2 of 4 right, 1 of 4 wrong
     assert (row["twin"], row["unread_twin"], row["normal"], row["unread_normal"]) == (0.5, 1, 0.0, 0)
+    assert (row["margin_twin"], row["margin_normal"]) == (-1.5, None)
     assert lost == {"normal": set(), "twin": set()}
 
 
@@ -140,7 +141,10 @@ def test_precision_is_counted_against_the_log(tmp_path: Path) -> None:
         for sample, chosen in enumerate(answers)
     }
     heards, _ = probed.heard(curated.questions("dev"), [TWIN], 2, replies)
-    oracle = next(one for one in probed.against_logs(heards, TWIN, Band(), curated.labels) if one.rule == "oracle")
+    margins = {"twin": {"0:0": 2.0, "1:0": 1.0, "2:0": -3.0}}
+    first = {"twin": {"0:0": 2.0, "1:0": 3.0, "2:0": -3.0, "3:0": 2.5}}
+    against = probed.against_logs(heards, TWIN, Band(), curated.labels, margins, first)
+    oracle = next(one for one in against if one.rule == "oracle")
     assert oracle.confusion == {
         "observational": {"observational": 1, "inferential": 1},
         "inferential": {"observational": 0, "inferential": 1},
@@ -150,6 +154,14 @@ def test_precision_is_counted_against_the_log(tmp_path: Path) -> None:
     assert oracle.precision["inferential"].value == 1.0
     assert oracle.recall["observational"].value == 0.5
     assert oracle.auc.value == (0.5 + 1 + 0 + 1) / 4  # pass rates 1, 0.5 against 1, 0
+    assert oracle.auc_margin is not None
+    assert oracle.auc_margin.value == 1.0  # 2 against 1 and -3; the fourth question has none
+    once = oracle.one_sample
+    assert once is not None
+    assert once.n_questions == 4
+    assert once.reply.value == (0.5 + 1 + 0.5 + 1) / 4  # first replies right, right; right, wrong
+    assert once.margin.value == (0 + 1 + 0 + 1) / 4  # 2 and 2.5 against 3 and -3
+    assert once.gain.value == -0.25
     halves = probed.halves_agree(heards["twin"], Band())
     assert halves is not None
     assert halves.value == 0.75  # 3:0 is right once and wrong once

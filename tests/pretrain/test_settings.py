@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"
 
 
-@pytest.mark.parametrize("file", ["tiny-sft.toml", "tiny-sft-settle.toml", "tiny-sft-cpu.toml"])
+@pytest.mark.parametrize("file", ["tiny-sft.toml", "tiny-sft-settle.toml", "tiny-sft-cpu.toml", "pretrain-forms.toml"])
 def test_the_shipped_configs_load(file: str) -> None:
     config = load_pretraining(CONFIGS / file)
     assert config.lessons.counterfactual_share == 0.7

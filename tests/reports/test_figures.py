@@ -135,6 +135,24 @@ def test_values_stand_beside_their_bars_and_under_no_mark() -> None:
     assert "of the reward's gradient" in lines
 
 
+def test_a_legend_takes_as_many_lines_as_it_needs_and_makes_room_for_them() -> None:
+    value = Estimate(0.5, 0.1, (0.4, 0.6))
+    names = ("observational", "inferential", "observational by the probe", "inferential by the probe")
+    colours = ("blue", "orange", "green", "purple")
+    series = [
+        Series(name, colour, [value], chance=[0.2], observer=[0.8], points=[[0.5]])
+        for name, colour in zip(names, colours, strict=True)
+    ]
+    many = figures._draw(["base"], series, "right (%)", (), drawing._THEMES["light"])
+    assert_readable(many, r"\d+\.\d")
+    tops = {words: box.y1 for words, box in boxes(many) if words in (*names, "chance", "observer")}
+    assert tops["inferential"] == tops["observational"] > tops["inferential by the probe"] == tops["observer"]
+    assert all(box.x0 >= 0 and box.x1 <= many.bbox.x1 and box.y1 <= many.bbox.y1 for _, box in boxes(many))
+    plain = [one._replace(chance=[], observer=[], points=[]) for one in series[:3]]  # a bar and a line less
+    three = figures._draw(["base"], plain, "right (%)", (), drawing._THEMES["light"])
+    assert many.get_figheight() - three.get_figheight() == pytest.approx(0.16 + drawing.LEGEND_LINE, abs=0.011)
+
+
 def test_differences_name_what_is_compared_and_keep_their_values_apart() -> None:
     value = Estimate(-0.123, 0.1, (-0.145, -0.101))
     rows = [

@@ -36,6 +36,10 @@ EPILOG = """[bold]Examples[/bold]
   vt pretrain --config configs/tiny-sft-settle.toml --model runs/base --out runs/settled --set world.first_scene=200000
   --max-minutes 36
 
+[bold]Further forms for a base[/bold]: the factual twin in words, answers given twice, and answers at once
+
+  vt pretrain --config configs/pretrain-forms.toml --model data/study/base --out runs/base-forms --max-minutes 2.5
+
 [bold]What lies in OUT[/bold]
 
   a checkpoint (at every saved step), metrics.jsonl, run.json, README.md; and until the run is finished state.pt, from which it
@@ -126,7 +130,13 @@ def _reporter(progress: Callable[[int], None]) -> "Callable[[CurvePoint], None]"
 
 def _line(point: "CurvePoint") -> str:
     def scores(name: str, found: Any) -> str:
-        return f"{name} cf {found.counterfactual:.1%} obs {found.observed:.1%} as it comes {found.greedy:.1%}"
+        text = f"{name} cf {found.counterfactual:.1%} obs {found.observed:.1%} as it comes {found.greedy:.1%}"
+        if forms := found.forms:
+            text += (
+                f" twin {forms.twin:.1%} twice {forms.first:.1%} then {forms.second:.1%}"
+                f" (laid out {forms.well_laid_out:.1%}, falls back {forms.falls_back:.1%}) direct {forms.direct:.1%}"
+            )
+        return text
 
     both = "; ".join(scores(name, found) for name, found in (("unseen", point.unseen), ("trained on", point.trained)) if found)
     return (

@@ -77,11 +77,13 @@ _LETTER = re.compile(r"[A-Z]")
 def _answer_characters(held: str) -> list[int]:
     """Where the answer's characters stand in what a box holds, commands of LaTeX aside.
 
-    Where capitals stand alone, as in "A, C" or "(B) the cube", they are the answer; otherwise all words and numbers are.
+    Where capitals stand alone, as in "A, C" or "(B) the cube", they are the answer, else numbers, as in "12.5 to 20 s", and
+    otherwise all words are.
     """
     words = [found for found in _WORD.finditer(held) if found["word"]]
     letters = [word for word in words if _LETTER.fullmatch(word["word"])]
-    return [place for word in letters or words for place in range(word.start(), word.end())]
+    numbers = [word for word in words if word["word"][0].isdigit()]
+    return [place for word in letters or numbers or words for place in range(word.start(), word.end())]
 
 
 class Gate:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from videothinker.pool import map_in_order
+from videothinker.pretrain import forms
 from videothinker.pretrain.lessons import Lessons, lists, questions, tracks
 from videothinker.pretrain.packing import PackedLessons, pack
 from videothinker.pretrain.scenes import Ints, Source
@@ -37,6 +38,8 @@ class Course(NamedTuple):
     """(n,) tokens up to the clip's last."""
     pad: int
     """The token that fills what is behind the last lesson."""
+    in_forms: forms.FormCourse | None = None
+    """Lessons in further forms, behind all others; None for none."""
 
 
 class Material(NamedTuple):
@@ -97,7 +100,10 @@ def _teach(indices: range, source: Source, course: Course, words: WordIds) -> Ma
 
 
 def choose(variants: Variants, words: WordIds, rng: np.random.Generator, course: Course) -> list[Lessons]:
-    """A list, tracks of random objects, some without another one, and random questions, in the order that `kinds` tells."""
+    """A list, tracks of random objects, some without another one, and random questions, in the order that `kinds` tells.
+
+    Lessons in further forms count as questions there. What they draw at random is drawn last.
+    """
     n_rows = len(variants.colors)
     # Questions in a random order: sorting by random numbers below 1 puts those that do not exist, at 2, last.
     order = np.where(variants.scenes.lengths > 0, rng.random(variants.scenes.lengths.shape), 2)
@@ -109,4 +115,4 @@ def choose(variants: Variants, words: WordIds, rng: np.random.Generator, course:
         other = (thing + rng.integers(1, n, thing.shape)) % n  # a step of 1 to n - 1 around the circle never ends at itself
         found.insert(0, tracks(variants, thing, np.where(rng.random(other.shape) < course.without_share, other, -1), words))
         found.insert(0, lists(variants, words))
-    return found
+    return [*found, *(forms.choose(variants, words, rng, course.in_forms) if course.in_forms else ())]

@@ -19,13 +19,14 @@ from videothinker.errors import VtError
 from videothinker.pretrain import forward, perception
 from videothinker.pretrain.backlog import Picked, pick
 from videothinker.pretrain.course import CHUNK, Course, Material, join, material
+from videothinker.pretrain.forms import FormCourse
 from videothinker.pretrain.layout import Layout
 from videothinker.pretrain.packing import PackedLessons
 from videothinker.pretrain.ranks import Ranks
 from videothinker.pretrain.scenes import Source
 from videothinker.pretrain.settings import ComputeSettings, PretrainConfig
 from videothinker.pretrain.step import Inputs
-from videothinker.pretrain.vocabulary import WordIds
+from videothinker.pretrain.vocabulary import FormIds, WordIds
 from videothinker.world import draw
 
 
@@ -40,7 +41,7 @@ class Round(NamedTuple):
     sequences: forward.Sequences
     """As from `forward.load_steps`."""
     counts: torch.Tensor
-    """(S, 4): reply tokens, cells with an object, questions, and tokens of each step, here of this process."""
+    """(S, 4): reply tokens, cells with an object, questions with a thought, and tokens of each step, here of this process."""
     next_scene: int
     """The first scene that has not been simulated for this round or an earlier one."""
 
@@ -58,10 +59,13 @@ class Feed:
         *,
         pad: int,
         next_scene: int,
+        forms: FormIds | None = None,
         n_questions: int = 0,
         n_tokens: int = 0,
     ) -> None:
-        """next_scene, n_questions, n_tokens: where the run stands, which counts on from there. pad: token of empty places.
+        """forms: for the lessons of config.forms, None without them.
+
+        next_scene, n_questions, n_tokens: where the run stands, which counts on from there. pad: token of empty places.
 
         Raises:
             VtError: the sequences of a step cannot be shared by all processes.
@@ -78,6 +82,7 @@ class Feed:
             length=config.lessons.length,
             beginning=layout.beginning,
             pad=pad,
+            in_forms=_in_forms(config, forms),
         )
         self.next_scene = next_scene
         """The first scene that has not been simulated for the round in hand or an earlier one."""
@@ -172,10 +177,25 @@ class Feed:
         counts = (
             (sequences.targets != forward.PADDING).sum(-1),
             (look != perception.NONE).sum((-2, -1)),
-            (sequences.targets == self._words.think[0]).sum(-1),  # every question's reply has one <think>, other replies none
+            (sequences.targets == self._words.think[0]).sum(-1),  # one for each reply that thinks
             (sequences.lesson >= 0).sum((-2, -1)),
         )
         return torch.stack(counts, dim=1)
+
+
+def _in_forms(config: PretrainConfig, ids: FormIds | None) -> FormCourse | None:
+    plan = config.forms
+    if not plan or ids is None:
+        return None
+    return FormCourse(
+        n_twins=plan.n_twins,
+        n_twice=plan.n_twice,
+        n_direct=plan.n_direct,
+        observer_share=plan.observer_share,
+        fallback_share=plan.fallback_share,
+        counterfactual_share=config.lessons.counterfactual_share,
+        ids=ids,
+    )
 
 
 def n_workers(compute: ComputeSettings, ranks: Ranks) -> int:

@@ -22,7 +22,8 @@ def build(out: Path, config: PretrainConfig) -> None:
         for question in scene.questions:
             if question.question_type == "counterfactual" and question.choices is not None:
                 options = [choice.choice for choice in question.choices]
-                texts.append(answers.render_prompt(question.question, options, answers.Style.COT))
+                styles = answers.Style if config.forms else (answers.Style.COT,)
+                texts += [answers.render_prompt(question.question, options, style) for style in styles]
     tiny.build(
         out,
         vocabulary=texts,

@@ -18,6 +18,7 @@ Every function here takes B scenes and makes K lessons about each. Their tokens 
 places as its longest case needs, and a mask says which places hold a token.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -47,33 +48,63 @@ def questions(variants: Variants, chosen: Ints, counterfactual: Bools, words: Wo
     """
     row = np.arange(len(chosen))[:, None]  # pairs each scene with its own choices when indexing
     scenes = variants.scenes
+    prompts = recoloured(variants, scenes.prompts[row, chosen], words)
+    reply = [*thinking(variants, chosen, counterfactual, words), *tagged(picked(variants, chosen, counterfactual), words)]
+    return answered(prompts, scenes.lengths[row, chosen], reply, words)
+
+
+Part = tuple[Ints, Bools]
+"""Part of a reply to (B, K) lessons: tokens (B, K, w), and at which of these places there is one."""
+
+
+def recoloured(variants: Variants, prompts: Ints, words: WordIds) -> Ints:
+    """Prompts (B, K, W) in the variants' colours."""
     # For each scene a table from token to token: the identity except for the words of colours. Looking all tokens of a prompt
     # up in it renames the colours, wherever they stand.
-    table = np.tile(np.arange(words.n_tokens), (len(chosen), 1))
+    table = np.tile(np.arange(words.n_tokens), (len(prompts), 1))
     table[:, words.colors] = words.colors[variants.colors]
-    prompts = table[row[..., None], scenes.prompts[row, chosen]]
-    length = scenes.lengths[row, chosen]
-    asked = np.arange(prompts.shape[-1]) < length[..., None]
+    found: Ints = table[np.arange(len(prompts))[:, None, None], prompts]
+    return found
+
+
+def picked(variants: Variants, chosen: Ints, counterfactual: Bools) -> Bools:
+    """(B, K, 4): the options that are correct, or, where not `counterfactual`, that the observer picks."""
+    row = np.arange(len(chosen))[:, None]
+    scenes = variants.scenes
+    found: Bools = np.where(counterfactual[..., None], scenes.gold[row, chosen], scenes.observer[row, chosen])
+    return found
+
+
+def thinking(variants: Variants, chosen: Ints, counterfactual: Bools, words: WordIds) -> list[Part]:
+    """The thought about each question, with its tags: what would happen, or what is seen."""
+    row = np.arange(len(chosen))[:, None]
+    scenes = variants.scenes
     # Along the axis of worlds in `Scenes.events` 0 is what is seen, and 1 + i is what happens without object i.
     world = np.where(counterfactual, 1 + scenes.removed[row, chosen].astype(np.int64), 0)
-    picked = np.where(counterfactual[..., None], scenes.gold[row, chosen], scenes.observer[row, chosen])
-    thought, thought_there = _thought(scenes.events[row, world], variants.looks(), words)
-    answer, answer_there = _answer(picked, words)
-
     always = np.ones((*chosen.shape, 1), np.bool_)
-    mode = words.modes[counterfactual.astype(np.int64)][..., None]
-    reply = [
+    return [
         (words.think[0] * always, always),
-        (mode, always),
-        (thought, thought_there),
+        (words.modes[counterfactual.astype(np.int64)][..., None], always),
+        _thought(scenes.events[row, world], variants.looks(), words),
         (words.think[1] * always, always),
-        (words.answer[0] * always, always),
-        (answer, answer_there),
-        (words.answer[1] * always, always),
-        (words.end * always, always),
     ]
-    tokens = np.concatenate([prompts, *(part[0] for part in reply)], axis=-1)
-    there = np.concatenate([asked, *(part[1] for part in reply)], axis=-1) & (length > 0)[..., None]
+
+
+def tagged(options: Bools, words: WordIds) -> list[Part]:
+    """(B, K, 4) picked options as `Letters.solution` writes them, between their tags."""
+    always = np.ones((*options.shape[:-1], 1), np.bool_)
+    return [(words.answer[0] * always, always), listed(options, words), (words.answer[1] * always, always)]
+
+
+def answered(prompts: Ints, length: Ints, reply: Sequence[Part], words: WordIds) -> Lessons:
+    """Lessons of prompts (B, K, W), of which `length` (B, K) tokens are there, and of replies in parts, which then end.
+
+    Where `length` is 0 there is no lesson.
+    """
+    always = np.ones((*length.shape, 1), np.bool_)
+    parts = [(prompts, np.arange(prompts.shape[-1]) < length[..., None]), *reply, (words.end * always, always)]
+    tokens = np.concatenate([part for part, _ in parts], axis=-1)
+    there = np.concatenate([part for _, part in parts], axis=-1) & (length > 0)[..., None]
     is_reply = there.copy()
     is_reply[..., : prompts.shape[-1]] = False
     return Lessons(tokens, there, is_reply)
@@ -109,15 +140,15 @@ def _name(number: Ints, words: WordIds) -> Ints:
     return np.stack([words.colors[color], words.materials[material], words.shapes[shape]], axis=-1)
 
 
-def _answer(picked: Bools, words: WordIds) -> tuple[Ints, Bools]:
+def listed(options: Bools, words: WordIds) -> tuple[Ints, Bools]:
     """What `Letters.solution` puts between its tags for (B, K, 4) options picked or not: tokens and where there are any."""
     # How many picked options follow each one: a cumulative sum from the right, without the option itself.
-    later: Ints = np.cumsum(picked[..., ::-1], axis=-1)[..., ::-1] - picked
+    later: Ints = np.cumsum(options[..., ::-1], axis=-1)[..., ::-1] - options
     # Two places per option: its letter, and a comma if another one follows. Stacking last and flattening interleaves them.
-    there = np.stack([picked, picked & (later > 0)], axis=-1).reshape(*picked.shape[:-1], 8)
+    there = np.stack([options, options & (later > 0)], axis=-1).reshape(*options.shape[:-1], 8)
     tokens = np.empty(there.shape, np.int64)
     tokens[..., ::2], tokens[..., 1::2] = words.letters, words.comma
-    nothing = ~picked.any(-1, keepdims=True)
+    nothing = ~options.any(-1, keepdims=True)
     return np.concatenate([np.full(nothing.shape, words.none), tokens], axis=-1), np.concatenate([nothing, there], axis=-1)
 
 

@@ -132,7 +132,31 @@ Whole answers right, percent, at step {result["steps"]}:
 {row("unseen", last and last.unseen)}
 {row("trained on", last and last.trained)}
 
-Measure it by category with `vt diagnose --model <this folder> --data <curated folder> --out <run folder>`, on clips of
-the generated world, which it sees as {fed["frames"]} frames of {fed["width"]}x{fed["height"]}. Settings and versions are
-in `run.json`, curves in `metrics.jsonl`.
+{_forms_table(last)}Measure it by category with `vt diagnose --model <this folder> --data <curated folder> --out <run folder>`,
+on clips of the generated world, which it sees as {fed["frames"]} frames of {fed["width"]}x{fed["height"]}. Settings and
+versions are in `run.json`, curves in `metrics.jsonl`.
+"""
+
+
+def _forms_table(last: CurvePoint | None) -> str:
+    """The part of `card` about further forms; "" for a checkpoint that was not asked in any."""
+    if last is None or last.unseen is None or not last.unseen.forms:
+        return ""
+    found, inferential = last.unseen.forms, "of these, inferential"
+    rows = (
+        ("factual twin (the observer's answer)", found.twin, found.twin_inferential),
+        ("twice, first answer where one is given", found.first, found.first_inferential),
+        ("twice, second answer", found.second, found.second_inferential),
+        ("direct", found.direct, found.direct_inferential),
+    )
+    lines = "\n".join(f"| {name} | {100 * every:.1f} | {100 * some:.1f} |" for name, every, some in rows)
+    return f"""Asked in further forms, on unseen scenes and left to itself, percent:
+
+| form | all | {inferential} |
+| --- | --- | --- |
+{lines}
+
+In the style "twice" {100 * found.well_laid_out:.1f} % of the replies are laid out as asked, and {100 * found.falls_back:.1f} %
+fall back. Of the first answers to inferential questions {100 * found.first_observed:.1f} % are the observer's.
+
 """

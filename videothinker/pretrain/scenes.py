@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from videothinker import answers
 from videothinker.frames import clip_indices
+from videothinker.twin import twin
 from videothinker.world import camera
 from videothinker.world.ask import ask, preset_named
 from videothinker.world.simulate import N_OBJECTS, Simulation, simulate
@@ -32,6 +33,12 @@ N_POINTS = 8
 GRID = (42, 28)
 """Columns and rows in which a track tells a place."""
 MOST_PROMPT_TOKENS = 176
+MOST_FORM_TOKENS = 352
+"""As `MOST_PROMPT_TOKENS`, for the forms below: the prompt of `Style.TWICE` is the longest, by about 160 tokens."""
+TWIN, TWICE, DIRECT = range(3)
+"""Forms in which a question may be asked beside its usual one, as they lie along an axis of `Scenes.form_prompts`: its factual
+twin (`videothinker.twin`), and the question itself in the styles "twice" and "direct"."""
+N_FORMS = 3
 
 Ints = NDArray[np.integer[Any]]
 Bools = NDArray[np.bool_]
@@ -65,6 +72,10 @@ class Scenes(NamedTuple):
     """(S, Q, 4): whether the option is correct."""
     observer: Bools
     """(S, Q, 4): whether the observer picks the option."""
+    form_prompts: Ints
+    """(S, Q, `N_FORMS`, `MOST_FORM_TOKENS`): as `prompts`, in each form; with 0 forms where the source asks in none."""
+    form_lengths: Ints
+    """(S, Q, `N_FORMS`): as `lengths`."""
 
     def take(self, chosen: Any) -> "Scenes":
         """The chosen scenes: an index, a mask or a slice."""
@@ -90,6 +101,8 @@ class Source(NamedTuple):
     preset: str
     n_questions: int
     """Questions asked about a scene."""
+    in_forms: bool = False
+    """Whether each question is also put into words in the forms `TWIN`, `TWICE` and `DIRECT`."""
 
     def read(self, indices: Iterable[int]) -> Scenes:
         """The scenes with these indices. A scene depends on its index alone, however many processes there are."""
@@ -113,8 +126,7 @@ def _scene(simulation: Simulation, source: Source) -> Scenes:
     yaw = np.zeros((N_CLIP_FRAMES, MOST_OBJECTS), np.float32)
     yaw[:, :n] = simulation.factual.orientation[shown]
     tracks, events = _worlds(simulation, shown)
-    prompts, lengths, removed, gold, observer = _questions(simulation, source)
-    return Scenes(looks, np.array(n, np.int8), location, yaw, tracks, events, prompts, lengths, removed, gold, observer)
+    return Scenes(looks, np.array(n, np.int8), location, yaw, tracks, events, *_questions(simulation, source))
 
 
 def _worlds(simulation: Simulation, shown: list[int]) -> tuple[Ints, Ints]:
@@ -138,34 +150,55 @@ def _places(location: NDArray[np.float32]) -> Ints:
     return np.where(camera.in_view(location)[..., None], cell, -1).astype(np.int8)
 
 
-def _questions(simulation: Simulation, source: Source) -> tuple[Ints, Ints, Ints, Bools, Bools]:
-    """`Scenes.prompts`, `lengths`, `removed`, `gold` and `observer` of one scene.
+def _questions(simulation: Simulation, source: Source) -> tuple[Ints, Ints, Ints, Bools, Bools, Ints, Ints]:
+    """All fields of `Scenes` from `prompts` on, of one scene.
 
     The scene is asked about again and again, with other random numbers, until there are enough questions. Some scenes have only
     one object to ask about, and a preset may ask nothing at all, so there is a limit.
     """
-    wording, n_questions = source.wording, source.n_questions
-    prompts = np.zeros((n_questions, MOST_PROMPT_TOKENS), np.uint16)
-    lengths, removed = np.zeros((2, n_questions), np.uint8)
+    n_questions, n_forms = source.n_questions, N_FORMS if source.in_forms else 0
+    prompts, lengths = np.zeros((n_questions, MOST_PROMPT_TOKENS), np.uint16), np.zeros(n_questions, np.uint8)
+    removed = np.zeros(n_questions, np.uint8)
     gold, observer = np.zeros((2, n_questions, 4), np.bool_)
-    tokenizer = _tokenizer(wording.tokenizer)
-    found = (pair for turn in range(n_questions + 1) for pair in _asked(simulation, source, turn))
-    for row, (trace, prompt) in enumerate(islice(found, n_questions)):
-        ids = tokenizer.encode(wording.before + prompt + wording.after, add_special_tokens=False).ids
+    form_prompts = np.zeros((n_questions, n_forms, MOST_FORM_TOKENS), np.uint16)
+    form_lengths = np.zeros((n_questions, n_forms), np.uint16)
+    found = (one for turn in range(n_questions + 1) for one in _asked(simulation, source, turn))
+    for row, (trace, text, options) in enumerate(islice(found, n_questions)):
+        ids = _tokens(source.wording, answers.render_prompt(text, options, answers.Style.COT))
         prompts[row, : len(ids)], lengths[row], removed[row] = ids, len(ids), trace.removed_object
         gold[row], observer[row] = marks(trace.gold), marks(trace.observer)
-    return prompts, lengths, removed, gold, observer
+        for form in range(n_forms):
+            ids = _tokens(source.wording, _in_form(form, text, options))
+            form_prompts[row, form, : len(ids)], form_lengths[row, form] = ids, len(ids)
+    return prompts, lengths, removed, gold, observer, form_prompts, form_lengths
 
 
-def _asked(simulation: Simulation, source: Source, turn: int) -> Iterator[tuple[Trace, str]]:
-    """The counterfactual questions of one turn: the truth behind each, and its prompt. Turn 0 is as in `stream.make_scene`."""
+def _asked(simulation: Simulation, source: Source, turn: int) -> Iterator[tuple[Trace, str, list[str]]]:
+    """The counterfactual questions of one turn: the truth behind each, its text and its options. Turn 0 is as in
+    `stream.make_scene`."""
     seed = f"{source.seed}:{simulation.scene_index}:{source.preset}"
     rng = Random(f"{seed}:{turn}" if turn else seed)
     scene = StreamScene(simulation, *ask(simulation, preset_named(source.preset), rng))
     for trace, meaning in zip(scene.traces, scene.counterfactuals, strict=True):
         question = scene.questions[meaning.question_id]
         assert question.choices is not None
-        yield trace, answers.render_prompt(question.question, [c.choice for c in question.choices], answers.Style.COT)
+        yield trace, question.question, [choice.choice for choice in question.choices]
+
+
+def _in_form(form: int, text: str, options: list[str]) -> str:
+    """The prompt of a question in one of the forms."""
+    if form != TWIN:
+        return answers.render_prompt(text, options, answers.Style.TWICE if form == TWICE else answers.Style.DIRECT)
+    factual = twin(text, options)
+    assert factual.text is not None, f"{text!r} has no twin: {factual.why_not}"  # every template of the world has one
+    return answers.render_prompt(factual.text, options, answers.Style.COT)
+
+
+def _tokens(wording: Wording, prompt: str) -> list[int]:
+    """The tokens from the clip to the reply."""
+    text = wording.before + prompt + wording.after
+    found: list[int] = _tokenizer(wording.tokenizer).encode(text, add_special_tokens=False).ids
+    return found
 
 
 def marks(letters: Iterable[str]) -> list[bool]:

@@ -71,6 +71,25 @@ class LessonSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Clips per process from which batches are mixed. A run begins with fewer."""
 
 
+class FormSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """[forms]: lessons that ask the same questions otherwise (`forms`), beside those of [lessons]. Without the section none.
+
+    How often a thought of the style "twice" is about what would happen is `lessons.counterfactual_share`, as everywhere.
+    """
+
+    n_twins: Index = 2
+    """Factual twins per sequence at most, answered as the observer answers."""
+    n_twice: Index = 3
+    """Questions per sequence at most in the style "twice"."""
+    n_direct: Index = 2
+    """Questions per sequence at most in the style "direct"."""
+    observer_share: Share = 0.5
+    """How often a quick look says what the observer says: the first answer of "twice", and the answer of "direct". Otherwise it
+    says what is true."""
+    fallback_share: Share = 0.15
+    """How often the first box of "twice" holds the fallback instead."""
+
+
 class OptimizerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """[optimizer]: the learning rate rises over `warmup_steps`, stays, and falls linearly to 0 over the last `decay_share`.
 
@@ -142,6 +161,9 @@ class PretrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     model: ModelSettings = ModelSettings()
     world: SceneSettings = SceneSettings()
     lessons: LessonSettings = LessonSettings()
+    forms: FormSettings | msgspec.UnsetType = msgspec.UNSET
+    """Left out: no lessons in further forms. It is then not written down, so that runs of earlier versions keep their
+    identity."""
     optimizer: OptimizerSettings = OptimizerSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     compute: ComputeSettings = ComputeSettings()

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from videothinker import answers
+from videothinker.answers import twice
 from videothinker.pretrain.scenes import GRID, Ints, Wording
 from videothinker.world.stream import NOTHING
 from videothinker.world.table import COLORS, MATERIALS, SHAPES
@@ -52,6 +53,41 @@ class WordIds(NamedTuple):
     """(n,): what follows the object in the prompt of a track where nothing is taken away."""
     n_tokens: int
     """Size of the vocabulary."""
+
+
+class FormIds(NamedTuple):
+    """Token ids of what the style "twice" puts around answers and thoughts: (n,) each."""
+
+    first: Ints
+    """What opens the first box."""
+    second: Ints
+    """A blank, and what opens the second box."""
+    closes: Ints
+    fallback: Ints
+    """The first box with the fallback in it."""
+    blank: Ints
+    """What stands between the first box and the thought."""
+
+
+def form_ids(tokenizer: Any) -> FormIds:
+    """Look up what the style "twice" writes.
+
+    Raises:
+        ValueError: the tokenizer joins an answer with its box, so a reply cannot be put together from its parts.
+    """
+
+    def ids(text: str) -> list[int]:
+        found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return found
+
+    parts = [r"\boxed{", r" \boxed{", "}", rf"\boxed{{{twice.FALLBACK}}}", " "]
+    found = FormIds(*(np.array(ids(part)) for part in parts))
+    for answer in ("A", "A,C", "none"):
+        reply = rf"\boxed{{{answer}}} <think>{COUNTERFACTUAL} {NOTHING}</think> \boxed{{{answer}}}"
+        pieces = [parts[0], answer, "}", " ", "<think>", COUNTERFACTUAL, f" {NOTHING}", "</think>", parts[1], answer, "}"]
+        if ids(reply) != [token for piece in pieces for token in ids(piece)]:
+            raise ValueError(f"'{reply}' is not made of the tokens of its parts; lessons in forms need a tokenizer where it is")
+    return found
 
 
 def texts() -> list[str]:

@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
+from matplotlib.textpath import text_to_path
 
 from videothinker.printable import escaped
 
@@ -82,22 +84,47 @@ def wrapped(words: str, width: int = 54) -> list[str]:
     return textwrap.wrap(words, width) or [words]
 
 
+LEGEND_LINE = 0.16
+"""Inches that each line of a legend behind its first takes."""
+_HANDLE, _PAD, _SPACING, _BORDER = 0.9, 0.4, 1.0, 0.2
+"""Of a legend, in font sizes: width of a handle, room between it and its words, between entries, and around all."""
+_FONT = 7
+"""Points."""
+
+
+def legend_lines(key: Sequence[Any]) -> list[list[Any]]:
+    """The entries of a legend in lines that fit into the figure; an entry that does not fit by itself has a line of its own."""
+    lines: list[list[Any]] = []
+    left = 0.0
+    for entry in key:
+        wide, _, _ = text_to_path.get_text_width_height_descent(entry.get_label(), FontProperties(size=_FONT), False)
+        wide += _FONT * (_HANDLE + _PAD)
+        if not lines or left + wide > 72 * WIDTH:
+            lines.append([])
+            left = 2 * _BORDER * _FONT
+        lines[-1].append(entry)
+        left += wide + _FONT * _SPACING
+    return lines
+
+
 def legend(figure: Figure, key: Sequence[Any], colours: dict[str, str]) -> None:
-    figure.legend(
-        handles=key,
-        loc="upper left",
-        bbox_to_anchor=(0, 1),
-        ncols=len(key),
-        frameon=False,
-        fontsize=7,
-        labelcolor=colours["ink"],
-        handlelength=0.9,
-        handleheight=0.9,
-        handletextpad=0.4,
-        columnspacing=1.0,
-        borderpad=0.2,
-        borderaxespad=0.1,
-    )
+    """A legend at the top of a figure, in as many lines as it takes (`legend_lines`)."""
+    for place, line in enumerate(legend_lines(key)):
+        figure.legend(
+            handles=line,
+            loc="upper left",
+            bbox_to_anchor=(0, 1 - place * LEGEND_LINE / figure.get_figheight()),
+            ncols=len(line),
+            frameon=False,
+            fontsize=_FONT,
+            labelcolor=colours["ink"],
+            handlelength=_HANDLE,
+            handleheight=0.9,
+            handletextpad=_PAD,
+            columnspacing=_SPACING,
+            borderpad=_BORDER,
+            borderaxespad=0.1,
+        )
 
 
 def halo(colours: dict[str, str]) -> list[Any]:

@@ -9,7 +9,19 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from videothinker.records import Estimate
-from videothinker.reports.drawing import WIDTH, Drawing, dot, ground, halo, legend, percent_text, themed, wrapped
+from videothinker.reports.drawing import (
+    LEGEND_LINE,
+    WIDTH,
+    Drawing,
+    dot,
+    ground,
+    halo,
+    legend,
+    legend_lines,
+    percent_text,
+    themed,
+    wrapped,
+)
 
 _VALUES = 12
 """Room left of the bars for their values, which nothing else reaches into: right of a bar lie intervals and marks."""
@@ -68,7 +80,8 @@ def _draw(
         starts.append(starts[-1] + 0.75 * (len(lines_of_name) - 1) + len(series) + 1.15)
     rows = max(starts[-1], 1.0)
     key = _key(series, colours)
-    top, bottom = 0.05 + 0.2 * bool(key) + 0.17 * bool(lines), 0.36
+    in_key = 0.2 + LEGEND_LINE * (len(legend_lines(key)) - 1) if key else 0.0
+    top, bottom = 0.05 + in_key + 0.17 * bool(lines), 0.36
     height = round(0.16 * rows + top + bottom, 2)
     figure = Figure(figsize=(WIDTH, height), facecolor=colours["ground"])
     axes = figure.add_axes((0.02, bottom / height, 0.96, 1 - (top + bottom) / height), facecolor=colours["ground"])

@@ -1,11 +1,11 @@
 """The page of a probe, as Markdown, and its tables, which the command prints."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from videothinker.records import DECIDED, Category, Estimate, ProbeSummary
 from videothinker.reports.page import count, estimate, percent
-from videothinker.reports.tables import DASH
+from videothinker.reports.tables import DASH, MINUS
 
 
 class Grid(NamedTuple):
@@ -13,7 +13,7 @@ class Grid(NamedTuple):
 
     caption: str
     headings: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
 
 
 def grids(summary: ProbeSummary) -> list[Grid]:
@@ -41,11 +41,27 @@ def grids(summary: ProbeSummary) -> list[Grid]:
             *((f"none: {reason}", count(n), percent(n / n_all)) for reason, n in summary.unlabelled.items()),
         ],
     )
-    found = [views, labels]
+    found = [views, *_margins(summary), labels]
     if summary.against:
         found.append(_precision(summary))
         found += [_confusion(summary, i) for i in range(len(summary.against))]
     return found
+
+
+def _margins(summary: ProbeSummary) -> list[Grid]:
+    """The table of margins; none where nothing has one."""
+    shown = [one for one in summary.views if one.n_margins]
+    if not shown:
+        return []
+    caption = (
+        "Margin of the gold answer over the likeliest other, asked for at once, in nats, mean over questions; gold "
+        "likeliest: the share with a margin above 0"
+    )
+    rows = [
+        (one.view, count(one.n_margins), _optional(one.likeliest, estimate), _nats(one.margin), _nats(one.margin_change))
+        for one in shown
+    ]
+    return [Grid(caption, ("view", "questions", "gold likeliest", "margin", "change from normal"), rows)]
 
 
 def said(summary: ProbeSummary) -> list[str]:
@@ -55,6 +71,9 @@ def said(summary: ProbeSummary) -> list[str]:
         lines.append("With one sample nothing says how stable the labels are; --samples 4 does.")
     else:
         lines.append(f"Even and odd samples put {estimate(summary.halves)} of the questions into the same category.")
+    if summary.no_margins is not None:
+        lines.append(f"There are no margins: {summary.no_margins}.")
+    lines += [f"{count(n)} questions have no margin: {reason}." for reason, n in summary.without_margin.items()]
     if not summary.against:
         lines.append("There is no collision log here, so no precision was measured; `vt curate audit` measures it by eye.")
     return lines
@@ -62,7 +81,8 @@ def said(summary: ProbeSummary) -> list[str]:
 
 def probe_page(summary: ProbeSummary) -> str:
     """LABELS.md."""
-    parts = [f"# {summary.observer}", f"{count(summary.n_asked)} questions, {summary.samples} samples of each view."]
+    put = f", put in {summary.asked['prompt']}" if summary.asked else ""
+    parts = [f"# {summary.observer}", f"{count(summary.n_asked)} questions, {summary.samples} samples of each view{put}."]
     for grid in grids(summary):
         parts += [f"{grid.caption}:", _table(grid)]
     return "\n\n".join([*parts, *said(summary)]) + "\n"
@@ -78,6 +98,13 @@ def _precision(summary: ProbeSummary) -> Grid:
     rows.append(("AUC", *(_auc(one.auc) for one in by_rule)))
     if any(one.auc_without_gold is not None for one in by_rule):
         rows.append(("AUC without gold", *(_auc(one.auc_without_gold) for one in by_rule)))
+    if any(one.auc_margin is not None for one in by_rule):
+        rows.append(("AUC of the margin", *(_auc(one.auc_margin) for one in by_rule)))
+    if any(one.one_sample is not None for one in by_rule):
+        once = [one.one_sample for one in by_rule]
+        rows.append(("one sample: AUC of the reply", *(_auc(one.reply if one else None) for one in once)))
+        rows.append(("one sample: AUC of the margin", *(_auc(one.margin if one else None) for one in once)))
+        rows.append(("one sample: margin minus reply", *(_signed(one.gain if one else None, 3) for one in once)))
     return Grid("Against the collision log, by its rule", ("", *(one.rule for one in by_rule)), rows)
 
 
@@ -94,6 +121,22 @@ def _auc(found: Estimate | None) -> str:
     if found is None or found.value is None:
         return DASH
     return f"{found.value:.3f}" if found.ci95 is None else f"{found.value:.3f} [{found.ci95[0]:.3f}, {found.ci95[1]:.3f}]"
+
+
+def _nats(found: Estimate | None) -> str:
+    return _signed(found, 2)
+
+
+def _signed(found: Estimate | None, n_digits: int) -> str:
+    """A difference with its interval, "+0.12 [-0.03, +0.27]"; a dash where there is none."""
+    if found is None or found.value is None:
+        return DASH
+    middle, *ends = (f"{value:+.{n_digits}f}".replace("-", MINUS) for value in (found.value, *(found.ci95 or ())))
+    return f"{middle} [{', '.join(ends)}]" if ends else middle
+
+
+def _optional(found: Estimate | None, as_text: Callable[[Estimate], str]) -> str:
+    return DASH if found is None else as_text(found)
 
 
 def _table(grid: Grid) -> str:

@@ -12,6 +12,7 @@ import torch
 
 from videothinker.answers import Style
 from videothinker.diagnose.answerer import RawReply
+from videothinker.diagnose.engines.packed import Ends
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.stopping import Gate
 from videothinker.models.load import Loaded, load
@@ -102,6 +103,15 @@ class Engine(Protocol):
 
     def go_on(self, begun: Sequence[Begun]) -> list[Reply]:
         """The whole replies of those that were begun, in order. Errors are those of `reply`."""
+
+    def score(self, rows: Sequence[Row], ends: Sequence[Ends]) -> list[list[float]]:
+        """For each row, and each of the continuations that it might be given, the sum of the log-probabilities of their tokens.
+
+        A token's log-probability is as in `Reply.logprobs`: of temperature 1, in nats, without placeholders.
+
+        Raises:
+            torch.OutOfMemoryError: as for `reply`.
+        """
 
     def n_at_once(self, n_tokens: int) -> int:
         """How many rows of at most `n_tokens` tokens to give at once, where the user has not said."""

@@ -16,6 +16,8 @@ from videothinker.diagnose.engines.base import (
     reply_seed,
     up_to_end,
 )
+from videothinker.diagnose.engines.packed import Ends
+from videothinker.diagnose.engines.transformers import TransformersEngine
 from videothinker.diagnose.fed import PASSED
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.stopping import Watch
@@ -115,6 +117,10 @@ class GraphsEngine:
 
     def _cut(self, written: Written) -> Reply:
         return self._gate.cut(up_to_end(*written, self.loaded.eos))
+
+    def score(self, rows: Sequence[Row], ends: Sequence[Ends]) -> list[list[float]]:
+        """Log-probabilities of continuations, by transformers' own model: for one pass no graph is worth its capture."""
+        return TransformersEngine(self.loaded, self._settings).score(rows, ends)
 
     def n_at_once(self, n_tokens: int) -> int:
         """Rows whose keys and values fill a sixteenth of the GPU's memory, which other processes may share."""

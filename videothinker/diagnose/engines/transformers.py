@@ -5,6 +5,7 @@ goes on from the keys and values of that.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,7 @@ from videothinker.diagnose.engines.base import (
     reply_seed,
     up_to_end,
 )
+from videothinker.diagnose.engines.packed import Ends, Packed, additive_mask, packed, sources, summed
 from videothinker.diagnose.fed import PASSED
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.stopping import Watch
@@ -142,6 +144,55 @@ class TransformersEngine:
             output.past_key_values,
             inputs["attention_mask"],
         )
+
+    @torch.inference_mode()
+    def score(self, rows: Sequence[Row], ends: Sequence[Ends]) -> list[list[float]]:
+        """Log-probabilities of continuations: all of a row's in one sequence where masks can part them, else in a row each."""
+        layers = set(getattr(self.loaded.model.config.get_text_config(), "layer_types", None) or ["full_attention"])
+        can_mask = self.loaded.attention in ("sdpa", "eager") and layers == {"full_attention"}
+        if can_mask and all(row.vision is not None for row in rows):
+            return self._score_packed(rows, ends)
+        alone = [row._replace(ids=[*row.ids, *end]) for row, of_row in zip(rows, ends, strict=True) for end in of_row]
+        n_last = [len(end) for of_row in ends for end in of_row]
+        # As many at once as there are rows, so that fewer rows take less memory.
+        spans = [slice(start, start + len(rows)) for start in range(0, len(alone), len(rows))]
+        scores = iter([score for span in spans for score in self._score_alone(alone[span], n_last[span])])
+        return [[next(scores) for _ in of_row] for of_row in ends]
+
+    def _score_packed(self, rows: Sequence[Row], ends: Sequence[Ends]) -> list[list[float]]:
+        model = self.loaded.model
+        prompts = [np.array(row.ids) for row in rows]
+        prefixes = shared_prefixes(prompts, [id(row.vision) for row in rows], self.loaded.video_tokens[0])
+        whole = [row._replace(ids=[*row.ids, *chain(*of_row)]) for row, of_row in zip(rows, ends, strict=True)]
+        inputs = self._behind(whole, prefixes)
+        n_cached = max(prefix.n_tokens for prefix in prefixes)
+        ids = inputs["input_ids"][:, n_cached:]
+        places = Packed(*(each.to(ids.device) for each in packed(ends, ids.size(1))))
+        hidden = model.model(
+            input_ids=ids,
+            attention_mask=additive_mask(inputs["attention_mask"], places.end, model.dtype),
+            position_ids=inputs["position_ids"][..., n_cached:] - places.back,
+            past_key_values=inputs["past_key_values"],
+        ).last_hidden_state
+        found = []
+        for states, of_row in zip(hidden, ends, strict=True):  # row by row, because the logits of all are gigabytes
+            n = sum(map(len, of_row))
+            logits = model.lm_head(states[-n - 1 :][sources(of_row)])
+            found.append(summed(self._chosen(logits, torch.tensor([*chain(*of_row)], device=ids.device)), of_row))
+        return found
+
+    def _score_alone(self, rows: Sequence[Row], n_last: Sequence[int]) -> list[float]:
+        """For each row the log-probability of its last `n_last` tokens."""
+        inputs, most = self._collate(rows), max(n_last)
+        logits = self.loaded.model(**inputs, logits_to_keep=most + 1).logits[:, -most - 1 : -1]
+        chosen = self._chosen(logits, inputs["input_ids"][:, -most:])  # rows are padded on the left
+        return [float(row[most - n :].sum()) for row, n in zip(chosen, n_last, strict=True)]
+
+    def _chosen(self, logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """(..., V) logits, (...) tokens -> (...) log-probabilities, in float32 and with placeholders excluded."""
+        logits = logits.float()
+        logits.index_fill_(-1, torch.tensor(self.loaded.placeholders, device=logits.device).long(), -torch.inf)
+        return logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
 
     def n_at_once(self, n_tokens: int) -> int:
         """A number that has served on every GPU so far, whatever the prompts' length."""

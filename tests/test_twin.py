@@ -2,7 +2,7 @@
 
 import pytest
 
-from videothinker.curate import twin
+from videothinker import twin
 from videothinker.world.ask import _WILL, _WILL_NOT
 
 WILL = {
