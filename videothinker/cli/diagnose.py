@@ -126,6 +126,7 @@ def diagnose(
     from videothinker.curated import open_curated
     from videothinker.diagnose import layers, merge, run, runs, solvers, view_runs, vllm_child
     from videothinker.diagnose.settings import DiagnosisSettings
+    from videothinker.diagnose.stop_sweep import stop_named
     from videothinker.diagnose.workers import worker
     from videothinker.prompts import template
     from videothinker.recipes import benchmarks, diagnosis
@@ -149,6 +150,7 @@ def diagnose(
     }
     several = len(curated) > 1
     benchmarks.check_out(out, several=several)
+    stop = None if stop_at is None else stop_named(stop_at)
     asked = {name: splits.get(name) or each.default_split() for name, each in curated.items()}
     endpoints = endpoint or []
     whole_clips = bool(endpoints) and not frames
@@ -184,7 +186,7 @@ def diagnose(
             protocol=protocol,
             **layers.values(given),
             batch_size=batch_size,
-            stop_at=stop_at,
+            stop_at=stop,
             engine=engine,
             seed=seed,
             text_positions=text_positions,

@@ -19,12 +19,11 @@ from typing import Any, TypeVar, cast
 
 import torch
 
-from videothinker.answers import Style
 from videothinker.clips import ClipCache, ClipReader, Tally
 from videothinker.curated import Curated
 from videothinker.diagnose.answerer import RawReply, RawScores, by_clip, check_clips, showings
 from videothinker.diagnose.engines import open_engine
-from videothinker.diagnose.engines.base import BATCH, Engine, Reply, Row, gate_of
+from videothinker.diagnose.engines.base import BATCH, Engine, Row, gate_of, read_out
 from videothinker.diagnose.engines.packed import Ends
 from videothinker.diagnose.fed import PROMPT_TOKENS
 from videothinker.diagnose.feed import ClipQuestions, QuestionFeed, no_memory
@@ -86,7 +85,7 @@ class CheckpointAnswerer:
         self.seconds: dict[str, float] = dict.fromkeys(("clips", "prepare", "generate"), 0.0)
         """Where the time went: waiting for "clips", "prepare" (words, sizing, vision tower), "generate"."""
         self._curated, self._settings = curated, settings
-        self._gate = gate_of(engine.loaded, settings)
+        self._gate = gate_of(engine.loaded.processor, settings)
         self._cache = cache
         self._most: int | None = None  # questions per batch that may not be exceeded, once known
         self._n_prompt_tokens = 0
@@ -228,7 +227,7 @@ class CheckpointAnswerer:
     def _answers(self, rows: Sequence[Row]) -> Iterator[RawReply]:
         for row, reply in zip(rows, self._in_batches(rows, lambda some: self.engine.reply(rows[some])), strict=True):
             self._n_prompt_tokens += len(row.ids)
-            yield self._read_out(row, reply)
+            yield read_out(row.question_id, reply, self._gate, self._settings)
 
     def _in_batches(self, rows: Sequence[Row], of_some: Callable[[slice], list[T]]) -> Iterator[T]:
         """What `of_some` gives for all rows, about `batch_size` at a time, and half as many whenever memory runs out."""
@@ -245,19 +244,6 @@ class CheckpointAnswerer:
                 continue
             yield from found
             done += len(batch)
-
-    def _read_out(self, row: Row, reply: Reply) -> RawReply:
-        text = self.loaded.processor.tokenizer.decode(reply.content, skip_special_tokens=True)
-        n_tokens = len(reply.tokens)
-        return RawReply(
-            question_id=row.question_id,
-            reply=text,
-            truncated=reply.cut,
-            n_tokens=n_tokens,
-            logprob=sum(reply.logprobs) / n_tokens,
-            first=self._gate.first(reply.tokens, reply.logprobs) if self._settings.prompt is Style.TWICE else None,
-            stopped=reply.stopped,
-        )
 
 
 def _opened(replies: Sequence[list[int]]) -> tuple[list[int], list[list[int]]]:

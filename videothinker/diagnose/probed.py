@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from videothinker import tables
-from videothinker.answers import Answer, is_exact
+from videothinker.answers import Answer, is_right
 from videothinker.curated import Labels
 from videothinker.diagnose.estimates import (
     NOTHING,
@@ -71,7 +71,7 @@ class Heard(NamedTuple):
         return read.most_common(1)[0][0] if read else None
 
     def _tally(self, rows: Sequence[ProbeReply]) -> Asked:
-        right = sum(is_exact(row.chosen, self.question.gold) for row in rows)
+        right = sum(is_right(self.question.form, row.chosen, self.question.gold) for row in rows)
         unread = sum(row.chosen is None for row in rows)
         return Asked(right, len(rows) - right - unread, unread)
 
@@ -228,7 +228,7 @@ def _one_sample(both: Sequence[Heard], positive: Mask, cluster: Codes, first: Ma
     if not any(there):
         return None
     pairs = [(one, row) for one, row, known in zip(both, replies, there, strict=True) if row is not None and known]
-    reply = np.array([is_exact(row.chosen, one.question.gold) for one, row in pairs], dtype=np.float64)
+    reply = np.array([is_right(one.question.form, row.chosen, one.question.gold) for one, row in pairs], dtype=np.float64)
     margin = np.array([first[row.question_id] for _, row in pairs], dtype=np.float64)
     truth, groups = positive[there], cluster[there]
     return OneSample(

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
+from videothinker.answers import Style
+from videothinker.diagnose.answerer import RawReply
 from videothinker.diagnose.engines.packed import Ends
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.stopping import Gate
@@ -129,10 +131,22 @@ def up_to_end(tokens: Sequence[int], logprobs: Sequence[float], eos: Sequence[in
     return Reply(list(tokens[:n]), list(logprobs[:n]), cut=end is None)
 
 
-def gate_of(loaded: Loaded, settings: DiagnosisSettings) -> Gate:
-    """What ends replies of this checkpoint behind their first answers, at these settings."""
-    decode = partial(loaded.processor.tokenizer.decode, skip_special_tokens=True)
-    return Gate(decode, settings.stop_at)
+def gate_of(processor: Any, settings: DiagnosisSettings) -> Gate:
+    """What ends replies of the checkpoint with this processor behind their first answers, at these settings."""
+    return Gate(partial(processor.tokenizer.decode, skip_special_tokens=True), settings.stop_at)
+
+
+def read_out(question_id: str, reply: Reply, gate: Gate, settings: DiagnosisSettings) -> RawReply:
+    """A reply that the gate has cut already, as an answerer gives it."""
+    return RawReply(
+        question_id=question_id,
+        reply=gate.decode(reply.content),
+        truncated=reply.cut,
+        n_tokens=len(reply.tokens),
+        logprob=sum(reply.logprobs) / len(reply.tokens),
+        first=gate.first(reply.tokens, reply.logprobs) if settings.prompt is Style.TWICE else None,
+        stopped=reply.stopped,
+    )
 
 
 def reply_seed(seed: int, question_id: str) -> int:

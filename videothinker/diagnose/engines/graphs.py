@@ -49,7 +49,7 @@ class GraphsEngine:
                 f"{type(loaded.model).__name__} with {loaded.attention}; leave it out"
             )
         self.loaded, self._settings = loaded, settings
-        self._gate = gate_of(loaded, settings)
+        self._gate = gate_of(loaded.processor, settings)
         self._decoder = Decoder(loaded.model, eos=loaded.eos, pad=loaded.pad, suppress=loaded.placeholders)
         self._n_before = 0  # rows of the batch before, for which there is a graph
 

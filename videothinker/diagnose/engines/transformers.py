@@ -48,7 +48,7 @@ class TransformersEngine:
 
     def __init__(self, loaded: Loaded, settings: DiagnosisSettings) -> None:
         self.loaded, self._settings = loaded, settings
-        self._gate = gate_of(loaded, settings)
+        self._gate = gate_of(loaded.processor, settings)
         # The checkpoint's own generation settings (Qwen2.5-VL: repetition penalty 1.05) would differ from checkpoint to
         # checkpoint, and fill what a call leaves open. A sampled placeholder would stand for a clip that is not there.
         self._fixed = loaded.attention == "sdpa" and loaded.device.type == "cuda" and loaded.is_tested
