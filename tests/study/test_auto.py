@@ -86,7 +86,7 @@ def test_a_stop_is_chosen_where_nothing_was_stopped_and_taken_where_it_counts(tm
     ]
     assert stopped.needs == ("auto-s2", "curated", "dev-stop.auto-s2")
     file = f"{run}/cells/dev-stop.auto-s2/auto-s2/stop-sweep.json"
-    assert command(stopped, run, tmp_path)[-4:] == ["--limit", "4", "--stop-at", file]
+    assert command(stopped, run, tmp_path)[-6:] == ["--limit", "4", "--prompt", "twice", "--stop-at", file]
     assert "--stop-at" not in cells["stopped.grpo-s1"].arguments
     assert "dev.grpo-s1" not in cells
     assert cells["auto-s1"].arguments[1] == "auto"

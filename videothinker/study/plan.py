@@ -130,7 +130,8 @@ def make_plan(study: Study, here: Path, given: Mapping[str, str] = {}) -> tuple[
                     stop = _chosen_stop(study, ask, cell)
                     if stop.name not in found:
                         add(stop)
-                    arguments += ("--stop-at", f"{{{stop.name}}}/{cell.name}/{SWEEP_FILE}")
+                    # The style is said, for --stop-at is refused before a checkpoint's own prompt is known.
+                    arguments += ("--prompt", "twice", "--stop-at", f"{{{stop.name}}}/{cell.name}/{SWEEP_FILE}")
                 own = asked._replace(name=f"{name}.{cell.name}", arguments=arguments, arm=cell.arm, seed=cell.seed)
                 add(own._replace(turn=cell.turn))
     return _in_time(_needed(list(found.values())))
