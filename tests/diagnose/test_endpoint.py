@@ -184,6 +184,31 @@ def test_vllm_is_asked_for_all_frames_of_the_clip(server: Fake, colours: Curated
     assert "media_io_kwargs" not in server.bodies[0]
 
 
+def test_a_vllm_that_takes_no_settings_with_a_request_is_named_the_option(server: Fake, colours: Curated) -> None:
+    """As vLLM 0.32 does by default."""
+    server.models = {"object": "list", "data": [{"id": "served", "owned_by": "vllm"}]}
+    server.behave = lambda body, n: (400, {}, {"error": {"message": "Per-request mm_processor_kwargs are disabled"}})
+    with pytest.raises(VtError, match=r"--trust-request-mm-kwargs\) with HTTP 400: .*are disabled"):
+        ask(server, colours, n_frames=4)
+
+
+def test_what_a_reply_needs_is_made_before_threads_ask() -> None:
+    """Several threads that decoded the first answers crashed in msgspec 0.22, in about one process of six."""
+    code = """
+import sys, threading
+sys.setswitchinterval(1e-6)
+from videothinker.diagnose.server import Bounds, Server
+server = Server("http://127.0.0.1:1/v1", Bounds())
+body = b'{"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 7}}'
+together = threading.Barrier(8)
+threads = [threading.Thread(target=lambda: (together.wait(), server._decode(body, "x"))) for _ in range(8)]
+[each.start() for each in threads]
+[each.join() for each in threads]
+"""
+    for _ in range(4):
+        assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
+
+
 def test_a_clips_questions_meet_one_of_several_servers(server: Fake, second: Fake, colours: Curated) -> None:
     found = list(
         open_endpoint([server.url, second.url], "served", curated=colours, settings=settings()).answer(colours.questions("dev"))

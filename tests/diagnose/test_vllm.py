@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ from videothinker.diagnose.vllm_answerer import VllmAnswerer, check, open_served
 from videothinker.errors import VtError
 from videothinker.models import text_positions, tiny
 from videothinker.models.text_positions import TextPositions
+from videothinker.recipes import doctor
 
 STAND_IN = Path(__file__).parent / "stand_in"
 REAL = os.environ.get(vllm_child.PYTHON)
@@ -228,6 +231,35 @@ def test_a_child_that_fails_says_why_in_one_line(original: Path, child_python: P
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize("found", ["0.25.1", "0.32.0", "0.33.0+cu130", "1.0.0", "0.1.dev14+g12ab", "0.26.0rc1"])
+def test_versions_that_may_serve(found: str) -> None:
+    vllm_worker.check_version(found)
+
+
+def test_a_version_that_is_too_old_is_refused_in_one_line(
+    original: Path, child_python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for found in ("0.25.0", "0.9.2", "0.11"):
+        with pytest.raises(RuntimeError, match=f"vLLM {found} is there, and 0.25.1 or later is needed"):
+            vllm_worker.check_version(found)
+    monkeypatch.setenv("STAND_IN_VERSION", "0.11.0")
+    with pytest.raises(VtError, match=r"did not load it \(exit code 1\): .*vLLM 0\.11\.0 is there") as told:
+        open_served(str(original), settings(engine="vllm"))
+    assert "\n" not in str(told.value)
+
+
+def test_a_vllm_that_tells_no_chosen_tokens_is_asked_for_the_written_ones_alone(
+    original: Path, colours: Curated, stand_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its log-probabilities then have the placeholders in them, whose share it does not say."""
+    monkeypatch.delattr(stand_in.SamplingParams, "logprob_token_ids")
+    _, (first, *_) = asked(original, colours)
+    assert first.logprob == pytest.approx(-2)
+    _, params = stand_in.LLM.asked[-1]
+    assert params[0].logprobs == 0
+    assert not hasattr(params[0], "logprob_token_ids")
+
+
 def test_a_child_ends_with_whoever_started_it(original: Path, child_python: Path) -> None:
     options = {"model": str(original), "revision": None, "trust_remote_code": False, "dtype": "float32"}
     options |= {"eos": [2], "placeholders": [5, 6]}
@@ -288,19 +320,36 @@ def test_what_vllm_cannot_do_is_refused_before_anything_is_loaded(
         check(str(original), settings(engine="vllm"))
 
 
-def test_without_vllm_it_is_said_what_to_install(original: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_vllm_it_is_said_what_to_install_before_anything_is_loaded(
+    original: Path, colours: Curated, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv(vllm_child.PYTHON, raising=False)
     monkeypatch.setattr(vllm_child, "find_spec", lambda name: None)
     with pytest.raises(VtError, match=r"\.\[vllm\]"):
         open_served(str(original), settings(engine="vllm"))
+    monkeypatch.setattr(vllm_check, "ours", lambda *_, **__: pytest.fail("a checkpoint was loaded first"))
+    for ask in (partial(doctor.compare_vllm, warn=print), lambda ref: OPENERS["checkpoint"](_opening(ref, colours))):
+        with pytest.raises(VtError, match=r"\.\[vllm\]"):
+            ask(str(original))
     monkeypatch.setenv(vllm_child.PYTHON, "/nowhere/python")
     with pytest.raises(VtError, match="/nowhere/python: no such file"):
         open_served(str(original), settings(engine="vllm"))
 
 
+def _opening(ref: str, curated: Curated) -> Opening:
+    return Opening(ref, curated, settings(engine="vllm"))
+
+
 def test_only_diagnosis_has_this_engine(original: Path, colours: Curated) -> None:
     with pytest.raises(VtError, match="is for vt diagnose"):
         open_checkpoint(str(original), curated=colours, settings=settings(engine="vllm"))
+
+
+def test_without_a_gpu_vllm_gets_half_of_the_memory_or_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    for available, share in ((20, 0.5), (8, 0.32)):  # of 20 GB; 0.8 of 8 are 0.32 of them
+        told = SimpleNamespace(virtual_memory=lambda n=available: SimpleNamespace(available=n, total=20))
+        monkeypatch.setitem(sys.modules, "psutil", told)
+        assert vllm_worker._cpu_share() == pytest.approx(share)
 
 
 def test_the_worker_stands_alone() -> None:

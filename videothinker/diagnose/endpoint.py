@@ -124,6 +124,10 @@ _ALL_FRAMES: dict[str, Any] = {
 }
 """Asks vLLM for all frames of a clip, by its loader that does not round their number, and its processor not to choose again."""
 _AS_CLIP = " (frames go out as one clip; --send images is for servers that take images alone)"
+_AS_VLLMS_CLIP = (
+    " (frames go out as one clip, all of which vLLM is asked to show; 0.32 takes that where it was started with"
+    " --trust-request-mm-kwargs)"
+)
 
 
 class _Media(NamedTuple):
@@ -272,7 +276,8 @@ class Endpoint:
     def _ask(self, server: Server, question: Question, media: _Media) -> RawReply | _Owed:
         prompt = self._put(question)
         as_clip = self._frames is not None and self._settings.send == "clip"
-        what = f"question {question.question_id}" + (_BEGUN if prompt.prefill else "") + (_AS_CLIP if as_clip else "")
+        hint = (_AS_VLLMS_CLIP if server.is_vllm else _AS_CLIP) if as_clip else ""
+        what = f"question {question.question_id}" + (_BEGUN if prompt.prefill else "") + hint
         more = _ALL_FRAMES if as_clip and server.is_vllm else {}
         try:
             came = self._replies.ask(Request(server, prompt, media.parts, more, what))

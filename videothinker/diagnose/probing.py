@@ -81,7 +81,7 @@ def ask(
     views that begin replies."""
     groups: dict[DiagnosisSettings, dict[str, Asking]] = {}
     for one in wanted:
-        groups.setdefault(_settings(one.view, settings), {})[one.put.question_id] = one
+        groups.setdefault(settings_of(one.view, settings), {})[one.put.question_id] = one
     with store.JsonlAppender(folder / REPLIES) as file:
         for each, group in groups.items():
             for raw in open_answerer(each).answer([one.put for one in group.values()]):
@@ -89,7 +89,8 @@ def ask(
                 progress(1)
 
 
-def _settings(view: View, settings: DiagnosisSettings) -> DiagnosisSettings:
+def settings_of(view: View, settings: DiagnosisSettings) -> DiagnosisSettings:
+    """How a question is asked under a view. settings: those of one that is asked as it is."""
     return msgspec.structs.replace(
         settings,
         damage=view.damage,

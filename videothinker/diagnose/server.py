@@ -109,6 +109,10 @@ class Completion(msgspec.Struct):
     usage: _Usage | None = None
 
 
+_COMPLETION = msgspec.json.Decoder(Completion)
+"""Made here, and not by the first answer: msgspec crashes where several threads make what a type needs at once."""
+
+
 class _Model(msgspec.Struct):
     owned_by: str | None = None
 
@@ -236,7 +240,7 @@ class Server:
 
     def _decode(self, body: bytes, what: str) -> Completion:
         try:
-            reply = msgspec.json.decode(body, type=Completion)
+            reply = _COMPLETION.decode(body)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             problem = "it is nested too deeply" if isinstance(error, RecursionError) else self.said(str(error))
             raise VtError(f"--endpoint {self.url}: answers {what} with what is no chat completion: {problem}") from None

@@ -2,7 +2,8 @@
 
 As a script it gets the options of `Vllm` and then one batch of jobs a line on standard input, and gives one line of JSON back
 for each on standard output; frames lie in .npy files. It ends when its standard input does, so also when whoever started it
-was killed. It imports the standard library, numpy, torch and vLLM, and nothing of videothinker, which need not be there.
+was killed. It imports the standard library, numpy, psutil, torch and vLLM, and nothing of videothinker, which need not be
+there.
 """
 
 import importlib
@@ -10,6 +11,7 @@ import json
 import math
 import os
 import queue
+import re
 import shutil
 import sys
 import threading
@@ -25,6 +27,9 @@ the first that is written pauses the reply, with that text in it) and `written` 
 
 FOLDER = "VT_VLLM_FOLDER"
 """Environment variable of the script: the folder that is gone when it is."""
+
+OLDEST = (0, 25, 1)
+"""The oldest vLLM whose arguments these are; tried with this one and with 0.32."""
 
 Written = dict[str, Any]
 """One reply: `tokens`, `logprobs` parallel to them (natural logarithm, of temperature 1 and without placeholders), `cut` by the
@@ -44,6 +49,24 @@ def versions() -> dict[str, str]:
     return found
 
 
+def check_version(found: str) -> None:
+    """Refuse a release that is too old; what was built between releases (dev) is not known by its number.
+
+    Raises:
+        RuntimeError: it is.
+    """
+    numbers = tuple(int(number) for number in re.findall(r"\d+", found)[:3])
+    if "dev" not in found and numbers < OLDEST:
+        raise RuntimeError(f"vLLM {found} is there, and {'.'.join(map(str, OLDEST))} or later is needed")
+
+
+def _cpu_share() -> float:
+    """The share of a machine's memory that vLLM may take where there is no GPU: half, or most of what is free where that is
+    less. It would take nearly all, and it refuses to start with a share that is not free."""
+    memory = importlib.import_module("psutil").virtual_memory()  # of vLLM's own requirements
+    return float(min(0.5, 0.8 * memory.available / memory.total))
+
+
 class Vllm:
     """A checkpoint in vLLM, in this process.
 
@@ -56,6 +79,7 @@ class Vllm:
         os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # standard output is for results
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         torch, vllm = importlib.import_module("torch"), importlib.import_module("vllm")
+        check_version(vllm.__version__)
         cuda, dtype = torch.cuda.is_available(), options["dtype"]
         if dtype == "auto":
             dtype = "bfloat16" if cuda else "float32"
@@ -76,7 +100,7 @@ class Vllm:
             enforce_eager=not cuda,  # without a GPU, compiling and trials of the largest clips take minutes
             skip_mm_profiling=not cuda,
             seed=0,
-            **({} if cuda else {"gpu_memory_utilization": 0.5}),  # of a CPU's memory, which vLLM would take nearly all of
+            **({} if cuda else {"gpu_memory_utilization": _cpu_share()}),
         )
 
     def describe(self) -> dict[str, Any]:

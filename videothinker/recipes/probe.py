@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from videothinker import locks, shards, store, tables, twin
+from videothinker.answers import Style
 from videothinker.curated import Curated
 from videothinker.diagnose import option_scores, probed, probing, protocols, solvers
 from videothinker.diagnose.answerer import Answerer, check_clips
+from videothinker.diagnose.job import by_clip
 from videothinker.diagnose.limit import limited
 from videothinker.diagnose.openers import OPENERS, Opened, Opening, kind_of
 from videothinker.diagnose.probing import Asking
-from videothinker.diagnose.run import by_clip
 from videothinker.diagnose.server import check_address
 from videothinker.diagnose.settings import FREE, DiagnosisSettings
 from videothinker.diagnose.views import View, deciding
@@ -24,10 +25,10 @@ from videothinker.errors import VtError
 from videothinker.fingerprint import fingerprint
 from videothinker.observers.probe import Band
 from videothinker.progress import Bars, no_bars, silent
-from videothinker.prompts import Asked
+from videothinker.prompts import Asked, template
 from videothinker.records import Category, ProbeSummary, Question, Status
 from videothinker.records.question import COLUMNS
-from videothinker.reports.probe import probe_page
+from videothinker.reports.probe import probe_html, probe_page
 from videothinker.shards import Shard
 
 RUN = "run.json"
@@ -70,6 +71,8 @@ def plan(
         if value is not None and value < 1:
             raise VtError(f"{name} is {value}, expected 1 or more")
     chosen = list(splits) or list(curated.manifest.splits)
+    if not chosen:
+        raise VtError(f"{curated.folder}: has no questions to probe")
     for split in chosen:
         curated.questions(split)
     return Probing(views, deciding(views, by), samples, band, chosen, twin_column, limit)
@@ -116,9 +119,13 @@ def probe(
         )
     whole = replies_folder(out)
     folder, started = whole if shard is None else shard.folder(whole), datetime.now(UTC)
+    if ref.startswith(solvers.PREFIX):  # which replies in our form, whatever checkpoints are asked in
+        settings = msgspec.structs.replace(settings, protocol=protocols.OURS, prompt=settings.prompt or Style.COT)
     protocol = protocols.find(settings.protocol)
     for question in questions:
         protocol.of(question)  # one that it does not define shows before an hour of asking others
+    if settings.template is not None:
+        template.check(settings.template, questions, f"the prompt of {ref}")
     identity = _identity(curated, ref, settings, [one.question for one in curated.members], endpoints)
     no_margins = option_scores.unable(identity["kind"], settings.engine) if margins else "--no-margins was given"
     if shard is not None:
@@ -232,7 +239,8 @@ def _claim(folder: Path, identity: dict[str, Any], resume: bool) -> None:
         replace=not resume,
     )
     if not resume:
-        (folder / probing.REPLIES).unlink(missing_ok=True)
+        for name in (probing.REPLIES, option_scores.SCORES):
+            (folder / name).unlink(missing_ok=True)
     if held is None or not resume:
         store.write_json(folder / RUN, {**identity, "provenance": store.provenance()})
 
@@ -308,6 +316,8 @@ def _label(
     )
     store.write_json(out.with_suffix(".json"), summary)
     store.write_text(out.with_suffix(".md"), probe_page(summary))
+    texts = {one.question_id: one.text for one in questions}
+    store.write_bytes(out.with_suffix(".html"), probe_html(summary, texts, rows))
     store.write_bytes(out, tables.to_bytes(rows, probed.columns(views)))
     return summary
 

@@ -21,6 +21,7 @@ from videothinker.reports.study_tables import (
     levels_table,
     runs_table,
     settings_table,
+    thinking_tables,
 )
 from videothinker.reports.tables import DASH, Table, markdown_text
 from videothinker.study.claims import comparisons, members
@@ -90,7 +91,7 @@ def study_pages(results: Results, from_steps: FromSteps | None = None) -> dict[s
         "differences": differences_table(pairs),
         "by_seed": by_seed_table(pairs, study.seeds),
         "ablations": ablations_table(results, mine, pairs, main),
-        "elsewhere": [elsewhere_table(results, ask, rule) for ask, rule in _elsewhere(results)],
+        "elsewhere": thinking_tables(results) + [elsewhere_table(results, ask, rule) for ask, rule in _elsewhere(results)],
         "runs": from_steps.runs if from_steps else runs_table(results.trainings, mine),
         "alarms": [(one.name, one.alarms) for one in results.trainings if one.alarms],
         "gates": [(one.name, one.gate) for one in results.trainings if one.gate],

@@ -6,6 +6,8 @@ import sys
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+__version__ = os.environ.get("STAND_IN_VERSION", "0.32.0")
+
 
 class SamplingParams(SimpleNamespace):
     """Holds what it is given."""
@@ -58,7 +60,7 @@ class LLM:
                 assert params.detokenize
                 tokens, reason = tokens[:n], params.stop[0]
                 break
-        others = {token: SimpleNamespace(logprob=math.log(0.25)) for token in params.logprob_token_ids}
+        others = {token: SimpleNamespace(logprob=math.log(0.25)) for token in getattr(params, "logprob_token_ids", ())}
         steps = [{**others, token: SimpleNamespace(logprob=each)} for token, each in zip(tokens, logprobs, strict=False)]
         output = SimpleNamespace(token_ids=tokens, logprobs=steps, finish_reason=finish, stop_reason=reason)
         return SimpleNamespace(outputs=[output], prompt_token_ids=ids)
