@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -45,7 +45,7 @@ SHARES = (0.5, 0.9)
 """Of the replies of such a model, which end there."""
 SAME_LOGPROB = 1e-3
 """Nats per token by which replies of the same tokens differ at most."""
-HEADS = ("engine", "stop at", "stopped", "tokens", "as without", "questions/s", "s writing", "faster", "writing faster")
+HEADS = ("engine", "stop at", "stopped", "tokens", "as without", "questions/s", "s writing", "faster", "writing", "CPU")
 console = Console()
 
 
@@ -54,12 +54,21 @@ def boxes(tokens: Sequence[int], **_: Any) -> str:
     return "\\boxed{A}" if len(tokens) >= FIRST else ""
 
 
-def ask(engine: Engine, curated: Curated, settings: DiagnosisSettings) -> tuple[dict[str, RawReply], float, float]:
-    """All replies by question, the seconds of all and those of writing."""
+class Spent(NamedTuple):
+    """Seconds that one run took."""
+
+    all: float
+    writing: float
+    cpu: float
+    """Of this process, whatever else the machine does meanwhile."""
+
+
+def ask(engine: Engine, curated: Curated, settings: DiagnosisSettings) -> tuple[dict[str, RawReply], Spent]:
+    """All replies by question, and what they took."""
     answerer = CheckpointAnswerer(engine.at(settings), curated=curated, settings=settings)
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     replies = {reply.question_id: reply for reply in answerer.answer(curated.questions(settings.split))}
-    return replies, time.perf_counter() - start, answerer.seconds["generate"]
+    return replies, Spent(time.perf_counter() - start, answerer.seconds["generate"], time.process_time() - cpu)
 
 
 def is_same(reply: RawReply, whole: RawReply, stop_at: float | None) -> bool:
@@ -86,16 +95,16 @@ def measure(
     engine = open_engine(ref, msgspec.structs.replace(settings, engine=name))
     if settings.temperature > 0:
         engine.loaded.processor.tokenizer.decode = boxes
-    whole, *_ = ask(engine, curated, settings)  # which also captures graphs
+    whole, _ = ask(engine, curated, settings)  # which also captures graphs
     stops = [None, *thresholds(list(whole.values()), stop_at)]
     for stop in stops[1:]:
         ask(engine, curated, msgspec.structs.replace(settings, stop_at=stop))
-    taken: dict[float | None, list[tuple[float, float]]] = {stop: [] for stop in stops}
+    taken: dict[float | None, list[Spent]] = {stop: [] for stop in stops}
     replies: dict[float | None, dict[str, RawReply]] = {}
     for _ in range(repeats):
         for stop in stops:
-            replies[stop], *seconds = ask(engine, curated, msgspec.structs.replace(settings, stop_at=stop))
-            taken[stop].append((seconds[0], seconds[1]))
+            replies[stop], spent = ask(engine, curated, msgspec.structs.replace(settings, stop_at=stop))
+            taken[stop].append(spent)
     told = engine.describe()["engine"]
     return [row(told, stop, replies[stop], whole, taken[stop], taken[None]) for stop in stops]
 
@@ -105,12 +114,11 @@ def row(
     stop: float | None,
     replies: dict[str, RawReply],
     whole: dict[str, RawReply],
-    taken: Sequence[tuple[float, float]],
-    without: Sequence[tuple[float, float]],
+    taken: Sequence[Spent],
+    without: Sequence[Spent],
 ) -> dict[str, Any]:
-    """What one stop came to. taken, without: seconds of all and of writing, of its runs and of those without a stop."""
-    seconds, writing = (statistics.median(each) for each in zip(*taken, strict=True))
-    whole_s, whole_writing = (statistics.median(each) for each in zip(*without, strict=True))
+    """What one stop came to. taken: by its runs. without: by those without a stop."""
+    spent, of_whole = (Spent(*(statistics.median(each) for each in zip(*runs, strict=True))) for runs in (taken, without))
     return {
         "engine": engine,
         "stop_at": stop,
@@ -118,12 +126,14 @@ def row(
         "stopped": sum(reply.stopped for reply in replies.values()) / len(replies),
         "n_tokens": sum(reply.n_tokens or 0 for reply in replies.values()),
         "n_same": sum(is_same(reply, whole[key], stop) for key, reply in replies.items()),
-        "seconds": seconds,
-        "seconds_writing": writing,
-        "questions_per_second": len(replies) / seconds,
-        "times_whole": whole_s / seconds,
-        "times_whole_writing": whole_writing / writing,
-        "runs": [list(each) for each in taken],
+        "seconds": spent.all,
+        "seconds_writing": spent.writing,
+        "seconds_cpu": spent.cpu,
+        "questions_per_second": len(replies) / spent.all,
+        "times_whole": of_whole.all / spent.all,
+        "times_whole_writing": of_whole.writing / spent.writing,
+        "times_whole_cpu": of_whole.cpu / spent.cpu,
+        "runs": [each._asdict() for each in taken],
     }
 
 
@@ -154,6 +164,7 @@ def table(result: dict[str, Any]) -> Table:
             f"{each['seconds_writing']:.2f}",
             f"{each['times_whole']:.2f} x",
             f"{each['times_whole_writing']:.2f} x",
+            f"{each['times_whole_cpu']:.2f} x",
         )
     return shown
 

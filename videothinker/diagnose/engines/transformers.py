@@ -14,10 +14,8 @@ from transformers import (
     Cache,
     DynamicCache,
     GenerationConfig,
-    LogitsProcessor,
     LogitsProcessorList,
     StaticCache,
-    StoppingCriteria,
     StoppingCriteriaList,
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -33,17 +31,13 @@ from videothinker.diagnose.engines.base import (
     reply_seed,
     up_to_end,
 )
+from videothinker.diagnose.engines.choosing import Chooser, Race, Stopping
 from videothinker.diagnose.engines.packed import Ends, Packed, additive_mask, packed, sources, summed
 from videothinker.diagnose.fed import PASSED
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.stopping import Watch
 from videothinker.models.load import Loaded
-from videothinker.models.noise import hashed_noise, seed_words
-from videothinker.models.nucleus import nucleus
 from videothinker.models.prefixes import Prefix, shared_prefixes
-
-_BEGINNING = 64
-"""Tokens after which `begin` leaves replies that have come to no answer yet, for the sake of the others."""
 
 
 def open_engine(ref: str, settings: DiagnosisSettings, *, trust_remote_code: bool = False) -> "TransformersEngine":
@@ -122,13 +116,13 @@ class TransformersEngine:
         settings = self._settings
         seeds = [reply_seed(settings.seed, row.question_id) for row in rows]
         n_before = [len(reply.tokens) for reply in before] or [0] * len(rows)
-        race = _Race(settings.temperature, seeds, settings.top_p, n_before) if settings.temperature > 0 else None
-        chooser = _Chooser(race)
+        race = Race(settings.temperature, seeds, settings.top_p, n_before) if settings.temperature > 0 else None
+        chooser = Chooser(race)
         if self._fixed:
             inputs["past_key_values"] = self._fixed_cache(inputs)
         n_prompt = inputs["input_ids"].shape[1]
         watch = Watch(self._gate, len(rows))
-        stopping = [] if self._gate.at is None else [_Stopping(watch, n_prompt, chooser, before, leaves=leaves)]
+        stopping = [] if self._gate.at is None else [Stopping(watch, n_prompt, chooser, before, leaves=leaves)]
         output = self.loaded.model.generate(
             **inputs,
             do_sample=False,
@@ -346,78 +340,3 @@ class _Generated(NamedTuple):
         return torch.stack(
             [torch.stack([part[row][:, columns] for part in (each.keys, each.values)]) for each in self.cache.layers]
         )
-
-
-class _Chooser(LogitsProcessor):  # type: ignore[misc]
-    """Keeps the log-probability of every token that `generate` chooses, which is the one with the largest score.
-
-    Only the chosen tokens' numbers are kept: the logits of a batch's whole replies are gigabytes.
-    """
-
-    def __init__(self, race: "_Race | None") -> None:
-        self._race = race
-        self._steps: list[torch.Tensor] = []
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """(B, V) float32 logits -> (B, V) scores: the logits themselves or, for a draw, those of the race."""
-        logits, scores = scores, scores if self._race is None else self._race(scores)
-        self._steps.append(logits.log_softmax(-1).gather(1, scores.argmax(-1, keepdim=True)))
-        return scores
-
-    def logprobs(self) -> list[list[float]]:
-        """One list per row, with a number for each token that was chosen, also for those after the row's end."""
-        found: list[list[float]] = torch.cat(self._steps, 1).tolist()
-        return found
-
-
-class _Stopping(StoppingCriteria):  # type: ignore[misc]
-    """Ends rows behind their first answers; `chooser` knows how likely their tokens were.
-
-    before: what was written of each reply before. leaves: all rows end once it is decided of each, or after `_BEGINNING`
-    tokens.
-    """
-
-    def __init__(
-        self, watch: Watch, n_prompt: int, chooser: _Chooser, before: Sequence[Reply] = (), *, leaves: bool = False
-    ) -> None:
-        self._watch, self._n_prompt, self._chooser, self._leaves = watch, n_prompt, chooser, leaves
-        self._before = before
-        self._stopped: torch.Tensor | None = None
-
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        """(B, tokens) ids, those of the prompts first -> (B,): which rows end here, or have ended."""
-        written = input_ids[:, self._n_prompt :]
-        if self._stopped is None or not self._watch.done:
-            tokens, logprobs = written.tolist(), self._chooser.logprobs()
-            if self._before:
-                tokens = [[*begun.tokens, *new] for begun, new in zip(self._before, tokens, strict=True)]
-                logprobs = [[*begun.logprobs, *new] for begun, new in zip(self._before, logprobs, strict=True)]
-            self._stopped = torch.tensor(self._watch.look(tokens, logprobs), device=input_ids.device)
-        if self._leaves and (self._watch.done or written.size(1) >= _BEGINNING):
-            return torch.ones_like(self._stopped)
-        return self._stopped
-
-
-class _Race:
-    """Turns the largest score into a draw at a temperature, on the noise that `models.decoder` draws on.
-
-    Of exponential times with rates softmax(logits / temperature), the least is each token's with its probability. The scores
-    are the negative logarithms of these times, up to a constant; tokens outside the nucleus of `top_p` do not run.
-    """
-
-    def __init__(
-        self, temperature: float, seeds: Sequence[int], top_p: float = 1.0, n_before: Sequence[int] | None = None
-    ) -> None:
-        """n_before: tokens of each reply that were written before, on which draws depend; None: none."""
-        self._temperature, self._top_p, self._words = temperature, top_p, seed_words(seeds)
-        self._step = torch.tensor(n_before or [0] * len(seeds))[:, None]
-
-    def __call__(self, logits: torch.Tensor) -> torch.Tensor:
-        """(B, V) logits -> (B, V) scores whose largest is a draw."""
-        self._words = self._words.to(logits.device)
-        step = self._step.to(logits.device)
-        self._step = step + 1
-        logits = logits.float() / self._temperature
-        if self._top_p < 1:
-            logits = logits.masked_fill(nucleus(logits.softmax(-1), self._top_p) == 0, -torch.inf)
-        return logits - hashed_noise(self._words, step, logits.shape[1]).log()
