@@ -155,7 +155,7 @@ def measure(options: argparse.Namespace, url: str, curated: Curated, asked: Sequ
             endpoint = open_endpoint([url], options.model, curated=curated, settings=chosen, warn=told.append)
             found = replies(endpoint, asked)
         except VtError as error:
-            rows.append({"way": way, "refused": str(error)[:600]})
+            rows.append({"way": way, "refused": " ".join(str(error)[:160].split())})
             continue
         said = endpoint.describe()
         rows.append(

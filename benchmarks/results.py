@@ -39,5 +39,7 @@ def script() -> Path:
 
 
 def provenance() -> dict[str, Any]:
-    """`store.provenance`, which takes every command for one of `vt`, with the command that runs this script."""
-    return store.provenance() | {"command": " ".join(["python", f"benchmarks/{script().name}", *sys.argv[1:]])}
+    """`store.provenance`, which takes every command for one of `vt`, with the command that runs this script. Of absolute paths
+    it has the name alone: where a file lay on this machine says nothing elsewhere."""
+    arguments = (Path(each).name if Path(each).is_absolute() else each for each in sys.argv[1:])
+    return store.provenance() | {"command": " ".join(["python", f"benchmarks/{script().name}", *arguments])}

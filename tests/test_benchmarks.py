@@ -321,6 +321,21 @@ def test_session_lists_the_commands_and_vllm_only_where_it_is(
 PHYSICS = ("roll-outs per second", "how far a cylinder slides, 1 wanted", "speed kept in a collision, 0.5625 wanted")
 
 
+def test_stop(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Fewer tokens, in float32 of the very same replies; whether that takes less time is not for a test to say."""
+    small = ("--clips", 3, "--frames", 4, "--tokens", 24, "--batch-size", 2, "--repeats", 1, "--engines", "graphs")
+    rows = run("stop", *small)["rows"]
+    assert [row["stop_at"] is None for row in rows] == [True, False, False]
+    assert [row["n_same"] for row in rows] == [6, 6, 6]
+    assert 0 == rows[0]["stopped"] < rows[1]["stopped"] < rows[2]["stopped"] <= 1
+    for row in rows:
+        n_stopped = round(6 * row["stopped"])
+        assert row["n_tokens"] == 12 * n_stopped + 24 * (6 - n_stopped)
+        assert are_positive(row["seconds"], row["seconds_writing"], row["questions_per_second"])
+        assert row["times_whole"] == pytest.approx(rows[0]["seconds"] / row["seconds"])
+    assert "never" in capsys.readouterr().out
+
+
 def test_lengths_of_clips(run: Run) -> None:
     found = run("lengths", "--seconds", 2, 9, "--clips", 1, "--per-clip", 2, "--frames", 4, "--tokens", 2)
     assert [row["clip_seconds"] for row in found["rows"]] == [2, 9]  # the second is longer than what is encoded

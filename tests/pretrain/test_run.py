@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import time
 from pathlib import Path
 
 import msgspec
@@ -180,11 +179,22 @@ def test_minutes_that_pass_before_the_first_step_finish_nothing(tmp_path: Path, 
         assert not store.read_json(tmp_path / "run" / RUN, dict)["finished"]
 
 
+class ASecondAStep(Clock):
+    """A clock on which a second passes whenever it is looked at, however slow the machine is."""
+
+    def start(self, begins: float, max_minutes: float | None, step: int) -> None:
+        seconds = itertools.count(begins)
+        self._now = lambda: next(seconds)
+        super().start(begins, max_minutes, step)
+
+    def look(self, step: int, seconds_per_step: float) -> None:
+        super().look(step, 1.0)
+
+
 def test_a_run_by_minutes_ends_decayed_and_finished(
     tmp_path: Path, config: PretrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seconds = itertools.count(time.monotonic())  # one passes whenever somebody looks at the clock, however slow the machine
-    monkeypatch.setattr("videothinker.pretrain.trainer.Clock", lambda plan, ranks: Clock(plan, ranks, lambda: next(seconds)))
+    monkeypatch.setattr("videothinker.pretrain.trainer.Clock", ASecondAStep)
     plan = OptimizerSettings(
         steps=100_000, sequences_per_step=4, learning_rate=1e-3, warmup_steps=0, decay_share=0.5, schedule="minutes"
     )

@@ -213,6 +213,11 @@ def test_tokens_as_a_share_of_anothers() -> None:
     assert (found.spread.n_scenes, found.spread.n_seeds) == (3, 2)
     lost = {"auto": ARMS["auto"], "think": {1: ARMS["think"][1], 2: scored([1] * 6, None, None, [1, 1, 1, 1, 1, np.nan])}}
     assert shorter("auto", "think", 0.5, lost) is None
+    gone = np.array([True] * 5 + [False])
+    unasked = {name: {seed: one._replace(asked=gone) for seed, one in runs.items()} for name, runs in lost.items()}
+    fewer = shorter("auto", "think", 0.5, unasked)
+    assert fewer is not None
+    assert fewer.crossed.value == pytest.approx((110 + 70) / (200 + 5) - 0.5)
     without = {"auto": ARMS["auto"], "think": {1: scored([1] * 6, None, None, None)}}
     assert shorter("auto", "think", 0.5, without) is None
 

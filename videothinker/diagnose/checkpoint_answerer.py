@@ -23,7 +23,7 @@ from videothinker.clips import ClipCache, ClipReader, Tally
 from videothinker.curated import Curated
 from videothinker.diagnose.answerer import RawReply, RawScores, by_clip, check_clips, showings
 from videothinker.diagnose.engines import open_engine
-from videothinker.diagnose.engines.base import BATCH, Engine, Row, gate_of, read_out
+from videothinker.diagnose.engines.base import BATCH, Begun, Engine, Row, gate_of, read_out
 from videothinker.diagnose.engines.packed import Ends
 from videothinker.diagnose.fed import PROMPT_TOKENS
 from videothinker.diagnose.feed import ClipQuestions, QuestionFeed, no_memory
@@ -89,6 +89,7 @@ class CheckpointAnswerer:
         self._cache = cache
         self._most: int | None = None  # questions per batch that may not be exceeded, once known
         self._n_prompt_tokens = 0
+        self._begun: list[Begun] = []  # fewer than a batch, between two batches
         self._tally = Tally()
         self._clip_backend: str | None = None  # what really reads clips, once known
 
@@ -110,6 +111,7 @@ class CheckpointAnswerer:
             VtError: the device has no memory for even one question.
         """
         rows: list[Row] = []
+        self._begun = []
         for lost, ready in self._fed(questions):
             yield from (RawReply(question_id=question.question_id, reply=None, error=str(why)) for question, why in lost)
             rows += ready
@@ -117,6 +119,7 @@ class CheckpointAnswerer:
                 batch, rows = self._cut(rows)
                 yield from self._answers(batch)
         yield from self._answers(rows)
+        yield from self._rest()
 
     def score(self, questions: Sequence[Question], replies: Mapping[str, Sequence[str]]) -> Iterator[RawScores]:
         """How likely the checkpoint is to write certain replies: one `RawScores` per question, in the order of `answer`.
@@ -225,8 +228,25 @@ class CheckpointAnswerer:
         return rows[:n], rows[n:]
 
     def _answers(self, rows: Sequence[Row]) -> Iterator[RawReply]:
-        for row, reply in zip(rows, self._in_batches(rows, lambda some: self.engine.reply(rows[some])), strict=True):
+        """Answer all rows, but for those that go on behind a stop: they wait until they fill a batch of their own.
+
+        So nobody pays for rows that have ended. `_rest` answers what is left of them.
+        """
+        write = self.engine.reply if self._settings.stop_at is None else self.engine.begin
+        for row, each in zip(rows, self._in_batches(rows, lambda some: list(write(rows[some]))), strict=True):
             self._n_prompt_tokens += len(row.ids)
+            if not isinstance(each, Begun):
+                yield read_out(row.question_id, each, self._gate, self._settings)
+                continue
+            self._begun.append(each)
+            if len(self._begun) >= (self.batch_size or BATCH):
+                yield from self._rest()
+
+    def _rest(self) -> Iterator[RawReply]:
+        """Go on with the replies that were begun, each of which holds its keys and values until then."""
+        begun, self._begun = self._begun, []
+        rows = [each.row for each in begun]
+        for row, reply in zip(rows, self._in_batches(rows, lambda some: self.engine.go_on(begun[some])), strict=True):
             yield read_out(row.question_id, reply, self._gate, self._settings)
 
     def _in_batches(self, rows: Sequence[Row], of_some: Callable[[slice], list[T]]) -> Iterator[T]:

@@ -122,7 +122,8 @@ def shorter(arm: str, other: str, share: float, by_arm: Arms) -> Value | None:
     if not math.isfinite(ratio):
         return None
     influence = {
-        seed: ((mine - ratio * theirs) / mean + ratio - share, asked[seed], beside[seed][arm].scene)
+        # Where a question was not asked its tokens are not known, and NaN would spread from there.
+        seed: (np.where(asked[seed], (mine - ratio * theirs) / mean + ratio - share, 0.0), asked[seed], beside[seed][arm].scene)
         for seed, (mine, theirs) in columns.items()
     }
     return _sum_of_means([1.0], [influence])

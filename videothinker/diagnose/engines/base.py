@@ -74,6 +74,14 @@ class Reply(NamedTuple):
         return self.tokens if self.cut or self.stopped else self.tokens[:-1]
 
 
+class Begun(NamedTuple):
+    """A reply that was left behind its first answer, not being sure enough of it."""
+
+    row: Row
+    held: Any
+    """What its engine needs to go on with it: what was written, and the keys and values of that and of the prompt."""
+
+
 class Engine(Protocol):
     """Writes replies with one checkpoint, all at the temperature, seed and token limit of its settings."""
 
@@ -85,6 +93,16 @@ class Engine(Protocol):
         Raises:
             torch.OutOfMemoryError: these are too many rows at once. The engine can be asked again with fewer.
         """
+
+    def begin(self, rows: Sequence[Row]) -> list[Reply | Begun]:
+        """One reply per row, in order, as far as its first answer: whole where it ends by then, and begun elsewhere.
+
+        For settings with `stop_at`. So those that go on can be put together from several calls, and those that have ended take
+        no part in it. Errors are those of `reply`.
+        """
+
+    def go_on(self, begun: Sequence[Begun]) -> list[Reply]:
+        """The whole replies of those that were begun, in order. Errors are those of `reply`."""
 
     def score(self, rows: Sequence[Row], ends: Sequence[Ends]) -> list[list[float]]:
         """For each row, and each of the continuations that it might be given, the sum of the log-probabilities of their tokens.
@@ -134,6 +152,13 @@ def up_to_end(tokens: Sequence[int], logprobs: Sequence[float], eos: Sequence[in
 def gate_of(processor: Any, settings: DiagnosisSettings) -> Gate:
     """What ends replies of the checkpoint with this processor behind their first answers, at these settings."""
     return Gate(partial(processor.tokenizer.decode, skip_special_tokens=True), settings.stop_at)
+
+
+def in_stages(engine: Engine, rows: Sequence[Row]) -> list[Reply]:
+    """One reply per row, in order: all are begun, and those that go on do so together."""
+    found = engine.begin(rows)
+    rest = iter(engine.go_on([each for each in found if isinstance(each, Begun)]))
+    return [next(rest) if isinstance(each, Begun) else each for each in found]
 
 
 def read_out(question_id: str, reply: Reply, gate: Gate, settings: DiagnosisSettings) -> RawReply:

@@ -6,7 +6,7 @@ goes on from the keys and values of that.
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +22,17 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from videothinker.diagnose.engines.base import BATCH, Reply, Row, gate_of, load_for, reply_seed, up_to_end
+from videothinker.diagnose.engines.base import (
+    BATCH,
+    Begun,
+    Reply,
+    Row,
+    gate_of,
+    in_stages,
+    load_for,
+    reply_seed,
+    up_to_end,
+)
 from videothinker.diagnose.engines.packed import Ends, Packed, additive_mask, packed, sources, summed
 from videothinker.diagnose.fed import PASSED
 from videothinker.diagnose.settings import DiagnosisSettings
@@ -31,6 +41,9 @@ from videothinker.models.load import Loaded
 from videothinker.models.noise import hashed_noise, seed_words
 from videothinker.models.nucleus import nucleus
 from videothinker.models.prefixes import Prefix, shared_prefixes
+
+_BEGINNING = 64
+"""Tokens after which `begin` leaves replies that have come to no answer yet, for the sake of the others."""
 
 
 def open_engine(ref: str, settings: DiagnosisSettings, *, trust_remote_code: bool = False) -> "TransformersEngine":
@@ -63,24 +76,74 @@ class TransformersEngine:
     @torch.inference_mode()
     def reply(self, rows: Sequence[Row]) -> list[Reply]:
         """One reply per row."""
-        settings = self._settings
-        seeds = [reply_seed(settings.seed, row.question_id) for row in rows]
-        chooser = _Chooser(_Race(settings.temperature, seeds, settings.top_p) if settings.temperature > 0 else None)
+        if self._gate.at is not None:
+            return in_stages(self, rows)
+        prefixes = self._prefixes(rows)
+        found = self._generate(self._collate(rows) if prefixes is None else self._behind(rows, prefixes), rows)
+        return [up_to_end(*reply, self.loaded.eos) for reply in found.replies()]
+
+    @torch.inference_mode()
+    def begin(self, rows: Sequence[Row]) -> list[Reply | Begun]:
+        """One reply per row, those that are not sure enough of their first answer as far as that.
+
+        A model that is fed pixels for every question writes all to their ends.
+        """
+        can_leave = all(row.vision is not None for row in rows)
         prefixes = self._prefixes(rows)
         inputs = self._collate(rows) if prefixes is None else self._behind(rows, prefixes)
+        found = self._generate(inputs, rows, leaves=can_leave)
+        replies = [up_to_end(*reply, self.loaded.eos) for reply in found.replies()]
+        cut = [self._gate.cut(reply) for reply in replies]
+        return [
+            Begun(row, _Held(reply, found.cache_of(number)))
+            if can_leave and reply.cut and len(reply.tokens) < self._settings.max_new_tokens
+            else reply
+            for number, (row, reply) in enumerate(zip(rows, cut, strict=True))
+        ]
+
+    @torch.inference_mode()
+    def go_on(self, begun: Sequence[Begun]) -> list[Reply]:
+        """The whole replies of those that were begun; a model that is fed pixels has none."""
+        if not begun:
+            return []
+        limit = self._settings.max_new_tokens
+        rows = [each.row._replace(ids=[*each.row.ids, *each.held.reply.tokens]) for each in begun]
+        inputs = self._behind_caches(rows, [each.held.cache for each in begun])
+        found = self._generate(inputs, rows, before=[each.held.reply for each in begun])
+        return [
+            self._gate.cut(up_to_end(tokens[:limit], logprobs[:limit], self.loaded.eos)) for tokens, logprobs in found.replies()
+        ]
+
+    @torch.inference_mode()
+    def _generate(
+        self, inputs: dict[str, Any], rows: Sequence[Row], *, before: Sequence[Reply] = (), leaves: bool = False
+    ) -> "_Generated":
+        """What the model writes behind `inputs`, those of the rows' prompts or of prompts and what was written `before`."""
+        settings = self._settings
+        seeds = [reply_seed(settings.seed, row.question_id) for row in rows]
+        n_before = [len(reply.tokens) for reply in before] or [0] * len(rows)
+        race = _Race(settings.temperature, seeds, settings.top_p, n_before) if settings.temperature > 0 else None
+        chooser = _Chooser(race)
         if self._fixed:
             inputs["past_key_values"] = self._fixed_cache(inputs)
         n_prompt = inputs["input_ids"].shape[1]
-        stopping = [] if self._gate.at is None else [_Stopping(Watch(self._gate, len(rows)), n_prompt, chooser)]
-        ids = self.loaded.model.generate(
+        watch = Watch(self._gate, len(rows))
+        stopping = [] if self._gate.at is None else [_Stopping(watch, n_prompt, chooser, before, leaves=leaves)]
+        output = self.loaded.model.generate(
             **inputs,
             do_sample=False,
-            max_new_tokens=settings.max_new_tokens,
+            max_new_tokens=settings.max_new_tokens - min(n_before),
             logits_processor=LogitsProcessorList([chooser]),  # comes after transformers' own, which suppress placeholders
             stopping_criteria=StoppingCriteriaList(stopping),
+            return_dict_in_generate=True,
         )
-        pairs = zip(ids[:, n_prompt:].tolist(), chooser.logprobs(), strict=True)
-        return [self._gate.cut(up_to_end(tokens, logprobs, self.loaded.eos)) for tokens, logprobs in pairs]
+        return _Generated(
+            output.sequences[:, n_prompt:].tolist(),
+            chooser.logprobs(),
+            before,
+            output.past_key_values,
+            inputs["attention_mask"],
+        )
 
     @torch.inference_mode()
     def score(self, rows: Sequence[Row], ends: Sequence[Ends]) -> list[list[float]]:
@@ -172,9 +235,31 @@ class TransformersEngine:
         whole = self._collate(
             [row._replace(vision=None) for row in rows], [prefixes[prefix_of[i]].n_tokens for i in range(len(rows))]
         )
-        ids, mask = whole.pop("input_ids"), whole["attention_mask"]
-        positions, _ = model.model.get_rope_index(ids, **whole)  # `generate` would count on from the positions of `beginnings`
-        return {"input_ids": ids, "attention_mask": mask, "position_ids": positions, "past_key_values": cache}
+        return self._positioned(whole, cache)
+
+    def _behind_caches(self, rows: Sequence[Row], caches: Sequence[torch.Tensor]) -> dict[str, Any]:
+        """What `generate` takes to go on behind caches of all tokens of the rows but the last, which are padded on the left."""
+        config = self.loaded.model.config.get_text_config()
+        widths = [cache.size(3) for cache in caches]
+        whole = self._collate([row._replace(vision=None) for row in rows], widths)
+        joined = caches[0].new_zeros(*caches[0].shape[:2], len(caches), caches[0].size(2), max(widths), caches[0].size(4))
+        for row, cache in enumerate(caches):
+            joined[:, :, row, :, max(widths) - cache.size(3) :] = cache
+        filled = DynamicCache(config=config)
+        for number, (keys, values) in enumerate(joined):
+            filled.update(keys, values, number)
+        return self._positioned(whole, filled)
+
+    def _positioned(self, whole: dict[str, Any], cache: Cache) -> dict[str, Any]:
+        """What `generate` takes to go on behind a cache, which would count on from the positions of what is in that."""
+        ids = whole.pop("input_ids")
+        positions, _ = self.loaded.model.model.get_rope_index(ids, **whole)
+        return {
+            "input_ids": ids,
+            "attention_mask": whole["attention_mask"],
+            "position_ids": positions,
+            "past_key_values": cache,
+        }
 
     def _fixed_cache(self, inputs: dict[str, Any]) -> Cache:
         """A cache with room for all of the reply, because growing one by a token takes new GPU memory for every layer at every
@@ -222,6 +307,47 @@ class TransformersEngine:
         return batch
 
 
+class _Held(NamedTuple):
+    """What it takes to go on with a reply."""
+
+    reply: Reply
+    """What was written."""
+    cache: torch.Tensor
+    """(layers, 2, key heads, n, d): keys and values of its prompt and of all that was written but the last token."""
+
+
+class _Generated(NamedTuple):
+    """What one call of `generate` has left."""
+
+    tokens: list[list[int]]
+    logprobs: list[list[float]]
+    """Both by row, the same number for each."""
+    before: Sequence[Reply]
+    """What was written of each reply before; nothing for all if it is empty."""
+    cache: Cache
+    mask: torch.Tensor
+    """(B, tokens): which tokens were there, in front of what was written now."""
+
+    def replies(self) -> list[tuple[list[int], list[float]]]:
+        """Tokens and log-probabilities of each whole reply."""
+        pairs = zip(self.tokens, self.logprobs, strict=True)
+        if not self.before:
+            return list(pairs)
+        return [
+            ([*begun.tokens, *tokens], [*begun.logprobs, *logprobs])
+            for begun, (tokens, logprobs) in zip(self.before, pairs, strict=True)
+        ]
+
+    def cache_of(self, row: int) -> torch.Tensor:
+        """`_Held.cache` of a row; the last token that was written has not been fed."""
+        own = self.mask[row].nonzero()[:, 0]
+        n = self.mask.size(1)
+        columns = torch.cat([own, torch.arange(n, n + len(self.tokens[row]) - 1, device=own.device)])
+        return torch.stack(
+            [torch.stack([part[row][:, columns] for part in (each.keys, each.values)]) for each in self.cache.layers]
+        )
+
+
 class _Chooser(LogitsProcessor):  # type: ignore[misc]
     """Keeps the log-probability of every token that `generate` chooses, which is the one with the largest score.
 
@@ -245,17 +371,30 @@ class _Chooser(LogitsProcessor):  # type: ignore[misc]
 
 
 class _Stopping(StoppingCriteria):  # type: ignore[misc]
-    """Ends rows behind their first answers; `chooser` knows how likely their tokens were."""
+    """Ends rows behind their first answers; `chooser` knows how likely their tokens were.
 
-    def __init__(self, watch: Watch, n_prompt: int, chooser: _Chooser) -> None:
-        self._watch, self._n_prompt, self._chooser = watch, n_prompt, chooser
+    before: what was written of each reply before. leaves: all rows end once it is decided of each, or after `_BEGINNING`
+    tokens.
+    """
+
+    def __init__(
+        self, watch: Watch, n_prompt: int, chooser: _Chooser, before: Sequence[Reply] = (), *, leaves: bool = False
+    ) -> None:
+        self._watch, self._n_prompt, self._chooser, self._leaves = watch, n_prompt, chooser, leaves
+        self._before = before
         self._stopped: torch.Tensor | None = None
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         """(B, tokens) ids, those of the prompts first -> (B,): which rows end here, or have ended."""
+        written = input_ids[:, self._n_prompt :]
         if self._stopped is None or not self._watch.done:
-            stopped = self._watch.look(input_ids[:, self._n_prompt :].tolist(), self._chooser.logprobs())
-            self._stopped = torch.tensor(stopped, device=input_ids.device)
+            tokens, logprobs = written.tolist(), self._chooser.logprobs()
+            if self._before:
+                tokens = [[*begun.tokens, *new] for begun, new in zip(self._before, tokens, strict=True)]
+                logprobs = [[*begun.logprobs, *new] for begun, new in zip(self._before, logprobs, strict=True)]
+            self._stopped = torch.tensor(self._watch.look(tokens, logprobs), device=input_ids.device)
+        if self._leaves and (self._watch.done or written.size(1) >= _BEGINNING):
+            return torch.ones_like(self._stopped)
         return self._stopped
 
 
@@ -266,14 +405,18 @@ class _Race:
     are the negative logarithms of these times, up to a constant; tokens outside the nucleus of `top_p` do not run.
     """
 
-    def __init__(self, temperature: float, seeds: Sequence[int], top_p: float = 1.0) -> None:
-        self._temperature, self._top_p, self._words, self._step = temperature, top_p, seed_words(seeds), 0
+    def __init__(
+        self, temperature: float, seeds: Sequence[int], top_p: float = 1.0, n_before: Sequence[int] | None = None
+    ) -> None:
+        """n_before: tokens of each reply that were written before, on which draws depend; None: none."""
+        self._temperature, self._top_p, self._words = temperature, top_p, seed_words(seeds)
+        self._step = torch.tensor(n_before or [0] * len(seeds))[:, None]
 
     def __call__(self, logits: torch.Tensor) -> torch.Tensor:
         """(B, V) logits -> (B, V) scores whose largest is a draw."""
         self._words = self._words.to(logits.device)
-        step = torch.tensor([self._step], device=logits.device)
-        self._step += 1
+        step = self._step.to(logits.device)
+        self._step = step + 1
         logits = logits.float() / self._temperature
         if self._top_p < 1:
             logits = logits.masked_fill(nucleus(logits.softmax(-1), self._top_p) == 0, -torch.inf)
