@@ -4,6 +4,7 @@ Built-in solvers stand for checkpoints where no clip matters; the taught checkpo
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from curated_factory import a_choice, a_question, write_curated, write_unlabelle
 from diagnose.asking import settings
 from vt_command import one_error, vt
 
-from videothinker import prompts, store, tables
+from videothinker import prompts, shards, store, tables
 from videothinker.answers import Style
 from videothinker.curate.where import matching
 from videothinker.curated import Curated, open_curated
-from videothinker.diagnose import probed, probing
+from videothinker.diagnose import option_scores, probed, probing
 from videothinker.diagnose.answerer import RawReply
 from videothinker.diagnose.prompts import put_by
 from videothinker.diagnose.settings import DiagnosisSettings
@@ -27,7 +28,8 @@ from videothinker.models import tiny
 from videothinker.models.saved_prompt import save_prompt
 from videothinker.observers.probe import Band
 from videothinker.prompts import template
-from videothinker.records import Category, Clip, Form, ProbeReply, ProbeSummary, Question, Status
+from videothinker.recipes import probe as recipe
+from videothinker.records import Category, Clip, Form, OptionScores, ProbeReply, ProbeSummary, Question, Status
 from videothinker.records.label import COLUMNS
 
 NORMAL, TWIN, BLIND = VIEWS["normal"], VIEWS["twin"], VIEWS["blind"]
@@ -268,6 +270,22 @@ def test_shards_ask_and_one_command_labels(asked: Curated, tmp_path: Path, capsy
     assert vt(*probe, "--out", out) == 0  # and nothing is taken in twice
     held = [len((path.with_suffix(".replies") / "replies.jsonl").read_text().splitlines()) for path in (one, out)]
     assert held[0] == held[1]
+
+
+def test_scores_of_shards_are_taken_in_once(tmp_path: Path) -> None:
+    part = shards.Shard(1, 1).folder(tmp_path)
+    rows = [
+        OptionScores(question_id="q", view="normal", sample=0, logps={"A": -1.0, "B": -2.5}),
+        OptionScores(question_id="r", view="normal", sample=0, logps=None, error="no clip"),
+    ]
+    store.write_json(part / "run.json", {"model": "m"})
+    store.write_jsonl(part / option_scores.SCORES, rows)
+    shards.mark(part, shards.Shard(1, 1), n_items=2, started=datetime.now(UTC))
+    for _ in range(2):
+        recipe.take_in(tmp_path, {"model": "m"})
+    assert (tmp_path / option_scores.SCORES).read_bytes() == (part / option_scores.SCORES).read_bytes()
+    with pytest.raises(VtError, match="model was"):
+        recipe.take_in(tmp_path, {"model": "another"})
 
 
 def test_a_checkpoint_that_looks_is_wrong_when_blind(colours: Curated, taught: Path, tmp_path: Path) -> None:

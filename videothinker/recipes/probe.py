@@ -136,7 +136,7 @@ def probe(
     _claim(folder, identity, resume)
     try:
         if shard is None:
-            _take_in(folder, identity)
+            take_in(folder, identity)
         else:
             (folder / shards.DONE).unlink(missing_ok=True)  # of fewer views or samples
         asking = probing.askings(questions, probing_.views, probing_.samples, twins)
@@ -155,8 +155,12 @@ def replies_folder(out: Path) -> Path:
     return out.with_suffix(".replies")
 
 
-def _take_in(folder: Path, identity: dict[str, Any]) -> None:
-    """Add the replies of shards to the whole probe's, but for those that it has."""
+def take_in(folder: Path, identity: dict[str, Any]) -> None:
+    """Add the replies and scores of finished shards to the whole probe's in `folder`, but for those that it has.
+
+    Raises:
+        VtError: a shard is missing, or of another probe than `identity` says.
+    """
     if not shards.begun(folder):
         return
     done = shards.finished(folder)
