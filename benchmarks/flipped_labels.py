@@ -134,6 +134,8 @@ class Place(NamedTuple):
     world: Path
     size: Size
     workers: int | None
+    seen_share: float | None = None
+    """Share of the scenes whose questions the part `seen` asks; None asks about all."""
 
     @property
     def base(self) -> Path:
@@ -164,12 +166,13 @@ class Place(NamedTuple):
 
 
 def seen(place: Place) -> dict[str, Any]:
-    """The gate of data/study's bias model on all of the world's questions, as flipped labels see it.
+    """The gate of data/study's bias model on the world's questions, as flipped labels see it.
 
     A draw of flips changes no reply, so hundreds cost seconds. `expected_inferential` is what `precision` and the exact changes
     say of the inferential change.
     """
-    data = open_curated(place.curated("seen-curated", "--split", "dev"))
+    which = ("--split", "dev") if place.seen_share is None else ("--dev-share", place.seen_share)
+    data = open_curated(place.curated("seen-curated", *which))
     bias = place.work / "bias"
     if not bias.is_dir():
         place.vt("checkpoint", "unpack", STUDY / "bias.delta", "--base", place.base, "--out", bias)
@@ -177,7 +180,7 @@ def seen(place: Place) -> dict[str, Any]:
     exact = training.gate(settings, data, start=str(place.base), bias=bias)
     pair = _pair(bias, data)
     rows = [_seen_at(share, place.size.draws, settings, pair, exact) for share in FLIPPED]
-    return {"draws": place.size.draws, "n_questions": len(data.members), "exact": _told(exact), "rows": rows}
+    return {"draws": place.size.draws, "n_questions": len(pair[0].questions), "exact": _told(exact), "rows": rows}
 
 
 def _pair(bias: Path, data: Curated, rule: str | None = None) -> list[runs.Run]:
@@ -189,7 +192,7 @@ def _seen_at(share: float, draws: int, settings: StageConfig, pair: Sequence[run
     own = pair[0].labels.own
     assert own is not None
     verdicts = [_judged(settings, [_relabelled(one, flipped(own, share, seed)) for one in pair]) for seed in range(draws)]
-    real = [one.category for one in own.by_question.values()]
+    real = [own.by_question[one.question_id].category for one in pair[0].questions]
     left = precision(real.count(Category.OBSERVATIONAL) / len(real), share)[Category.INFERENTIAL.value]
     inferential, observational = (exact.changes.inferential.value or 0.0, exact.changes.observational.value or 0.0)
     return {
@@ -281,6 +284,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, metavar="DIR", help="where everything is made; may exist")
     parser.add_argument("--world", type=Path, metavar="DIR", help="a world that is there; default DIR/world, which is made")
     parser.add_argument("--parts", default=",".join(PARTS), help="some of %(default)s; the others stay as --out has them")
+    parser.add_argument("--seen-share", type=float, metavar="F", help="of the scenes, in the part seen; default all")
     parser.add_argument("--jobs", type=int, default=1, help="trainings at once")
     parser.add_argument("--workers", type=int, help="processes that make a world; default one per core")
     parser.add_argument("--smoke", action="store_true")
@@ -305,7 +309,7 @@ def _before(path: Path) -> Mapping[str, Any]:
 
 def _measured(options: argparse.Namespace, parts: Sequence[str]) -> dict[str, Any]:
     work, size = options.work.resolve(), SMOKE if options.smoke else WHOLE
-    place = Place(work, (options.world or work / "world").resolve(), size, options.workers)
+    place = Place(work, (options.world or work / "world").resolve(), size, options.workers, options.seen_share)
     shares = FLIPPED[:: len(FLIPPED) - 1] if options.smoke else FLIPPED
     found: dict[str, Any] = {}
     for part in parts:

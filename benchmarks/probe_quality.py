@@ -78,7 +78,7 @@ class Ask(NamedTuple):
 
 PLAIN = (NORMAL, "twin", "described")
 DAMAGED = ("frozen", "blind")
-FLOOR = Ask("solver:random", "sampled", (NORMAL, "twin"), None, 8)
+FLOOR = Ask("solver:random", "sampled", (NORMAL,), None, 8)
 
 
 class Size(NamedTuple):
@@ -105,6 +105,7 @@ SIZES = {
             Ask("grpo", "greedy", ("described",), 100),
             Ask("bias", "greedy", ("described",), 100),
             Ask("base", "damaged", DAMAGED, 100),
+            Ask("base", "sampled", ("described",), 60, 4),
         ),
     ),
     "smoke": Size(

@@ -113,7 +113,7 @@ def test_probe_quality(run: Run, vt_here: None, tmp_path: Path, capsys: pytest.C
     assert set(found["world"]["observational"]) == {"any-option", "correct-option", "oracle"}
     asked = {(row["checkpoint"], row["asking"], row["view"], row["samples"]): row for row in found["rows"]}
     assert asked.keys() == {
-        *(("solver:random", "sampled", view, n) for view in ("normal", "twin") for n in (1, 2, 4, 8)),
+        *(("solver:random", "sampled", "normal", n) for n in (1, 2, 4, 8)),
         *(("base", "greedy", view, 1) for view in ("normal", "twin", "described")),
         *(("base", "sampled", view, n) for view in ("normal", "described") for n in (1, 2)),
         *(("grpo", "damaged", view, 1) for view in ("frozen", "blind")),

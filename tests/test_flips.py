@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -12,7 +13,7 @@ from videothinker.errors import VtError
 from videothinker.records import Category
 
 ROOT = Path(__file__).parents[1]
-REPORTS = ROOT / "reports" / "probe"
+PAGE, REPORTS = ROOT / "docs" / "probe.md", ROOT / "reports" / "probe"
 
 
 @pytest.fixture
@@ -58,6 +59,31 @@ def test_a_flip_turns_the_category_and_leaves_the_observers_answer(flipping: Mod
         assert (now.category is not was.category) == (name in wrong)
         assert (now.answer, now.rule) == (was.answer, was.rule)
         assert now.category is not Category.UNSURE
+
+
+def measured() -> str:
+    """The section that was measured, up to the next one or the end."""
+    return re.split(r"^## ", PAGE.read_text().split("## Measured\n")[1], flags=re.MULTILINE)[0]
+
+
+def written(tables: ModuleType) -> list[str]:
+    """The blocks of the page that follow from reports/probe/*.json."""
+    worlds = [json.loads((REPORTS / f"{name}.json").read_text()) for name in ("clevrer74", "clevrer")]
+    flips = json.loads((REPORTS / "flips.json").read_text())
+    return [tables.block(one) for one in (*tables.of_quality(worlds), *tables.of_flips(flips))]
+
+
+def test_the_pages_tables_are_those_of_the_measurement(tables: ModuleType) -> None:
+    assert list(tables.blocks_of(PAGE)) == written(tables)
+
+
+def test_every_decimal_number_in_the_prose_stands_in_a_table_or_in_a_claim(tables: ModuleType) -> None:
+    """What was measured has decimals; counts, bounds and costs are whole numbers, and a command's numbers stand apart."""
+    prose = re.sub(r"<!-- table .*?<!-- end of table -->", "", measured(), flags=re.DOTALL)
+    prose = re.sub(r"^    .*$|`[^`]*`", "", prose, flags=re.MULTILINE)
+    claims = (REPORTS / "claims.md").read_text()
+    known = set(re.findall(r"\d*\.\d+", "".join(written(tables)) + claims))
+    assert set(re.findall(r"\d*\.\d+", prose)) - known == set()
 
 
 def test_a_page_that_lacks_a_place_is_refused_by_the_tables_name(tables: ModuleType, tmp_path: Path) -> None:
