@@ -20,6 +20,7 @@ from curated_factory import a_prediction, labels_of, questions_of, random_questi
 from diagnose.test_endpoint import completion, serving
 from quiet_page import needs_chromium
 from safetensors.torch import save_file
+from vt_command import vt
 
 from videothinker import store
 from videothinker.curated import Curated
@@ -86,6 +87,60 @@ def test_pages(run: Run) -> None:
     assert 0 < found["megabytes"] < 2
     assert are_positive(*found["seconds"].values())
     assert len(found["seconds"]) == 6
+
+
+@pytest.fixture
+def vt_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands of `vt` that a script would start run in this process, where torch is imported already."""
+    start = subprocess.run
+
+    def here(command: list[str], **options: Any) -> Any:
+        if command[:3] != [sys.executable, "-m", "videothinker"]:
+            return start(command, **options)
+        assert vt(*command[3:]) == 0
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", here)
+
+
+def test_probe_quality(run: Run, vt_here: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every question that was asked is in a category, and no sample is taken from beyond the first n."""
+    arguments = ("probe_quality", "--work", tmp_path / "work", "--size", "smoke", "--workers", 1)
+    run(*arguments, out=tmp_path)
+    before = (tmp_path / "clevrer74.json").read_bytes()
+    found = json.loads(before)
+    assert found["world"]["n_questions"] == 20
+    assert set(found["world"]["observational"]) == {"any-option", "correct-option", "oracle"}
+    asked = {(row["checkpoint"], row["asking"], row["view"], row["samples"]): row for row in found["rows"]}
+    assert asked.keys() == {
+        *(("solver:random", "sampled", view, n) for view in ("normal", "twin") for n in (1, 2, 4, 8)),
+        *(("base", "greedy", view, 1) for view in ("normal", "twin", "described")),
+        *(("base", "sampled", view, n) for view in ("normal", "described") for n in (1, 2)),
+        *(("grpo", "damaged", view, 1) for view in ("frozen", "blind")),
+    }
+    for (_, _, _, n), row in asked.items():
+        assert sum(row["categories"].values()) == row["n_questions"] == row["n_replies"] / n
+        assert (row["halves"] is None) == (n == 1)
+        for against in row["against"].values():
+            assert sum(sum(kinds.values()) for kinds in against["confusion"].values()) == row["n_questions"]
+    assert "| clevrer74 | base | described | 4 |" in capsys.readouterr().out
+    run(*arguments, "--no-ask", out=tmp_path)
+    assert json.loads((tmp_path / "clevrer74.json").read_bytes())["rows"] == found["rows"]
+
+
+def test_flipped_labels(run: Run, vt_here: None, tmp_path: Path) -> None:
+    """Where nothing is flipped the gate is the exact one, and the pool is what it says."""
+    found = run("flipped_labels", "--work", tmp_path / "work", "--smoke", "--workers", 1)
+    assert found["arithmetic"][0]["inferential"] == 1
+    seen = found["seen"]
+    assert [row["flipped"] for row in seen["rows"]] == [0, 0.01, 0.03, 0.1]
+    assert set(seen["rows"][0]["inferential"]) == {seen["exact"]["changes"]["inferential"]["value"]}
+    assert seen["rows"][0]["expected_inferential"] == seen["exact"]["changes"]["inferential"]["value"]
+    assert all(sum(row["verdicts"].values()) == seen["draws"] == 5 for row in seen["rows"])
+    clean, noisy = found["trained"]
+    assert (clean["flipped"], noisy["flipped"]) == (0, 0.1)
+    assert (clean["pool"], clean["pool_precision"]) == (7, 1)  # 74 % of 10
+    assert clean["exact"]["changes"] == clean["as seen"]["changes"]
 
 
 def test_crossed(run: Run) -> None:
@@ -264,6 +319,21 @@ def test_session_lists_the_commands_and_vllm_only_where_it_is(
 
 
 PHYSICS = ("roll-outs per second", "how far a cylinder slides, 1 wanted", "speed kept in a collision, 0.5625 wanted")
+
+
+def test_stop(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Fewer tokens, in float32 of the very same replies; whether that takes less time is not for a test to say."""
+    small = ("--clips", 3, "--frames", 4, "--tokens", 24, "--batch-size", 2, "--repeats", 1, "--engines", "graphs")
+    rows = run("stop", *small)["rows"]
+    assert [row["stop_at"] is None for row in rows] == [True, False, False]
+    assert [row["n_same"] for row in rows] == [6, 6, 6]
+    assert 0 == rows[0]["stopped"] < rows[1]["stopped"] < rows[2]["stopped"] <= 1
+    for row in rows:
+        n_stopped = round(6 * row["stopped"])
+        assert row["n_tokens"] == 12 * n_stopped + 24 * (6 - n_stopped)
+        assert are_positive(row["seconds"], row["seconds_writing"], row["questions_per_second"])
+        assert row["times_whole"] == pytest.approx(rows[0]["seconds"] / row["seconds"])
+    assert "never" in capsys.readouterr().out
 
 
 def test_lengths_of_clips(run: Run) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,8 +18,9 @@ import pytest
 from diagnose.asking import settings
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from videothinker.answers import Style
 from videothinker.curated import Curated
 from videothinker.diagnose import vllm_check, vllm_child, vllm_worker
 from videothinker.diagnose.answerer import RawReply
@@ -93,6 +95,85 @@ def test_vllm_is_given_our_frames_times_and_settings(original: Path, colours: Cu
     placeholders = json.loads((original / "config.json").read_text())
     assert params[0].logit_bias == {placeholders["image_token_id"]: -100.0, placeholders["video_token_id"]: -100.0}
     assert answerer.describe()["prompt_length"] == {"compared": len(questions), "differ": 0}
+
+
+def says(stand_in: Any, ref: Path, text: str, *, sure_of: str) -> Callable[[str], int]:
+    """Have the stand-in write `text`, every token at probability 0.9 where the prompt has `sure_of`, and at 0.5 elsewhere.
+
+    Returns a function from a beginning of the text to how many tokens that is.
+    """
+    tokenizer = AutoProcessor.from_pretrained(ref).tokenizer
+    tokens = tokenizer.encode(text)
+    stand_in.LLM.says = tokens
+    # The two placeholders have a quarter each, so that half is left for all others.
+    stand_in.LLM.sure = staticmethod(lambda prompt: [math.log((0.9 if sure_of in prompt else 0.5) / 2)] * (len(tokens) + 1))
+    return lambda begins: next(n for n in range(len(tokens) + 1) if tokenizer.decode(tokens[:n]).startswith(begins))
+
+
+TWICE = "\\boxed{A}<think>so</think>\\boxed{B}"
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_sure_replies_end_behind_their_first_box_and_the_others_go_on(
+    original: Path, colours: Curated, stand_in: Any, sampled: bool
+) -> None:
+    n_until = says(stand_in, original, TWICE, sure_of=" not ")
+    options = {"prompt": Style.TWICE, "max_new_tokens": 60, "temperature": 0.7 if sampled else 0.0}
+    _, whole = asked(original, colours, **options)
+    assert {each.reply for each in whole} == {TWICE}
+    assert sorted({round(each.first.confidence, 6) for each in whole if each.first}) == [0.5, 0.9]
+    del stand_in.LLM.asked[:]
+    answerer, found = asked(original, colours, stop_at=0.9 - 1e-9, **options)
+    (first, begun), (second, going) = stand_in.LLM.asked
+    n_boxed, n_whole = n_until("\\boxed{A}"), len(stand_in.LLM.says) + 1
+    for reply, full in zip(found, whole, strict=True):
+        assert reply.first == full.first
+        if reply.stopped:
+            assert (reply.reply, reply.n_tokens, reply.truncated) == ("\\boxed{A}", n_boxed, False)
+        else:
+            assert (reply.reply, reply.n_tokens, reply.logprob) == (TWICE, n_whole, full.logprob)
+    n_stopped = sum(reply.stopped for reply in found)
+    assert 0 < n_stopped < len(found)
+    assert (len(first), len(second)) == (len(found), len(found) - n_stopped)
+    assert {(each.stop[0], each.max_tokens) for each in begun} == {("}", 60)}
+    assert {(each.stop, each.max_tokens) for each in going} == {(None, 60 - n_boxed)}
+    assert {tuple(prompt["prompt_token_ids"][-n_boxed:]) for prompt in second} == {tuple(stand_in.LLM.says[:n_boxed])}
+    assert {each.seed for each in begun}.isdisjoint({each.seed for each in going}) or not sampled
+    assert answerer.describe()["prompt_length"]["compared"] == len(found), "the second stage counts no prompt twice"
+
+
+def test_a_brace_inside_the_box_is_no_end_of_it(original: Path, colours: Curated, stand_in: Any) -> None:
+    said = "\\boxed{\\text{A}}<think>{so}</think>\\boxed{B}"
+    says(stand_in, original, said, sure_of=" not ")
+    del stand_in.LLM.asked[:]
+    _, found = asked(original, colours, prompt=Style.TWICE, stop_at=0.8, max_new_tokens=60)
+    assert {reply.reply for reply in found} == {said, "\\boxed{\\text{A}}"}
+    assert [{each.stop and each.stop[0] for each in params} for _, params in stand_in.LLM.asked] == [{"}"}, {"}"}, {None}]
+
+
+def test_a_limit_at_the_box_cuts_what_is_not_sure(original: Path, colours: Curated, stand_in: Any) -> None:
+    n_until = says(stand_in, original, TWICE, sure_of=" not ")
+    options = {"prompt": Style.TWICE, "stop_at": 0.8, "max_new_tokens": n_until("\\boxed{A}")}
+    _, found = asked(original, colours, **options)
+    assert {(reply.reply, reply.stopped, reply.truncated) for reply in found} == {
+        ("\\boxed{A}", True, False),
+        ("\\boxed{A}", False, True),
+    }
+
+
+def test_a_reply_that_would_be_gone_on_with_behind_other_tokens_is_refused(
+    original: Path, colours: Curated, stand_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says(stand_in, original, TWICE, sure_of="nothing")
+    generate = stand_in.LLM.generate
+
+    def otherwise(llm: Any, prompts: Any, *rest: Any, **options: Any) -> Any:
+        llm.n_more = int("prompt_token_ids" in prompts[0])
+        return generate(llm, prompts, *rest, **options)
+
+    monkeypatch.setattr(stand_in.LLM, "generate", otherwise)
+    with pytest.raises(VtError, match="would not go on with its reply"):
+        asked(original, colours, prompt=Style.TWICE, stop_at=0.8, max_new_tokens=60)
 
 
 def test_an_adapter_is_merged_once_and_kept(

@@ -22,7 +22,8 @@ from typing import Any
 Job = dict[str, Any]
 """One question: `prompt` (text with one placeholder for the clip), `frames` ((n, h, w, 3) uint8, or the .npy file that holds
 them), `metadata` (fps, duration, total_num_frames and frames_indices of the clip), `processor` (the sizes of frames, as the
-processor's arguments), `seed`, `temperature`, `top_p` and `max_new_tokens`."""
+processor's arguments), `seed`, `temperature`, `top_p` and `max_new_tokens`; and where they are needed, `stop` (texts, of which
+the first that is written pauses the reply, with that text in it) and `written` (tokens of the reply so far, to go on from)."""
 
 FOLDER = "VT_VLLM_FOLDER"
 """Environment variable of the script: the folder that is gone when it is."""
@@ -31,8 +32,8 @@ OLDEST = (0, 25, 1)
 """The oldest vLLM whose arguments these are; tried with this one and with 0.32."""
 
 Written = dict[str, Any]
-"""One reply: `tokens`, `logprobs` parallel to them (natural logarithm, of temperature 1 and without placeholders), `cut`, and
-`n_prompt` tokens."""
+"""One reply: `tokens`, `logprobs` parallel to them (natural logarithm, of temperature 1 and without placeholders), `cut` by the
+limit, `paused` by a text of `stop`, and `n_prompt` tokens, those that were `written` before among them."""
 
 
 def versions() -> dict[str, str]:
@@ -116,7 +117,7 @@ class Vllm:
         """One reply per job, in order; all are given to vLLM at once, which batches them."""
         prompts = [self._prompt(job) for job in jobs]
         written = self._llm.generate(prompts, [self._sampling(job) for job in jobs], use_tqdm=False)
-        return [_reply(each, self._banned) for each in written]
+        return [_reply(each, self._banned, job["max_new_tokens"]) for each, job in zip(written, jobs, strict=True)]
 
     def _prompt(self, job: Job) -> dict[str, Any]:
         import numpy as np
@@ -124,13 +125,22 @@ class Vllm:
         frames = job["frames"] if not isinstance(job["frames"], str) else np.load(job["frames"], mmap_mode="r")
         told = {**job["metadata"], "video_backend": "opencv", "do_sample_frames": False}
         return {
-            "prompt": job["prompt"],
+            **self._words(job),
             "multi_modal_data": {"video": [(np.ascontiguousarray(frames), told)]},
             "mm_processor_kwargs": {**job["processor"], "do_sample_frames": False},
         }
 
+    def _words(self, job: Job) -> dict[str, Any]:
+        """The prompt as text or, where a reply is gone on with, as tokens: read anew, its own might be other ones.
+
+        In both the clip is one placeholder yet, which vLLM replaces by as many as it has tokens.
+        """
+        if not job.get("written"):
+            return {"prompt": job["prompt"]}
+        return {"prompt_token_ids": [*self._llm.get_tokenizer().encode(job["prompt"]), *job["written"]]}
+
     def _sampling(self, job: Job) -> Any:
-        sampled = job["temperature"] > 0
+        sampled, stop = job["temperature"] > 0, job.get("stop")
         return self._params(
             temperature=job["temperature"],
             top_p=job["top_p"] if sampled else 1.0,
@@ -140,20 +150,31 @@ class Vllm:
             logit_bias=self._banned or None,
             # Of the token that was written, and of those that may not be: they are left out of the sum below.
             **({"logprob_token_ids": list(self._banned)} if self._tells_banned else {"logprobs": 0}),
-            detokenize=False,
+            stop=stop,
+            include_stop_str_in_output=True,
+            detokenize=bool(stop),
         )
 
 
-def _reply(of: Any, banned: Collection[int]) -> Written:
-    """vLLM's output for one job. Its log-probabilities are over all tokens; `banned` ones are taken out if it tells them."""
+def _reply(of: Any, banned: Collection[int], limit: int) -> Written:
+    """vLLM's output for one job of at most `limit` tokens.
+
+    Its log-probabilities are over all tokens; `banned` ones are taken out if it tells them.
+    """
     (output,) = of.outputs
     tokens = [int(token) for token in output.token_ids]
     logprobs = []
     for token, step in zip(tokens, output.logprobs, strict=True):
         kept = 1 - sum(math.exp(step[other].logprob) for other in banned if other in step and other != token)
         logprobs.append(float(step[token].logprob) - math.log(max(kept, 1e-6)))
-    cut = output.finish_reason == "length"
-    return {"tokens": tokens, "logprobs": logprobs, "cut": cut, "n_prompt": len(of.prompt_token_ids)}
+    paused = isinstance(output.stop_reason, str)  # that of an end token is its number
+    return {
+        "tokens": tokens,
+        "logprobs": logprobs,
+        "cut": output.finish_reason == "length" or (paused and len(tokens) >= limit),
+        "paused": paused,
+        "n_prompt": len(of.prompt_token_ids),
+    }
 
 
 def _lines() -> Iterator[dict[str, Any]]:
