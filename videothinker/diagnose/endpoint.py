@@ -92,8 +92,8 @@ def _reached(servers: Sequence[Server], warn: Callable[[str], None]) -> list[Ser
             missing.append(error)
     if not found:
         raise missing[0]
-    for error in missing:
-        warn(f"{error}; it is left out, and all clips go to {len(found)} other(s)")
+    for reason in missing:
+        warn(f"{reason}; it is left out, and all clips go to {len(found)} other(s)")
     return found
 
 
