@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 from curated_factory import a_prediction, labels_of, questions_of, random_questions
-from diagnose.test_endpoint import completion, serving
+from diagnose.fake_server import completion, serving
 from quiet_page import needs_chromium
 from safetensors.torch import save_file
 from vt_command import vt

@@ -222,6 +222,22 @@ def test_a_clips_questions_meet_one_of_several_servers(server: Fake, second: Fak
         open_endpoint([server.url, server.url], "served", curated=colours, settings=settings())
 
 
+def test_a_run_begins_without_the_servers_that_do_not_answer(server: Fake, colours: Curated) -> None:
+    """As it goes on after one of them was lost, by the same command."""
+    told: list[str] = []
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        gone = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+        endpoint = open_endpoint([gone, server.url], "served", curated=colours, settings=settings(), warn=told.append)
+        assert len(list(endpoint.answer(colours.questions("dev")))) == len(colours.questions("dev")) == len(server.bodies)
+        (line,) = told
+        assert line.startswith(f"--endpoint {gone}: no server answers there")
+        assert "1 other(s)" in line
+        with pytest.raises(VtError, match="no server answers there"):
+            open_endpoint([gone], "served", curated=colours, settings=settings(), warn=told.append)
+    assert len(told) == 1
+
+
 def test_a_server_that_is_lost_is_told_of_and_its_questions_are_owed(server: Fake, second: Fake, colours: Curated) -> None:
     second.behave = lambda *_: (400, {}, {"error": "out of memory"})
     told: list[str] = []

@@ -71,11 +71,30 @@ def open_endpoint(
     check_whole(curated, settings)
     if len(set(urls)) < len(urls):
         raise VtError(f"--endpoint {max(urls, key=list(urls).count)}: is given twice")
-    servers = [Server(url, bounds) for url in urls]
-    for server in servers:
-        server.reach()
+    servers = _reached([Server(url, bounds) for url in urls], warn)
     logprobs = settings.prompt is Style.TWICE and _give_logprobs(servers, ref, settings, bounds)
     return Endpoint(servers, Replies(ref, settings, logprobs=logprobs), ref, curated, settings, cache, warn)
+
+
+def _reached(servers: Sequence[Server], warn: Callable[[str], None]) -> list[Server]:
+    """The servers that answer. `warn` is told of each that does not, so that a run which has lost one can go on by the command
+    that began it.
+
+    Raises:
+        VtError: none answers.
+    """
+    found, missing = [], []
+    for server in servers:
+        try:
+            server.reach()
+            found.append(server)
+        except VtError as error:
+            missing.append(error)
+    if not found:
+        raise missing[0]
+    for reason in missing:
+        warn(f"{reason}; it is left out, and all clips go to {len(found)} other(s)")
+    return found
 
 
 def _give_logprobs(servers: Sequence[Server], ref: str, settings: DiagnosisSettings, bounds: Bounds) -> bool:

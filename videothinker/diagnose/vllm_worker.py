@@ -61,10 +61,10 @@ def check_version(found: str) -> None:
 
 
 def _cpu_share() -> float:
-    """The share of a machine's memory that vLLM may take where there is no GPU: half, or most of what is free where that is
-    less. It would take nearly all, and it refuses to start with a share that is not free."""
+    """The share of a machine's memory that vLLM may take where there is no GPU: half of what is free. It would take nearly all
+    of the machine's, and ends where a share is not free, now or when it has loaded the weights."""
     memory = importlib.import_module("psutil").virtual_memory()  # of vLLM's own requirements
-    return float(min(0.5, 0.8 * memory.available / memory.total))
+    return float(memory.available / memory.total / 2)
 
 
 class Vllm:
