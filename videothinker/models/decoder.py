@@ -144,7 +144,7 @@ class Decoder:
         has some tokens more behind that place, and padding, for the caller to cut off.
 
         Raises:
-            ValueError: a prompt does not hold its clip's number of video tokens.
+            ValueError: a prompt does not hold its clip's number of video tokens, or its image's of image tokens.
         """
         self._check(prompt_ids, clips)
         rows = range(len(prompt_ids)) if rows is None else rows
@@ -175,8 +175,8 @@ class Decoder:
         return sum(state.n_bytes for state in self._states.values())
 
     def _check(self, prompt_ids: Sequence[Sequence[int]], clips: Sequence[SeenClip]) -> None:
-        video = self.model.config.video_token_id
-        found = [list(ids).count(video) for ids in prompt_ids]
+        config = self.model.config
+        found = [list(ids).count(config.video_token_id) + list(ids).count(config.image_token_id) for ids in prompt_ids]
         expected = [len(clip.features) for clip in clips]
         if found != expected:
             raise ValueError(f"prompts hold {found} video tokens, their clips make {expected}")
