@@ -10,6 +10,8 @@ so cache, buffers and graph are made once and used by all later batches of the s
     replies = decoder.reply(prompt_ids, clips, rows=[0] * 8 + [1] * 8, choice=TokenChoice(1.0), max_new_tokens=96)
     replies = decoder.reply(prompt_ids, clips, choice=TokenChoice(1.0, seeds), max_new_tokens=96)   # the same in any batch
     written = decoder.write(prompt_ids, clips, max_new_tokens=96)     # the same as `reply`, with a log-probability per token
+    found = decoder.begin(prompt_ids, clips, watch=watch, max_new_tokens=96)          # as far as `watch` looks at them, and
+    rest = decoder.go_on([x for x in found if isinstance(x, Begun)], max_new_tokens=96)   # on, in batches of other make-up
 
 `rows` names the prompt of each reply: what replies share, the prompt, is computed once. Every prompt holds exactly one clip.
 The model is used as it is: whole on its device, in eval mode, with any dtype, SDPA, LoRA or not. Its weights may change between
@@ -41,6 +43,9 @@ _CHECK_EVERY = 16
 _LOOK_EVERY = 4
 """Tokens between two looks at what was written, while a `Watch` has not decided of every reply."""
 
+_BEGINNING = 64
+"""Tokens after which `begin` leaves replies of which a `Watch` has not decided yet, for the sake of the others."""
+
 _KEPT_BYTES = 6 * 2**30
 """Bytes of caches that stay, with their graphs, for the next batch of their shape. Above it the least recently used go."""
 
@@ -67,6 +72,16 @@ class Written(NamedTuple):
     logprobs: list[float]
     """Parallel to `tokens`: the natural logarithm of each one's probability in the softmax of the model's logits, in float32
     and without the suppressed tokens. The temperature plays no part in it."""
+
+
+class Begun(NamedTuple):
+    """A reply that was left before its end, with what it takes to go on with it in any batch."""
+
+    written: Written
+    cache: torch.Tensor
+    """(layers, 2, key heads, n, d): keys and values of its prompt and of all that was written but the last token."""
+    position: torch.Tensor
+    """(): that of its last token."""
 
 
 class Watch(Protocol):
@@ -135,35 +150,95 @@ class Decoder:
         max_new_tokens: int,
         rows: Sequence[int] | None = None,
         choice: TokenChoice = GREEDY,
-        watch: Watch | None = None,
     ) -> list[Written]:
         """Replies of at most `max_new_tokens` tokens, with the log-probability of each token.
 
         prompt_ids: unpadded, of any lengths. clips: the clip of each prompt. rows: for each reply the index of its prompt; None
-        asks for one reply per prompt. watch: ends replies before their end tokens; it looks every few tokens, and what it ended
-        has some tokens more behind that place, and padding, for the caller to cut off.
+        asks for one reply per prompt.
 
         Raises:
             ValueError: a prompt does not hold its clip's number of video tokens, or its image's of image tokens.
         """
+        state, passed = self._behind_prompts(prompt_ids, clips, rows, max_new_tokens, choice)
+        replies = _rows(*state.run(*passed, choice.seeds))
+        self._keep_few()
+        return [_to_end(*reply, self.eos) for reply in replies]
+
+    @torch.inference_mode()
+    def begin(
+        self,
+        prompt_ids: Sequence[Sequence[int]],
+        clips: Sequence[SeenClip],
+        *,
+        max_new_tokens: int,
+        watch: Watch,
+        rows: Sequence[int] | None = None,
+        choice: TokenChoice = GREEDY,
+    ) -> list[Written | Begun]:
+        """Replies as far as `watch` has to look at them: those that it ended, or that have ended, and the beginnings of others.
+
+        It looks every few tokens. What it ended has some tokens more behind that place, for the caller to cut off. Arguments
+        and errors are those of `write`.
+        """
+        state, passed = self._behind_prompts(prompt_ids, clips, rows, max_new_tokens, choice)
+        replies = _rows(*state.run(*passed, choice.seeds, watch, leaves=True))
+        written = [_to_end(*reply, self.eos) for reply in replies]
+        goes_on = [
+            not ended and len(reply.tokens) < max_new_tokens for ended, reply in zip(state.ended(), written, strict=True)
+        ]
+        begun = iter(state.left([i for i, on in enumerate(goes_on) if on]))
+        self._keep_few()
+        return [Begun(reply, *next(begun)) if on else reply for on, reply in zip(goes_on, written, strict=True)]
+
+    @torch.inference_mode()
+    def go_on(
+        self, begun: Sequence[Begun], *, max_new_tokens: int, watch: Watch | None = None, choice: TokenChoice = GREEDY
+    ) -> list[Written]:
+        """The whole replies of those that have `begun`, in whatever calls, all at the same choice of tokens.
+
+        max_new_tokens: of a whole reply, as in `begin`. watch: ends replies as there; it is shown all of each.
+        """
+        width = -(-max(each.cache.size(3) for each in begun) // _BUCKET) * _BUCKET
+        state = self._state(len(begun), width, max_new_tokens, choice)
+        found = []
+        for each, (tokens, logprobs) in zip(begun, _rows(*state.run_on(begun, choice.seeds, watch)), strict=True):
+            more = max_new_tokens - len(each.written.tokens)  # fewer than the state has room for, where others wrote less
+            whole = [*each.written.tokens, *tokens[:more]], [*each.written.logprobs, *logprobs[:more]]
+            found.append(_to_end(*whole, self.eos))
+        self._keep_few()
+        return found
+
+    def _behind_prompts(
+        self,
+        prompt_ids: Sequence[Sequence[int]],
+        clips: Sequence[SeenClip],
+        rows: Sequence[int] | None,
+        max_new_tokens: int,
+        choice: TokenChoice,
+    ) -> "tuple[_ReplyState, tuple[torch.Tensor, torch.Tensor]]":
+        """The state that the prompts have passed into, the logits behind each reply's, and the position of what follows."""
         self._check(prompt_ids, clips)
         rows = range(len(prompt_ids)) if rows is None else rows
         # Rounded up, so that prompts of about the same length share a cache and a graph.
         width = -(-max(map(len, prompt_ids)) // _BUCKET) * _BUCKET
-        key = (len(rows), width, max_new_tokens, choice.temperature, choice.top_p, choice.seeds is None)
-        state = self._states.pop(key, None) or _ReplyState(self, len(rows), width, max_new_tokens, choice)
-        self._states[key] = state  # the latest used comes last
+        state = self._state(len(rows), width, max_new_tokens, choice)
         arrays = [np.array(ids) for ids in prompt_ids]  # from which a tensor is made in a tenth of a list's time
         read = prefill(self.model, arrays, clips, rows, pad=self.pad, keep=state.keep)
         self.n_passed += read.n_passed
         prompt_of = torch.tensor(rows, device=state.device)
         state.begin_behind([len(prompt_ids[prompt]) for prompt in rows])
-        replies, logprobs = state.run(
-            self.model.lm_head(read.hidden)[prompt_of], read.following[prompt_of], choice.seeds, watch
-        )
+        return state, (self.model.lm_head(read.hidden)[prompt_of], read.following[prompt_of])
+
+    def _state(self, n_rows: int, width: int, max_new_tokens: int, choice: TokenChoice) -> "_ReplyState":
+        """The state of this shape, which is kept if there was one; it is the latest used then."""
+        key = (n_rows, width, max_new_tokens, choice.temperature, choice.top_p, choice.seeds is None)
+        state = self._states.pop(key, None) or _ReplyState(self, n_rows, width, max_new_tokens, choice)
+        self._states[key] = state
+        return state
+
+    def _keep_few(self) -> None:
         while sum(kept.n_bytes for kept in self._states.values()) > _KEPT_BYTES:
             del self._states[next(iter(self._states))]
-        return [_to_end(*reply, self.eos) for reply in zip(replies.tolist(), logprobs.tolist(), strict=True)]
 
     def forget(self) -> None:
         """Give back all caches and graphs."""
@@ -208,6 +283,9 @@ class _ReplyState:
         self._token, self._position = zeros(n_rows), zeros(n_rows)
         self._ended = zeros(n_rows, dtype=torch.bool)
         self._slot, self._count = zeros(1), zeros(1)
+        self._n_before = zeros(n_rows, 1)  # tokens that were written before this state has begun, on which draws depend
+        self._n_chosen = 0  # what `_count` will be once the GPU is through
+        self._shown: list[Written] = []
         self._seeds = None if choice.seeds is None else zeros(2, n_rows, 1, dtype=torch.int32)
         self._replies, self._logprobs = zeros(n_rows, max_new_tokens), zeros(n_rows, max_new_tokens, dtype=torch.float32)
 
@@ -230,27 +308,88 @@ class _ReplyState:
         self._starts.copy_(self.width - torch.tensor(n_prompt))
 
     def run(
-        self, logits: torch.Tensor, position: torch.Tensor, seeds: Sequence[int] | None, watch: Watch | None = None
+        self,
+        logits: torch.Tensor,
+        position: torch.Tensor,
+        seeds: Sequence[int] | None,
+        watch: Watch | None = None,
+        *,
+        leaves: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Replies and log-probabilities, (n_rows, at most max_new_tokens) both, filled with `pad` and 0 after a reply's end."""
-        if self._seeds is not None and seeds is not None:
-            self._seeds.copy_(seed_words(seeds))
+        """Replies and log-probabilities, (n_rows, at most max_new_tokens) both, filled with `pad` and 0 after a reply's end.
+
+        logits: behind the prompts, (n_rows, V). position: of what follows them, (n_rows,). leaves: write no more once `watch`
+        needs no further look, or `_BEGINNING` tokens are there.
+        """
+        self._draw_by(seeds)
         n_steps = self._replies.size(1) - 1  # the first token comes from the prompt's logits
         if self._graphs and self._graph is None and n_steps:
             self._start(logits, position)
             self._capture()
         self._start(logits, position)
-        for step in range(n_steps):
-            looks = watch is not None and not watch.done and step % _LOOK_EVERY == _LOOK_EVERY - 1
+        return self._go(watch, leaves=leaves)
+
+    def run_on(
+        self, begun: Sequence[Begun], seeds: Sequence[int] | None, watch: Watch | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What follows behind replies that have `begun`, as `run` gives it.
+
+        Their caches are of different lengths; all are put so that they end at `width`, as prompts do.
+        """
+        self._draw_by(seeds)
+        if self._graphs and self._graph is None:
+            self._capture()
+        self._rewind()
+        self.begin_behind([each.cache.size(3) for each in begun])
+        for row, each in enumerate(begun):
+            self._cache[:, :, row, :, self.width - each.cache.size(3) : self.width] = each.cache
+        self._position.copy_(torch.stack([each.position for each in begun]))
+        self._token.copy_(torch.tensor([each.written.tokens[-1] for each in begun]))
+        self._n_before.copy_(torch.tensor([[len(each.written.tokens)] for each in begun]))
+        self._shown = [each.written for each in begun]
+        return self._go(watch)
+
+    def _go(self, watch: Watch | None, *, leaves: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+        n_begun = self._n_chosen
+        for n in range(n_begun, self._replies.size(1)):
+            looks = watch is not None and not watch.done and n > 0 and n % _LOOK_EVERY == 0
             if watch is not None and looks:
-                self._end(watch.look(self._replies[:, : step + 1].tolist(), self._logprobs[:, : step + 1].tolist()))
-            if (looks or step % _CHECK_EVERY == 0) and bool(self._ended.all()):
-                return self._replies[:, : step + 1], self._logprobs[:, : step + 1]
+                self._end(watch.look(*self._written(n)))
+            if (looks or (n - n_begun) % _CHECK_EVERY == 0) and bool(self._ended.all()):
+                break
+            if leaves and watch is not None and (watch.done or n >= _BEGINNING):
+                break
             if self._graph is None:
                 self._step()
             else:
                 self._graph.replay()
-        return self._replies, self._logprobs
+            self._n_chosen = n + 1
+        return self._replies[:, : self._n_chosen], self._logprobs[:, : self._n_chosen]
+
+    def ended(self) -> list[bool]:
+        """Whether each reply has an end token, or was ended by a watch."""
+        found: list[bool] = self._ended.tolist()
+        return found
+
+    def left(self, rows: Sequence[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """`Begun.cache` and `Begun.position` of replies that are left here."""
+        slot = self.width + self._n_chosen - 1  # where their last tokens would be written
+        starts = self._starts.tolist()
+        return [(self._cache[:, :, row, :, starts[row] : slot].clone(), self._position[row].clone()) for row in rows]
+
+    def _written(self, n: int) -> tuple[list[list[int]], list[list[float]]]:
+        """All that was written of each reply, with `n` tokens since this state has begun."""
+        tokens, logprobs = self._replies[:, :n].tolist(), self._logprobs[:, :n].tolist()
+        if not self._shown:
+            return tokens, logprobs
+        return (
+            [[*before.tokens, *new] for before, new in zip(self._shown, tokens, strict=True)],
+            [[*before.logprobs, *new] for before, new in zip(self._shown, logprobs, strict=True)],
+        )
+
+    def _draw_by(self, seeds: Sequence[int] | None) -> None:
+        if self._seeds is not None and seeds is not None:
+            self._seeds.copy_(seed_words(seeds))
 
     def _end(self, rows: Sequence[bool]) -> None:
         """End these replies; what was written of them stays."""
@@ -258,12 +397,19 @@ class _ReplyState:
 
     def _start(self, logits: torch.Tensor, position: torch.Tensor) -> None:
         """Go back to the state after the prompt: the first token is chosen, and it will lie behind the prompt in the cache."""
-        self._slot.fill_(self.width)
+        self._rewind()
         self._position.copy_(position)
+        self._choose(logits)
+        self._n_chosen = 1
+
+    def _rewind(self) -> None:
+        """Go back to where nothing is written since this state has begun."""
+        self._slot.fill_(self.width)
         self._ended.zero_()
         self._count.zero_()
+        self._n_before.zero_()
         self._replies.fill_(self._pad)
-        self._choose(logits)
+        self._n_chosen, self._shown = 0, []
 
     def _choose(self, logits: torch.Tensor) -> None:
         """Choose each row's next token from (n_rows, V) logits. A draw is the largest of chances over exponential noise."""
@@ -283,7 +429,7 @@ class _ReplyState:
         """Exponential noise, (n_rows, V): with seeds a hash of seed, step and token."""
         if self._seeds is None:
             return torch.empty_like(like).exponential_()
-        return hashed_noise(self._seeds, self._count, like.size(1))
+        return hashed_noise(self._seeds, self._count + self._n_before, like.size(1))
 
     def _step(self) -> None:
         """Feed the last token of every row and choose the next. All writes are in place, so that a graph can replay them."""
@@ -341,6 +487,11 @@ class _ReplyState:
             self._slot.fill_(self.width)
             self._count.fill_(1)
             self._step()
+
+
+def _rows(replies: torch.Tensor, logprobs: torch.Tensor) -> list[tuple[list[int], list[float]]]:
+    """Tokens and log-probabilities by reply, from (n_rows, n) of both."""
+    return list(zip(replies.tolist(), logprobs.tolist(), strict=True))
 
 
 def _to_end(tokens: list[int], logprobs: list[float], eos: list[int]) -> Written:

@@ -219,19 +219,30 @@ def gate(
     jobs = run.plan({"start": start, "bias": str(bias)}, data, asked, bias / "gate" / ("greedy" if fast else "sampled"))
     ask(jobs, what="checking the bias model", bars=bars)
     asked_both = runs.load_runs([job.folder for job in jobs], data, rule)
+    named = rule or (None if data.label_files else data.manifest.rule)
+    verdict = judge_runs(asked_both, settings, split=asked.split, rule=named, temperature=temperature, fast=fast)
+    store.write_json(bias / GATE, verdict)
+    return verdict
+
+
+def judge_runs(
+    asked_both: Sequence[runs.Run], settings: StageConfig, *, split: str, rule: Rule | None, temperature: float, fast: bool
+) -> GateVerdict:
+    """`judge` the answers of a start and of its bias model, in this order, by the labels that the runs carry.
+
+    settings: the bias model's own, for its margins. The others are told in the verdict.
+    """
     before, after = (_measured(each.metrics) for each in asked_both)
-    verdict = judge(
+    return judge(
         before,
         after,
         _changes(runs.comparisons(asked_both)),
         settings.gate,
-        split=asked.split,
-        rule=rule or (None if data.label_files else data.manifest.rule),
+        split=split,
+        rule=rule,
         temperature=temperature,
         fast=fast,
     )
-    store.write_json(bias / GATE, verdict)
-    return verdict
 
 
 def _changes(compared: Sequence[Comparison]) -> Changes:

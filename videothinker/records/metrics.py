@@ -6,7 +6,7 @@ FILE = "metrics.json"
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """A mean with its uncertainty, all as fractions in [0, 1] (differences: [-1, 1])."""
+    """A mean with its uncertainty, all as fractions in [0, 1] (differences: [-1, 1]), but for means in a unit of their own."""
 
     value: float | None
     """None if there is nothing to average; shown as a dash, never as 0."""

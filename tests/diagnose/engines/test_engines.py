@@ -171,9 +171,9 @@ def test_the_last_batch_is_filled_up_to_the_size_of_the_graph(
     )
     sizes, inner = [], Decoder.write
 
-    def watched(decoder: Decoder, prompts: Any, clips: Any, *, rows: list[int], **others: Any) -> list[Written]:
-        sizes.append((len(prompts), len(rows)))
-        return inner(decoder, prompts, clips, rows=rows, **others)
+    def watched(decoder: Decoder, *, prompt_ids: Any, rows: list[int], **others: Any) -> list[Written]:
+        sizes.append((len(prompt_ids), len(rows)))
+        return inner(decoder, prompt_ids=prompt_ids, rows=rows, **others)
 
     monkeypatch.setattr(Decoder, "write", watched)
     found = {key: answer.reply for key, answer in answers(checkpoint, colours).items()}
