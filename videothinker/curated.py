@@ -249,8 +249,11 @@ class Curated:
         return {name: spans for name, spans in found.items() if spans}
 
     def clip(self, question: Question) -> Footage | None:
-        """Where the question's clip should be, and which part of it counts; None if the folder was curated without clips."""
-        return None if self.videos_root is None else Footage.below(self.videos_root, question.clip)
+        """Where the question's clip should be, and which part of it counts; None if the folder was curated without clips, or
+        the question has none."""
+        if self.videos_root is None or question.clip is None:
+            return None
+        return Footage.below(self.videos_root, question.clip)
 
 
 class _Provenance(msgspec.Struct):

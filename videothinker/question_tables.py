@@ -5,7 +5,7 @@ A row is checked when it is read. It needs neither polars nor torch.
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -49,16 +49,23 @@ def question_table(members: Sequence[Member]) -> bytes:
             "gold": tables.joined(asked.gold),
             "split": split,
             "in_train_set": in_train_set,
-            "video": asked.clip.path,
-            "start": asked.clip.start,
-            "end": asked.clip.end,
-            "fps": asked.clip.fps,
+            **_clip_cells(asked.clip),
             "source": asked.source,
             **asked.facets,
         }
         for asked, split, in_train_set in members
     ]
     return tables.to_bytes(rows, question.COLUMNS | dict.fromkeys(facets, "string"))
+
+
+_OF_CLIPS = ("video", "start", "end", "fps")
+"""Columns that say what a question shows; null where it shows nothing, or nothing of the kind."""
+
+
+def _clip_cells(clip: Clip | None) -> dict[str, Any]:
+    if clip is None:
+        return dict.fromkeys(_OF_CLIPS)
+    return {"video": clip.path, "start": clip.start, "end": clip.end, "fps": clip.fps}
 
 
 def member(path: Path, row: tables.Row) -> Member:
@@ -73,7 +80,7 @@ def member(path: Path, row: tables.Row) -> Member:
         question_id=row["question_id"],
         text=row["text"],
         options=tuple(row["options"]),
-        clip=Clip(path=row["video"], start=row["start"], end=row["end"], fps=row["fps"]),
+        clip=None if row["video"] is None else Clip(path=row["video"], start=row["start"], end=row["end"], fps=row["fps"]),
         gold=tables.parted(row["gold"]) or (),
         form=Form(row["form"]),
         group=row["group"],
@@ -85,10 +92,12 @@ def member(path: Path, row: tables.Row) -> Member:
 
 def _fault(row: tables.Row) -> str | None:
     """Why a row of questions.parquet cannot be asked and graded; None if it can."""
-    lacking = next((key for key in question.COLUMNS if row[key] is None and key not in ("start", "end", "fps")), None)
+    lacking = next((key for key in question.COLUMNS if row[key] is None and key not in _OF_CLIPS), None)
     if lacking is not None:
         return f"has no {lacking}"
-    if not stays_within(row["video"]):
+    if row["video"] is None and any(row[key] is not None for key in _OF_CLIPS):
+        return "has a part or rate, but no clip"
+    if row["video"] is not None and not stays_within(row["video"]):
         return f"its clip is {row['video']!a}, expected a path below the clips' folder"
     if (wrong := fault(row["start"], row["end"], row["fps"])) is not None:
         return wrong

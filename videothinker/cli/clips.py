@@ -92,7 +92,9 @@ def warm(
         if curated.videos_root is None:
             raise VtError(f"{folder}: was curated without clips; give their folder with --videos")
         for split in curated.manifest.splits:
-            footages |= dict.fromkeys(clip for question in curated.questions(split) if (clip := curated.clip(question)))
+            footages |= dict.fromkeys(
+                clip for question in curated.questions(split) if (clip := curated.clip(question)) and not clip.is_image
+            )
     cache = default_cache()
     if print_sbatch is not None:
         print_array_job(print_sbatch, shard=shard, merged=None, n_gpus=0)

@@ -53,7 +53,7 @@ def check_clips(curated: Curated, ref: str) -> None:
     Raises:
         VtError: the folder was curated without clips.
     """
-    if curated.videos_root is None:
+    if curated.videos_root is None and any(one.question.clip is not None for one in curated.members):
         raise VtError(f"{curated.folder}: was curated without clips, which {ref} has to see; give their folder with --videos")
 
 
@@ -61,11 +61,18 @@ def by_clip(curated: Curated, questions: Sequence[Question]) -> dict[Footage, li
     """The questions about each clip, or part of one, in the order in which they first appear.
 
     curated: `check_clips` has found that it has clips.
+
+    Raises:
+        VtError: a question shows an image or nothing, which only an answerer with a feed for those can ask (`stills`).
     """
     found: dict[Footage, list[Question]] = {}
     for question in questions:
         footage = curated.clip(question)
-        assert footage is not None
+        if footage is None or footage.is_image:
+            raise VtError(
+                f"question {question.question_id} shows {'nothing' if footage is None else 'an image'}: such questions are"
+                " asked of a checkpoint with --engine auto, graphs or transformers, and not of a server or with vLLM"
+            )
         found.setdefault(footage, []).append(question)
     return found
 

@@ -29,9 +29,11 @@ from videothinker.diagnose.fed import PROMPT_TOKENS
 from videothinker.diagnose.feed import ClipQuestions, QuestionFeed, no_memory
 from videothinker.diagnose.prompts import put_by, write_prompts
 from videothinker.diagnose.settings import DiagnosisSettings
+from videothinker.diagnose.stills import StillFeed
 from videothinker.footage import Footage
 from videothinker.frames import Backend, Clip, ClipError
 from videothinker.records import Question
+from videothinker.records.question import Kind
 
 T = TypeVar("T")
 
@@ -81,6 +83,7 @@ class CheckpointAnswerer:
     ) -> None:
         self.engine, self.loaded = engine, engine.loaded
         self.feed = QuestionFeed(engine.loaded, settings, free=engine.free)
+        self.stills = StillFeed(engine.loaded, settings, curated)
         self.batch_size = settings.batch_size
         self.seconds: dict[str, float] = dict.fromkeys(("clips", "prepare", "generate"), 0.0)
         """Where the time went: waiting for "clips", "prepare" (words, sizing, vision tower), "generate"."""
@@ -110,8 +113,32 @@ class CheckpointAnswerer:
         Raises:
             VtError: the device has no memory for even one question.
         """
-        rows: list[Row] = []
         self._begun = []
+        yield from self._about_clips([one for one in questions if one.kind is Kind.CLIP])
+        for kind in (Kind.IMAGE, Kind.TEXT):  # kinds are not mixed in a batch: a model takes one of pixels alike
+            yield from self._about_stills([one for one in questions if one.kind is kind])
+
+    def _about_stills(self, questions: Sequence[Question]) -> Iterator[RawReply]:
+        """One answer per question, all about images or all about nothing."""
+        rows: list[Row] = []
+        with self._clock("prepare"):
+            found = list(self.stills.rows(questions, put_by(self._settings)))
+        for each in found:
+            if isinstance(each, RawReply):
+                yield each
+            else:
+                rows.append(each)
+        while rows:
+            self._size(rows, len(questions))
+            batch, rows = self._cut(rows)
+            yield from self._answers(batch)
+        yield from self._rest()
+
+    def _about_clips(self, questions: Sequence[Question]) -> Iterator[RawReply]:
+        """One answer per question, all about clips."""
+        if not questions:
+            return
+        rows: list[Row] = []
         for lost, ready in self._fed(questions):
             yield from (RawReply(question_id=question.question_id, reply=None, error=str(why)) for question, why in lost)
             rows += ready
@@ -185,6 +212,7 @@ class CheckpointAnswerer:
             "sampling": self.feed.frames.describe(),
             "clips": self._tally.told(),
             "fed": fed,
+            **self.stills.describe(),
             "batch_size": self.batch_size,
             PROMPT_TOKENS: self._n_prompt_tokens,
             **self.engine.describe(),

@@ -8,7 +8,7 @@ import ctypes
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import TemplateError
 
@@ -29,8 +29,16 @@ _RAISED = (TemplateError, ArithmeticError, AttributeError, LookupError, MemoryEr
 """What rendering a template is known to raise: Jinja's errors, its own `raise_exception`, and those of its expressions."""
 
 
-def chat(processor: Any, prompt: str, *, system: str | None = None, prefill: str = "", seconds: float = SECONDS) -> str:
-    """The text of a conversation that shows one clip, asks `prompt` and waits for the reply.
+def chat(
+    processor: Any,
+    prompt: str,
+    *,
+    system: str | None = None,
+    prefill: str = "",
+    shows: Literal["video", "image"] | None = "video",
+    seconds: float = SECONDS,
+) -> str:
+    """The text of a conversation that shows one clip, or one image or nothing, asks `prompt` and waits for the reply.
 
     system: the system text; None leaves it to the template. prefill: how the reply begins, which the model is to go on with.
     seconds: how long the template may take.
@@ -38,7 +46,8 @@ def chat(processor: Any, prompt: str, *, system: str | None = None, prefill: str
     Raises:
         VtError: the template fails, is not done in time, or makes too long a text.
     """
-    content = [{"type": "video"}, {"type": "text", "text": prompt}]
+    shown = [] if shows is None else [{"type": shows}]
+    content = [*shown, {"type": "text", "text": prompt}]
     messages = [{"role": "user", "content": content}]
     if system is not None:
         messages = [{"role": "system", "content": [{"type": "text", "text": system}]}, *messages]

@@ -100,7 +100,7 @@ class Decoder:
         asks for one reply per prompt.
 
         Raises:
-            ValueError: a prompt does not hold its clip's number of video tokens.
+            ValueError: a prompt does not hold its clip's number of video tokens, or its image's of image tokens.
         """
         state, passed = self._behind_prompts(prompt_ids, clips, rows, max_new_tokens, choice)
         replies = _rows(*state.run(*passed, choice.seeds))
@@ -193,8 +193,8 @@ class Decoder:
         return sum(state.n_bytes for state in self._states.values())
 
     def _check(self, prompt_ids: Sequence[Sequence[int]], clips: Sequence[SeenClip]) -> None:
-        video = self.model.config.video_token_id
-        found = [list(ids).count(video) for ids in prompt_ids]
+        config = self.model.config
+        found = [list(ids).count(config.video_token_id) + list(ids).count(config.image_token_id) for ids in prompt_ids]
         expected = [len(clip.features) for clip in clips]
         if found != expected:
             raise ValueError(f"prompts hold {found} video tokens, their clips make {expected}")

@@ -44,6 +44,7 @@ def train(
     report: Callable[[StepRecord], None] = silent,
     warn: Callable[[str], None] = silent,
     matched: Callable[[Matched], None] = silent,
+    tell: Callable[[str], None] = silent,
     bars: Bars = no_bars,
 ) -> "Outcome":
     """`train.run.train` on the questions that `data.where` lets through, told to `bars` step by step.
@@ -81,6 +82,7 @@ def train(
             dry_run=dry_run,
             report=told,
             warn=warn,
+            tell=tell,
         )
     if is_main() and not dry_run and not (outcome.already and (out / CURVES).is_file()):
         draw_own(out, warn)
@@ -160,6 +162,7 @@ def train_bias(
     report: Callable[[StepRecord], None] = silent,
     warn: Callable[[str], None] = silent,
     matched: Callable[[Matched], None] = silent,
+    tell: Callable[[str], None] = silent,
     bars: Bars = no_bars,
     fast: bool = False,
 ) -> BiasModel:
@@ -170,7 +173,9 @@ def train_bias(
     Raises:
         VtError: as `train.run.train` does.
     """
-    outcome = train(settings, data, start=start, out=out, rule=rule, report=report, warn=warn, matched=matched, bars=bars)
+    outcome = train(
+        settings, data, start=start, out=out, rule=rule, report=report, warn=warn, matched=matched, tell=tell, bars=bars
+    )
     if not is_main():
         return BiasModel(outcome, None)
     if outcome.already and (out / GATE).is_file():

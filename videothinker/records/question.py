@@ -25,8 +25,26 @@ class Form(StrEnum):
     """When something begins and ends, in seconds of the clip, ("12.5", "20"); without options, graded by overlap."""
 
 
+class Kind(StrEnum):
+    """What a question shows."""
+
+    CLIP = "clip"
+    IMAGE = "image"
+    TEXT = "text"
+    """Nothing: it is answered from its words alone."""
+
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+"""Endings, in any case, by which a file is one image."""
+
+
+IMAGE_MAX_PIXELS = 1024 * 28 * 28
+"""Most pixels of an image in diagnosis, and in training unless the settings say otherwise: 1,024 tokens, as many as a clip has
+about. Ours."""
+
+
 class Clip(msgspec.Struct, frozen=True, kw_only=True):
-    """What a question is about: a video file, a part of one, or a folder of frames."""
+    """What a question is about: a video file, a part of one, a folder of frames, or one image."""
 
     path: str
     """POSIX path of the file or folder, relative to the manifest's `videos_root`."""
@@ -36,6 +54,11 @@ class Clip(msgspec.Struct, frozen=True, kw_only=True):
     """Where the part ends, in seconds; None for the end of the file."""
     fps: float | None = None
     """Frames per second of a folder of frames, which has no clock of its own; None for a file."""
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is one image, by the ending of its name."""
+        return self.fps is None and self.path.lower().endswith(IMAGE_SUFFIXES)
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +70,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """The question alone; options and instructions are added where a prompt is rendered (`answers.render`)."""
     options: tuple[str, ...] = ()
     """Texts without letters, in file order. "A. " and the like are added only where options are shown."""
-    clip: Clip
+    clip: Clip | None
+    """None for a question of words alone."""
     gold: tuple[str, ...]
     """The correct answer: the letters of the correct options, sorted; () if no option is correct. A number or an interval is
     held as its form says."""
@@ -59,6 +83,18 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """Named values that results are broken down by, such as {"polarity": "will not"} or {"discipline": "Science"}."""
     source: str
     """The data set, such as "CLEVRER"."""
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it shows a clip, an image or nothing."""
+        if self.clip is None:
+            return Kind.TEXT
+        return Kind.IMAGE if self.clip.is_image else Kind.CLIP
+
+    @property
+    def path(self) -> str:
+        """The path of its clip or image, as in `Clip`; "" where it shows nothing."""
+        return "" if self.clip is None else self.clip.path
 
 
 COLUMNS = {

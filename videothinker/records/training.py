@@ -60,6 +60,8 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     blank_thought_share: float | None = None
     grad_norm: float | None = None
     """Gradient norm before clipping."""
+    replies_about: dict[str, int] | None = None
+    """Replies to questions that show a "clip", an "image" or nothing ("text"), since the last line; None if all show clips."""
     vision_kept_share: float | None = None
     """Share of the clips shown to frozen vision towers whose embedding was kept from before; None where none are kept."""
     seconds: float | None = None
@@ -124,6 +126,9 @@ class TrainedOn(msgspec.Struct, frozen=True, kw_only=True):
     the folder's own, which is not used."""
     n_questions: int
     """Number of questions drawn; `RunResult.n_asked` counts those that the steps came to."""
+    shown: dict[str, int] = {}
+    """Number of questions that show a "clip", an "image" or nothing ("text"); empty in records of earlier versions, which knew
+    clips alone."""
     pool: Pool | msgspec.UnsetType = msgspec.UNSET
     """Set where there are label files or `data.where`."""
 

@@ -43,7 +43,7 @@ class Films:
 
     def counterfactual(self, one: Explained) -> str:
         """Path, relative to the root, of the clip without the object. Only a generated world has such clips."""
-        folder, slash, name = one.question.clip.path.rpartition("/")
+        folder, slash, name = one.question.path.rpartition("/")
         return folder + slash + counterfactual_name(name, one.removed_object)
 
     def exists(self, video: str) -> bool:
@@ -53,7 +53,7 @@ class Films:
     def embed(self, questions: Iterable[Explained], progress: Progress = no_progress) -> None:
         """Put strips of these questions' clips, and of those without the object, into the page, in order until it is full."""
         for one in questions:
-            for video in (one.question.clip.path, self.counterfactual(one)):
+            for video in (one.question.path, self.counterfactual(one)):
                 if self.root is None or self.strips.left <= 0:
                     return
                 if video in self.pictures or not self.exists(video):
@@ -81,8 +81,10 @@ class Films:
         link = None if self.out is None else quote(Path(os.path.relpath(self.root / video, self.out)).as_posix())
         return {"strip": self.pictures.get(video), "clip": link}
 
-    def part(self, clip: Clip) -> dict[str, Any] | None:
-        """Link that plays just the part that a question is about; None when it is not there, or a folder of frames."""
+    def part(self, clip: Clip | None) -> dict[str, Any] | None:
+        """Link that plays just the part that a question is about; None when it is not there, a folder of frames or an image."""
+        if clip is None or clip.is_image:
+            return None
         film = self.film(clip.path)
         if film is None or film["clip"] is None or (clip.start is None and clip.end is None):
             return film
@@ -90,8 +92,10 @@ class Films:
         return film | {"clip": f"{film['clip']}#t={clip.start or 0:.15g}{end}"}  # a W3C media fragment, which browsers heed
 
 
-def clip_text(clip: Clip) -> str:
-    """A clip's path, and in words which part of it a question is about, and the rate of a folder of frames."""
+def clip_text(clip: Clip | None) -> str:
+    """A clip's path, and in words which part of it a question is about, and the rate of a folder of frames; "none" without."""
+    if clip is None:
+        return "none: the question is one of words alone"
     said = clip.path if clip.fps is None else f"{clip.path}, frames at {clip.fps:.15g} per second"
     if clip.start is None and clip.end is None:
         return said
@@ -228,6 +232,6 @@ def browser_data(
         "splits": list(dict.fromkeys(split for split, _ in questions)),
         "facets": facets,
         "runs": [name for name, _ in runs],
-        "scenes": {group: scene_data(one.scene, films.film(one.question.clip.path)) for group, one in scenes.items()},
+        "scenes": {group: scene_data(one.scene, films.film(one.question.path)) for group, one in scenes.items()},
         "questions": rows,
     }

@@ -97,6 +97,7 @@ def build_trainer(
     from videothinker.train.clip_grpo import ClipGRPOTrainer, Shuffled
 
     _check_apart(config, args)
+    _check_texts(config, args, rows)
     sharded = _is_sharded(args)
     if sharded:
         _check_sharded(config)
@@ -117,6 +118,7 @@ def build_trainer(
             n_frames=config.data.n_frames,
             max_pixels=config.data.max_pixels,
             video_token=ids.video_token_id,
+            image_max_pixels=config.data.image_max_pixels,
             cache=default_cache(),
             keyed=vision is not None,
         ),
@@ -215,6 +217,16 @@ def _check_sharded(config: StageConfig) -> None:
         )
     if config.rollouts.engine is Engine.GRAPHS:
         raise VtError("rollouts.engine = 'graphs' needs whole parameters on each GPU; under FSDP or ZeRO choose 'transformers'")
+
+
+def _check_texts(config: StageConfig, args: Any, rows: Sequence[TrainingRow]) -> None:
+    """Questions that show nothing leave the vision tower out, where other processes may wait for its gradients or parts."""
+    n = sum(row["prompt"].clip is None for row in rows)
+    if n and (_is_sharded(args) or (args.world_size > 1 and config.model.train_vision and config.lora is None)):
+        raise VtError(
+            f"{n} of {len(rows)} training questions show nothing, and in several processes each needs the vision tower in every"
+            " step; set model.train_vision = false and launch with DDP, or leave them out with --where"
+        )
 
 
 def _check_apart(config: StageConfig, args: Any) -> None:

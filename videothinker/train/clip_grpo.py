@@ -31,6 +31,7 @@ from videothinker.models.vision import quicken_vision
 from videothinker.prompts import OURS, Asked
 from videothinker.records.training import Fed
 from videothinker.train.clips import (
+    NOTHING,
     ClipTensors,
     PromptEncoder,
     bare,
@@ -53,6 +54,10 @@ _START = "ref"
 CLIP_SLOT = "token_type_ids"
 """A field that TRL carries, one row per reply, through its shuffling, splitting and slicing, and that Qwen2.5-VL does not use.
 Each reply carries in it two numbers: that of its clip and that of its prompt."""
+
+
+_NO_CLIP = ClipTensors(torch.empty(0), (0, 0, 0), 0.0)
+"""What was fed of clips where the last prompts showed none."""
 
 
 class Completion(NamedTuple):
@@ -87,7 +92,7 @@ class _Scored(NamedTuple):
 
 
 class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
-    """GRPO on prompts with exactly one clip each: every reply is written and scored with its clip in sight.
+    """GRPO on prompts with one clip or image each, or none: every reply is written and scored with its clip in sight.
 
     The objective is TRL's own. Subclasses that change it can override `_forward` to see each pass of the model.
 
@@ -203,17 +208,17 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         sampler = super()._get_train_sampler(dataset)
         if self.accelerator.num_processes > 1:  # each takes a part of the order, and reads its own when it gets there
             return sampler
-        footages = [row["prompt"].clip for row in self.train_dataset]
+        footages = {i: clip for i, row in enumerate(self.train_dataset) if (clip := row["prompt"].clip) is not None}
         n_rows = sampler.mini_repeat_count * sampler.batch_size * sampler.repeat_count
 
         def announce(indices: list[int]) -> None:
-            self._encode.expect((footages[i] for i in dict.fromkeys(indices)), at_most=3 * sampler.batch_size)
+            self._encode.expect((footages[i] for i in dict.fromkeys(indices) if i in footages), at_most=3 * sampler.batch_size)
 
         return _Announced(sampler, announce, n_rows)
 
     def fed(self) -> Fed:
         """What the last prompts really held, and how many there were in all sessions; the main process alone counts them."""
-        clip = self._clips["train"][0]
+        clip = next((clip for clip in self._clips["train"] if not clip.is_image), _NO_CLIP)
         pairs, height, width = clip.grid
         sizes = self._encode.processor.video_processor
         return Fed(
@@ -245,7 +250,7 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         """A reply to each prompt, about the clip of its row, as TRL's `_generate_single_turn` returns them."""
         if self.sampler is not None:
             return self.sampler.sample(self.accelerator.unwrap_model(self.model), prompt_ids, clips, rows), None
-        fields = generation_inputs(clips, rows, prompt_ids, self._encode.video_token)
+        fields = generation_inputs(clips, rows, prompt_ids, self._encode.video_token, self._encode.image_token)
         with showing(clips, rows):
             return super()._generate_single_turn(prompt_ids, None, fields, *args, **kwargs)
 
@@ -268,8 +273,8 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         def with_clips(**inputs: Any) -> Any:
             clip_of, prompts = inputs.pop(CLIP_SLOT).T.tolist()
             # Of all clips of the batch only those of these rows are given, numbered anew: place is old number -> new.
-            place = {number: i for i, number in enumerate(sorted(set(clip_of)))}
-            given, rows = [every[number] for number in place], [place[number] for number in clip_of]
+            place = {number: i for i, number in enumerate(sorted(set(clip_of) - {NOTHING}))}
+            given, rows = [every[number] for number in place], [place.get(number, NOTHING) for number in clip_of]
             ids, mask = inputs["input_ids"], inputs["attention_mask"]
             seen = scoring_inputs(config, given, rows, ids, mask)
             shared = None

@@ -8,8 +8,8 @@ import torch
 
 from videothinker.models.decoder import Decoder, TokenChoice
 from videothinker.models.norms import quicken_norms
-from videothinker.models.vision import quicken_vision
-from videothinker.train.clips import ClipTensors, bare
+from videothinker.models.vision import SeenClip, quicken_vision
+from videothinker.train.clips import NOTHING, ClipTensors, bare
 from videothinker.train.seen import VisionCache, is_frozen
 
 _KEPT_BYTES = 4 * 2**30
@@ -51,21 +51,23 @@ class ReplySampler:
     ) -> list[list[int]]:
         """One reply per prompt, with the token that ended it, at most `max_new_tokens` long.
 
-        prompt_ids: unpadded. clips: the distinct ones, on the policy's device. rows: for each prompt the index of its clip.
+        prompt_ids: unpadded. clips: the distinct ones, on the policy's device. rows: for each prompt the index of its clip, or
+        `NOTHING`.
         """
         was_training = policy.training
         policy.eval()  # gradient checkpointing would drop the cache, dropout disturb it
-        device = clips[0].patches.device
+        device = bare(policy).device
         model = self._up_to_date(policy, device) if device.type == "cuda" else bare(policy)
         if self._decoder is None or self._decoder.model is not model:
             self._decoder = Decoder(model, eos=self.eos, pad=self.pad, suppress=self.suppress)
-        seen = self._vision.see(model, clips, frozen=is_frozen(bare(policy).model.visual))
+        seen = self._vision.see(model, clips, frozen=is_frozen(bare(policy).model.visual)) if clips else []
+        nothing = SeenClip(torch.zeros(0, model.config.get_text_config().hidden_size, device=device), (0, 0, 0), 0.0)
         # A question comes once for each of its replies; its prompt is read once, and the replies point to it.
         asked = [(row, tuple(ids)) for row, ids in zip(rows, prompt_ids, strict=True)]
         distinct = {prompt: i for i, prompt in enumerate(dict.fromkeys(asked))}
         replies = self._decoder.reply(
             [ids for _, ids in distinct],
-            [seen[row] for row, _ in distinct],
+            [nothing if row == NOTHING else seen[row] for row, _ in distinct],
             rows=[distinct[prompt] for prompt in asked],
             choice=TokenChoice(self.temperature),
             max_new_tokens=self.max_new_tokens,

@@ -24,6 +24,7 @@ from videothinker.models.text_positions import TextPositions
 from videothinker.prompts import Asked
 from videothinker.records.bounds import AboveZero, Index, NotNegative, Positive, Share
 from videothinker.records.prompt import Template
+from videothinker.records.question import IMAGE_MAX_PIXELS
 from videothinker.records.training import GateMargins
 from videothinker.train.rewards import ACCURACY, FALLBACK, FIRST, ORDERED, REWARDS, default_weights, weights_for_twice
 
@@ -148,6 +149,9 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     """Frames of a clip; paper: 16 in training."""
     max_pixels: Positive = 128 * 28 * 28
     """Most pixels of a frame; paper: 128*28*28, which makes 252x364 of CLEVRER's 480x320, 936 video tokens at 16 frames."""
+
+    image_max_pixels: Positive = IMAGE_MAX_PIXELS
+    """Most pixels of an image, for questions about one. The default is ours: 1,024 tokens, about as many as a clip."""
 
     @property
     def asked(self) -> Asked:

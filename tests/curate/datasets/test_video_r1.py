@@ -164,7 +164,10 @@ def test_a_clip_is_one_group_however_it_is_written(tmp_path: Path) -> None:
         (choice(1, "a", problem_id=[1]), "row 1: Expected `int | str | null`, got `array` - at `$.problem_id`"),
         ("What falls first?", "row 1: is 'What falls first?', expected an object"),
         (choice(1, "a", path=None), "has neither `video` nor `path`, so nobody knows its clip"),
-        (choice(1, "a", data_type="image"), "data_type is 'image', expected 'video'"),
+        (
+            choice(1, "a", data_type="image"),
+            "data_type is 'image', but its file is 'clips/a.mp4'; images are .jpg, .jpeg and .png",
+        ),
         (choice(1, "a", problem_type="free-form"), "problem_type 'free-form' with 2 options needs a form of answer not asked"),
         (choice(1, "a", options=None), "problem_type 'multiple choice' with 0 options needs a form of answer not asked here"),
         (choice(1, "a", options=["x"] * 27), "has 27 options, more than there are letters"),

@@ -23,6 +23,8 @@ from videothinker.records.question import COLUMNS
 
 FACETS = ("data_source", "original_question_type", "question_type", "task_type", "domain", "sub_category", "duration")
 """Fields of a Video-R1 row that become facets if the file's rows differ in them."""
+NOTHING = "none"
+"""What a table's cell says in place of a clip where a question shows nothing; an empty cell is a clip that was forgotten."""
 MOST_VALUES = 50
 """Most values of such a facet; a field with more holds addresses or names."""
 
@@ -53,13 +55,18 @@ def _read_video_r1(table: Table) -> ReadQuestions:
     from_top: list[str] = []
 
     def question(row: Row, name: str) -> Question:
-        found = video_r1.parse(row, data_types=("video", "frame"))
+        found = video_r1.parse(row, data_types=("video", "frame", "image", "text"))
+        if found.lists_options:
+            listed.append(name)
+        if not found.path:
+            return _question(name, table, found.text, found.options, found.gold, None, found.form, facets=_facets(row))
         path = "/".join(parts_of(found.path))
         if row.fields.get("data_type") == "frame" and not rows.is_file(path) and row.seconds("fps") is None:
             raise UnusableError("is about a folder of frames without `fps`, so nobody knows its times")
         clip = rows.clip(path, row.seconds("start"), row.seconds("end"), row.seconds("fps"))
-        if found.lists_options:
-            listed.append(name)
+        if clip.is_image is not (row.fields.get("data_type") == "image"):
+            kind = row.fields.get("data_type", "video")
+            raise UnusableError(f"data_type is {kind!r}, but its file is {path!a}; images are .jpg, .jpeg and .png")
         if found.path.startswith("/"):
             from_top.append(name)
         return _question(name, table, found.text, found.options, found.gold, clip, found.form, facets=_facets(row))
@@ -88,7 +95,7 @@ def _question(
     text: str,
     options: tuple[str, ...],
     gold: tuple[str, ...],
-    clip: Clip,
+    clip: Clip | None,
     form: Form | None,
     *,
     facets: dict[str, str],
@@ -218,7 +225,9 @@ def _read_table(table: Table, columns: _Columns) -> ReadQuestions:
 
     def made(row: Row, name: str, text: str, options: tuple[str, ...], gold: tuple[str, ...], form: Form | None) -> Question:
         times = {key: row.seconds(by[key]) if key in by else None for key in ("start", "end", "fps")}
-        clip = rows.clip("/".join(parts_of(row.text(by["video"]))), times["start"], times["end"], times["fps"])
+        clip = None
+        if row.word(by["video"]) != NOTHING:
+            clip = rows.clip("/".join(parts_of(row.text(by["video"]))), times["start"], times["end"], times["fps"])
         facets = {facet: word for facet, column in columns.facets.items() if (word := row.word(column)) is not None}
         group = row.word(by["group"]) if "group" in by else None
         return _question(name, table, text, options, gold, clip, form, facets=facets, group=group)

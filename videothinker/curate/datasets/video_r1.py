@@ -3,10 +3,11 @@
     {"problem_id": 1, "problem": "What falls first?", "problem_type": "multiple choice", "data_type": "video",
      "options": ["A. the cup", "B. the ball"], "solution": "<answer>B</answer>", "path": "clips/7.mp4"}
 
-Options may carry their letter or not. The clip is `video` or `path`; the id is `question_id`, or else `problem_id`, or else the
-number of the row. `start`, `end` and `fps` are read where there are any. A `problem` that goes on to list the options loses the
-list, since a prompt lists them again. Rows without options, of the problem types "numerical", "regression" and "temporal
-grounding", are answered by a number or an interval in seconds ("12.5 to 20").
+Options may carry their letter or not. The clip is `video` or `path`, with `data_type` "image" one image, with "text" nothing;
+the id is `question_id`, or else `problem_id`, or else the number of the row. `start`, `end` and `fps` are read where there are
+any. A `problem` that goes on to list the options loses the list, since a prompt lists them again. Rows without options, of the
+problem types "numerical", "regression" and "temporal grounding", are answered by a number or an interval in seconds ("12.5 to
+20").
 """
 
 import re
@@ -23,6 +24,7 @@ from videothinker.answers.yes_no import WORDS
 from videothinker.curate.datasets import NEEDS_JUDGE, Table
 from videothinker.curate.datasets.rows import Row, UnusableError, bare
 from videothinker.records import Form
+from videothinker.records.question import Kind
 
 _SOLUTION = re.compile(r"\s*(?:<answer>)?\s*(?P<answer>[^<>]*?)\s*(?:</answer>)?\s*", re.IGNORECASE)
 
@@ -57,7 +59,7 @@ class Parsed(NamedTuple):
     intervals."""
     gold: tuple[str, ...]
     path: str
-    """The clip as the file writes it."""
+    """The clip or image as the file writes it; "" for a row of words alone."""
     form: Form | None
     """That of a question without options, or of yes or no; None for letters, of which the whole file decides (`form_for`)."""
     lists_options: bool
@@ -92,7 +94,9 @@ def parse(row: Row, *, data_types: Sequence[str] = ("video",)) -> Parsed:
     path = fields.video or fields.path
     if fields.video and fields.path and len(PurePosixPath(fields.path).parts) > len(PurePosixPath(fields.video).parts):
         path = fields.path  # `video` is then the release's name of the clip, without the folder of its part
-    if not path:
+    if fields.data_type == Kind.TEXT and Kind.TEXT in data_types:
+        path = ""
+    elif not path:
         raise UnusableError("has neither `video` nor `path`, so nobody knows its clip")
     if fields.data_type not in data_types:
         raise UnusableError(f"data_type is '{fields.data_type}', expected '{data_types[0]}'")

@@ -25,7 +25,7 @@ from videothinker.errors import VtError
 from videothinker.models import decoder
 from videothinker.models.decoder import Decoder, TokenChoice, Written, can_decode
 from videothinker.models.load import Loaded
-from videothinker.models.vision import SeenClip
+from videothinker.models.vision import SeenClip, see
 
 LARGEST_BATCH = 1024
 """Most rows at once where memory decides."""
@@ -104,7 +104,7 @@ class GraphsEngine:
         prompts = [*range(len(rows)), *[0] * (self._n_before - len(rows))]
         return {
             "prompt_ids": [row.ids for row in rows],
-            "clips": [_seen_clip(row) for row in rows],
+            "clips": [_seen_clip(self.loaded.model, row) for row in rows],
             "rows": prompts,
             "max_new_tokens": self._settings.max_new_tokens,
             "choice": self._choice([rows[i] for i in prompts]),
@@ -150,7 +150,13 @@ class GraphsEngine:
         return {"engine": engine, PASSED: self._decoder.n_passed}
 
 
-def _seen_clip(row: Row) -> SeenClip:
-    assert row.vision is not None  # `serves` asks for a model that shares vision
+def _seen_clip(model: Any, row: Row) -> SeenClip:
+    if row.vision is None:  # an image or nothing (`stills`): `serves` asks for a model that shares the vision of clips
+        tensors = row.start.tensors
+        if "pixel_values" not in tensors:
+            return SeenClip(torch.zeros(0, model.config.get_text_config().hidden_size, device=model.device), (0, 0, 0), 0.0)
+        t, h, w = tensors["image_grid_thw"][0].tolist()
+        with torch.inference_mode():
+            return see(model, [tensors["pixel_values"].to(model.device)], [(t, h, w)], [0.0])[0]
     t, h, w = row.start.tensors["video_grid_thw"][0].tolist()
     return SeenClip(row.vision.features, (t, h, w), float(row.start.tensors["second_per_grid_ts"][0]))
