@@ -1,7 +1,7 @@
 """What a stop behind the first answer saves in wall time: the same questions with and without it, same batch, same device.
 
     python benchmarks/stop.py                                                   # on a CPU, a tiny model of random weights
-    python benchmarks/stop.py --shape 3b --clips 128 --per-clip 4 --tokens 512 --batch-size 128 --out stop.json   # on a GPU
+    python benchmarks/stop.py --shape 3b --clips 64 --per-clip 4 --tokens 512 --batch-size 64 --engines graphs     # on a GPU
     python benchmarks/stop.py --ref runs/auto --data curated --split dev --stop-at 0.97 --out stop.json    # a checkpoint
 
 A model of random weights has no answers, so its first one is taken to end with its twelfth token, and how likely that token
@@ -45,7 +45,7 @@ SHARES = (0.5, 0.9)
 """Of the replies of such a model, which end there."""
 SAME_LOGPROB = 1e-3
 """Nats per token by which replies of the same tokens differ at most."""
-HEADS = ("engine", "stop at", "stopped", "tokens", "as without", "questions/s", "s writing", "faster", "writing", "CPU")
+HEADS = ("engine", "stop", "stopped", "tokens", "same", "q/s", "s writing", "faster", "writing", "CPU")
 console = Console()
 
 
@@ -159,12 +159,12 @@ def table(result: dict[str, Any]) -> Table:
             "never" if each["stop_at"] is None else f"{each['stop_at']:.3g}",
             f"{each['stopped']:.0%}",
             f"{each['n_tokens']:,}",
-            f"{each['n_same']} of {each['n_questions']}",
+            f"{each['n_same']}/{each['n_questions']}",
             f"{each['questions_per_second']:.2f}",
             f"{each['seconds_writing']:.2f}",
-            f"{each['times_whole']:.2f} x",
-            f"{each['times_whole_writing']:.2f} x",
-            f"{each['times_whole_cpu']:.2f} x",
+            f"{each['times_whole']:.2f}x",
+            f"{each['times_whole_writing']:.2f}x",
+            f"{each['times_whole_cpu']:.2f}x",
         )
     return shown
 
