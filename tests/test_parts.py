@@ -20,6 +20,7 @@ from diagnose.asking import answers, right_replies, settings
 from PIL import Image
 from test_frames import film as small_film
 
+from videothinker import clip_process
 from videothinker import clips as clips_module
 from videothinker.cli import app
 from videothinker.clips import ClipReader, cached_clip, default_cache
@@ -165,7 +166,8 @@ def test_training_encodes_the_part(thirds: Curated, taught: Path) -> None:
         part, file, *folders = found.clips[4 * scene : 4 * scene + 4]
         for other in (part, *folders):
             np.testing.assert_array_equal(other.patches, file.patches)
-            assert other[1:] == file[1:] == ((2, 4, 6), 0.64)  # a pair of frames spans 2 * 1.28 / 4 s
+            assert other[1:] == file[1:]
+            assert (file.grid, file.seconds_per_pair) == ((2, 4, 6), 0.64)  # a pair of frames spans 2 * 1.28 / 4 s
     assert not np.array_equal(found.clips[0].patches, found.clips[4].patches)
     with pytest.raises(VtError, match=r"film\.mkv \[0 s, 0\.08 s\): has 2 frames, data\.n_frames asks for 4"):
         encode([ClipPrompt(footage(thirds)[0]._replace(end=0.08), "what?")])
@@ -180,8 +182,8 @@ def test_warming_keeps_parts_apart_and_what_is_kept_is_neither_opened_nor_decode
         app(command)
     assert end.value.code == 0
     assert "12 of 12 clips kept" in capsys.readouterr().out
-    monkeypatch.setattr(clips_module, "_Worker", None)  # no process can be started any more
-    monkeypatch.setattr(clips_module, "read_clip", None)
+    monkeypatch.setattr(clips_module, "Worker", None)  # no process can be started any more
+    monkeypatch.setattr(clip_process, "read_clip", None)
     with ClipReader(sample=lambda _, n: clip_indices(n, 4), cache=default_cache()) as reader:
         for number, (one, clip) in enumerate(reader.read(footage(thirds))):
             assert isinstance(clip, ReadClip), clip

@@ -1,4 +1,4 @@
-"""What a question is about, where it lies on this machine: a video file, a folder of frames, or a part of either.
+"""What a question is about, where it lies on this machine: a video file, a folder of frames, a part of either, or one image.
 
 `Footage` crosses every border between a question and its frames (cache, decoding processes, training rows, strips), so that
 nobody can read a whole clip where a part of it was meant. A path alone is never passed on.
@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from videothinker.records import Clip
+from videothinker.records.question import IMAGE_SUFFIXES
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
 """Endings, in any case, of the pictures of a folder of frames."""
@@ -55,6 +56,11 @@ class Footage(NamedTuple):
     def is_part(self) -> bool:
         """Whether something is left out at either end."""
         return self.start is not None or self.end is not None
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is one image."""
+        return self.fps is None and self.path.name.lower().endswith(IMAGE_SUFFIXES)
 
     @property
     def is_folder(self) -> bool:

@@ -216,6 +216,8 @@ def _opened(footage: Footage) -> tuple[Contents | list[Path], Extent]:
         return paths, _part(footage, np.arange(len(paths)) / footage.fps, whole) if footage.is_part else whole
     if footage.path.is_dir():
         raise ClipError(f"{footage.path}: is a folder, expected a file; a folder of frames needs its frames per second (fps)")
+    if footage.is_image and footage.path.is_file():
+        return [footage.path], Extent(1.0, 1)
     contents = survey(footage.path)
     whole = Extent(contents.fps, contents.n_total)
     if not footage.is_part:

@@ -72,7 +72,16 @@ def test_a_finished_cdpo_run_holds_what_the_contract_names(curated: Curated, ass
     names = "step loss reward reward/accuracy reward/format kl clamped_share zero_advantage_share entropy length grad_norm"
     apart = "shuffled_accuracy ordered_share repulsion repulsion_gradient_ratio reward_grad_norm divergence_grad_norm"
     twice = "anchor_kl first_right second_right fix_rate break_rate fallback_share blank_thought_share"
-    every = {*names.split(), *apart.split(), *twice.split(), "seconds", "tokens", "alarms"}
+    every = {
+        *names.split(),
+        *apart.split(),
+        *twice.split(),
+        "replies_about",
+        "vision_kept_share",
+        "seconds",
+        "tokens",
+        "alarms",
+    }
     assert all(set(row) == every for row in rows)
     assert [row["step"] for row in rows] == [1, 2]
     assert all(row["kl"] > 0 for row in rows)
@@ -81,7 +90,7 @@ def test_a_finished_cdpo_run_holds_what_the_contract_names(curated: Curated, ass
         *("stage", "settings", "model", "bias_model", "data", "text_positions", "identity", "finished", "provenance"),
         *("result", "fed", "launch"),
     ]
-    assert list(record["data"]) == ["folder", "sha256", "rule", "n_questions"]
+    assert list(record["data"]) == ["folder", "sha256", "rule", "n_questions", "shown"]
     assert list(record["result"]) == [
         *("out", "steps", "seconds_per_step", "tokens_per_step", "peak_bytes", "parameters", "trainable", "n_asked")
     ]

@@ -23,13 +23,15 @@ def show_set(counted: "Counted", folder: Path) -> None:
     from videothinker.curate.datasets.rows import how_many
 
     curation, manifest = counted.curation, counted.curation.manifest
-    asked, n_clips = manifest["questions"], len({one.question.clip.path for one in curation.members})
+    asked, n_clips = manifest["questions"], len({one.question.path for one in curation.members if one.question.clip})
     out.print(
         f"[bold]{asked['n_read']:,}[/bold] questions = [bold]{asked['n_labelled']:,}[/bold] usable "
         f"+ [bold]{asked['n_unresolved']:,}[/bold] unresolved, about {how_many(n_clips, 'clip')}"
     )
     forms = Counter(one.question.form.value for one in curation.members)
     out.print("forms          " + ", ".join(f"{form} {n:,}" for form, n in forms.items()))
+    if len(manifest["shown"]) > 1:
+        out.print("shown          " + ", ".join(f"{kind} {n:,}" for kind, n in manifest["shown"].items()))
     out.print(f"chance         {manifest['chance']:.1%} of random answers are right")
     out.print("splits         " + ", ".join(f"{each} {n:,}" for each, n in manifest["splits"].items()))
     for facet, counts in manifest["facets"].items():

@@ -45,7 +45,10 @@ def display(settings: "StageConfig") -> dict[str, Any]:
             highlight=False,
         )
 
-    return {"report": report, "warn": warn, "matched": matched, "bars": progress_bar}
+    def tell(line: str) -> None:
+        out.print(line, soft_wrap=True, markup=False, highlight=False)
+
+    return {"report": report, "warn": warn, "matched": matched, "tell": tell, "bars": progress_bar}
 
 
 def say_trained(settings: "StageConfig", outcome: "Outcome", folder: Path | None) -> None:

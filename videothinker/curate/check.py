@@ -141,7 +141,7 @@ def _check_clevrer(data: Curated, said: Mapping[str, Any], table: dict[str, tabl
             ("split", split),
             ("in_train_set", in_train_set),
             ("gold", tables.joined(asked.gold)),
-            ("video", asked.clip.path),
+            ("video", asked.path),
             ("category", data.labels.category(asked.question_id)),
         ]
         for rule in Rule:

@@ -14,7 +14,8 @@ import msgspec
 from videothinker import answers
 from videothinker.curated import Labels
 from videothinker.errors import VtError, missing_extra
-from videothinker.records import Question
+from videothinker.records import Clip, Form, Question
+from videothinker.records.question import Kind
 from videothinker.records.video_r1 import ClevrerRow, VideoR1Row
 
 Row = dict[str, Any]
@@ -22,15 +23,17 @@ Row = dict[str, Any]
 
 def video_r1_row(question: Question, labels: Labels) -> VideoR1Row:
     """The question as a Video-R1 row. `problem_id` is 0, because rows are numbered when they are written."""
-    clip = question.clip
+    clip = question.clip or Clip(path="")
+    data_type = {Kind.TEXT: "text", Kind.IMAGE: "image", Kind.CLIP: "video" if clip.fps is None else "frame"}
     return VideoR1Row(
         problem_id=0,
         problem=question.text,
-        data_type="video" if clip.fps is None else "frame",
+        data_type=data_type[question.kind],
+        problem_type=_PROBLEM_TYPES.get(question.form, "multiple choice"),
         options=tuple(answers.option_line(index, text) for index, text in enumerate(question.options)),
         solution=answers.solution(question),
-        video=clip.path,
-        path=clip.path,
+        video=question.path,
+        path=question.path,
         start=_set(clip.start),
         end=_set(clip.end),
         fps=_set(clip.fps),
@@ -40,6 +43,10 @@ def video_r1_row(question: Question, labels: Labels) -> VideoR1Row:
         observer=labels.observer(question.question_id),
         gold=question.gold,
     )
+
+
+_PROBLEM_TYPES = {Form.NUMBER: "numerical", Form.ESTIMATE: "regression", Form.INTERVAL: "temporal grounding"}
+"""Video-R1's words for forms without options; `vt curate records` reads them again."""
 
 
 def _set(value: float | None) -> float | msgspec.UnsetType:
@@ -74,6 +81,11 @@ class Export(StrEnum):
             VtError: it is about a part of a clip, or about a folder of frames; these formats name a file and show all of it.
         """
         clip = question.clip
+        if clip is None or clip.is_image:
+            raise VtError(
+                f"--export {self.value}: question {question.question_id} shows {'an image' if clip else 'nothing'}, and these"
+                " rows name a clip; leave --export out, or curate the questions about clips by themselves"
+            )
         if clip.fps is not None or clip.start is not None or clip.end is not None:
             what = "a folder of frames" if clip.fps is not None else "a part of its clip"
             raise VtError(
@@ -84,7 +96,7 @@ class Export(StrEnum):
 
 def trl_row(question: Question, labels: Labels) -> Row:
     """A conversational prompt, and beside it what a reward function needs."""
-    video = {"type": "video", "video": question.clip.path}
+    video = {"type": "video", "video": question.path}
     text = {"type": "text", "text": _prompt(question)}
     prompt = [{"role": "user", "content": [video, text]}]
     return {"prompt": prompt, **_answer(question, labels)}
@@ -93,7 +105,7 @@ def trl_row(question: Question, labels: Labels) -> Row:
 def ms_swift_row(question: Question, labels: Labels) -> Row:
     """One message with a <video> tag, and the clip that the tag stands for."""
     message = {"role": "user", "content": f"<video>{_prompt(question)}"}
-    return {"messages": [message], "videos": [question.clip.path], **_answer(question, labels)}
+    return {"messages": [message], "videos": [question.path], **_answer(question, labels)}
 
 
 def easyr1_row(question: Question, labels: Labels) -> Row:
@@ -104,7 +116,7 @@ def easyr1_row(question: Question, labels: Labels) -> Row:
     return {
         "problem": f"<video>{_prompt(question)}",
         "answer": answers.solution(question).removeprefix("<answer>").removesuffix("</answer>"),
-        "videos": [question.clip.path],
+        "videos": [question.path],
         "question_id": question.question_id,
         "category": labels.category(question.question_id),
     }
@@ -115,7 +127,7 @@ def verl_row(question: Question, labels: Labels) -> Row:
     return {
         "data_source": question.source,
         "prompt": [{"role": "user", "content": f"<video>{_prompt(question)}"}],
-        "videos": [{"type": "video", "video": question.clip.path}],
+        "videos": [{"type": "video", "video": question.path}],
         "ability": "video",
         "reward_model": {"style": "rule", "ground_truth": answers.solution(question)},
         "extra_info": _answer(question, labels),

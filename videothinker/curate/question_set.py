@@ -104,7 +104,7 @@ def curate(
     root = _clips_folder(dataset, videos, opened.folder, read.questions)
     there = None if root is None else _Presence(root)
     questions, moved = (read.questions, []) if there is None else _located(read, there)
-    missing = [] if there is None else sorted({one.clip.path for one in questions if not there.has(one.clip)})
+    missing = [] if there is None else sorted({one.path for one in questions if one.clip and not there.has(one.clip)})
     reasons = by_reason(read.unresolved)
     differs = _difference(dataset, read, source)
     if strict:
@@ -132,6 +132,7 @@ def curate(
         "unresolved": reasons,
         "facets": _facets(questions),
         "chance": sum(map(chance, questions)) / len(questions),
+        "shown": dict(Counter(one.kind.value for one in questions)),
         "warnings": warnings,
         "notes": notes,
         "settings": settings.as_json(),
@@ -185,7 +186,7 @@ def _clips_folder(dataset: Dataset, videos: Path | None, beside: Path | None, qu
         return None
     inside = [around / name for name in dataset.clips if (around / name).is_dir()]
     folders = inside if videos is None else [videos, *inside]
-    paths = {question.clip.path for question in questions}
+    paths = {question.path for question in questions if question.clip}
     found = {folder: sum((folder / path).exists() for path in paths) for folder in folders}
     best = max(found, key=lambda folder: found[folder], default=None)
     return best if videos is not None or (best is not None and found[best]) else None
@@ -214,6 +215,9 @@ def _located(read: ReadQuestions, there: _Presence) -> tuple[list[Question], lis
     n_cut = 0
     located = []
     for one in read.questions:
+        if one.clip is None:
+            located.append(one)
+            continue
         places = (one.clip, *read.elsewhere.get(one.question_id, ()))
         clip = next((place for place in places if there.has(place)), one.clip)
         if clip is not one.clip:
@@ -308,9 +312,9 @@ def _oddities(questions: Sequence[Question]) -> list[str]:
         notes.append(
             f"{how_many(n, 'question')} with the content of another one, the order of options aside; all are asked and counted"
         )
-    cuts = {(one.clip.path, one.text): set[Clip]() for one in questions}
+    cuts: dict[tuple[str, str], set[Clip | None]] = {}
     for one in questions:
-        cuts[one.clip.path, one.text].add(one.clip)
+        cuts.setdefault((one.path, one.text), set()).add(one.clip)
     if n := sum(len(clips) - 1 for clips in cuts.values()):
         notes.append(
             f"{how_many(n, 'question')} with the words of another one, about another part of its clip: they need start and end"

@@ -1,7 +1,7 @@
 """What stands between a question and its reply: a built-in solver, a checkpoint or a server, all behind one protocol."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -36,13 +36,24 @@ class RawReply(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the reply was ended right behind its first answer, because that was sure enough."""
 
 
+class RawScores(NamedTuple):
+    """How likely certain replies to one question are."""
+
+    question_id: str
+    logprobs: list[float] | None
+    """By reply, the natural logarithm of its probability, given what all replies to the question begin with; None when the clip
+    could not be read."""
+    error: str | None
+    """Why there are none; only with `logprobs` None."""
+
+
 def check_clips(curated: Curated, ref: str) -> None:
     """Check that the questions come with clips for `ref` to see.
 
     Raises:
         VtError: the folder was curated without clips.
     """
-    if curated.videos_root is None:
+    if curated.videos_root is None and any(one.question.clip is not None for one in curated.members):
         raise VtError(f"{curated.folder}: was curated without clips, which {ref} has to see; give their folder with --videos")
 
 
@@ -50,11 +61,18 @@ def by_clip(curated: Curated, questions: Sequence[Question]) -> dict[Footage, li
     """The questions about each clip, or part of one, in the order in which they first appear.
 
     curated: `check_clips` has found that it has clips.
+
+    Raises:
+        VtError: a question shows an image or nothing, which only an answerer with a feed for those can ask (`stills`).
     """
     found: dict[Footage, list[Question]] = {}
     for question in questions:
         footage = curated.clip(question)
-        assert footage is not None
+        if footage is None or footage.is_image:
+            raise VtError(
+                f"question {question.question_id} shows {'nothing' if footage is None else 'an image'}: such questions are"
+                " asked of a checkpoint with --engine auto, graphs or transformers, and not of a server or with vLLM"
+            )
         found.setdefault(footage, []).append(question)
     return found
 
@@ -94,3 +112,14 @@ class Answerer(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """What was fed and by what means, for run.json: frames and their size, video tokens, dtype, attention, and so on."""
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """An answerer that also says how likely replies are which it is given."""
+
+    def score(self, questions: Sequence[Question], replies: Mapping[str, Sequence[str]]) -> Iterator[RawScores]:
+        """Yield exactly one `RawScores` per question, in any order.
+
+        replies: by question_id, how a reply may begin: two texts or more, none of which another begins with.
+        """

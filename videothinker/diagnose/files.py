@@ -81,8 +81,8 @@ def data_hash(questions: Sequence[Question], labels: Labels) -> str:
 
     def row(one: Question) -> list[Any]:
         options = [answers.option_line(index, text) for index, text in enumerate(one.options)]
-        more = [one.form, one.clip.start, one.clip.end, one.clip.fps]
-        plain = [one.question_id, one.text, options, one.clip.path, one.gold, labels.observer(one.question_id)]
+        more = [one.form, *((one.clip and (one.clip.start, one.clip.end, one.clip.fps)) or (None, None, None))]
+        plain = [one.question_id, one.text, options, one.path, one.gold, labels.observer(one.question_id)]
         return plain if more == [Form.LETTERS, None, None, None] else [*plain, *more]
 
     return store.sha256_json([row(one) for one in questions])

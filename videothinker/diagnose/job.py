@@ -52,8 +52,8 @@ class Job(NamedTuple):
 
 def by_clip(questions: Sequence[Question], share: Shard) -> list[Question]:
     """One share of the questions: those about every N-th clip, with all of each, so that no clip is read twice."""
-    clips = {video: index for index, video in enumerate(dict.fromkeys(question.clip.path for question in questions))}
-    return [question for question in questions if share.has(clips[question.clip.path])]
+    clips = {video: index for index, video in enumerate(dict.fromkeys(question.path for question in questions))}
+    return [question for question in questions if share.has(clips[question.path])]
 
 
 def release(jobs: Sequence[Job]) -> None:

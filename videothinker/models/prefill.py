@@ -65,7 +65,7 @@ def prefill(
     the index of its prompt. pad: any token of text.
     """
     clip_of = [(id(clip.features), clip.grid, clip.seconds_per_pair) for clip in clips]
-    prefixes = shared_prefixes(prompts, clip_of, model.config.video_token_id)
+    prefixes = shared_prefixes(prompts, clip_of, model.config.video_token_id, model.config.image_token_id)
     hidden, following, order = [], [], []
     for prefix_part in _parts(prefixes):
         part = _Part(model, prompts, clips, prefix_part, pad)
@@ -122,8 +122,10 @@ class _Part:
         ids = padded(prefixes, self._pad)[0].to(self._device)
         embedded = self._model.get_input_embeddings()(ids)
         features = torch.cat([clip.features for clip in about]).to(embedded.dtype)
-        # The clips' features, one clip after the other, replace the video tokens, which stand in the same order.
-        embedded = embedded.masked_scatter((ids == self._model.config.video_token_id)[..., None], features)
+        # The features, one clip or image after the other, replace their tokens, which stand in the same order.
+        config = self._model.config
+        is_seen = (ids == config.video_token_id) | (ids == config.image_token_id)
+        embedded = embedded.masked_scatter(is_seen[..., None], features)
         cache = DynamicCache(config=self._model.config.get_text_config())
         self._model.model.language_model(
             inputs_embeds=embedded,

@@ -23,24 +23,24 @@ class Prefix(NamedTuple):
     """Which prompts share it, in their order; one alone has all of its tokens but the last to itself."""
 
 
-def shared_prefixes(prompts: Sequence[Tokens], clips: Sequence[Hashable], video_token: int) -> list[Prefix]:
+def shared_prefixes(prompts: Sequence[Tokens], clips: Sequence[Hashable], *seen: int) -> list[Prefix]:
     """Every prompt in exactly one `Prefix`, in the order in which their clips first appear.
 
     prompts: of two tokens or more. clips: what each one is about; prompts about equal ones may share. Prompts that differ
-    before the last token of their clip, `video_token`, share nothing.
+    before the last token of their clip or image share nothing. seen: the tokens that stand for these.
     """
     about: dict[Hashable, list[int]] = {}
     for i, clip in enumerate(clips):
         about.setdefault(clip, []).append(i)
-    return [prefix for members in about.values() for prefix in _of_one_clip(prompts, members, video_token)]
+    return [prefix for members in about.values() for prefix in _of_one_clip(prompts, members, seen)]
 
 
-def _of_one_clip(prompts: Sequence[Tokens], members: list[int], video_token: int) -> list[Prefix]:
+def _of_one_clip(prompts: Sequence[Tokens], members: list[int], seen: Sequence[int]) -> list[Prefix]:
     first = prompts[members[0]]
     n = min(len(prompts[i]) for i in members) - 1
     for i in members[1:]:
         differs = first[:n] != prompts[i][:n]
         n = int(differs.argmax()) if differs.any() else n
-    if len(members) == 1 or not (first[n:] == video_token).any():
+    if len(members) == 1 or not np.isin(first[n:], seen).any():
         return [Prefix(n, members)]
     return [Prefix(len(prompts[i]) - 1, [i]) for i in members]

@@ -51,8 +51,12 @@ def write_sheet(curated: Curated, labels: Path, out: Path, *, n: int = 50, seed:
     for label in chosen:
         question = asked[label.question_id]
         footage = curated.clip(question)
-        path = None if footage is None else quote(os.path.relpath(footage.path, out.resolve().parent))
-        part = "" if question.clip.start is None else f"#t={question.clip.start:g}" + _end(question.clip.end)
+        path = None if footage is None or footage.is_image else quote(os.path.relpath(footage.path, out.resolve().parent))
+        part = (
+            ""
+            if question.clip is None or question.clip.start is None
+            else f"#t={question.clip.start:g}" + _end(question.clip.end)
+        )
         rows.append(
             {
                 "question_id": question.question_id,

@@ -44,6 +44,7 @@ def train(
     report: Callable[[StepRecord], None] = silent,
     warn: Callable[[str], None] = silent,
     matched: Callable[[Matched], None] = silent,
+    tell: Callable[[str], None] = silent,
     bars: Bars = no_bars,
 ) -> "Outcome":
     """`train.run.train` on the questions that `data.where` lets through, told to `bars` step by step.
@@ -81,6 +82,7 @@ def train(
             dry_run=dry_run,
             report=told,
             warn=warn,
+            tell=tell,
         )
     if is_main() and not dry_run and not (outcome.already and (out / CURVES).is_file()):
         draw_own(out, warn)
@@ -133,7 +135,8 @@ def answered_twice(out: Path, settings: StageConfig, data: Curated, rule: Rule |
 
 
 def _answered(one: "Completion", question: Question) -> Answered:
-    return Answered(read_twice(form_of(question), one.reply, len(question.options)), question.gold)
+    form = form_of(question)
+    return Answered(read_twice(form, one.reply, len(question.options)), question.gold, form)
 
 
 def _mean_tokens(replies: "Sequence[Completion]") -> float | None:
@@ -159,6 +162,7 @@ def train_bias(
     report: Callable[[StepRecord], None] = silent,
     warn: Callable[[str], None] = silent,
     matched: Callable[[Matched], None] = silent,
+    tell: Callable[[str], None] = silent,
     bars: Bars = no_bars,
     fast: bool = False,
 ) -> BiasModel:
@@ -169,7 +173,9 @@ def train_bias(
     Raises:
         VtError: as `train.run.train` does.
     """
-    outcome = train(settings, data, start=start, out=out, rule=rule, report=report, warn=warn, matched=matched, bars=bars)
+    outcome = train(
+        settings, data, start=start, out=out, rule=rule, report=report, warn=warn, matched=matched, tell=tell, bars=bars
+    )
     if not is_main():
         return BiasModel(outcome, None)
     if outcome.already and (out / GATE).is_file():
@@ -213,19 +219,30 @@ def gate(
     jobs = run.plan({"start": start, "bias": str(bias)}, data, asked, bias / "gate" / ("greedy" if fast else "sampled"))
     ask(jobs, what="checking the bias model", bars=bars)
     asked_both = runs.load_runs([job.folder for job in jobs], data, rule)
+    named = rule or (None if data.label_files else data.manifest.rule)
+    verdict = judge_runs(asked_both, settings, split=asked.split, rule=named, temperature=temperature, fast=fast)
+    store.write_json(bias / GATE, verdict)
+    return verdict
+
+
+def judge_runs(
+    asked_both: Sequence[runs.Run], settings: StageConfig, *, split: str, rule: Rule | None, temperature: float, fast: bool
+) -> GateVerdict:
+    """`judge` the answers of a start and of its bias model, in this order, by the labels that the runs carry.
+
+    settings: the bias model's own, for its margins. The others are told in the verdict.
+    """
     before, after = (_measured(each.metrics) for each in asked_both)
-    verdict = judge(
+    return judge(
         before,
         after,
         _changes(runs.comparisons(asked_both)),
         settings.gate,
-        split=asked.split,
-        rule=rule or (None if data.label_files else data.manifest.rule),
+        split=split,
+        rule=rule,
         temperature=temperature,
         fast=fast,
     )
-    store.write_json(bias / GATE, verdict)
-    return verdict
 
 
 def _changes(compared: Sequence[Comparison]) -> Changes:

@@ -17,10 +17,34 @@ class Form(StrEnum):
     """Exactly one of the options' letters."""
     YES_NO = "yes-no"
     """Yes (held as "A") or no (held as "B"); the options are always ("yes", "no")."""
+    NUMBER = "number"
+    """A number, held as its decimal digits, ("0.5",); without options. Right or wrong."""
+    ESTIMATE = "estimate"
+    """A number that is graded by how near it comes, as lengths and distances are; held as that of `NUMBER`."""
+    INTERVAL = "interval"
+    """When something begins and ends, in seconds of the clip, ("12.5", "20"); without options, graded by overlap."""
+
+
+class Kind(StrEnum):
+    """What a question shows."""
+
+    CLIP = "clip"
+    IMAGE = "image"
+    TEXT = "text"
+    """Nothing: it is answered from its words alone."""
+
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+"""Endings, in any case, by which a file is one image."""
+
+
+IMAGE_MAX_PIXELS = 1024 * 28 * 28
+"""Most pixels of an image in diagnosis, and in training unless the settings say otherwise: 1,024 tokens, as many as a clip has
+about. Ours."""
 
 
 class Clip(msgspec.Struct, frozen=True, kw_only=True):
-    """What a question is about: a video file, a part of one, or a folder of frames."""
+    """What a question is about: a video file, a part of one, a folder of frames, or one image."""
 
     path: str
     """POSIX path of the file or folder, relative to the manifest's `videos_root`."""
@@ -30,6 +54,11 @@ class Clip(msgspec.Struct, frozen=True, kw_only=True):
     """Where the part ends, in seconds; None for the end of the file."""
     fps: float | None = None
     """Frames per second of a folder of frames, which has no clock of its own; None for a file."""
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it is one image, by the ending of its name."""
+        return self.fps is None and self.path.lower().endswith(IMAGE_SUFFIXES)
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,9 +70,11 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """The question alone; options and instructions are added where a prompt is rendered (`answers.render`)."""
     options: tuple[str, ...] = ()
     """Texts without letters, in file order. "A. " and the like are added only where options are shown."""
-    clip: Clip
+    clip: Clip | None
+    """None for a question of words alone."""
     gold: tuple[str, ...]
-    """The correct answer: the letters of the correct options, sorted; () if no option is correct."""
+    """The correct answer: the letters of the correct options, sorted; () if no option is correct. A number or an interval is
+    held as its form says."""
     form: Form = Form.LETTERS
     group: str
     """What intervals cluster by: questions of one group share a clip, so their errors are correlated. CLEVRER's is the index
@@ -52,6 +83,18 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """Named values that results are broken down by, such as {"polarity": "will not"} or {"discipline": "Science"}."""
     source: str
     """The data set, such as "CLEVRER"."""
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it shows a clip, an image or nothing."""
+        if self.clip is None:
+            return Kind.TEXT
+        return Kind.IMAGE if self.clip.is_image else Kind.CLIP
+
+    @property
+    def path(self) -> str:
+        """The path of its clip or image, as in `Clip`; "" where it shows nothing."""
+        return "" if self.clip is None else self.clip.path
 
 
 COLUMNS = {

@@ -60,6 +60,10 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     blank_thought_share: float | None = None
     grad_norm: float | None = None
     """Gradient norm before clipping."""
+    replies_about: dict[str, int] | None = None
+    """Replies to questions that show a "clip", an "image" or nothing ("text"), since the last line; None if all show clips."""
+    vision_kept_share: float | None = None
+    """Share of the clips shown to frozen vision towers whose embedding was kept from before; None where none are kept."""
     seconds: float | None = None
     """Duration of one optimiser step, generation included."""
     tokens: int = 0
@@ -122,6 +126,9 @@ class TrainedOn(msgspec.Struct, frozen=True, kw_only=True):
     the folder's own, which is not used."""
     n_questions: int
     """Number of questions drawn; `RunResult.n_asked` counts those that the steps came to."""
+    shown: dict[str, int] = {}
+    """Number of questions that show a "clip", an "image" or nothing ("text"); empty in records of earlier versions, which knew
+    clips alone."""
     pool: Pool | msgspec.UnsetType = msgspec.UNSET
     """Set where there are label files or `data.where`."""
 
@@ -144,6 +151,17 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """Different questions that were asked; None: a run of an earlier version, which did not count them."""
 
 
+class VisionCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the clips that the main process showed to frozen vision towers since the training was last begun."""
+
+    n_shown: int = 0
+    """Clips, once for each call that needs them and each tower; n_shown = n_seen + n_from_memory + n_from_disk."""
+    n_seen: int = 0
+    """Of them, clips that a tower saw."""
+    n_from_memory: int = 0
+    n_from_disk: int = 0
+
+
 class Fed(msgspec.Struct, frozen=True, kw_only=True):
     """What the last prompts really held, as the model got them, and how many there were."""
 
@@ -159,6 +177,8 @@ class Fed(msgspec.Struct, frozen=True, kw_only=True):
     an earlier version, which did not count them."""
     n_replies: int | None = None
     """Replies to them."""
+    vision: VisionCounts | msgspec.UnsetType = msgspec.UNSET
+    """Set where the vision tower is frozen and what it makes of clips is kept."""
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):

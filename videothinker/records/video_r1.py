@@ -20,14 +20,14 @@ class VideoR1Row(msgspec.Struct, frozen=True, kw_only=True):
     problem: str
     """The question text alone."""
     data_type: str = "video"
-    """"frame" for a folder of frames."""
+    """"frame" for a folder of frames, "image" for one image, "text" where nothing is shown."""
     problem_type: str = "multiple choice"
     options: tuple[str, ...]
     """"A. the text", in file order."""
     solution: str
     """"<answer>A,C</answer>"; "<answer>none</answer>" when no option is correct."""
     video: str
-    """The clip, as a POSIX path relative to the manifest's `videos_root`."""
+    """The clip or image, as a POSIX path relative to the manifest's `videos_root`; "" where nothing is shown."""
     path: str
     """The same as `video`, because some readers of the format look for this key."""
     start: float | msgspec.UnsetType = msgspec.UNSET

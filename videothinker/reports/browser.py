@@ -16,7 +16,7 @@ from videothinker.curated import Labels, counterfactual_name
 from videothinker.diagnose.grading import is_right
 from videothinker.footage import Footage
 from videothinker.progress import Progress, no_progress
-from videothinker.records import Category, Clip, Prediction, Question, Scene, label
+from videothinker.records import Category, Clip, Form, Prediction, Question, Scene, label
 from videothinker.reports import words
 from videothinker.reports.strips import BUDGET, Strips, strip_frames
 from videothinker.reports.words import Explained
@@ -43,7 +43,7 @@ class Films:
 
     def counterfactual(self, one: Explained) -> str:
         """Path, relative to the root, of the clip without the object. Only a generated world has such clips."""
-        folder, slash, name = one.question.clip.path.rpartition("/")
+        folder, slash, name = one.question.path.rpartition("/")
         return folder + slash + counterfactual_name(name, one.removed_object)
 
     def exists(self, video: str) -> bool:
@@ -53,7 +53,7 @@ class Films:
     def embed(self, questions: Iterable[Explained], progress: Progress = no_progress) -> None:
         """Put strips of these questions' clips, and of those without the object, into the page, in order until it is full."""
         for one in questions:
-            for video in (one.question.clip.path, self.counterfactual(one)):
+            for video in (one.question.path, self.counterfactual(one)):
                 if self.root is None or self.strips.left <= 0:
                     return
                 if video in self.pictures or not self.exists(video):
@@ -81,8 +81,10 @@ class Films:
         link = None if self.out is None else quote(Path(os.path.relpath(self.root / video, self.out)).as_posix())
         return {"strip": self.pictures.get(video), "clip": link}
 
-    def part(self, clip: Clip) -> dict[str, Any] | None:
-        """Link that plays just the part that a question is about; None when it is not there, or a folder of frames."""
+    def part(self, clip: Clip | None) -> dict[str, Any] | None:
+        """Link that plays just the part that a question is about; None when it is not there, a folder of frames or an image."""
+        if clip is None or clip.is_image:
+            return None
         film = self.film(clip.path)
         if film is None or film["clip"] is None or (clip.start is None and clip.end is None):
             return film
@@ -90,8 +92,10 @@ class Films:
         return film | {"clip": f"{film['clip']}#t={clip.start or 0:.15g}{end}"}  # a W3C media fragment, which browsers heed
 
 
-def clip_text(clip: Clip) -> str:
-    """A clip's path, and in words which part of it a question is about, and the rate of a folder of frames."""
+def clip_text(clip: Clip | None) -> str:
+    """A clip's path, and in words which part of it a question is about, and the rate of a folder of frames; "none" without."""
+    if clip is None:
+        return "none: the question is one of words alone"
     said = clip.path if clip.fps is None else f"{clip.path}, frames at {clip.fps:.15g} per second"
     if clip.start is None and clip.end is None:
         return said
@@ -116,9 +120,16 @@ def scene_data(scene: Scene, film: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
+def told(form: Form, answer: answers.Answer) -> str:
+    """An answer as the page's data hold it: letters as one string, "AC"; a number or an interval in words, "12.5 to 20"."""
+    if form in (Form.LETTERS, Form.CHOICE, Form.YES_NO):
+        return "".join(answer)
+    return answers.FORMS[form].solution(answer).removeprefix("<answer>").removesuffix("</answer>")
+
+
 def facets_of(question: Question) -> dict[str, str]:
     """What questions can be told apart by: the breakdowns of `Metrics`, as the value of each for this question."""
-    counts = {"options": str(len(question.options)), "correct options": str(len(question.gold))}
+    counts = {"options": str(len(question.options)), "correct options": str(len(question.gold) if question.options else 0)}
     return counts | {"form": question.form.value} | question.facets
 
 
@@ -137,14 +148,14 @@ def _natural(value: str) -> tuple[bool, float, str]:
 
 
 def question_data(question: Question, split: str, labels: Labels, facets: Iterable[str] = ()) -> dict[str, Any]:
-    """One question with its labels. Letters are one string ("AC"), categories in the order of the label sets, null for none.
+    """One question with its labels. Answers are as `told` has them, categories in the order of the label sets, null for none.
 
     facets: names of those to give. `happens` says of a "what will" or "what will not" question for each option whether its
     event takes place.
     """
     rows = [each.by_question.get(question.question_id) for each in labels.sets]
     polarity, letters = question.facets.get("polarity"), answers.LETTERS[: len(question.options)]
-    told = facets_of(question)
+    values = facets_of(question)
     return {
         "id": question.question_id,
         "scene": question.group,
@@ -152,10 +163,10 @@ def question_data(question: Question, split: str, labels: Labels, facets: Iterab
         "text": question.text,
         "options": [answers.option_line(index, text) for index, text in enumerate(question.options)],
         "happens": None if polarity is None else [(letter in question.gold) != (polarity == "will not") for letter in letters],
-        "gold": "".join(question.gold),
-        "observer": None if (said := labels.observer(question.question_id)) is None else "".join(said),
+        "gold": told(question.form, question.gold),
+        "observer": None if (said := labels.observer(question.question_id)) is None else told(question.form, said),
         "categories": [None if row is None else str(row.category) for row in rows],
-        "facets": {name: told[name] for name in facets if name in told},
+        "facets": {name: values[name] for name in facets if name in values},
     }
 
 
@@ -178,11 +189,11 @@ def told_data(one: Explained, labels: Labels) -> dict[str, Any]:
     }
 
 
-def reply_data(prediction: Prediction) -> dict[str, Any]:
+def reply_data(question: Question, prediction: Prediction) -> dict[str, Any]:
     """One checkpoint's reply, as text; the page never reads it as HTML."""
     return {
-        "chosen": None if prediction.chosen is None else "".join(prediction.chosen),
-        "right": is_right(prediction),
+        "chosen": None if prediction.chosen is None else told(question.form, prediction.chosen),
+        "right": is_right(question, prediction),
         "status": str(prediction.status),
         "reply": prediction.reply if prediction.error is None else prediction.error,
     }
@@ -206,7 +217,7 @@ def browser_data(
     for split, question in questions:
         replies = [predictions.get(question.question_id) for _, predictions in runs]
         row = question_data(question, split, labels, facets)
-        row["replies"] = [None if reply is None else reply_data(reply) for reply in replies]
+        row["replies"] = [None if reply is None else reply_data(question, reply) for reply in replies]
         row["why"] = reasons(question, labels)
         if (one := known.get(question.question_id)) is not None:
             row |= told_data(one, labels) | {"film": films.film(films.counterfactual(one))}
@@ -221,6 +232,6 @@ def browser_data(
         "splits": list(dict.fromkeys(split for split, _ in questions)),
         "facets": facets,
         "runs": [name for name, _ in runs],
-        "scenes": {group: scene_data(one.scene, films.film(one.question.clip.path)) for group, one in scenes.items()},
+        "scenes": {group: scene_data(one.scene, films.film(one.question.path)) for group, one in scenes.items()},
         "questions": rows,
     }

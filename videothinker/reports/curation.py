@@ -161,7 +161,7 @@ def _examples(known: Iterable[Explained], rule: Rule, root: Path | None) -> dict
         question, needed = one.question, one.categories[rule] is Category.INFERENTIAL
         misled = not set(one.observer) <= set(question.gold)  # something was seen, and is wrong
         return (
-            root is None or not (root / question.clip.path).is_file(),
+            root is None or not (root / question.path).is_file(),
             (one.observer == question.gold) is needed,
             misled is not needed,
             not question.gold,

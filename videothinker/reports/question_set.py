@@ -36,16 +36,17 @@ def question_set_pages(dataset: Dataset, counted: Counted, *, out: Path | None =
     kept = {question.question_id for _, question in drawn}
     browsed = [one for one in asked if one[1].question_id in kept]
     films = Films(curation.videos_root, out)
+    clips = [question.clip for question in questions]
     context: dict[str, Any] = {
         "name": dataset.name,
         "what": dataset.what,
         "variant": dataset.variants.get(manifest["settings"]["variant"] or ""),
         "benchmark": manifest["benchmark"],
         "n": len(questions),
-        "n_clips": len({question.clip.path for question in questions}),
+        "n_clips": len({question.path for question in questions if question.clip}),
         "n_groups": len({question.group for question in questions}),
-        "n_parts": sum(question.clip.start is not None or question.clip.end is not None for question in questions),
-        "n_folders": sum(question.clip.fps is not None for question in questions),
+        "n_parts": sum(one is not None and (one.start is not None or one.end is not None) for one in clips),
+        "n_folders": sum(one is not None and one.fps is not None for one in clips),
         "chance": manifest["chance"],
         "warnings": manifest["warnings"],
         "notes": manifest["notes"],
@@ -89,7 +90,7 @@ def _facet_table(facet: str, questions: Sequence[Question]) -> Table:
             value,
             count(len(part)),
             percent(len(part) / len(questions)),
-            count(len({one.clip.path for one in part})),
+            count(len({one.path for one in part if one.clip})),
             percent(_mean_chance(part)),
         )
         for value, part in by_value.items()

@@ -121,14 +121,20 @@ def claims_table(results: Results) -> Table:
     return Table(
         "claims",
         f"Beside the claims, asked {study.first_ask}: the same comparisons of inferential accuracy under each rule, and over "
-        "all questions, which no rule divides. Percentage points with 95 % intervals over scenes and seeds; of one seed, over "
-        "scenes.",
+        "all questions, which no rule divides. Percentage points with 95 % intervals over "
+        + ("scenes, all seeds pooled." if is_earlier(results) else "scenes and seeds; of one seed, over scenes."),
         ("Comparison", *(f"Inferential, {rule}" for rule in rules), "All questions"),
         [
             (name, *(value(part, rule, "inferential") for rule in rules), value(part, study.rule, "all"))
             for name, part in parts.items()
         ],
     )
+
+
+def is_earlier(results: Results) -> bool:
+    """Whether results were written before there was an interval over scenes and seeds at once, when no scenes were counted."""
+    values = [value for one in results.differences for value in one.measures.values()]
+    return bool(values) and not any(value.n_scenes for value in values)
 
 
 def thinking_tables(results: Results) -> list[Table]:
@@ -301,7 +307,7 @@ def settings_table(results: Results) -> Table:
     settings = {**msgspec.to_builtins(results.study), "provenance": results.provenance}
     return Table(
         "settings",
-        "The study's file, as it was read, and what drew this report.",
+        "The study's file, as it was read, and what drew this report. What is not set is not listed.",
         ("Setting", "Value"),
-        [(name, page.value_text(value)) for name, value in page.leaves(settings)],
+        [(name, text) for name, value in page.leaves(settings) if (text := page.value_text(value)) != DASH],
     )

@@ -18,6 +18,7 @@ from videothinker.train.data import TrainingRow
 from videothinker.train.loss import DIVERGENCES
 from videothinker.train.rewards import Reward, chosen
 from videothinker.train.sampling import ReplySampler
+from videothinker.train.seen import GIB, VisionCache, is_frozen, vision_disk
 from videothinker.train.stages import Engine, Objective, Reference, StageConfig
 
 if TYPE_CHECKING:
@@ -96,11 +97,13 @@ def build_trainer(
     from videothinker.train.clip_grpo import ClipGRPOTrainer, Shuffled
 
     _check_apart(config, args)
+    _check_texts(config, args, rows)
     sharded = _is_sharded(args)
     if sharded:
         _check_sharded(config)
     policy, peft_config = _load_policy(config, start)
     processor, ids = load_processor(start), policy.config
+    vision = _vision_cache(config, policy, sharded=sharded)
     unseen = [ids.image_token_id, ids.video_token_id]  # TRL's own list leaves video tokens in, and one drawn would end the run
     args.generation_kwargs = {"suppress_tokens": unseen}
     common: dict[str, Any] = {
@@ -115,12 +118,15 @@ def build_trainer(
             n_frames=config.data.n_frames,
             max_pixels=config.data.max_pixels,
             video_token=ids.video_token_id,
+            image_max_pixels=config.data.image_max_pixels,
             cache=default_cache(),
+            keyed=vision is not None,
         ),
         "asked": config.data.asked,
         "shuffled": Shuffled(config.rollouts.shuffled, config.rollouts.shuffled_margin, config.seed)
         if config.rollouts.shuffled
         else None,
+        "vision": vision,
         "drop_equal_groups": config.objective.drop_equal_groups,
         "anchor": config.objective.anchor,
         "start": _load_start(config, start),
@@ -140,8 +146,17 @@ def build_trainer(
             suppress=unseen,
             max_new_tokens=config.rollouts.max_new_tokens,
             temperature=config.rollouts.temperature,
+            vision=vision,
         )
     return trainer
+
+
+def _vision_cache(config: StageConfig, policy: Any, *, sharded: bool) -> VisionCache | None:
+    """What keeps the embeddings of a frozen vision tower; None where it is trained, or only a part of it is here."""
+    model = config.model
+    if sharded or not (model.vision_cache_gib or model.vision_spill_gib) or not is_frozen(bare(policy).model.visual):
+        return None
+    return VisionCache(int(model.vision_cache_gib * GIB), vision_disk(model.vision_spill_gib))
 
 
 def _load_policy(config: StageConfig, start: Checkpoint) -> tuple[Any, Any]:
@@ -202,6 +217,16 @@ def _check_sharded(config: StageConfig) -> None:
         )
     if config.rollouts.engine is Engine.GRAPHS:
         raise VtError("rollouts.engine = 'graphs' needs whole parameters on each GPU; under FSDP or ZeRO choose 'transformers'")
+
+
+def _check_texts(config: StageConfig, args: Any, rows: Sequence[TrainingRow]) -> None:
+    """Questions that show nothing leave the vision tower out, where other processes may wait for its gradients or parts."""
+    n = sum(row["prompt"].clip is None for row in rows)
+    if n and (_is_sharded(args) or (args.world_size > 1 and config.model.train_vision and config.lora is None)):
+        raise VtError(
+            f"{n} of {len(rows)} training questions show nothing, and in several processes each needs the vision tower in every"
+            " step; set model.train_vision = false and launch with DDP, or leave them out with --where"
+        )
 
 
 def _check_apart(config: StageConfig, args: Any) -> None:

@@ -182,7 +182,12 @@ class CDPOTrainer(ClipGRPOTrainer):
         return Distributions(policy_hidden, heads[0], reference_hidden, heads[1], self.temperature)
 
     def _compare_once(self, log_ratio: torch.Tensor, mask: torch.Tensor) -> None:
-        """On the first batch: a reference that scores every token as the policy does is the policy."""
+        """On the first batch: a reference that scores every token as the policy does is the policy.
+
+        One that is shown something else is told by a batch that shows something.
+        """
+        if self.objective.reference_clip.damage is not None and not self._clips[self._mode]:
+            return
         if not self._compared and float((log_ratio * mask).abs().max()) < _SAME:
             raise VtError(
                 "the reference gives every token the policy's own log-probability: it is the policy; check --bias-model"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
@@ -30,17 +31,20 @@ from videothinker.models.vision import quicken_vision
 from videothinker.prompts import OURS, Asked
 from videothinker.records.training import Fed
 from videothinker.train.clips import (
+    NOTHING,
     ClipTensors,
     PromptEncoder,
     bare,
     generation_inputs,
     scoring_inputs,
+    see_clips,
     share_vision,
     showing,
 )
 from videothinker.train.data import ClipPrompt, TrainingRow
 from videothinker.train.rewards import ORDERED, Reward, accuracy
 from videothinker.train.sampling import ReplySampler
+from videothinker.train.seen import VisionCache
 from videothinker.train.shared import share_prompts
 from videothinker.train.whole import unmark
 
@@ -50,6 +54,10 @@ _START = "ref"
 CLIP_SLOT = "token_type_ids"
 """A field that TRL carries, one row per reply, through its shuffling, splitting and slicing, and that Qwen2.5-VL does not use.
 Each reply carries in it two numbers: that of its clip and that of its prompt."""
+
+
+_NO_CLIP = ClipTensors(torch.empty(0), (0, 0, 0), 0.0)
+"""What was fed of clips where the last prompts showed none."""
 
 
 class Completion(NamedTuple):
@@ -84,7 +92,7 @@ class _Scored(NamedTuple):
 
 
 class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
-    """GRPO on prompts with exactly one clip each: every reply is written and scored with its clip in sight.
+    """GRPO on prompts with one clip or image each, or none: every reply is written and scored with its clip in sight.
 
     The objective is TRL's own. Subclasses that change it can override `_forward` to see each pass of the model.
 
@@ -92,7 +100,8 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     their weighted sum is its reward. encode: turns prompts into tensors. asked: how the rows put
     questions, which is saved beside the weights. shared_prompts: score all replies to a question behind
     one copy of its prompt (`shared.py`); needs SDPA. shuffled: also ask about shuffled clips, for the reward that compares; all
-    replies to a question must then be in one process. drop_equal_groups: the loss is the mean over replies to questions whose
+    replies to a question must then be in one process. vision: keeps what frozen vision towers make of clips, which then need
+    their keys; None: nothing is kept. drop_equal_groups: the loss is the mean over replies to questions whose
     replies differ in what they earned. anchor: weight of k3 to `start`, TRL's own term; start: the policy's start, frozen, or
     the path of the LoRA adapter that training goes on from, or None where the policy without its fresh adapters is the start.
     All other arguments are GRPOTrainer's. The attribute `sampler`, if set, writes the replies in place of transformers'
@@ -109,6 +118,7 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         asked: Asked = OURS,
         shared_prompts: bool = True,
         shuffled: Shuffled | None = None,
+        vision: VisionCache | None = None,
         drop_equal_groups: bool = False,
         anchor: float = 0.0,
         start: nn.Module | Path | None = None,
@@ -128,6 +138,7 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.sampler: ReplySampler | None = None
         self._asked = asked
         self._encode, self._shared_prompts, self._shuffled = encode, shared_prompts, shuffled
+        self._vision = vision
         self._drop_equal_groups = drop_equal_groups
         self._clips: dict[str, list[ClipTensors]] = {}
         self._rows = torch.empty(0)  # (B, 2): CLIP_SLOT
@@ -135,7 +146,7 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._rewards = torch.empty(0)  # (N, number of rewards), of all processes; a question's replies lie side by side
         self._replies: list[str] = []
         self._n_tokens: list[int] = []  # of these replies
-        quicken(bare(self.model))
+        quicken(bare(self.model), vision)
         self.beta = anchor  # from here on TRL scores replies with `ref_model` too, or with the policy's adapter `_START`
         if isinstance(start, Path):
             self._load_frozen_adapter(start, _START)
@@ -147,7 +158,7 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _frozen(self, model: Any) -> Any:
         """A model that only scores, placed as TRL places its reference: sharded where the policy is, else on this device."""
         model.requires_grad_(False).eval()
-        quicken(model)
+        quicken(model, self._vision)
         add_fused_lm_head(model, temperature=self.temperature)
         if self.is_deepspeed_enabled:
             return prepare_deepspeed(model, self.accelerator)
@@ -197,17 +208,17 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         sampler = super()._get_train_sampler(dataset)
         if self.accelerator.num_processes > 1:  # each takes a part of the order, and reads its own when it gets there
             return sampler
-        footages = [row["prompt"].clip for row in self.train_dataset]
+        footages = {i: clip for i, row in enumerate(self.train_dataset) if (clip := row["prompt"].clip) is not None}
         n_rows = sampler.mini_repeat_count * sampler.batch_size * sampler.repeat_count
 
         def announce(indices: list[int]) -> None:
-            self._encode.expect((footages[i] for i in dict.fromkeys(indices)), at_most=3 * sampler.batch_size)
+            self._encode.expect((footages[i] for i in dict.fromkeys(indices) if i in footages), at_most=3 * sampler.batch_size)
 
         return _Announced(sampler, announce, n_rows)
 
     def fed(self) -> Fed:
         """What the last prompts really held, and how many there were in all sessions; the main process alone counts them."""
-        clip = self._clips["train"][0]
+        clip = next((clip for clip in self._clips["train"] if not clip.is_image), _NO_CLIP)
         pairs, height, width = clip.grid
         sizes = self._encode.processor.video_processor
         return Fed(
@@ -218,6 +229,7 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             seconds_per_pair=round(clip.seconds_per_pair, 6),
             n_prompts=len(self.completions) // self.num_generations,
             n_replies=len(self.completions),
+            vision=msgspec.UNSET if self._vision is None else self._vision.counts,
         )
 
     def _tokenize_prompts(self, prompts: list[ClipPrompt]) -> tuple[list[list[int]], None, dict[str, Any]]:
@@ -238,7 +250,7 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         """A reply to each prompt, about the clip of its row, as TRL's `_generate_single_turn` returns them."""
         if self.sampler is not None:
             return self.sampler.sample(self.accelerator.unwrap_model(self.model), prompt_ids, clips, rows), None
-        fields = generation_inputs(clips, rows, prompt_ids, self._encode.video_token)
+        fields = generation_inputs(clips, rows, prompt_ids, self._encode.video_token, self._encode.image_token)
         with showing(clips, rows):
             return super()._generate_single_turn(prompt_ids, None, fields, *args, **kwargs)
 
@@ -261,8 +273,8 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         def with_clips(**inputs: Any) -> Any:
             clip_of, prompts = inputs.pop(CLIP_SLOT).T.tolist()
             # Of all clips of the batch only those of these rows are given, numbered anew: place is old number -> new.
-            place = {number: i for i, number in enumerate(sorted(set(clip_of)))}
-            given, rows = [every[number] for number in place], [place[number] for number in clip_of]
+            place = {number: i for i, number in enumerate(sorted(set(clip_of) - {NOTHING}))}
+            given, rows = [every[number] for number in place], [place.get(number, NOTHING) for number in clip_of]
             ids, mask = inputs["input_ids"], inputs["attention_mask"]
             seen = scoring_inputs(config, given, rows, ids, mask)
             shared = None
@@ -287,6 +299,12 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         replies' tokens, (B, T, ...).
         """
         return model(**inputs)
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """TRL's, with the share of clips that a frozen vision tower had seen before."""
+        if self._vision is not None and self._mode == "train" and (kept := self._vision.since_last()) is not None:
+            self._metrics["train"]["vision_kept_share"].append(kept)
+        super().log(logs, *args, **kwargs)
 
     # The loss
 
@@ -453,9 +471,12 @@ class _Announced(Sampler[int]):
         return len(self._sampler)
 
 
-def quicken(model: Any) -> None:
-    """Let a Qwen2.5-VL compute the same numbers faster; called before PEFT or a parallel wrapper goes around it."""
-    share_vision(model)
+def quicken(model: Any, vision: VisionCache | None = None) -> None:
+    """Let a Qwen2.5-VL compute the same numbers faster; called before PEFT or a parallel wrapper goes around it.
+
+    vision: keeps what a frozen tower makes of clips.
+    """
+    share_vision(model, see_clips if vision is None else vision.see)
     quicken_vision(model)
     quicken_norms(model)
 

@@ -11,6 +11,7 @@ from videothinker.footage import Footage
 from videothinker.observers.log import OBSERVER_FLOOR
 from videothinker.prompts import Asked, template
 from videothinker.records import Category, Form, Question, Rule, label
+from videothinker.records.question import Kind
 from videothinker.records.training import Matched
 from videothinker.train.stages import Stage, StageConfig
 
@@ -18,8 +19,8 @@ from videothinker.train.stages import Stage, StageConfig
 class ClipPrompt(NamedTuple):
     """What is put before the model."""
 
-    clip: Footage
-    """The one clip, or the part of it that counts."""
+    clip: Footage | None
+    """The one clip, or the part of it that counts, or one image; None: nothing is shown."""
     text: str
     """Question, options and instruction; the chat template is added by `clips.PromptEncoder`."""
     system: str | None = None
@@ -37,7 +38,7 @@ class TrainingRow(TypedDict):
     prompt: ClipPrompt
     question_id: str
     gold: list[str]
-    """Letters of the correct options; empty when none is correct."""
+    """Letters of the correct options, empty when none is correct; a number or an interval as `Question.gold` holds it."""
     n_options: int
     form: Form
     """What kind of answer the question wants."""
@@ -90,8 +91,9 @@ def training_rows(data: Curated, questions: Sequence[Question], config: StageCon
             template cannot put one of them.
     """
     clips = {question.question_id: data.clip(question) for question in questions}
-    missing = [question for question in questions if (clip := clips[question.question_id]) is None or not clip.is_there()]
-    if data.videos_root is None:
+    showing = [question for question in questions if question.clip is not None]
+    missing = [question for question in showing if (clip := clips[question.question_id]) is None or not clip.is_there()]
+    if data.videos_root is None and showing:
         raise VtError(f"{data.folder}: was curated without clips; say where they are with --videos")
     if len(questions) < config.rollouts.questions_per_step:
         raise VtError(
@@ -100,14 +102,20 @@ def training_rows(data: Curated, questions: Sequence[Question], config: StageCon
         )
     if missing:
         raise VtError(
-            f"{len(missing)} of {len(questions)} training questions lack their clip, the first is"
+            f"{len(missing)} of {len(questions)} training questions lack their clip or image, the first is"
             f" {clips[missing[0].question_id]}; no other clip takes its place, so get it or curate without its scene"
+        )
+    still = [question for question in questions if question.kind is not Kind.CLIP]
+    if config.rollouts.shuffled and still:
+        raise VtError(
+            f"rollouts.shuffled = {config.rollouts.shuffled}: {len(still)} of {len(questions)} training questions show no clip,"
+            " so there is no order of frames; leave them out with --where, or set shuffled = 0 and leave out rewards.ordered"
         )
     if config.data.template is not None:
         template.check(config.data.template, questions, "the template of data.prompt")
     return [
         {
-            "prompt": put(question, clip, config.data.asked),
+            "prompt": put(question, clips[question.question_id], config.data.asked),
             "question_id": question.question_id,
             "gold": list(question.gold),
             "n_options": len(question.options),
@@ -115,11 +123,10 @@ def training_rows(data: Curated, questions: Sequence[Question], config: StageCon
             "style": config.data.prompt,
         }
         for question in questions
-        if (clip := clips[question.question_id]) is not None
     ]
 
 
-def put(question: Question, clip: Footage, asked: Asked) -> ClipPrompt:
+def put(question: Question, clip: Footage | None, asked: Asked) -> ClipPrompt:
     """The question in the words of a prompt."""
     if asked.template is None:
         return ClipPrompt(clip, answers.render(question, asked.style))

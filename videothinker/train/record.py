@@ -1,5 +1,6 @@
 """What a training run says about itself while it runs: metrics.jsonl, completions.parquet, and the alarms."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from transformers import TrainerCallback
 from videothinker import store, tables
 from videothinker.answers import FORMS, Style, read_twice
 from videothinker.answers.tally import Answered, tally
+from videothinker.records.question import Kind
 from videothinker.records.training import METRICS, StepRecord
 from videothinker.steps import append_step, measure, read_steps, write_steps
 from videothinker.train.clip_grpo import ClipGRPOTrainer, Completion
@@ -34,6 +36,7 @@ _SOURCES = {
     "entropy": "entropy",
     "length": "completions/mean_length",
     "grad_norm": "grad_norm",
+    "vision_kept_share": "vision_kept_share",
     "seconds": "step_time",
 }
 """TRL's name of each field of a `StepRecord`; rewards are "rewards/NAME/mean"."""
@@ -138,7 +141,10 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
             return
         values: dict[str, Any] = {field: logs.get(name) for field, name in _SOURCES.items()}
         values["rewards"] = {name: logs.get(f"rewards/{name}/mean") for name in self._trainer.reward_func_names}
-        values |= self._answered_twice()
+        written = self._trainer.completions[self._n_logged :]
+        self._n_logged = len(self._trainer.completions)
+        values["replies_about"] = self._replies_about(written)
+        values |= self._answered_twice(written)
         step = StepRecord(step=state.global_step, tokens=int(logs.get("num_tokens", 0)), **values)
         step = msgspec.structs.replace(step, alarms=self._watch.look(step))
         append_step(self._metrics, step)
@@ -149,10 +155,17 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         if step.alarms and self._stop:
             control.should_save = control.should_training_stop = True
 
-    def _answered_twice(self) -> dict[str, float | None]:
+    def _replies_about(self, written: Sequence[Completion]) -> dict[str, int] | None:
+        """How many replies are about clips, images and nothing; None where all are about clips."""
+        clips = {row["question_id"]: row["prompt"].clip for row in self._trainer.train_dataset}
+        if all(clip is not None and not clip.is_image for clip in clips.values()):
+            return None
+        shown = [clips[one.question_id] for one in written]
+        about = Counter(Kind.TEXT if clip is None else Kind.IMAGE if clip.is_image else Kind.CLIP for clip in shown)
+        return {kind.value: about[kind] for kind in Kind}
+
+    def _answered_twice(self, written: Sequence[Completion]) -> dict[str, float | None]:
         """The fields of a step that tell first answers from second ones: of the replies written since the last line."""
-        written = self._trainer.completions[self._n_logged :]
-        self._n_logged = len(self._trainer.completions)
         asked = {row["question_id"]: row for row in self._trainer.train_dataset}
         if not written or any(asked[one.question_id]["style"] is not Style.TWICE for one in written):
             return {}
@@ -171,7 +184,8 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
 
 
 def _said(reply: str, row: TrainingRow) -> Answered:
-    return Answered(read_twice(FORMS[row["form"]], reply, row["n_options"]), row["gold"])
+    form = FORMS[row["form"]]
+    return Answered(read_twice(form, reply, row["n_options"]), row["gold"], form)
 
 
 _BEFORE = {"step": "int64", "question_id": "string", "reply": "string"}

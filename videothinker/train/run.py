@@ -57,6 +57,7 @@ from videothinker.train.process import is_main, leave_the_others, peak_bytes
 from videothinker.train.reference import check_reference, check_rule
 from videothinker.train.run_record import holds_a_finished_run, take
 from videothinker.train.stages import Reference, Stage, StageConfig
+from videothinker.train.told import kinds, told
 
 
 class Outcome(NamedTuple):
@@ -87,6 +88,7 @@ def train(
     dry_run: bool = False,
     report: Callable[[StepRecord], None] = silent,
     warn: Callable[[str], None] = silent,
+    tell: Callable[[str], None] = silent,
 ) -> Outcome:
     """Run the stage, or take up where an earlier run with the same settings ended; one that has finished is left as it is.
 
@@ -94,7 +96,7 @@ def train(
     `objective.reference` is start or self. rule: whose categories count for the questions of stage `bias` or for `data.where`;
     None: those of the first label file that `data` was opened with, else the folder's own. matched: what `data.where`
     lets through, which `curate.where` tells and this room may not ask. dry_run: one step on real data, nothing kept. report:
-    called with every `StepRecord`.
+    called with every `StepRecord`. tell: called with what the training is about to do, a line at a time.
 
     Raises:
         VtError: data, checkpoints or `out` do not fit the settings; a clip is missing.
@@ -107,6 +109,8 @@ def train(
     warn_about_undecided(without_category, data, warn)
     if config.stage is Stage.BIAS:
         warn_about_observer(questions, data.labels_by(rule), warn)
+    for line in told(config, questions, data.labels_by(rule)):
+        tell(line)
     check_packages(config)
     first = find_checkpoint(start)
     reference = find_reference(config, first, bias)
@@ -189,6 +193,7 @@ def _trained_on(
         sha256=store.sha256_file(data.folder / f"{config.data.split}.json"),
         rule=rule or (None if data.label_files else data.manifest.rule),
         n_questions=len(questions),
+        shown=kinds(questions),
         pool=pool,
     )
 

@@ -120,14 +120,14 @@ def question(
     text: str,
     options: tuple[str, ...],
     gold: tuple[str, ...],
-    clip: Clip,
+    clip: Clip | None,
     facets: dict[str, str],
     source: str,
     *,
     form: Form = Form.CHOICE,
     group: str | None = None,
 ) -> Question:
-    """A question whose group is its clip, unless another is named."""
+    """A question whose group is its clip, or itself where it has none, unless another is named."""
     return Question(
         question_id=name,
         text=text,
@@ -135,7 +135,7 @@ def question(
         clip=clip,
         gold=gold,
         form=form,
-        group=group or clip.path,
+        group=group or (clip.path if clip else name),
         facets=facets,
         source=source,
     )
@@ -164,7 +164,10 @@ def clip(path: str, start: float | None = None, end: float | None = None, fps: f
         raise UnusableError(f"its part of the clip is from {start:g} to {end:g} s, expected some time")
     if fps is not None and fps <= 0:
         raise UnusableError(f"its `fps` is {fps:g}, expected more than 0")
-    return Clip(path=path, start=start, end=end, fps=None if is_file(path) else fps)
+    found = Clip(path=path, start=start, end=end, fps=None if is_file(path) else fps)
+    if found.is_image and (start is not None or end is not None):
+        raise UnusableError(f"its image {path!a} has a start or an end, expected a clip")
+    return found
 
 
 def is_file(path: str) -> bool:

@@ -64,7 +64,7 @@ class Matcher:
             words = words_of(level(question.text))
             self._by_words[words].append(question)
             self._lengths[words[:_ANCHOR]].add(len(words))
-        self._clips = clip_names(question.clip.path for question in questions)
+        self._clips = clip_names(question.path for question in questions if question.clip)
 
     def match(self, told: Told) -> Found | Refused:
         """The question that a row answers, or why there is none."""
@@ -103,7 +103,9 @@ class Matcher:
         """Whether the question may be about the clip that the row tells; True where it tells none."""
         if told.clip is None:
             return True
-        name = self._clips[question.clip.path]
+        if question.clip is None:
+            return False
+        name = self._clips[question.path]
         return any(_ends_alike(parts, name) for parts in _spellings(told.clip))
 
     def _contradicts(self, told: Told, question: Question) -> bool:

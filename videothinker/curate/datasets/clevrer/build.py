@@ -82,7 +82,7 @@ def curate(
         labelled, unresolved = _label_all(asked, read.scenes, clips, questions.name, progress)
     n_read = len(asked.questions) + len(asked.bad)
     assert n_read == len(labelled) + len(unresolved), "questions were lost between reading and labelling"
-    missing = sorted({one.question.clip.path for one in labelled if videos is not None and not _is_there(one.question, clips)})
+    missing = sorted({one.question.path for one in labelled if videos is not None and not _is_there(one.question, clips)})
     if strict:
         _refuse(annotations, unresolved, missing, videos)
 
@@ -188,7 +188,7 @@ def _unresolved(index: int | None, qid: int | None, fault: Fault) -> Unresolved:
 
 
 def _is_there(question: Question, clips: Clips) -> bool:
-    video = question.clip.path
+    video = question.path
     return clips.paths.get(video.rpartition("/")[2]) == video
 
 
