@@ -76,7 +76,7 @@ def are_positive(*numbers: float) -> bool:
 
 def test_every_benchmark_is_run_by_a_test_of_this_file() -> None:
     here = Path(__file__).read_text()
-    assert [path.name for path in SCRIPTS if f'run("{path.stem}"' not in here] == []
+    assert [path.name for path in SCRIPTS if f'("{path.stem}"' not in here] == []
     assert len(SCRIPTS) >= 8
 
 
