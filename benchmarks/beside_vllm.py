@@ -18,8 +18,8 @@ from typing import Any
 
 import results
 import shapes
-from diagnose import made_world
 from rich.console import Console
+from worlds import made_world
 
 from videothinker.curated import Curated, open_curated
 from videothinker.diagnose import vllm_child
@@ -69,7 +69,7 @@ def by_itself(served: Served, curated: Curated, questions: Sequence[Question], s
 
 
 def measure(ref: str, curated: Curated, settings: DiagnosisSettings) -> dict[str, Any]:
-    """Questions per second of both, and their ratio."""
+    """Questions per second of both, in `rows`, their ratio, and what vLLM says of itself."""
     served = open_served(ref, settings)
     warm, *parts = dealt(curated, curated.questions(settings.split))
     ours(served, curated, warm, settings)
@@ -79,12 +79,8 @@ def measure(ref: str, curated: Curated, settings: DiagnosisSettings) -> dict[str
         seconds[name] += side(served, curated, part, settings)
         n_asked[name] += len(part)
     speed = {name: n_asked[name] / seconds[name] for name in seconds}
-    return {
-        **served.writer.describe(),
-        "n_questions": n_asked,
-        "questions_per_second": speed,
-        "ratio": speed["ours"] / speed["vllm"],
-    }
+    rows = [{"side": name, "n_questions": n_asked[name], "questions_per_second": speed[name]} for name in speed]
+    return {"rows": rows, "ratio": speed["ours"] / speed["vllm"], "vllm": served.writer.describe()}
 
 
 def main() -> None:
@@ -96,6 +92,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=80, help="generated clips to ask about, with some two questions each")
     parser.add_argument("--data", type=Path, help="ask about the clips of this curated folder instead")
     parser.add_argument("--engine-python", type=Path, help="the Python of an environment that has vLLM, if it is not here")
+    parser.add_argument("--weights", type=Path, help="folder in which to keep the random weights, used again if they are there")
     parser.add_argument("--out", type=Path, help="also write the numbers to this JSON file")
     options = parser.parse_args()
     if options.engine_python:
@@ -110,12 +107,10 @@ def main() -> None:
             max_new_tokens=options.tokens,
             text_positions=TextPositions.ORIGINAL,
         )
-        result = measure(str(shapes.build(Path(scratch) / "model", options.shape)), curated, settings)
-    speed = result["questions_per_second"]
-    console.print(
-        f"vt diagnose {speed['ours']:.2f} questions/s, vLLM by itself {speed['vllm']:.2f}: {result['ratio']:.2f} of it"
-    )
-    results.write(options.out, {"shape": options.shape, "frames": options.frames, "tokens": options.tokens, **result})
+        result = measure(str(shapes.build(options.weights or Path(scratch) / "model", options.shape)), curated, settings)
+    ours, alone = (row["questions_per_second"] for row in result["rows"])
+    console.print(f"vt diagnose {ours:.2f} questions/s, vLLM by itself {alone:.2f}: {result['ratio']:.2f} of it")
+    results.write_rows(options.out, options, result.pop("rows"), **result)
 
 
 if __name__ == "__main__":

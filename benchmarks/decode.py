@@ -209,9 +209,8 @@ def main() -> None:
         for way, share in (*((way, None) for way in options.ways), *(("kernels", share) for share in options.shares)):
             rows.append(measure(model, way, n_rows, options, share))
             print(table(rows[-1:]).splitlines()[-1], flush=True)
-    gpu = torch.cuda.get_device_name() if ON_GPU else None
     print(table(rows))
-    results.write(options.out, {"shape": options.shape, "prompt": options.prompt, "results": rows, "gpu": gpu})
+    results.write_rows(options.out, options, rows)
 
 
 if __name__ == "__main__":

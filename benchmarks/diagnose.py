@@ -2,16 +2,18 @@
 
     python benchmarks/diagnose.py                                    # on a CPU, a tiny model
     python benchmarks/diagnose.py --engine graphs                    # the plain loop and that engine alone
+    python benchmarks/diagnose.py --engine vllm --engine-python ~/vllm/bin/python     # and vLLM in an environment of its own
     python benchmarks/diagnose.py --shape 3b --frames 32 --tokens 128 --batch-sizes 32 128     # on a GPU
+    python benchmarks/diagnose.py --engine graphs --stop-at 0.97     # what looking out for first answers costs
 
-The plain loop is what most evaluators run: one question at a time, the clip decoded anew for each, the processor on the CPU,
-transformers' `generate`. All sides have the same random weights, dtype, SDPA, frames and length of replies, and clips are
-decoded, never taken from a cache. They run one after the other in this process; loading the model and a first question are not
-timed. Only ratios within one run are claims.
+Without --engine vLLM is left out. The plain loop is what most evaluators run: one question at a time, the clip decoded anew for
+each, the processor on the CPU, transformers' `generate`. All sides have the same random weights, dtype, frames and length of
+replies, all but vLLM SDPA, and clips are decoded, never taken from a cache. They run one after the other in this process;
+loading the model and a first question are not timed. Only ratios within one run are claims. Random weights write no answer
+that could be stopped behind, so --stop-at measures the looking out alone.
 """
 
 import argparse
-import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,14 +23,15 @@ from typing import Any
 import results
 import shapes
 import torch
-from asking import AUTO, ON_GPU, ask, let_go
+from asking import AUTO, ON_GPU, VLLM, ask, let_go
 from rich.console import Console
 from rich.table import Table
 from transformers import AutoModelForImageTextToText, AutoProcessor
+from worlds import made_world
 
 from videothinker import answers
-from videothinker.curate.datasets.clevrer import settings as clevrer
 from videothinker.curated import Curated, open_curated
+from videothinker.diagnose import vllm_child
 from videothinker.diagnose.engines import ENGINES
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
@@ -36,20 +39,10 @@ from videothinker.frames import read_clip
 from videothinker.models.chat import chat
 from videothinker.models.positions import follow
 from videothinker.models.text_positions import TextPositions, known_rule
-from videothinker.recipes.curation import curate_clevrer
 from videothinker.records import Question
-from videothinker.world.make import WorldSettings, make_world
 
 console = Console()
-
-
-def made_world(folder: Path, n_scenes: int) -> Curated:
-    """A curated folder of generated scenes, about two questions per clip of 480 x 320, as CLEVRER has."""
-    world, curated = folder / "world", folder / "curated"
-    make_world(world, WorldSettings(n_scenes=n_scenes, seed=1, preset="clevrer74"), workers=min(n_scenes, os.cpu_count() or 1))
-    files = (world / "annotation_train", world / "train.json", curated)
-    curate_clevrer(*files, clevrer.Settings(split="asked"), videos=world / "video_train", workers=1)
-    return open_curated(curated)
+PLAIN = "plain loop"
 
 
 def ask_plainly(ref: str, curated: Curated, questions: Sequence[Question], settings: DiagnosisSettings) -> dict[str, Any]:
@@ -80,25 +73,30 @@ def ask_plainly(ref: str, curated: Curated, questions: Sequence[Question], setti
         seconds.append(time.perf_counter() - start)
     total = sum(seconds[1:])
     return {
+        "asked_with": PLAIN,
+        "engine": "generate",
+        "batch_size": 1,
         "n_questions": len(questions),
-        "seconds": seconds[1:],
+        "seconds": total,
         "questions_per_second": len(questions) / total,
+        "seconds_by_stage": {},
+        "times_plain": 1.0,
         "n_parameters": sum(weight.numel() for weight in model.parameters()),
         "dtype": str(model.dtype),
     }
 
 
-def table(result: dict[str, Any]) -> Table:
+def table(options: argparse.Namespace, rows: Sequence[dict[str, Any]]) -> Table:
     """The rows beside one another, each as a multiple of the plain loop."""
-    title = f"{result['shape']}, {result['frames']} frames, replies of {result['tokens']} tokens, {result['device']}"
+    title = f"{options.shape}, {options.frames} frames, replies of {options.tokens} tokens, {results.device()}"
     shown = Table(title=title, title_justify="left")
     for head in ("asked with", "engine"):
         shown.add_column(head, no_wrap=True)
     for head in ("at once", "questions/s", "x plain", "clips s", "prepare s", "generate s"):
         shown.add_column(head, justify="right")
-    shown.add_row("plain loop", "generate", "1", f"{result['plain']['questions_per_second']:.3f}", "1.0", "", "", "")
-    for row in result["ours"]:
-        spent = (f"{row['seconds_by_stage'][stage]:.1f}" for stage in ("clips", "prepare", "generate"))
+    for row in rows:
+        stages = row["seconds_by_stage"]
+        spent = (f"{stages[stage]:.1f}" if stage in stages else "" for stage in ("clips", "prepare", "generate"))
         speed = f"{row['questions_per_second']:.3f}", f"{row['times_plain']:.1f}"
         shown.add_row(row["asked_with"], row["engine"], str(row["batch_size"]), *speed, *spent)
     return shown
@@ -113,10 +111,15 @@ def main() -> None:
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[8, 32], help="questions that are answered at once")
     parser.add_argument("--scenes", type=int, default=32, help="generated clips to ask about, with some two questions each")
     parser.add_argument("--engine", choices=[name for name in ENGINES if name != AUTO], help="time this one alone")
+    parser.add_argument("--engine-python", type=Path, help="for vllm: the Python of an environment that has it")
+    parser.add_argument("--stop-at", type=float, help="end a reply behind a first answer that is at least so sure")
     parser.add_argument("--plain", type=int, default=8, help="questions that the plain loop answers")
     parser.add_argument("--data", type=Path, help="ask about the clips of this curated folder instead")
+    parser.add_argument("--weights", type=Path, help="folder in which to keep the random weights, used again if they are there")
     parser.add_argument("--out", type=Path, help="also write the numbers to this JSON file")
     options = parser.parse_args()
+    if options.engine_python:
+        vllm_child.use(options.engine_python)
     with tempfile.TemporaryDirectory() as scratch:
         curated = open_curated(options.data) if options.data else made_world(Path(scratch), options.scenes)
         settings = DiagnosisSettings(
@@ -125,12 +128,12 @@ def main() -> None:
             max_pixels=options.max_pixels or (256 if options.shape == shapes.LARGE else 25) * 28 * 28,
             max_new_tokens=options.tokens,
             attention="sdpa",
+            **({} if options.stop_at is None else {"prompt": answers.Style.TWICE, "stop_at": options.stop_at}),
         )
-        ref = str(shapes.build(Path(scratch) / "model", options.shape))
-        result = measure(ref, curated, settings, options.batch_sizes, options.plain, options.engine)
-    result = {"shape": options.shape, **result}
-    console.print(table(result))
-    results.write(options.out, result)
+        ref = str(shapes.build(options.weights or Path(scratch) / "model", options.shape))
+        rows = measure(ref, curated, settings, options.batch_sizes, options.plain, options.engine)
+    console.print(table(options, rows))
+    results.write_rows(options.out, options, rows)
 
 
 def measure(
@@ -140,8 +143,9 @@ def measure(
     batch_sizes: Sequence[int],
     n_plain: int,
     engine: str | None = None,
-) -> dict[str, Any]:
-    """The plain loop, and the engine that is named; None: the one that `auto` takes here, and every other one that can serve.
+) -> list[dict[str, Any]]:
+    """The plain loop, and the engine that is named; None: the one that `auto` takes here, and every other one of ours that can
+    serve.
 
     Raises:
         VtError: the engine that is named cannot serve the checkpoint.
@@ -151,7 +155,7 @@ def measure(
     let_go()
     rows = ask(engine or AUTO, ref, curated, questions, settings, batch_sizes)
     for name in ENGINES if engine is None else ():
-        if name in (AUTO, rows[0]["engine"]):
+        if name in (AUTO, VLLM, rows[0]["engine"]):
             continue
         let_go()
         try:
@@ -160,17 +164,7 @@ def measure(
             console.print(f"{name}: {error}")
     for row in rows:
         row["times_plain"] = row["questions_per_second"] / plain["questions_per_second"]
-    return {
-        "device": torch.cuda.get_device_name() if ON_GPU else f"CPU, {torch.get_num_threads()} threads",
-        "n_parameters": plain.pop("n_parameters"),
-        "dtype": plain.pop("dtype"),
-        "attention": settings.attention,
-        "frames": settings.n_frames,
-        "tokens": settings.max_new_tokens,
-        "auto_is": rows[0]["engine"] if engine is None else None,
-        "plain": plain,
-        "ours": rows,
-    }
+    return [plain, *rows]
 
 
 if __name__ == "__main__":

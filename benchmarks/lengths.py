@@ -22,8 +22,7 @@ import av
 import numpy as np
 import results
 import shapes
-import torch
-from asking import AUTO, ON_GPU, ask, let_go
+from asking import AUTO, ask, let_go
 from rich.console import Console
 from rich.table import Table
 
@@ -115,15 +114,15 @@ def measure(
     return rows
 
 
-def table(result: dict[str, Any]) -> Table:
+def table(options: argparse.Namespace, rows: Sequence[dict[str, Any]]) -> Table:
     """A line for each length."""
-    title = f"{result['shape']}, {result['frames']} frames, replies of {result['tokens']} tokens, {result['device']}"
+    title = f"{options.shape}, {options.frames} frames, replies of {options.tokens} tokens, {results.device()}"
     shown = Table(title=title, title_justify="left")
     shown.add_column("clips of")
     shown.add_column("as in", overflow="fold")
     for head in ("engine", "questions/s", "s per 1,000", "waiting for clips"):
         shown.add_column(head, justify="right")
-    for row in result["rows"]:
+    for row in rows:
         share = row["seconds_by_stage"]["clips"] / row["seconds"]
         speed = row["questions_per_second"]
         shown.add_row(
@@ -142,6 +141,7 @@ def main() -> None:
     parser.add_argument("--max-pixels", type=int, help="of one frame; default 256*28*28 for 3b, else 25*28*28")
     parser.add_argument("--tokens", type=int, default=32, help="length of every reply")
     parser.add_argument("--batch-size", type=int, help="questions answered at once; default all of one length")
+    parser.add_argument("--weights", type=Path, help="folder in which to keep the random weights, used again if they are there")
     parser.add_argument("--out", type=Path, help="also write the numbers to this JSON file")
     options = parser.parse_args()
     settings = DiagnosisSettings(
@@ -152,19 +152,11 @@ def main() -> None:
         batch_size=options.batch_size,
     )
     with tempfile.TemporaryDirectory() as scratch:
-        ref = str(shapes.build(Path(scratch) / "model", options.shape))
+        ref = str(shapes.build(options.weights or Path(scratch) / "model", options.shape))
         rows = measure(ref, Path(scratch), options.seconds, options.clips, options.per_clip, settings)
-    result = {
-        "shape": options.shape,
-        "device": torch.cuda.get_device_name() if ON_GPU else f"CPU, {torch.get_num_threads()} threads",
-        "size": [WIDTH, HEIGHT],
-        "frames": options.frames,
-        "max_pixels": settings.max_pixels,
-        "tokens": options.tokens,
-        "rows": rows,
-    }
-    console.print(table(result))
-    results.write(options.out, result)
+    options.max_pixels = settings.max_pixels
+    console.print(table(options, rows))
+    results.write_rows(options.out, options, rows, size=[WIDTH, HEIGHT])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How likely is each claim of study 2 to be confirmed, refuted or left undecided? From the spread of the first study.
 
-    python benchmarks/power.py [--simulations 20000] [--seed 0] [--out FILE.json]
+    python benchmarks/power.py [--study configs/study-2.toml] [--simulations 20000] [--seed 0] [--out FILE.json]
     python benchmarks/power.py --smoke      # a few simulations, to see that it runs
 
 The variance of a difference between two arms has three components: what a scene does under every seed, what a seed does on
@@ -13,6 +13,9 @@ Three truths are tried: no difference at all, the smallest effect that matters, 
 percentages of simulations in which a claim is confirmed and refuted, and in brackets those after Holm's correction at its
 strictest, as if no other claim had a smaller p; the rest stays undecided. The comparisons of one claim share arms. How much
 luck they share is not known, so there are two numbers where it matters: with luck of each one's own, and with the same in all.
+
+`--study configs/study-auto.toml` says the same of that study, whose worlds have as many scenes. Of what thinking takes and
+gains the first study says nothing, so claims about that have a dash.
 """
 
 import argparse
@@ -75,6 +78,8 @@ OVERALL = 0.449 * GAINED - 0.551 * PAID
 """What these two come to over all questions at study 2's share of inferential ones."""
 REPULSION: Like = ((("repulsion-1", "grpo"), 1.0),)
 BETWEEN_CDPO: Like = ((("repulsion-1", "cdpo"), 1.0),)
+BETWEEN_STYLES: Like = ((("grpo", "base"), 1.0), (("grpo", "base"), 1.0))
+"""Two trainings that answer in different styles differ from the base as GRPO did, each by itself."""
 POOL: Like = ((("grpo-share-50", "grpo"), 1.0),)
 
 ASSUMED = {
@@ -99,6 +104,10 @@ ASSUMED = {
     "cdpo-self \u2212 cdpo-1": Assumed(BETWEEN_CDPO, 0.0, None),
     "all: cdpo-self \u2212 cdpo-1": Assumed(BETWEEN_CDPO, 0.0, None),
     "cdpo-self \u2212 grpo": Assumed(REPULSION, 1.0, None),
+    "all: auto \u2212 think": Assumed(BETWEEN_STYLES, 0.0, None),
+    "auto-repelled \u2212 auto": Assumed(REPULSION, 1.0, GAINED),
+    "all: auto-repelled \u2212 auto": Assumed(REPULSION, 0.0, OVERALL),
+    "think \u2212 direct": Assumed(BETWEEN_STYLES, 2.0, None),
     "correct-option: cdpo-correct \u2212 grpo-correct": Assumed(REPULSION, 1.0, 0.21),
     "any-option: cdpo-any \u2212 grpo-any": Assumed(REPULSION, 1.0, 0.11),
 }
@@ -176,6 +185,8 @@ def power_of(
     level: as in `LEVEL`. alike: all comparisons have the same luck, in place of each its own.
     """
     parts = parse_claim(study.named_claims[name])
+    if any(isinstance(part, Comparison) and part.special for part in parts):
+        return None
     holds, reversed_ = np.ones(n, np.bool_), np.zeros(n, np.bool_)
     # By itself any reversed part refutes; corrected, the smallest p counts times the number of parts.
     refuting = level if level == LEVEL else level / len(parts)
@@ -236,11 +247,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--simulations", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--study", type=Path, default=ROOT / "configs" / "study-2.toml")
     parser.add_argument("--smoke", action="store_true")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     n = 50 if options.smoke else options.simulations
-    study = load_study(ROOT / "configs" / "study-2.toml")
+    study = load_study(options.study)
     told = store.read_json(ROOT / "reports" / "study-world" / "results.json", Results)
     by_pair = {(one.after, one.before, one.rule): one.measures for one in told.differences if one.ask == told.study.first_ask}
 
@@ -293,6 +305,8 @@ def _spread(study: Study, name: str, part: Comparison | Gated, first: First) -> 
     n_seeds = len(common_seeds(members(part, study), study))
     if isinstance(part, Gated):
         return (name, f"gate of {part.arm}", str(n_seeds), DASH, DASH, DASH, DASH)
+    if part.special:
+        return (name, part.name, str(n_seeds), DASH, DASH, DASH, DASH)
     of = spread_of(study, part, first)
     stderr = math.sqrt(of.scenes + (of.seeds + of.rest) / n_seeds)
     return (name, named(part, study), str(n_seeds), *(f"{math.sqrt(one):.2f}" for one in of), f"{stderr:.2f}")

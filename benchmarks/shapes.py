@@ -17,17 +17,22 @@ SHAPES = (*get_args(tiny.Size), LARGE)
 
 
 def build(folder: Path, shape: str, *, seed: int = 0) -> Path:
-    """Write a checkpoint into `folder`, and return `folder`.
+    """Write a checkpoint into `folder`, unless a whole one of this shape and seed is there, and return `folder`.
 
     shape: a size of `models.tiny`, in float32; or "3b", Qwen2.5-VL-3B-Instruct's shape with the tiny model's tokenizer, which
     has 3.75 G parameters in bfloat16.
     """
+    whole, what = folder / "built.txt", f"{shape}, seed {seed}\n"
+    if whole.is_file() and whole.read_text() == what:
+        return folder
+    whole.unlink(missing_ok=True)
     tiny.build(folder, seed=seed, size="test" if shape == LARGE else shape)  # type: ignore[arg-type]
     if shape == LARGE:
         _enlarge(folder, seed)
     generation = GenerationConfig.from_pretrained(folder)
     generation.eos_token_id = AutoConfig.from_pretrained(folder).image_token_id
     generation.save_pretrained(folder)
+    whole.write_text(what)  # last: who is stopped before leaves no weights that would be taken for whole
     return folder
 
 
@@ -65,5 +70,6 @@ def _enlarge(folder: Path, seed: int) -> None:
     torch.manual_seed(seed)
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
         model = AutoModelForImageTextToText.from_config(config, dtype=torch.bfloat16)
-    (folder / "model.safetensors").unlink()  # the new weights may lie in several files of other names
+    for weights in folder.glob("model*.safetensors*"):
+        weights.unlink()  # the new weights may lie in several files of other names
     model.save_pretrained(folder)

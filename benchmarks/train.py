@@ -324,11 +324,11 @@ def page(record: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {made['versions'][name]}" for name in ("torch", "transformers", "trl"))
     return f"""# What one CDPO step costs, by phase
 
-Made by `{made["command"]}` on {made["created"][:10]}: {record["gpu"] or "a CPU"}, {versions}. Medians of
-{record["results"][0]["n_steps"]} steps after one to warm up; in brackets the ratio to `plain`. The script says what variants
+Made by `{made["command"]}` on {made["created"][:10]}: {record["device"]}, {versions}. Medians of
+{record["rows"][0]["n_steps"]} steps after one to warm up; in brackets the ratio to `plain`. The script says what variants
 and columns are.
 
-{table(record["results"])}
+{table(record["rows"])}
 """
 
 
@@ -345,7 +345,7 @@ def in_processes(variants: list[str], models: Path) -> list[dict[str, Any]]:
         if done.returncode:
             print(f"{variant}: failed\n{done.stderr[-3000:]}", file=sys.stderr)
         else:
-            found += store.read_json(out, dict[str, Any])["results"]
+            found += store.read_json(out, dict[str, Any])["rows"]
             print(f"{variant}: {found[-1]['seconds']['total']:.2f} s per step", file=sys.stderr)
     return found
 
@@ -371,8 +371,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         models = options.models or Path(scratch)
         for seed, name in enumerate(("start", "bias")):
-            if not (models / name / "config.json").is_file():
-                shapes.build(models / name, options.shape, seed=seed)
+            shapes.build(models / name, options.shape, seed=seed)
         if len(variants) > 1:
             found = in_processes(variants, models)
         else:
@@ -381,16 +380,10 @@ def main() -> None:
             found = [measure(variants[0], Task(start, bias, clip, options.steps + 1, settings(variants[0], options)))]
     if not found:
         raise SystemExit("error: no variant could be measured")
-    record = {
-        "shape": options.shape,
-        "results": found,
-        "gpu": torch.cuda.get_device_name() if ON_GPU else None,
-        "torch": str(torch.__version__),
-    }
     print(table(found))
-    results.write(options.out, record)
+    results.write_rows(options.out, options, found)
     if options.out is not None:
-        store.write_text(options.out.with_suffix(".md"), page(record))
+        store.write_text(options.out.with_suffix(".md"), page({"rows": found, "device": results.device()}))
 
 
 if __name__ == "__main__":

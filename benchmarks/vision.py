@@ -1,7 +1,8 @@
 """Milliseconds a clip in the vision tower of Qwen2.5-VL: windows in batches, in one call, and in compiled blocks.
 
-    python benchmarks/vision.py --size 3b --out vision.json
-    python benchmarks/vision.py --size test --clips 1,2 --frames 4 --height 56 --width 84
+    python benchmarks/vision.py --out reports/benchmark-vision.json                                 # on a GPU
+    python benchmarks/vision.py --size test --clips 1,2 --frames 4 --height 56 --width 84           # on a CPU, a tiny tower
+    python benchmarks/vision.py --size thin --clips 1 --frames 2 --height 112 --width 112 --ways varlen     # Python alone
 
 Random weights, and random patches that are on the device before the clock starts. Each time is the median of a few calls after
 two that warm up and compile; `first_s` is the first call, forward and backward, with what was compiled in it. On a CPU the
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
+import results
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -28,6 +30,7 @@ WAYS = tuple(way for way in get_args(Kernels) if way != "auto")
 
 SIZES: dict[str, dict[str, Any]] = {
     "test": {"depth": 2, "hidden_size": 64, "intermediate_size": 128, "num_heads": 4, "fullatt_block_indexes": [1]},
+    "thin": {"depth": 32, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "fullatt_block_indexes": [7, 15, 23, 31]},
     "3b": {
         "depth": 32,
         "hidden_size": 1280,
@@ -37,7 +40,8 @@ SIZES: dict[str, dict[str, Any]] = {
         "fullatt_block_indexes": [7, 15, 23, 31],
     },
 }
-"""The tower's shape; "3b" is Qwen2.5-VL-3B-Instruct's."""
+"""The tower's shape; "3b" is Qwen2.5-VL-3B-Instruct's, and "thin" has as many blocks with next to no arithmetic in them, so
+that its time is Python's."""
 
 
 class Tower(torch.nn.Module):
@@ -136,15 +140,11 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=476)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--most-backward", type=int, default=8, help="most clips whose gradient is taken; 8 need some 60 GB")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="also write the numbers to this JSON file")
     options = parser.parse_args()
     rows = [row for way in options.ways for row in measure(way, options)]
     show(rows)
-    if options.out is not None:
-        device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-        asked = {name: value for name, value in vars(options).items() if name != "out"}
-        found = {"device": device, "torch": torch.__version__, "settings": asked, "rows": rows}
-        options.out.write_text(json.dumps(found, indent=1) + "\n")
+    results.write_rows(options.out, options, rows)
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ holds = ["attract < cdpo"]
 
 def write_study(folder: Path, text: str = FILE) -> Path:
     """The study's file, with the files that it names beside it."""
-    for stage in ("bias", "cdpo", "grpo"):
+    for stage in ("auto", "bias", "cdpo", "grpo"):
         objective = "[objective]\nrepulsion = 0.01\n" if stage == "cdpo" else ""
         store.write_text(folder / f"{stage}.toml", f'stage = "{stage}"\n{objective}')
     store.write_text(folder / "study.toml", text)

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 from curated_factory import a_prediction, labels_of, questions_of, random_questions
+from diagnose.test_endpoint import completion, serving
 from quiet_page import needs_chromium
 from safetensors.torch import save_file
 from vt_command import vt
@@ -55,6 +56,18 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         return None if out is None or out.is_dir() else json.loads(out.read_text())
 
     return call
+
+
+needs_vllm = pytest.mark.skipif(PYTHON not in os.environ, reason=f"{PYTHON} names no environment with vLLM")
+
+
+def assert_one_shape(found: dict[str, Any], benchmark: str) -> None:
+    """Benchmarks of speed and memory write alike, so that one script can read them all."""
+    assert {"benchmark", "device", "settings", "rows", "provenance"} <= set(found)
+    assert found["benchmark"] == benchmark
+    assert found["rows"]
+    assert "out" not in found["settings"]
+    assert found["provenance"]["command"].startswith(f"python benchmarks/{benchmark}.py")
 
 
 def are_positive(*numbers: float) -> bool:
@@ -169,7 +182,9 @@ def test_curate(run: Run) -> None:
 
 def test_vision(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     small = ("--clips", "1,2", "--frames", 4, "--height", 56, "--width", 84, "--repeats", 1, "--most-backward", 1)
-    rows = run("vision", "--size", "test", *small)["rows"]
+    found = run("vision", "--size", "test", *small)
+    assert_one_shape(found, "vision")
+    rows = found["rows"]
     assert [(row["way"], row["n_clips"]) for row in rows] == list(product(("batched", "varlen", "compiled"), (1, 2)))
     assert are_positive(*(row["forward_ms"] for row in rows))
     assert are_positive(*(row["forward_backward_ms"] for row in rows if row["n_clips"] == 1))
@@ -181,20 +196,144 @@ def test_diagnose_measures_the_engine_that_auto_takes_and_every_other(run: Run) 
     sizes = ("--frames", 4, "--tokens", 3, "--plain", 1, "--batch-sizes", 2)
     found = run("diagnose", "--scenes", 1, *sizes)
     on_gpu = torch.cuda.is_available()
-    assert found["auto_is"] == ("graphs" if on_gpu else "transformers")
-    assert [row["asked_with"] for row in found["ours"]] == ["auto", "transformers" if on_gpu else "graphs"]
-    assert [row["engine"] for row in found["ours"]] == [found["auto_is"], "transformers" if on_gpu else "eager"]
-    for row in found["ours"]:
-        assert row["n_questions"] == found["ours"][0]["n_questions"] > 0
-        assert are_positive(
-            row["seconds"], row["questions_per_second"], row["video_tokens"], row["seconds_by_stage"]["generate"]
-        )
-        ratio = row["questions_per_second"] / found["plain"]["questions_per_second"]
-        assert row["times_plain"] == pytest.approx(ratio)
-    assert are_positive(found["n_parameters"], *found["plain"]["seconds"])
+    plain, *ours = found["rows"]
+    assert [row["asked_with"] for row in ours] == ["auto", "transformers" if on_gpu else "graphs"]
+    assert [row["engine"] for row in ours] == (["graphs", "transformers"] if on_gpu else ["transformers", "eager"])
+    for row in ours:
+        assert row["n_questions"] == ours[0]["n_questions"] > 0
+        assert are_positive(row["seconds"], row["questions_per_second"], row["video_tokens"])
+        assert row["times_plain"] == pytest.approx(row["questions_per_second"] / plain["questions_per_second"])
+    assert are_positive(plain["n_parameters"], plain["seconds"])
+    assert_one_shape(found, "diagnose")
+
+
+def test_diagnose_measures_what_looking_out_for_first_answers_costs(run: Run) -> None:
+    sizes = ("--frames", 4, "--tokens", 3, "--plain", 1, "--batch-sizes", 2)
+    found = run("diagnose", "--scenes", 1, "--engine", "graphs", "--stop-at", 0.97, *sizes)
+    assert [row["asked_with"] for row in found["rows"]] == ["plain loop", "graphs"]
+    assert found["settings"]["stop_at"] == 0.97
+
+
+@needs_vllm
+def test_diagnose_measures_vllm(run: Run) -> None:
+    sizes = ("--frames", 4, "--tokens", 3, "--plain", 1, "--batch-sizes", 2, 4)
+    plain, served = run("diagnose", "--scenes", 2, "--engine", "vllm", *sizes)["rows"]
+    assert served["engine"] == "vllm"
+    assert served["batch_size"] == 4  # asked once: a second time it would know the clips
+    assert are_positive(plain["seconds"], served["seconds"], served["video_tokens"])
+
+
+def test_command(run: Run, tmp_path: Path) -> None:
+    """The whole command, twice; the weights stay where they are told to."""
+    sizes = ("--frames", 4, "--tokens", 3, "--scenes", 1)
+    found = run("command", *sizes, "--weights", tmp_path / "weights")
+    assert_one_shape(found, "command")
+    assert [row["clips"] for row in found["rows"]] == ["decoded", "cached"]
+    for row in found["rows"]:
+        assert row["engine"] == "transformers"
+        assert row["n_questions"] == found["rows"][0]["n_questions"] > 0
+        assert sum(row["seconds_by_stage"].values()) == pytest.approx(row["seconds"])
+        assert row["seconds_by_stage"]["rest"] > 0
+    assert (tmp_path / "weights" / "model.safetensors").is_file()
+
+
+def test_random_weights_are_kept_only_where_they_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import shapes
+
+    folder = shapes.build(tmp_path / "kept", "test")
+    written = (folder / "model.safetensors").stat().st_mtime_ns
+    assert shapes.build(folder, "test") == folder
+    assert (folder / "model.safetensors").stat().st_mtime_ns == written
+    shapes.build(folder, "test", seed=1)  # other weights
+    again = (folder / "model.safetensors").stat().st_mtime_ns
+    assert again != written
+    (folder / "built.txt").unlink()  # as where building was stopped
+    shapes.build(folder, "test", seed=1)
+    assert (folder / "model.safetensors").stat().st_mtime_ns != again
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What a session would run, by name of the measurement's file; `command` fails, and `vision` takes too long."""
+    called: list[list[str]] = []
+    start = subprocess.run
+
+    def here(command: list[str], **options: Any) -> Any:
+        if command[0] != sys.executable:
+            return start(command, **options)
+        called.append(command)
+        script, out = Path(command[1]).stem, Path(command[command.index("--out") + 1])
+        if script == "vision":
+            raise subprocess.TimeoutExpired(command, options["timeout"])
+        if script == "command":
+            options["stdout"].write("Traceback ...\nVtError: no such thing\n")
+            return subprocess.CompletedProcess(command, 3)
+        rows = [{"engine": "graphs", "seconds": 1.5, "seconds_by_stage": {"clips": 0.25}, "peak_gib": None}]
+        store.write_json(out, {"benchmark": script, "rows": rows})
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", here)
+    return called
+
+
+def test_session_goes_on_past_what_fails_and_makes_nothing_twice(
+    run: Run, tmp_path: Path, scripted: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, chosen = tmp_path / "session", ("--only", "ask", "command", "vision", "decode-8", "--small")
+    out.mkdir()
+    with pytest.raises(SystemExit, match="1"):
+        run("session", *chosen, out=out)
+    assert [Path(command[1]).stem for command in scripted] == ["diagnose", "command", "vision", "decode"]
+    assert all("--shape" in command or "vision" in command[1] for command in scripted)
+    became = json.loads((out / "session.json").read_text())["became"]
+    failed = "failed (3): VtError: no such thing"
+    assert became == {"ask": "done", "command": failed, "vision": "out of time", "decode-8": "done"}
+    page = (out / "session.md").read_text()
+    assert "| engine | seconds | seconds_by_stage clips |" in page
+    assert "| graphs | 1.5 | 0.25 |" in page
+    scripted.clear()
+    with pytest.raises(SystemExit, match="1"):
+        run("session", *chosen, out=out)
+    assert [Path(command[1]).stem for command in scripted] == ["command", "vision"]
+    assert json.loads((out / "session.json").read_text())["became"]["ask"] == "was done"
+    scripted.clear()
+    with pytest.raises(SystemExit, match="1"):
+        run("session", *chosen, "--minutes", 0.1, out=out)
+    assert scripted == []  # a few seconds are not enough to begin anything
+
+
+def test_session_lists_the_commands_and_vllm_only_where_it_is(
+    run: Run, tmp_path: Path, scripted: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("session", "--list", "--vllm-python", "/vllm/bin/python", "--out", tmp_path / "nothing", out=None)
+    said = capsys.readouterr().out
+    assert "python benchmarks/train.py --shape 3b --variants lora" in said
+    assert "beside_vllm.py --shape 3b --frames 16 --tokens 128 --weights" in said
+    assert "--engine-python /vllm/bin/python" in said
+    assert not (tmp_path / "nothing").exists()
+    (tmp_path / "session").mkdir()
+    run("session", "--only", "vllm", "--small", out=tmp_path / "session")
+    assert scripted == []
+    assert json.loads((tmp_path / "session" / "session.json").read_text())["became"]["vllm"].startswith("no vLLM here")
 
 
 PHYSICS = ("roll-outs per second", "how far a cylinder slides, 1 wanted", "speed kept in a collision, 0.5625 wanted")
+
+
+def test_stop(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Fewer tokens, in float32 of the very same replies; whether that takes less time is not for a test to say."""
+    small = ("--clips", 3, "--frames", 4, "--tokens", 24, "--batch-size", 2, "--repeats", 1, "--engines", "graphs")
+    rows = run("stop", *small)["rows"]
+    assert [row["stop_at"] is None for row in rows] == [True, False, False]
+    assert [row["n_same"] for row in rows] == [6, 6, 6]
+    assert 0 == rows[0]["stopped"] < rows[1]["stopped"] < rows[2]["stopped"] <= 1
+    for row in rows:
+        n_stopped = round(6 * row["stopped"])
+        assert row["n_tokens"] == 12 * n_stopped + 24 * (6 - n_stopped)
+        assert are_positive(row["seconds"], row["seconds_writing"], row["questions_per_second"])
+        assert row["times_whole"] == pytest.approx(rows[0]["seconds"] / row["seconds"])
+    assert "never" in capsys.readouterr().out
 
 
 def test_lengths_of_clips(run: Run) -> None:
@@ -218,10 +357,42 @@ def test_physics_choice_beside_mujoco(run: Run) -> None:
     assert are_positive(*(column[row] for column in found.values() for row in PHYSICS))
 
 
-@pytest.mark.skipif(PYTHON not in os.environ, reason=f"{PYTHON} names no environment with vLLM")
+@needs_vllm
 def test_beside_vllm(run: Run) -> None:
     found = run("beside_vllm", "--scenes", 10, "--tokens", 4, "--frames", 4)
-    assert are_positive(found["ratio"], *found["questions_per_second"].values())
+    assert_one_shape(found, "beside_vllm")
+    ours, alone = (row["questions_per_second"] for row in found["rows"])
+    assert found["ratio"] == pytest.approx(ours / alone)
+    assert are_positive(ours, alone)
+
+
+@needs_vllm
+def test_endpoint_clip_or_images(run: Run) -> None:
+    found = run("endpoint_clip_or_images", "--engine-python", os.environ[PYTHON], "--questions", 4, "--tokens", 64)
+    local, clip, images, whole = found["rows"]
+    assert local["n_replies_as_local"] == clip["n_replies_as_local"] == 4
+    assert clip["prompt_length"] == {"compared": 4, "differ": 0}
+    assert clip["warned"] == []
+    assert images["n_questions"] == whole["n_questions"] == 4
+
+
+def test_endpoint_clip_or_images_at_a_server_that_takes_no_images(run: Run) -> None:
+    """What a server refuses is a row with what it said, and a prompt that it counts otherwise is counted."""
+
+    def behave(body: dict[str, Any], _: int) -> Any:
+        kinds = {part["type"] for part in body["messages"][0]["content"]}
+        return (400, {}, {"error": "no pictures here"}) if "image_url" in kinds else completion("<answer>A</answer>")
+
+    with serving() as server:
+        server.behave = behave
+        found = run("endpoint_clip_or_images", "--endpoint", server.url, "--questions", 2, "--tokens", 4, "--frames", 4)
+    assert_one_shape(found, "endpoint_clip_or_images")
+    local, clip, images, whole = found["rows"]
+    assert (local["way"], local["n_replies_as_local"]) == ("local", 2)
+    assert [row["n_questions"] for row in (clip, whole)] == [2, 2]
+    assert clip["prompt_length"] == {"compared": 2, "differ": 2}  # this server counts 7 tokens, whatever it is sent
+    assert len(clip["warned"]) == 1
+    assert "no pictures here" in images["refused"]
 
 
 def test_pretraining_curve(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -322,8 +493,9 @@ def is_measured(row: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("variant", ["ours-generate", "lora"])
 def test_train_measures_one_variant(run: Run, variant: str) -> None:
     found = run("train", *SMALL, "--variants", variant)
-    assert [row["variant"] for row in found["results"]] == [variant]
-    assert is_measured(found["results"][0])
+    assert_one_shape(found, "train")
+    assert [row["variant"] for row in found["rows"]] == [variant]
+    assert is_measured(found["rows"][0])
 
 
 def test_train_compares_variants_each_by_a_call_of_its_own(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,15 +512,15 @@ def test_train_compares_variants_each_by_a_call_of_its_own(run: Run, tmp_path: P
 
     monkeypatch.setattr(subprocess, "run", here)
     found = run("train", *SMALL, "--variants", "plain,ours")
-    assert [row["variant"] for row in found["results"]] == ["plain", "ours"]
-    assert all(is_measured(row) for row in found["results"])
+    assert [row["variant"] for row in found["rows"]] == ["plain", "ours"]
+    assert all(is_measured(row) for row in found["rows"])
     page = (tmp_path / "out.md").read_text()
     assert [line.split(" | ")[0] for line in page.splitlines() if line.startswith("| ")][2:] == ["| plain", "| ours"]
     assert "x)" in page  # the ratio to the plain step
 
 
 def test_decode(run: Run) -> None:
-    found = run("decode", "--rows", 1, 3, "--tokens", 4, "--repeats", 1, "--ways", "plain")["results"]
+    found = run("decode", "--rows", 1, 3, "--tokens", 4, "--repeats", 1, "--ways", "plain")["rows"]
     assert [(row["way"], row["n_rows"]) for row in found] == [("plain", 1), ("plain", 3)]
     for row in found:
         assert are_positive(row["seconds"], row["prompt_seconds"], row["first_seconds"])

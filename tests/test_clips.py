@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from conftest import COLOURS, draw_square
 
+from videothinker import clip_process, store
 from videothinker import clips as clips_module
 from videothinker import frames as frames_module
-from videothinker import store
 from videothinker.cli import app
 from videothinker.clips import ClipCache, ClipIndex, ClipReader, Decoding, Seen, cached_clip, default_cache, warm
 from videothinker.curated import Curated
@@ -85,7 +85,7 @@ def test_a_process_that_does_not_start_in_time_costs_its_clip_and_answers_for_no
 ) -> None:
     paths = write(tmp_path, "good0", "good1")
     with reader() as clips:
-        monkeypatch.setattr(clips_module, "_START_S", 0.0)
+        monkeypatch.setattr(clip_process, "_START_S", 0.0)
         late = dict(clips.read(paths[:1]))[paths[0]]
         assert isinstance(late, ClipError)
         assert "did not start within 0 s" in str(late)
@@ -277,7 +277,7 @@ def test_a_known_clip_is_neither_opened_nor_hashed(tmp_path: Path, monkeypatch: 
     cache = ClipCache(tmp_path / "cache", 10**6)
     with reader(cache) as clips:
         [(_, first)] = clips.read([path])
-    monkeypatch.setattr(clips_module, "_Worker", None)  # no process can be started any more
+    monkeypatch.setattr(clips_module, "Worker", None)  # no process can be started any more
     with reader(ClipCache(tmp_path / "cache", 10**6)) as clips:
         [(_, second)] = clips.read([path])
     assert isinstance(first, Clip)
@@ -348,7 +348,7 @@ def test_training_and_diagnosis_share_entries(tmp_path: Path, monkeypatch: pytes
         [(_, diagnosed)] = clips.read([Footage(tmp_path / "clip.mp4")])
     assert isinstance(diagnosed, Clip)
     plain = frames_module.read_clip(tmp_path / "clip.mp4", n_frames=8, max_pixels=28 * 28)
-    monkeypatch.setattr(clips_module, "read_clip", None)
+    monkeypatch.setattr(clip_process, "read_clip", None)
     trained = cached_clip(Footage(tmp_path / "clip.mp4"), n_frames=8, max_pixels=28 * 28, cache=ClipCache(cache.folder, 10**8))
     for clip in (diagnosed, trained):
         assert clip.frames.tolist() == plain.frames.tolist()
@@ -434,7 +434,7 @@ def test_warm_by_a_rule(colours: Curated, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("VIDEOTHINKER_CACHE", str(tmp_path / "cache"))
     command = ["clips", "warm", "--data", str(colours.folder), "--frames", "8", "--workers", "1"]
     assert app([*command, "--frame-rule", "fps", "--fps", "5"], standalone_mode=False) is None
-    monkeypatch.setattr(clips_module, "_Worker", None)  # no process can be started any more
+    monkeypatch.setattr(clips_module, "Worker", None)  # no process can be started any more
     footages = [clip for question in colours.questions("dev") if (clip := colours.clip(question))]
     with ClipReader(sample=lambda *_: (0, 6, 12, 19, 25, 31), cache=default_cache()) as clips:
         assert all(isinstance(clip, Clip) for _, clip in clips.read(footages))

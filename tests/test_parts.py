@@ -20,6 +20,7 @@ from diagnose.asking import answers, right_replies, settings
 from PIL import Image
 from test_frames import film as small_film
 
+from videothinker import clip_process
 from videothinker import clips as clips_module
 from videothinker.cli import app
 from videothinker.clips import ClipReader, cached_clip, default_cache
@@ -180,8 +181,8 @@ def test_warming_keeps_parts_apart_and_what_is_kept_is_neither_opened_nor_decode
         app(command)
     assert end.value.code == 0
     assert "12 of 12 clips kept" in capsys.readouterr().out
-    monkeypatch.setattr(clips_module, "_Worker", None)  # no process can be started any more
-    monkeypatch.setattr(clips_module, "read_clip", None)
+    monkeypatch.setattr(clips_module, "Worker", None)  # no process can be started any more
+    monkeypatch.setattr(clip_process, "read_clip", None)
     with ClipReader(sample=lambda _, n: clip_indices(n, 4), cache=default_cache()) as reader:
         for number, (one, clip) in enumerate(reader.read(footage(thirds))):
             assert isinstance(clip, ReadClip), clip

@@ -1,55 +1,38 @@
 """Open a question set that `vt curate` wrote: manifest, questions by split, labels beside them, and CLEVRER's scenes.
 
-Evaluation, training and reports all read curated data through this module; it needs neither polars nor torch. `question_table`
-and `label_table` are how `curate` writes what is read here.
+Evaluation, training and reports all read curated data through this module; it needs neither polars nor torch. The tables
+themselves, as they are written and read, are `question_tables`.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from videothinker import answers, evidence, store, tables
+from videothinker import evidence, store, tables
 from videothinker.damage import Span
 from videothinker.errors import VtError
-from videothinker.footage import Footage, fault
-from videothinker.outside import is_name, stays_within
-from videothinker.records import (
-    Category,
-    Clip,
-    Form,
-    Label,
-    LabelSet,
-    Manifest,
-    Question,
-    Rule,
-    Scene,
-    clevrer,
-    label,
-    manifest,
-    question,
-    scene,
-)
+from videothinker.footage import Footage
+from videothinker.outside import is_name
+from videothinker.question_tables import TRAIN, Member, label_table, member, question_table, read_label_sets
+from videothinker.records import Category, LabelSet, Manifest, Question, Rule, Scene, clevrer, label, manifest, question, scene
 
-TRAIN = "train"
-"""The split that trainings draw from, and in which the blind prior counts answers."""
-
-
-class Member(NamedTuple):
-    """A question and its place in the set."""
-
-    question: Question
-    split: str
-    in_train_set: bool
-    """False for a question of the split "train" that a smaller training set leaves out."""
-
-    @property
-    def is_used(self) -> bool:
-        """Whether its split has it for training and asking: False only for what the training set leaves out."""
-        return self.in_train_set or self.split != TRAIN
+__all__ = [
+    "NO_LABELS",
+    "TRAIN",
+    "Curated",
+    "Labels",
+    "Member",
+    "counterfactual_name",
+    "label_table",
+    "open_curated",
+    "question_table",
+    "raw_manifest",
+    "read_label_sets",
+]
 
 
 class Labels:
@@ -123,7 +106,7 @@ class Curated:
             VtError: the file is damaged or was changed, holds a question twice, or has other counts than the manifest.
         """
         path = self._unchanged(question.FILE)
-        found = [_member(path, row) for row in tables.read(path, question.COLUMNS, more=True)]
+        found = [member(path, row) for row in tables.read(path, question.COLUMNS, more=True)]
         if self._is_trusted:
             ids = Counter(one.question.question_id for one in found)
             if twice := next((name for name, n in ids.items() if n > 1), None):
@@ -323,117 +306,6 @@ def open_curated(
 def raw_manifest(folder: Path) -> dict[str, Any]:
     """All of manifest.json, for reports."""
     return store.read_json(folder / manifest.FILE, dict[str, Any])
-
-
-# ---- questions and labels as tables ------------------------------------------------------------------------------------
-
-
-def question_table(members: Sequence[Member]) -> bytes:
-    """questions.parquet with these questions, in their order; every facet that some question has becomes a column."""
-    facets = list(dict.fromkeys(name for one in members for name in one.question.facets))
-    if clash := next((name for name in facets if name in question.COLUMNS), None):
-        raise ValueError(f"a facet is named '{clash}', which is a column of {question.FILE}")
-    rows = [
-        {
-            "question_id": asked.question_id,
-            "group": asked.group,
-            "form": asked.form.value,
-            "text": asked.text,
-            "options": list(asked.options),
-            "n_options": len(asked.options),
-            "gold": tables.joined(asked.gold),
-            "split": split,
-            "in_train_set": in_train_set,
-            "video": asked.clip.path,
-            "start": asked.clip.start,
-            "end": asked.clip.end,
-            "fps": asked.clip.fps,
-            "source": asked.source,
-            **asked.facets,
-        }
-        for asked, split, in_train_set in members
-    ]
-    return tables.to_bytes(rows, question.COLUMNS | dict.fromkeys(facets, "string"))
-
-
-def _member(path: Path, row: tables.Row) -> Member:
-    """A row of questions.parquet, checked to be one."""
-    if (fault := _fault(row)) is not None:
-        raise VtError(f"{path}: question {row['question_id']}: {fault}")
-    asked = Question(
-        question_id=row["question_id"],
-        text=row["text"],
-        options=tuple(row["options"]),
-        clip=Clip(path=row["video"], start=row["start"], end=row["end"], fps=row["fps"]),
-        gold=tables.parted(row["gold"]) or (),
-        form=Form(row["form"]),
-        group=row["group"],
-        facets={key: str(value) for key, value in row.items() if key not in question.COLUMNS and value is not None},
-        source=row["source"],
-    )
-    return Member(asked, row["split"], row["in_train_set"])
-
-
-def _fault(row: tables.Row) -> str | None:
-    """Why a row of questions.parquet cannot be asked and graded; None if it can."""
-    lacking = next((key for key in question.COLUMNS if row[key] is None and key not in ("start", "end", "fps")), None)
-    if lacking is not None:
-        return f"has no {lacking}"
-    if not stays_within(row["video"]):
-        return f"its clip is {row['video']!a}, expected a path below the clips' folder"
-    if (wrong := fault(row["start"], row["end"], row["fps"])) is not None:
-        return wrong
-    form, n_options, gold = row["form"], len(row["options"]), tables.parted(row["gold"]) or ()
-    if form not in list(Form):
-        return f"form is {form!r}, expected one of {', '.join(Form)}"
-    if n_options != row["n_options"]:
-        return f"has {n_options} options, but its n_options is {row['n_options']}"
-    if n_options > len(answers.LETTERS):
-        return f"has {n_options} options, more than there are letters"
-    wrong = answers.FORMS[Form(form)].fault(gold, n_options)
-    return None if wrong is None else f"gold is {','.join(gold) or 'none'}, {wrong}"
-
-
-def label_table(sets: Iterable[LabelSet]) -> bytes:
-    """A file for labels/ with all labels of these sets, one set after the other."""
-    rows = [
-        msgspec.structs.asdict(one) | {"category": one.category.value, "answer": tables.joined(one.answer)}
-        for each in sets
-        for one in each.by_question.values()
-    ]
-    return tables.to_bytes(rows, label.COLUMNS)
-
-
-def read_label_sets(path: Path) -> list[LabelSet]:
-    """The label sets of a label file, in the order in which they first appear.
-
-    Raises:
-        VtError: the file is missing, damaged or not a label file, or labels a question twice in one set.
-    """
-    found: dict[tuple[str, str], dict[str, Label]] = {}
-    for one in _labels(path):
-        members = found.setdefault((one.observer, one.rule), {})
-        if one.question_id in members:
-            raise VtError(f"{path}: labels question {one.question_id} twice for {one.observer}, {one.rule}")
-        members[one.question_id] = one
-    return [LabelSet(observer, rule, members) for (observer, rule), members in found.items()]
-
-
-def _labels(path: Path) -> Iterator[Label]:
-    for row in tables.read(path, label.COLUMNS, more=True):
-        category = next((kind for kind in Category if kind == row["category"]), None)
-        if category is None:
-            raise VtError(
-                f"{path}: question {row['question_id']}: category is {row['category']!r}, expected one of {', '.join(Category)}"
-            )
-        yield Label(
-            question_id=row["question_id"],
-            observer=row["observer"],
-            rule=row["rule"],
-            category=category,
-            reason=row["reason"],
-            answer=tables.parted(row["answer"]),
-        )
 
 
 def counterfactual_name(video: str, removed_object: int) -> str:

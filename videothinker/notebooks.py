@@ -265,7 +265,7 @@ def _reply(question: "Question", prediction: "Prediction") -> dict[str, Any]:
     return {
         "chosen": tables.joined(prediction.chosen),
         "status": prediction.status.value,
-        "exact": is_right(prediction) if (asked := counts(prediction)) else None,
+        "exact": is_right(question, prediction) if (asked := counts(prediction)) else None,
         "soft": form_of(question).soft(said(prediction), question.gold) if asked else None,
         "tokens": prediction.tokens,
         "logprob": prediction.logprob,

@@ -36,3 +36,9 @@ def test_yes_and_no_are_not_moved() -> None:
     asked = question(Form.YES_NO, ("yes", "no"), ("B",))
     assert rotated(asked, 1) == asked
     assert turned_back(asked, ("B",), 1) == ("B",)
+
+
+def test_numbers_and_intervals_are_not_moved() -> None:
+    asked = question(Form.INTERVAL, (), ("3", "5"))
+    assert rotated(asked, 1) == asked
+    assert turned_back(asked, ("3", "5"), 1) == ("3", "5")

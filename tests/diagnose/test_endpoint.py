@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 import os
 import socket
 import subprocess
@@ -12,15 +11,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from fractions import Fraction
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 import pytest
+from diagnose.fake_server import Fake, completion, serving
 from PIL import Image
 
 from videothinker import answers
@@ -35,78 +33,6 @@ from videothinker.diagnose.server import Bounds
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.frames import Clip, read_clip
-
-Behaviour = Callable[[dict[str, Any], int], tuple[int, dict[str, str], Any]]
-"""(request, how many times this one came before) -> HTTP code, headers, body."""
-
-
-def completion(text: str | None, finish: str = "stop", **message: Any) -> tuple[int, dict[str, str], Any]:
-    choice = {"index": 0, "message": {"role": "assistant", "content": text, **message}, "finish_reason": finish}
-    return 200, {}, {"id": "x", "choices": [choice], "usage": {"prompt_tokens": 7, "completion_tokens": 3}}
-
-
-class Fake(ThreadingHTTPServer):
-    """A server whose `behave` says what it answers; it remembers what it was asked."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        self.behave: Behaviour = lambda body, n: completion("<answer>A</answer>")
-        self.bodies: list[dict[str, Any]] = []
-        self.headers: list[dict[str, str]] = []
-        self.models: Any = None
-        self.n_now = self.n_most = 0
-        self.lock = threading.Lock()
-        super().__init__(("127.0.0.1", 0), Handler)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-    def texts(self) -> list[str]:
-        return [body["messages"][0]["content"][-1]["text"] for body in self.bodies]
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Fake
-
-    def do_GET(self) -> None:
-        models = self.server.models
-        self.reply(*((404, {}, {"error": "no list of models"}) if models is None else (200, {}, models)))
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        server = self.server
-        with server.lock:
-            before = sum(body == other for other in server.bodies)
-            server.bodies.append(body)
-            server.headers.append(dict(self.headers))
-            server.n_now += 1
-            server.n_most = max(server.n_most, server.n_now)
-        answer = server.behave(body, before)
-        with server.lock:
-            server.n_now -= 1
-        self.reply(*answer)
-
-    def reply(self, code: int, headers: dict[str, str], body: Any) -> None:
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.send_response(code)
-        for name, value in {"Content-Length": str(len(data)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def serving() -> Iterator[Fake]:
-    fake = Fake()
-    threading.Thread(target=fake.serve_forever, daemon=True).start()
-    yield fake
-    fake.shutdown()
-    fake.server_close()
 
 
 @pytest.fixture
@@ -197,6 +123,7 @@ def test_frames_go_out_as_lossless_images(server: Fake, colours: Curated) -> Non
         "fed": [{"n_clips": 1, "frames": 4, "height": 56, "width": 84, "video_tokens": None}],
         "prompt_tokens": [7, 7],
         "prompt_length": {"compared": 0, "differ": 0},
+        "n_requests": 1,
     }
 
 
@@ -255,6 +182,31 @@ def test_vllm_is_asked_for_all_frames_of_the_clip(server: Fake, colours: Curated
     server.bodies.clear()
     ask(server, colours)  # a clip that it is to choose from
     assert "media_io_kwargs" not in server.bodies[0]
+
+
+def test_a_vllm_that_takes_no_settings_with_a_request_is_named_the_option(server: Fake, colours: Curated) -> None:
+    """As vLLM 0.32 does by default."""
+    server.models = {"object": "list", "data": [{"id": "served", "owned_by": "vllm"}]}
+    server.behave = lambda body, n: (400, {}, {"error": {"message": "Per-request mm_processor_kwargs are disabled"}})
+    with pytest.raises(VtError, match=r"--trust-request-mm-kwargs\) with HTTP 400: .*are disabled"):
+        ask(server, colours, n_frames=4)
+
+
+def test_what_a_reply_needs_is_made_before_threads_ask() -> None:
+    """Several threads that decoded the first answers crashed in msgspec 0.22, in about one process of six."""
+    code = """
+import sys, threading
+sys.setswitchinterval(1e-6)
+from videothinker.diagnose.server import Bounds, Server
+server = Server("http://127.0.0.1:1/v1", Bounds())
+body = b'{"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 7}}'
+together = threading.Barrier(8)
+threads = [threading.Thread(target=lambda: (together.wait(), server._decode(body, "x"))) for _ in range(8)]
+[each.start() for each in threads]
+[each.join() for each in threads]
+"""
+    for _ in range(4):
+        assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
 
 
 def test_a_clips_questions_meet_one_of_several_servers(server: Fake, second: Fake, colours: Curated) -> None:

@@ -15,10 +15,13 @@ from videothinker.diagnose.estimates import (
     Floats,
     Mask,
     clustered_auc,
+    clustered_auc_gain,
     clustered_change,
     clustered_gap,
     clustered_gap_change,
+    clustered_kappa,
     clustered_macro,
+    clustered_mean,
     clustered_share,
     share,
 )
@@ -276,3 +279,65 @@ def test_a_perfect_auc_has_an_interval_and_one_kind_alone_has_none() -> None:
     assert found.ci95 is not None
     assert found.ci95[0] < 1
     assert clustered_auc(score, np.ones(4, dtype=bool), np.arange(4)) == NOTHING
+
+
+# ---- means without bounds, kappa, and gains in AUC ----
+
+
+def test_the_mean_of_margins_is_clustered() -> None:
+    """Clips with values 1, 3 and 8: mean 4; residuals by clip -3 -1 = -4 and 4, over three: variance 2 * (16 + 16) / 9."""
+    found = clustered_mean(column(1, 3, 8), np.array([0, 0, 1]))
+    assert found.value == 4
+    assert found.stderr == pytest.approx(8 / 3)
+    assert ends(found) == pytest.approx((4 - t975(1) * 8 / 3, 4 + t975(1) * 8 / 3))
+    assert clustered_mean(column(), np.array([], dtype=np.int64)) == NOTHING
+    assert clustered_mean(column(2, 4), np.array([0, 0])) == Estimate(3.0, None, None)
+
+
+def test_kappa_has_the_textbook_standard_error() -> None:
+    """Fleiss, Cohen and Everitt (1969), in the formula of Agresti's textbook, on 2 x 2 counts; every item a clip of its own."""
+    counts = np.array([[40, 9], [6, 20]])
+    one, other = (np.repeat(np.array([0, 0, 1, 1]), counts.ravel()), np.repeat(np.array([0, 1, 0, 1]), counts.ravel()))
+    n, p = counts.sum(), counts / counts.sum()
+    rows, columns = p.sum(1), p.sum(0)
+    po, pe = float(np.trace(p)), float(rows @ columns)
+    kappa = (po - pe) / (1 - pe)
+    a = sum(p[i, i] * (1 - (rows[i] + columns[i]) * (1 - kappa)) ** 2 for i in (0, 1))
+    b = (1 - kappa) ** 2 * sum(p[i, j] * (columns[i] + rows[j]) ** 2 for i, j in ((0, 1), (1, 0)))
+    textbook = math.sqrt((a + b - (kappa - pe * (1 - kappa)) ** 2) / n) / (1 - pe)
+    found = clustered_kappa(one, other, np.arange(n))
+    assert found.value == pytest.approx(kappa)
+    assert found.stderr == pytest.approx(textbook * math.sqrt(n / (n - 1)))
+    low, high = ends(found)
+    assert low < kappa < high
+
+
+def test_kappa_at_the_edges() -> None:
+    same = np.array([0, 1, 2, 0])
+    found = clustered_kappa(same, same, np.arange(4))
+    assert found.value == 1
+    low, high = ends(found)
+    assert low < 0.9
+    assert high == 1
+    assert clustered_kappa(np.zeros(3, dtype=np.int64), np.zeros(3, dtype=np.int64), np.arange(3)) == NOTHING
+    opposed = clustered_kappa(np.array([0, 1, 0, 1]), np.array([1, 0, 1, 0]), np.arange(4))
+    assert opposed.value == -1
+    assert clustered_kappa(np.array([], dtype=np.int64), np.array([], dtype=np.int64), np.array([], dtype=np.int64)) == NOTHING
+
+
+def test_a_gain_in_auc_is_paired() -> None:
+    rng = np.random.default_rng(5)
+    positive, cluster = np.arange(200) % 2 == 0, np.arange(200) // 2
+    score = rng.normal(size=200) + positive
+    noise = rng.normal(size=200)
+    same = clustered_auc_gain(score, 2 * score + 1, positive, cluster)
+    assert same.value == 0
+    assert same.stderr == pytest.approx(0)
+    assert ends(same)[0] < 0 < ends(same)[1]
+    found = clustered_auc_gain(score, noise, positive, cluster)
+    one, other = (clustered_auc(each, positive, cluster).value for each in (score, noise))
+    assert one is not None
+    assert other is not None
+    assert found.value == pytest.approx(one - other)
+    assert ends(found)[0] > 0
+    assert clustered_auc_gain(score, noise, np.ones(200, dtype=np.bool_), cluster) == NOTHING

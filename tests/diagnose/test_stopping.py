@@ -1,7 +1,7 @@
 """Stopping behind a first answer: how sure a model was of it, by hand, and replies that end there on every engine."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,17 @@ from videothinker.curated import NO_LABELS, Curated
 from videothinker.diagnose import run
 from videothinker.diagnose.answerer import RawReply
 from videothinker.diagnose.checkpoint_answerer import open_checkpoint
-from videothinker.diagnose.engines.base import Reply
+from videothinker.diagnose.engines.base import Reply, Row
 from videothinker.diagnose.engines.graphs import GraphsEngine
 from videothinker.diagnose.engines.transformers import TransformersEngine
 from videothinker.diagnose.feed import QuestionFeed
 from videothinker.diagnose.prompts import put_by, write_prompts
 from videothinker.diagnose.protocols import ours
+from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.stopping import FirstAnswer, Gate, Watch, first_answer
 from videothinker.errors import VtError
 from videothinker.frames import read_clip
+from videothinker.models.decoder import Begun, Written
 from videothinker.models.load import load
 from videothinker.records import Status
 
@@ -102,16 +104,16 @@ def test_however_seldom_it_is_looked_the_same_rows_end(every: int) -> None:
     assert (stopped, watch.done) == ([True, False, False], True)
 
 
-def boxed(engine: TransformersEngine | GraphsEngine) -> Callable[[Sequence[int]], str]:
-    """The text of tokens as if the taught checkpoint, which answers in tags behind a thought, gave a first answer in a box."""
+def boxing(processor: Any, chosen: DiagnosisSettings) -> Gate:
+    """A gate as if the taught checkpoint, which answers in tags behind a thought, gave a first answer in a box."""
 
     def decode(tokens: Sequence[int]) -> str:
-        text: str = engine.loaded.processor.tokenizer.decode(tokens, skip_special_tokens=True)
+        text: str = processor.tokenizer.decode(tokens, skip_special_tokens=True)
         for tag, said in (("<think>", ""), ("</think>", ""), ("<answer>", "\\boxed{"), ("</answer>", "}")):
             text = text.replace(tag, said)
         return text
 
-    return decode
+    return Gate(decode, chosen.stop_at)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
@@ -119,46 +121,110 @@ def test_engines_end_the_same_rows_at_the_same_tokens(taught: Path, colours: Cur
     """Both engines' replies with a stop are those without it, cut; some stop and some do not."""
     chosen = settings(temperature=temperature, prompt=Style.TWICE)
     plain = TransformersEngine(load(str(taught)), chosen)
-    feed, questions = QuestionFeed(plain.loaded, chosen), colours.questions("dev")
-    prompts = write_prompts(plain.loaded.processor, questions, put_by(settings()))
-    shown = {q.clip.path: feed.show(read_clip(path, n_frames=16)) for q in questions if (path := colours.clip(q))}
-    rows = feed.rows([(shown[question.clip.path], [question]) for question in questions], prompts)
+    rows = prompts_of(plain, colours, chosen)
     whole = plain.reply(rows)
-    found = [Gate(boxed(plain), None).first(reply.tokens, reply.logprobs) for reply in whole]
+    gate = boxing(plain.loaded.processor, chosen)
+    found = [gate.first(reply.tokens, reply.logprobs) for reply in whole]
     sure = sorted(each.confidence for each in found if each)
-    at = (sure[0] + sure[1]) / 2  # so that one of them, and what has no answer, goes on
-    gate = Gate(boxed(plain), at)
+    gate.at = (sure[0] + sure[1]) / 2  # so that one of them, and what has no answer, goes on
     expected = [gate.cut(reply) for reply in whole]
     assert sum(reply.stopped for reply in expected) == len(sure) - 1 > 0
     for engine in (plain, GraphsEngine(load(str(taught)), chosen)):
-        engine._gate = Gate(boxed(engine), at)
+        engine._gate = gate
         stopped = engine.reply(rows)
         assert [(r.tokens, r.cut, r.stopped) for r in stopped] == [(r.tokens, r.cut, r.stopped) for r in expected]
         for reply, other in zip(stopped, expected, strict=True):
             assert reply.logprobs == pytest.approx(other.logprobs, abs=1e-4)
 
 
-def test_the_decoder_writes_no_more_once_every_row_has_ended(taught: Path, colours: Curated) -> None:
-    """It looks behind every fourth token, so a watch that ends all rows at once leaves replies of four."""
+class AtOnce:
+    """Ends rows of these numbers at its first look, and needs no other."""
 
-    class AtOnce:
-        n_looks = 0
+    def __init__(self, *ends: int) -> None:
+        self._ends, self.lengths = ends, []
 
-        @property
-        def done(self) -> bool:
-            return self.n_looks > 0
+    @property
+    def done(self) -> bool:
+        return bool(self.lengths)
 
-        def look(self, tokens: Sequence[Sequence[int]], logprobs: Sequence[Sequence[float]]) -> list[bool]:
-            assert [len(row) for row in tokens] == [len(row) for row in logprobs] == [4] * len(tokens)
-            self.n_looks += 1
-            return [True] * len(tokens)
+    def look(self, tokens: Sequence[Sequence[int]], logprobs: Sequence[Sequence[float]]) -> list[bool]:
+        assert [len(row) for row in tokens] == [len(row) for row in logprobs]
+        self.lengths.append([len(row) for row in tokens])
+        return [row in self._ends for row in range(len(tokens))]
 
-    checkpoint = open_checkpoint(str(taught), curated=colours, settings=settings(engine="graphs"))
-    decoder, watch = checkpoint.engine._decoder, AtOnce()  # type: ignore[attr-defined]
-    write = decoder.write
-    decoder.write = lambda *args, **options: write(*args, **{**options, "watch": watch})
-    assert {answer.n_tokens for answer in answers(checkpoint, colours).values()} == {4}
-    assert watch.n_looks == 1
+
+def prompts_of(engine: TransformersEngine | GraphsEngine, curated: Curated, chosen: DiagnosisSettings) -> list[Row]:
+    feed, questions = QuestionFeed(engine.loaded, chosen), curated.questions("dev")
+    prompts = write_prompts(engine.loaded.processor, questions, put_by(settings()))
+    shown = {q.clip.path: feed.show(read_clip(path, n_frames=16)) for q in questions if (path := curated.clip(q))}
+    return feed.rows([(shown[question.clip.path], [question]) for question in questions], prompts)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+def test_the_decoder_leaves_replies_once_it_is_decided_of_each_and_goes_on_in_any_batch(
+    taught: Path, colours: Curated, temperature: float
+) -> None:
+    """It looks behind every fourth token; what has begun is the whole reply once it was gone on with, whoever is beside it."""
+    chosen = settings(temperature=temperature)
+    engine = GraphsEngine(load(str(taught)), chosen)
+    rows = prompts_of(engine, colours, chosen)
+    asked = engine._prompts(rows)
+    whole = engine._decoder.write(**asked)
+    watch = AtOnce(1, 3)
+    found = engine._decoder.begin(**asked, watch=watch)
+    assert watch.lengths == [[4] * len(rows)]
+    assert [isinstance(each, Begun) for each in found] == [row not in (1, 3) for row in range(len(rows))]
+    assert [(each.written if isinstance(each, Begun) else each).tokens for each in found] == [each.tokens[:4] for each in whole]
+    going = [row for row, each in enumerate(found) if isinstance(each, Begun)]
+    for batch in (going, going[::-1], going[:1]):
+        choice = engine._choice([rows[row] for row in batch])
+        begun = [each for row in batch if isinstance(each := found[row], Begun)]
+        rest = engine._decoder.go_on(begun, max_new_tokens=asked["max_new_tokens"], choice=choice)
+        assert [each.tokens for each in rest] == [whole[row].tokens for row in batch]
+        for each, row in zip(rest, batch, strict=True):
+            assert each.logprobs == pytest.approx(whole[row].logprobs, abs=1e-4)
+
+
+def test_a_reply_that_was_begun_is_cut_at_the_limit_of_a_whole_one(taught: Path, colours: Curated) -> None:
+    chosen = settings(max_new_tokens=7)
+    engine = GraphsEngine(load(str(taught)), chosen)
+    asked = engine._prompts(prompts_of(engine, colours, chosen))
+    found = [each for each in engine._decoder.begin(**asked, watch=AtOnce()) if isinstance(each, Begun)]
+    shorter = found[0]._replace(written=Written(*(part[:4] for part in found[0].written)))
+    assert [len(each.tokens) for each in engine._decoder.go_on([shorter, found[1]], max_new_tokens=7)] == [7, 7]
+    assert [len(each.tokens) for each in engine._decoder.go_on([shorter, found[1]], max_new_tokens=5)] == [5, 5]
+
+
+@pytest.mark.parametrize("engine", ["transformers", "graphs"])
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_those_that_go_on_do_so_together_whatever_batch_they_began_in(
+    taught: Path, colours: Curated, engine: str, temperature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six questions in batches of two: one of each pair goes on, at least, and waits for another. No reply is another one."""
+    chosen = settings(prompt=Style.TWICE, engine=engine, batch_size=2, temperature=temperature)
+    monkeypatch.setattr("videothinker.diagnose.checkpoint_answerer.put_by", lambda _: put_by(settings()))
+    for room in ("engines.transformers", "engines.graphs", "checkpoint_answerer"):
+        monkeypatch.setattr(f"videothinker.diagnose.{room}.gate_of", boxing)
+    whole = answers(open_checkpoint(str(taught), curated=colours, settings=chosen), colours)
+    sure = sorted(each.first.confidence for each in whole.values() if each.first)
+    at = sure[len(sure) // 2]
+    checkpoint = open_checkpoint(str(taught), curated=colours, settings=msgspec.structs.replace(chosen, stop_at=at))
+    together: list[int] = []
+    go_on = checkpoint.engine.go_on
+    monkeypatch.setattr(checkpoint.engine, "go_on", lambda begun: (together.append(len(begun)), go_on(begun))[1])
+    found = answers(checkpoint, colours)
+    n_on = sum(not each.stopped for each in found.values())
+    assert 0 < n_on < len(found)
+    for key, each in found.items():
+        stops = (first := whole[key].first) is not None and first.confidence >= at
+        assert each.stopped == stops
+        assert each.n_tokens == (first.n_tokens if first and stops else whole[key].n_tokens)
+        if not stops:
+            assert each.reply == whole[key].reply
+            assert each.logprob == pytest.approx(whole[key].logprob, abs=1e-4)
+    assert sum(together) <= n_on, "what ends by itself before it is left goes on nowhere"
+    assert max(together, default=0) <= 2
+    assert checkpoint._begun == []
 
 
 def test_what_is_kept_of_a_reply(colours: Curated) -> None:

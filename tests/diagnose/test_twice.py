@@ -8,9 +8,11 @@ from curated_factory import a_question, labels_of, questions_of
 
 from videothinker.diagnose.metrics import summarize
 from videothinker.diagnose.runs import Run, scored
+from videothinker.diagnose.stop_saved import pairs, saved
 from videothinker.diagnose.stop_sweep import sweep
 from videothinker.errors import VtError
 from videothinker.records import Category, Prediction, RunRecord, Status
+from videothinker.reports.twice import twice_tables
 
 SEEN = Category.OBSERVATIONAL
 NEEDED = Category.INFERENTIAL
@@ -81,6 +83,45 @@ def test_a_stopped_reply_does_not_think_and_tokens_are_those_written() -> None:
     assert twice["all"].thinking_ratio.value == pytest.approx(5 / 6)
     assert twice["all"].stopped.value == pytest.approx(1 / 6)
     assert twice["all"].mean_tokens == pytest.approx((180 - 40) / 6)
+
+
+def timed(run: Run, name: str, seconds: float, **fed: object) -> Run:
+    """The run under another name, as if its replies had taken so long on a device."""
+    told = {"device": "a card", "batch_size": 8, "seconds": {"generate": seconds}, **fed}
+    return run._replace(name=name, record=msgspec.structs.replace(run.record, name=name, fed=told))
+
+
+def test_a_run_with_a_stop_beside_the_same_without_by_hand() -> None:
+    """The second reply is stopped at a wrong first answer, the first and third at right ones: one of six changes."""
+    cut = [
+        msgspec.structs.replace(
+            row, reply=row.reply.partition("<")[0], chosen=row.first, second=row.first, tokens=5, stopped=True
+        )
+        for row in ROWS[:3]
+    ]
+    whole = timed(a_run(ROWS), "whole", 9.0)
+    stopped = timed(a_run([*cut, *ROWS[3:]], stop_at=0.5), "stopped", 6.0)
+    other = timed(a_run([*cut, *ROWS[3:]], stop_at=0.5, seed=7), "other", 6.0)
+    assert pairs([other]) == pairs([whole, other]) == pairs([stopped]) == []
+    (pair,) = pairs([stopped, other, whole])
+    assert (pair.whole.name, pair.stopped.name, pair.seconds) == ("whole", "stopped", (9.0, 6.0))
+    assert pair._replace(whole=timed(whole, "whole", 9.0, batch_size=4)).seconds is None
+    by = saved(pair)
+    found = {name: [round(part.value or 0, 6) for part in (one.whole, one.stopped, one.change)] for name, one in by.items()}
+    assert found == {
+        "all": [0.833333, 0.666667, -0.166667],
+        "observational": [0.666667, 0.666667, 0.0],
+        "inferential": [1.0, 0.666667, -0.333333],
+    }
+    # 180 tokens without; with the stop 15 of the three and 25, 25, 15 of the others.
+    assert by["all"].tokens == (30.0, pytest.approx(80 / 6))
+    assert (by["all"].n_questions, by["inferential"].n_questions, by["all"].n_scenes) == (6, 3, 3)
+    table = twice_tables([stopped, whole], "clip")[2]
+    assert (table.rows[0][:4], table.rows[0][7:]) == (
+        ("stopped", "whole", "all", "6"),
+        ("30.0 to 13.3 (\u221255.6 %)", "1.50 x", "0.67 to 1.00"),
+    )
+    assert [row[8:] for row in table.rows[1:]] == [("\u2013", "\u2013")] * 2
 
 
 def test_other_styles_have_no_first_answer_to_count() -> None:

@@ -7,7 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,8 +18,9 @@ import pytest
 from diagnose.asking import settings
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from videothinker.answers import Style
 from videothinker.curated import Curated
 from videothinker.diagnose import vllm_check, vllm_child, vllm_worker
 from videothinker.diagnose.answerer import RawReply
@@ -27,6 +31,7 @@ from videothinker.diagnose.vllm_answerer import VllmAnswerer, check, open_served
 from videothinker.errors import VtError
 from videothinker.models import text_positions, tiny
 from videothinker.models.text_positions import TextPositions
+from videothinker.recipes import doctor
 
 STAND_IN = Path(__file__).parent / "stand_in"
 REAL = os.environ.get(vllm_child.PYTHON)
@@ -92,6 +97,85 @@ def test_vllm_is_given_our_frames_times_and_settings(original: Path, colours: Cu
     assert answerer.describe()["prompt_length"] == {"compared": len(questions), "differ": 0}
 
 
+def says(stand_in: Any, ref: Path, text: str, *, sure_of: str) -> Callable[[str], int]:
+    """Have the stand-in write `text`, every token at probability 0.9 where the prompt has `sure_of`, and at 0.5 elsewhere.
+
+    Returns a function from a beginning of the text to how many tokens that is.
+    """
+    tokenizer = AutoProcessor.from_pretrained(ref).tokenizer
+    tokens = tokenizer.encode(text)
+    stand_in.LLM.says = tokens
+    # The two placeholders have a quarter each, so that half is left for all others.
+    stand_in.LLM.sure = staticmethod(lambda prompt: [math.log((0.9 if sure_of in prompt else 0.5) / 2)] * (len(tokens) + 1))
+    return lambda begins: next(n for n in range(len(tokens) + 1) if tokenizer.decode(tokens[:n]).startswith(begins))
+
+
+TWICE = "\\boxed{A}<think>so</think>\\boxed{B}"
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_sure_replies_end_behind_their_first_box_and_the_others_go_on(
+    original: Path, colours: Curated, stand_in: Any, sampled: bool
+) -> None:
+    n_until = says(stand_in, original, TWICE, sure_of=" not ")
+    options = {"prompt": Style.TWICE, "max_new_tokens": 60, "temperature": 0.7 if sampled else 0.0}
+    _, whole = asked(original, colours, **options)
+    assert {each.reply for each in whole} == {TWICE}
+    assert sorted({round(each.first.confidence, 6) for each in whole if each.first}) == [0.5, 0.9]
+    del stand_in.LLM.asked[:]
+    answerer, found = asked(original, colours, stop_at=0.9 - 1e-9, **options)
+    (first, begun), (second, going) = stand_in.LLM.asked
+    n_boxed, n_whole = n_until("\\boxed{A}"), len(stand_in.LLM.says) + 1
+    for reply, full in zip(found, whole, strict=True):
+        assert reply.first == full.first
+        if reply.stopped:
+            assert (reply.reply, reply.n_tokens, reply.truncated) == ("\\boxed{A}", n_boxed, False)
+        else:
+            assert (reply.reply, reply.n_tokens, reply.logprob) == (TWICE, n_whole, full.logprob)
+    n_stopped = sum(reply.stopped for reply in found)
+    assert 0 < n_stopped < len(found)
+    assert (len(first), len(second)) == (len(found), len(found) - n_stopped)
+    assert {(each.stop[0], each.max_tokens) for each in begun} == {("}", 60)}
+    assert {(each.stop, each.max_tokens) for each in going} == {(None, 60 - n_boxed)}
+    assert {tuple(prompt["prompt_token_ids"][-n_boxed:]) for prompt in second} == {tuple(stand_in.LLM.says[:n_boxed])}
+    assert {each.seed for each in begun}.isdisjoint({each.seed for each in going}) or not sampled
+    assert answerer.describe()["prompt_length"]["compared"] == len(found), "the second stage counts no prompt twice"
+
+
+def test_a_brace_inside_the_box_is_no_end_of_it(original: Path, colours: Curated, stand_in: Any) -> None:
+    said = "\\boxed{\\text{A}}<think>{so}</think>\\boxed{B}"
+    says(stand_in, original, said, sure_of=" not ")
+    del stand_in.LLM.asked[:]
+    _, found = asked(original, colours, prompt=Style.TWICE, stop_at=0.8, max_new_tokens=60)
+    assert {reply.reply for reply in found} == {said, "\\boxed{\\text{A}}"}
+    assert [{each.stop and each.stop[0] for each in params} for _, params in stand_in.LLM.asked] == [{"}"}, {"}"}, {None}]
+
+
+def test_a_limit_at_the_box_cuts_what_is_not_sure(original: Path, colours: Curated, stand_in: Any) -> None:
+    n_until = says(stand_in, original, TWICE, sure_of=" not ")
+    options = {"prompt": Style.TWICE, "stop_at": 0.8, "max_new_tokens": n_until("\\boxed{A}")}
+    _, found = asked(original, colours, **options)
+    assert {(reply.reply, reply.stopped, reply.truncated) for reply in found} == {
+        ("\\boxed{A}", True, False),
+        ("\\boxed{A}", False, True),
+    }
+
+
+def test_a_reply_that_would_be_gone_on_with_behind_other_tokens_is_refused(
+    original: Path, colours: Curated, stand_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says(stand_in, original, TWICE, sure_of="nothing")
+    generate = stand_in.LLM.generate
+
+    def otherwise(llm: Any, prompts: Any, *rest: Any, **options: Any) -> Any:
+        llm.n_more = int("prompt_token_ids" in prompts[0])
+        return generate(llm, prompts, *rest, **options)
+
+    monkeypatch.setattr(stand_in.LLM, "generate", otherwise)
+    with pytest.raises(VtError, match="would not go on with its reply"):
+        asked(original, colours, prompt=Style.TWICE, stop_at=0.8, max_new_tokens=60)
+
+
 def test_an_adapter_is_merged_once_and_kept(
     original: Path, tmp_path: Path, stand_in: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +229,35 @@ def test_a_child_that_fails_says_why_in_one_line(original: Path, child_python: P
         open_served(str(original), settings(engine="vllm"))
     assert "left for weights" in str(told.value)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("found", ["0.25.1", "0.32.0", "0.33.0+cu130", "1.0.0", "0.1.dev14+g12ab", "0.26.0rc1"])
+def test_versions_that_may_serve(found: str) -> None:
+    vllm_worker.check_version(found)
+
+
+def test_a_version_that_is_too_old_is_refused_in_one_line(
+    original: Path, child_python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for found in ("0.25.0", "0.9.2", "0.11"):
+        with pytest.raises(RuntimeError, match=f"vLLM {found} is there, and 0.25.1 or later is needed"):
+            vllm_worker.check_version(found)
+    monkeypatch.setenv("STAND_IN_VERSION", "0.11.0")
+    with pytest.raises(VtError, match=r"did not load it \(exit code 1\): .*vLLM 0\.11\.0 is there") as told:
+        open_served(str(original), settings(engine="vllm"))
+    assert "\n" not in str(told.value)
+
+
+def test_a_vllm_that_tells_no_chosen_tokens_is_asked_for_the_written_ones_alone(
+    original: Path, colours: Curated, stand_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its log-probabilities then have the placeholders in them, whose share it does not say."""
+    monkeypatch.delattr(stand_in.SamplingParams, "logprob_token_ids")
+    _, (first, *_) = asked(original, colours)
+    assert first.logprob == pytest.approx(-2)
+    _, params = stand_in.LLM.asked[-1]
+    assert params[0].logprobs == 0
+    assert not hasattr(params[0], "logprob_token_ids")
 
 
 def test_a_child_ends_with_whoever_started_it(original: Path, child_python: Path) -> None:
@@ -207,19 +320,36 @@ def test_what_vllm_cannot_do_is_refused_before_anything_is_loaded(
         check(str(original), settings(engine="vllm"))
 
 
-def test_without_vllm_it_is_said_what_to_install(original: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_vllm_it_is_said_what_to_install_before_anything_is_loaded(
+    original: Path, colours: Curated, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv(vllm_child.PYTHON, raising=False)
     monkeypatch.setattr(vllm_child, "find_spec", lambda name: None)
     with pytest.raises(VtError, match=r"\.\[vllm\]"):
         open_served(str(original), settings(engine="vllm"))
+    monkeypatch.setattr(vllm_check, "ours", lambda *_, **__: pytest.fail("a checkpoint was loaded first"))
+    for ask in (partial(doctor.compare_vllm, warn=print), lambda ref: OPENERS["checkpoint"](_opening(ref, colours))):
+        with pytest.raises(VtError, match=r"\.\[vllm\]"):
+            ask(str(original))
     monkeypatch.setenv(vllm_child.PYTHON, "/nowhere/python")
     with pytest.raises(VtError, match="/nowhere/python: no such file"):
         open_served(str(original), settings(engine="vllm"))
 
 
+def _opening(ref: str, curated: Curated) -> Opening:
+    return Opening(ref, curated, settings(engine="vllm"))
+
+
 def test_only_diagnosis_has_this_engine(original: Path, colours: Curated) -> None:
     with pytest.raises(VtError, match="is for vt diagnose"):
         open_checkpoint(str(original), curated=colours, settings=settings(engine="vllm"))
+
+
+def test_without_a_gpu_vllm_gets_half_of_the_memory_or_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    for available, share in ((20, 0.5), (8, 0.32)):  # of 20 GB; 0.8 of 8 are 0.32 of them
+        told = SimpleNamespace(virtual_memory=lambda n=available: SimpleNamespace(available=n, total=20))
+        monkeypatch.setitem(sys.modules, "psutil", told)
+        assert vllm_worker._cpu_share() == pytest.approx(share)
 
 
 def test_the_worker_stands_alone() -> None:

@@ -118,8 +118,9 @@ def check_layers(folder: Path, dtype: torch.dtype, device: str, tolerance: float
     from transformers import AutoModelForImageTextToText
 
     from videothinker.models import decode_kernels
-    from videothinker.models.decoder import Decoder, TokenChoice, _ReplyState
+    from videothinker.models.decoder import Decoder, TokenChoice
     from videothinker.models.fused_layers import FusedLayers
+    from videothinker.models.reply_state import ReplyState
 
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype).eval().to(device)
     logits: list[torch.Tensor] = []
@@ -128,7 +129,7 @@ def check_layers(folder: Path, dtype: torch.dtype, device: str, tolerance: float
     with torch.inference_mode():
         for kernels in (None, decode_kernels):
             torch.manual_seed(0)
-            state = _ReplyState(Decoder(model, eos=[], pad=0, graphs=False), 3, 64, 4, TokenChoice())
+            state = ReplyState(Decoder(model, eos=[], pad=0, graphs=False), 3, 64, 4, TokenChoice())
             state._fused = None if kernels is None else FusedLayers(model.model.language_model, kernels)
             state._cache.copy_(torch.randn(state._cache.shape).to(device, dtype))
             state.begin_behind([64, 1, 30])

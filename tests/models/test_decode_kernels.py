@@ -14,7 +14,8 @@ from models.kernel_cases import CASES, check_attention, check_by_hand, check_lay
 from transformers import AutoModelForImageTextToText
 
 from videothinker.models import fused_layers
-from videothinker.models.decoder import Decoder, TokenChoice, _ReplyState
+from videothinker.models.decoder import Decoder, TokenChoice
+from videothinker.models.reply_state import ReplyState
 from videothinker.models.vision import SeenClip, see
 from videothinker.train.clips import Encoded
 
@@ -132,4 +133,4 @@ def test_a_graph_replayed_while_the_cache_fills_writes_what_single_steps_write(a
 def test_float32_is_left_to_pytorch(assets: Path, encoded: Encoded) -> None:
     model, _ = on_gpu(assets, encoded, torch.float32)
     assert fused_layers.kernels_for(model) is None
-    assert _ReplyState(Decoder(model, eos=[], pad=0), 1, 32, 2, TokenChoice())._fused is None
+    assert ReplyState(Decoder(model, eos=[], pad=0), 1, 32, 2, TokenChoice())._fused is None

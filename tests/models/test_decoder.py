@@ -9,7 +9,8 @@ import torch
 from models.prompts import padded
 from transformers import AutoModelForImageTextToText
 
-from videothinker.models.decoder import Decoder, TokenChoice, _ReplyState
+from videothinker.models.decoder import Decoder, TokenChoice
+from videothinker.models.reply_state import ReplyState
 from videothinker.models.sharpen import sharpen
 from videothinker.models.vision import SeenClip, see
 from videothinker.train.clips import Encoded
@@ -92,7 +93,7 @@ def test_draws_follow_the_models_distribution_without_the_suppressed_tokens(mode
     n, one = 20_000, decoder(model)
     logits = torch.randn(model.config.get_text_config().vocab_size)
     choice = TokenChoice(0.5, range(n) if seeded else None)
-    state = _ReplyState(one, n, 0, 1, choice)
+    state = ReplyState(one, n, 0, 1, choice)
     replies, _ = state.run(logits.expand(n, -1), torch.zeros(n, dtype=torch.long), choice.seeds)
     logits[one.suppress] = -torch.inf
     chances = (logits / 0.5).softmax(-1)
@@ -141,11 +142,11 @@ def test_log_probabilities_by_hand(model: Any) -> None:
     logits = torch.full((1, size), 50.0)  # suppressed, so the large values do not count
     logits[0, 4:8] = torch.tensor([1.0, 2.0, 4.0, 9.0]).log()
     one = decoder(model, suppress=[i for i in range(size) if not 4 <= i < 8])
-    replies, logprobs = _ReplyState(one, 1, 32, 1, TokenChoice()).run(logits, torch.zeros(1, dtype=torch.long), None)
+    replies, logprobs = ReplyState(one, 1, 32, 1, TokenChoice()).run(logits, torch.zeros(1, dtype=torch.long), None)
     assert replies.tolist() == [[7]]
     assert logprobs.item() == pytest.approx(math.log(9 / 16), abs=1e-6)
     seeds = range(40)
-    state = _ReplyState(one, 40, 32, 1, TokenChoice(2.0, seeds))
+    state = ReplyState(one, 40, 32, 1, TokenChoice(2.0, seeds))
     replies, logprobs = state.run(logits.expand(40, -1), torch.zeros(40, dtype=torch.long), seeds)
     assert len(set(replies[:, 0].tolist())) == 4
     chances = torch.tensor([1.0, 2.0, 4.0, 9.0]) / 16
@@ -198,13 +199,13 @@ def test_what_a_gpu_does_before_a_capture_writes_inside_its_buffers(
     for name in ("index_copy_", "index_fill_"):
         monkeypatch.setattr(torch.Tensor, name, watched(getattr(torch.Tensor, name)))
     warmed = []
-    monkeypatch.setattr(_ReplyState, "_capture", lambda state: warmed.append(state._warm_up()))
+    monkeypatch.setattr(ReplyState, "_capture", lambda state: warmed.append(state._warm_up()))
 
-    def on_a_gpu(state: _ReplyState, *args: Any, init: Any = _ReplyState.__init__) -> None:
+    def on_a_gpu(state: ReplyState, *args: Any, init: Any = ReplyState.__init__) -> None:
         init(state, *args)
         state._graphs = True
 
-    monkeypatch.setattr(_ReplyState, "__init__", on_a_gpu)
+    monkeypatch.setattr(ReplyState, "__init__", on_a_gpu)
     assert decoder(model).reply(encoded.prompt_ids, clips, max_new_tokens=limit) == expected
     assert len(warmed) == (limit > 1)
     assert room
@@ -247,10 +248,10 @@ def test_a_captured_graph_sharpens_too(assets: Path, encoded: Encoded, monkeypat
     clips = [found[row] for row in encoded.rows]
     captured = []
     monkeypatch.setattr(
-        _ReplyState, "_capture", lambda self, capture=_ReplyState._capture: (capture(self), captured.append(self._graph))
+        ReplyState, "_capture", lambda self, capture=ReplyState._capture: (capture(self), captured.append(self._graph))
     )
     graphed = decoder(model).reply(encoded.prompt_ids, clips, max_new_tokens=12)
     assert captured
     assert None not in captured
-    monkeypatch.setattr(_ReplyState, "_capture", lambda self: None)
+    monkeypatch.setattr(ReplyState, "_capture", lambda self: None)
     assert decoder(model).reply(encoded.prompt_ids, clips, max_new_tokens=12) == graphed

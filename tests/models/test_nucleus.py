@@ -7,9 +7,10 @@ import torch
 from diagnose.asking import replies
 from transformers.generation.logits_process import TopPLogitsWarper
 
-from videothinker.diagnose.engines.transformers import _Race
-from videothinker.models.decoder import TokenChoice, _ReplyState
+from videothinker.diagnose.engines.choosing import Race
+from videothinker.models.decoder import TokenChoice
 from videothinker.models.nucleus import nucleus
+from videothinker.models.reply_state import ReplyState
 
 CHANCES = torch.tensor([[0.1, 0.4, 0.2, 0.3]])
 
@@ -45,7 +46,7 @@ def test_it_keeps_what_transformers_keeps() -> None:
 def test_draws_stay_in_the_nucleus_with_its_shares() -> None:
     """0.4 and 0.3 of four tokens make a nucleus of 0.6, whose draws are in 4 to 3."""
     n = 4000
-    race = _Race(1.0, range(n), top_p=0.6)
+    race = Race(1.0, range(n), top_p=0.6)
     counts = race(CHANCES.log().expand(n, 4)).argmax(1).bincount(minlength=4)
     assert counts[[0, 2]].tolist() == [0, 0]
     assert abs(counts[1] / n - 4 / 7) < 5 * (4 / 7 * 3 / 7 / n) ** 0.5
@@ -58,8 +59,8 @@ def test_the_decoder_draws_in_the_nucleus(model: Any) -> None:
     logits = torch.full((1, size), -torch.inf)
     logits[0, 4:8] = CHANCES[0].log()
     one, choice = Decoder(model, eos=[2], pad=0), TokenChoice(1.0, range(n), top_p=0.6)
-    drawn, _ = _ReplyState(one, n, 32, 1, choice).run(logits.expand(n, -1), torch.zeros(n, dtype=torch.long), choice.seeds)
-    race = _Race(1.0, range(n), top_p=0.6)(logits.expand(n, -1)).argmax(1)
+    drawn, _ = ReplyState(one, n, 32, 1, choice).run(logits.expand(n, -1), torch.zeros(n, dtype=torch.long), choice.seeds)
+    race = Race(1.0, range(n), top_p=0.6)(logits.expand(n, -1)).argmax(1)
     assert drawn[:, 0].tolist() == race.tolist(), "the engines draw the same tokens"
     assert set(race.tolist()) == {5, 7}
 

@@ -28,6 +28,14 @@ def test_one_product_computes_all_of_them(bias: bool) -> None:
     torch.testing.assert_close([layer(states) for layer in layers], expected)
 
 
+@torch.inference_mode()
+def test_layers_made_in_inference_mode_stay_usable() -> None:
+    layers, states = three(True), torch.randn(3, 4)
+    expected = [layer(states) for layer in layers]
+    torch.testing.assert_close(list(laid_side_by_side(*layers)(states)), expected)
+    torch.testing.assert_close([layer(states) for layer in layers], expected)
+
+
 def test_an_update_in_place_reaches_the_product() -> None:
     layers, states = three(True), torch.ones(1, 4)
     with torch.inference_mode():

@@ -91,12 +91,44 @@ def test_quicker_vision_sees_and_learns_the_same(assets: Path, encoded: Encoded)
     plain, quick = (AutoModelForImageTextToText.from_pretrained(assets / "start", dtype=torch.float32) for _ in range(2))
     quicken_vision(quick)
     clips = encoded.clips
+    patches, grids = [clip.patches for clip in clips], [clip.grid for clip in clips]
     results = []
     for model in (plain, quick):
-        seen = see(model, [clip.patches for clip in clips], [clip.grid for clip in clips], [1.0] * len(clips))
-        features = torch.cat([clip.features for clip in seen])
+        if model is plain:
+            features = torch.cat(model.model.get_video_features(torch.cat(patches), torch.tensor(grids)).pooler_output)
+        else:
+            features = torch.cat([clip.features for clip in see(model, patches, grids, [1.0] * len(clips))])
         features.square().mean().backward()
         visual = model.model.visual
         results.append((features.detach(), visual.blocks[0].attn.qkv.weight.grad, visual.patch_embed.proj.weight.grad))
     for ours, theirs in zip(*results, strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5 * theirs.abs().max().item())
+
+
+def test_what_depends_on_sizes_alone_is_worked_out_once(assets: Path, encoded: Encoded) -> None:
+    """Nothing is asked of the tower's rotary module, nor sorted, when clips of the same sizes come again."""
+    model = AutoModelForImageTextToText.from_pretrained(assets / "start", dtype=torch.float32)
+    quicken_vision(model)
+    patches, grids = [clip.patches for clip in encoded.clips], [clip.grid for clip in encoded.clips]
+    asked = []
+    model.model.visual.rotary_pos_emb.register_forward_hook(lambda *_: asked.append(1))
+    with torch.inference_mode():
+        first, again = (see(model, patches, grids, [1.0] * len(grids)) for _ in range(2))
+    assert len(asked) == 1
+    assert all(torch.equal(one.features, other.features) for one, other in zip(first, again, strict=True))
+    # What was worked out under inference mode serves a backward pass as well, and so it does in another model.
+    torch.cat([clip.features for clip in see(model, patches, grids, [1.0] * len(grids))]).sum().backward()
+    other = AutoModelForImageTextToText.from_pretrained(assets / "start", dtype=torch.float32)
+    see(other, patches, grids, [1.0] * len(grids))
+    assert len(asked) == 1
+    assert model.model.visual.blocks[0].attn.qkv.weight.grad is not None
+
+
+def test_a_quicker_tower_still_takes_grids(checkpoint: Path) -> None:
+    """As `get_video_features` gives them, which `generate` calls."""
+    plain, quick = (AutoModelForImageTextToText.from_pretrained(checkpoint, attn_implementation="sdpa") for _ in range(2))
+    quicken_vision(quick)
+    patches, grid = clips(3)
+    with torch.no_grad():
+        found, expected = (torch.cat(each.model.get_video_features(patches, grid).pooler_output) for each in (quick, plain))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)

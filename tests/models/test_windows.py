@@ -46,13 +46,16 @@ def test_flash_attention_is_for_gpus_in_half_precision(monkeypatch: pytest.Monke
     cpu, gpu = torch.device("cpu"), torch.device("cuda", 0)
     monkeypatch.setattr(windows, "varlen_attn", object())
     for capability, runs in (((9, 0), True), ((8, 0), True), ((7, 5), False)):
+        windows._is_ampere_or_later.cache_clear()
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device, found=capability: found)
         assert windows.fits(gpu, torch.bfloat16) is runs
         assert not windows.fits(gpu, torch.float32)
         assert not windows.fits(cpu, torch.bfloat16)
+    windows._is_ampere_or_later.cache_clear()
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (9, 0))
     monkeypatch.setattr(windows, "varlen_attn", None)  # an older PyTorch
     assert not windows.fits(gpu, torch.bfloat16)
+    windows._is_ampere_or_later.cache_clear()
 
 
 def test_autocast_decides_on_the_precision() -> None:

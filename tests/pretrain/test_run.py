@@ -1,5 +1,6 @@
 """Pretraining from end to end on a CPU: it learns, it resumes where it was killed, and leaves a checkpoint that answers."""
 
+import itertools
 import math
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from videothinker.models.checkpoint import Checkpoint
 from videothinker.pretrain.ranks import Ranks
 from videothinker.pretrain.record import CurvePoint
 from videothinker.pretrain.run import pretrain
+from videothinker.pretrain.schedule import Clock
 from videothinker.pretrain.settings import OptimizerSettings, PretrainConfig, load_pretraining
 from videothinker.pretrain.tower import one_window
 from videothinker.pretrain.trainer import STATE, Trainer
@@ -90,6 +92,25 @@ def test_a_stopped_run_goes_on_with_new_scenes(run: Path, tmp_path: Path, config
         pretrain(other, out=out)
 
 
+def test_an_evaluation_that_fails_loses_nothing_of_a_training(
+    run: Path, tmp_path: Path, config: PretrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_examined", lambda *_, **__: 1 / 0)
+        pretrained = msgspec.structs.replace(config, evaluation=msgspec.structs.replace(config.evaluation, times=1))
+        with pytest.raises(ZeroDivisionError):
+            pretrain(pretrained, out=out)
+    for name in ("model.safetensors", STATE):
+        assert (out / name).is_file()
+    again: list[CurvePoint] = []
+    summary = pretrain(pretrained, out=out, report=again.append)  # the same command examines what was trained
+    assert (summary.steps, summary.finished, [row.step for row in again]) == (6, True, [6])
+    rows, whole = store.read_jsonl(out / METRICS, CurvePoint), store.read_jsonl(run / METRICS, CurvePoint)
+    assert [row.step for row in rows] == [2, 4, 6]
+    assert rows[-1].unseen == whole[-1].unseen is not None
+
+
 def test_a_run_can_begin_with_a_checkpoint_where_its_scenes_ended(run: Path, tmp_path: Path, config: PretrainConfig) -> None:
     still = msgspec.structs.replace(
         config,
@@ -158,14 +179,29 @@ def test_minutes_that_pass_before_the_first_step_finish_nothing(tmp_path: Path, 
         assert not store.read_json(tmp_path / "run" / RUN, dict)["finished"]
 
 
-def test_a_run_by_minutes_ends_decayed_and_finished(tmp_path: Path, config: PretrainConfig) -> None:
+class ASecondAStep(Clock):
+    """A clock on which a second passes whenever it is looked at, however slow the machine is."""
+
+    def start(self, begins: float, max_minutes: float | None, step: int) -> None:
+        seconds = itertools.count(begins)
+        self._now = lambda: next(seconds)
+        super().start(begins, max_minutes, step)
+
+    def look(self, step: int, seconds_per_step: float) -> None:
+        super().look(step, 1.0)
+
+
+def test_a_run_by_minutes_ends_decayed_and_finished(
+    tmp_path: Path, config: PretrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("videothinker.pretrain.trainer.Clock", ASecondAStep)
     plan = OptimizerSettings(
         steps=100_000, sequences_per_step=4, learning_rate=1e-3, warmup_steps=0, decay_share=0.5, schedule="minutes"
     )
     timed = msgspec.structs.replace(config, optimizer=plan, compute=msgspec.structs.replace(config.compute, log_every=1))
     with pytest.raises(VtError, match="--max-minutes"):
         pretrain(timed, out=tmp_path / "run")
-    summary = pretrain(timed, out=tmp_path / "run", max_minutes=0.4)
+    summary = pretrain(timed, out=tmp_path / "run", max_minutes=0.2)
     rows = store.read_jsonl(tmp_path / "run" / METRICS, CurvePoint)
     assert summary.finished
     assert summary.steps == rows[-1].step < 100_000
@@ -176,5 +212,5 @@ def test_a_run_by_minutes_ends_decayed_and_finished(tmp_path: Path, config: Pret
         assert row.learning_rate <= 1e-3
     assert rows[-1].learning_rate < 3e-4
     record = store.read_json(tmp_path / "run" / RUN, dict)
-    assert record["max_minutes"] == 0.4
-    assert record["result"]["minutes"] >= 0.4
+    assert record["max_minutes"] == 0.2
+    assert record["result"]["minutes"] >= 0.2

@@ -63,3 +63,11 @@ def test_nested_settings_become_rows() -> None:
     settings = {"seed": 42, "data": {"split": "dev", "none": None}, "long": list(range(30)), "empty": {}}
     rows = [(key, page.value_text(value)) for key, value in page.leaves(settings)]
     assert rows == [("seed", "42"), ("data.split", "dev"), ("data.none", "\u2013"), ("long", "30 entries"), ("empty", "\u2013")]
+    claims = {"claims": [{"text": "a"}, {"text": "b", "holds": ["x < y", "x < z"]}], "none": [{}, {"a": None}]}
+    assert list(page.leaves(claims)) == [
+        ("claims.1.text", "a"),
+        ("claims.2.text", "b"),
+        ("claims.2.holds", ["x < y", "x < z"]),
+        ("none.1", {}),
+        ("none.2.a", None),
+    ]

@@ -1,5 +1,8 @@
 """The page of a study: claims and verdicts, failed and diverged runs as rows, the same bytes twice, quiet in Chromium."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -16,6 +19,7 @@ from videothinker.study.cells import read_records, state_of
 from videothinker.study.collect import collect
 from videothinker.study.plan import cell_folder
 
+ROOT = Path(__file__).parents[2]
 ATTACK = "<img src=x onerror='window.hacked = 1'>"
 
 
@@ -122,3 +126,28 @@ def test_answers_to_another_question_never_stand_under_the_verdicts(results: Res
     markdown = study_pages(later)["report.md"].decode()
     assert "Questions answered exactly right, asked" not in markdown
     assert "Asked sampled (temperature 1), rule oracle" in markdown
+
+
+def test_a_committed_study_is_drawn_again_under_its_own_rule_and_with_what_its_steps_gave(tmp_path: Path) -> None:
+    """Its results.json has no steps and no intervals over scenes and seeds at once, by which verdicts are given today."""
+    shutil.copytree(ROOT / "reports" / "study-world", tmp_path / "study")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "study").iterdir()}
+    subprocess.run([sys.executable, ROOT / "reports" / "redraw.py", tmp_path / "study"], check=True, cwd=ROOT)
+    after = {path.name: path.read_bytes() for path in (tmp_path / "study").iterdir()}
+    assert after.keys() == before.keys()
+    assert {name for name in after if "curves" in name and after[name] != before[name]} == set()
+    assert after["results.json"] == before["results.json"]
+    was, text = before["report.md"].decode().splitlines(), after["report.md"].decode()
+    for run, reward in (("cdpo-s3", "0.871"), ("hold-s4", "0.845")):
+        (row,) = [line for line in was if line.startswith(f"| {run} | finished")]
+        assert f"| 200 | {reward} |" in row
+        assert row in text.splitlines()
+    assert "| train cdpo | 32.5 | 66.9\u00a0% | 90.6\u00a0% | 503 |" in text
+    assert "both of its 95 % intervals, over scenes (all seeds pooled) and over seeds (t)" in text
+    assert "with 95 % intervals over scenes, all seeds pooled." in text
+
+
+def test_a_study_of_today_states_the_rule_of_today(results: Results) -> None:
+    text = study_pages(results)["report.md"].decode()
+    assert "earlier version" not in text
+    assert "its 95 % interval over scenes and seeds at once" in text

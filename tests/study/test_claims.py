@@ -38,10 +38,10 @@ def test_arms_have_weights_and_points_stand_alone(text: str, weights: dict[str, 
 
 
 def test_a_measure_and_a_rule_stand_before_a_colon_and_otherwise_the_claims_own_count() -> None:
-    assert one("all: a > b")[3:] == ("all", None)  # type: ignore[index]
-    assert one("any-option observational: a > b")[3:] == ("observational", Rule.ANY_OPTION)  # type: ignore[index]
-    assert one("correct-option: a > b", measure="all")[3:] == ("all", Rule.CORRECT_OPTION)  # type: ignore[index]
-    assert one("a > b", measure="all", rule=Rule.ANY_OPTION)[3:] == ("all", Rule.ANY_OPTION)  # type: ignore[index]
+    assert one("all: a > b")[3:5] == ("all", None)  # type: ignore[index]
+    assert one("any-option observational: a > b")[3:5] == ("observational", Rule.ANY_OPTION)  # type: ignore[index]
+    assert one("correct-option: a > b", measure="all")[3:5] == ("all", Rule.CORRECT_OPTION)  # type: ignore[index]
+    assert one("a > b", measure="all", rule=Rule.ANY_OPTION)[3:5] == ("all", Rule.ANY_OPTION)  # type: ignore[index]
 
 
 def test_a_gate_is_named_by_its_arm() -> None:

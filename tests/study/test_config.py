@@ -116,12 +116,13 @@ def test_pairs_of_claims_are_compared_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", sorted(CONFIGS.glob("study-*.toml")), ids=lambda path: path.stem)
 def test_the_shipped_studies_load(file: Path) -> None:
     study = load_study(file)
-    assert {arm.stage for arm in study.arms.values()} >= {Stage.BIAS, Stage.GRPO, Stage.CDPO}
+    repelled = Stage.AUTO if study.answers_twice else Stage.CDPO
+    assert {arm.stage for arm in study.arms.values()} >= {Stage.BIAS, Stage.GRPO, repelled}
     assert study.claims
 
 
 def test_there_are_shipped_studies() -> None:
-    shipped = {"study-cpu", "study-world", "study-clevrer", "study-2", "study-2-cpu"}
+    shipped = {"study-cpu", "study-world", "study-clevrer", "study-2", "study-2-cpu", "study-auto"}
     assert {path.stem for path in CONFIGS.glob("study-*.toml")} == shipped
 
 

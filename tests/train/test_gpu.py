@@ -7,7 +7,7 @@ import pytest
 import torch
 from train.trainers import make_trainer, rows, stage
 
-from videothinker.models.decoder import _ReplyState
+from videothinker.models.reply_state import ReplyState
 from videothinker.train.sampling import ReplySampler
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -31,7 +31,7 @@ def test_the_graph_writes_what_plain_steps_write_before_and_after_an_update(
     captured = []
     monkeypatch.setattr(torch.Tensor, "exponential_", lambda noise: noise.fill_(1.0))  # bfloat16 ties: the first one wins
     monkeypatch.setattr(
-        _ReplyState, "_capture", lambda self, capture=_ReplyState._capture: (capture(self), captured.append(self._graph))
+        ReplyState, "_capture", lambda self, capture=ReplyState._capture: (capture(self), captured.append(self._graph))
     )
     trainer = make_trainer(assets, tmp_path, stage("grpo", "model.precision=bf16", *overrides))
     trainer.model.train()
@@ -46,7 +46,7 @@ def test_the_graph_writes_what_plain_steps_write_before_and_after_an_update(
     after = replies(trainer, graph, assets)
     assert before != after
     assert len(captured) == 1, "a second batch of the same shape uses the first's graph"
-    monkeypatch.setattr(_ReplyState, "_capture", lambda self: None)
+    monkeypatch.setattr(ReplyState, "_capture", lambda self: None)
     plain = nearly_greedy(trainer)
     assert replies(trainer, plain, assets) == after
 

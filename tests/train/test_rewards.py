@@ -137,3 +137,23 @@ def test_the_bonus_of_the_fallback_is_for_the_exact_set() -> None:
 
 def test_no_reward_has_the_name_of_another_column() -> None:
     assert not set(rewards.REWARDS) & {"step", "question_id", "reply", "advantage"}
+
+
+def test_intervals_and_numbers_earn_their_scores() -> None:
+    """4 to 8 said as 2 to 6 shares 2 of 6 s; 9 for 10 is within nine of ten tolerances; 1,200 is right, 8 for 7 wrong."""
+    said = ["2 to 6", "8:00 to 4:00", "9", "1,200", "8"]
+    gold = [["4", "8"], ["240", "480"], ["10"], ["1200"], ["7"]]
+    form = [Form.INTERVAL, Form.INTERVAL, Form.ESTIMATE, Form.NUMBER, Form.NUMBER]
+    cot = [f"{THINK}<answer>{one}</answer>" for one in said]
+    earned = rewards.accuracy(cot, gold=gold, n_options=[0] * 5, form=form, style=[Style.COT] * 5)
+    assert earned == pytest.approx([1 / 3, 1.0, 0.9, 1.0, 0.0])
+    twice = [rf"\boxed{{{one}}}<think>so</think>\boxed{{{one}}}" for one in said]
+    earned = rewards.accuracy(twice, gold=gold, n_options=[0] * 5, form=form, style=[Style.TWICE] * 5)
+    assert earned == pytest.approx([1 / 3, 1.0, 0.9, 1.0, 0.0])
+    assert rewards.first(twice, gold=gold, n_options=[0] * 5, form=form) == pytest.approx(earned)
+
+
+def test_the_fallback_pays_for_half_an_overlap() -> None:
+    replies = [rf"\boxed{{{FALLBACK}}}<think>so</think>\boxed{{{one}}}" for one in ("0 to 5", "0 to 4")]
+    asked = {"gold": [["0", "10"]] * 2, "n_options": [0] * 2, "form": [Form.INTERVAL] * 2}
+    assert rewards.fallback(replies, **asked) == [1.0, 0.0]

@@ -71,7 +71,7 @@ def test_a_finished_cdpo_run_holds_what_the_contract_names(curated: Curated, ass
     rows = store.read_jsonl(out / "metrics.jsonl", dict)
     names = "step loss reward reward/accuracy reward/format kl clamped_share zero_advantage_share entropy length grad_norm"
     apart = "shuffled_accuracy ordered_share repulsion repulsion_gradient_ratio reward_grad_norm divergence_grad_norm"
-    twice = "anchor_kl first_right second_right fix_rate break_rate fallback_share blank_thought_share"
+    twice = "vision_kept_share anchor_kl first_right second_right fix_rate break_rate fallback_share blank_thought_share"
     every = {*names.split(), *apart.split(), *twice.split(), "seconds", "tokens", "alarms"}
     assert all(set(row) == every for row in rows)
     assert [row["step"] for row in rows] == [1, 2]

@@ -19,6 +19,9 @@ _INSTRUCTIONS = {
 class Choice:
     """The form of a question with exactly one correct option."""
 
+    by_score = False
+    right_from = 1.0
+
     def listing(self, options: Sequence[str]) -> list[str]:
         """The options behind their letters."""
         return lettered(options)

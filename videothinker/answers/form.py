@@ -11,11 +11,17 @@ LETTERS = ascii_uppercase
 """Names of the options, in file order, so that a question has at most 26."""
 
 Answer = tuple[str, ...]
-"""A readable answer: letters, sorted; () for an explicit "none of them"."""
+"""A readable answer: letters, sorted; () for an explicit "none of them". A number or an interval is held as one decimal number
+or two."""
 
 
 class AnswerForm(Protocol):
     """One kind of answer: how it is asked for, read, graded, and what guessing is worth."""
+
+    by_score: bool
+    """Whether accuracy over such questions is the mean of `soft`, as for intervals, and not the share that is right."""
+    right_from: float
+    """`soft` from which an answer counts as right where there is only right or wrong, in (0, 1]."""
 
     def listing(self, options: Sequence[str]) -> list[str]:
         """The prompt's lines that show the options; `options` are without letters, in file order."""
@@ -39,7 +45,7 @@ class AnswerForm(Protocol):
         """Partial credit in [0, 1]; 1 exactly for the whole answer, 0 for an unreadable one."""
 
     def chance(self, n_options: int) -> float:
-        """Probability that a uniformly random answer of this form is the gold one."""
+        """Probability that a uniformly random answer of this form is the gold one; 0 where answers cannot be listed."""
 
     def chance_of_option(self, n_options: int) -> float:
         """Probability that a uniformly random answer of this form contains one given letter."""

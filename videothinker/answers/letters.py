@@ -23,6 +23,9 @@ _INSTRUCTIONS = {
 class Letters:
     """The form of a question in which none, some or all options are correct."""
 
+    by_score = False
+    right_from = 1.0
+
     def listing(self, options: Sequence[str]) -> list[str]:
         """The options behind their letters."""
         return lettered(options)

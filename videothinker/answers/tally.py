@@ -3,14 +3,14 @@
 >>> from videothinker.answers.letters import Letters
 >>> from videothinker.answers.twice import read_twice
 >>> replies = ["\\\\boxed{A}<think>No.</think>\\\\boxed{B}", "\\\\boxed{B}<think> </think>\\\\boxed{B}"]
->>> tally([Answered(read_twice(Letters(), reply, 2), ("B",)) for reply in replies])._asdict()["fix_rate"]
+>>> tally([Answered(read_twice(Letters(), reply, 2), ("B",), Letters()) for reply in replies])._asdict()["fix_rate"]
 1.0
 """
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from videothinker.answers.form import is_exact
+from videothinker.answers.form import AnswerForm
 from videothinker.answers.twice import Twice
 
 
@@ -19,6 +19,17 @@ class Answered(NamedTuple):
 
     said: Twice
     gold: Sequence[str]
+    form: AnswerForm
+    """That of the question, which says what is right."""
+
+    @property
+    def right(self) -> tuple[bool, bool]:
+        """Whether the first answer is right, and the second."""
+        first, second = (
+            said is not None and self.form.soft(said, tuple(self.gold)) >= self.form.right_from
+            for said in (self.said.first, self.said.second)
+        )
+        return first, second
 
 
 class Tally(NamedTuple):
@@ -27,9 +38,9 @@ class Tally(NamedTuple):
     n: int
     """Replies."""
     first_right: float | None
-    """Of all replies, those whose first answer is exactly right; the fallback sentence is no answer."""
+    """Of all replies, those whose first answer is right; the fallback sentence is no answer."""
     second_right: float | None
-    """Of all replies, those whose second answer is exactly right: what the model's accuracy is."""
+    """Of all replies, those whose second answer is right: what the model's accuracy is."""
     fix_rate: float | None
     """Of the replies with a first answer that is wrong, those whose second is right."""
     break_rate: float | None
@@ -43,8 +54,8 @@ class Tally(NamedTuple):
 def tally(replies: Iterable[Answered]) -> Tally:
     """The shares over the replies."""
     rows = list(replies)
-    first = [is_exact(row.said.first, row.gold) for row in rows]
-    second = [is_exact(row.said.second, row.gold) for row in rows]
+    first = [row.right[0] for row in rows]
+    second = [row.right[1] for row in rows]
     committed = [row.said.first is not None for row in rows]
     return Tally(
         n=len(rows),

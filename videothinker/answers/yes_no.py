@@ -28,6 +28,9 @@ _TAKES_BACK = re.compile(r"\b(?:yes|no)\b|^(?:or|wrong|incorrect|false)\b", re.I
 class YesNo:
     """The form of a question that is answered by yes or no."""
 
+    by_score = False
+    right_from = 1.0
+
     def listing(self, options: Sequence[str]) -> list[str]:
         """No lines, because the instruction names the two words."""
         return []

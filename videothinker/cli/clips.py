@@ -116,8 +116,7 @@ def warm(
         warn(f"... and {len(done.lost) - 5:,} more clips that cannot be read")
     n_kept = done.n_clips - len(done.lost)
     what = "" if shard is None else f"shard {mine}: "
-    out.print(
-        f"{what}{n_kept:,} of {done.n_clips:,} clips kept, {done.n_bytes / 2**30:.1f} GiB in {cache.folder}", soft_wrap=True
-    )
+    size = f"{done.n_bytes / 2**30:,.1f} GiB" if done.n_bytes >= 2**30 else f"{done.n_bytes / 2**20:.1f} MiB"
+    out.print(f"{what}{n_kept:,} of {done.n_clips:,} clips kept, {size} in {cache.folder}", soft_wrap=True)
     lost = {str(footage.path): reason for footage, reason in done.lost.items()}
     output.show({"n_clips": done.n_clips, "n_kept": n_kept, "n_bytes": done.n_bytes, "lost": lost, "cache": cache.folder})

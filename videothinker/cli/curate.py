@@ -8,6 +8,7 @@ import typer
 
 from videothinker import shards
 from videothinker.cli import options, output
+from videothinker.cli.agree import AGREE_EPILOG, agree
 from videothinker.cli.console import progress_bar, show_shard
 from videothinker.cli.curate_display import show_check, show_clevrer, show_list, show_set
 from videothinker.cli.probe import AUDIT_EPILOG, PROBE_EPILOG, audit, probe
@@ -295,6 +296,7 @@ for _name in DATASETS:
 
 
 app.command("probe", epilog=PROBE_EPILOG)(probe)
+app.command("agree", epilog=AGREE_EPILOG)(agree)
 app.command("audit", epilog=AUDIT_EPILOG)(audit)
 
 

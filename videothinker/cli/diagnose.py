@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from videothinker import prompts, shards
+from videothinker import shards
 from videothinker.cli import options, output
+from videothinker.cli.asked import said_prompt, trained_prompts
 from videothinker.cli.console import notes, progress_bar, quiet_unless, show_shard, warn
 from videothinker.cli.console import out as console
 from videothinker.cli.diagnosis_display import show_report
@@ -125,6 +126,7 @@ def diagnose(
     from videothinker.curated import open_curated
     from videothinker.diagnose import layers, merge, run, runs, solvers, view_runs, vllm_child
     from videothinker.diagnose.settings import DiagnosisSettings
+    from videothinker.diagnose.stop_sweep import stop_named
     from videothinker.diagnose.workers import worker
     from videothinker.prompts import template
     from videothinker.recipes import benchmarks, diagnosis
@@ -148,12 +150,13 @@ def diagnose(
     }
     several = len(curated) > 1
     benchmarks.check_out(out, several=several)
+    stop = None if stop_at is None else stop_named(stop_at)
     asked = {name: splits.get(name) or each.default_split() for name, each in curated.items()}
     endpoints = endpoint or []
     whole_clips = bool(endpoints) and not frames
     names = run.model_names(models)
-    trained = _trained_prompts(names, revision, served=bool(endpoints))
-    said = _said_prompt(prompt, protocol)
+    trained = trained_prompts(names, revision, served=bool(endpoints))
+    said = said_prompt(prompt, protocol)
     below = {
         name: [
             layers.protocol_layer(protocol, each.questions(asked[name]), whole_clips=whole_clips),
@@ -183,7 +186,7 @@ def diagnose(
             protocol=protocol,
             **layers.values(given),
             batch_size=batch_size,
-            stop_at=stop_at,
+            stop_at=stop,
             engine=engine,
             seed=seed,
             text_positions=text_positions,
@@ -265,40 +268,6 @@ def diagnose(
         show_report(drawn)
         show_views(drawn.views)
         output.show(output.report_record(drawn))
-
-
-class _Said(NamedTuple):
-    """What --prompt says, where it is given."""
-
-    asked: "prompts.Asked | None"
-    """None: in the protocol's words."""
-
-
-_IN_PROTOCOLS_WORDS = "protocol"
-
-
-def _said_prompt(named: str | None, protocol: str) -> _Said | None:
-    """What --prompt says; None if it is not given."""
-    if named is None:
-        return None
-    if named == _IN_PROTOCOLS_WORDS:
-        if protocol == OURS:
-            raise VtError(f"--prompt {named}: whose words? name one with --protocol, or choose {', '.join(prompts.NAMES)}")
-        return _Said(None)
-    return _Said(prompts.find(named))
-
-
-def _trained_prompts(names: "Mapping[str, str]", revision: str | None, *, served: bool) -> "dict[str, prompts.Asked]":
-    """How those of the models were asked in training of which it is known; a server's only where its name is a folder here."""
-    from videothinker.diagnose.openers import kind_of
-    from videothinker.models.saved_prompt import known_prompt
-
-    known = {}
-    for name, ref in names.items():
-        kind = kind_of(ref, endpoint=served)
-        if kind != "solver" and (kind == "checkpoint" or Path(ref).is_dir()):
-            known[name] = known_prompt(ref, revision)
-    return {name: asked for name, asked in known.items() if asked is not None}
 
 
 def _show_prompts(names: "Mapping[str, str]", asked: "SetToAsk", *, served: bool) -> None:

@@ -145,11 +145,11 @@ MaxNewTokens = Annotated[
     typer.Option(metavar="N", help="Length of the longest reply, in tokens; default 1024.", rich_help_panel=ASKING),
 ]
 StopAt = Annotated[
-    float | None,
+    str | None,
     typer.Option(
-        metavar="CONFIDENCE",
+        metavar="CONFIDENCE|FILE",
         help="With --prompt twice: end a reply behind its first answer where the model is at least so sure of it, 0 to 1; "
-        "default never.",
+        "or the best confidence of a file that vt report --stop-sweep wrote; default never.",
         rich_help_panel=ASKING,
     ),
 ]

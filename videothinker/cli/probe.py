@@ -1,5 +1,6 @@
 """`vt curate probe`: labels from what a checkpoint answers when it is asked with less to see or to think."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,14 +8,21 @@ import typer
 from rich.markup import escape
 
 from videothinker import shards
-from videothinker.answers import Style
 from videothinker.cli import options, output
+from videothinker.cli.asked import said_prompt, trained_prompts
+from videothinker.cli.console import notes, progress_bar, show_shard, warn
 from videothinker.cli.console import out as console
-from videothinker.cli.console import progress_bar, show_shard, warn
+from videothinker.diagnose.protocols import OURS
 from videothinker.diagnose.views import OF_PROBES
 
 if TYPE_CHECKING:
+    from videothinker.curated import Curated
+    from videothinker.diagnose.layers import Layer
     from videothinker.records import ProbeSummary
+    from videothinker.reports.probe import Grid
+
+TEMPERATURE = 1.0
+"""Of a probe's replies, where nothing else is said: samples of a greedy checkpoint would differ in their options alone."""
 
 PROBE_EPILOG = """[bold]Examples[/bold]
 
@@ -25,6 +33,10 @@ Which counterfactual questions does a checkpoint answer from what happens in the
 Which questions of any set are answered without the clip, or from its first frame?
 
   vt curate probe --data mvbench --model REF --views normal,blind,frozen --by blind --out blind.parquet
+
+In the words of a protocol, or in your own; the twin's text goes through them too:
+
+  vt curate probe --data curated --model REF --prompt configs/prompts/observe-first.jinja --out mine.parquet
 
 On one of 8 machines that share a folder; when all are done, the same without --shard writes the labels:
 
@@ -46,6 +58,10 @@ On one of 8 machines that share a folder; when all are done, the same without --
 
   vt train bias --labels twin.parquet ...
 
+  vt curate agree --data curated twin.parquet other.parquet
+
+  vt train grpo --labels twin.parquet --where "margin_blind < 0" ...
+
   vt train grpo --labels twin.parquet --where "blind < 0.5 and twin >= 0.75" ...
 """
 
@@ -62,7 +78,20 @@ def probe(
     samples: Annotated[
         int, typer.Option(metavar="N", help="Replies to each question and view; options move round from one to the next.")
     ] = 4,
-    temperature: Annotated[float, typer.Option(help="0 decodes greedily; then samples differ in their options alone.")] = 1.0,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            help="0 decodes greedily; then samples differ in their options alone. Default the protocol's, else 1.",
+            show_default=False,
+        ),
+    ] = None,
+    margins: Annotated[
+        bool,
+        typer.Option(
+            "--margins/--no-margins",
+            help="Also score every answer at once: how much likelier the gold one is than any other, under each view.",
+        ),
+    ] = True,
     observational_from: Annotated[
         float, typer.Option(metavar="SHARE", help="Share of right replies from which a question is observational.")
     ] = 0.75,
@@ -86,24 +115,12 @@ def probe(
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on where a probe stopped, or ask everything anew.")
     ] = True,
-    prompt: Annotated[
-        Style,
-        typer.Option(
-            help="Reason first (cot), or answer at once; the view direct always does.", rich_help_panel=options.ASKING
-        ),
-    ] = Style.COT,
-    frames: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Frames a clip; default the checkpoint's own.", rich_help_panel=options.ASKING),
-    ] = None,
-    max_pixels: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Pixels a frame; default the checkpoint's own.", rich_help_panel=options.ASKING),
-    ] = None,
+    protocol: options.Protocol = OURS,
+    prompt: options.Prompt = None,
+    frames: options.Frames = None,
+    max_pixels: options.MaxPixels = None,
     batch_size: options.BatchSize = None,
-    max_new_tokens: Annotated[
-        int, typer.Option(metavar="N", help="Length of the longest reply, in tokens.", rich_help_panel=options.ASKING)
-    ] = 1024,
+    max_new_tokens: options.MaxNewTokens = None,
     seed: Annotated[int, typer.Option(help="Seed of sampling and of shuffled frames.", rich_help_panel=options.ASKING)] = 42,
     engine: options.Engine = "auto",
     endpoint: options.Endpoints = None,
@@ -116,9 +133,10 @@ def probe(
     """Label questions by a checkpoint's own replies: can they be answered by looking less?
 
     Every question is asked under each view, several times. Replies are kept beside FILE, so a killed probe goes on. FILE has a
-    label and the share of right replies under each view; FILE's .md and .json say how good the labels are, where that is known.
+    label and, for each view, the share of right replies and a margin; FILE's .html, .md and .json say how good labels are.
     """
     from videothinker.curated import open_curated
+    from videothinker.diagnose import layers
     from videothinker.diagnose.settings import DiagnosisSettings
     from videothinker.diagnose.views import chosen_views
     from videothinker.observers.probe import Band
@@ -136,14 +154,23 @@ def probe(
         twin_column=twin_column,
         limit=limit,
     )
-    settings = DiagnosisSettings(
-        split=",".join(probing.splits),
-        prompt=prompt,
+    layered = _layers(
+        curated,
+        probing.splits,
+        model,
+        protocol,
+        prompt,
+        served=bool(endpoint),
         n_frames=frames,
         max_pixels=max_pixels,
-        batch_size=batch_size,
         temperature=temperature,
         max_new_tokens=max_new_tokens,
+    )
+    settings = DiagnosisSettings(
+        split=",".join(probing.splits),
+        protocol=protocol,
+        **layers.values([*layered, layers.Layer("probes", {"temperature": TEMPERATURE})]),
+        batch_size=batch_size,
         seed=seed,
         engine=engine,
         dtype=dtype,
@@ -161,6 +188,7 @@ def probe(
         trust_remote_code=trust_remote_code,
         resume=resume,
         shard=mine,
+        margins=margins,
         bars=progress_bar,
         warn=warn,
     )
@@ -173,12 +201,53 @@ def probe(
         )
 
 
-def _show(summary: "ProbeSummary", labels: Path) -> None:
-    from rich.table import Table
+def _layers(
+    curated: "Curated",
+    splits: Sequence[str],
+    ref: str,
+    protocol: str,
+    prompt: str | None,
+    *,
+    served: bool,
+    **given: int | float | None,
+) -> "list[Layer]":
+    """Whose settings hold, the most explicit first, as for `vt diagnose`; what is taken from where is told.
 
+    given: options by their names in the settings, None for those that were not given.
+    """
+    from videothinker.diagnose import layers
+
+    questions = [question for split in splits for question in curated.questions(split)]
+    below = layers.protocol_layer(protocol, questions, whole_clips=served and not given["n_frames"])
+    explicit = layers.command_line([below], **given)
+    trained, said = trained_prompts({ref: ref}, None, served=served).get(ref), said_prompt(prompt, protocol)
+    if said is None:
+        found = [explicit, layers.saved_layer(ref, trained), below]
+    else:
+        found = [explicit._replace(values={**explicit.values, **layers.prompt_values(said.asked)}), below]
+    otherwise = None if said is None else layers.asked_otherwise(ref, trained, said.asked)
+    if otherwise is not None:
+        warn(otherwise)
+    if (line := layers.told(found)) is not None:
+        notes.print(line, soft_wrap=True, markup=False, highlight=False)
+    return found
+
+
+def _show(summary: "ProbeSummary", labels: Path) -> None:
     from videothinker.reports.probe import grids, said
 
-    for grid in grids(summary):
+    print_grids(grids(summary))
+    for line in said(summary):
+        console.print(line, soft_wrap=True)
+    name, page = escape(str(labels)), escape(str(labels.with_suffix(".html")))
+    console.print(f"\n[bold]{name}[/bold]; {page} and .md have the same tables, and the page its questions", soft_wrap=True)
+
+
+def print_grids(grids: "Sequence[Grid]") -> None:
+    """Print small tables, one under the other."""
+    from rich.table import Table
+
+    for grid in grids:
         table = Table(
             box=None, pad_edge=False, header_style="bold", title=grid.caption, title_justify="left", title_style="dim"
         )
@@ -188,10 +257,6 @@ def _show(summary: "ProbeSummary", labels: Path) -> None:
             table.add_row(*map(escape, row))
         console.print(table)
         console.print()
-    for line in said(summary):
-        console.print(line, soft_wrap=True)
-    name = escape(str(labels))
-    console.print(f"\n[bold]{name}[/bold]; the same tables are in {escape(str(labels.with_suffix('.md')))}", soft_wrap=True)
 
 
 AUDIT_EPILOG = """[bold]Examples[/bold]

@@ -14,7 +14,7 @@ import msgspec
 from videothinker import answers
 from videothinker.curated import Labels
 from videothinker.errors import VtError, missing_extra
-from videothinker.records import Question
+from videothinker.records import Form, Question
 from videothinker.records.video_r1 import ClevrerRow, VideoR1Row
 
 Row = dict[str, Any]
@@ -27,6 +27,7 @@ def video_r1_row(question: Question, labels: Labels) -> VideoR1Row:
         problem_id=0,
         problem=question.text,
         data_type="video" if clip.fps is None else "frame",
+        problem_type=_PROBLEM_TYPES.get(question.form, "multiple choice"),
         options=tuple(answers.option_line(index, text) for index, text in enumerate(question.options)),
         solution=answers.solution(question),
         video=clip.path,
@@ -40,6 +41,10 @@ def video_r1_row(question: Question, labels: Labels) -> VideoR1Row:
         observer=labels.observer(question.question_id),
         gold=question.gold,
     )
+
+
+_PROBLEM_TYPES = {Form.NUMBER: "numerical", Form.ESTIMATE: "regression", Form.INTERVAL: "temporal grounding"}
+"""Video-R1's words for forms without options; `vt curate records` reads them again."""
 
 
 def _set(value: float | None) -> float | msgspec.UnsetType:

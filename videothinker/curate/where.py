@@ -3,8 +3,9 @@
     matching(open_curated(Path("curated"), label_files=[Path("probe.parquet")]), "train", "blind < 0.5 and twin >= 0.75")
 
 A condition may name the columns of questions.parquet, facets among them, `category` under the labels that count, and the
-further columns of the label files given: a probe's file has one for each view. As in SQL a condition on what is missing is
-neither true nor false, and then lets nothing through; `category is null` asks for what has no label.
+further columns of the label files given: a probe's file has a pass rate, unread replies and a margin for each view. As in SQL a
+condition on what is missing is neither true nor false, and then lets nothing through; `category is null` asks for what has no
+label.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """What stands between a question and its reply: a built-in solver, a checkpoint or a server, all behind one protocol."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -34,6 +34,17 @@ class RawReply(msgspec.Struct, frozen=True, kw_only=True):
     source gives no log-probabilities."""
     stopped: bool = False
     """Whether the reply was ended right behind its first answer, because that was sure enough."""
+
+
+class RawScores(NamedTuple):
+    """How likely certain replies to one question are."""
+
+    question_id: str
+    logprobs: list[float] | None
+    """By reply, the natural logarithm of its probability, given what all replies to the question begin with; None when the clip
+    could not be read."""
+    error: str | None
+    """Why there are none; only with `logprobs` None."""
 
 
 def check_clips(curated: Curated, ref: str) -> None:
@@ -94,3 +105,14 @@ class Answerer(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """What was fed and by what means, for run.json: frames and their size, video tokens, dtype, attention, and so on."""
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """An answerer that also says how likely replies are which it is given."""
+
+    def score(self, questions: Sequence[Question], replies: Mapping[str, Sequence[str]]) -> Iterator[RawScores]:
+        """Yield exactly one `RawScores` per question, in any order.
+
+        replies: by question_id, how a reply may begin: two texts or more, none of which another begins with.
+        """

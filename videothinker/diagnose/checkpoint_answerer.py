@@ -11,19 +11,20 @@ noise.
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 
-from videothinker.answers import Style
 from videothinker.clips import ClipCache, ClipReader, Tally
 from videothinker.curated import Curated
-from videothinker.diagnose.answerer import RawReply, by_clip, check_clips, showings
+from videothinker.diagnose.answerer import RawReply, RawScores, by_clip, check_clips, showings
 from videothinker.diagnose.engines import open_engine
-from videothinker.diagnose.engines.base import Engine, Reply, Row, gate_of
+from videothinker.diagnose.engines.base import BATCH, Begun, Engine, Row, gate_of, read_out
+from videothinker.diagnose.engines.packed import Ends
 from videothinker.diagnose.fed import PROMPT_TOKENS
 from videothinker.diagnose.feed import ClipQuestions, QuestionFeed, no_memory
 from videothinker.diagnose.prompts import put_by, write_prompts
@@ -31,6 +32,8 @@ from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.footage import Footage
 from videothinker.frames import Backend, Clip, ClipError
 from videothinker.records import Question
+
+T = TypeVar("T")
 
 _CLIPS_AT_ONCE = 64
 """Clips that are sized and seen together: launching kernels takes longer than running them for one clip."""
@@ -82,10 +85,11 @@ class CheckpointAnswerer:
         self.seconds: dict[str, float] = dict.fromkeys(("clips", "prepare", "generate"), 0.0)
         """Where the time went: waiting for "clips", "prepare" (words, sizing, vision tower), "generate"."""
         self._curated, self._settings = curated, settings
-        self._gate = gate_of(engine.loaded, settings)
+        self._gate = gate_of(engine.loaded.processor, settings)
         self._cache = cache
         self._most: int | None = None  # questions per batch that may not be exceeded, once known
         self._n_prompt_tokens = 0
+        self._begun: list[Begun] = []  # fewer than a batch, between two batches
         self._tally = Tally()
         self._clip_backend: str | None = None  # what really reads clips, once known
 
@@ -106,10 +110,46 @@ class CheckpointAnswerer:
         Raises:
             VtError: the device has no memory for even one question.
         """
+        rows: list[Row] = []
+        self._begun = []
+        for lost, ready in self._fed(questions):
+            yield from (RawReply(question_id=question.question_id, reply=None, error=str(why)) for question, why in lost)
+            rows += ready
+            while rows and len(rows) >= self._size(rows, len(questions)):
+                batch, rows = self._cut(rows)
+                yield from self._answers(batch)
+        yield from self._answers(rows)
+        yield from self._rest()
+
+    def score(self, questions: Sequence[Question], replies: Mapping[str, Sequence[str]]) -> Iterator[RawScores]:
+        """How likely the checkpoint is to write certain replies: one `RawScores` per question, in the order of `answer`.
+
+        replies: by question_id, two beginnings of replies or more, none of which another begins with. What all of them begin
+        with is given to the checkpoint, and for each one the log-probabilities of its further tokens are summed.
+
+        Raises:
+            VtError: the device has no memory for even one reply.
+        """
+        tokenize = partial(self.loaded.processor.tokenizer, add_special_tokens=False)
+        self.batch_size = self.batch_size or min(BATCH, self.engine.n_at_once(0))
+        for lost, ready in self._fed(questions):
+            yield from (RawScores(question.question_id, None, str(why)) for question, why in lost)
+            rows, ends = [], []
+            for row in ready:
+                opening, of_row = _opened(tokenize(list(replies[row.question_id]))["input_ids"])
+                rows.append(row._replace(ids=row.ids + opening))
+                ends.append(of_row)
+            scores = self._in_batches(rows, partial(self._score, rows, ends))
+            yield from (RawScores(row.question_id, found, None) for row, found in zip(rows, scores, strict=True))
+
+    def _score(self, rows: Sequence[Row], ends: Sequence[Ends], some: slice) -> list[list[float]]:
+        return self.engine.score(rows[some], ends[some])
+
+    def _fed(self, questions: Sequence[Question]) -> Iterator[tuple[list[tuple[Question, ClipError]], list[Row]]]:
+        """The questions as rows, some clips at a time, beside those whose clip could not be read, and why."""
         asked = by_clip(self._curated, questions)
         with self._clock("prepare"):
             prompts = write_prompts(self.loaded.processor, questions, put_by(self._settings))
-        rows: list[Row] = []
         n_ways = max(map(len, asked.values()), default=1) if (damage := self._settings.damage) and damage.is_mask else 1
         n_bytes = self.feed.frames.n_bytes * n_ways
         at_once = min(_CLIPS_AT_ONCE, max(1, _FRAME_BYTES // n_bytes))
@@ -124,16 +164,11 @@ class CheckpointAnswerer:
             self._clip_backend = reader.decoding.backend
             clips = reader.map(lambda footage, clip: self._show(clip, asked[footage]), asked)
             while group := self._next(clips, at_once):
-                for footage, clip in group:
-                    if isinstance(clip, ClipError):
-                        yield from (RawReply(question_id=q.question_id, reply=None, error=str(clip)) for q in asked[footage])
+                lost = [(q, clip) for footage, clip in group if isinstance(clip, ClipError) for q in asked[footage]]
                 shown = [each for _, clip in group if not isinstance(clip, ClipError) for each in clip]
                 with self._clock("prepare"):
-                    rows += self.feed.rows(shown, prompts)
-                while rows and len(rows) >= self._size(rows, len(questions)):
-                    batch, rows = self._cut(rows)
-                    yield from self._answers(batch)
-            yield from self._answers(rows)
+                    rows = self.feed.rows(shown, prompts)
+                yield lost, rows
 
     def describe(self) -> dict[str, Any]:
         """What was fed and by what means. `fed` has an entry per kind of clip: `n_clips` of `frames` x `height` x `width`.
@@ -193,44 +228,59 @@ class CheckpointAnswerer:
         return rows[:n], rows[n:]
 
     def _answers(self, rows: Sequence[Row]) -> Iterator[RawReply]:
-        """Answer all rows, about `batch_size` at a time, and half as many whenever memory runs out."""
-        left = list(rows)
-        while left:
-            batch, others = self._cut(left)
+        """Answer all rows, but for those that go on behind a stop: they wait until they fill a batch of their own.
+
+        So nobody pays for rows that have ended. `_rest` answers what is left of them.
+        """
+        write = self.engine.reply if self._settings.stop_at is None else self.engine.begin
+        for row, each in zip(rows, self._in_batches(rows, lambda some: list(write(rows[some]))), strict=True):
+            self._n_prompt_tokens += len(row.ids)
+            if not isinstance(each, Begun):
+                yield read_out(row.question_id, each, self._gate, self._settings)
+                continue
+            self._begun.append(each)
+            if len(self._begun) >= (self.batch_size or BATCH):
+                yield from self._rest()
+
+    def _rest(self) -> Iterator[RawReply]:
+        """Go on with the replies that were begun, each of which holds its keys and values until then."""
+        begun, self._begun = self._begun, []
+        rows = [each.row for each in begun]
+        for row, reply in zip(rows, self._in_batches(rows, lambda some: self.engine.go_on(begun[some])), strict=True):
+            yield read_out(row.question_id, reply, self._gate, self._settings)
+
+    def _in_batches(self, rows: Sequence[Row], of_some: Callable[[slice], list[T]]) -> Iterator[T]:
+        """What `of_some` gives for all rows, about `batch_size` at a time, and half as many whenever memory runs out."""
+        done = 0
+        while done < len(rows):
+            batch, _ = self._cut(list(rows[done:]))
             with self._clock("generate"):
-                replies = self._reply(batch)
-            if replies is None:
+                found = _unless_full(of_some, slice(done, done + len(batch)))
+            if found is None:
                 if len(batch) == 1:
                     raise no_memory(self.loaded)
                 self.batch_size = self._most = len(batch) // 2
                 self.engine.free()
                 continue
-            self._n_prompt_tokens += sum(len(row.ids) for row in batch)
-            yield from (self._read_out(row, reply) for row, reply in zip(batch, replies, strict=True))
-            left = others
+            yield from found
+            done += len(batch)
 
-    def _reply(self, rows: Sequence[Row]) -> list[Reply] | None:
-        """The engine's replies; None when the device is out of memory.
 
-        The error ends here, and with it the traceback, which would hold on to the tensors of the failed batch.
-        """
-        try:
-            return self.engine.reply(rows)
-        except torch.OutOfMemoryError:
-            return None
+def _opened(replies: Sequence[list[int]]) -> tuple[list[int], list[list[int]]]:
+    """The tokens that all replies begin with, and what is left of each."""
+    n = next(i for i, tokens in enumerate(zip(*replies, strict=False)) if len(set(tokens)) > 1)
+    return replies[0][:n], [reply[n:] for reply in replies]
 
-    def _read_out(self, row: Row, reply: Reply) -> RawReply:
-        text = self.loaded.processor.tokenizer.decode(reply.content, skip_special_tokens=True)
-        n_tokens = len(reply.tokens)
-        return RawReply(
-            question_id=row.question_id,
-            reply=text,
-            truncated=reply.cut,
-            n_tokens=n_tokens,
-            logprob=sum(reply.logprobs) / n_tokens,
-            first=self._gate.first(reply.tokens, reply.logprobs) if self._settings.prompt is Style.TWICE else None,
-            stopped=reply.stopped,
-        )
+
+def _unless_full(of_some: Callable[[slice], list[T]], some: slice) -> list[T] | None:
+    """What `of_some` gives; None when the device is out of memory.
+
+    The error ends here, and with it the traceback, which would hold on to the tensors of the failed batch.
+    """
+    try:
+        return of_some(some)
+    except torch.OutOfMemoryError:
+        return None
 
 
 def _share(row: Row, other: Row) -> bool:

@@ -22,9 +22,12 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from PIL import Image
 
+from videothinker.answers import Style
 from videothinker.clips import ClipCache, ClipReader, Tally
 from videothinker.curated import Curated
 from videothinker.diagnose.answerer import RawReply, by_clip, check_clips, showings
+from videothinker.diagnose.endpoint_replies import NoReply, Replies, Request, abilities, check_stops
+from videothinker.diagnose.fed import REQUESTS
 from videothinker.diagnose.frame_choice import frame_rule
 from videothinker.diagnose.frame_rules import FrameRule, choose
 from videothinker.diagnose.lossless import alone, encode
@@ -41,9 +44,6 @@ from videothinker.records import Question
 
 N_AT_ONCE = 32
 """Requests at a time where no batch size is set."""
-
-_REPLIES = ("stop", "length")
-"""Finish reasons that end a reply. Any other (content_filter, abort, none at all) says that there is no whole one."""
 
 
 def open_endpoint(
@@ -68,15 +68,27 @@ def open_endpoint(
     check_clips(curated, ref)
     if settings.max_pixels and _frames(settings) is None:
         raise VtError("--max-pixels with --endpoint needs --frames too: a clip that is sent whole is sized by the server")
-    if settings.stop_at is not None:
-        raise VtError("--stop-at with --endpoint: a reply that a server writes is not stopped yet; leave one of them out")
     check_whole(curated, settings)
     if len(set(urls)) < len(urls):
         raise VtError(f"--endpoint {max(urls, key=list(urls).count)}: is given twice")
     servers = [Server(url, bounds) for url in urls]
     for server in servers:
         server.reach()
-    return Endpoint(servers, ref, curated, settings, cache, warn)
+    logprobs = settings.prompt is Style.TWICE and _give_logprobs(servers, ref, settings, bounds)
+    return Endpoint(servers, Replies(ref, settings, logprobs=logprobs), ref, curated, settings, cache, warn)
+
+
+def _give_logprobs(servers: Sequence[Server], ref: str, settings: DiagnosisSettings, bounds: Bounds) -> bool:
+    """Whether all servers tell how likely their tokens were.
+
+    Raises:
+        VtError: replies are to be stopped, and one of the servers cannot do what that needs.
+    """
+    found = {server.url: abilities(server.url, ref, bounds) for server in servers}
+    if settings.stop_at is not None:
+        for url, can in found.items():
+            check_stops(url, can)
+    return all(can.logprobs for can in found.values())
 
 
 def _frames(settings: DiagnosisSettings) -> FrameRule | None:
@@ -104,20 +116,7 @@ def check_whole(curated: Curated, settings: DiagnosisSettings) -> None:
             )
 
 
-_GO_ON = {"add_generation_prompt": False, "continue_final_message": True}
-"""Asks a server to go on with the assistant's last message. vLLM and SGLang know it; it is no part of OpenAI's protocol."""
 _BEGUN = " (the protocol begins the reply for the model, which not every server can)"
-
-
-def _messages(prompt: Prompt, media: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The conversation: the system text and the beginning of the reply only where the prompt has them."""
-    messages: list[dict[str, Any]] = [{"role": "user", "content": [*media, {"type": "text", "text": prompt.user}]}]
-    if prompt.system is not None:
-        messages.insert(0, {"role": "system", "content": prompt.system})
-    if prompt.prefill:
-        messages.append({"role": "assistant", "content": prompt.prefill})
-    return messages
-
 
 _ALL_FRAMES: dict[str, Any] = {
     "media_io_kwargs": {"video": {"video_backend": "opencv", "num_frames": -1, "fps": -1}},
@@ -125,6 +124,10 @@ _ALL_FRAMES: dict[str, Any] = {
 }
 """Asks vLLM for all frames of a clip, by its loader that does not round their number, and its processor not to choose again."""
 _AS_CLIP = " (frames go out as one clip; --send images is for servers that take images alone)"
+_AS_VLLMS_CLIP = (
+    " (frames go out as one clip, all of which vLLM is asked to show; 0.32 takes that where it was started with"
+    " --trust-request-mm-kwargs)"
+)
 
 
 class _Media(NamedTuple):
@@ -149,6 +152,7 @@ class Endpoint:
     def __init__(
         self,
         servers: Sequence[Server],
+        replies: Replies,
         ref: str,
         curated: Curated,
         settings: DiagnosisSettings,
@@ -156,12 +160,14 @@ class Endpoint:
         warn: Callable[[str], None],
     ) -> None:
         self._servers, self._ref, self._curated, self._settings = servers, ref, curated, settings
+        self._replies = replies
         self._cache, self._put, self._warn = cache, put_by(settings), warn
         self._frames = _frames(settings)
         self._decoder: str | None = None
         self._tally = Tally()
         self._sent: Counter[tuple[int | None, int, int]] = Counter()  # (frames, height, width): clips
         self._prompt_tokens: list[int] = []
+        self._n_requests: list[int] = []
         self._lengths: PromptLengths | None = None
         self._check = PromptCheck(warn)
         self._live = list(servers)
@@ -227,6 +233,7 @@ class Endpoint:
             ],
             "prompt_tokens": [min(self._prompt_tokens), max(self._prompt_tokens)] if self._prompt_tokens else None,
             "prompt_length": self._check.told(),
+            REQUESTS: sum(self._n_requests),
         }
 
     def _server(self, number: int) -> Server:
@@ -267,41 +274,30 @@ class Endpoint:
         return _Media([_video("video/mp4", encode(sent))], kind)
 
     def _ask(self, server: Server, question: Question, media: _Media) -> RawReply | _Owed:
-        settings = self._settings
         prompt = self._put(question)
-        as_clip = self._frames is not None and settings.send == "clip"
+        as_clip = self._frames is not None and self._settings.send == "clip"
+        hint = (_AS_VLLMS_CLIP if server.is_vllm else _AS_CLIP) if as_clip else ""
+        what = f"question {question.question_id}" + (_BEGUN if prompt.prefill else "") + hint
+        more = _ALL_FRAMES if as_clip and server.is_vllm else {}
         try:
-            reply = server.post(
-                {
-                    "model": self._ref,
-                    "messages": _messages(prompt, media.parts),
-                    "max_tokens": settings.max_new_tokens,
-                    "temperature": settings.temperature,
-                    **({"top_p": settings.top_p} if settings.top_p < 1 else {}),
-                    "seed": settings.seed,
-                    **(_GO_ON if prompt.prefill else {}),
-                    **(_ALL_FRAMES if as_clip and server.is_vllm else {}),
-                },
-                what=f"question {question.question_id}" + (_BEGUN if prompt.prefill else "") + (_AS_CLIP if as_clip else ""),
-            )
+            came = self._replies.ask(Request(server, prompt, media.parts, more, what))
         except VtError as error:
             if not self._lose(server, error):
                 raise
             return _Owed(question.question_id, "sent to a server that was lost")
-        choice = reply.choices[0]
-        thought = choice.message.thought  # a server that parses reasoning takes it out of the text
-        if choice.finish_reason not in _REPLIES:
-            return _Owed(question.question_id, server.said(choice.finish_reason or "", 40) or "no finish reason")
-        if choice.finish_reason == "stop" and choice.message.content is None and not thought:
-            return _Owed(question.question_id, "stop without a text")
-        if reply.usage:
-            self._count(question, prompt, media, reply.usage.prompt_tokens)
-        text = (f"<think>{thought}</think>" if thought else "") + (choice.message.content or "")
+        if isinstance(came, NoReply):
+            return _Owed(question.question_id, came.why)
+        self._n_requests.append(came.n_requests)
+        if came.n_prompt is not None:
+            self._count(question, prompt, media, came.n_prompt)
         return RawReply(
             question_id=question.question_id,
-            reply=server.without_key(text),
-            truncated=choice.finish_reason == "length",
-            n_tokens=reply.usage.completion_tokens if reply.usage else None,
+            reply=server.without_key(came.text),
+            truncated=came.cut,
+            n_tokens=came.n_tokens,
+            logprob=sum(came.logprobs) / len(came.logprobs) if came.logprobs else None,
+            first=came.first,
+            stopped=came.stopped,
         )
 
     def _count(self, question: Question, prompt: Prompt, media: _Media, n_tokens: int) -> None:

@@ -95,20 +95,92 @@ def clustered_auc(score: Floats, positive: Mask, cluster: Codes) -> Estimate:
     high, low = score[positive], score[~positive]
     if not len(high) or not len(low):
         return NOTHING
-    above, below = _placement(high, low), 1 - _placement(low, high)
-    value = float(above.mean())
-    moves = np.zeros(len(score))
-    moves[positive] = (above - value) / len(high)
-    moves[~positive] = (below - value) / len(low)
+    value = float(_placement(high, low).mean())
     n_clusters = len(np.unique(cluster))
     if n_clusters < 2:
         return Estimate(value, None, None)
-    influence = _by_cluster(moves, cluster)
+    influence = _by_cluster(_auc_moves(score, positive), cluster)
     n_even = min(_n_even(positive.astype(np.float64), cluster), _n_even((~positive).astype(np.float64), cluster))
     one_more = max(value, 1 - value) / n_even
     variance = _variance(influence, n_clusters)
     n_effective = (value * (1 - value) + one_more**2 * n_even) / (variance + one_more**2)
     return Estimate(value, math.sqrt(variance), _wilson(value, n_effective, t975(n_clusters - 1)))
+
+
+def clustered_auc_gain(score: Floats, than: Floats, positive: Mask, cluster: Codes) -> Estimate:
+    """How much larger the `clustered_auc` of one score is than that of another over the same questions, within [-1, 1].
+
+    What a question does to both cancels, for the two influences are subtracted before they are summed by cluster. The interval
+    is the t-interval with one cluster more, of the scarcer kind, that only one of the scores puts right.
+    """
+    n_clusters = len(np.unique(cluster))
+    one, other = (clustered_auc(each, positive, cluster).value for each in (score, than))
+    if one is None or other is None:
+        return NOTHING
+    value = one - other
+    if n_clusters < 2:
+        return Estimate(value, None, None)
+    moves = _auc_moves(score, positive) - _auc_moves(than, positive)
+    variance = _variance(_by_cluster(moves, cluster), n_clusters)
+    n_even = min(_n_even(kind.astype(np.float64), cluster) for kind in (positive, ~positive))
+    reach = t975(n_clusters - 1) * math.sqrt(variance + 1 / n_even**2)
+    return Estimate(value, math.sqrt(variance), (max(value - reach, -1.0), min(value + reach, 1.0)))
+
+
+def clustered_mean(values: Floats, cluster: Codes) -> Estimate:
+    """The mean of values (n,) without bounds, with the t-interval clustered; None over nothing, no interval of one cluster.
+
+    Nothing says how far one cluster more could move such a mean, so unlike the others this interval trusts the spread that the
+    sample shows.
+    """
+    found = _ratio((values, np.ones(len(values))), cluster) if len(values) else None
+    if found is None:
+        return NOTHING
+    value, influence, weight, _ = found
+    n_clusters = int(np.count_nonzero(weight))
+    if n_clusters < 2:
+        return Estimate(value, None, None)
+    stderr = math.sqrt(_variance(influence, n_clusters))
+    reach = t975(n_clusters - 1) * stderr
+    return Estimate(value, stderr, (value - reach, value + reach))
+
+
+def clustered_kappa(one: Codes, other: Codes, cluster: Codes) -> Estimate:
+    """Cohen's kappa of two labellings of the same n items: (p_o - p_e) / (1 - p_e), in [-1, 1].
+
+    one, other: codes of the categories, (n,). p_o is the share labelled alike and p_e what two labellings with these shares of
+    categories would have alike by chance. None where p_e is 1: both put everything into the same category. The standard error
+    is that of Fleiss, Cohen and Everitt (1969), written as each item's influence and summed by cluster. The interval is the
+    t-interval with one cluster more that disagrees wholly.
+    """
+    alike = (one == other).astype(np.float64)
+    n_kinds = int(max(one.max(), other.max())) + 1 if len(one) else 0
+    shares, others = (np.bincount(each, minlength=n_kinds) / max(len(one), 1) for each in (one, other))
+    observed, chance = float(alike.mean()) if len(one) else 0.0, float(shares @ others)
+    if not len(one) or chance > 1 - 1e-12:
+        return NOTHING
+    value = (observed - chance) / (1 - chance)
+    n_clusters = len(np.unique(cluster))
+    if n_clusters < 2:
+        return Estimate(value, None, None)
+    # kappa = 1 - (1 - p_o) / (1 - p_e), so its derivative is 1 / (1 - p_e) by p_o and -(1 - p_o) / (1 - p_e)^2 by p_e.
+    of_chance = others[one] + shares[other] - 2 * chance
+    moves = (alike - observed) / (1 - chance) - (1 - observed) / (1 - chance) ** 2 * of_chance
+    variance = _variance(_by_cluster(moves / len(one), cluster), n_clusters)
+    one_more = 1 / (_n_even(np.ones(len(one)), cluster) * (1 - chance))
+    reach = t975(n_clusters - 1) * math.sqrt(variance + one_more**2)
+    return Estimate(value, math.sqrt(variance), (max(value - reach, -1.0), min(value + reach, 1.0)))
+
+
+def _auc_moves(score: Floats, positive: Mask) -> Floats:
+    """How far each of (n,) scores moves the area under the ROC curve. There are both positives and others."""
+    high, low = score[positive], score[~positive]
+    above, below = _placement(high, low), 1 - _placement(low, high)
+    value = float(above.mean())
+    moves = np.zeros(len(score))
+    moves[positive] = (above - value) / len(high)
+    moves[~positive] = (below - value) / len(low)
+    return moves
 
 
 def _placement(some: Floats, others: Floats) -> Floats:

@@ -9,12 +9,15 @@ PASSED = "n_prompt_tokens_passed"
 """Those of them that went through the model. What is shared goes through once; a batch that is asked again because memory ran
 out goes through again."""
 
+REQUESTS = "n_requests"
+"""Requests that a server has answered: one for each reply, and more for those that were paused to be looked at."""
+
 
 def add_fed(before: Mapping[str, Any] | None, sessions: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """`before` and what more sessions say that they were fed, in order.
 
-    Clips are added up, by kind and by where they came from, and so are tokens of prompts, prompts whose length was looked at,
-    and seconds by phase; of everything else the latest session's word stands.
+    Clips are added up, by kind and by where they came from, and so are requests, tokens of prompts, prompts whose length was
+    looked at, and seconds by phase; of everything else the latest session's word stands.
     """
     told: dict[str, Any] = dict(before or {})
     for session in sessions:
@@ -30,9 +33,9 @@ def _sums(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
         if isinstance(counts := after.get(name), dict):
             earlier = before.get(name, {})
             sums[name] = {what: earlier.get(what, 0) + n for what, n in counts.items()}
-    for tokens in (PROMPT_TOKENS, PASSED):
-        if isinstance(n := after.get(tokens), int):
-            sums[tokens] = before.get(tokens, 0) + n
+    for counted in (PROMPT_TOKENS, PASSED, REQUESTS):
+        if isinstance(n := after.get(counted), int):
+            sums[counted] = before.get(counted, 0) + n
     if isinstance(seconds := after.get("seconds"), dict):
         earlier = before.get("seconds", {})
         sums["seconds"] = {phase: round(earlier.get(phase, 0.0) + spent, 2) for phase, spent in seconds.items()}

@@ -18,7 +18,7 @@ class Graded(NamedTuple):
     """Code of the question's group, 0 to G - 1: what intervals cluster by."""
     n_options: Floats
     exact: Floats
-    """1 where the whole answer is right."""
+    """1 where the whole answer is right; the score, in [0, 1], where the form is graded by score."""
     right: Floats
     """Number of options judged right."""
     soft: Floats
@@ -61,7 +61,7 @@ def grade(questions: Sequence[Question], predictions: Sequence[Prediction]) -> G
     blank = _unanswered(questions)
     chosen_table = _letter_table([chosen or () for chosen, _ in pairs], blank.chosen.shape[1])
     return blank._replace(
-        exact=_column(answers.is_exact(chosen, question.gold) for chosen, question in pairs),
+        exact=_column(answers.score(question.form, chosen, question.gold) for chosen, question in pairs),
         right=_column(n_options_right(chosen, question.gold, len(question.options)) for chosen, question in pairs),
         soft=_column(answers.form_of(question).soft(chosen, question.gold) for chosen, question in pairs),
         readable=np.array([prediction.chosen is not None for prediction in predictions], dtype=np.bool_),
@@ -78,9 +78,9 @@ def counts(prediction: Prediction) -> bool:
     return prediction.status is not Status.DECODE_ERROR and (not prediction.scored or prediction.scored.counted)
 
 
-def is_right(prediction: Prediction) -> bool:
+def is_right(question: Question, prediction: Prediction) -> bool:
     """Whether a prediction is graded as right."""
-    return answers.is_exact(said(prediction), prediction.gold)
+    return answers.is_right(question.form, said(prediction), prediction.gold)
 
 
 def said(prediction: Prediction) -> tuple[str, ...] | None:
@@ -102,7 +102,7 @@ def beside(questions: Sequence[Question], predictions: Sequence[Prediction], lab
     wrong = [set() if seen is None else _wrong(seen, question) for _, question, seen in rows]
     return BesideObserver(
         known=np.array([seen is not None for seen in observer], dtype=np.bool_),
-        like=_column(seen is not None and answers.is_exact(chosen, seen) for chosen, _, seen in rows),
+        like=_column(seen is not None and answers.is_right(asked.form, chosen, seen) for chosen, asked, seen in rows),
         wrong_like=_column(
             0 if chosen is None else len(_wrong(chosen, question) & theirs)
             for (chosen, question, _), theirs in zip(rows, wrong, strict=True)

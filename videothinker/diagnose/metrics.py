@@ -13,7 +13,7 @@ import numpy as np
 
 from videothinker.answers import LETTERS
 from videothinker.curated import Labels
-from videothinker.diagnose import twice
+from videothinker.diagnose import intervals, twice
 from videothinker.diagnose.estimates import Mask, clustered_gap, clustered_macro, clustered_share, share
 from videothinker.diagnose.grading import BesideObserver, Graded, beside, grade, guessing, guessing_beside
 from videothinker.records import (
@@ -41,6 +41,8 @@ def summarize(
     """All metrics of one checkpoint. `predictions[i]` answers `questions[i]`; the own set of `labels` fills the top."""
     graded = grade(questions, predictions)
     found = _metrics(questions, graded, labels, lambda each: beside(questions, predictions, each), benchmark)
+    if grounded := intervals.scores(questions, graded, by_category(questions, labels)):
+        found = msgspec.structs.replace(found, intervals=grounded)
     if not twice.answers_twice(predictions):
         return found
     return msgspec.structs.replace(found, twice=twice.scores(questions, predictions, by_category(questions, labels)))
@@ -103,7 +105,7 @@ def _metrics(
         by_rule=by_rule,
         by_facet=by_facet | _by_label(by_rule),
         by_n_options=_pools(graded, [len(question.options) for question in questions]),
-        by_n_correct=_pools(graded, [len(question.gold) for question in questions]),
+        by_n_correct=_pools(graded, [len(question.gold) if question.options else 0 for question in questions]),
         by_polarity=by_facet.get(POLARITY, {}),
         by_letter=_by_letter(graded),
         benchmark=None if benchmark is None else _benchmark(questions, graded, benchmark),
@@ -208,7 +210,9 @@ def _shortcut_error_share(graded: Graded, inferential: Mask, compared: BesideObs
     if estimate.value is None:
         return AgainstChance(None, None, None, None)
     # An unreadable reply is wrong in every option and in no particular way, so none of them can agree with the observer.
-    by_accident = (wrong * graded.readable * compared.observer_wrong / graded.n_options).sum() / wrong.sum()
+    # A question without options has no wrong ones, and counts nothing.
+    n_options = np.maximum(graded.n_options, 1)
+    by_accident = (wrong * graded.readable * compared.observer_wrong / n_options).sum() / wrong.sum()
     return AgainstChance(estimate.value, estimate.stderr, estimate.ci95, float(by_accident))
 
 

@@ -89,8 +89,9 @@ def _checkpoint(asked: Opening) -> Opened:
 
 
 def _vllm(asked: Opening) -> Opened:
-    from videothinker.diagnose import vllm_answerer, vllm_check
+    from videothinker.diagnose import vllm_answerer, vllm_check, vllm_child
 
+    vllm_child.find_python()
     vllm_answerer.check(asked.ref, asked.settings)
     expected = vllm_check.ours(asked.ref, asked.settings, trust_remote_code=asked.trust_remote_code)  # while memory is free
     served = vllm_answerer.open_served(asked.ref, asked.settings, trust_remote_code=asked.trust_remote_code)

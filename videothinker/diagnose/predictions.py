@@ -68,7 +68,7 @@ def status_of(chosen: answers.Answer | None, *, truncated: bool) -> Status:
 
 def score_of(question: Question, reading: Reading) -> ProtocolScore | msgspec.UnsetType:
     """What a line of predictions.jsonl says of a reading beside `chosen`; nothing where that tells all, as with ours."""
-    tells_all = reading.right == answers.is_exact(reading.chosen, question.gold)
+    tells_all = reading.right == answers.is_right(question.form, reading.chosen, question.gold)
     if tells_all and reading.counted and reading.why is None:
         return msgspec.UNSET
     return ProtocolScore(right=reading.right, counted=reading.counted, why=reading.why and str(reading.why))

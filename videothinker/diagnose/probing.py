@@ -13,6 +13,7 @@ import msgspec
 
 from videothinker import answers, store
 from videothinker.answers.rotation import rotated, turned_back
+from videothinker.diagnose import protocols
 from videothinker.diagnose.answerer import Answerer, RawReply
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.views import View
@@ -80,27 +81,40 @@ def ask(
     views that begin replies."""
     groups: dict[DiagnosisSettings, dict[str, Asking]] = {}
     for one in wanted:
-        groups.setdefault(_settings(one.view, settings), {})[one.put.question_id] = one
+        groups.setdefault(settings_of(one.view, settings), {})[one.put.question_id] = one
     with store.JsonlAppender(folder / REPLIES) as file:
         for each, group in groups.items():
             for raw in open_answerer(each).answer([one.put for one in group.values()]):
-                file.append(_read(group[raw.question_id], raw, each.prompt or answers.Style.COT))
+                file.append(_read(group[raw.question_id], raw, each))
                 progress(1)
 
 
-def _settings(view: View, settings: DiagnosisSettings) -> DiagnosisSettings:
+def settings_of(view: View, settings: DiagnosisSettings) -> DiagnosisSettings:
+    """How a question is asked under a view. settings: those of one that is asked as it is."""
     return msgspec.structs.replace(
         settings,
         damage=view.damage,
+        protocol=protocols.OURS if view.style else settings.protocol,
         prompt=view.style or settings.prompt,
         template=None if view.style else settings.template,
         prefill=settings.prefill if view.is_begun else "",
     )
 
 
-def _read(asked: Asking, raw: RawReply, style: answers.Style) -> ProbeReply:
+def _chosen(put: Question, text: str, settings: DiagnosisSettings) -> answers.Answer | None:
+    """The answer that a reply gives, as its protocol reads it.
+
+    What a protocol makes of a reply from which it read no answer, such as a guess, is none here: it would become a label.
+    """
+    if settings.protocol == protocols.OURS:
+        return answers.parse(put, text, settings.prompt or answers.Style.COT)
+    reading = protocols.find(settings.protocol).read(put, text, settings.seed)
+    return reading.chosen if reading.why is None else None
+
+
+def _read(asked: Asking, raw: RawReply, settings: DiagnosisSettings) -> ProbeReply:
     text = "" if raw.reply is None else raw.reply.encode(errors="replace").decode()  # half of a surrogate pair is no UTF-8
-    chosen = None if raw.reply is None else answers.parse(asked.put, text, style)
+    chosen = None if raw.reply is None else _chosen(asked.put, text, settings)
     status = (
         Status.DECODE_ERROR
         if raw.reply is None

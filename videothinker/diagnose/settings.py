@@ -127,12 +127,6 @@ class DiagnosisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
                     self.stop_at is None or self.prompt is Style.TWICE,
                     "none unless prompt is twice, where there is a first answer to stop behind (--prompt twice)",
                 ),
-                (
-                    "stop_at",
-                    self.stop_at,
-                    self.stop_at is None or self.engine != "vllm",
-                    "none with engine vllm, which stops no reply yet",
-                ),
                 *(
                     (name, getattr(self, name), getattr(self, name) in allowed, _listed(allowed))
                     for name, allowed in _NAMED.items()

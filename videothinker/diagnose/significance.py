@@ -9,6 +9,8 @@ from videothinker.diagnose.estimates import Codes, Floats, Mask
 
 _FINEST = 2**15
 """Steps on which the sums of some groups' changes are counted; whole numbers that fit stay exact."""
+_SCORE_STEPS = 2**30
+"""Steps that the largest of sums that are not whole is counted in."""
 _MANY = 200
 """Groups whose sum is so close to normal that it is taken for it where whole numbers do not fit."""
 
@@ -57,6 +59,10 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def sums_by_group(change: Floats, where: Mask, group: Codes) -> Codes:
-    """What each group changed by in sum, (groups with such a question,), in whole questions."""
+    """What each group changed by in sum, (groups with such a question,): in whole questions, or where some are graded by score
+    in parts of the largest sum, since `sign_flip_p` depends on proportions alone."""
     present = np.bincount(group, weights=where) > 0
-    return np.bincount(group, weights=change * where)[present].astype(np.int64)
+    sums = np.bincount(group, weights=change * where)[present]
+    if not np.array_equal(sums, np.rint(sums)):
+        sums = np.rint(sums * (_SCORE_STEPS / np.abs(sums).max()))
+    return sums.astype(np.int64)

@@ -7,17 +7,19 @@ answer and all tokens.
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from msgspec import UNSET
 
+from videothinker import store
 from videothinker.diagnose.estimates import Mask, clustered_share, share
 from videothinker.diagnose.grading import counts
 from videothinker.diagnose.metrics import by_category
 from videothinker.diagnose.runs import Run
 from videothinker.diagnose.twice import Columns, answers_twice, columns
 from videothinker.errors import VtError
-from videothinker.records.twice import StopPoint, StopSweep
+from videothinker.records.twice import SWEEP_FILE, StopPoint, StopSweep
 
 MOST_POINTS = 100
 """Confidences that a sweep tries, spread evenly over the ranks of those that occur."""
@@ -87,6 +89,24 @@ def confirming(run: Run, stop_at: float | None) -> str:
     words += [word for url in (asked.endpoint or "").split(", ") if url for word in ("--endpoint", url)]
     words += ["--prompt", "twice", *([] if stop_at is None else ["--stop-at", f"{stop_at:.6g}"]), "--out", "STOPPED"]
     return shlex.join(words)
+
+
+def stop_named(said: str) -> float | None:
+    """The confidence that `--stop-at` names: a number, or what was found best in a stop-sweep.json. None never stops.
+
+    Raises:
+        VtError: it is neither.
+    """
+    try:
+        return float(said)
+    except ValueError:
+        pass
+    if not (file := Path(said)).is_file():
+        raise VtError(
+            f"--stop-at {said}: is no number and no file; expected a confidence from 0 to 1, or a {SWEEP_FILE} that `vt report "
+            "--stop-sweep` wrote"
+        )
+    return store.read_json(file, StopSweep).best.stop_at
 
 
 def _check(run: Run) -> None:

@@ -16,15 +16,22 @@ here what is not needed is not written.
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from videothinker.answers.twice import answer_at_once, is_past_first
 
 if TYPE_CHECKING:
     from videothinker.diagnose.engines.base import Reply
 
-Decode = Callable[[Sequence[int]], str]
-"""The text of some tokens, without special ones."""
+LOOKS_AT = ["}"]
+"""Where a reply that is written elsewhere, by vLLM or a server, is paused to be looked at: no first answer ends otherwise."""
+
+N_LOOKS = 4
+"""Times that such a reply is paused at most. A box that holds more braces than that is not stopped behind while it is written;
+what was written in vain is cut off all the same."""
+
+Decode = Callable[[Sequence[Any]], str]
+"""The text of some tokens, without special ones. What a token is, a number or a server's bytes, is up to whoever decodes."""
 
 
 class FirstAnswer(NamedTuple):
@@ -70,11 +77,13 @@ _LETTER = re.compile(r"[A-Z]")
 def _answer_characters(held: str) -> list[int]:
     """Where the answer's characters stand in what a box holds, commands of LaTeX aside.
 
-    Where capitals stand alone, as in "A, C" or "(B) the cube", they are the answer; otherwise all words and numbers are.
+    Where capitals stand alone, as in "A, C" or "(B) the cube", they are the answer, else numbers, as in "12.5 to 20 s", and
+    otherwise all words are.
     """
     words = [found for found in _WORD.finditer(held) if found["word"]]
     letters = [word for word in words if _LETTER.fullmatch(word["word"])]
-    return [place for word in letters or words for place in range(word.start(), word.end())]
+    numbers = [word for word in words if word["word"][0].isdigit()]
+    return [place for word in letters or numbers or words for place in range(word.start(), word.end())]
 
 
 class Gate:
@@ -87,7 +96,7 @@ class Gate:
     def __init__(self, decode: Decode, at: float | None) -> None:
         self.decode, self.at = decode, at
 
-    def first(self, tokens: Sequence[int], logprobs: Sequence[float]) -> FirstAnswer | None:
+    def first(self, tokens: Sequence[Any], logprobs: Sequence[float]) -> FirstAnswer | None:
         """The first answer in a reply's tokens."""
         if answer_at_once(self.decode(tokens)) is None:
             return None
@@ -99,7 +108,7 @@ class Gate:
                 return first_answer(text, ends, logprobs[:n])
         return None
 
-    def sure(self, tokens: Sequence[int], logprobs: Sequence[float]) -> FirstAnswer | None:
+    def sure(self, tokens: Sequence[Any], logprobs: Sequence[float]) -> FirstAnswer | None:
         """The first answer in a reply's tokens, if the reply ends behind it."""
         found = None if self.at is None else self.first(tokens, logprobs)
         return found if found is not None and self.at is not None and found.confidence >= self.at else None

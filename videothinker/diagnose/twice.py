@@ -6,7 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from msgspec import UNSET
 
-from videothinker.answers import is_exact
+from videothinker.answers import is_right
+from videothinker.answers import score as answer_score
+from videothinker.diagnose import grading
 from videothinker.diagnose.estimates import Codes, Floats, Mask, clustered_change, clustered_share, share
 from videothinker.diagnose.grading import grade
 from videothinker.diagnose.significance import sign_flip_p, sums_by_group
@@ -21,9 +23,12 @@ class Columns(NamedTuple):
     asked: Mask
     """False where the question leaves every denominator."""
     first: Floats
-    """1 where the first answer is exactly right."""
+    """1 where the first answer is right; its score where the form is graded by score."""
     second: Floats
-    """1 where the reply is graded as right."""
+    """The same of the answer that the reply is graded by."""
+    first_right: Mask
+    second_right: Floats
+    """1 where that answer is right."""
     committed: Mask
     """True where there is a first answer."""
     thinks: Floats
@@ -49,8 +54,12 @@ def columns(questions: Sequence[Question], predictions: Sequence[Prediction]) ->
     return Columns(
         group=graded.group,
         asked=graded.asked,
-        first=_floats([is_exact(said, row.gold) for said, row in zip(first, predictions, strict=True)]),
+        first=_floats([answer_score(one.form, said, one.gold) for said, one in zip(first, questions, strict=True)]),
         second=graded.exact,
+        first_right=np.array(
+            [is_right(one.form, said, one.gold) for said, one in zip(first, questions, strict=True)], dtype=np.bool_
+        ),
+        second_right=_floats([grading.is_right(one, row) for one, row in zip(questions, predictions, strict=True)]),
         committed=np.array([said is not None for said in first], dtype=np.bool_),
         thinks=_floats(["<think>" in row.reply.lower() for row in predictions]),
         stopped=_floats([row.stopped is True for row in predictions]),
@@ -79,8 +88,8 @@ def score(found: Columns, where: Mask) -> TwiceScore:
     def of(column: Floats, among: Mask = where) -> tuple[Floats, Floats]:
         return share(column, among)
 
-    wrong = where & found.committed & (found.first == 0)
-    right = where & (found.first == 1)
+    wrong = where & found.committed & ~found.first_right
+    right = where & found.first_right
     tokens = found.tokens[where]
     return TwiceScore(
         n_questions=int(where.sum()),
@@ -89,8 +98,8 @@ def score(found: Columns, where: Mask) -> TwiceScore:
         second=clustered_share(*of(found.second), found.group),
         think_helps=clustered_change(*of(change), found.group),
         p_value=sign_flip_p(sums_by_group(change, where, found.group)) if where.any() else None,
-        fix_rate=clustered_share(*of(found.second, wrong), found.group),
-        break_rate=clustered_share(*of(1 - found.second, right), found.group),
+        fix_rate=clustered_share(*of(found.second_right, wrong), found.group),
+        break_rate=clustered_share(*of(1 - found.second_right, right), found.group),
         thinking_ratio=clustered_share(*of(found.thinks), found.group),
         stopped=clustered_share(*of(found.stopped), found.group),
         mean_tokens=None if not len(tokens) or np.isnan(tokens).any() else float(tokens.mean()),

@@ -16,11 +16,13 @@ from typing import Any, NamedTuple, cast
 from videothinker import store
 from videothinker.clips import ClipCache, ClipReader, Tally, default_cache
 from videothinker.curated import Curated
+from videothinker.diagnose import vllm_stages
 from videothinker.diagnose.answerer import RawReply, by_clip, check_clips, showings
 from videothinker.diagnose.fed import PROMPT_TOKENS
 from videothinker.diagnose.prompt_length import Kind, PromptLengths
 from videothinker.diagnose.prompts import put_by, write_prompts
 from videothinker.diagnose.settings import DiagnosisSettings
+from videothinker.diagnose.stopping import Gate
 from videothinker.diagnose.vllm_child import Writer, open_writer
 from videothinker.diagnose.vllm_worker import Job, Written
 from videothinker.errors import VtError
@@ -236,14 +238,17 @@ class VllmAnswerer:
         self._seconds[what] += time.perf_counter() - start
 
     def _answers(self, jobs: Sequence[tuple[Question, Kind, Job]], lengths: PromptLengths) -> Iterator[RawReply]:
+        from videothinker.diagnose.engines.base import gate_of
+
         if not jobs:
             return
+        gate = gate_of(self.served.processor, self._settings)
         with self._clock("generate"):
-            written = self.served.writer.reply([job for _, _, job in jobs])
+            written = vllm_stages.write(self.served.writer, [job for _, _, job in jobs], gate)
         for (question, kind, _), each in zip(jobs, written, strict=True):
             self._check_length(question, kind, each["n_prompt"], lengths.of(kind, question.question_id))
             self._n_prompt_tokens += each["n_prompt"]
-            yield self._read_out(question, each)
+            yield self._read_out(question, each, gate)
 
     def _check_length(self, question: Question, kind: Kind, n_counted: int, n_meant: int | None) -> None:
         if n_meant is not None and n_meant != n_counted:
@@ -253,17 +258,11 @@ class VllmAnswerer:
             )
         self._n_compared += n_meant is not None
 
-    def _read_out(self, question: Question, written: Written) -> RawReply:
-        from videothinker.diagnose.engines.base import Reply
+    def _read_out(self, question: Question, written: Written, gate: Gate) -> RawReply:
+        from videothinker.diagnose.engines.base import Reply, read_out
 
-        reply = Reply(written["tokens"], written["logprobs"], written["cut"])
-        return RawReply(
-            question_id=question.question_id,
-            reply=self.served.processor.tokenizer.decode(reply.content, skip_special_tokens=True),
-            truncated=reply.cut,
-            n_tokens=len(reply.tokens),
-            logprob=sum(reply.logprobs) / len(reply.tokens),
-        )
+        reply = gate.cut(Reply(written["tokens"], written["logprobs"], written["cut"]))
+        return read_out(question.question_id, reply, gate, self._settings)
 
 
 def _kind(clip: Clip, model_type: str) -> Kind:

@@ -44,6 +44,25 @@ class Writer(Protocol):
         """One reply per job, in order."""
 
 
+def find_python() -> str | None:
+    """The Python that has vLLM, by `VT_VLLM_PYTHON`; None for this one. Asked before anything is loaded.
+
+    Raises:
+        VtError: there is none.
+    """
+    python = os.environ.get(PYTHON)
+    if python:
+        if not Path(python).is_file():
+            raise VtError(f"{PYTHON}={python}: no such file; expected the Python of an environment that has vLLM")
+        return python
+    if find_spec("vllm") is None:
+        raise VtError(
+            f"--engine vllm needs vLLM, which is not installed here: {install_hint('vllm')}; or say with"
+            f" {PYTHON}=.../bin/python where an environment of its own has it"
+        )
+    return None
+
+
 def open_writer(ref: str, options: dict[str, Any]) -> Writer:
     """The checkpoint in vLLM: in the environment that `VT_VLLM_PYTHON` names, else in this process.
 
@@ -52,17 +71,8 @@ def open_writer(ref: str, options: dict[str, Any]) -> Writer:
     Raises:
         VtError: there is no vLLM, or it cannot serve the checkpoint.
     """
-    python = os.environ.get(PYTHON)
-    if python:
-        if not Path(python).is_file():
-            raise VtError(f"{PYTHON}={python}: no such file; expected the Python of an environment that has vLLM")
-        return Child(ref, python, options)
-    if find_spec("vllm") is None:
-        raise VtError(
-            f"--engine vllm needs vLLM, which is not installed here: {install_hint('vllm')}; or say with"
-            f" {PYTHON}=.../bin/python where an environment of its own has it"
-        )
-    return _here(ref, options)
+    python = find_python()
+    return _here(ref, options) if python is None else Child(ref, python, options)
 
 
 def _here(ref: str, options: dict[str, Any]) -> Writer:

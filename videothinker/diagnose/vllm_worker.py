@@ -2,7 +2,8 @@
 
 As a script it gets the options of `Vllm` and then one batch of jobs a line on standard input, and gives one line of JSON back
 for each on standard output; frames lie in .npy files. It ends when its standard input does, so also when whoever started it
-was killed. It imports the standard library, numpy, torch and vLLM, and nothing of videothinker, which need not be there.
+was killed. It imports the standard library, numpy, psutil, torch and vLLM, and nothing of videothinker, which need not be
+there.
 """
 
 import importlib
@@ -10,6 +11,7 @@ import json
 import math
 import os
 import queue
+import re
 import shutil
 import sys
 import threading
@@ -20,14 +22,18 @@ from typing import Any
 Job = dict[str, Any]
 """One question: `prompt` (text with one placeholder for the clip), `frames` ((n, h, w, 3) uint8, or the .npy file that holds
 them), `metadata` (fps, duration, total_num_frames and frames_indices of the clip), `processor` (the sizes of frames, as the
-processor's arguments), `seed`, `temperature`, `top_p` and `max_new_tokens`."""
+processor's arguments), `seed`, `temperature`, `top_p` and `max_new_tokens`; and where they are needed, `stop` (texts, of which
+the first that is written pauses the reply, with that text in it) and `written` (tokens of the reply so far, to go on from)."""
 
 FOLDER = "VT_VLLM_FOLDER"
 """Environment variable of the script: the folder that is gone when it is."""
 
+OLDEST = (0, 25, 1)
+"""The oldest vLLM whose arguments these are; tried with this one and with 0.32."""
+
 Written = dict[str, Any]
-"""One reply: `tokens`, `logprobs` parallel to them (natural logarithm, of temperature 1 and without placeholders), `cut`, and
-`n_prompt` tokens."""
+"""One reply: `tokens`, `logprobs` parallel to them (natural logarithm, of temperature 1 and without placeholders), `cut` by the
+limit, `paused` by a text of `stop`, and `n_prompt` tokens, those that were `written` before among them."""
 
 
 def versions() -> dict[str, str]:
@@ -43,6 +49,24 @@ def versions() -> dict[str, str]:
     return found
 
 
+def check_version(found: str) -> None:
+    """Refuse a release that is too old; what was built between releases (dev) is not known by its number.
+
+    Raises:
+        RuntimeError: it is.
+    """
+    numbers = tuple(int(number) for number in re.findall(r"\d+", found)[:3])
+    if "dev" not in found and numbers < OLDEST:
+        raise RuntimeError(f"vLLM {found} is there, and {'.'.join(map(str, OLDEST))} or later is needed")
+
+
+def _cpu_share() -> float:
+    """The share of a machine's memory that vLLM may take where there is no GPU: half, or most of what is free where that is
+    less. It would take nearly all, and it refuses to start with a share that is not free."""
+    memory = importlib.import_module("psutil").virtual_memory()  # of vLLM's own requirements
+    return float(min(0.5, 0.8 * memory.available / memory.total))
+
+
 class Vllm:
     """A checkpoint in vLLM, in this process.
 
@@ -55,6 +79,7 @@ class Vllm:
         os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # standard output is for results
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         torch, vllm = importlib.import_module("torch"), importlib.import_module("vllm")
+        check_version(vllm.__version__)
         cuda, dtype = torch.cuda.is_available(), options["dtype"]
         if dtype == "auto":
             dtype = "bfloat16" if cuda else "float32"
@@ -75,7 +100,7 @@ class Vllm:
             enforce_eager=not cuda,  # without a GPU, compiling and trials of the largest clips take minutes
             skip_mm_profiling=not cuda,
             seed=0,
-            **({} if cuda else {"gpu_memory_utilization": 0.5}),  # of a CPU's memory, which vLLM would take nearly all of
+            **({} if cuda else {"gpu_memory_utilization": _cpu_share()}),
         )
 
     def describe(self) -> dict[str, Any]:
@@ -92,7 +117,7 @@ class Vllm:
         """One reply per job, in order; all are given to vLLM at once, which batches them."""
         prompts = [self._prompt(job) for job in jobs]
         written = self._llm.generate(prompts, [self._sampling(job) for job in jobs], use_tqdm=False)
-        return [_reply(each, self._banned) for each in written]
+        return [_reply(each, self._banned, job["max_new_tokens"]) for each, job in zip(written, jobs, strict=True)]
 
     def _prompt(self, job: Job) -> dict[str, Any]:
         import numpy as np
@@ -100,13 +125,22 @@ class Vllm:
         frames = job["frames"] if not isinstance(job["frames"], str) else np.load(job["frames"], mmap_mode="r")
         told = {**job["metadata"], "video_backend": "opencv", "do_sample_frames": False}
         return {
-            "prompt": job["prompt"],
+            **self._words(job),
             "multi_modal_data": {"video": [(np.ascontiguousarray(frames), told)]},
             "mm_processor_kwargs": {**job["processor"], "do_sample_frames": False},
         }
 
+    def _words(self, job: Job) -> dict[str, Any]:
+        """The prompt as text or, where a reply is gone on with, as tokens: read anew, its own might be other ones.
+
+        In both the clip is one placeholder yet, which vLLM replaces by as many as it has tokens.
+        """
+        if not job.get("written"):
+            return {"prompt": job["prompt"]}
+        return {"prompt_token_ids": [*self._llm.get_tokenizer().encode(job["prompt"]), *job["written"]]}
+
     def _sampling(self, job: Job) -> Any:
-        sampled = job["temperature"] > 0
+        sampled, stop = job["temperature"] > 0, job.get("stop")
         return self._params(
             temperature=job["temperature"],
             top_p=job["top_p"] if sampled else 1.0,
@@ -116,20 +150,31 @@ class Vllm:
             logit_bias=self._banned or None,
             # Of the token that was written, and of those that may not be: they are left out of the sum below.
             **({"logprob_token_ids": list(self._banned)} if self._tells_banned else {"logprobs": 0}),
-            detokenize=False,
+            stop=stop,
+            include_stop_str_in_output=True,
+            detokenize=bool(stop),
         )
 
 
-def _reply(of: Any, banned: Collection[int]) -> Written:
-    """vLLM's output for one job. Its log-probabilities are over all tokens; `banned` ones are taken out if it tells them."""
+def _reply(of: Any, banned: Collection[int], limit: int) -> Written:
+    """vLLM's output for one job of at most `limit` tokens.
+
+    Its log-probabilities are over all tokens; `banned` ones are taken out if it tells them.
+    """
     (output,) = of.outputs
     tokens = [int(token) for token in output.token_ids]
     logprobs = []
     for token, step in zip(tokens, output.logprobs, strict=True):
         kept = 1 - sum(math.exp(step[other].logprob) for other in banned if other in step and other != token)
         logprobs.append(float(step[token].logprob) - math.log(max(kept, 1e-6)))
-    cut = output.finish_reason == "length"
-    return {"tokens": tokens, "logprobs": logprobs, "cut": cut, "n_prompt": len(of.prompt_token_ids)}
+    paused = isinstance(output.stop_reason, str)  # that of an end token is its number
+    return {
+        "tokens": tokens,
+        "logprobs": logprobs,
+        "cut": output.finish_reason == "length" or (paused and len(tokens) >= limit),
+        "paused": paused,
+        "n_prompt": len(of.prompt_token_ids),
+    }
 
 
 def _lines() -> Iterator[dict[str, Any]]:

@@ -10,6 +10,8 @@ so cache, buffers and graph are made once and used by all later batches of the s
     replies = decoder.reply(prompt_ids, clips, rows=[0] * 8 + [1] * 8, choice=TokenChoice(1.0), max_new_tokens=96)
     replies = decoder.reply(prompt_ids, clips, choice=TokenChoice(1.0, seeds), max_new_tokens=96)   # the same in any batch
     written = decoder.write(prompt_ids, clips, max_new_tokens=96)     # the same as `reply`, with a log-probability per token
+    found = decoder.begin(prompt_ids, clips, watch=watch, max_new_tokens=96)          # as far as `watch` looks at them, and
+    rest = decoder.go_on([x for x in found if isinstance(x, Begun)], max_new_tokens=96)   # on, in batches of other make-up
 
 `rows` names the prompt of each reply: what replies share, the prompt, is computed once. Every prompt holds exactly one clip.
 The model is used as it is: whole on its device, in eval mode, with any dtype, SDPA, LoRA or not. Its weights may change between
@@ -18,66 +20,22 @@ first batch moves some of them itself, with the same numbers in the same paramet
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional as F  # noqa: N812 (its usual name)
 
-from videothinker.models import fused_layers
-from videothinker.models.noise import hashed_noise, seed_words
-from videothinker.models.norms import rms_norm
-from videothinker.models.nucleus import nucleus
 from videothinker.models.prefill import prefill
-from videothinker.models.text_layers import even_width, finished, heads, rotation
+from videothinker.models.reply_state import GREEDY, Begun, ReplyState, TokenChoice, Watch, Written
 from videothinker.models.vision import SeenClip
+
+__all__ = ["GREEDY", "Begun", "Decoder", "TokenChoice", "Watch", "Written", "can_decode"]
 
 _BUCKET = 32
 """Prompts are padded to a multiple of this many tokens."""
 
-_CHECK_EVERY = 16
-"""Tokens between two looks at whether all replies have ended. Each look makes the Python side wait for the GPU."""
-
-_LOOK_EVERY = 4
-"""Tokens between two looks at what was written, while a `Watch` has not decided of every reply."""
-
 _KEPT_BYTES = 6 * 2**30
 """Bytes of caches that stay, with their graphs, for the next batch of their shape. Above it the least recently used go."""
-
-
-class TokenChoice(NamedTuple):
-    """How the next token is chosen among all but the suppressed ones."""
-
-    temperature: float = 0.0
-    """0 takes the likeliest token. Otherwise the token is drawn from softmax(logits / temperature)."""
-    seeds: Sequence[int] | None = None
-    """One per reply, 0 to 2**64 - 1: its draws depend on it alone, not on the batch or device. None: PyTorch's generator."""
-    top_p: float = 1.0
-    """A draw is among the likeliest tokens alone, whose chances at that temperature sum to this (`nucleus`); 1 is all."""
-
-
-GREEDY = TokenChoice()
-
-
-class Written(NamedTuple):
-    """One reply, as the model wrote it."""
-
-    tokens: list[int]
-    """All of its tokens, the one that ended it included. A reply without such a token was cut."""
-    logprobs: list[float]
-    """Parallel to `tokens`: the natural logarithm of each one's probability in the softmax of the model's logits, in float32
-    and without the suppressed tokens. The temperature plays no part in it."""
-
-
-class Watch(Protocol):
-    """Says while replies are written which of them end before an end token."""
-
-    @property
-    def done(self) -> bool:
-        """Whether it needs no further look."""
-
-    def look(self, tokens: Sequence[Sequence[int]], logprobs: Sequence[Sequence[float]]) -> Sequence[bool]:
-        """Which replies end, by all that was written of each so far."""
 
 
 def can_decode(model: Any) -> bool:
@@ -111,7 +69,7 @@ class Decoder:
         self.graphs, self.kernels = graphs, kernels
         self.n_passed = 0
         """Tokens of prompts that have gone through the model so far, without padding. What prompts share goes through once."""
-        self._states: dict[Any, _ReplyState] = {}
+        self._states: dict[Any, ReplyState] = {}
 
     def reply(
         self,
@@ -135,35 +93,95 @@ class Decoder:
         max_new_tokens: int,
         rows: Sequence[int] | None = None,
         choice: TokenChoice = GREEDY,
-        watch: Watch | None = None,
     ) -> list[Written]:
         """Replies of at most `max_new_tokens` tokens, with the log-probability of each token.
 
         prompt_ids: unpadded, of any lengths. clips: the clip of each prompt. rows: for each reply the index of its prompt; None
-        asks for one reply per prompt. watch: ends replies before their end tokens; it looks every few tokens, and what it ended
-        has some tokens more behind that place, and padding, for the caller to cut off.
+        asks for one reply per prompt.
 
         Raises:
             ValueError: a prompt does not hold its clip's number of video tokens.
         """
+        state, passed = self._behind_prompts(prompt_ids, clips, rows, max_new_tokens, choice)
+        replies = _rows(*state.run(*passed, choice.seeds))
+        self._keep_few()
+        return [_to_end(*reply, self.eos) for reply in replies]
+
+    @torch.inference_mode()
+    def begin(
+        self,
+        prompt_ids: Sequence[Sequence[int]],
+        clips: Sequence[SeenClip],
+        *,
+        max_new_tokens: int,
+        watch: Watch,
+        rows: Sequence[int] | None = None,
+        choice: TokenChoice = GREEDY,
+    ) -> list[Written | Begun]:
+        """Replies as far as `watch` has to look at them: those that it ended, or that have ended, and the beginnings of others.
+
+        It looks every few tokens. What it ended has some tokens more behind that place, for the caller to cut off. Arguments
+        and errors are those of `write`.
+        """
+        state, passed = self._behind_prompts(prompt_ids, clips, rows, max_new_tokens, choice)
+        replies = _rows(*state.run(*passed, choice.seeds, watch, leaves=True))
+        written = [_to_end(*reply, self.eos) for reply in replies]
+        goes_on = [
+            not ended and len(reply.tokens) < max_new_tokens for ended, reply in zip(state.ended(), written, strict=True)
+        ]
+        begun = iter(state.left([i for i, on in enumerate(goes_on) if on]))
+        self._keep_few()
+        return [Begun(reply, *next(begun)) if on else reply for on, reply in zip(goes_on, written, strict=True)]
+
+    @torch.inference_mode()
+    def go_on(
+        self, begun: Sequence[Begun], *, max_new_tokens: int, watch: Watch | None = None, choice: TokenChoice = GREEDY
+    ) -> list[Written]:
+        """The whole replies of those that have `begun`, in whatever calls, all at the same choice of tokens.
+
+        max_new_tokens: of a whole reply, as in `begin`. watch: ends replies as there; it is shown all of each.
+        """
+        width = -(-max(each.cache.size(3) for each in begun) // _BUCKET) * _BUCKET
+        state = self._state(len(begun), width, max_new_tokens, choice)
+        found = []
+        for each, (tokens, logprobs) in zip(begun, _rows(*state.run_on(begun, choice.seeds, watch)), strict=True):
+            more = max_new_tokens - len(each.written.tokens)  # fewer than the state has room for, where others wrote less
+            whole = [*each.written.tokens, *tokens[:more]], [*each.written.logprobs, *logprobs[:more]]
+            found.append(_to_end(*whole, self.eos))
+        self._keep_few()
+        return found
+
+    def _behind_prompts(
+        self,
+        prompt_ids: Sequence[Sequence[int]],
+        clips: Sequence[SeenClip],
+        rows: Sequence[int] | None,
+        max_new_tokens: int,
+        choice: TokenChoice,
+    ) -> tuple[ReplyState, tuple[torch.Tensor, torch.Tensor]]:
+        """The state that the prompts have passed into, the logits behind each reply's, and the position of what follows."""
         self._check(prompt_ids, clips)
         rows = range(len(prompt_ids)) if rows is None else rows
         # Rounded up, so that prompts of about the same length share a cache and a graph.
         width = -(-max(map(len, prompt_ids)) // _BUCKET) * _BUCKET
-        key = (len(rows), width, max_new_tokens, choice.temperature, choice.top_p, choice.seeds is None)
-        state = self._states.pop(key, None) or _ReplyState(self, len(rows), width, max_new_tokens, choice)
-        self._states[key] = state  # the latest used comes last
+        state = self._state(len(rows), width, max_new_tokens, choice)
         arrays = [np.array(ids) for ids in prompt_ids]  # from which a tensor is made in a tenth of a list's time
         read = prefill(self.model, arrays, clips, rows, pad=self.pad, keep=state.keep)
         self.n_passed += read.n_passed
         prompt_of = torch.tensor(rows, device=state.device)
         state.begin_behind([len(prompt_ids[prompt]) for prompt in rows])
-        replies, logprobs = state.run(
-            self.model.lm_head(read.hidden)[prompt_of], read.following[prompt_of], choice.seeds, watch
-        )
+        return state, (self.model.lm_head(read.hidden)[prompt_of], read.following[prompt_of])
+
+    def _state(self, n_rows: int, width: int, max_new_tokens: int, choice: TokenChoice) -> ReplyState:
+        """The state of this shape, which is kept if there was one; it is the latest used then."""
+        key = (n_rows, width, max_new_tokens, choice.temperature, choice.top_p, choice.seeds is None)
+        state = self._states.pop(key, None) or ReplyState(self, n_rows, width, max_new_tokens, choice)
+        self._states[key] = state
+        return state
+
+    def _keep_few(self) -> None:
         while sum(kept.n_bytes for kept in self._states.values()) > _KEPT_BYTES:
             del self._states[next(iter(self._states))]
-        return [_to_end(*reply, self.eos) for reply in zip(replies.tolist(), logprobs.tolist(), strict=True)]
 
     def forget(self) -> None:
         """Give back all caches and graphs."""
@@ -182,165 +200,9 @@ class Decoder:
             raise ValueError(f"prompts hold {found} video tokens, their clips make {expected}")
 
 
-class _ReplyState:
-    """Cache, running state and captured graph for `n_rows` replies to prompts that are padded to `width` tokens."""
-
-    def __init__(self, decoder: Decoder, n_rows: int, width: int, max_new_tokens: int, choice: TokenChoice) -> None:
-        self._model, config = decoder.model, decoder.model.config.get_text_config()
-        weight = self._model.get_input_embeddings().weight
-        self.width, self.device = width, weight.device
-        heads = config.num_key_value_heads
-        length = even_width(width + max_new_tokens)
-        shape = (config.num_hidden_layers, 2, n_rows, heads, length, config.hidden_size // config.num_attention_heads)
-        self._cache = torch.zeros(shape, dtype=weight.dtype, device=self.device)
-        self.n_bytes = self._cache.nbytes
-        self._pad, self._temperature, self._top_p = decoder.pad, choice.temperature, choice.top_p
-        self._graphs = decoder.graphs and self.device.type == "cuda"
-        self._graph: Any = None
-        kernels = fused_layers.kernels_for(self._model) if decoder.kernels else None
-        self._fused = None if kernels is None else fused_layers.FusedLayers(self._model.model.language_model, kernels)
-
-        def zeros(*size: int, dtype: torch.dtype = torch.long) -> torch.Tensor:
-            return torch.zeros(*size, dtype=dtype, device=self.device)
-
-        self._eos, self._suppress = (torch.tensor(ids, device=self.device).long() for ids in (decoder.eos, decoder.suppress))
-        self._starts = zeros(n_rows)  # the column of each reply's first token; in front of it nothing is seen
-        self._token, self._position = zeros(n_rows), zeros(n_rows)
-        self._ended = zeros(n_rows, dtype=torch.bool)
-        self._slot, self._count = zeros(1), zeros(1)
-        self._seeds = None if choice.seeds is None else zeros(2, n_rows, 1, dtype=torch.int32)
-        self._replies, self._logprobs = zeros(n_rows, max_new_tokens), zeros(n_rows, max_new_tokens, dtype=torch.float32)
-
-    def keep(
-        self,
-        layer: int,
-        keys: torch.Tensor,
-        values: torch.Tensor,
-        *,
-        to: torch.Tensor,
-        of: torch.Tensor,
-        columns: torch.Tensor,
-    ) -> None:
-        """`prefill.Keep`. Prompts end at `width`, so that every reply begins there."""
-        for into, found in zip(self._cache[layer], (keys, values), strict=True):
-            into[to, :, self.width - columns.size(1) : self.width] = found[of[:, None], :, columns].transpose(1, 2)
-
-    def begin_behind(self, n_prompt: Sequence[int]) -> None:
-        """Say how many tokens the prompt of each reply has."""
-        self._starts.copy_(self.width - torch.tensor(n_prompt))
-
-    def run(
-        self, logits: torch.Tensor, position: torch.Tensor, seeds: Sequence[int] | None, watch: Watch | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Replies and log-probabilities, (n_rows, at most max_new_tokens) both, filled with `pad` and 0 after a reply's end."""
-        if self._seeds is not None and seeds is not None:
-            self._seeds.copy_(seed_words(seeds))
-        n_steps = self._replies.size(1) - 1  # the first token comes from the prompt's logits
-        if self._graphs and self._graph is None and n_steps:
-            self._start(logits, position)
-            self._capture()
-        self._start(logits, position)
-        for step in range(n_steps):
-            looks = watch is not None and not watch.done and step % _LOOK_EVERY == _LOOK_EVERY - 1
-            if watch is not None and looks:
-                self._end(watch.look(self._replies[:, : step + 1].tolist(), self._logprobs[:, : step + 1].tolist()))
-            if (looks or step % _CHECK_EVERY == 0) and bool(self._ended.all()):
-                return self._replies[:, : step + 1], self._logprobs[:, : step + 1]
-            if self._graph is None:
-                self._step()
-            else:
-                self._graph.replay()
-        return self._replies, self._logprobs
-
-    def _end(self, rows: Sequence[bool]) -> None:
-        """End these replies; what was written of them stays."""
-        self._ended.logical_or_(torch.tensor(rows, device=self.device))
-
-    def _start(self, logits: torch.Tensor, position: torch.Tensor) -> None:
-        """Go back to the state after the prompt: the first token is chosen, and it will lie behind the prompt in the cache."""
-        self._slot.fill_(self.width)
-        self._position.copy_(position)
-        self._ended.zero_()
-        self._count.zero_()
-        self._replies.fill_(self._pad)
-        self._choose(logits)
-
-    def _choose(self, logits: torch.Tensor) -> None:
-        """Choose each row's next token from (n_rows, V) logits. A draw is the largest of chances over exponential noise."""
-        scores = logits = logits.float().index_fill(1, self._suppress, -torch.inf)
-        if self._temperature:
-            chances = nucleus(torch.softmax(logits / self._temperature, dim=-1), self._top_p)
-            scores = chances / self._noise(chances)
-        chosen = scores.argmax(-1)
-        logprob = logits.log_softmax(-1).gather(1, chosen[:, None])
-        self._logprobs.index_copy_(1, self._count, logprob.masked_fill(self._ended[:, None], 0.0))
-        self._token.copy_(torch.where(self._ended, self._pad, chosen))
-        self._ended.logical_or_((chosen[:, None] == self._eos).any(1))
-        self._replies.index_copy_(1, self._count, self._token[:, None])
-        self._count.add_(1)
-
-    def _noise(self, like: torch.Tensor) -> torch.Tensor:
-        """Exponential noise, (n_rows, V): with seeds a hash of seed, step and token."""
-        if self._seeds is None:
-            return torch.empty_like(like).exponential_()
-        return hashed_noise(self._seeds, self._count, like.size(1))
-
-    def _step(self) -> None:
-        """Feed the last token of every row and choose the next. All writes are in place, so that a graph can replay them."""
-        language = self._model.model.language_model
-        states = self._model.get_input_embeddings()(self._token)
-        turned = rotation(language.rotary_emb, self._position, states.dtype)
-        if self._fused is None:
-            states = self._plainly(language, states, turned)
-        else:
-            states = self._fused.written(states, turned, self._cache, self._starts, self._slot)
-        self._slot.add_(1)
-        self._position.add_(1)
-        self._choose(self._model.lm_head(states))
-
-    def _plainly(self, language: Any, states: torch.Tensor, turned: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        """What `FusedLayers.written` computes, by PyTorch's own operations."""
-        columns = torch.arange(self._cache.size(4), device=self.device)
-        seen = (columns >= self._starts[:, None]) & (columns <= self._slot)
-        mask = torch.zeros(seen.shape, dtype=states.dtype, device=self.device).masked_fill_(~seen, -torch.inf)
-        for layer, cache in zip(language.layers, self._cache, strict=True):
-            query, *new = heads(layer, states, turned)
-            for into, each in zip(cache, new, strict=True):
-                into.index_copy_(2, self._slot, each[:, :, None])
-            states = finished(layer, states, self._attended(query, cache, mask, layer.self_attn.scaling))
-        return rms_norm(language.norm, states)
-
-    def _attended(self, query: torch.Tensor, cache: torch.Tensor, mask: torch.Tensor, scale: float) -> torch.Tensor:
-        """What the (n_rows, heads, d) queries of one token per row attend to, (n_rows, heads * d).
-
-        Query heads that share keys become the queries of one head, so that keys are not repeated for them.
-        """
-        keys, values = cache
-        grouped = query.view(len(query), keys.size(1), -1, keys.size(3))
-        return F.scaled_dot_product_attention(grouped, keys, values, attn_mask=mask[:, None, None], scale=scale).flatten(1)
-
-    def _capture(self) -> None:
-        """Record `_step` as a graph. The state is not that of any reply afterwards, until `_start`."""
-        stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            self._warm_up()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads may go on
-            self._step()
-        self._graph = graph
-
-    def _warm_up(self) -> None:
-        """Run `_step` twice, for CUDA's libraries to set themselves up before a capture.
-
-        Both times it writes the second token, the only one that every limit above 1 has room for: on a GPU, a write behind the
-        end of the cache or of the replies is an assertion that ends the process.
-        """
-        for _ in range(2):
-            self._slot.fill_(self.width)
-            self._count.fill_(1)
-            self._step()
+def _rows(replies: torch.Tensor, logprobs: torch.Tensor) -> list[tuple[list[int], list[float]]]:
+    """Tokens and log-probabilities by reply, from (n_rows, n) of both."""
+    return list(zip(replies.tolist(), logprobs.tolist(), strict=True))
 
 
 def _to_end(tokens: list[int], logprobs: list[float], eos: list[int]) -> Written:

@@ -44,8 +44,9 @@ def laid_side_by_side(*layers: Any) -> SideBySide:
 
 def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     """One tensor that is all parts in order, and whose memory they have."""
-    # Outside of inference mode, because the parts are written to later, when weights are updated.
-    with torch.inference_mode(False), torch.no_grad():
+    # In the mode that the parts were made in. Weights that are trained are written to later, which memory made in inference
+    # mode forbids; and weights that were made in inference mode cannot be used any more if they are given other memory.
+    with torch.inference_mode(parts[0].is_inference()), torch.no_grad():
         if not _are_joined(parts):
             whole = torch.cat([part.data for part in parts])
             for part, place in zip(parts, torch.split(whole, [len(part) for part in parts]), strict=True):

@@ -6,7 +6,9 @@ layer for 32 frames of 308 x 476, while the GPU waits (reports/benchmark-diagnos
 variable-length FlashAttention in PyTorch, and the blocks around it are compiled (`windows`, `vision_blocks`). On CPUs, in
 float32 and on older GPUs, windows of equal length form one batch: at most four calls for clips of one size.
 
-For Qwen2.5-VL, `see` also works out on the CPU what the tower has to be told about many clips, and shows them together.
+For Qwen2.5-VL, `see` shows the tower many clips together, and works out once what depends on their sizes alone: the order in
+which windows want their patches, the borders of windows, the turns of rotary positions. A clip that comes alone leaves the GPU
+nothing to do while Python gets it ready, so around the blocks there are a dozen operations instead of forty.
 """
 
 from collections.abc import Sequence
@@ -57,6 +59,7 @@ def quicken_vision(model: Any, kernels: Kernels = "auto") -> None:
     """
     batch_windows(model, kernels)
     tower = model.model.visual
+    tower.forward = partial(_run, tower)
     tower.patch_embed.forward = partial(_embed_patches, tower.patch_embed)
     if kernels in ("auto", "compiled"):
         compile_blocks(tower, always=kernels == "compiled")
@@ -84,10 +87,26 @@ def _features(
 ) -> tuple[torch.Tensor, ...]:
     """What one call of the tower makes of each clip."""
     sizes = (tower.spatial_merge_size, tower.window_size, tower.patch_size)
-    inputs = _vision_inputs(grids, sizes, patches[0].device, borders_there)
+    order = _lay_out(grids, sizes, tower.rotary_pos_emb, patches[0].device, borders_there)
     pixels = (patches[0] if len(patches) == 1 else torch.cat(list(patches))).to(tower.dtype)
-    features: torch.Tensor = tower(pixels, **inputs).pooler_output
+    is_quick = isinstance(tower.forward, partial)
+    features: torch.Tensor = tower(pixels, order=order) if is_quick else _run(tower, pixels, order=order)
     return torch.split(features, [t * h * w // sizes[0] ** 2 for t, h, w in grids])
+
+
+def _run(tower: Any, patches: torch.Tensor, grid_thw: Any = None, *, order: "PatchOrder | None" = None, **others: Any) -> Any:
+    """The tower's forward. With `order` it takes no grids, and returns the features alone: (n / 4, hidden).
+
+    The steps are those of transformers' forward, which works out for every call what is the same for all clips of one size.
+    """
+    if order is None:
+        return type(tower).forward(tower, patches, grid_thw, **others)
+    states = tower.patch_embed(patches)
+    states = states.view(len(order.there), -1, states.shape[-1])[order.there].view(states.shape)
+    for number, block in enumerate(tower.blocks):
+        borders, longest = order.pairs if number in tower.fullatt_block_indexes else order.windows
+        states = block(states, cu_seqlens=borders, max_seqlen=longest, position_embeddings=order.turns)
+    return tower.merger(states)[order.back]
 
 
 def _attends_in_one_call(tower: Any, device: torch.device) -> bool:
@@ -111,15 +130,35 @@ def _parts(lengths: Sequence[int], most: int) -> list[tuple[int, int]]:
     return parts
 
 
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)  # what is kept here may take part in a backward pass later
-def _vision_inputs(
-    grids: tuple[tuple[int, int, int], ...], sizes: tuple[int, int, int], device: torch.device, borders_there: bool
-) -> dict[str, Any]:
-    """What the tower is told besides the patches, worked out on the CPU, where reading a number makes no GPU wait.
+class PatchOrder(NamedTuple):
+    """What a tower has to know of clips besides their n patches. A token is four patches."""
 
-    sizes: merged patches per side of a token, window in pixels, patch in pixels. borders_there: whether attention wants the
-    borders of windows on the device; the loops around SDPA want numbers.
+    there: torch.Tensor
+    """(n / 4,): the tokens as windows follow one another."""
+    back: torch.Tensor
+    """(n / 4,): where each token stands in `there`."""
+    turns: tuple[torch.Tensor, torch.Tensor]
+    """Cosines and sines of the patches' positions, in the order of windows: (n, d) each, float32."""
+    pairs: tuple[torch.Tensor, int]
+    """Borders of pairs of frames, int32 from 0 to n, and the patches of the longest pair."""
+    windows: tuple[torch.Tensor, int]
+    """The same of windows."""
+
+
+@lru_cache(maxsize=16)  # the turns of ten clips of 16 frames of 308 x 476 take 38 MB
+@torch.inference_mode(False)  # what is kept here may take part in a backward pass later
+def _lay_out(
+    grids: tuple[tuple[int, int, int], ...],
+    sizes: tuple[int, int, int],
+    rotary: Any,
+    device: torch.device,
+    borders_there: bool,
+) -> PatchOrder:
+    """Where the patches of clips stand, worked out on the CPU, where reading a number makes no GPU wait.
+
+    sizes: merged patches per side of a token, window in pixels, patch in pixels. rotary: the tower's module that turns
+    positions into cosines and sines. borders_there: whether attention wants borders on the device; the loops around SDPA want
+    numbers.
     """
     # The tower never mixes two pairs of frames, so neighbouring clips of one size are one longer clip to it.
     merged: list[list[int]] = []
@@ -130,18 +169,17 @@ def _vision_inputs(
             merged.append([t, h, w])
     merge, window, patch = sizes
     grid = torch.tensor(merged)
-    index, windows = get_vision_window_index(grid, spatial_merge_size=merge, window_size=window, patch_size=patch)
+    order, windows = get_vision_window_index(grid, spatial_merge_size=merge, window_size=window, patch_size=patch)
     pairs = torch.repeat_interleave(grid[:, 1] * grid[:, 2], grid[:, 0])  # patches of each pair of frames
+    positions = get_vision_position_ids(grid, merge).unflatten(0, (-1, merge**2))[order].flatten(0, 1)
     borders = device if borders_there else torch.device("cpu")
-    return {
-        "grid_thw": grid,
-        "position_ids": get_vision_position_ids(grid, merge).to(device),
-        "window_index": index.to(device),
-        "cu_seqlens": F.pad(pairs.cumsum(0, dtype=torch.int32), (1, 0)).to(borders),
-        "cu_window_seqlens": windows.to(borders),
-        "max_seqlen": int(pairs.max()),
-        "max_window_seqlen": int(windows.diff().max()),
-    }
+    return PatchOrder(
+        there=order.to(device),
+        back=torch.argsort(order).to(device),
+        turns=rotary(torch.empty(0, device=device), positions.to(device)),
+        pairs=(F.pad(pairs.cumsum(0, dtype=torch.int32), (1, 0)).to(borders), int(pairs.max())),
+        windows=(windows.to(borders), int(windows.diff().max())),
+    )
 
 
 def _embed_patches(module: Any, patches: torch.Tensor) -> torch.Tensor:

@@ -42,14 +42,14 @@ class _Runner:
     def __init__(self, backend: str) -> None:
         self._compiled = torch.compile(_forward, dynamic=True, backend=backend)
         self._failed = False
+        config: Any = torch._dynamo.config
+        config.recompile_limit = max(config.recompile_limit, _VARIANTS)
 
     def __call__(
         self, block: Any, kind: Any, hidden_states: torch.Tensor, cu_seqlens: torch.Tensor, **others: Any
     ) -> torch.Tensor:
         if self._failed or not _can_compile(block, kind, hidden_states, cu_seqlens):
             return _forward(block, kind, hidden_states, cu_seqlens=cu_seqlens, **others)
-        config: Any = torch._dynamo.config
-        config.recompile_limit = max(config.recompile_limit, _VARIANTS)
         try:
             return self._compiled(block, kind, hidden_states, cu_seqlens=cu_seqlens, **others)
         except _failures() as error:
@@ -67,13 +67,14 @@ def _forward(block: Any, kind: Any, hidden_states: torch.Tensor, **others: Any) 
 def _can_compile(block: Any, kind: Any, hidden_states: torch.Tensor, cu_seqlens: torch.Tensor) -> bool:
     """Whether the block attends in one call, whose borders lie beside it, and has its own weights here.
 
-    FSDP changes a module's class, and ZeRO-3 marks its parameters. Checkpointing stands inside a block's forward.
+    FSDP changes a module's class, and ZeRO-3 marks its parameters. Checkpointing stands inside a block's forward. It is asked
+    for every block of every pass, where the GPU may be waiting, so nothing is looked for among a module's parameters.
     """
     if block.training and getattr(block, "gradient_checkpointing", False):
         return False
     if block.attn.config._attn_implementation != windows.VARLEN or cu_seqlens.device != hidden_states.device:
         return False
-    if type(block) is not kind or hasattr(next(block.parameters()), "ds_id"):
+    if type(block) is not kind or hasattr(block.norm1.weight, "ds_id"):
         return False
     device = hidden_states.device
     return windows.fits(device, windows.computed_in(hidden_states.dtype, device))

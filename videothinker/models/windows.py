@@ -6,6 +6,7 @@ here. `BATCHED` lets windows of one length be one batch of scaled_dot_product_at
 precision allow it, and is `BATCHED` elsewhere.
 """
 
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -33,8 +34,12 @@ def register() -> None:
 
 def fits(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether variable-length FlashAttention runs there: on NVIDIA GPUs from Ampere on, in bfloat16 or float16."""
-    if varlen_attn is None or device.type != "cuda" or dtype not in _HALF:
-        return False
+    return varlen_attn is not None and device.type == "cuda" and dtype in _HALF and _is_ampere_or_later(device)
+
+
+@lru_cache
+def _is_ampere_or_later(device: torch.device) -> bool:
+    """Asked once, for attention asks `fits` in every layer."""
     return torch.cuda.get_device_capability(device) >= (8, 0)
 
 

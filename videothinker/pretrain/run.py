@@ -113,7 +113,8 @@ def _pretrain(
     ranks.wait()
     trainer = Trainer(config, out, begun, ranks)
     if ranks.is_main:
-        record.forget_after(out, trainer.step)
+        # A point that is owed may have been written already, if the run was killed right behind it.
+        record.forget_after(out, trainer.step if trainer.owed is None else trainer.step - 1)
     last = None
     # A run by minutes has used some of them before it was resumed.
     begins = called - 60 * trainer.clock.minutes if trainer.clock.by_minutes else called

@@ -88,6 +88,8 @@ class Trainer:
         if (out / STATE).is_file():
             state = torch.load(out / STATE, map_location=ranks.device, weights_only=True)
         self.step: int = state.get("step", 0)
+        self.owed: CurvePoint | None = msgspec.convert(state.get("owed"), CurvePoint | None)
+        """The last point of the curve, where the run ended between its last save and its last evaluation."""
         self.n_questions: int = state.get("n_questions", 0)
         self.n_tokens: int = state.get("n_tokens", 0)
         self.first_scene = config.world.n_unseen + config.world.first_scene
@@ -141,7 +143,10 @@ class Trainer:
         clock.start(begins, max_minutes, self.step)
         saved, n_examined = self.step, self._n_due()
         if self.step > 0 and (self.step >= n_steps or clock.is_over):
-            self._save()  # the run was killed in its last save, maybe between the state and the checkpoint
+            self._save(self.owed)  # the run was killed in its last save, maybe between the state and the checkpoint
+            if self.owed is not None:
+                yield self._examined(self.owed, self._exam_scenes(), is_last=True)
+            return
         stretch = _Stretch()
         with ThreadPoolExecutor(1) as reader, closing(self.batches()) as batches:
             scenes = reader.submit(self._exam_scenes)
@@ -159,12 +164,13 @@ class Trainer:
                 if not logs and not examines:
                     continue
                 point = self._point(stretch)
+                if is_last:  # before the evaluation: should that fail, what was trained is not lost with it
+                    self._save(owed=point)
                 if examines:
-                    unseen, trained = self._examine(scenes.result(), is_last)
-                    point = msgspec.structs.replace(point, unseen=unseen, trained=trained)
+                    point = self._examined(point, scenes.result(), is_last)
                 n_examined = due
                 yield point
-                if is_last or self.step - saved >= compute.save_every:
+                if not is_last and self.step - saved >= compute.save_every:
                     self._save()
                     saved = self.step
                 stretch = _Stretch()
@@ -202,8 +208,8 @@ class Trainer:
         workers = n_workers(self.config.compute, self.ranks)
         return exam_scenes(self.source, (0, self.first_scene), self.config.world.n_unseen, self.ranks, workers)
 
-    def _examine(self, scenes: Sequence[Scenes], is_last: bool) -> list[Scores]:
-        """Scores on each of the sets of scenes, of which every process asks about its share."""
+    def _examined(self, point: CurvePoint, scenes: Sequence[Scenes], is_last: bool) -> CurvePoint:
+        """The point with the scores on each of the two sets of scenes, of which every process asks about its share."""
         plan = self.config.evaluation
         late = is_last or self.clock.gone(self.step) >= LATE
         found = examine(
@@ -215,15 +221,17 @@ class Trainer:
             n_questions=plan.n_late_questions if late else plan.n_questions,
             max_new_tokens=plan.max_new_tokens,
         )
-        return [Scores.of(parts) for parts in zip(*self.ranks.gather(found), strict=True)]
+        unseen, trained = (Scores.of(parts) for parts in zip(*self.ranks.gather(found), strict=True))
+        return msgspec.structs.replace(point, unseen=unseen, trained=trained)
 
-    def _save(self) -> None:
-        """Write the checkpoint, and beside it what resuming needs."""
+    def _save(self, owed: CurvePoint | None = None) -> None:
+        """Write the checkpoint, and beside it what resuming needs. owed: a point whose evaluation is still to come."""
         if not self.ranks.is_main:
             return
         state = {
             "trained": self.stepper.state_dict(),
             "step": self.step,
+            "owed": msgspec.to_builtins(owed),
             "next_scene": self.feed.next_scene,
             "n_questions": self.n_questions,
             "n_tokens": self.n_tokens,

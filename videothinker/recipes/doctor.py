@@ -70,8 +70,9 @@ def compare_vllm(ref: str, *, dtype: str = "auto", warn: Callable[[str], None]) 
     Raises:
         VtError: the checkpoint cannot be loaded, or vLLM is not there or cannot serve it.
     """
-    from videothinker.diagnose import vllm_answerer, vllm_check
+    from videothinker.diagnose import vllm_answerer, vllm_check, vllm_child
 
+    vllm_child.find_python()
     settings = vllm_check.asked_with(vllm_settings(dtype))
     expected = vllm_check.ours(ref, settings)
     if expected is None:

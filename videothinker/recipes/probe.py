@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from videothinker import locks, shards, store, tables, twin
+from videothinker.answers import Style
 from videothinker.curated import Curated
-from videothinker.diagnose import probed, probing, solvers
+from videothinker.diagnose import option_scores, probed, probing, protocols, solvers
 from videothinker.diagnose.answerer import Answerer, check_clips
+from videothinker.diagnose.job import by_clip
 from videothinker.diagnose.limit import limited
 from videothinker.diagnose.openers import OPENERS, Opened, Opening, kind_of
-from videothinker.diagnose.run import by_clip
+from videothinker.diagnose.probing import Asking
 from videothinker.diagnose.server import check_address
 from videothinker.diagnose.settings import FREE, DiagnosisSettings
 from videothinker.diagnose.views import View, deciding
@@ -23,9 +25,10 @@ from videothinker.errors import VtError
 from videothinker.fingerprint import fingerprint
 from videothinker.observers.probe import Band
 from videothinker.progress import Bars, no_bars, silent
+from videothinker.prompts import Asked, template
 from videothinker.records import Category, ProbeSummary, Question, Status
 from videothinker.records.question import COLUMNS
-from videothinker.reports.probe import probe_page
+from videothinker.reports.probe import probe_html, probe_page
 from videothinker.shards import Shard
 
 RUN = "run.json"
@@ -68,6 +71,8 @@ def plan(
         if value is not None and value < 1:
             raise VtError(f"{name} is {value}, expected 1 or more")
     chosen = list(splits) or list(curated.manifest.splits)
+    if not chosen:
+        raise VtError(f"{curated.folder}: has no questions to probe")
     for split in chosen:
         curated.questions(split)
     return Probing(views, deciding(views, by), samples, band, chosen, twin_column, limit)
@@ -85,12 +90,14 @@ def probe(
     trust_remote_code: bool = False,
     resume: bool = True,
     shard: Shard | None = None,
+    margins: bool = True,
     bars: Bars = no_bars,
     warn: Callable[[str], None] = silent,
 ) -> ProbeSummary | None:
     """Ask what is not answered yet, then write OUT (the label file) with a page and a JSON file beside it.
 
     Replies lie in a folder beside OUT, so that a killed probe goes on, and more samples or views cost only themselves.
+    margins: also score every answer at once, where whatever answers can (`option_scores`).
     shard: ask about its clips alone, and write no labels (None is returned); without it, what shards have asked is taken in
     first, once all are finished.
 
@@ -112,7 +119,15 @@ def probe(
         )
     whole = replies_folder(out)
     folder, started = whole if shard is None else shard.folder(whole), datetime.now(UTC)
+    if ref.startswith(solvers.PREFIX):  # which replies in our form, whatever checkpoints are asked in
+        settings = msgspec.structs.replace(settings, protocol=protocols.OURS, prompt=settings.prompt or Style.COT)
+    protocol = protocols.find(settings.protocol)
+    for question in questions:
+        protocol.of(question)  # one that it does not define shows before an hour of asking others
+    if settings.template is not None:
+        template.check(settings.template, questions, f"the prompt of {ref}")
     identity = _identity(curated, ref, settings, [one.question for one in curated.members], endpoints)
+    no_margins = option_scores.unable(identity["kind"], settings.engine) if margins else "--no-margins was given"
     if shard is not None:
         shards.check_number(whole, shard)
         for other in (each.folder(whole) for each in shards.begun(whole) if each != shard):
@@ -121,14 +136,16 @@ def probe(
     _claim(folder, identity, resume)
     try:
         if shard is None:
-            _take_in(folder, identity)
+            take_in(folder, identity)
         else:
             (folder / shards.DONE).unlink(missing_ok=True)  # of fewer views or samples
-        _ask(curated, ref, settings, probing_, folder, questions, twins, endpoints, clip_cache, trust_remote_code, bars, warn)
+        asking = probing.askings(questions, probing_.views, probing_.samples, twins)
+        opening = Opening(ref, curated, settings, endpoints, clip_cache, trust_remote_code, warn)
+        _ask(list(asking), opening, folder, scored=no_margins is None, bars=bars)
         if shard is not None:
             shards.mark(folder, shard, n_items=len(questions), started=started)
             return None
-        return _label(curated, ref, probing_, folder, out, questions, why_not)
+        return _label(curated, ref, settings, probing_, folder, out, questions, why_not, no_margins)
     finally:
         locks.release(folder)
 
@@ -138,20 +155,31 @@ def replies_folder(out: Path) -> Path:
     return out.with_suffix(".replies")
 
 
-def _take_in(folder: Path, identity: dict[str, Any]) -> None:
-    """Add the replies of shards to the whole probe's, but for those that it has."""
+def take_in(folder: Path, identity: dict[str, Any]) -> None:
+    """Add the replies and scores of finished shards to the whole probe's in `folder`, but for those that it has.
+
+    Raises:
+        VtError: a shard is missing, or of another probe than `identity` says.
+    """
     if not shards.begun(folder):
         return
     done = shards.finished(folder)
     for path, _ in done:
         _check_same(path, identity)
-    held = probing.read_replies(folder)
+    held, scores = probing.read_replies(folder), option_scores.read_scores(folder)
     known = {key for key, row in held.items() if row.status is not Status.DECODE_ERROR}
-    with store.JsonlAppender(folder / probing.REPLIES) as file:
+    scored = {key for key, row in scores.items() if row.logps is not None}
+    with (
+        store.JsonlAppender(folder / probing.REPLIES) as replies_file,
+        store.JsonlAppender(folder / option_scores.SCORES) as scores_file,
+    ):
         for path, _ in done:
             for key, row in probing.read_replies(path).items():
                 if key not in known and held.get(key) != row:
-                    file.append(row)
+                    replies_file.append(row)
+            for key, score in option_scores.read_scores(path).items():
+                if key not in scored and scores.get(key) != score:
+                    scores_file.append(score)
 
 
 def _check_same(folder: Path, identity: dict[str, Any]) -> None:
@@ -215,60 +243,57 @@ def _claim(folder: Path, identity: dict[str, Any], resume: bool) -> None:
         replace=not resume,
     )
     if not resume:
-        (folder / probing.REPLIES).unlink(missing_ok=True)
+        for name in (probing.REPLIES, option_scores.SCORES):
+            (folder / name).unlink(missing_ok=True)
     if held is None or not resume:
         store.write_json(folder / RUN, {**identity, "provenance": store.provenance()})
 
 
-def _ask(
-    curated: Curated,
-    ref: str,
-    settings: DiagnosisSettings,
-    wanted: Probing,
-    folder: Path,
-    questions: Sequence[Question],
-    twins: Mapping[str, str | None],
-    endpoints: Sequence[str],
-    clip_cache: bool,
-    trust_remote_code: bool,
-    bars: Bars,
-    warn: Callable[[str], None],
-) -> None:
-    asked = probing.askings(questions, wanted.views, wanted.samples, twins)
-    missing = probing.owed(asked, probing.read_replies(folder))
-    if not missing:
+def _ask(asking: Sequence[Asking], first: Opening, folder: Path, *, scored: bool, bars: Bars) -> None:
+    """Ask what is missing, and score it if `scored`. first: what is opened, if anything is missing."""
+    missing = probing.owed(asking, probing.read_replies(folder))
+    unscored = option_scores.owed(option_scores.scorings(asking), option_scores.read_scores(folder)) if scored else []
+    if not missing and not unscored:
         return
-    for url in endpoints:
+    for url in first.endpoints:
         check_address(url)
-    kind = kind_of(ref, endpoint=bool(endpoints))
+    kind = kind_of(first.ref, endpoint=bool(first.endpoints))
     if kind != "solver":
-        check_clips(curated, ref)
+        check_clips(first.curated, first.ref)
     opened: list[Opened] = []
 
     def open_answerer(each: DiagnosisSettings) -> Answerer:
         if not opened:
-            with bars(f"loading {ref}", None, "checkpoints"):
-                opened.append(OPENERS[kind](Opening(ref, curated, each, endpoints, clip_cache, trust_remote_code, warn)))
-        return opened[0](curated, each)
+            with bars(f"loading {first.ref}", None, "checkpoints"):
+                opened.append(OPENERS[kind](first._replace(settings=each)))
+        return opened[0](first.curated, each)
 
-    with bars("probing", len(missing), "replies") as progress:
-        probing.ask(missing, open_answerer, settings, folder, progress)
+    if missing:
+        with bars("probing", len(missing), "replies") as progress:
+            probing.ask(missing, open_answerer, first.settings, folder, progress)
+    if unscored:
+        with bars("scoring answers", len(unscored), "questions") as progress:
+            option_scores.score(unscored, open_answerer, first.settings, folder, progress)
 
 
 def _label(
     curated: Curated,
     ref: str,
+    settings: DiagnosisSettings,
     wanted: Probing,
     folder: Path,
     out: Path,
     questions: Sequence[Question],
     why_not: Mapping[str, str],
+    no_margins: str | None,
 ) -> ProbeSummary:
     views, decides, band = wanted.views, wanted.decides, wanted.band
     replies = probing.read_replies(folder)
     heards, lost = probed.heard(questions, views, wanted.samples, replies)
     observer = f"probe:{_name(ref)}:{decides.name}"
-    rows = probed.label_rows(questions, heards, decides, band, observer)
+    scores = option_scores.read_scores(folder) if no_margins is None else {}
+    margins, first = (option_scores.margins(questions, views, n, scores) for n in (wanted.samples, 1))
+    rows = probed.label_rows(questions, heards, margins, decides, band, observer)
     if not rows:
         raise VtError(f"{curated.folder}: no clip of {len(questions):,} questions could be read, so nothing was labelled")
     reasons = Counter(why_not.values()) if decides.asks_twin else Counter[str]()
@@ -285,15 +310,26 @@ def _label(
         n_asked=len(questions),
         categories={kind.value: n_of[kind.value] for kind in Category},
         unlabelled=dict(reasons.most_common()),
-        views=[probed.view_result(view, heards[view.name], wanted.samples * len(lost[view.name])) for view in views],
-        against=probed.against_logs(heards, decides, band, curated.labels),
+        views=[probed.view_result(view, heards[view.name], wanted.samples * len(lost[view.name]), margins) for view in views],
+        against=probed.against_logs(heards, decides, band, curated.labels, margins, first),
         halves=probed.halves_agree(by_question, band),
+        asked=_asked(settings),
+        no_margins=no_margins,
+        without_margin={} if no_margins else option_scores.without(questions),
         provenance={**store.provenance(), "data": str(curated.folder), "model": ref},
     )
     store.write_json(out.with_suffix(".json"), summary)
     store.write_text(out.with_suffix(".md"), probe_page(summary))
+    texts = {one.question_id: one.text for one in questions}
+    store.write_bytes(out.with_suffix(".html"), probe_html(summary, texts, rows))
     store.write_bytes(out, tables.to_bytes(rows, probed.columns(views)))
     return summary
+
+
+def _asked(settings: DiagnosisSettings) -> dict[str, object]:
+    """How questions were put, for the page and whoever reads it."""
+    words = f"the words of {settings.protocol}" if settings.prompt is None else Asked(settings.prompt, settings.template).told()
+    return {"protocol": settings.protocol, "prompt": words, "template": msgspec.to_builtins(settings.template)}
 
 
 def _name(ref: str) -> str:

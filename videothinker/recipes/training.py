@@ -133,7 +133,8 @@ def answered_twice(out: Path, settings: StageConfig, data: Curated, rule: Rule |
 
 
 def _answered(one: "Completion", question: Question) -> Answered:
-    return Answered(read_twice(form_of(question), one.reply, len(question.options)), question.gold)
+    form = form_of(question)
+    return Answered(read_twice(form, one.reply, len(question.options)), question.gold, form)
 
 
 def _mean_tokens(replies: "Sequence[Completion]") -> float | None:

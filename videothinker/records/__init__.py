@@ -10,7 +10,7 @@ from videothinker.records.label import DECIDED, Category, Label, LabelSet, Rule
 from videothinker.records.manifest import Benchmark, Manifest, Unresolved
 from videothinker.records.metrics import AgainstChance, ByCategory, Comparison, Estimate, Metrics, Pool, ReadBy
 from videothinker.records.prediction import Prediction, ProtocolScore, Status
-from videothinker.records.probe import Against, ProbeReply, ProbeSummary, Verdict, Verdicts, ViewResult
+from videothinker.records.probe import Against, OneSample, OptionScores, ProbeReply, ProbeSummary, Verdict, Verdicts, ViewResult
 from videothinker.records.question import Clip, Form, Question
 from videothinker.records.run import RunRecord
 from videothinker.records.scene import Collision, Scene, SceneObject
@@ -33,6 +33,8 @@ __all__ = [
     "LabelSet",
     "Manifest",
     "Metrics",
+    "OneSample",
+    "OptionScores",
     "Pool",
     "Prediction",
     "ProbeReply",

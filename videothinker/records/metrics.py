@@ -6,7 +6,7 @@ FILE = "metrics.json"
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """A mean with its uncertainty, all as fractions in [0, 1] (differences: [-1, 1])."""
+    """A mean with its uncertainty, all as fractions in [0, 1] (differences: [-1, 1]), but for means in a unit of their own."""
 
     value: float | None
     """None if there is nothing to average; shown as a dash, never as 0."""
@@ -38,7 +38,8 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
     n_decode_error: int
     """Questions that could not be asked because their clip could not be read; they are in none of the other counts."""
     per_question: Estimate
-    """Share of questions whose whole answer is right."""
+    """Share of questions whose whole answer is right. Questions that are graded by score count with that, intervals with their
+    IoU and estimates with their mean relative accuracy, so that of those alone it is the mean score."""
     per_option: Estimate
     """Share of options judged right."""
     soft: Estimate
@@ -111,6 +112,18 @@ class TwiceScore(msgspec.Struct, frozen=True, kw_only=True):
     """Tokens really written per reply; None where a reply's are not known."""
 
 
+class IntervalScore(msgspec.Struct, frozen=True, kw_only=True):
+    """Temporal grounding, as the field reports it, on some questions; intervals are clustered by group."""
+
+    n_questions: int
+    """Questions of the form "interval" that were asked; decode_errors are in no count."""
+    n_scenes: int
+    miou: Estimate
+    """Mean IoU of the interval said and the gold one; an unreadable reply has 0."""
+    recall: dict[str, Estimate]
+    """R@0.3, R@0.5 and R@0.7: by such a bound the share whose IoU is at least that."""
+
+
 class Metrics(ByCategory, frozen=True, kw_only=True):
     """metrics.json: `ByCategory` under the folder's own labels, the same under every other set, and further breakdowns."""
 
@@ -132,6 +145,8 @@ class Metrics(ByCategory, frozen=True, kw_only=True):
     """None unless the question set says how it is averaged."""
     twice: dict[str, TwiceScore] | msgspec.UnsetType = msgspec.UNSET
     """Both answers of replies in the style "twice", by "all" and category; not in the file in other styles."""
+    intervals: dict[str, IntervalScore] | msgspec.UnsetType = msgspec.UNSET
+    """Temporal grounding by "all" and category; not in the file without questions of the form "interval"."""
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):

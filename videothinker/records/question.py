@@ -17,6 +17,12 @@ class Form(StrEnum):
     """Exactly one of the options' letters."""
     YES_NO = "yes-no"
     """Yes (held as "A") or no (held as "B"); the options are always ("yes", "no")."""
+    NUMBER = "number"
+    """A number, held as its decimal digits, ("0.5",); without options. Right or wrong."""
+    ESTIMATE = "estimate"
+    """A number that is graded by how near it comes, as lengths and distances are; held as that of `NUMBER`."""
+    INTERVAL = "interval"
+    """When something begins and ends, in seconds of the clip, ("12.5", "20"); without options, graded by overlap."""
 
 
 class Clip(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +49,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """Texts without letters, in file order. "A. " and the like are added only where options are shown."""
     clip: Clip
     gold: tuple[str, ...]
-    """The correct answer: the letters of the correct options, sorted; () if no option is correct."""
+    """The correct answer: the letters of the correct options, sorted; () if no option is correct. A number or an interval is
+    held as its form says."""
     form: Form = Form.LETTERS
     group: str
     """What intervals cluster by: questions of one group share a clip, so their errors are correlated. CLEVRER's is the index

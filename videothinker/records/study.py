@@ -48,6 +48,7 @@ class Stage(StrEnum):
     BIAS = "bias"
     CDPO = "cdpo"
     GRPO = "grpo"
+    AUTO = "auto"
     BLEND = "blend"
     """Nothing is trained: the weights lie between those of two other checkpoints."""
 
@@ -123,14 +124,14 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
     where: str | None = None
     """Which questions it is trained on, as `vt train --where` takes it; None: all that its stage takes."""
     bias: str = "bias"
-    """For cdpo: the arm whose checkpoint of the same seed is repelled from."""
+    """For cdpo, and for auto with a repulsion: the arm whose checkpoint of the same seed is repelled from."""
     bias_model: str | None = None
-    """For cdpo: a checkpoint made elsewhere, a folder or a hub id, that is repelled from in place of an arm's."""
+    """For cdpo and auto: a checkpoint made elsewhere, a folder or a hub id, that is repelled from in place of an arm's."""
     rule: Rule | None = None
     """For bias: the rule whose observational questions it is trained on; None takes the study's, unless there are
     `labels`."""
     force: bool = False
-    """For cdpo: go on although the bias model has not passed its gate."""
+    """For cdpo and auto: go on although the bias model has not passed its gate."""
     against: tuple[str, ...] = ("cdpo",)
     """Arms, or "base", that the report subtracts from this one."""
     awaits: str = ""
@@ -139,11 +140,13 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def needs_bias(self) -> bool:
         """True if it has to wait for a bias model."""
-        return (
-            self.stage is Stage.CDPO
-            and self.bias_model is None
-            and self.set.get("objective.reference") not in ("start", "self")
-        )
+        return self.repels and self.bias_model is None and self.set.get("objective.reference") not in ("start", "self")
+
+    @property
+    def repels(self) -> bool:
+        """True if there may be a bias model: always in stage cdpo, in stage auto where the settings give it a weight."""
+        weighed = any(self.set.get(f"objective.{way}") for way in ("repulsion", "gradient_share"))
+        return self.stage is Stage.CDPO or (self.stage is Stage.AUTO and weighed)
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,6 +161,9 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """Arms, or "base", that are asked in this way; None asks all."""
     after: tuple[str, ...] = ()
     """Cells to wait for, as `after` in [train]."""
+    stop_from: str = ""
+    """For arms of stage auto: the name of another way of asking, where nothing is stopped and other questions are asked. What
+    `vt report --stop-sweep` finds best there, checkpoint by checkpoint, is the `--stop-at` here. Empty: nothing is stopped."""
 
     def asks(self, arm: str) -> bool:
         """True if the arm is asked in this way."""
@@ -197,6 +203,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """What is compared, where a comparison does not say."""
     rule: Rule | None = None
     """The rule whose categories count, where a comparison does not say; None takes the study's."""
+    ask: str = ""
+    """The way of asking whose answers decide it; empty takes the study's first."""
 
 
 class Sweep(msgspec.Struct, frozen=True, kw_only=True):
@@ -260,6 +268,15 @@ class Study(msgspec.Struct, frozen=True, kw_only=True):
     def first_ask(self) -> str:
         """The way of asking that the verdicts come from."""
         return next(iter(self.ask))
+
+    @property
+    def answers_twice(self) -> bool:
+        """Whether some arm answers, thinks and answers again, so that tokens and first answers are part of the results."""
+        return any(arm.stage is Stage.AUTO for arm in self.arms.values())
+
+    def ask_of(self, claim: Claim) -> str:
+        """The way of asking whose answers decide a claim."""
+        return claim.ask or self.first_ask
 
     @property
     def named_claims(self) -> dict[str, Claim]:
@@ -385,6 +402,28 @@ class Contrast(msgspec.Struct, frozen=True, kw_only=True):
     """Why a comparison with a family has no value."""
 
 
+class Thinking(msgspec.Struct, frozen=True, kw_only=True):
+    """What thinking is worth to an arm, and what it takes, in one way of asking and under the study's rule.
+
+    Each by "all", "observational" and "inferential", over the questions of all seeds, clustered by scene. The first three are
+    empty for arms that do not answer twice.
+    """
+
+    ask: str
+    arm: str
+    n_seeds: int
+    first: dict[str, Estimate] = {}
+    """Share of first answers that are right; a reply without one counts as not right."""
+    gain: dict[str, Estimate] = {}
+    """Share that is right in the end, less `first`."""
+    thinks: dict[str, Estimate] = {}
+    """Share of replies that think."""
+    second: dict[str, Estimate]
+    """Share that is right in the end."""
+    tokens: dict[str, float | None]
+    """Mean tokens of a reply; None where they were not counted."""
+
+
 class Gates(msgspec.Struct, frozen=True, kw_only=True):
     """What the gates of an arm's bias models say."""
 
@@ -451,7 +490,9 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     levels: list[Level]
     differences: list[Difference]
     contrasts: list[Contrast] = []
-    """For the first way of asking."""
+    """For the ways of asking that claims are about."""
+    thinking: list[Thinking] = []
+    """For studies with arms that answer twice."""
     verdicts: list[Verdict]
     references: dict[str, dict[str, Estimate]]
     """For the first way of asking: "chance", "prior" and "observer", by measure, under the study's rule."""

@@ -60,6 +60,8 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     blank_thought_share: float | None = None
     grad_norm: float | None = None
     """Gradient norm before clipping."""
+    vision_kept_share: float | None = None
+    """Share of the clips shown to frozen vision towers whose embedding was kept from before; None where none are kept."""
     seconds: float | None = None
     """Duration of one optimiser step, generation included."""
     tokens: int = 0
@@ -144,6 +146,17 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """Different questions that were asked; None: a run of an earlier version, which did not count them."""
 
 
+class VisionCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the clips that the main process showed to frozen vision towers since the training was last begun."""
+
+    n_shown: int = 0
+    """Clips, once for each call that needs them and each tower; n_shown = n_seen + n_from_memory + n_from_disk."""
+    n_seen: int = 0
+    """Of them, clips that a tower saw."""
+    n_from_memory: int = 0
+    n_from_disk: int = 0
+
+
 class Fed(msgspec.Struct, frozen=True, kw_only=True):
     """What the last prompts really held, as the model got them, and how many there were."""
 
@@ -159,6 +172,8 @@ class Fed(msgspec.Struct, frozen=True, kw_only=True):
     an earlier version, which did not count them."""
     n_replies: int | None = None
     """Replies to them."""
+    vision: VisionCounts | msgspec.UnsetType = msgspec.UNSET
+    """Set where the vision tower is frozen and what it makes of clips is kept."""
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from videothinker.curated import Labels, counterfactual_name
 from videothinker.diagnose.grading import is_right
 from videothinker.footage import Footage
 from videothinker.progress import Progress, no_progress
-from videothinker.records import Category, Clip, Prediction, Question, Scene, label
+from videothinker.records import Category, Clip, Form, Prediction, Question, Scene, label
 from videothinker.reports import words
 from videothinker.reports.strips import BUDGET, Strips, strip_frames
 from videothinker.reports.words import Explained
@@ -116,9 +116,16 @@ def scene_data(scene: Scene, film: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
+def told(form: Form, answer: answers.Answer) -> str:
+    """An answer as the page's data hold it: letters as one string, "AC"; a number or an interval in words, "12.5 to 20"."""
+    if form in (Form.LETTERS, Form.CHOICE, Form.YES_NO):
+        return "".join(answer)
+    return answers.FORMS[form].solution(answer).removeprefix("<answer>").removesuffix("</answer>")
+
+
 def facets_of(question: Question) -> dict[str, str]:
     """What questions can be told apart by: the breakdowns of `Metrics`, as the value of each for this question."""
-    counts = {"options": str(len(question.options)), "correct options": str(len(question.gold))}
+    counts = {"options": str(len(question.options)), "correct options": str(len(question.gold) if question.options else 0)}
     return counts | {"form": question.form.value} | question.facets
 
 
@@ -137,14 +144,14 @@ def _natural(value: str) -> tuple[bool, float, str]:
 
 
 def question_data(question: Question, split: str, labels: Labels, facets: Iterable[str] = ()) -> dict[str, Any]:
-    """One question with its labels. Letters are one string ("AC"), categories in the order of the label sets, null for none.
+    """One question with its labels. Answers are as `told` has them, categories in the order of the label sets, null for none.
 
     facets: names of those to give. `happens` says of a "what will" or "what will not" question for each option whether its
     event takes place.
     """
     rows = [each.by_question.get(question.question_id) for each in labels.sets]
     polarity, letters = question.facets.get("polarity"), answers.LETTERS[: len(question.options)]
-    told = facets_of(question)
+    values = facets_of(question)
     return {
         "id": question.question_id,
         "scene": question.group,
@@ -152,10 +159,10 @@ def question_data(question: Question, split: str, labels: Labels, facets: Iterab
         "text": question.text,
         "options": [answers.option_line(index, text) for index, text in enumerate(question.options)],
         "happens": None if polarity is None else [(letter in question.gold) != (polarity == "will not") for letter in letters],
-        "gold": "".join(question.gold),
-        "observer": None if (said := labels.observer(question.question_id)) is None else "".join(said),
+        "gold": told(question.form, question.gold),
+        "observer": None if (said := labels.observer(question.question_id)) is None else told(question.form, said),
         "categories": [None if row is None else str(row.category) for row in rows],
-        "facets": {name: told[name] for name in facets if name in told},
+        "facets": {name: values[name] for name in facets if name in values},
     }
 
 
@@ -178,11 +185,11 @@ def told_data(one: Explained, labels: Labels) -> dict[str, Any]:
     }
 
 
-def reply_data(prediction: Prediction) -> dict[str, Any]:
+def reply_data(question: Question, prediction: Prediction) -> dict[str, Any]:
     """One checkpoint's reply, as text; the page never reads it as HTML."""
     return {
-        "chosen": None if prediction.chosen is None else "".join(prediction.chosen),
-        "right": is_right(prediction),
+        "chosen": None if prediction.chosen is None else told(question.form, prediction.chosen),
+        "right": is_right(question, prediction),
         "status": str(prediction.status),
         "reply": prediction.reply if prediction.error is None else prediction.error,
     }
@@ -206,7 +213,7 @@ def browser_data(
     for split, question in questions:
         replies = [predictions.get(question.question_id) for _, predictions in runs]
         row = question_data(question, split, labels, facets)
-        row["replies"] = [None if reply is None else reply_data(reply) for reply in replies]
+        row["replies"] = [None if reply is None else reply_data(question, reply) for reply in replies]
         row["why"] = reasons(question, labels)
         if (one := known.get(question.question_id)) is not None:
             row |= told_data(one, labels) | {"film": films.film(films.counterfactual(one))}

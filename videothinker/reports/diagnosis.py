@@ -30,6 +30,7 @@ from videothinker.reports.browser import Films, browser_data, shuffled
 from videothinker.reports.diagnosis_figures import accuracy_figure, cluster, reads_log, shortcut_figure
 from videothinker.reports.page import count, estimate, p_value, percent, points
 from videothinker.reports.readings import disagreements_table, readings_table
+from videothinker.reports.scored import RightWords, intervals_table, right_words
 from videothinker.reports.tables import DASH, Table, name_by_facet
 from videothinker.reports.twice import twice_tables
 from videothinker.reports.view_effects import view_tables
@@ -94,10 +95,11 @@ def diagnosis_pages(
     if labelled:
         drawings.append(shortcut_figure(checkpoints))
     facets = dict.fromkeys(name for run in runs for name in run.metrics.by_facet if name not in run.metrics.by_rule)
+    said = right_words(questions)
     breakdowns = [
-        _pools_table("options", "By number of options", runs, [run.metrics.by_n_options for run in runs]),
-        _pools_table("correct", "By number of correct options", runs, [run.metrics.by_n_correct for run in runs]),
-        *(_facet_table(name, runs) for name in facets),
+        _pools_table("options", "By number of options", runs, [run.metrics.by_n_options for run in runs], said),
+        _pools_table("correct", "By number of correct options", runs, [run.metrics.by_n_correct for run in runs], said),
+        *(_facet_table(name, runs, said) for name in facets),
     ]
     has_sets = any(question.form is Form.LETTERS for question in questions)
     context: dict[str, Any] = {
@@ -117,11 +119,12 @@ def diagnosis_pages(
         "partial": [(run.name, run.record.partial) for run in checkpoints if run.record.partial],
         "drawings": {drawing.name: drawing for drawing in drawings},
         "tables": {
-            "accuracy": _accuracy_table(runs) if labelled else _overall_table(runs),
+            "accuracy": _accuracy_table(runs, said) if labelled else _overall_table(runs, said),
             "scores": _scores_table(runs, list(DECIDED) if labelled else ["all"]) if has_sets else None,
             "changes": _changes_table(changes, measures, cluster(checkpoints)),
             "tests": _tests_table(changes, measures, cluster(checkpoints)),
             "shortcut": _shortcut_table(runs) if labelled else None,
+            "intervals": intervals_table(checkpoints, cluster(checkpoints)),
             "twice": twice_tables(checkpoints, cluster(checkpoints)),
             "replies": _replies_table(checkpoints),
             "rules": _rules_table(runs),
@@ -135,6 +138,7 @@ def diagnosis_pages(
         "films": films,
         "has_scenes": bool(known),
         "above": above,
+        "by_score": said.by_score,
     }
     data = browser_data(asked, labels, known, films, runs=answers)
     return {
@@ -162,7 +166,7 @@ def _by_interest(questions: Iterable[Explained], answers: Sequence[tuple[str, Ma
     def rank(one: Explained) -> tuple[int, str]:
         name = one.question.question_id
         replies = [found for _, rows in answers if (found := rows.get(name)) is not None]
-        right = {is_right(reply) for reply in replies}
+        right = {is_right(one.question, reply) for reply in replies}
         fooled = one.observer != one.question.gold and any(reply.chosen == one.observer for reply in replies)
         return 0 if fooled else 1 if len(right) > 1 else 2, shuffled(name)
 
@@ -176,7 +180,7 @@ def _named(run: Run) -> str:
     return f"{run.name} (reference)" if run.reference else run.name
 
 
-def _overall_table(runs: Sequence[Run]) -> Table:
+def _overall_table(runs: Sequence[Run], said: RightWords) -> Table:
     """Accuracy without labels: on all questions, and as the benchmark averages it."""
     benchmark = next((run.metrics.benchmark for run in runs if run.metrics.benchmark), None)
 
@@ -189,14 +193,14 @@ def _overall_table(runs: Sequence[Run]) -> Table:
 
     return Table(
         "accuracy",
-        "Questions whose whole answer is right, with 95 % intervals clustered by clip; chance is what a random answer of each "
-        "question's form is worth.",
-        ("Checkpoint", "Questions", "Right", "Chance", *([benchmark.name] if benchmark else ())),
+        f"{said.what}, with 95 % intervals clustered by clip; chance is what a random answer of each question's form is worth"
+        f"{', and 0 for numbers and intervals, which cannot be listed' if said.by_score else ''}.",
+        ("Checkpoint", "Questions", said.column, "Chance", *([benchmark.name] if benchmark else ())),
         [row(run) for run in runs],
     )
 
 
-def _accuracy_table(runs: Sequence[Run]) -> Table:
+def _accuracy_table(runs: Sequence[Run], said: RightWords) -> Table:
     def row(run: Run) -> tuple[str, ...]:
         by = run.metrics
         pools = [by.all, by.observational, by.inferential]
@@ -208,7 +212,7 @@ def _accuracy_table(runs: Sequence[Run]) -> Table:
 
     return Table(
         "accuracy",
-        f"Questions whose whole answer is right, with 95 % intervals clustered by {cluster(runs)}. The gap is observational "
+        f"{said.what}, with 95 % intervals clustered by {cluster(runs)}. The gap is observational "
         "minus inferential accuracy, in percentage points.",
         ("Checkpoint", "Questions", "All", "Observational", "Inferential", *(["Unsure"] if has_unsure else []), "Gap"),
         [row(run) for run in runs],
@@ -323,12 +327,12 @@ def _share(pool: Pool | None) -> str:
     return DASH if pool is None else estimate(pool.per_question)
 
 
-def _pools_table(name: str, what: str, runs: Sequence[Run], pools: Sequence[Mapping[Any, Pool]]) -> Table:
+def _pools_table(name: str, what: str, runs: Sequence[Run], pools: Sequence[Mapping[Any, Pool]], said: RightWords) -> Table:
     keys = list(dict.fromkeys(key for by in pools for key in by))
     sizes = {key: max(by[key].n_questions for by in pools if key in by) for key in keys}
     return Table(
         name,
-        f"{what}, the share of questions answered exactly right.",
+        f"{what}, {'the mean score' if said.by_score else 'the share of questions answered exactly right'}.",
         ("Checkpoint", *(f"{key} ({count(n)} question{'' if n == 1 else 's'})" for key, n in sizes.items())),
         [
             (_named(run), *(estimate(by[key].per_question) if key in by else DASH for key in keys))
@@ -337,9 +341,9 @@ def _pools_table(name: str, what: str, runs: Sequence[Run], pools: Sequence[Mapp
     )
 
 
-def _facet_table(name: str, runs: Sequence[Run]) -> Table:
+def _facet_table(name: str, runs: Sequence[Run], said: RightWords) -> Table:
     pools = [run.metrics.by_facet.get(name, {}) for run in runs]
-    return _pools_table(name_by_facet(name), _FACETS.get(name, f"By {name}"), runs, pools)
+    return _pools_table(name_by_facet(name), _FACETS.get(name, f"By {name}"), runs, pools, said)
 
 
 def _letters_table(checkpoints: Sequence[Run]) -> Table:

@@ -8,6 +8,7 @@ from videothinker.records import AgainstChance, Category, Pool
 from videothinker.records.label import LOG
 from videothinker.reports.drawing import Drawing
 from videothinker.reports.figures import Series, bars
+from videothinker.reports.scored import right_words
 
 OBSERVER = "solver:observer"
 """Model of the run that the figure's observer marks come from, whether it is a reference or not."""
@@ -23,6 +24,7 @@ def accuracy_figure(checkpoints: Sequence[Run], runs: Sequence[Run]) -> Drawing:
     observers = [run.metrics for run in runs if run.record.model == OBSERVER and reads_log(checkpoints[0].labels)]
     watched = next(iter(observers), None)
     labelled = checkpoints[0].labels.own is not None
+    said = right_words(question for run in checkpoints for question in run.questions)
 
     def series(kind: str, colour: str) -> Series:
         pools: list[Pool] = [getattr(run.metrics, kind) for run in checkpoints]
@@ -38,11 +40,10 @@ def accuracy_figure(checkpoints: Sequence[Run], runs: Sequence[Run]) -> Drawing:
     shown = {Category.OBSERVATIONAL: "blue", Category.INFERENTIAL: "orange"} if labelled else {"all": "blue"}
     return bars(
         "accuracy",
-        f"Questions answered exactly right{', by category' if labelled else ''}, with 95 % intervals clustered by "
-        f"{cluster(checkpoints)}.",
+        f"{said.figure}{', by category' if labelled else ''}, with 95 % intervals clustered by {cluster(checkpoints)}.",
         [run.name for run in checkpoints],
         [series(kind, colour) for kind, colour in shown.items()],
-        x_label="questions answered exactly right (%)",
+        x_label=said.axis,
     )
 
 

@@ -68,9 +68,11 @@ def letters(chosen: Sequence[str] | None) -> str:
 
 
 def leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the values of a nested dict in order, with keys such as "outer.inner"."""
+    """Yield the values of a nested dict in order, with keys such as "outer.inner", and "outer.1.inner" in a list of dicts."""
     for key, value in settings.items():
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, list | tuple) and value and all(isinstance(each, Mapping) for each in value):
+            yield from leaves({str(place): each for place, each in enumerate(value, 1)}, f"{prefix}{key}.")
+        elif isinstance(value, Mapping) and value:
             yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

@@ -1,11 +1,12 @@
 """The page of a study: claims and their verdicts, accuracy by category, differences, ablations, curves, every run and cost."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from videothinker.records import Estimate, Rule
 from videothinker.records.study import BASE, Difference, Level, Part, Results, Stage, State, Study, Value, Verdict
 from videothinker.reports import page
+from videothinker.reports.drawing import Drawing
 from videothinker.reports.page import percent
 from videothinker.reports.study_figures import curves_figure, effects_figure, level_figures, sweep_figure, trained
 from videothinker.reports.study_tables import (
@@ -16,17 +17,38 @@ from videothinker.reports.study_tables import (
     cost_table,
     differences_table,
     elsewhere_table,
+    is_earlier,
     levels_table,
     runs_table,
     settings_table,
+    thinking_tables,
 )
-from videothinker.reports.tables import DASH, markdown_text
+from videothinker.reports.tables import DASH, Table, markdown_text
 from videothinker.study.claims import comparisons, members
 from videothinker.study.seeds import RULE
 
+_EARLIER_RULE = (
+    "These results are of an earlier version. By its rule a comparison holds if both of its 95 % intervals, over scenes (all "
+    "seeds pooled) and over seeds (t), lie wholly on the claimed side of zero; it is reversed if both lie wholly on the other "
+    "side. A claim is confirmed if all of its comparisons hold, refuted if any is reversed, and undecided otherwise; so a "
+    "single seed decides nothing."
+)
+"""The rule of verdicts from before there was an interval over scenes and seeds at once."""
 
-def study_pages(results: Results) -> dict[str, bytes]:
-    """report.html, report.md, summary.md (one line per claim) and the figures (PNG and SVG, light and dark), by file name."""
+
+class FromSteps(NamedTuple):
+    """What a page shows of the single steps of trainings, which results.json leaves out."""
+
+    curves: Sequence[Drawing]
+    runs: Table
+    cost: Table
+
+
+def study_pages(results: Results, from_steps: FromSteps | None = None) -> dict[str, bytes]:
+    """report.html, report.md, summary.md (one line per claim) and the figures (PNG and SVG, light and dark), by file name.
+
+    from_steps: for results without the trainings' steps, what was drawn of them before; None where they are there.
+    """
     study = results.study
     mine = {level.arm: level for level in results.levels if level.ask == study.first_ask and level.rule is study.rule}
     pairs = [one for one in results.differences if one.ask == study.first_ask and one.rule is study.rule]
@@ -40,6 +62,7 @@ def study_pages(results: Results) -> dict[str, bytes]:
         *sweeps,
         *([curves_figure(results, "curves", trains)] if trained(results, trains) else []),
         *([curves_figure(results, "curves-others", [*baseline, *others])] if trained(results, others) else []),
+        *(from_steps.curves if from_steps else []),
     ]
     states = list(results.states.values())
     context: dict[str, Any] = {
@@ -59,7 +82,7 @@ def study_pages(results: Results) -> dict[str, bytes]:
             )
             for one in results.verdicts
         ],
-        "rule_words": f"{RULE} {_correction(results)}",
+        "rule_words": f"{_EARLIER_RULE if is_earlier(results) else RULE} {_correction(results)}",
         "beside": claims_table(results) if results.verdicts else None,
         "drawings": {drawing.name: drawing for drawing in drawings},
         "sweeps": sweeps,
@@ -68,12 +91,12 @@ def study_pages(results: Results) -> dict[str, bytes]:
         "differences": differences_table(pairs),
         "by_seed": by_seed_table(pairs, study.seeds),
         "ablations": ablations_table(results, mine, pairs, main),
-        "elsewhere": [elsewhere_table(results, ask, rule) for ask, rule in _elsewhere(results)],
-        "runs": runs_table(results.trainings, mine),
+        "elsewhere": thinking_tables(results) + [elsewhere_table(results, ask, rule) for ask, rule in _elsewhere(results)],
+        "runs": from_steps.runs if from_steps else runs_table(results.trainings, mine),
         "alarms": [(one.name, one.alarms) for one in results.trainings if one.alarms],
         "gates": [(one.name, one.gate) for one in results.trainings if one.gate],
         "failures": [(name, results.records[name]) for name, state in results.states.items() if state is State.FAILED],
-        "cost": cost_table(results),
+        "cost": from_steps.cost if from_steps else cost_table(results),
         "commands": [(name, record.command) for name, record in results.records.items()],
         "settings": settings_table(results),
     }

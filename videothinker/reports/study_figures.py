@@ -12,7 +12,7 @@ from videothinker.steps import measure
 _PANELS = {"reward/accuracy": "accuracy reward", "kl": "divergence (nats)", "length": "length (tokens)"}
 
 
-_COLOURS = {Stage.BIAS: "purple", Stage.GRPO: "orange", Stage.CDPO: "blue"}
+_COLOURS = {Stage.BIAS: "purple", Stage.GRPO: "orange", Stage.CDPO: "blue", Stage.AUTO: "green"}
 
 
 _NOTES = {BASE: "the start model"}

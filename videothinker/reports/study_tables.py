@@ -1,12 +1,12 @@
 """The tables of a study's page: arms, accuracy, differences, ablations, every run, what it cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 import msgspec
 
 from videothinker.records import Estimate, Rule
-from videothinker.records.study import BASE, Arm, Difference, Level, Results, Stage, State, Training, Value
+from videothinker.records.study import BASE, Arm, Difference, Level, Results, Stage, State, Thinking, Training, Value
 from videothinker.reports import page
 from videothinker.reports.page import count, estimate, percent, points
 from videothinker.reports.tables import DASH, MINUS, Table
@@ -103,7 +103,7 @@ def claims_table(results: Results) -> Table:
     study = results.study
     rules = [study.rule, *(rule for rule in Rule if rule is not study.rule)]
     found = {(one.after, one.before, one.rule): one for one in results.differences if one.ask == study.first_ask}
-    sums = {(one.name, one.rule): one.measures for one in results.contrasts}
+    sums = {(one.name, one.rule): one.measures for one in results.contrasts if one.ask == study.first_ask}
 
     def value(part: Comparison, rule: Rule, measure: str) -> str:
         if (other := sums.get((part.name, rule))) is not None:
@@ -116,18 +116,55 @@ def claims_table(results: Results) -> Table:
         turned = found.get((before, after, rule))
         return DASH if turned is None else points(_widest(negative(turned.measures[measure])))
 
-    parts = {part.name: part for one in results.verdicts for part in comparisons(one.claim)}
+    mine = [one.claim for one in results.verdicts if study.ask_of(one.claim) == study.first_ask]
+    parts = {part.name: part for claim in mine for part in comparisons(claim) if not part.special}
     return Table(
         "claims",
         f"Beside the claims, asked {study.first_ask}: the same comparisons of inferential accuracy under each rule, and over "
-        "all questions, which no rule divides. Percentage points with 95 % intervals over scenes and seeds; of one seed, over "
-        "scenes.",
+        "all questions, which no rule divides. Percentage points with 95 % intervals over "
+        + ("scenes, all seeds pooled." if is_earlier(results) else "scenes and seeds; of one seed, over scenes."),
         ("Comparison", *(f"Inferential, {rule}" for rule in rules), "All questions"),
         [
             (name, *(value(part, rule, "inferential") for rule in rules), value(part, study.rule, "all"))
             for name, part in parts.items()
         ],
     )
+
+
+def is_earlier(results: Results) -> bool:
+    """Whether results were written before there was an interval over scenes and seeds at once, when no scenes were counted."""
+    values = [value for one in results.differences for value in one.measures.values()]
+    return bool(values) and not any(value.n_scenes for value in values)
+
+
+def thinking_tables(results: Results) -> list[Table]:
+    """What thinking is worth and what it takes, a table for each way of asking; none in studies where no arm answers twice."""
+
+    def row(one: Thinking) -> tuple[str, ...]:
+        def cell(shares: Mapping[str, Estimate], pool: str, show: Callable[[Estimate], str]) -> str:
+            return show(shares[pool]) if pool in shares else DASH
+
+        columns = [(one.first, estimate), (one.second, estimate), (one.gain, points), (one.thinks, estimate)]
+        shown = [cell(shares, pool, show) for shares, show in columns for pool in _POOLS]
+        tokens = [one.tokens[pool] for pool in _POOLS]
+        return (one.arm, *shown, *(DASH if mean is None else f"{mean:.1f}" for mean in tokens))
+
+    heads = [f"{what}, {pool}" for what in ("First", "Second", "Gain", "Thinks", "Tokens") for pool in _POOLS]
+    asks = dict.fromkeys(one.ask for one in results.thinking)
+    return [
+        Table(
+            f"thinking-{ask}",
+            f"What thinking is worth and what it takes, asked {ask}, rule {results.study.rule}: first and second answers "
+            "right, the second less the first, replies that think (in %, or percentage points), and mean tokens of a reply, by "
+            "category. Brackets: 95 % over scenes, all seeds pooled. A reply that falls back has no right first answer.",
+            ("Arm", *heads),
+            [row(one) for one in results.thinking if one.ask == ask],
+        )
+        for ask in asks
+    ]
+
+
+_POOLS = ("observational", "inferential")
 
 
 def _widest(value: Value) -> Estimate:
@@ -270,7 +307,7 @@ def settings_table(results: Results) -> Table:
     settings = {**msgspec.to_builtins(results.study), "provenance": results.provenance}
     return Table(
         "settings",
-        "The study's file, as it was read, and what drew this report.",
+        "The study's file, as it was read, and what drew this report. What is not set is not listed.",
         ("Setting", "Value"),
-        [(name, page.value_text(value)) for name, value in page.leaves(settings)],
+        [(name, text) for name, value in page.leaves(settings) if (text := page.value_text(value)) != DASH],
     )

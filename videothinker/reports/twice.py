@@ -7,10 +7,11 @@ from matplotlib.figure import Figure
 from msgspec import UNSET
 
 from videothinker.diagnose.runs import Run
+from videothinker.diagnose.stop_saved import Pair, Saved, pairs, saved, seconds_of_writing
 from videothinker.records.metrics import TwiceScore
 from videothinker.records.twice import StopPoint, StopSweep
 from videothinker.reports.drawing import WIDTH, Drawing, percent_text, themed
-from videothinker.reports.page import count, estimate, p_value, percent, points
+from videothinker.reports.page import count, estimate, p_value, percent, points, signed
 from videothinker.reports.tables import DASH, Table, markdown_text, table_files
 
 
@@ -20,7 +21,10 @@ def twice_tables(runs: Sequence[Run], cluster: str) -> list[Table]:
     cluster: the word for what intervals cluster by.
     """
     asked = [run for run in runs if run.metrics.twice is not UNSET]
-    return [_answers_table(asked, cluster), _cost_table(asked)] if asked else []
+    if not asked:
+        return []
+    beside = pairs(asked)
+    return [_answers_table(asked, cluster), _cost_table(asked), *([_saved_table(beside, cluster)] if beside else [])]
 
 
 def _answers_table(runs: Sequence[Run], cluster: str) -> Table:
@@ -62,7 +66,7 @@ def _cost_table(runs: Sequence[Run]) -> Table:
     for run in runs:
         by = _scores(run)
         stop = run.record.settings.get("stop_at")
-        seconds = _seconds_of_writing(run)
+        seconds = seconds_of_writing(run)
         n = by["all"].n_questions
         rows.append(
             (
@@ -91,11 +95,41 @@ def _scores(run: Run) -> dict[str, TwiceScore]:
     return run.metrics.twice
 
 
-def _seconds_of_writing(run: Run) -> float | None:
-    """Seconds in which replies were written; None where a run does not say."""
-    seconds = (run.record.fed or {}).get("seconds")
-    found = seconds.get("generate") if isinstance(seconds, dict) else None
-    return float(found) if isinstance(found, int | float) else None
+def _saved_table(found: Sequence[Pair], cluster: str) -> Table:
+    rows: list[tuple[str, ...]] = []
+    parts: list[int] = []
+    for pair in found:
+        parts.append(len(rows))
+        rows += [_saved_row(pair, kind, each) for kind, each in saved(pair).items()]
+    return Table(
+        "twice-saved",
+        "With and without the stop: the same checkpoint, asked the same. Change: with minus without, in percentage points, "
+        f"paired by question; 95 % intervals are clustered by {cluster}. Faster: the seconds of writing without the stop over "
+        "those with it, and questions a second without and with it; a dash where the two were not asked on the same device "
+        "with the same engine and batch.",
+        ("Checkpoint", "Beside", "Of", "Questions", "Without the stop", "With it", "Change", "Tokens", "Faster",
+         "Questions per second"),
+        rows,
+        tuple(parts[1:]),
+    )  # fmt: skip
+
+
+def _saved_row(pair: Pair, kind: str, each: Saved) -> tuple[str, ...]:
+    seconds = pair.seconds if kind == "all" else None  # nobody knows how they divide among categories
+    timed = seconds is not None and min(seconds) > 0
+    tokens = each.tokens
+    return (
+        pair.stopped.name,
+        pair.whole.name,
+        kind,
+        count(each.n_questions),
+        estimate(each.whole),
+        estimate(each.stopped),
+        points(each.change),
+        DASH if tokens is None else f"{tokens[0]:,.1f} to {tokens[1]:,.1f} ({signed(tokens[1] / tokens[0] - 1)} %)",
+        f"{seconds[0] / seconds[1]:.2f} x" if seconds and timed else DASH,
+        f"{each.n_questions / seconds[0]:.2f} to {each.n_questions / seconds[1]:.2f}" if seconds and timed else DASH,
+    )
 
 
 def _tokens(mean: float | None) -> str:

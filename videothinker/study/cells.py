@@ -15,6 +15,7 @@ from videothinker import store
 from videothinker.errors import VtError
 from videothinker.fingerprint import fingerprint
 from videothinker.records.study import Record, State
+from videothinker.records.twice import SWEEP_FILE
 from videothinker.study.plan import Cell, Kind, cell_folder
 
 
@@ -177,6 +178,8 @@ def is_complete(cell: Cell, out: Path) -> bool:
     """Whether the cell's command has written the files that it writes last."""
     if cell.kind is Kind.ASK:
         return any(out.glob("*/metrics.json"))
+    if cell.kind is Kind.CHOOSE:
+        return any(out.glob(f"*/{SWEEP_FILE}"))
     if cell.leaves_nothing:
         return True
     if not cell.arguments:  # a folder that was given

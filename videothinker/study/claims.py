@@ -7,6 +7,9 @@
     cdpo-90 > 0.5 grpo-90 + 0.5 base          more than the mean of two arms
     cdpo > undo                               undo is a [families.undo]: more than it has at equal observational accuracy
     bias is a shortcut model                  what the gates of an arm's bias models say
+    auto thinks more on inferential questions             a larger share of replies there think than on observational questions
+    auto gains more by thinking on inferential questions  the second answer is right more often than the first by more there
+    auto writes less than 0.5 think                       mean tokens of a reply, as a share of another arm's
 
 A number before an arm is its weight, and a number alone is in percentage points. The weights of the left side less those of the
 right side sum to 0, with 1 on the positive side, so that what is compared are accuracies.
@@ -15,17 +18,27 @@ right side sum to 0, with 1 on the positive side, so that what is compared are a
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple, cast, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 from videothinker.records.label import Rule
-from videothinker.records.study import BASE, Claim, Measure, Study
+from videothinker.records.study import BASE, Claim, Measure, Stage, Study
 from videothinker.study.seeds import MINUS
 
 _GATE = re.compile(r"\s*(\S+)\s+is a shortcut model\s*")
+_THINKS = re.compile(r"\s*(\S+) thinks more on inferential questions\s*")
+_GAINS = re.compile(r"\s*(\S+) gains more by thinking on inferential questions\s*")
+_WRITES = re.compile(r"\s*(\S+) writes less than (?:(\d+(?:\.\d+)?) )?(\S+)\s*")
 _TOKEN = re.compile(
     r"\s*(?:(?P<sign>[<>+-])|(?P<number>\d+(?:\.\d+)?)(?![\w.])|(?P<arm>[a-z][a-z0-9]*(?:-[a-z0-9]+)*)(?![\w.-]))"
 )
-_FORM = "ARM < ARM or ARM > ARM, with weights before arms and '+ POINTS' or '- POINTS' behind them, or ARM is a shortcut model"
+_FORM = (
+    "ARM < ARM or ARM > ARM, with weights before arms and '+ POINTS' or '- POINTS' behind them, or ARM is a shortcut model, or"
+    " ARM thinks more on inferential questions, or ARM gains more by thinking on inferential questions, or ARM writes less than"
+    " SHARE ARM"
+)
+
+Special = Literal["thinks", "gain", "tokens"]
+"""What a comparison is about that is not about accuracies: how often an arm thinks, what it gains by that, what it writes."""
 
 
 class Comparison(NamedTuple):
@@ -39,6 +52,9 @@ class Comparison(NamedTuple):
     measure: Measure = "inferential"
     rule: Rule | None = None
     """None: the study's."""
+    special: Special | None = None
+    """With "thinks" and "gain" there is one arm, compared on inferential questions with itself on observational ones. With
+    "tokens" the second arm's weight is less the share of its tokens that the first one stays below."""
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -47,6 +63,8 @@ class Comparison(NamedTuple):
     @property
     def pair(self) -> tuple[str, str] | None:
         """(arm, arm subtracted from it) where the comparison is no more than that."""
+        if self.special:
+            return None
         match self.weights:
             case ((after, 1.0), (before, -1.0)) | ((before, -1.0), (after, 1.0)):
                 return after, before
@@ -55,6 +73,14 @@ class Comparison(NamedTuple):
     @property
     def name(self) -> str:
         """Such as "cdpo-90 - 0.5 grpo-90 - 0.5 base", with a proper minus."""
+        first = self.arms[0]
+        if self.special == "thinks":
+            return f"how much more often {first} thinks on inferential than on observational questions"
+        if self.special == "gain":
+            return f"how much more {first} gains by thinking on inferential than on observational questions"
+        if self.special == "tokens":
+            other, weight = self.weights[1]
+            return f"tokens of {first} as a share of those of {other}, less {-weight:g}"
         words: list[str] = []
         for arm, weight in self.weights:
             sign = (f"{MINUS} " if weight < 0 else "+ ") if words else (MINUS if weight < 0 else "")
@@ -85,6 +111,8 @@ def comparisons(claim: Claim) -> list[Comparison]:
 def _part(text: str, claim: Claim) -> Comparison | Gated:
     if (match := _GATE.fullmatch(text)) is not None:
         return Gated(match[1])
+    if (special := _special(text, claim)) is not None:
+        return special
     where, colon, formula = text.rpartition(":")
     measure, rule = _where(where, text, claim) if colon else (claim.measure, claim.rule)
     weights: dict[str, float] = {}
@@ -106,6 +134,20 @@ def _part(text: str, claim: Claim) -> Comparison | Gated:
         raise ValueError(f"'{text}' compares {', '.join(weights) or 'nothing'} with itself")
     _check_weights(left, text)
     return Comparison(tuple(left.items()), above, points / 100, measure, rule)
+
+
+def _special(text: str, claim: Claim) -> Comparison | None:
+    """A comparison that is not about accuracies; None if the text is one about them."""
+    if (match := _THINKS.fullmatch(text)) is not None:
+        return Comparison(((match[1], 1.0),), True, rule=claim.rule, special="thinks")
+    if (match := _GAINS.fullmatch(text)) is not None:
+        return Comparison(((match[1], 1.0),), True, rule=claim.rule, special="gain")
+    if (match := _WRITES.fullmatch(text)) is None:
+        return None
+    share = 1.0 if match[2] is None else float(match[2])
+    if not share or match[1] == match[3]:
+        raise ValueError(f"'{text}' compares no two arms; write it as 'auto writes less than 0.5 think'")
+    return Comparison(((match[1], 1.0), (match[3], -share)), False, measure="all", rule=claim.rule, special="tokens")
 
 
 def _where(words: str, text: str, claim: Claim) -> tuple[Measure, Rule | None]:
@@ -210,8 +252,16 @@ def check_claims(study: Study) -> Iterator[str]:
         except ValueError as error:
             yield f"{where}: {error}"
             continue
+        if claim.ask and claim.ask not in study.ask:
+            yield f"claims[{index}].ask = '{claim.ask}': there is no [ask.{claim.ask}]"
+            continue
         for part in parts:
             yield from (f"{where}: {problem}" for problem in _problems(part, study))
+            yield from (
+                f"{where}: '{name}' is not asked in the way '{study.ask_of(claim)}', by whose answers the claim is decided"
+                for name in (() if isinstance(part, Gated) else members(part, study))
+                if claim.ask and (name == BASE or name in study.arms) and not study.ask[claim.ask].asks(name)
+            )
 
 
 def _problems(part: Comparison | Gated, study: Study) -> Iterator[str]:
@@ -222,6 +272,16 @@ def _problems(part: Comparison | Gated, study: Study) -> Iterator[str]:
     for name in part.arms:
         if name != BASE and name not in study.arms and name not in study.families:
             yield f"'{name}' is neither an arm nor '{BASE}' nor a family"
+    if part.special:
+        if not {*part.arms}.isdisjoint(study.families):
+            yield f"'{part.name}': is about arms, and one of them is a family"
+        elif part.special != "tokens" and part.arms[0] in study.arms and study.arms[part.arms[0]].stage is not Stage.AUTO:
+            yield f"'{part.arms[0]}' is no arm of stage auto, and only those answer before and behind their thinking"
+        elif part.special != "tokens" and part.arms[0] == BASE:
+            yield f"'{BASE}' is no arm of stage auto, and only those answer before and behind their thinking"
+        elif part.special == "tokens" and not study.answers_twice:
+            yield f"'{part.name}': tokens are counted only in studies with an arm of stage auto"
+        return
     if (family := family_in(part, study)) is None:
         return
     if part.pair is None or {*part.pair} <= study.families.keys() or BASE in part.pair:

@@ -25,14 +25,15 @@ from videothinker.records.study import (
     Stage,
     State,
     Study,
+    Thinking,
     Training,
     Value,
     Verdict,
 )
 from videothinker.records.training import GATE, METRICS, RUN, GateVerdict, StepRecord, TrainRecord
 from videothinker.steps import read_steps
-from videothinker.study.claims import comparisons, family_in, members, pairs_of
-from videothinker.study.contrasts import Weights, against_family, contrast, level
+from videothinker.study.claims import Comparison, comparisons, family_in, members, pairs_of
+from videothinker.study.contrasts import Weights, against_family, apart, contrast, level, shorter, thinking
 from videothinker.study.plan import Cell, Kind, cell_folder
 from videothinker.study.scores import MEASURES, Arms, Scored
 from videothinker.study.seeds import negative
@@ -46,6 +47,7 @@ class Findings(NamedTuple):
     levels: list[Level]
     differences: list[Difference]
     contrasts: list[Contrast]
+    thinking: list[Thinking]
     verdicts: list[Verdict]
 
 
@@ -54,6 +56,7 @@ def findings(study: Study, sheets: Mapping[str, Sheet], trainings: Sequence[Trai
     levels: list[Level] = []
     differences: list[Difference] = []
     contrasts: list[Contrast] = []
+    thoughts: list[Thinking] = []
     for name in study.ask:
         if name not in sheets:
             continue
@@ -62,9 +65,12 @@ def findings(study: Study, sheets: Mapping[str, Sheet], trainings: Sequence[Trai
         for after, before in pairs_of(study):
             if after in by_arm and before in by_arm:
                 differences += _differences(name, after, before, by_arm)
-        if name == study.first_ask:
-            contrasts = _contrasts(study, by_arm)
-    return Findings(levels, differences, contrasts, judge_claims(study, differences, contrasts, trainings))
+        contrasts += _contrasts(study, name, by_arm)
+        if study.answers_twice:
+            thoughts += [
+                Thinking(ask=name, arm=arm, n_seeds=len(runs), **thinking(runs, study.rule)) for arm, runs in by_arm.items()
+            ]
+    return Findings(levels, differences, contrasts, thoughts, judge_claims(study, differences, contrasts, trainings))
 
 
 class Collected(NamedTuple):
@@ -104,7 +110,8 @@ def collect(
             questions, found = asked.answers(path, runs.read_record(path))
             if name not in sheets:
                 sheets[name] = sheet_of(questions, curated.labels)
-            sheets[name].add(cell.arm or BASE, NO_SEED if cell.seed is None else cell.seed, found)
+            seed = NO_SEED if cell.seed is None else cell.seed
+            sheets[name].add(cell.arm or BASE, seed, found, beside=study.answers_twice)
             if name == study.first_ask and not references:
                 loaded = runs.load_runs([out], curated, study.rule)
                 references = {one.name: _reference(one) for one in runs.references(loaded, curated)}
@@ -144,9 +151,9 @@ def _measures(weights: Weights, by_arm: Arms, rule: Rule) -> dict[str, Value]:
     return {name: contrast(weights, by_arm, name, rule) for name in MEASURES}
 
 
-def _contrasts(study: Study, by_arm: Arms) -> list[Contrast]:
-    """What the claims compare beside differences of two arms, each once, under every rule."""
-    named = {part.name: part for claim in study.claims for part in comparisons(claim)}
+def _contrasts(study: Study, ask: str, by_arm: Arms) -> list[Contrast]:
+    """What the claims about one way of asking compare beside differences of two arms, each once, under every rule."""
+    named = {part.name: part for claim in study.claims if study.ask_of(claim) == ask for part in comparisons(claim)}
     found = []
     for name, part in named.items():
         family = family_in(part, study)
@@ -154,14 +161,26 @@ def _contrasts(study: Study, by_arm: Arms) -> list[Contrast]:
             continue
         for rule in Rule:
             reason = ""
-            if family is None:
+            measures: dict[str, Value] = {}
+            if part.special:
+                if (told := _special(part, by_arm, rule)) is not None:
+                    measures[part.measure] = told
+            elif family is None:
                 measures = _measures(part.weights, by_arm, rule)
             else:
                 ((arm, sign),) = [one for one in part.weights if one[0] != family]
                 value, reason = against_family(arm, study.families[family].arms, by_arm, rule)
                 measures = {} if value is None else {"inferential": value if sign > 0 else negative(value)}
-            found.append(Contrast(ask=study.first_ask, name=name, rule=rule, measures=measures, reason=reason))
+            found.append(Contrast(ask=ask, name=name, rule=rule, measures=measures, reason=reason))
     return found
+
+
+def _special(part: Comparison, by_arm: Arms, rule: Rule) -> Value | None:
+    """The value of a comparison that is not about accuracies."""
+    if part.special == "tokens":
+        (arm, _), (other, weight) = part.weights
+        return shorter(arm, other, -weight, by_arm)
+    return apart(part.arms[0], part.special or "", by_arm, rule)
 
 
 def _reference(reference: Run) -> dict[str, Estimate]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from videothinker.errors import VtError
-from videothinker.records.study import BASE, Arm, Scalar, Stage, Study
+from videothinker.records.study import BASE, Arm, Ask, Scalar, Stage, Study
 from videothinker.sections import load_toml, override, read
 from videothinker.study.claims import check_claims
 
@@ -85,6 +85,7 @@ def _contradictions(study: Study, here: Path) -> Iterator[str]:
         for named in one.arms or ():
             if named != BASE and named not in study.arms:
                 yield f"ask.{ask}.arms: '{named}' is neither an arm nor '{BASE}'"
+        yield from _bad_stop(study, ask, one)
     yield from _bad_settings("train.set", study.train.set)
     for name, arm in study.arms.items():
         yield from _bad_arm(study, name, arm)
@@ -93,6 +94,22 @@ def _contradictions(study: Study, here: Path) -> Iterator[str]:
         yield from (f"sweeps[{index}].arms: '{name}' is no arm" for name in sweep.arms if name not in study.arms)
         if len({*sweep.arms.values()}) < len(sweep.arms):
             yield f"sweeps[{index}].arms: two of them have the same number"
+
+
+def _bad_stop(study: Study, name: str, ask: Ask) -> Iterator[str]:
+    where = f"ask.{name}.stop_from"
+    if not ask.stop_from:
+        return
+    stopped = [arm for arm, one in study.arms.items() if one.stage is Stage.AUTO and ask.asks(arm)]
+    if not stopped:
+        yield f"{where}: no arm of stage auto is asked in this way, and no other can be stopped"
+    source = study.ask.get(ask.stop_from)
+    if source is None or source.stop_from:
+        yield f"{where} = '{ask.stop_from}': is no other way of asking, or one that is stopped itself"
+        return
+    yield from (f"{where} = '{ask.stop_from}': '{arm}' is not asked in that way" for arm in stopped if not source.asks(arm))
+    if (source.data, source.options) == (ask.data, ask.options):
+        yield f"{where} = '{ask.stop_from}': asks the same questions, on which the best stop would confirm itself"
 
 
 def _bad_names(study: Study) -> Iterator[str]:
@@ -165,8 +182,11 @@ def _bad_arm(study: Study, name: str, arm: Arm) -> Iterator[str]:
         yield f"{where}.seeds = {arm.seeds}: the study has {len(study.seeds)}"
     if arm.early_seeds is not None and arm.early_seeds > len(study.seeds_of(name)):
         yield f"{where}.early_seeds = {arm.early_seeds}: the arm has {len(study.seeds_of(name))} seeds"
-    if arm.bias_model is not None and (arm.stage is not Stage.CDPO or arm.set.get("objective.reference") in ("start", "self")):
-        yield f"{where}.bias_model: only stage cdpo is repelled from one, and not with this objective.reference"
+    if arm.bias_model is not None and (not arm.repels or arm.set.get("objective.reference") in ("start", "self")):
+        yield (
+            f"{where}.bias_model: only stage cdpo, and auto with an objective.repulsion, is repelled from one, and not with "
+            "this objective.reference"
+        )
     if arm.needs_bias:
         model = study.arms.get(arm.bias)
         if model is None or model.stage is not Stage.BIAS:
@@ -175,8 +195,8 @@ def _bad_arm(study: Study, name: str, arm: Arm) -> Iterator[str]:
             yield f"{where}.seeds: '{arm.bias}' is trained with fewer"
     if arm.rule is not None and arm.stage is not Stage.BIAS:
         yield f"{where}.rule: only stage bias is trained on a category"
-    if arm.force and arm.stage is not Stage.CDPO:
-        yield f"{where}.force: only stage cdpo has a gate before it"
+    if arm.force and not arm.repels:
+        yield f"{where}.force: only stage cdpo, and auto with an objective.repulsion, has a gate before it"
     for other in arm.against:
         if other == name or (other != BASE and other not in study.arms):
             default = (

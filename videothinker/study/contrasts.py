@@ -7,7 +7,7 @@ and `crossed.py` apply.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,7 +16,7 @@ from videothinker.diagnose import estimates
 from videothinker.records import Estimate, Rule
 from videothinker.records.study import Value
 from videothinker.study.crossed import Columns, crossed_change, crossed_sum
-from videothinker.study.scores import Arms, Scored, side_by_side
+from videothinker.study.scores import Arms, Floats, Scored, side_by_side
 from videothinker.study.seeds import over_seeds
 
 Weights = Sequence[tuple[str, float]]
@@ -75,6 +75,86 @@ def _end_to_end(columns: Mapping[int, Columns]) -> Columns:
         return np.zeros(0), np.zeros(0, np.bool_), np.zeros(0, np.int64)
     values, where, scene = (np.concatenate(parts) for parts in zip(*columns.values(), strict=True))
     return values, where, scene
+
+
+def apart(arm: str, what: str, by_arm: Arms, rule: Rule) -> Value | None:
+    """How much more an arm "thinks", or how much more it has "gain" by that, on inferential than on observational questions.
+
+    The gain of a question is 1 where only the second answer is right and -1 where only the first one is. None if some run does
+    not answer twice.
+    """
+    beside = side_by_side([arm], by_arm)
+    if not beside or any(run[arm].first is None or run[arm].thinks is None for run in beside.values()):
+        return None
+
+    def column(run: Scored) -> Floats:
+        found = run.thinks if what == "thinks" else run.exact - (0.0 if run.first is None else run.first)
+        assert found is not None
+        return found
+
+    means = [
+        {seed: (column(run[arm]), run[arm].where(pool, rule), run[arm].scene) for seed, run in beside.items()}
+        for pool in ("inferential", "observational")
+    ]
+    return _sum_of_means([1.0, -1.0], means)
+
+
+def shorter(arm: str, other: str, share: float, by_arm: Arms) -> Value | None:
+    """An arm's tokens as a share of another's, less `share`: below 0 if it writes less than that.
+
+    With R the ratio of the two means and m the other's mean, each question counts as (its tokens less R times the other's) / m
+    + R - share: the mean of that is R - share, and to first order it moves with questions and trainings as the ratio does. An
+    interval counts one more scene at m tokens. None if some reply's tokens were not counted.
+    """
+    beside = side_by_side([arm, other], by_arm)
+    columns: dict[int, tuple[Floats, Floats]] = {}
+    for seed, run in beside.items():
+        mine, theirs = run[arm].tokens, run[other].tokens
+        if mine is None or theirs is None:
+            return None
+        columns[seed] = mine, theirs
+    if not columns:
+        return None
+    asked = {seed: run[arm].asked for seed, run in beside.items()}
+    mine_of_all, theirs_of_all = (np.concatenate([columns[seed][i][asked[seed]] for seed in columns]) for i in (0, 1))
+    mean = float(theirs_of_all.mean()) if len(theirs_of_all) else math.nan
+    ratio = float(mine_of_all.mean()) / mean if mean else math.nan
+    if not math.isfinite(ratio):
+        return None
+    influence = {
+        # Where a question was not asked its tokens are not known, and NaN would spread from there.
+        seed: (np.where(asked[seed], (mine - ratio * theirs) / mean + ratio - share, 0.0), asked[seed], beside[seed][arm].scene)
+        for seed, (mine, theirs) in columns.items()
+    }
+    return _sum_of_means([1.0], [influence])
+
+
+def thinking(runs: Mapping[int, Scored], rule: Rule) -> dict[str, dict[str, Any]]:
+    """The fields of `records.study.Thinking` that are measured, of an arm's runs."""
+    found: dict[str, dict[str, Any]] = {"second": {}, "tokens": {}}
+    twice = all(run.first is not None and run.thinks is not None for run in runs.values())
+    for pool in ("all", "observational", "inferential"):
+        where = {seed: (run.where(pool, rule), run.scene) for seed, run in runs.items()}
+
+        def mean(column: Callable[[Scored], Any], where: Any = where) -> Estimate:
+            values, counts, scene = _end_to_end({seed: (column(run), *where[seed]) for seed, run in runs.items()})
+            return estimates.clustered_change(*estimates.share(values, counts), scene)
+
+        found["second"][pool] = mean(lambda run: run.exact)
+        tokens = [run.tokens[where[seed][0]] for seed, run in runs.items() if run.tokens is not None]
+        counted = np.concatenate(tokens) if tokens else np.zeros(0)
+        found["tokens"][pool] = float(counted.mean()) if len(counted) and np.isfinite(counted).all() else None
+        if twice:
+            for name, column in _TWICE.items():
+                found.setdefault(name, {})[pool] = mean(column)
+    return found
+
+
+_TWICE: dict[str, Callable[[Scored], Any]] = {
+    "first": lambda run: run.first,
+    "gain": lambda run: run.exact - (0.0 if run.first is None else run.first),
+    "thinks": lambda run: run.thinks,
+}
 
 
 class Control(NamedTuple):

@@ -96,9 +96,10 @@ def pack(study: Study, plan: Sequence[Cell], folder: Path, out: Path, shrink: Re
         cell for cell in done if cell.kind is Kind.PREPARE and cell.name in placeholders(study.model) and cell.arguments
     ]
     asked = sorted((cell for cell in done if cell.kind is Kind.ASK), key=lambda cell: (cell.turn, cell.ask != study.first_ask))
+    stops = [cell for cell in done if cell.kind is Kind.CHOOSE]
     carried = sorted((cell for cell in trained if cell.name in weighty), key=lambda cell: (not weighty[cell.name], cell.turn))
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        told = [*trained, *asked]  # what was answered is worth more than weights
+        told = [*trained, *stops, *asked]  # what was answered is worth more than weights
         batches = _joined([("records", notes), *zip((cell.name for cell in told), pool.map(said, told), strict=True)])
         batches += [([cell.name], said(cell, weights=True)) for cell in own_base]
         batches += [([cell.name], items) for cell, items in zip(carried, pool.map(weights, carried), strict=True) if items]

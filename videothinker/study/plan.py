@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from videothinker import store
 from videothinker.records.study import BASE, Arm, Ask, Claim, Stage, Study
+from videothinker.records.twice import SWEEP_FILE
 from videothinker.study.claims import Gated, common_seeds, members, parse_claim
 from videothinker.study.config import fill, placeholders
 
@@ -25,6 +26,8 @@ class Kind(StrEnum):
     TRAIN = "train"
     BLEND = "blend"
     ASK = "ask"
+    CHOOSE = "choose"
+    """Nothing is asked: the best `--stop-at` of a finished run is looked up (`vt report --stop-sweep`)."""
 
 
 class Cell(NamedTuple):
@@ -114,7 +117,7 @@ def make_plan(study: Study, here: Path, given: Mapping[str, str] = {}) -> tuple[
             cell = cell._replace(expected=expected, basis=study.train.basis, after=study.train.after)
         add(cell._replace(arm=name, seed=seed, awaits=arm.awaits, turn=turns[name, seed]))
     trained = [cell for cell in found.values() if cell.kind in (Kind.TRAIN, Kind.BLEND)]
-    for name, ask in study.ask.items():
+    for name, ask in sorted(study.ask.items(), key=lambda one: bool(one[1].stop_from)):  # stops are chosen from the others
         expected = None if ask.minutes is None else 60 * ask.minutes
         asked = Cell("", Kind.ASK, (), gpu=True, group=f"ask {name}", expected=expected, ask=name, after=ask.after)
         asked = asked._replace(basis=ask.basis)
@@ -123,6 +126,12 @@ def make_plan(study: Study, here: Path, given: Mapping[str, str] = {}) -> tuple[
         for cell in trained:
             if ask.asks(cell.arm or ""):
                 arguments = _ask(ask, f"{cell.name}={{{cell.name}}}")
+                if ask.stop_from and study.arms[cell.arm or ""].stage is Stage.AUTO:
+                    stop = _chosen_stop(study, ask, cell)
+                    if stop.name not in found:
+                        add(stop)
+                    # The style is said, for --stop-at is refused before a checkpoint's own prompt is known.
+                    arguments += ("--prompt", "twice", "--stop-at", f"{{{stop.name}}}/{cell.name}/{SWEEP_FILE}")
                 own = asked._replace(name=f"{name}.{cell.name}", arguments=arguments, arm=cell.arm, seed=cell.seed)
                 add(own._replace(turn=cell.turn))
     return _in_time(_needed(list(found.values())))
@@ -167,6 +176,35 @@ def _ask(ask: Ask, model: str) -> tuple[str, ...]:
     return ("diagnose", "--model", model, "--data", f"{{{ask.data}}}", "--out", "{out}", *shlex.split(ask.options))
 
 
+_CHOSEN = 25.0
+"""Seconds that a report with a sweep takes on one core, most of it imports and figures."""
+
+
+def _chosen_stop(study: Study, ask: Ask, cell: Cell) -> Cell:
+    """The cell that finds the best `--stop-at` of a training's checkpoint, from where nothing was stopped."""
+    source = ask.stop_from
+    arguments = (
+        "report",
+        f"{{{source}.{cell.name}}}",
+        "--data",
+        f"{{{study.ask[source].data}}}",
+        "--stop-sweep",
+        "--out",
+        "{out}",
+    )
+    return Cell(
+        f"{source}-stop.{cell.name}",
+        Kind.CHOOSE,
+        arguments,
+        gpu=False,
+        group="choose a stop",
+        expected=_CHOSEN,
+        arm=cell.arm,
+        seed=cell.seed,
+        turn=cell.turn,
+    )
+
+
 def _train(study: Study, arm: Arm, seed: int) -> tuple[str, ...]:
     arguments = ["train", arm.stage.value, "--config", _HERE + study.train.configs[arm.stage]]
     arguments += ["--data", f"{{{arm.data or study.train.data}}}", "--model", study.model, "--out", "{out}"]
@@ -199,7 +237,7 @@ def _blend(study: Study, arm: Arm, seed: int) -> tuple[str, ...]:
 
 
 def cells_of(claim: Claim, study: Study, plan: Sequence[Cell]) -> frozenset[str]:
-    """The names of the cells that a claim rests on: what its arms are asked in the first way, at the seeds that they have in
+    """The names of the cells that a claim rests on: what its arms are asked in the claim's way, at the seeds that they have in
     common, the bias models whose gates it is about, and all that these need."""
     wanted: set[str] = set()
     for part in parse_claim(claim):
@@ -208,7 +246,7 @@ def cells_of(claim: Claim, study: Study, plan: Sequence[Cell]) -> frozenset[str]
         for cell in plan:
             if cell.arm not in arms or (cell.seed is not None and cell.seed not in seeds):
                 continue
-            if cell.kind is Kind.TRAIN if isinstance(part, Gated) else cell.ask == study.first_ask:
+            if cell.kind is Kind.TRAIN if isinstance(part, Gated) else cell.ask == study.ask_of(claim):
                 wanted.add(cell.name)
     for cell in reversed(plan):
         if cell.name in wanted:

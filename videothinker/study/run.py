@@ -163,9 +163,13 @@ def _note_finished(states: Mapping[str, State], records: dict[str, Record], fold
             store.write_json(record_file(folder, name), records[name])
 
 
+_MADE_AGAIN = (Kind.PREPARE, Kind.BLEND, Kind.CHOOSE)
+"""Cells that cost little, so that they are run once more where their files did not travel."""
+
+
 def _prepare_again(plan: Sequence[Cell], states: dict[str, State], records: Mapping[str, Record], folder: Path) -> None:
-    """Let preparations and blends run again whose files have stayed on another machine and are needed here."""
-    while missing := [cell for cell in left_behind(plan, states, records, folder) if cell.kind in (Kind.PREPARE, Kind.BLEND)]:
+    """Let cells of `_MADE_AGAIN` run again whose files have stayed on another machine and are needed here."""
+    while missing := [cell for cell in left_behind(plan, states, records, folder) if cell.kind in _MADE_AGAIN]:
         for cell in missing:
             if not cell.arguments:
                 raise VtError(

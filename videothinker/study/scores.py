@@ -28,11 +28,18 @@ class Scored(NamedTuple):
     """False where the clip could not be read."""
     observational: dict[Rule, Mask]
     """True for observational questions, under each rule of the collision log."""
+    first: Floats | None = None
+    """1 where the first answer is exactly right; None, as the next, for runs that do not answer twice."""
+    thinks: Floats | None = None
+    """1 where the reply thinks."""
+    tokens: Floats | None = None
+    """Tokens of the reply, NaN where they were not counted; None in studies without arms that answer twice."""
 
     def take(self, rows: NDArray[np.int64]) -> "Scored":
         """The columns of some of the questions, in the order of `rows`."""
         arrays = (self.ids[rows], self.scene[rows], self.exact[rows], self.like_observer[rows], self.asked[rows])
-        return Scored(*arrays, {rule: mask[rows] for rule, mask in self.observational.items()})
+        beside = (None if one is None else one[rows] for one in (self.first, self.thinks, self.tokens))
+        return Scored(*arrays, {rule: mask[rows] for rule, mask in self.observational.items()}, *beside)
 
     def column(self, measure: str) -> Floats:
         """The score of each question by a measure."""

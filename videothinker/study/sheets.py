@@ -8,9 +8,10 @@ the folders of the cells or from a file that somebody committed (`recompute`).
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from videothinker import tables
@@ -21,9 +22,23 @@ from videothinker.records import Category, Prediction, Question, Rule, label
 from videothinker.records.study import BASE, LOST, NO_SEED, SHEET_COLUMNS, UNREAD
 from videothinker.study.scores import Mask, Scored
 
+_BESIDE = ("first", "thinks", "tokens")
+"""What a run's further columns hold, "auto/1 first" and so on: `Beside` without what is not known."""
+
 Words = NDArray[np.object_]
 """Answers in words, of shape (n_questions,): letters joined by ",", "" for an explicit none, `UNREAD`, `LOST`, or None where
 the run was not asked the question."""
+
+
+class Beside(NamedTuple):
+    """What a reply says beside its answer, in words; each (n_questions,), None for a question that was not asked."""
+
+    first: Words | None
+    """The first answer; `UNREAD` where there is none. None, as the next, for a run that does not answer twice."""
+    thinks: Words | None
+    """"yes" or "no"."""
+    tokens: Words
+    """How many tokens it has; "" where they were not counted."""
 
 
 class Sheet:
@@ -40,20 +55,33 @@ class Sheet:
         self.observational = dict(observational)
         self.answers: dict[tuple[str, int], Words] = {}
         """Of each run, by arm and seed; "base" has `NO_SEED`."""
+        self.beside: dict[tuple[str, int], Beside] = {}
+        """In a study with arms that answer twice, of each run."""
 
-    def add(self, arm: str, seed: int, predictions: Mapping[str, Prediction]) -> None:
-        """The answers of a run, by question_id; it need not have been asked all questions."""
-        self.answers[arm, seed] = _words(_said(predictions.get(name)) for name in self.ids)
+    def add(self, arm: str, seed: int, predictions: Mapping[str, Prediction], *, beside: bool = False) -> None:
+        """The answers of a run, by question_id; it need not have been asked all questions.
+
+        beside: whether to keep what the replies say beside their answers.
+        """
+        rows = [predictions.get(name) for name in self.ids]
+        self.answers[arm, seed] = _words(map(_said, rows))
+        if beside:
+            twice = any(row is not None and row.first is not UNSET for row in rows)
+            self.beside[arm, seed] = Beside(
+                first=_words(map(_first, rows)) if twice else None,
+                thinks=_words(map(_thinks, rows)) if twice else None,
+                tokens=_words(map(_tokens, rows)),
+            )
 
     def arms(self, order: Sequence[str]) -> dict[str, dict[int, Scored]]:
         """The runs of every arm that has some, by seed, with the arms in this order."""
         found: dict[str, dict[int, Scored]] = {arm: {} for arm in order}
         for (arm, seed), said in self.answers.items():
             if arm in found:
-                found[arm][seed] = self._scored(said)
+                found[arm][seed] = self._scored(said, self.beside.get((arm, seed)))
         return {arm: runs for arm, runs in found.items() if runs}
 
-    def _scored(self, said: Words) -> Scored:
+    def _scored(self, said: Words, beside: Beside | None) -> Scored:
         rows = np.flatnonzero(np.array([one is not None for one in said], dtype=np.bool_))
         return Scored(
             ids=self.ids,
@@ -62,6 +90,9 @@ class Sheet:
             like_observer=(said == self.observer).astype(np.float64),
             asked=said != LOST,
             observational=self.observational,
+            first=None if beside is None or beside.first is None else (beside.first == self.gold).astype(np.float64),
+            thinks=None if beside is None or beside.thinks is None else (beside.thinks == "yes").astype(np.float64),
+            tokens=None if beside is None else np.array([float(one) if one else np.nan for one in beside.tokens]),
         ).take(rows)
 
 
@@ -94,6 +125,12 @@ def to_bytes(sheet: Sheet) -> bytes:
         "observer": sheet.observer,
         **{rule.column: [_category(one) for one in mask] for rule, mask in sheet.observational.items()},
         **{_name(arm, seed): said for (arm, seed), said in sheet.answers.items()},
+        **{
+            f"{_name(arm, seed)} {what}": said
+            for (arm, seed), beside in sheet.beside.items()
+            for what, said in zip(_BESIDE, beside, strict=True)
+            if said is not None
+        },
     }
     kinds = {name: SHEET_COLUMNS.get(name, "string") for name in columns}
     rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
@@ -122,8 +159,15 @@ def read_sheet(path: Path) -> Sheet:
         },
     )
     for name in rows[0] if rows else ():
-        if name not in SHEET_COLUMNS:
+        run, _, what = name.partition(" ")
+        if name not in SHEET_COLUMNS and not what:
             sheet.answers[_run(path, name)] = _words(row[name] for row in rows)
+        elif what == _BESIDE[-1]:
+            columns = (f"{run} {each}" for each in _BESIDE)
+            found = [_words(row[each] for row in rows) if each in rows[0] else None for each in columns]
+            sheet.beside[_run(path, run)] = Beside(*found)  # type: ignore[arg-type]  # the last one is there
+        elif what and what not in _BESIDE:
+            raise VtError(f"{path}: has a column {name!a}, which no study writes")
     return sheet
 
 
@@ -134,6 +178,20 @@ def _said(prediction: Prediction | None) -> str | None:
         return LOST
     answer = grading.said(prediction)
     return UNREAD if answer is None else tables.joined(answer)
+
+
+def _first(row: Prediction | None) -> str | None:
+    if row is None:
+        return None
+    return UNREAD if row.first is None or row.first is UNSET else tables.joined(row.first)
+
+
+def _thinks(row: Prediction | None) -> str | None:
+    return None if row is None else "yes" if "<think>" in row.reply.lower() else "no"
+
+
+def _tokens(row: Prediction | None) -> str | None:
+    return None if row is None else "" if row.tokens is None else str(row.tokens)
 
 
 def _words(values: Iterable[str | None]) -> Words:

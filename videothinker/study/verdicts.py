@@ -34,18 +34,20 @@ class _Judged(NamedTuple):
 def judge_claims(
     study: Study, differences: Iterable[Difference], contrasts: Iterable[Contrast], trainings: Sequence[Training]
 ) -> list[Verdict]:
-    """The verdict about each claim, from the first way of asking and from the gates of its bias models."""
-    pairs = {(one.after, one.before, one.rule): one.measures for one in differences if one.ask == study.first_ask}
-    sums = {(one.name, one.rule): one for one in contrasts}
+    """The verdict about each claim, from its way of asking and from the gates of its bias models."""
+    every_pair, every_sum = list(differences), list(contrasts)
     judged: list[list[_Judged]] = []
     for claim in study.claims:
+        ask = study.ask_of(claim)
+        pairs = {(one.after, one.before, one.rule): one.measures for one in every_pair if one.ask == ask}
+        sums = {(one.name, one.rule): one for one in every_sum if one.ask == ask}
         found = []
         for part in parse_claim(claim):
             if isinstance(part, Gated):
                 found.append(_judge_gates(part, trainings))
             else:
                 value, reason = _find(part, part.rule or study.rule, pairs, sums)
-                found.append(_judge_value(part, _in_words(part, study), value, reason))
+                found.append(_judge_value(part, _in_words(part, study, claim.ask), value, reason))
         judged.append(found)
     decisions = [decide([one.side for one in found]) for found in judged]
     summed = [_p_of_claim(found) for found in judged]
@@ -139,9 +141,10 @@ def sign_test(k: int, n: int) -> float:
 _COMPARED = {"all": "all questions", "observational": "observational questions", "shortcut_reliance": "shortcut reliance"}
 
 
-def _in_words(part: Comparison, study: Study) -> str:
+def _in_words(part: Comparison, study: Study, ask: str) -> str:
     """Such as "cdpo - grpo (all questions, claimed to be above -0.5)"; what most claims share is not said."""
-    said = [_COMPARED[part.measure]] if part.measure in _COMPARED else []
+    said = [_COMPARED[part.measure]] if part.measure in _COMPARED and not part.special else []
+    said += [f"asked {ask}"] if ask else []
     said += [f"rule {part.rule}"] if part.rule else []
     said += ["at equal observational accuracy"] if family_in(part, study) else []
     if part.bound:

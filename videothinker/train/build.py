@@ -18,6 +18,7 @@ from videothinker.train.data import TrainingRow
 from videothinker.train.loss import DIVERGENCES
 from videothinker.train.rewards import Reward, chosen
 from videothinker.train.sampling import ReplySampler
+from videothinker.train.seen import GIB, VisionCache, is_frozen, vision_disk
 from videothinker.train.stages import Engine, Objective, Reference, StageConfig
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def build_trainer(
         _check_sharded(config)
     policy, peft_config = _load_policy(config, start)
     processor, ids = load_processor(start), policy.config
+    vision = _vision_cache(config, policy, sharded=sharded)
     unseen = [ids.image_token_id, ids.video_token_id]  # TRL's own list leaves video tokens in, and one drawn would end the run
     args.generation_kwargs = {"suppress_tokens": unseen}
     common: dict[str, Any] = {
@@ -116,11 +118,13 @@ def build_trainer(
             max_pixels=config.data.max_pixels,
             video_token=ids.video_token_id,
             cache=default_cache(),
+            keyed=vision is not None,
         ),
         "asked": config.data.asked,
         "shuffled": Shuffled(config.rollouts.shuffled, config.rollouts.shuffled_margin, config.seed)
         if config.rollouts.shuffled
         else None,
+        "vision": vision,
         "drop_equal_groups": config.objective.drop_equal_groups,
         "anchor": config.objective.anchor,
         "start": _load_start(config, start),
@@ -140,8 +144,17 @@ def build_trainer(
             suppress=unseen,
             max_new_tokens=config.rollouts.max_new_tokens,
             temperature=config.rollouts.temperature,
+            vision=vision,
         )
     return trainer
+
+
+def _vision_cache(config: StageConfig, policy: Any, *, sharded: bool) -> VisionCache | None:
+    """What keeps the embeddings of a frozen vision tower; None where it is trained, or only a part of it is here."""
+    model = config.model
+    if sharded or not (model.vision_cache_gib or model.vision_spill_gib) or not is_frozen(bare(policy).model.visual):
+        return None
+    return VisionCache(int(model.vision_cache_gib * GIB), vision_disk(model.vision_spill_gib))
 
 
 def _load_policy(config: StageConfig, start: Checkpoint) -> tuple[Any, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
@@ -35,12 +36,14 @@ from videothinker.train.clips import (
     bare,
     generation_inputs,
     scoring_inputs,
+    see_clips,
     share_vision,
     showing,
 )
 from videothinker.train.data import ClipPrompt, TrainingRow
 from videothinker.train.rewards import ORDERED, Reward, accuracy
 from videothinker.train.sampling import ReplySampler
+from videothinker.train.seen import VisionCache
 from videothinker.train.shared import share_prompts
 from videothinker.train.whole import unmark
 
@@ -92,7 +95,8 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     their weighted sum is its reward. encode: turns prompts into tensors. asked: how the rows put
     questions, which is saved beside the weights. shared_prompts: score all replies to a question behind
     one copy of its prompt (`shared.py`); needs SDPA. shuffled: also ask about shuffled clips, for the reward that compares; all
-    replies to a question must then be in one process. drop_equal_groups: the loss is the mean over replies to questions whose
+    replies to a question must then be in one process. vision: keeps what frozen vision towers make of clips, which then need
+    their keys; None: nothing is kept. drop_equal_groups: the loss is the mean over replies to questions whose
     replies differ in what they earned. anchor: weight of k3 to `start`, TRL's own term; start: the policy's start, frozen, or
     the path of the LoRA adapter that training goes on from, or None where the policy without its fresh adapters is the start.
     All other arguments are GRPOTrainer's. The attribute `sampler`, if set, writes the replies in place of transformers'
@@ -109,6 +113,7 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         asked: Asked = OURS,
         shared_prompts: bool = True,
         shuffled: Shuffled | None = None,
+        vision: VisionCache | None = None,
         drop_equal_groups: bool = False,
         anchor: float = 0.0,
         start: nn.Module | Path | None = None,
@@ -128,6 +133,7 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.sampler: ReplySampler | None = None
         self._asked = asked
         self._encode, self._shared_prompts, self._shuffled = encode, shared_prompts, shuffled
+        self._vision = vision
         self._drop_equal_groups = drop_equal_groups
         self._clips: dict[str, list[ClipTensors]] = {}
         self._rows = torch.empty(0)  # (B, 2): CLIP_SLOT
@@ -135,7 +141,7 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._rewards = torch.empty(0)  # (N, number of rewards), of all processes; a question's replies lie side by side
         self._replies: list[str] = []
         self._n_tokens: list[int] = []  # of these replies
-        quicken(bare(self.model))
+        quicken(bare(self.model), vision)
         self.beta = anchor  # from here on TRL scores replies with `ref_model` too, or with the policy's adapter `_START`
         if isinstance(start, Path):
             self._load_frozen_adapter(start, _START)
@@ -147,7 +153,7 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _frozen(self, model: Any) -> Any:
         """A model that only scores, placed as TRL places its reference: sharded where the policy is, else on this device."""
         model.requires_grad_(False).eval()
-        quicken(model)
+        quicken(model, self._vision)
         add_fused_lm_head(model, temperature=self.temperature)
         if self.is_deepspeed_enabled:
             return prepare_deepspeed(model, self.accelerator)
@@ -218,6 +224,7 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             seconds_per_pair=round(clip.seconds_per_pair, 6),
             n_prompts=len(self.completions) // self.num_generations,
             n_replies=len(self.completions),
+            vision=msgspec.UNSET if self._vision is None else self._vision.counts,
         )
 
     def _tokenize_prompts(self, prompts: list[ClipPrompt]) -> tuple[list[list[int]], None, dict[str, Any]]:
@@ -287,6 +294,12 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         replies' tokens, (B, T, ...).
         """
         return model(**inputs)
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """TRL's, with the share of clips that a frozen vision tower had seen before."""
+        if self._vision is not None and self._mode == "train" and (kept := self._vision.since_last()) is not None:
+            self._metrics["train"]["vision_kept_share"].append(kept)
+        super().log(logs, *args, **kwargs)
 
     # The loss
 
@@ -453,9 +466,12 @@ class _Announced(Sampler[int]):
         return len(self._sampler)
 
 
-def quicken(model: Any) -> None:
-    """Let a Qwen2.5-VL compute the same numbers faster; called before PEFT or a parallel wrapper goes around it."""
-    share_vision(model)
+def quicken(model: Any, vision: VisionCache | None = None) -> None:
+    """Let a Qwen2.5-VL compute the same numbers faster; called before PEFT or a parallel wrapper goes around it.
+
+    vision: keeps what a frozen tower makes of clips.
+    """
+    share_vision(model, see_clips if vision is None else vision.see)
     quicken_vision(model)
     quicken_norms(model)
 

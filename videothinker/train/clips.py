@@ -5,9 +5,10 @@ once, in threads and before its step where the order of questions is known, and 
 (`share_vision`), with the same numbers and the same gradient.
 """
 
+import hashlib
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from videothinker import store
 from videothinker.clips import ClipCache, cached_clip
 from videothinker.damage import Damage, damaged
 from videothinker.errors import VtError
@@ -23,7 +25,7 @@ from videothinker.footage import Footage
 from videothinker.frames import Clip, ClipError
 from videothinker.models.chat import chat
 from videothinker.models.positions import rule_of, token_positions
-from videothinker.models.vision import see
+from videothinker.models.vision import SeenClip, see
 from videothinker.train.data import ClipPrompt
 
 VIDEO = 2
@@ -39,6 +41,8 @@ class ClipTensors(NamedTuple):
     """t pairs of frames, each of h x w patches."""
     seconds_per_pair: float
     """Seconds of the clip between two pairs of frames; places them on the model's temporal axis."""
+    key: str = ""
+    """Hash of all that its patches depend on; "" where nobody asked for it."""
 
     def n_tokens(self, merge: int) -> int:
         """Video tokens in the prompt: `merge` x `merge` patches of a pair of frames make one."""
@@ -59,11 +63,18 @@ class PromptEncoder:
     """Turns prompts into `Encoded`: `n_frames` evenly spread frames of at most `max_pixels` pixels each.
 
     processor: the checkpoint's. video_token: the id that stands for the clip in a prompt. cache: where decoded frames are kept,
-    as `vt diagnose` keeps them; None: nowhere.
+    as `vt diagnose` keeps them; None: nowhere. keyed: give each clip its key, for what a frozen tower makes of it (`seen.py`).
     """
 
     def __init__(
-        self, processor: Any, *, n_frames: int, max_pixels: int, video_token: int, cache: ClipCache | None = None
+        self,
+        processor: Any,
+        *,
+        n_frames: int,
+        max_pixels: int,
+        video_token: int,
+        cache: ClipCache | None = None,
+        keyed: bool = False,
     ) -> None:
         self.processor = processor
         self.video_token = video_token
@@ -71,6 +82,7 @@ class PromptEncoder:
         self._n_frames, self._max_pixels, self._cache = n_frames, max_pixels, cache
         shortest = processor.video_processor.size["shortest_edge"]
         self._size = {"shortest_edge": min(shortest, max_pixels), "longest_edge": max_pixels}
+        self._keyed = store.sha256_json([processor.video_processor.to_json_string(), self._size]) if keyed else ""
         n_local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         self._threads = ThreadPoolExecutor(max(1, min(8, (os.cpu_count() or 1) // n_local)), thread_name_prefix="clips")
         self._coming: dict[Footage, Future[Clip]] = {}
@@ -143,9 +155,13 @@ class PromptEncoder:
         parts = inputs["pixel_values_videos"].split([math.prod(grid) for grid in grids])
         pair = video.temporal_patch_size
         return [
-            ClipTensors(patches, tuple(grid), pair * clip.n_total / (len(clip.indices) * clip.fps))
+            ClipTensors(patches, tuple(grid), pair * clip.n_total / (len(clip.indices) * clip.fps), self._key(clip))
             for patches, grid, clip in zip(parts, grids, clips, strict=True)
         ]
+
+    def _key(self, clip: Clip) -> str:
+        """Of the frames as they are shown, damage included, and of how they are sized and cut."""
+        return f"{self._keyed} {hashlib.blake2b(clip.frames.tobytes(), digest_size=20).hexdigest()}" if self._keyed else ""
 
     def _tokenise(self, prompts: Sequence[tuple[ClipPrompt, ClipTensors]]) -> list[list[int]]:
         """Token ids of each prompt. The chat template places one token for the clip; it is repeated to as many as the clip
@@ -224,10 +240,21 @@ def showing(clips: Sequence[ClipTensors], rows: Sequence[int]) -> Iterator[None]
         _shown.reset(token)
 
 
-def share_vision(model: Any) -> None:
+Seer = Callable[[Any, Sequence[ClipTensors]], list[SeenClip]]
+"""Lets the vision tower of a model see clips."""
+
+
+def see_clips(model: Any, clips: Sequence[ClipTensors]) -> list[SeenClip]:
+    """What the model's vision tower makes of each clip."""
+    return see(
+        model, [clip.patches for clip in clips], [clip.grid for clip in clips], [clip.seconds_per_pair for clip in clips]
+    )
+
+
+def share_vision(model: Any, seer: Seer = see_clips) -> None:
     """Let the model's vision tower encode each clip of a batch once inside `showing`; outside it nothing changes.
 
-    model: a Qwen2.5-VL for generation, before PEFT or a parallel wrapper goes around it.
+    model: a Qwen2.5-VL for generation, before PEFT or a parallel wrapper goes around it. seer: what asks the tower.
     """
     inner = model.model
     encode = inner.get_video_features
@@ -238,7 +265,7 @@ def share_vision(model: Any) -> None:
             return encode(pixel_values_videos, video_grid_thw, **kwargs)
         clips, rows = shown  # the grids of the call have one row per prompt, the patches are those of the distinct clips
         patches = torch.split(pixel_values_videos, [len(clip.patches) for clip in clips])
-        seen = see(model, patches, [clip.grid for clip in clips], [clip.seconds_per_pair for clip in clips])
+        seen = seer(model, [clip._replace(patches=given) for clip, given in zip(clips, patches, strict=True)])
         return BaseModelOutputWithPooling(pooler_output=tuple(seen[row].features for row in rows))
 
     inner.get_video_features = shared

@@ -37,7 +37,7 @@ class TrainingRow(TypedDict):
     prompt: ClipPrompt
     question_id: str
     gold: list[str]
-    """Letters of the correct options; empty when none is correct."""
+    """Letters of the correct options, empty when none is correct; a number or an interval as `Question.gold` holds it."""
     n_options: int
     form: Form
     """What kind of answer the question wants."""

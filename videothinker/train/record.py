@@ -34,6 +34,7 @@ _SOURCES = {
     "entropy": "entropy",
     "length": "completions/mean_length",
     "grad_norm": "grad_norm",
+    "vision_kept_share": "vision_kept_share",
     "seconds": "step_time",
 }
 """TRL's name of each field of a `StepRecord`; rewards are "rewards/NAME/mean"."""
@@ -171,7 +172,8 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
 
 
 def _said(reply: str, row: TrainingRow) -> Answered:
-    return Answered(read_twice(FORMS[row["form"]], reply, row["n_options"]), row["gold"])
+    form = FORMS[row["form"]]
+    return Answered(read_twice(form, reply, row["n_options"]), row["gold"], form)
 
 
 _BEFORE = {"step": "int64", "question_id": "string", "reply": "string"}

@@ -38,6 +38,8 @@ def accuracy(
 ) -> list[float]:
     """Soft accuracy, in [0, 1], as the question's form of answer reads and grades it; 0 for an empty or unreadable answer.
 
+    For sets of letters that is the paper's, for intervals temporal IoU, for estimates mean relative accuracy, else 1 or 0.
+
     In the style "twice" that is the accuracy of the second answer.
     """
     rows = zip(completions, gold, n_options, form, style, strict=True)
@@ -66,9 +68,9 @@ def first(
 def fallback(
     completions: Sequence[str], gold: Sequence[Sequence[str]], n_options: Sequence[int], form: Sequence[Form], **_: Any
 ) -> list[float]:
-    """1.0 for a reply that first says that it has to think, and then is exactly right (style "twice"); else 0.0."""
-    rows = zip(_read_twice(completions, n_options, form), gold, strict=True)
-    return [float(said.falls_back and answers.is_exact(said.second, right)) for said, right in rows]
+    """1.0 for a reply that first says that it has to think, and then is right (style "twice"); else 0.0."""
+    rows = zip(_read_twice(completions, n_options, form), gold, form, strict=True)
+    return [float(said.falls_back and answers.is_right(kind, said.second, tuple(right))) for said, right, kind in rows]
 
 
 def _read_twice(completions: Sequence[str], n_options: Sequence[int], form: Sequence[Form]) -> list[Twice]:

@@ -27,6 +27,8 @@ def identity_of(record: TrainRecord) -> dict[str, Any]:
     hashes = {name: one and _hashes(one) for name, one in weights.items()}
     if settings["data"]["template"] is not None:
         del settings["data"]["template"]["text"]  # its hash stands for it, in a message too
+    for kept in ("vision_cache_gib", "vision_spill_gib"):
+        del settings["model"][kept]  # where what is computed once is held
     settings["model"]["text_positions"] = record.text_positions  # what it came to, whether it was set or the start's own
     return {"stage": record.stage, "settings": settings, "data": data, **hashes}
 

@@ -8,8 +8,9 @@ import torch
 
 from videothinker.models.decoder import Decoder, TokenChoice
 from videothinker.models.norms import quicken_norms
-from videothinker.models.vision import quicken_vision, see
+from videothinker.models.vision import quicken_vision
 from videothinker.train.clips import ClipTensors, bare
+from videothinker.train.seen import VisionCache, is_frozen
 
 _KEPT_BYTES = 4 * 2**30
 """Most bytes of weights and cache that stay on the GPU between batches; a larger model gives them back to make room for
@@ -25,13 +26,22 @@ class ReplySampler:
 
     eos: tokens that end a reply. pad: fills replies that have ended. suppress: tokens never drawn; a drawn video token would
     make the reply impossible to score. max_new_tokens: where a reply is cut. temperature: above 0; 1 is the policy itself.
+    vision: keeps what the policy's vision tower makes of clips, if that is frozen.
     """
 
     def __init__(
-        self, *, eos: Sequence[int], pad: int, suppress: Sequence[int], max_new_tokens: int, temperature: float
+        self,
+        *,
+        eos: Sequence[int],
+        pad: int,
+        suppress: Sequence[int],
+        max_new_tokens: int,
+        temperature: float,
+        vision: VisionCache | None = None,
     ) -> None:
         self.eos, self.pad, self.suppress = list(eos), pad, list(suppress)
         self.max_new_tokens, self.temperature = max_new_tokens, temperature
+        self._vision = vision or VisionCache(0)
         self._copy: Any = None
         self._decoder: Decoder | None = None
 
@@ -49,9 +59,7 @@ class ReplySampler:
         model = self._up_to_date(policy, device) if device.type == "cuda" else bare(policy)
         if self._decoder is None or self._decoder.model is not model:
             self._decoder = Decoder(model, eos=self.eos, pad=self.pad, suppress=self.suppress)
-        seen = see(
-            model, [clip.patches for clip in clips], [clip.grid for clip in clips], [clip.seconds_per_pair for clip in clips]
-        )
+        seen = self._vision.see(model, clips, frozen=is_frozen(bare(policy).model.visual))
         # A question comes once for each of its replies; its prompt is read once, and the replies point to it.
         asked = [(row, tuple(ids)) for row, ids in zip(rows, prompt_ids, strict=True)]
         distinct = {prompt: i for i, prompt in enumerate(dict.fromkeys(asked))}

@@ -102,7 +102,8 @@ class RepelOn(StrEnum):
     GROUPS_NOT_ALL_RIGHT = "groups_not_all_right"
     """Not where every reply to a question is right: there the advantage is 0 and repulsion alone would move the policy."""
     CORRECT_ROLLOUTS = "correct_rollouts"
-    """Only on replies that are exactly right. What is right is told by the reward "accuracy", here and above."""
+    """Only on replies that are exactly right. What is right is told by the reward "accuracy", here and above: it is 1. Of
+    intervals that is only the gold one itself."""
 
 
 class Precision(StrEnum):
@@ -251,7 +252,15 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     precision: Precision = Precision.BF16
     attention: Annotated[str, msgspec.Meta(pattern="^(sdpa|eager|flash_attention_2)$")] = "sdpa"
     train_vision: bool = True
-    """Train the vision tower too, as the official code does."""
+    """Train the vision tower too, as the official code does. VideoAuto-R1: False, a frozen tower. Then each clip is seen once
+    in a run, and what the tower made of it is kept (`seen.py`); not so under FSDP and ZeRO-3, where each process has a part of
+    the tower."""
+    vision_cache_gib: NotNegative = 4.0
+    """Memory in GiB, on the CPU and in each process, for what a frozen tower made of clips. The default is ours: a clip of 936
+    tokens takes 3.7 MiB of a 3B model in bf16, so that it holds about 1,100. 0: none."""
+    vision_spill_gib: NotNegative = 8.0
+    """Disk in GiB, beside the cache of decoded clips ($VIDEOTHINKER_CACHE), for what memory has no room for; 0: none, and the
+    tower sees such a clip again. The default is that of the decoded clips."""
     gradient_checkpointing: bool = True
     text_positions: TextPositions | None = None
     """The rule by which the text behind a clip goes on, in roll-outs and scoring alike. None: the start's own, which is the

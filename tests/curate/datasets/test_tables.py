@@ -230,3 +230,18 @@ def test_a_field_of_many_values_is_no_facet(tmp_path: Path) -> None:
     rows = [ROW | {"data_source": f"https://example.org/{n}", "domain": f"domain {n % 50}"} for n in range(51)]
     found = read_set("records", write_json(tmp_path / "set.json", rows))
     assert {tuple(one.facets) for one in found.questions} == {("domain",)}
+
+
+def test_columns_of_numbers_and_intervals(tmp_path: Path) -> None:
+    source = write_csv(tmp_path / "quiz.csv", "asked,file,n,from,to,both", '"How many?",1.mp4,"1,200",3.5,1,"[1:00, 5]"')
+    asked = ("question=asked", "video=file")
+    said = {"number=n": ("1200",), "estimate=n": ("1200",), "interval=from,to": ("1", "3.5"), "interval=both": ("5", "60")}
+    for column, gold in said.items():
+        [one] = read_set("records", source, columns=(*asked, f"answer_{column}")).questions
+        assert (one.gold, one.options, one.form) == (gold, (), Form(column.partition("=")[0]))
+    found = read_set("records", source, columns=(*asked, "answer_interval=from"))
+    assert reasons(found) == ["its from is '3.5', expected two times in seconds, such as 12.5 to 20"]
+    with pytest.raises(VtError, match=r"answer_number=: is for answers that are no options; leave options= out"):
+        read_set("records", source, columns=(*asked, "answer_number=n", "options=file"))
+    with pytest.raises(VtError, match=r"has no column 'till'"):
+        read_set("records", source, columns=(*asked, "answer_interval=from,till"))

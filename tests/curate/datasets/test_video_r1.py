@@ -249,3 +249,66 @@ def test_whatever_is_damaged_no_row_is_lost(tmp_path: Path, data: st.DataObject)
     if rows[1]["problem_id"] not in (1, 3, "1", "3"):
         assert {"1", "3"} <= {one.question_id for one in found.questions}
     assert all(bad.reason for bad in found.unresolved)
+
+
+def measured(kind: str, said: str, **changes: Any) -> dict[str, Any]:
+    return choice(1, "a", said, options=None, problem_type=kind, **changes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "form", "gold"),
+    [
+        ("numerical", "1,200 m", Form.NUMBER, ("1200",)),
+        ("number", "3/4", Form.NUMBER, ("0.75",)),
+        ("regression", "2.50", Form.ESTIMATE, ("2.5",)),
+        ("temporal grounding", "1:00 to 1:05", Form.INTERVAL, ("60", "65")),
+        ("interval", "[20, 12.5]", Form.INTERVAL, ("12.5", "20")),
+    ],
+)
+def test_numbers_and_intervals(tmp_path: Path, kind: str, said: str, form: Form, gold: tuple[str, ...]) -> None:
+    found = only(tmp_path, measured(kind, said))
+    assert (found.form, found.gold, found.options) == (form, gold, ())
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (measured("numerical", "5 or 6"), "its solution is '5 or 6', expected one number"),
+        (
+            measured("temporal grounding", "5 to 5"),
+            "its solution is '5 to 5', expected two times in seconds, such as 12.5 to 20",
+        ),
+        (measured("temporal grounding", "soon"), "its solution is 'soon', expected two times in seconds, such as 12.5 to 20"),
+        (
+            choice(1, "a", "5", problem_type="numerical"),
+            "problem_type 'numerical' with 2 options needs a form of answer not asked here",
+        ),
+    ],
+)
+def test_numbers_and_intervals_that_are_none(tmp_path: Path, row: Any, why: str) -> None:
+    assert reason(tmp_path, row) == why
+
+
+def test_numbers_do_not_decide_the_form_of_letters(tmp_path: Path) -> None:
+    found = read_rows(tmp_path, choice(2, "a", "A"), measured("numerical", "7"), choice(3, "a", "no", options=None))
+    assert [one.form for one in found.questions] == [Form.CHOICE, Form.NUMBER, Form.YES_NO]
+
+
+def test_a_set_of_every_form_is_curated_checked_and_read_again(tmp_path: Path) -> None:
+    rows = [
+        choice(1, "a"),
+        choice(2, "b", "no", options=None),
+        measured("numerical", "1,200", problem_id=3),
+        measured("regression", "50%", problem_id=4),
+        measured("temporal grounding", "1:00 to 1:05", problem_id=5),
+    ]
+    source = write_records(tmp_path / "set.json", rows)
+    out = tmp_path / "out"
+    assert vt("curate", "records", "--from", source, "--out", out) == 0
+    assert vt("curate", "check", out) == 0
+    exported = json.loads((out / "test.json").read_text())
+    assert [row["problem_type"] for row in exported[2:]] == ["numerical", "regression", "temporal grounding"]
+    assert exported[4]["solution"] == "<answer>60 to 65</answer>"
+    again = read_set("records", out / "test.json")
+    assert again.unresolved == []
+    assert [one.gold for one in again.questions[2:]] == [("1200",), ("50%",), ("60", "65")]

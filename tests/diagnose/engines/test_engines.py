@@ -19,8 +19,9 @@ from videothinker.curated import Curated
 from videothinker.diagnose.checkpoint_answerer import open_checkpoint
 from videothinker.diagnose.engines import ENGINES
 from videothinker.diagnose.engines.base import Reply, Row, reply_seed
+from videothinker.diagnose.engines.choosing import Race
 from videothinker.diagnose.engines.graphs import GraphsEngine
-from videothinker.diagnose.engines.transformers import TransformersEngine, _Race
+from videothinker.diagnose.engines.transformers import TransformersEngine
 from videothinker.diagnose.feed import QuestionFeed
 from videothinker.diagnose.prompts import put_by, write_prompts
 from videothinker.errors import VtError
@@ -147,7 +148,7 @@ def test_placeholders_take_no_probability_from_others(taught: Path, colours: Cur
 def test_the_race_samples_the_softmax() -> None:
     logits = torch.tensor([[0.0, 1.0, 2.0, -1.0]])
     n = 4000
-    sampler = _Race(2.0, [reply_seed(0, f"question {i}") for i in range(n)])
+    sampler = Race(2.0, [reply_seed(0, f"question {i}") for i in range(n)])
     expected = (logits[0] / 2).softmax(0)
     for _ in range(2):  # the first token and the second
         counts = sampler(logits.expand(n, 4)).argmax(1).bincount(minlength=4)
@@ -171,9 +172,9 @@ def test_the_last_batch_is_filled_up_to_the_size_of_the_graph(
     )
     sizes, inner = [], Decoder.write
 
-    def watched(decoder: Decoder, prompts: Any, clips: Any, *, rows: list[int], **others: Any) -> list[Written]:
-        sizes.append((len(prompts), len(rows)))
-        return inner(decoder, prompts, clips, rows=rows, **others)
+    def watched(decoder: Decoder, *, prompt_ids: Any, rows: list[int], **others: Any) -> list[Written]:
+        sizes.append((len(prompt_ids), len(rows)))
+        return inner(decoder, prompt_ids=prompt_ids, rows=rows, **others)
 
     monkeypatch.setattr(Decoder, "write", watched)
     found = {key: answer.reply for key, answer in answers(checkpoint, colours).items()}

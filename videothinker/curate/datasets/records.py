@@ -62,7 +62,7 @@ def _read_video_r1(table: Table) -> ReadQuestions:
             listed.append(name)
         if found.path.startswith("/"):
             from_top.append(name)
-        return _question(name, table, found.text, found.options, found.gold, clip, found.is_yes_no, facets=_facets(row))
+        return _question(name, table, found.text, found.options, found.gold, clip, found.form, facets=_facets(row))
 
     read = rows.sort_rows([table], video_r1.row_id, question)
     varied = [name for name in FACETS if 1 < len({one.facets.get(name) for one in read.questions}) <= MOST_VALUES]
@@ -89,7 +89,7 @@ def _question(
     options: tuple[str, ...],
     gold: tuple[str, ...],
     clip: Clip,
-    is_yes_no: bool,
+    form: Form | None,
     *,
     facets: dict[str, str],
     group: str | None = None,
@@ -102,24 +102,26 @@ def _question(
         clip,
         facets,
         PurePosixPath(table.file).stem,
-        form=Form.YES_NO if is_yes_no else Form.LETTERS,
+        form=form or Form.LETTERS,
         group=group,
     )
 
 
 def _formed(questions: Sequence[Question]) -> list[Question]:
-    """The questions, all of one form but those of yes or no."""
-    form = video_r1.form_for([one.gold for one in questions if one.form is not Form.YES_NO])
-    return [one if one.form is Form.YES_NO else msgspec.structs.replace(one, form=form) for one in questions]
+    """The questions, all that ask for letters of one form."""
+    form = video_r1.form_for([one.gold for one in questions if one.form is Form.LETTERS])
+    return [msgspec.structs.replace(one, form=form) if one.form is Form.LETTERS else one for one in questions]
 
 
 # ---- tables with named columns ---------------------------------------------------------------------------------------------
 
-_ANSWERS = ("answer", "answer_letter", "answer_text", "answer_index")
+_MEASURED = {"answer_number": Form.NUMBER, "answer_estimate": Form.ESTIMATE, "answer_interval": Form.INTERVAL}
+"""Meanings of an answer that is no option."""
+_ANSWERS = ("answer", "answer_letter", "answer_text", "answer_index", *_MEASURED)
 _MEANINGS = ("question", "options", *_ANSWERS, "video", "id", "start", "end", "fps", "group")
 _EXPECTED = (
-    "expected question=, video=, one of answer=, answer_letter=, answer_text= and answer_index=, and perhaps options=, id=,"
-    " start=, end=, fps=, group= and facet:NAME="
+    "expected question=, video=, one of answer=, answer_letter=, answer_text=, answer_index=, answer_number=, answer_estimate="
+    " and answer_interval=, and perhaps options=, id=, start=, end=, fps=, group= and facet:NAME="
 )
 
 
@@ -128,7 +130,7 @@ class _Columns(NamedTuple):
 
     by_meaning: Mapping[str, str]
     options: tuple[str, ...]
-    """One column of lists, or one column for each option; () for questions of yes or no."""
+    """One column of lists, or one column for each option; () for questions of yes or no, of numbers or of intervals."""
     answer: str
     """One of `_ANSWERS`."""
     first: int
@@ -167,13 +169,23 @@ def _columns(table: Table, given: Sequence[str]) -> _Columns:
                 " answer_index=label:0 or answer_index=label:1"
             )
         by_meaning["answer_index"], first = column, int(base)
+    if answers[0] in _MEASURED and "options" in by_meaning:
+        raise VtError(f"--column {answers[0]}=: is for answers that are no options; leave options= out")
     options = tuple(part.strip() for part in by_meaning.pop("options", "").split(",") if part.strip())
     has = next((row for row in table.rows if isinstance(row, dict)), {})
     known = {name for row in table.rows if isinstance(row, dict) for name in row}
-    for column in (*by_meaning.values(), *options, *facets.values()):
+    named = [
+        column for meaning, each in by_meaning.items() for column in (_both(each) if meaning == "answer_interval" else [each])
+    ]
+    for column in (*named, *options, *facets.values()):
         if known and column not in known:
             raise VtError(f"--column: {table.file} has no column '{column}'; it has {_named(has)}")
     return _Columns(by_meaning, options, answers[0], first, facets)
+
+
+def _both(columns: str) -> list[str]:
+    """The columns of one meaning: one, or for answer_interval that of the start and that of the end, with a comma between."""
+    return [part.strip() for part in columns.split(",")]
 
 
 def _named(row: Mapping[str, Any]) -> str:
@@ -188,15 +200,28 @@ def _read_table(table: Table, columns: _Columns) -> ReadQuestions:
         text = row.text(by["question"])
         options = _options(row, columns.options)
         said = row.fields.get(by[columns.answer])
+        form = _MEASURED.get(columns.answer)
+        if form is not None:
+            return _measured(row, name, text, form)
         is_yes_no = not columns.options and str(said).strip().lower() in WORDS
         if not options and not is_yes_no:
             raise UnusableError(f"its answer is {said!a} and it has no options, expected yes or no")
         gold = WORDS[str(said).strip().lower()] if is_yes_no else _gold(said, options, columns)
+        return made(row, name, text, YES_NO if is_yes_no else options, gold, Form.YES_NO if is_yes_no else None)
+
+    def _measured(row: Row, name: str, text: str, form: Form) -> Question:
+        columns_of_answer = _both(by[columns.answer]) if form is Form.INTERVAL else [by[columns.answer]]
+        cells = [row.fields.get(column) for column in columns_of_answer]
+        values = cells[0] if len(cells) == 1 and isinstance(cells[0], list) else cells
+        said = " to ".join("" if value is None else str(value).strip() for value in values)
+        return made(row, name, text, (), video_r1.measured(said, form, ",".join(columns_of_answer)), form)
+
+    def made(row: Row, name: str, text: str, options: tuple[str, ...], gold: tuple[str, ...], form: Form | None) -> Question:
         times = {key: row.seconds(by[key]) if key in by else None for key in ("start", "end", "fps")}
         clip = rows.clip("/".join(parts_of(row.text(by["video"]))), times["start"], times["end"], times["fps"])
         facets = {facet: word for facet, column in columns.facets.items() if (word := row.word(column)) is not None}
         group = row.word(by["group"]) if "group" in by else None
-        return _question(name, table, text, YES_NO if is_yes_no else options, gold, clip, is_yes_no, facets=facets, group=group)
+        return _question(name, table, text, options, gold, clip, form, facets=facets, group=group)
 
     read = rows.sort_rows([table], lambda row: row.word(by["id"]) if "id" in by else None, question)
     return ReadQuestions(_formed(read.questions), read.unresolved)
@@ -262,7 +287,7 @@ def _gold(said: Any, options: tuple[str, ...], columns: _Columns) -> tuple[str, 
 
 DATASET = Dataset(
     name="records",
-    what="any questions of your own: single choices, sets of letters, yes or no",
+    what="any questions of your own: single choices, sets of letters, yes or no, numbers, intervals of time",
     needs="a JSON or JSONL file of Video-R1 rows (problem, options, solution, video or path), or a table (csv, tsv, parquet,"
     " json, jsonl) whose columns --column names",
     origin="yours, or any release in that form",

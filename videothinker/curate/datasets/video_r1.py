@@ -5,7 +5,8 @@
 
 Options may carry their letter or not. The clip is `video` or `path`; the id is `question_id`, or else `problem_id`, or else the
 number of the row. `start`, `end` and `fps` are read where there are any. A `problem` that goes on to list the options loses the
-list, since a prompt lists them again.
+list, since a prompt lists them again. Rows without options, of the problem types "numerical", "regression" and "temporal
+grounding", are answered by a number or an interval in seconds ("12.5 to 20").
 """
 
 import re
@@ -15,7 +16,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from videothinker.answers import LETTERS
+from videothinker.answers import FORMS, LETTERS, without_letters
+from videothinker.answers.style import tagged
 from videothinker.answers.yes_no import OPTIONS as YES_NO
 from videothinker.answers.yes_no import WORDS
 from videothinker.curate.datasets import NEEDS_JUDGE, Table
@@ -23,6 +25,15 @@ from videothinker.curate.datasets.rows import Row, UnusableError, bare
 from videothinker.records import Form
 
 _SOLUTION = re.compile(r"\s*(?:<answer>)?\s*(?P<answer>[^<>]*?)\s*(?:</answer>)?\s*", re.IGNORECASE)
+
+
+PROBLEM_TYPES = {
+    "numerical": Form.NUMBER,
+    "regression": Form.ESTIMATE,
+    "temporal grounding": Form.INTERVAL,
+    **{str(form): form for form in (Form.NUMBER, Form.ESTIMATE, Form.INTERVAL)},
+}
+"""The form of rows without options by their `problem_type`. The first two are Video-R1's words, and its scores."""
 
 
 class _Fields(msgspec.Struct):
@@ -42,13 +53,19 @@ class Parsed(NamedTuple):
 
     text: str
     options: tuple[str, ...]
-    """Without letters; ("yes", "no") where the answer is one of these words and there are no options."""
+    """Without letters; ("yes", "no") where the answer is one of these words and there are no others; () for numbers and
+    intervals."""
     gold: tuple[str, ...]
     path: str
     """The clip as the file writes it."""
-    is_yes_no: bool
+    form: Form | None
+    """That of a question without options, or of yes or no; None for letters, of which the whole file decides (`form_for`)."""
     lists_options: bool
     """Whether the text had listed the options, too."""
+
+    @property
+    def is_yes_no(self) -> bool:
+        return self.form is Form.YES_NO
 
 
 def is_video_r1(tables: Sequence[Table]) -> bool:
@@ -63,7 +80,7 @@ def row_id(row: Row) -> str | None:
 
 
 def parse(row: Row, *, data_types: Sequence[str] = ("video",)) -> Parsed:
-    """The row as a question of letters, or of yes or no.
+    """The row as a question of letters, of yes or no, or of a number or interval (`PROBLEM_TYPES`).
 
     Raises:
         UnusableError: it is none, or needs another form of answer.
@@ -81,8 +98,10 @@ def parse(row: Row, *, data_types: Sequence[str] = ("video",)) -> Parsed:
         raise UnusableError(f"data_type is '{fields.data_type}', expected '{data_types[0]}'")
     answer = _SOLUTION.fullmatch(fields.solution)
     said = answer["answer"] if answer else fields.solution
-    if not fields.options and said.lower().rstrip(".") in WORDS:
-        return Parsed(fields.problem, YES_NO, WORDS[said.lower().rstrip(".")], path, True, False)
+    if said.lower().rstrip(".") in WORDS and (not fields.options or _are_yes_no(fields.options)):
+        return Parsed(fields.problem, YES_NO, WORDS[said.lower().rstrip(".")], path, Form.YES_NO, False)
+    if (form := PROBLEM_TYPES.get(fields.problem_type)) is not None and not fields.options:
+        return Parsed(fields.problem, (), measured(said, form, "solution"), path, form, False)
     if fields.problem_type == "open-ended" and not fields.options:
         raise UnusableError(NEEDS_JUDGE)
     if fields.problem_type != "multiple choice" or not fields.options:
@@ -94,7 +113,7 @@ def parse(row: Row, *, data_types: Sequence[str] = ("video",)) -> Parsed:
     if gold is None:
         raise UnusableError(f"solution is {fields.solution!r}, expected letters of its {len(options)} options, or none")
     text = _without_list(fields.problem, fields.options, options)
-    return Parsed(text, options, gold, path, False, text != fields.problem)
+    return Parsed(text, options, gold, path, None, text != fields.problem)
 
 
 def parse_choice(row: Row, *, data_types: Sequence[str] = ("video",)) -> Parsed:
@@ -104,9 +123,24 @@ def parse_choice(row: Row, *, data_types: Sequence[str] = ("video",)) -> Parsed:
         UnusableError: it is none, or has several correct options, or none.
     """
     found = parse(row, data_types=data_types)
+    if not found.options:
+        raise UnusableError(f"its answer is a {found.form}, and this data set has single choices")
     if len(found.gold) != 1:
         raise UnusableError(f"its answer is {', '.join(found.gold) or 'none'}, expected one letter")
     return found
+
+
+def measured(said: str, form: Form, field: str) -> tuple[str, ...]:
+    """The gold number or interval that a field says, as `Question.gold` holds it.
+
+    Raises:
+        UnusableError: it cannot be read, or is an interval without length, which nothing could overlap.
+    """
+    gold = FORMS[form].parse(tagged(said), 0)
+    if gold is None or (form is Form.INTERVAL and len(set(gold)) == 1):
+        wanted = "two times in seconds, such as 12.5 to 20" if form is Form.INTERVAL else "one number"
+        raise UnusableError(f"its {field} is {said[:80]!r}, expected {wanted}")
+    return gold
 
 
 def letters(said: str, n_options: int) -> tuple[str, ...] | None:
@@ -124,6 +158,11 @@ def form_for(golds: Sequence[tuple[str, ...]]) -> Form:
     Sets, if some answer has several letters or none, because otherwise the prompt would tell how many options are correct.
     """
     return Form.CHOICE if all(len(gold) == 1 for gold in golds) else Form.LETTERS
+
+
+def _are_yes_no(options: Sequence[str]) -> bool:
+    """Whether the options are the two words, as an exported question of that form lists them."""
+    return len(options) == len(YES_NO) and without_letters(options) == YES_NO
 
 
 def _without_list(text: str, options: Sequence[str], texts: Sequence[str]) -> str:

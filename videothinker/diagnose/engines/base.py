@@ -10,6 +10,9 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
+from videothinker.answers import Style
+from videothinker.diagnose.answerer import RawReply
+from videothinker.diagnose.engines.packed import Ends
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.stopping import Gate
 from videothinker.models.load import Loaded, load
@@ -71,6 +74,14 @@ class Reply(NamedTuple):
         return self.tokens if self.cut or self.stopped else self.tokens[:-1]
 
 
+class Begun(NamedTuple):
+    """A reply that was left behind its first answer, not being sure enough of it."""
+
+    row: Row
+    held: Any
+    """What its engine needs to go on with it: what was written, and the keys and values of that and of the prompt."""
+
+
 class Engine(Protocol):
     """Writes replies with one checkpoint, all at the temperature, seed and token limit of its settings."""
 
@@ -81,6 +92,25 @@ class Engine(Protocol):
 
         Raises:
             torch.OutOfMemoryError: these are too many rows at once. The engine can be asked again with fewer.
+        """
+
+    def begin(self, rows: Sequence[Row]) -> list[Reply | Begun]:
+        """One reply per row, in order, as far as its first answer: whole where it ends by then, and begun elsewhere.
+
+        For settings with `stop_at`. So those that go on can be put together from several calls, and those that have ended take
+        no part in it. Errors are those of `reply`.
+        """
+
+    def go_on(self, begun: Sequence[Begun]) -> list[Reply]:
+        """The whole replies of those that were begun, in order. Errors are those of `reply`."""
+
+    def score(self, rows: Sequence[Row], ends: Sequence[Ends]) -> list[list[float]]:
+        """For each row, and each of the continuations that it might be given, the sum of the log-probabilities of their tokens.
+
+        A token's log-probability is as in `Reply.logprobs`: of temperature 1, in nats, without placeholders.
+
+        Raises:
+            torch.OutOfMemoryError: as for `reply`.
         """
 
     def n_at_once(self, n_tokens: int) -> int:
@@ -119,10 +149,29 @@ def up_to_end(tokens: Sequence[int], logprobs: Sequence[float], eos: Sequence[in
     return Reply(list(tokens[:n]), list(logprobs[:n]), cut=end is None)
 
 
-def gate_of(loaded: Loaded, settings: DiagnosisSettings) -> Gate:
-    """What ends replies of this checkpoint behind their first answers, at these settings."""
-    decode = partial(loaded.processor.tokenizer.decode, skip_special_tokens=True)
-    return Gate(decode, settings.stop_at)
+def gate_of(processor: Any, settings: DiagnosisSettings) -> Gate:
+    """What ends replies of the checkpoint with this processor behind their first answers, at these settings."""
+    return Gate(partial(processor.tokenizer.decode, skip_special_tokens=True), settings.stop_at)
+
+
+def in_stages(engine: Engine, rows: Sequence[Row]) -> list[Reply]:
+    """One reply per row, in order: all are begun, and those that go on do so together."""
+    found = engine.begin(rows)
+    rest = iter(engine.go_on([each for each in found if isinstance(each, Begun)]))
+    return [next(rest) if isinstance(each, Begun) else each for each in found]
+
+
+def read_out(question_id: str, reply: Reply, gate: Gate, settings: DiagnosisSettings) -> RawReply:
+    """A reply that the gate has cut already, as an answerer gives it."""
+    return RawReply(
+        question_id=question_id,
+        reply=gate.decode(reply.content),
+        truncated=reply.cut,
+        n_tokens=len(reply.tokens),
+        logprob=sum(reply.logprobs) / len(reply.tokens),
+        first=gate.first(reply.tokens, reply.logprobs) if settings.prompt is Style.TWICE else None,
+        stopped=reply.stopped,
+    )
 
 
 def reply_seed(seed: int, question_id: str) -> int:

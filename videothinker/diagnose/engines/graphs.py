@@ -5,12 +5,25 @@ from typing import Any
 
 import torch
 
-from videothinker.diagnose.engines.base import BATCH, Reply, Row, gate_of, load_for, reply_seed, up_to_end
+from videothinker.diagnose.engines.base import (
+    BATCH,
+    Begun,
+    Reply,
+    Row,
+    gate_of,
+    in_stages,
+    load_for,
+    reply_seed,
+    up_to_end,
+)
+from videothinker.diagnose.engines.packed import Ends
+from videothinker.diagnose.engines.transformers import TransformersEngine
 from videothinker.diagnose.fed import PASSED
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.stopping import Watch
 from videothinker.errors import VtError
-from videothinker.models.decoder import Decoder, TokenChoice, can_decode
+from videothinker.models import decoder
+from videothinker.models.decoder import Decoder, TokenChoice, Written, can_decode
 from videothinker.models.load import Loaded
 from videothinker.models.vision import SeenClip
 
@@ -47,7 +60,7 @@ class GraphsEngine:
                 f"{type(loaded.model).__name__} with {loaded.attention}; leave it out"
             )
         self.loaded, self._settings = loaded, settings
-        self._gate = gate_of(loaded, settings)
+        self._gate = gate_of(loaded.processor, settings)
         self._decoder = Decoder(loaded.model, eos=loaded.eos, pad=loaded.pad, suppress=loaded.placeholders)
         self._n_before = 0  # rows of the batch before, for which there is a graph
 
@@ -57,19 +70,57 @@ class GraphsEngine:
         A batch smaller than the one before, as the last one often is, is filled up with copies of its first row, because
         capturing a graph of its own size would take longer.
         """
+        if self._gate.at is not None:
+            return in_stages(self, rows)
+        written = self._decoder.write(**self._prompts(rows))
+        return [up_to_end(*reply, self.loaded.eos) for reply in written[: len(rows)]]
+
+    def begin(self, rows: Sequence[Row]) -> list[Reply | Begun]:
+        """One reply per row, those that are not sure enough of their first answer as far as that."""
+        prompts = self._prompts(rows)
+        found = self._decoder.begin(**prompts, watch=Watch(self._gate, len(prompts["rows"])))[: len(rows)]
+        return [
+            Begun(row, each) if isinstance(each, decoder.Begun) else self._cut(each)
+            for row, each in zip(rows, found, strict=True)
+        ]
+
+    def go_on(self, begun: Sequence[Begun]) -> list[Reply]:
+        """The whole replies of those that were begun, which a batch of a graph's size is filled up with as in `reply`."""
+        if not begun:
+            return []
+        size = max(self._n_before, len(begun)) if self.loaded.device.type == "cuda" else len(begun)
+        filled = [*begun, *[begun[0]] * (size - len(begun))]
+        written = self._decoder.go_on(
+            [each.held for each in filled],
+            max_new_tokens=self._settings.max_new_tokens,
+            watch=Watch(self._gate, len(filled)),
+            choice=self._choice([each.row for each in filled]),
+        )
+        return [self._cut(each) for each in written[: len(begun)]]
+
+    def _prompts(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """The decoder's arguments for prompts, filled up to the largest batch so far."""
         self._n_before = max(self._n_before, len(rows))
         prompts = [*range(len(rows)), *[0] * (self._n_before - len(rows))]
+        return {
+            "prompt_ids": [row.ids for row in rows],
+            "clips": [_seen_clip(row) for row in rows],
+            "rows": prompts,
+            "max_new_tokens": self._settings.max_new_tokens,
+            "choice": self._choice([rows[i] for i in prompts]),
+        }
+
+    def _choice(self, rows: Sequence[Row]) -> TokenChoice:
         settings = self._settings
-        seeds = [reply_seed(settings.seed, rows[i].question_id) for i in prompts] if settings.temperature > 0 else None
-        written = self._decoder.write(
-            [row.ids for row in rows],
-            [_seen_clip(row) for row in rows],
-            max_new_tokens=settings.max_new_tokens,
-            rows=prompts,
-            choice=TokenChoice(settings.temperature, seeds, settings.top_p),
-            watch=None if self._gate.at is None else Watch(self._gate, len(prompts)),
-        )
-        return [self._gate.cut(up_to_end(*reply, self.loaded.eos)) for reply in written[: len(rows)]]
+        seeds = [reply_seed(settings.seed, row.question_id) for row in rows] if settings.temperature > 0 else None
+        return TokenChoice(settings.temperature, seeds, settings.top_p)
+
+    def _cut(self, written: Written) -> Reply:
+        return self._gate.cut(up_to_end(*written, self.loaded.eos))
+
+    def score(self, rows: Sequence[Row], ends: Sequence[Ends]) -> list[list[float]]:
+        """Log-probabilities of continuations, by transformers' own model: for one pass no graph is worth its capture."""
+        return TransformersEngine(self.loaded, self._settings).score(rows, ends)
 
     def n_at_once(self, n_tokens: int) -> int:
         """Rows whose keys and values fill a sixteenth of the GPU's memory, which other processes may share."""

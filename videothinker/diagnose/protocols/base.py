@@ -167,10 +167,10 @@ def _settings(rules: Rules) -> dict[str, Any]:
 
 
 def read_as(question: Question, chosen: Letters | None, why: Why | None = None) -> Reading:
-    """The reading of an answer that is right exactly if it is gold. None is no answer, and wrong."""
+    """The reading of an answer that is right as its form says (`answers.is_right`). None is no answer, and wrong."""
     if chosen is not None and answers.form_of(question).fault(chosen, len(question.options)):
         return Reading(None, right=False, why=Why.NO_SUCH_OPTION)
-    return Reading(chosen, answers.is_exact(chosen, question.gold), why=why)
+    return Reading(chosen, answers.is_right(question.form, chosen, question.gold), why=why)
 
 
 def read_letter(question: Question, letter: str | None) -> Reading:

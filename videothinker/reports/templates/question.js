@@ -1,6 +1,6 @@
 // One question with everything that is known of it: a card of sections. Everything that came from a file or a model goes into
 // the page as text, never as markup.
-const spread = (letters) => [...letters].join(", ") || "none";
+const spread = (answer) => /\d/.test(answer) ? answer : [...answer].join(", ") || "none";  // a number or an interval is no letters
 const tag = (category) => (category === null ? null : el("span", { class: `tag ${category}` }, category));
 
 // The category by a rule; null: the question has none.

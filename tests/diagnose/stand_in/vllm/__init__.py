@@ -1,10 +1,12 @@
-"""Stands in for vLLM: takes what the worker gives it, counts prompts as the processor does, and replies the same to all."""
+"""Stands in for vLLM: takes what the worker gives it, counts prompts as the processor does, and writes what it is told to."""
 
 import math
 import os
 import sys
 from types import SimpleNamespace
 from typing import Any, ClassVar
+
+__version__ = os.environ.get("STAND_IN_VERSION", "0.32.0")
 
 
 class SamplingParams(SimpleNamespace):
@@ -14,12 +16,14 @@ class SamplingParams(SimpleNamespace):
 
 
 class LLM:
-    """Replies two tokens and the end."""
+    """Replies two tokens and the end, or what `says` has, as likely as `sure` has it; stops and goes on."""
 
     loaded: ClassVar[list[dict[str, Any]]] = []
     asked: ClassVar[list[Any]] = []
     finish = "stop"
     n_more = 0
+    says: ClassVar[list[int]] = []
+    sure: ClassVar[Any] = None
 
     def __init__(self, **options: Any) -> None:
         if "STAND_IN_FAILS" in os.environ:
@@ -28,6 +32,7 @@ class LLM:
 
         self.loaded.append(options)
         self._processor = AutoProcessor.from_pretrained(options["model"])
+        self._begun: dict[tuple[int, ...], str] = {}  # prompts as text, by their tokens
         model = SimpleNamespace(dtype=options["dtype"], max_model_len=4096)
         config = SimpleNamespace(model_config=model, device_config=SimpleNamespace(device_type="cpu"))
         self.llm_engine = SimpleNamespace(vllm_config=config)
@@ -37,15 +42,34 @@ class LLM:
         self.asked.append((prompts, params))
         return [self._reply(prompt, each) for prompt, each in zip(prompts, params, strict=True)]
 
+    def get_tokenizer(self) -> Any:
+        return self._processor.tokenizer
+
     def _reply(self, prompt: dict[str, Any], params: SamplingParams) -> Any:
         frames, told = prompt["multi_modal_data"]["video"][0]
         told = {key: value for key, value in told.items() if key not in ("do_sample_frames", "video_backend")}
-        inputs = self._processor(
-            text=[prompt["prompt"]], videos=[frames], video_metadata=[told], **prompt["mm_processor_kwargs"]
-        )
-        ids = [*inputs["input_ids"][0], *[0] * self.n_more]
-        tokens = [10, 11, params.stop_token_ids[0]]
-        others = {token: SimpleNamespace(logprob=math.log(0.25)) for token in params.logprob_token_ids}
-        logprobs = [{**others, token: SimpleNamespace(logprob=each)} for token, each in zip(tokens, (-1, -2, -3), strict=True)]
-        output = SimpleNamespace(token_ids=tokens, logprobs=logprobs, finish_reason=self.finish)
+        text, written = self._read(prompt)
+        inputs = self._processor(text=[text], videos=[frames], video_metadata=[told], **prompt["mm_processor_kwargs"])
+        ids = [*inputs["input_ids"][0], *written, *[0] * self.n_more]
+        tokens = [*(self.says or [10, 11]), params.stop_token_ids[0]][len(written) :][: params.max_tokens]
+        logprobs = self.sure(text)[len(written) :] if self.says else [-1, -2, -3]
+        finish, reason = self.finish, params.stop_token_ids[0]
+        for n in range(1, len(tokens) + 1):
+            said = self._processor.tokenizer.decode(tokens[:n])
+            if any(stop in said for stop in params.stop or []):
+                assert params.detokenize
+                tokens, reason = tokens[:n], params.stop[0]
+                break
+        others = {token: SimpleNamespace(logprob=math.log(0.25)) for token in getattr(params, "logprob_token_ids", ())}
+        steps = [{**others, token: SimpleNamespace(logprob=each)} for token, each in zip(tokens, logprobs, strict=False)]
+        output = SimpleNamespace(token_ids=tokens, logprobs=steps, finish_reason=finish, stop_reason=reason)
         return SimpleNamespace(outputs=[output], prompt_token_ids=ids)
+
+    def _read(self, prompt: dict[str, Any]) -> tuple[str, list[int]]:
+        """The prompt as text, and what of its tokens was written by the model."""
+        if "prompt" in prompt:
+            self._begun[tuple(self._processor.tokenizer.encode(prompt["prompt"]))] = prompt["prompt"]
+            return prompt["prompt"], []
+        ids = tuple(prompt["prompt_token_ids"])
+        (known,) = [each for each in self._begun if ids[: len(each)] == each]
+        return self._begun[known], list(ids[len(known) :])
