@@ -9,6 +9,7 @@ condition on what is missing is neither true nor false, and then lets nothing th
 label.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,8 +66,8 @@ def _table(data: Curated, split: str, rule: str | None) -> list[dict[str, Any]]:
 
 
 def _missing(unknown: str, columns: Sequence[str]) -> str:
-    """What to say of a column that is not there: `unknown`, or the file's name of an unquoted "twin.normal"."""
-    of_files = [name for name in columns if name.endswith(f".{unknown}") or name.startswith(f"{unknown}.")]
+    """What to say of a column that is not there, or is there once for each of several label files."""
+    of_files = [name for name in columns if name.endswith(f".{unknown}")]
     if of_files:
         quoted = " or ".join(f'"{name}"' for name in of_files)
         return f"several label files have such a column; say whose is meant, in double quotes: {quoted}"
@@ -75,6 +76,9 @@ def _missing(unknown: str, columns: Sequence[str]) -> str:
 
 def _truth(frame: pl.DataFrame, condition: str) -> pl.Series:
     """True, false or null of each row."""
+    bare = [name for name in frame.columns if "." in name and re.search(rf'(?<!["\w]){re.escape(name)}(?!["\w])', condition)]
+    if bare:
+        raise VtError(f'--where {condition!r}: the column of one of several label files stands in double quotes: "{bare[0]}"')
     try:
         expression = pl.sql_expr(condition)
         if unknown := next((name for name in expression.meta.root_names() if name not in frame.columns), None):
