@@ -210,18 +210,27 @@ class Curated:
     def scores(self) -> dict[str, dict[str, Any]]:
         """The further columns of the label files given: by name, then by question_id. A probe's are its views.
 
+        A name that several files have goes with that of its file: "twin.normal" of twin.parquet.
+
         Raises:
-            VtError: two files have a column of one name.
+            VtError: two files of one name have a column of one name.
         """
-        found: dict[str, dict[str, Any]] = {}
-        source: dict[str, Path] = {}
+        columns: list[tuple[Path, str, dict[str, Any]]] = []
         for path in self.label_files:
             rows = tables.read(path, label.COLUMNS, more=True)
-            for name in (name for name in (rows[0] if rows else {}) if name not in label.COLUMNS):
-                if name in source:
-                    raise VtError(f"{source[name]} and {path}: both have a column '{name}'; rename it in one of them")
-                source[name] = path
-                found[name] = {row["question_id"]: row[name] for row in rows}
+            names = [name for name in (rows[0] if rows else {}) if name not in label.COLUMNS]
+            columns += [(path, name, {row["question_id"]: row[name] for row in rows}) for name in names]
+        n_files = Counter(name for _, name, _ in columns)
+        found: dict[str, dict[str, Any]] = {}
+        source: dict[str, Path] = {}
+        for path, name, values in columns:
+            told = name if n_files[name] == 1 else f"{path.stem}.{name}"
+            if told in found:
+                raise VtError(
+                    f"{source[told]} and {path}: both have a column '{name}', which only the names of their files could tell"
+                    " apart; rename one of the files"
+                )
+            found[told], source[told] = values, path
         return found
 
     @cached_property

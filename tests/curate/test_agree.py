@@ -79,6 +79,10 @@ def test_two_files_that_share_no_question(curated: Curated, tmp_path: Path, caps
         (("a.parquet", "text=b.parquet"), "text: is a column"),
         (("a.parquet", "strange.parquet"), "it is about other data"),
         (("a.parquet", "b.parquet", "--out", "x.csv"), "--out x.csv"),
+        (
+            ("a.parquet", "b.parquet", "--out", "./b.parquet"),
+            "b.parquet: is one of the label files, which the list would replace",
+        ),
         (("a.parquet", "nowhere.parquet"), "nowhere.parquet: cannot be read"),
     ],
 )

@@ -90,11 +90,28 @@ def test_what_is_no_condition_is_refused_in_a_line(probed: Curated, condition: s
     assert "\n" not in str(caught.value)
 
 
-def test_columns_of_one_name_are_refused_naming_the_files(folder: Path, tmp_path: Path) -> None:
-    one = write_labels(tmp_path / "one.parquet", "probe:a", PROBED, blind={"0:0": 0.0})
-    two = write_labels(tmp_path / "two.parquet", "probe:b", PROBED, blind={"0:0": 1.0})
-    with pytest.raises(VtError, match=r"one\.parquet and .*two\.parquet: both have a column 'blind'"):
-        matching(open_curated(folder, label_files=[one, two]), "train", "blind < 0.5")
+def test_a_column_that_two_files_have_is_told_by_the_names_of_the_files(folder: Path, tmp_path: Path) -> None:
+    one = write_labels(tmp_path / "one.parquet", "probe:a", PROBED, blind={"0:0": 0.0, "1:0": 1.0}, frozen={"0:0": 1.0})
+    two = write_labels(tmp_path / "two.parquet", "probe:b", PROBED, blind={"0:0": 1.0, "1:0": 1.0})
+    data = open_curated(folder, label_files=[one, two])
+    assert matching(data, "train", '"one.blind" < "two.blind" and frozen = 1').ids == {"0:0"}
+    assert matching(data, "train", '"one.blind" = "two.blind"').ids == {"1:0"}
+    with pytest.raises(VtError, match=r'several label files have such a column; say whose .*: "one\.blind" or "two\.blind"'):
+        matching(data, "train", "blind < 0.5")
+    with pytest.raises(VtError, match=r'in double quotes: "two\.blind"'):
+        matching(data, "train", '"one.blind" < 0.5 and two.blind < 0.5')
+
+
+def test_columns_of_one_name_in_files_of_one_name_are_refused(folder: Path, tmp_path: Path) -> None:
+    one = write_labels(tmp_path / "a" / "probe.parquet", "probe:a", PROBED, blind={"0:0": 0.0})
+    two = write_labels(tmp_path / "b" / "probe.parquet", "probe:b", PROBED, blind={"0:0": 1.0})
+    with pytest.raises(
+        VtError, match=r"a/probe\.parquet and .*b/probe\.parquet: both have a column 'blind'.*rename one of the files"
+    ):
+        matching(open_curated(folder, label_files=[one, two]), "train", "category = 'unsure'")
+
+
+def test_a_column_that_the_questions_have_is_refused(folder: Path, tmp_path: Path) -> None:
     polarity = write_labels(tmp_path / "polarity.parquet", "probe:c", PROBED, polarity={"0:0": 1.0})
     with pytest.raises(VtError, match=r"polarity\.parquet: a column is called 'polarity', and .*questions\.parquet has one"):
         matching(open_curated(folder, label_files=[polarity]), "train", "polarity = 'will'")

@@ -146,3 +146,17 @@ def test_no_file_and_no_output_holds_the_key(server: Fake, colours: Curated, tmp
     files = [path.read_bytes() for path in out.rglob("*") if path.is_file()]
     assert any(b"Bearer [key]" in file for file in files)
     assert not any(b"4711" in file for file in files)
+
+
+def test_a_hint_on_how_it_was_asked_is_for_those_that_answer(server: Fake) -> None:  # noqa: F811
+    def said(url: str) -> str:
+        with pytest.raises(VtError) as caught:
+            Server(url, Bounds(n_tries=1)).post({}, "question 0", " (as a clip)")
+        return str(caught.value)
+
+    server.behave = lambda *_: (400, {}, {"error": "no clips"})
+    assert "refuses question 0 (as a clip) with HTTP 400" in said(server.url)
+    server.behave = lambda *_: (503, {}, {"error": "no clips"})
+    assert "no answer to question 0 (as a clip) in 1 tries, the last time HTTP 503" in said(server.url)
+    with raw(lambda line: None) as url:
+        assert "no answer to question 0 in 1 tries" in said(url)

@@ -85,6 +85,18 @@ def test_an_image_that_is_gone_costs_its_own_question(checkpoint: Path, tmp_path
     assert found["4"].reply is not None
 
 
+def test_the_first_image_that_cannot_be_read_is_named_at_the_end(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_set(tmp_path)
+    (tmp_path / "videos" / "c.png").write_bytes(b"no picture")
+    asked = ("--frames", "4", "--max-new-tokens", "2", "--split", "train")
+    assert vt("diagnose", "--data", data.folder, "--model", f"tiny={checkpoint}", "--out", tmp_path / "runs", *asked) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "1 of 4 questions left out: clip not readable, the first is" in said
+    assert "c.png: cannot be read as a picture" in said
+
+
 def test_who_cannot_ask_such_questions_says_so(data: Curated) -> None:
     with pytest.raises(
         VtError, match=r"question 3 shows an image: such questions are asked of a checkpoint with --engine auto"

@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 from diagnose.asking import answers, settings
+from vt_command import one_error, vt
 
+from videothinker import store
 from videothinker.answers import Style
 from videothinker.answers.twice import FALLBACK
 from videothinker.curated import NO_LABELS, Curated
@@ -25,8 +27,11 @@ from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.stopping import FirstAnswer, Gate, Watch, first_answer
 from videothinker.errors import VtError
 from videothinker.frames import read_clip
+from videothinker.models import tiny
 from videothinker.models.decoder import Begun, Written
 from videothinker.models.load import load
+from videothinker.models.saved_prompt import save_prompt
+from videothinker.prompts import Asked
 from videothinker.records import Status
 
 
@@ -260,3 +265,30 @@ def test_a_run_with_another_stop_is_another_run(taught: Path, colours: Curated, 
     run.diagnose(run.plan(models, colours, settings(prompt=Style.TWICE, engine="graphs"), tmp_path), run.open_answerer)
     with pytest.raises(VtError, match="stop_at"):
         run.plan(models, colours, settings(prompt=Style.TWICE, stop_at=0.9), tmp_path)
+
+
+def test_a_checkpoint_that_was_trained_to_answer_twice_is_stopped_without_being_told_its_style(
+    colours: Curated, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain, trained = tiny.build(tmp_path / "plain"), tiny.build(tmp_path / "trained")
+    save_prompt(trained, Asked(Style.TWICE, None))
+    options = [
+        "diagnose",
+        "--data",
+        colours.folder,
+        "--stop-at",
+        "0.9",
+        "--frames",
+        "2",
+        "--max-new-tokens",
+        "2",
+        "--limit",
+        "2",
+    ]
+    models = ["--model", f"mine={trained}", "--model", "gold=solver:gold"]
+    assert vt(*options, *models, "--no-report", "--out", tmp_path / "out") == 0
+    kept = store.read_json(tmp_path / "out" / "mine" / "run.json", dict[str, Any])["settings"]
+    assert (kept["prompt"], kept["stop_at"]) == ("twice", 0.9)
+    capsys.readouterr()
+    assert vt(*options, *models, "--model", f"other={plain}", "--out", tmp_path / "refused") == 2
+    assert "stop_at is 0.9, expected none unless prompt is twice" in one_error(capsys)

@@ -180,7 +180,10 @@ def diagnose(
     saved = {} if said is not None else {name: layers.saved_layer(names[name], each) for name, each in trained.items()}
     sources = layers.Sources({name: [explicit, *each] for name, each in below.items()}, saved)
 
-    def settings(split: str, given: "Sequence[Layer]") -> DiagnosisSettings:
+    # Where all checkpoints are asked in the prompts of their training, what is shared is for solvers at most, which never stop.
+    shares = not saved or any(name not in saved and not ref.startswith(solvers.PREFIX) for name, ref in names.items())
+
+    def settings(split: str, given: "Sequence[Layer]", stop: float | None) -> DiagnosisSettings:
         return DiagnosisSettings(
             split=split,
             protocol=protocol,
@@ -202,9 +205,9 @@ def diagnose(
     sets = [
         run.SetToAsk(
             each,
-            settings(asked[name], sources.by_set[name]),
+            settings(asked[name], sources.by_set[name], stop if shares else None),
             into / name if several else into,
-            {one: settings(asked[name], given) for one, given in sources.by_model(name).items()},
+            {one: settings(asked[name], given, stop) for one, given in sources.by_model(name).items()},
         )
         for name, each in curated.items()
     ]

@@ -8,6 +8,7 @@ from rich.markup import escape
 from videothinker.cli.console import Printable, warn
 from videothinker.cli.console import out as console
 from videothinker.diagnose.protocols import PROTOCOLS
+from videothinker.records import Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,9 +112,18 @@ def show_report(report: "Report") -> None:
         pool = each.metrics.all
         if pool.n_decode_error:
             asked = pool.n_questions + pool.n_decode_error
-            warn(f"{each.name}: {pool.n_decode_error:,} of {asked:,} questions left out: clip not readable; run again")
+            warn(
+                f"{each.name}: {pool.n_decode_error:,} of {asked:,} questions left out: clip not readable{_first_lost(each)};"
+                " mend what it names and run again"
+            )
         console.print(f"[bold]{escape(each.name)}[/bold]: {verdict(each.metrics)}", soft_wrap=True)
     console.print(f"report: [bold]{escape(str(report.folder / 'report.html'))}[/bold]", soft_wrap=True)
+
+
+def _first_lost(run: "Run") -> str:
+    """Which clip could not be read, and why, of the first question that was lost; empty where an import does not tell."""
+    why = next((each.error for each in run.predictions if each.status is Status.DECODE_ERROR and each.error), None)
+    return f", the first is {why}" if why else ""
 
 
 def show_readings(report: "Report") -> None:

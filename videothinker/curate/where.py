@@ -3,11 +3,14 @@
     matching(open_curated(Path("curated"), label_files=[Path("probe.parquet")]), "train", "blind < 0.5 and twin >= 0.75")
 
 A condition may name the columns of questions.parquet, facets among them, `category` under the labels that count, and the
-further columns of the label files given: a probe's file has a pass rate, unread replies and a margin for each view. As in SQL a
+further columns of the label files given: a probe's file has a pass rate, unread replies and a margin for each view. Where two
+files have a column of one name, it is asked for with the file's: "twin.normal", in double quotes. As in SQL a
 condition on what is missing is neither true nor false, and then lets nothing through; `category is null` asks for what has no
 label.
 """
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -29,7 +32,7 @@ def matching(data: Curated, split: str, condition: str, rule: str | None = None)
 
     Raises:
         VtError: the condition is no SQL, names a column that is not there, or is nothing that is true or false of each
-            question; or two files have a column of one name.
+            question; or a label file's column cannot be told from another one.
     """
     rows = _table(data, split, rule)
     if not rows:
@@ -62,12 +65,24 @@ def _table(data: Curated, split: str, rule: str | None) -> list[dict[str, Any]]:
     ]
 
 
+def _missing(unknown: str, columns: Sequence[str]) -> str:
+    """What to say of a column that is not there, or is there once for each of several label files."""
+    of_files = [name for name in columns if name.endswith(f".{unknown}")]
+    if of_files:
+        quoted = " or ".join(f'"{name}"' for name in of_files)
+        return f"several label files have such a column; say whose is meant, in double quotes: {quoted}"
+    return f"there is no column '{unknown}'; there are {', '.join(columns)}"
+
+
 def _truth(frame: pl.DataFrame, condition: str) -> pl.Series:
     """True, false or null of each row."""
+    bare = [name for name in frame.columns if "." in name and re.search(rf'(?<!["\w]){re.escape(name)}(?!["\w])', condition)]
+    if bare:
+        raise VtError(f'--where {condition!r}: the column of one of several label files stands in double quotes: "{bare[0]}"')
     try:
         expression = pl.sql_expr(condition)
         if unknown := next((name for name in expression.meta.root_names() if name not in frame.columns), None):
-            raise VtError(f"--where {condition!r}: there is no column '{unknown}'; there are {', '.join(frame.columns)}")
+            raise VtError(f"--where {condition!r}: {_missing(unknown, frame.columns)}")
         found = frame.select(expression.alias("found"))["found"]
     except pl.exceptions.PolarsError as error:
         said = str(error).splitlines()[0]

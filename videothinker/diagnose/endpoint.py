@@ -295,11 +295,10 @@ class Endpoint:
     def _ask(self, server: Server, question: Question, media: _Media) -> RawReply | _Owed:
         prompt = self._put(question)
         as_clip = self._frames is not None and self._settings.send == "clip"
-        hint = (_AS_VLLMS_CLIP if server.is_vllm else _AS_CLIP) if as_clip else ""
-        what = f"question {question.question_id}" + (_BEGUN if prompt.prefill else "") + hint
+        hint = (_BEGUN if prompt.prefill else "") + ((_AS_VLLMS_CLIP if server.is_vllm else _AS_CLIP) if as_clip else "")
         more = _ALL_FRAMES if as_clip and server.is_vllm else {}
         try:
-            came = self._replies.ask(Request(server, prompt, media.parts, more, what))
+            came = self._replies.ask(Request(server, prompt, media.parts, more, f"question {question.question_id}", hint))
         except VtError as error:
             if not self._lose(server, error):
                 raise

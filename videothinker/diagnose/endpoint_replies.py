@@ -36,7 +36,9 @@ class Request(NamedTuple):
     more: dict[str, Any]
     """What else this server is told."""
     what: str
-    """The question and how it is asked, for messages."""
+    """The question, for messages."""
+    hint: str
+    """How it is asked that not every server takes, in brackets, for the message of one that refuses it; else empty."""
 
 
 class Came(NamedTuple):
@@ -96,7 +98,7 @@ class Replies:
         begun = _Begun([], [], None)
         for n_requests in range(1, N_LOOKS + 2):
             looks = self._gate.at is not None and n_requests <= N_LOOKS and not is_past_first(decode(begun.pieces))
-            reply = request.server.post(self._body(request, begun.pieces, looks=looks), what=request.what)
+            reply = request.server.post(self._body(request, begun.pieces, looks=looks), request.what, request.hint)
             choice = reply.choices[0]
             none = _no_reply(request.server, reply) or (looks and _lacks_its_end(choice))
             if none:

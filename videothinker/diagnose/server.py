@@ -169,15 +169,18 @@ class Server:
         except (OSError, HTTPException) as error:
             raise VtError(f"--endpoint {self.url}: no server answers there ({self._reason(error)}); is it started?") from None
 
-    def post(self, body: dict[str, Any], what: str) -> Completion:
+    def post(self, body: dict[str, Any], what: str, hint: str = "") -> Completion:
         """The chat completion, with at least one choice.
+
+        what: is asked, for messages. hint: in brackets behind it where the server has answered with an error, which it may
+        explain; a server that is not there explains itself.
 
         Raises:
             VtError: the request is refused, or not answered after all tries. Later requests then fail without being sent.
         """
         if self._failure is None:
             try:
-                return self._post(body, what)
+                return self._post(body, what, hint)
             except VtError as error:
                 self._failure = self._failure or error
                 self.stopped.set()
@@ -202,28 +205,28 @@ class Server:
         # In this order: stripping could put a key together, and cutting could leave half of one.
         return " ".join(self.without_key(printable(text))[:n_characters].split())
 
-    def _post(self, body: dict[str, Any], what: str) -> Completion:
+    def _post(self, body: dict[str, Any], what: str, hint: str) -> Completion:
         data = msgspec.json.encode(body)
         bounds, began = self._bounds, time.monotonic()
-        problem, n_tried = "it was out of time", 0
+        problem, n_tried, told = "it was out of time", 0, what
         while n_tried < bounds.n_tries and (left := bounds.total_seconds - (time.monotonic() - began)) > 0:
             n_tried += 1
             pause = 2.0 ** (n_tried - 1)
             try:
                 return self._decode(self._fetch(data, min(left, bounds.seconds)), what)
             except _RefusedError as error:
-                problem = f"HTTP {error.code}: {error.words}"
+                problem, told = f"HTTP {error.code}: {error.words}", what + hint
                 if error.code not in _AGAIN:
-                    raise VtError(f"--endpoint {self.url}: refuses {what} with {problem}") from None
+                    raise VtError(f"--endpoint {self.url}: refuses {told} with {problem}") from None
                 pause = pause if error.retry_after is None else error.retry_after
             except (OSError, HTTPException) as error:  # refused, reset, timed out, cut off
-                problem = self._reason(error)
+                problem, told = self._reason(error), what
             except _NoChoicesError:
-                problem = "a reply without choices"
+                problem, told = "a reply without choices", what
             if n_tried < bounds.n_tries and self.stopped.wait(min(pause, bounds.pause_seconds)):
                 break
         raise VtError(
-            f"--endpoint {self.url}: gave no answer to {what} in {n_tried} tries, the last time {problem}; "
+            f"--endpoint {self.url}: gave no answer to {told} in {n_tried} tries, the last time {problem}; "
             f"what is answered is kept, run again to go on"
         )
 

@@ -43,10 +43,12 @@ def agreement(curated: Curated, files: Mapping[str, Path], out: Path | None = No
     counted by file, and are in no pair with it. out: a .parquet or .json file for the questions that are not labelled alike.
 
     Raises:
-        VtError: a file is none of labels or labels none of the questions, or `out` ends otherwise.
+        VtError: a file is none of labels or labels none of the questions, or `out` ends otherwise or is one of them.
     """
     if out is not None and out.suffix not in (".parquet", ".json"):
         raise VtError(f"--out {out}: expected the name of a file that ends in .parquet or .json")
+    if out is not None and out.resolve() in {path.resolve() for path in files.values()}:
+        raise VtError(f"--out {out}: is one of the label files, which the list would replace; name another file")
     asked = {one.question.question_id: one.question for one in curated.members}
     sets = {name: one for each, path in files.items() for name, one in _sets(each, path, asked, curated).items()}
     if clash := next((name for name in sets if name in _COLUMNS), None):

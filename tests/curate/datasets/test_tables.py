@@ -134,6 +134,7 @@ def test_folders_of_frames_have_a_rate(tmp_path: Path) -> None:
         ("What?,cup,ball,hat,,1.mp4", "its answer is '', expected letters of its 3 options, or the text of one"),
         ("What?,cup,ball,hat,A,../1.mp4", "its clip is '../1.mp4', expected a path below the clips' folder"),
         (",cup,ball,hat,A,1.mp4", "its `asked` is missing, expected text"),
+        ("What?,cup,ball,hat,A,", "its `file` is empty, expected a clip, an image, or none where nothing is shown"),
         ("What?,cup,ball,hat,A", "row 1: it has 5 cells, the header has 6"),
         ("What?,,,,A,1.mp4", "has no options"),
     ],
@@ -235,12 +236,14 @@ def test_a_field_of_many_values_is_no_facet(tmp_path: Path) -> None:
 def test_columns_of_numbers_and_intervals(tmp_path: Path) -> None:
     source = write_csv(tmp_path / "quiz.csv", "asked,file,n,from,to,both", '"How many?",1.mp4,"1,200",3.5,1,"[1:00, 5]"')
     asked = ("question=asked", "video=file")
-    said = {"number=n": ("1200",), "estimate=n": ("1200",), "interval=from,to": ("1", "3.5"), "interval=both": ("5", "60")}
+    said = {"number=n": ("1200",), "estimate=n": ("1200",), "interval=to,from": ("1", "3.5"), "interval=both": ("5", "60")}
     for column, gold in said.items():
         [one] = read_set("records", source, columns=(*asked, f"answer_{column}")).questions
         assert (one.gold, one.options, one.form) == (gold, (), Form(column.partition("=")[0]))
     found = read_set("records", source, columns=(*asked, "answer_interval=from"))
     assert reasons(found) == ["its from is '3.5', expected two times in seconds, such as 12.5 to 20"]
+    swapped = read_set("records", source, columns=(*asked, "answer_interval=from,to"))
+    assert reasons(swapped) == ["its from,to is '3.5 to 1', where the end comes before the start"]
     with pytest.raises(VtError, match=r"answer_number=: is for answers that are no options; leave options= out"):
         read_set("records", source, columns=(*asked, "answer_number=n", "options=file"))
     with pytest.raises(VtError, match=r"has no column 'till'"):

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from videothinker import delimited
+from videothinker.answers import FORMS
+from videothinker.answers.style import tagged
 from videothinker.answers.yes_no import OPTIONS as YES_NO
 from videothinker.answers.yes_no import WORDS
 from videothinker.curate.datasets import Dataset, ReadQuestions, Table, Wishes, rows, video_r1
@@ -220,12 +222,18 @@ def _read_table(table: Table, columns: _Columns) -> ReadQuestions:
         columns_of_answer = _both(by[columns.answer]) if form is Form.INTERVAL else [by[columns.answer]]
         cells = [row.fields.get(column) for column in columns_of_answer]
         values = cells[0] if len(cells) == 1 and isinstance(cells[0], list) else cells
-        said = " to ".join("" if value is None else str(value).strip() for value in values)
-        return made(row, name, text, (), video_r1.measured(said, form, ",".join(columns_of_answer)), form)
+        each = ["" if value is None else str(value).strip() for value in values]
+        said, field = " to ".join(each), ",".join(columns_of_answer)
+        gold = video_r1.measured(said, form, field)
+        if len(each) == 2 and gold[0] != _time(each[0]):  # a reader sorts them, so the first is then the later one
+            raise UnusableError(f"its {field} is {said[:80]!r}, where the end comes before the start")
+        return made(row, name, text, (), gold, form)
 
     def made(row: Row, name: str, text: str, options: tuple[str, ...], gold: tuple[str, ...], form: Form | None) -> Question:
         times = {key: row.seconds(by[key]) if key in by else None for key in ("start", "end", "fps")}
         clip = None
+        if row.fields.get(by["video"]) in (None, ""):
+            raise UnusableError(f"its `{by['video']}` is empty, expected a clip, an image, or {NOTHING} where nothing is shown")
         if row.word(by["video"]) != NOTHING:
             clip = rows.clip("/".join(parts_of(row.text(by["video"]))), times["start"], times["end"], times["fps"])
         facets = {facet: word for facet, column in columns.facets.items() if (word := row.word(column)) is not None}
@@ -234,6 +242,12 @@ def _read_table(table: Table, columns: _Columns) -> ReadQuestions:
 
     read = rows.sort_rows([table], lambda row: row.word(by["id"]) if "id" in by else None, question)
     return ReadQuestions(_formed(read.questions), read.unresolved)
+
+
+def _time(cell: str) -> str | None:
+    """A start or an end as an interval's gold holds it: that of an interval which ends after any clip."""
+    found = FORMS[Form.INTERVAL].parse(tagged(f"{cell} to 999999999"), 0)
+    return None if found is None else found[0]
 
 
 def _options(row: Row, columns: Sequence[str]) -> tuple[str, ...]:

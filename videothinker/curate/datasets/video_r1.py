@@ -95,11 +95,13 @@ def parse(row: Row, *, data_types: Sequence[str] = ("video",)) -> Parsed:
     if fields.video and fields.path and len(PurePosixPath(fields.path).parts) > len(PurePosixPath(fields.video).parts):
         path = fields.path  # `video` is then the release's name of the clip, without the folder of its part
     if fields.data_type == Kind.TEXT and Kind.TEXT in data_types:
+        if path:
+            raise UnusableError(f"data_type is 'text', but its file is {path!a}; expected no file, or another data_type")
         path = ""
     elif not path:
         raise UnusableError("has neither `video` nor `path`, so nobody knows its clip")
     if fields.data_type not in data_types:
-        raise UnusableError(f"data_type is '{fields.data_type}', expected '{data_types[0]}'")
+        raise UnusableError(f"data_type is '{fields.data_type}', expected {' or '.join(map(repr, data_types))}")
     answer = _SOLUTION.fullmatch(fields.solution)
     said = answer["answer"] if answer else fields.solution
     if said.lower().rstrip(".") in WORDS and (not fields.options or _are_yes_no(fields.options)):
