@@ -177,7 +177,7 @@ def put(place: Place, world: World, ask: Ask) -> None:
     limit = () if ask.limit is None else ("--limit", ask.limit)
     at_once = () if place.batch_size is None else ("--batch-size", place.batch_size)
     of = ("--data", place.curated(world), "--model", place.checkpoint(ask.checkpoint))
-    place.vt("curate", "probe", *of, *views, *how, *limit, *at_once, "--out", place.labels(world, ask))
+    place.vt("curate", "probe", *of, *views, *how, *limit, *at_once, "--no-margins", "--out", place.labels(world, ask))
 
 
 def asked_of(size: Size, more: Iterable[str]) -> list[Ask]:
@@ -233,12 +233,12 @@ def _row(ask: Ask, n: int, view: View, heards: probed.Heards, n_lost: int, curat
         "asking": ask.name,
         "greedy": ask.samples == 1,
         "samples": n,
-        **msgspec.to_builtins(probed.view_result(view, heard, n * n_lost)),
+        **msgspec.to_builtins(probed.view_result(view, heard, n * n_lost, {})),
         "categories": {kind: kinds.count(kind) for kind in ("observational", "inferential", "unsure")},
         "halves": msgspec.to_builtins(probed.halves_agree(heard, band)),
         "against": {
             one.rule: msgspec.to_builtins(one)
-            for one in probed.against_logs(heards, view, band, curated.labels)
+            for one in probed.against_logs(heards, view, band, curated.labels, {}, {})
             if one.rule in list(Rule)
         },
     }

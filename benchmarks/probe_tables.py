@@ -16,6 +16,7 @@ import msgspec
 from videothinker import store
 from videothinker.errors import VtError
 from videothinker.records import Estimate, Rule
+from videothinker.records.training import Judged
 from videothinker.reports.page import DASH, Table, count, estimate, percent, points
 
 Found = Mapping[str, Any]
@@ -182,7 +183,7 @@ def _seen(told: Found) -> Table:
             _between(row["inferential"]),
             f"{100 * row['expected_inferential']:+.1f}".replace("-", "\u2212"),
             _between(row["observational"]),
-            *(count(row["verdicts"].get(kind, 0)) for kind in ("shortcut model", "undecided", "no shortcut model")),
+            *(count(row["verdicts"].get(kind.value, 0)) for kind in (Judged.SHORTCUT, Judged.UNDECIDED, Judged.NO_SHORTCUT)),
         )
         for row in told["rows"]
     ]

@@ -145,7 +145,7 @@ def test_sharing_the_vision_tower_changes_neither_values_nor_gradients(model: An
     batch = [a, b, a, a, b]
     n_patches = []
     visual = model.model.visual
-    visual.register_forward_pre_hook(lambda _m, args, kwargs: n_patches.append(len(args[0])), with_kwargs=True)
+    visual.patch_embed.register_forward_pre_hook(lambda _m, args, kwargs: n_patches.append(len(args[0])), with_kwargs=True)
     share_vision(model)
     results = []
     for shared in (False, True):

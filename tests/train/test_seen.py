@@ -40,7 +40,7 @@ def clips(assets: Path, model: Any) -> list[ClipTensors]:
 def calls(tower: Any) -> list[int]:
     """The patches that the tower is shown from now on, call by call."""
     found: list[int] = []
-    tower.register_forward_pre_hook(lambda _m, args, kwargs: found.append(len(args[0])), with_kwargs=True)
+    tower.patch_embed.register_forward_pre_hook(lambda _m, args, kwargs: found.append(len(args[0])), with_kwargs=True)
     return found
 
 

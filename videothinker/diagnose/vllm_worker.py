@@ -29,7 +29,7 @@ FOLDER = "VT_VLLM_FOLDER"
 """Environment variable of the script: the folder that is gone when it is."""
 
 OLDEST = (0, 25, 1)
-"""The oldest vLLM whose arguments these are; tried with this one and with 0.32."""
+"""The oldest vLLM whose arguments these are. What it writes is another matter, which `vllm_check` sees to before a run."""
 
 Written = dict[str, Any]
 """One reply: `tokens`, `logprobs` parallel to them (natural logarithm, of temperature 1 and without placeholders), `cut` by the
