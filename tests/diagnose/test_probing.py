@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from curated_factory import a_choice, a_question, write_curated, write_unlabelled
 from diagnose.asking import settings
+from mixed_set import write_set
 from vt_command import one_error, vt
 
 from videothinker import prompts, shards, store, tables
@@ -440,3 +441,23 @@ def test_one_question_has_a_label_and_no_interval(tmp_path: Path, capsys: pytest
     summary = msgspec.json.decode(capsys.readouterr().out, type=ProbeSummary)
     assert (summary.views[1].pass_rate.value, summary.views[1].pass_rate.ci95) == (1.0, None)
     assert [row["category"] for row in tables.read(out, COLUMNS, more=True)] == ["observational"]
+
+
+def test_what_a_view_leaves_as_it_is_is_not_asked_under_it() -> None:
+    clip, image = a_choice("c"), msgspec.structs.replace(a_choice("i"), clip=Clip(path="i.png"))
+    text = msgspec.structs.replace(a_choice("t"), clip=None)
+    asked = probing.askings([clip, image, text], [VIEWS[name] for name in ("normal", "blind", "frozen", "direct")], 1, {})
+    found = {(one.question.question_id, one.view.name) for one in asked}
+    everywhere = {(name, view) for name in "cit" for view in ("normal", "direct")}
+    assert found == everywhere | {("c", "blind"), ("c", "frozen"), ("i", "blind")}
+    assert [option_scores.why_none(one) for one in (clip, image, text)] == [None, *[option_scores.NO_CLIP] * 2]
+
+
+def test_a_set_of_clips_images_and_words_is_probed_and_counted(tmp_path: Path) -> None:
+    """Two questions about clips, whose answers are numbers, one about an image and one of words."""
+    data, checkpoint = write_set(tmp_path), tiny.build(tmp_path / "tiny")
+    options = ("curate", "probe", "--data", data.folder, "--model", checkpoint, "--samples", "1", "--max-new-tokens", "2")
+    assert vt(*options, "--frames", "2", "--views", "normal,blind", "--out", tmp_path / "blind.parquet") == 0
+    found = store.read_json(tmp_path / "blind.json", ProbeSummary)
+    assert (found.n_asked, sum(found.categories.values()), found.unlabelled) == (4, 3, {probed.SAME: 1})
+    assert found.without_margin == {option_scores.NO_OPTIONS: 2, option_scores.NO_CLIP: 2}

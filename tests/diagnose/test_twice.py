@@ -162,6 +162,11 @@ def test_the_best_stop_takes_the_fewest_tokens_within_a_standard_error() -> None
     [
         (ROWS, {"stop_at": 0.9}, "m was stopped at 0.9"),
         ([msgspec.structs.replace(row, confidence=msgspec.UNSET) for row in ROWS], {}, "no reply of m says how sure"),
+        (
+            [msgspec.structs.replace(row, first=None) for row in ROWS],
+            {},
+            "no reply of m begins with an answer that could be read",
+        ),
         ([msgspec.structs.replace(row, tokens=None) for row in ROWS], {}, "how many tokens its reply to 0:0 has"),
     ],
 )

@@ -132,3 +132,13 @@ def test_the_options_of_the_command(
     assert "grpo: 1 step" in said
     assert vt(*command, "--where", "blnd < 0.5") == 2
     assert "there is no column 'blnd'; there are question_id" in one_error(capsys)
+
+
+@pytest.mark.parametrize("where", [None, "category = 'inferential'"])
+def test_a_set_without_the_split_to_train_on_is_told_how_to_get_it(tmp_path: Path, where: str | None) -> None:
+    data = write_curated(tmp_path, {"test": [a_question("0:0")]})
+    config = stage("grpo") if where is None else stage("grpo", f"data.where={where}")
+    with pytest.raises(
+        VtError, match=r"has no split 'train' to train on; its splits are test\. Curate it with --split train, or"
+    ):
+        training.train(config, data, start="nowhere", out=tmp_path / "out")

@@ -52,6 +52,8 @@ On one of 8 machines that share a folder; when all are done, the same without --
 
   shuffled    order: the frames in another order; [bold]reversed[/bold] order: from the last to the first
 
+  mirrored    mirror: left and right exchanged
+
   direct      effort: no reasoning; [bold]normal[/bold] none: the question as it is
 
 [bold]Then[/bold]

@@ -30,6 +30,7 @@ from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.views import View
 from videothinker.progress import Progress, no_progress
 from videothinker.records import OptionScores, Question
+from videothinker.records.question import Kind
 
 SCORES = "margins.jsonl"
 MOST_ANSWERS = 64
@@ -37,6 +38,8 @@ MOST_ANSWERS = 64
 TOO_MANY = f"more than {MOST_ANSWERS} answers are possible"
 NO_OPTIONS = "its answer is none of its options"
 NO_OTHER = "it has one answer alone"
+NO_CLIP = "it shows no clip"
+"""Images and words alone go past the feed of clips, which prompts and answers share here."""
 
 
 def unable(kind: str, engine: str) -> str | None:
@@ -63,6 +66,8 @@ def has_margin(view: View) -> bool:
 
 def why_none(question: Question) -> str | None:
     """Why a question has no margin, whatever the checkpoint; None if it has one."""
+    if question.kind is not Kind.CLIP:
+        return NO_CLIP
     if _n_answers(question) > MOST_ANSWERS:
         return TOO_MANY
     known = possible(question)

@@ -119,6 +119,11 @@ def _check(run: Run) -> None:
             "without --stop-at"
         )
     rows = [row for row in run.predictions if counts(row)]
+    if not any(row.first for row in rows):
+        raise VtError(
+            f"--stop-sweep: no reply of {name} begins with an answer that could be read, so there is none to stop behind; has"
+            " it learnt to answer twice (vt train auto)?"
+        )
     if not any(row.confidence is not UNSET for row in rows):
         raise VtError(
             f"--stop-sweep: no reply of {name} says how sure its first answer was; ask it anew, with log-probabilities"

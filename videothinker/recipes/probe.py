@@ -111,6 +111,8 @@ def probe(
         raise VtError(f"--model {ref}: answers from the labels that a probe is to find; name a checkpoint or another solver")
     questions, twins, why_not = _questions(curated, probing_)
     decides = probing_.decides
+    if all(probing.shows_the_same(decides, one) for one in questions):
+        raise VtError(f"{curated.folder}: none of {len(questions):,} questions shows what the view {decides.name} would change")
     if decides.asks_twin and not any(twins.values()):
         reasons = ", ".join(f"{n:,} because {reason}" for reason, n in Counter(why_not.values()).items())
         raise VtError(
@@ -297,6 +299,8 @@ def _label(
     if not rows:
         raise VtError(f"{curated.folder}: no clip of {len(questions):,} questions could be read, so nothing was labelled")
     reasons = Counter(why_not.values()) if decides.asks_twin else Counter[str]()
+    if n_same := sum(probing.shows_the_same(decides, one) for one in questions):
+        reasons[probed.SAME] += n_same
     if n_lost := len(lost[decides.name]):
         reasons[probed.LOST] += n_lost
     n_of = Counter(row["category"] for row in rows)

@@ -18,6 +18,7 @@ from videothinker.curate.where import matching
 from videothinker.curated import Curated
 from videothinker.diagnose import run, runs
 from videothinker.diagnose.settings import DiagnosisSettings
+from videothinker.errors import VtError
 from videothinker.progress import Bars, no_bars, once_begun, silent
 from videothinker.recipes.curves import CURVES, draw_own
 from videothinker.recipes.diagnosis import ask
@@ -54,6 +55,7 @@ def train(
     """
     from videothinker.train import run as training
 
+    _check_split(settings, data)
     found = None
     if (condition := settings.data.where) is not None:
         found = matching(data, settings.data.split, condition, rule)
@@ -142,6 +144,21 @@ def _answered(one: "Completion", question: Question) -> Answered:
 def _mean_tokens(replies: "Sequence[Completion]") -> float | None:
     counts = [one.n_tokens for one in replies if one.n_tokens is not None]
     return sum(counts) / len(counts) if len(counts) == len(replies) > 0 else None
+
+
+def _check_split(settings: StageConfig, data: Curated) -> None:
+    """Check that there is the split to train on: a set of one's own has only "test", unless its curation says otherwise.
+
+    Raises:
+        VtError: there is none of that name.
+    """
+    wanted, there = settings.data.split, list(data.manifest.splits)
+    if wanted not in there:
+        named = f"; or name the split with --set data.split={there[0]}" if there else ""
+        raise VtError(
+            f"{data.folder}: has no split '{wanted}' to train on; its splits are {', '.join(there) or 'none'}. Curate it with"
+            f" --split {wanted}, or with --dev-share 0.1, which makes train and dev{named}"
+        )
 
 
 class BiasModel(NamedTuple):
