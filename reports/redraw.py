@@ -4,7 +4,7 @@
 
 No number changes: what was measured, and when, is read from results.json. What needs the single steps of the trainings, which
 results.json leaves out, is kept as it was drawn: the figures of curves, and the tables of runs and of cost, which report.md
-has. Only files that the folder holds already are written.
+has. Only files that the folder holds already are written, and the tables that the page links to.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main() -> None:
     folder = parser.parse_args().folder
     pages = study_pages(store.read_json(folder / RESULTS, Results), kept(folder))
     for name, content in pages.items():
-        if (folder / name).is_file():
+        if (folder / name).is_file() or name.startswith("tables/"):
             store.write_bytes(folder / name, content)
 
 

@@ -414,7 +414,7 @@ KINDS = [
     Kind("text.mp4", written(b"this is not a video\n" * 99), None),
     Kind("text.txt", written(b"this is not a video\n" * 99), None),
     Kind("playlist.mp4", playlist, None),
-    Kind("picture.png", lambda path: Image.fromarray(draw(0)).save(path), None),
+    Kind("picture.mp4", lambda path: Image.fromarray(draw(0)).save(path, format="png"), None),
     Kind("random.mp4", written(_RANDOM), None),
     Kind("zeros.mp4", written(bytes(20_000)), None),
     Kind("folder.mp4", lambda path: path.mkdir(), None),

@@ -133,7 +133,7 @@ def test_a_server_is_sent_the_parts_frames_or_asked_nothing(thirds: Curated, mon
         open_endpoint(["http://localhost:1/v1"], "served", curated=thirds, settings=settings())
     asked: dict[str, list[Any]] = {}
 
-    def post(self: object, body: dict[str, Any], what: str) -> Any:
+    def post(self: object, body: dict[str, Any], what: str, hint: str = "") -> Any:
         asked[what.split(" ")[1]] = body["messages"][0]["content"][:-1]
         raise VtError("no more is wanted")
 
@@ -299,6 +299,6 @@ def test_a_training_row_names_the_part_and_lacks_its_clip_like_any_other(thirds:
     assert [row["prompt"].clip for row in training_rows(thirds, questions, stage)] == footage(thirds)
     (tmp_path / "red").touch()  # a file where a folder of frames should be
     with pytest.raises(
-        VtError, match=r"12 of 12 training questions lack their clip, the first is .*film\.mkv \[0 s, 1\.28 s\)"
+        VtError, match=r"12 of 12 training questions lack their clip or image, the first is .*film\.mkv \[0 s, 1\.28 s\)"
     ):
         training_rows(open_curated(thirds.folder, tmp_path), questions, stage)

@@ -19,7 +19,7 @@ PYTHON = "reference/python.md"
 
 _PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "data/README.md", "docs/*.md", "reports/*.md", "reports/*/*.md")
 _PICTURES = ("docs/img/*", "reports/**/*.png", "reports/**/*.svg")
-_LINKED = ("reports/**/*.json", "reports/**/*.jsonl", "reports/*/report.html", "LICENSE")
+_LINKED = ("reports/**/*.json", "reports/**/*.jsonl", "reports/*/report.html", "reports/*/tables/*", "LICENSE")
 """Files that pages link to."""
 _ASSETS = {"docs/site/site.css": "assets/site.css", "docs/site/iframe-worker.js": "assets/iframe-worker.js"}
 

@@ -98,11 +98,11 @@ def test_out_of_memory_with_graphs_halves_the_batch_too(
     checkpoint = open_checkpoint(str(taught), curated=colours, settings=settings(batch_size=4, engine="graphs"))
     sizes, inner = [], Decoder.write
 
-    def scarce(decoder: Decoder, prompts: Any, clips: Any, *, rows: list[int], **others: Any) -> list[Written]:
-        sizes.append((len(prompts), len(rows)))
+    def scarce(decoder: Decoder, prompt_ids: Any, clips: Any, *, rows: list[int], **others: Any) -> list[Written]:
+        sizes.append((len(prompt_ids), len(rows)))
         if len(rows) > 2:
             raise torch.OutOfMemoryError
-        return inner(decoder, prompts, clips, rows=rows, **others)
+        return inner(decoder, prompt_ids, clips, rows=rows, **others)
 
     monkeypatch.setattr(Decoder, "write", scarce)
     assert {key: answer.reply for key, answer in answers(checkpoint, colours).items()} == right_replies(colours)

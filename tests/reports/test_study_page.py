@@ -131,9 +131,9 @@ def test_answers_to_another_question_never_stand_under_the_verdicts(results: Res
 def test_a_committed_study_is_drawn_again_under_its_own_rule_and_with_what_its_steps_gave(tmp_path: Path) -> None:
     """Its results.json has no steps and no intervals over scenes and seeds at once, by which verdicts are given today."""
     shutil.copytree(ROOT / "reports" / "study-world", tmp_path / "study")
-    before = {path.name: path.read_bytes() for path in (tmp_path / "study").iterdir()}
+    before = {path.name: path.read_bytes() for path in (tmp_path / "study").rglob("*") if path.is_file()}
     subprocess.run([sys.executable, ROOT / "reports" / "redraw.py", tmp_path / "study"], check=True, cwd=ROOT)
-    after = {path.name: path.read_bytes() for path in (tmp_path / "study").iterdir()}
+    after = {path.name: path.read_bytes() for path in (tmp_path / "study").rglob("*") if path.is_file()}
     assert after.keys() == before.keys()
     assert {name for name in after if "curves" in name and after[name] != before[name]} == set()
     assert after["results.json"] == before["results.json"]

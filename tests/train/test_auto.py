@@ -112,7 +112,7 @@ SHARES = {
 
 
 def test_shares_of_first_and_second_answers_by_hand() -> None:
-    found = tally(Answered(read_twice(Letters(), reply, 2), ("B",)) for reply in REPLIES)._asdict()
+    found = tally(Answered(read_twice(Letters(), reply, 2), ("B",), Letters()) for reply in REPLIES)._asdict()
     assert found.pop("n") == 8
     assert found == pytest.approx(SHARES)
     assert tally([])._asdict() == {"n": 0} | dict.fromkeys(SHARES)
