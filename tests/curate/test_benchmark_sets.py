@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 from benchmarks_factory import (
@@ -166,6 +167,11 @@ def test_reasons_are_counted_by_kind() -> None:
     said = ["its answer is 'x', expected 3 letters", 'its answer is "it\'s", expected 4 letters', "needs a judge"]
     unresolved = [Unresolved(question_id="1", file="f", reason=reason) for reason in said]
     assert by_reason(unresolved) == {"its answer is ..., expected ... letters": 2, "needs a judge": 1}
+    timed = [
+        msgspec.structs.replace(unresolved[0], reason=f"its from is {said}, expected two times in seconds, such as 12.5 to 20")
+        for said in ("'5'", "'x y'")
+    ]
+    assert by_reason(timed) == {"its from is ..., expected two times in seconds, such as 12.5 to 20": 2}
 
 
 def test_an_option_that_is_there_twice_is_told(tmp_path: Path) -> None:

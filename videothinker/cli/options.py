@@ -148,8 +148,9 @@ StopAt = Annotated[
     str | None,
     typer.Option(
         metavar="CONFIDENCE|FILE",
-        help="With --prompt twice: end a reply behind its first answer where the model is at least so sure of it, 0 to 1; "
-        "or the best confidence of a file that vt report --stop-sweep wrote; default never.",
+        help="In the style twice (--prompt, or how a checkpoint was trained): end a reply behind its first answer where the "
+        "model is at least so sure of it, 0 to 1; or the best confidence of a file that vt report --stop-sweep wrote; "
+        "default never.",
         rich_help_panel=ASKING,
     ),
 ]

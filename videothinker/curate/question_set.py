@@ -246,9 +246,10 @@ def chance(question: Question) -> float:
 def by_reason(unresolved: Iterable[Unresolved]) -> dict[str, int]:
     """How many questions cannot be used for which kind of reason, the most frequent first.
 
-    A kind has "..." in place of what is only of one row: names, numbers and quoted text.
+    A kind has "..." in place of what is only of one row: names, numbers and quoted text, but for those of an example.
     """
-    kinds = Counter(_OWN.sub("...", one.reason) for one in unresolved)
+    parts = (one.reason.partition("such as") for one in unresolved)
+    kinds = Counter(_OWN.sub("...", reason) + such_as + example for reason, such_as, example in parts)
     return dict(sorted(kinds.items(), key=lambda item: (-item[1], item[0])))
 
 

@@ -169,7 +169,7 @@ def test_a_clip_is_one_group_however_it_is_written(tmp_path: Path) -> None:
             "data_type is 'image', but its file is 'clips/a.mp4'; images are .jpg, .jpeg and .png",
         ),
         (choice(1, "a", data_type="text"), "data_type is 'text', but its file is './clips/a.mp4'; expected no file"),
-        (choice(1, "a", data_type="audio"), "data_type is 'audio', expected 'video' or 'frame' or 'image' or 'text'"),
+        (choice(1, "a", data_type="audio"), "data_type is 'audio', expected video or frame or image or text"),
         (choice(1, "a", problem_type="free-form"), "problem_type 'free-form' with 2 options needs a form of answer not asked"),
         (choice(1, "a", options=None), "problem_type 'multiple choice' with 0 options needs a form of answer not asked here"),
         (choice(1, "a", options=["x"] * 27), "has 27 options, more than there are letters"),

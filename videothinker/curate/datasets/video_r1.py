@@ -101,7 +101,7 @@ def parse(row: Row, *, data_types: Sequence[str] = ("video",)) -> Parsed:
     elif not path:
         raise UnusableError("has neither `video` nor `path`, so nobody knows its clip")
     if fields.data_type not in data_types:
-        raise UnusableError(f"data_type is '{fields.data_type}', expected {' or '.join(map(repr, data_types))}")
+        raise UnusableError(f"data_type is '{fields.data_type}', expected {' or '.join(data_types)}")
     answer = _SOLUTION.fullmatch(fields.solution)
     said = answer["answer"] if answer else fields.solution
     if said.lower().rstrip(".") in WORDS and (not fields.options or _are_yes_no(fields.options)):
