@@ -22,10 +22,11 @@ from videothinker.diagnose.answerer import RawReply
 from videothinker.diagnose.estimates import clustered_change, clustered_share
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.view_effects import RIGHT
-from videothinker.diagnose.views import VIEWS, chosen_views, damaging_views
+from videothinker.diagnose.views import OF_CLIPS, VIEWS, chosen_views, damaging_views
 from videothinker.errors import VtError
 from videothinker.recipes import diagnosis
 from videothinker.records import Question, Summary, ViewEffects
+from videothinker.records.question import Clip
 
 HIT = "The gray cube and the brown cube collide"
 MISS = "The gray cube and the red cube collide"
@@ -148,6 +149,18 @@ def test_questions_that_say_left_or_right_are_not_asked_mirrored_and_are_counted
     assert effect.n_left_out == 1
     assert {kind: row.n_questions for kind, row in effect.by_category.items()} == {"all": 2}
     assert view_runs.concerns(VIEWS["blind"], sided, curated)
+
+
+def test_a_question_without_a_clip_is_asked_under_no_view_that_changes_nothing_of_it(tmp_path: Path) -> None:
+    seen = a_choice("q0")
+    words = Question(**{name: getattr(seen, name) for name in seen.__struct_fields__} | {"question_id": "q1", "clip": None})
+    image = Question(
+        **{name: getattr(seen, name) for name in seen.__struct_fields__} | {"question_id": "q2", "clip": Clip(path="a.png")}
+    )
+    curated = write_unlabelled(tmp_path / "data", {"dev": [seen, words, image]})
+    asked = {name: [view_runs.concerns(VIEWS[name], one, curated) for one in (seen, words, image)] for name in OF_CLIPS}
+    assert asked["blind"] == asked["mirrored"] == [True, False, True]
+    assert asked["frozen"] == asked["shuffled"] == asked["reversed"] == [True, False, False]
 
 
 def test_the_report_and_its_summary_hold_what_was_found(tmp_path: Path) -> None:

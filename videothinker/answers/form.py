@@ -57,6 +57,26 @@ class AnswerForm(Protocol):
         """A random answer of this form. bits: a random integer of 64 bits or more, from which it is drawn."""
 
 
+class WithoutOptions:
+    """What forms have in common whose questions list no answers, so that there is nothing to show and nothing to guess from."""
+
+    def listing(self, options: Sequence[str]) -> list[str]:
+        """No lines, because there are no options."""
+        return []
+
+    def chance(self, n_options: int) -> float:
+        """0, because answers cannot be listed; `vt diagnose --model solver:prior` says what a guess by frequency is worth."""
+        return 0.0
+
+    def chance_of_option(self, n_options: int) -> float:
+        """0, because there are no options."""
+        return 0.0
+
+    def soft_chance(self, n_options: int, n_gold: int) -> float:
+        """0, as `chance`."""
+        return 0.0
+
+
 def option_line(index: int, text: str) -> str:
     """The line that shows option number `index` (0-based): "B. the text"."""
     return f"{LETTERS[index]}. {text}"

@@ -4,10 +4,9 @@ An answer holds both as decimal digits, the smaller first: ("12.5", "20").
 """
 
 import re
-from collections.abc import Sequence
 from fractions import Fraction
 
-from videothinker.answers.form import Answer
+from videothinker.answers.form import Answer, WithoutOptions
 from videothinker.answers.quantities import held, plain, stated, written
 from videothinker.answers.style import Style, answer_part, tagged
 from videothinker.answers.twice import instruction
@@ -43,15 +42,11 @@ _ALONE = re.compile(
 """What may stand around the two times of an answer that is neither tagged nor boxed."""
 
 
-class Interval:
+class Interval(WithoutOptions):
     """The form of a question that asks when something happens; graded by temporal IoU, as Charades-STA and ActivityNet are."""
 
     by_score = True
     right_from = RIGHT_FROM
-
-    def listing(self, options: Sequence[str]) -> list[str]:
-        """No lines, because there are no options."""
-        return []
 
     def instruction(self, style: Style) -> str:
         """Asks for two times in seconds."""
@@ -86,18 +81,6 @@ class Interval:
         """Temporal intersection over union, in [0, 1]: 0 for a point and for an unreadable reply."""
         return 0.0 if chosen is None else iou(chosen, gold)
 
-    def chance(self, n_options: int) -> float:
-        """0, because intervals cannot be listed: what a random one is worth depends on the clip's length."""
-        return 0.0
-
-    def chance_of_option(self, n_options: int) -> float:
-        """0, because there are no options."""
-        return 0.0
-
-    def soft_chance(self, n_options: int, n_gold: int) -> float:
-        """0, as `chance`."""
-        return 0.0
-
     def random(self, n_options: int, bits: int) -> Answer:
         """Whole seconds, from 0 to 29 and 1 to 30 later, since the clip's length is not known here."""
         start = bits % 30
@@ -128,11 +111,8 @@ def _read(text: str, alone: bool) -> Answer | None:
         return None
     if text[: found[0].start()].endswith("-") or (alone and not _ALONE.fullmatch(rest)):
         return None  # a time before the clip's beginning
-    times = [_seconds(one) for one in found]
-    if any(time is None for time in times):
-        return None
-    start, end = sorted(time for time in times if time is not None)
-    return (written(start), written(end))
+    start, end = (_seconds(one) for one in found)
+    return None if start is None or end is None else (written(min(start, end)), written(max(start, end)))
 
 
 def _seconds(found: re.Match[str]) -> Fraction | None:

@@ -5,10 +5,9 @@ question has to say in which unit it wants its answer.
 """
 
 import math
-from collections.abc import Sequence
 from fractions import Fraction
 
-from videothinker.answers.form import Answer
+from videothinker.answers.form import Answer, WithoutOptions
 from videothinker.answers.quantities import held, quantity, spelled, stated, written
 from videothinker.answers.style import Style, answer_part, tagged
 from videothinker.answers.twice import instruction
@@ -23,15 +22,11 @@ _INSTRUCTIONS = {
 }
 
 
-class Number:
+class Number(WithoutOptions):
     """The form of a question that asks for a number, such as how many there are: right or wrong."""
 
     by_score = False
     right_from = 1.0
-
-    def listing(self, options: Sequence[str]) -> list[str]:
-        """No lines, because there are no options."""
-        return []
 
     def instruction(self, style: Style) -> str:
         """Asks for one number."""
@@ -61,18 +56,6 @@ class Number:
     def soft(self, chosen: Answer | None, gold: Answer) -> float:
         """1 where the number is gold: a whole number exactly, another within `TOLERANCE` of it; otherwise 0."""
         return 0.0 if chosen is None else float(any(_is_met(*pair) for pair in _values(chosen, gold)))
-
-    def chance(self, n_options: int) -> float:
-        """0, because numbers cannot be listed; `vt diagnose --model solver:prior` says what a guess by frequency is worth."""
-        return 0.0
-
-    def chance_of_option(self, n_options: int) -> float:
-        """0, because there are no options."""
-        return 0.0
-
-    def soft_chance(self, n_options: int, n_gold: int) -> float:
-        """0, as `chance`."""
-        return 0.0
 
     def random(self, n_options: int, bits: int) -> Answer:
         """A whole number from 0 to 10, since there is no uniform one among all."""

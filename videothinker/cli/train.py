@@ -47,14 +47,12 @@ def bias(
     Then diagnoses it and its start on the dev split, sampled as in training, and writes to OUT/gate.json whether it may serve
     as a bias model: yes, no, or undecided.
     """
-    from videothinker.curated import open_curated
     from videothinker.recipes import training
-    from videothinker.train.stages import Stage, load_stage
 
     output.choose(json)
     upload = prepared(push_to_hub)
-    settings = load_stage(Stage.BIAS, config, _overrides(set_, where))
-    curated = open_curated(data, videos, label_files=labels or ())
+    settings = _settings("bias", config, set_, where)
+    curated = _curated(data, videos, labels)
     if dry_run:
         say_record(train_stage(settings, curated, start=model, folder=out, rule=rule, dry_run=True))
         return
@@ -84,16 +82,15 @@ def cdpo(
     json: options.Json = False,
 ) -> None:
     """Stage 2: GRPO on all questions, [bold]repelled[/bold] from the frozen bias model."""
-    from videothinker.curated import open_curated
-    from videothinker.train.stages import Reference, Stage, load_stage
+    from videothinker.train.stages import Reference
 
     output.choose(json)
     upload = prepared(push_to_hub)
-    settings = load_stage(Stage.CDPO, config, _overrides(set_, where))
+    settings = _settings("cdpo", config, set_, where)
     gated = bias_model is not None and settings.objective.reference is Reference.BIAS and not force
     if bias_model is not None and gated:
         _require_gate(bias_model)
-    curated = open_curated(data, videos, label_files=labels or ())
+    curated = _curated(data, videos, labels)
     outcome = train_stage(settings, curated, start=model, folder=out, bias_model=bias_model, rule=rule, dry_run=dry_run)
     say_record(outcome, pushed=None if dry_run else upload(out, None))
 
@@ -114,13 +111,10 @@ def grpo(
     json: options.Json = False,
 ) -> None:
     """The baseline: stage 2 without repulsion."""
-    from videothinker.curated import open_curated
-    from videothinker.train.stages import Stage, load_stage
-
     output.choose(json)
     upload = prepared(push_to_hub)
-    settings = load_stage(Stage.GRPO, config, _overrides(set_, where))
-    curated = open_curated(data, videos, label_files=labels or ())
+    settings = _settings("grpo", config, set_, where)
+    curated = _curated(data, videos, labels)
     outcome = train_stage(settings, curated, start=model, folder=out, rule=rule, dry_run=dry_run)
     say_record(outcome, pushed=None if dry_run else upload(out, None))
 
@@ -146,25 +140,32 @@ def auto(
 
     Ends with a table by category: how often the first and the second answer were right, and what thinking fixed and broke.
     """
-    from videothinker.curated import open_curated
     from videothinker.recipes import training
-    from videothinker.train.stages import Stage, load_stage
 
     output.choose(json)
     upload = prepared(push_to_hub)
-    settings = load_stage(Stage.AUTO, config, _overrides(set_, where))
+    settings = _settings("auto", config, set_, where)
     if bias_model is not None and not force:
         _require_gate(bias_model)
-    curated = open_curated(data, videos, label_files=labels or ())
+    curated = _curated(data, videos, labels)
     outcome = train_stage(settings, curated, start=model, folder=out, bias_model=bias_model, rule=rule, dry_run=dry_run)
     answered = None if dry_run else training.answered_twice(out, settings, curated, rule)
     say_answered(answered)
     say_record(outcome, answered=answered, pushed=None if dry_run else upload(out, None))
 
 
-def _overrides(set_: list[str] | None, where: str | None) -> list[str]:
-    """What the command line says of the settings; --where is one of them, `data.where`."""
-    return [*(set_ or []), *([] if where is None else [f"data.where={json.dumps(where, ensure_ascii=False)}"])]
+def _settings(stage: str, config: Path, set_: list[str] | None, where: str | None) -> "StageConfig":
+    """A stage's settings, by its name: the file's, and what the command line says. --where is one of them, `data.where`."""
+    from videothinker.train.stages import Stage, load_stage
+
+    chosen = [] if where is None else [f"data.where={json.dumps(where, ensure_ascii=False)}"]
+    return load_stage(Stage(stage), config, [*(set_ or []), *chosen])
+
+
+def _curated(data: Path, videos: Path | None, labels: list[Path] | None) -> "Curated":
+    from videothinker.curated import open_curated
+
+    return open_curated(data, videos, label_files=labels or ())
 
 
 def _require_gate(bias_model: str) -> None:

@@ -26,8 +26,8 @@ from videothinker.diagnose.estimates import (
     clustered_share,
 )
 from videothinker.diagnose.option_scores import has_margin
-from videothinker.diagnose.probing import Key, shows_the_same
-from videothinker.diagnose.views import NORMAL, VIEWS, View
+from videothinker.diagnose.probing import Key
+from videothinker.diagnose.views import NORMAL, VIEWS, View, shows_the_same
 from videothinker.observers.probe import Asked, Band
 from videothinker.records import (
     DECIDED,

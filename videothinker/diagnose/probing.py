@@ -13,14 +13,12 @@ import msgspec
 
 from videothinker import answers, store
 from videothinker.answers.rotation import rotated, turned_back
-from videothinker.damage import Damage
 from videothinker.diagnose import protocols
 from videothinker.diagnose.answerer import Answerer, RawReply
 from videothinker.diagnose.settings import DiagnosisSettings
-from videothinker.diagnose.views import View
+from videothinker.diagnose.views import View, shows_the_same
 from videothinker.progress import Progress, no_progress
 from videothinker.records import ProbeReply, Question, Status
-from videothinker.records.question import Kind
 
 REPLIES = "replies.jsonl"
 Key = tuple[str, str, int]
@@ -61,20 +59,6 @@ def askings(
             text = twins[question.question_id] if view.asks_twin else question.text
             if text is not None and not shows_the_same(view, question):
                 yield from (Asking(question, view, sample, text) for sample in range(samples))
-
-
-def shows_the_same(view: View, question: Question) -> bool:
-    """Whether a view of clips changes nothing of what the question shows: nothing is shown, or one image, which has no order.
-
-    A right answer would then say nothing about looking less.
-    """
-    if view.damage is None or question.kind is Kind.CLIP:
-        return False
-    return question.kind is Kind.TEXT or view.damage in _OF_ORDER
-
-
-_OF_ORDER = (Damage.FROZEN, Damage.SHUFFLED, Damage.REVERSED)
-"""Damages that show a clip's own frames, in another order or the first alone."""
 
 
 def read_replies(folder: Path) -> dict[Key, ProbeReply]:

@@ -17,7 +17,7 @@ from videothinker.diagnose.job import Job
 from videothinker.diagnose.runs import AskedSplits, Run
 from videothinker.diagnose.settings import LATER
 from videothinker.diagnose.view_effects import Answered, Asked, evidence_effect, view_effect
-from videothinker.diagnose.views import ELSEWHERE, EVIDENCE, MIRRORED, OF_CLIPS, View
+from videothinker.diagnose.views import ELSEWHERE, EVIDENCE, MIRRORED, OF_CLIPS, View, shows_the_same
 from videothinker.errors import VtError
 from videothinker.progress import silent
 from videothinker.records import Question, RunRecord
@@ -30,7 +30,10 @@ _SIDES = re.compile(r"\b(?:left|right|clockwise|counterclockwise|counter-clockwi
 
 
 def concerns(view: View, question: Question, curated: Curated) -> bool:
-    """Whether a question is asked under a view: mirrored unless text or options say a side, masked if it has evidence."""
+    """Whether a question is asked under a view: if that changes what it shows; mirrored unless text or options say a side;
+    masked if it has evidence."""
+    if shows_the_same(view, question):
+        return False
     if view.name == MIRRORED:
         return not any(_SIDES.search(words) for words in (question.text, *question.options))
     return question.question_id in curated.evidence if view.damage is not None and view.damage.is_mask else True

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from videothinker.answers import Style
 from videothinker.damage import AXES, Damage
 from videothinker.errors import VtError
+from videothinker.records import Question
+from videothinker.records.question import Kind
 
 
 class View(NamedTuple):
@@ -49,6 +51,20 @@ OF_CLIPS = {name: view for name, view in VIEWS.items() if view.damage is not Non
 """Views that change the clip alone, so that gold and wording stay: those of a diagnosis."""
 OF_PROBES = {name: view for name, view in VIEWS.items() if view.damage is None or not view.damage.is_mask}
 """Views of a probe. The masks are not among them: they say where an answer comes from, and take nothing away for good."""
+
+
+_OF_ORDER = (Damage.FROZEN, Damage.SHUFFLED, Damage.REVERSED)
+"""Damages that show a clip's own frames, in another order or the first alone."""
+
+
+def shows_the_same(view: View, question: Question) -> bool:
+    """Whether a view of clips changes nothing of what the question shows: nothing is shown, or one image, which has no order.
+
+    A right answer would then say nothing about looking less.
+    """
+    if view.damage is None or question.kind is Kind.CLIP:
+        return False
+    return question.kind is Kind.TEXT or view.damage in _OF_ORDER
 
 
 def damaging_views(listed: str) -> list[View]:

@@ -20,7 +20,7 @@ from videothinker.diagnose.openers import OPENERS, Opened, Opening, kind_of
 from videothinker.diagnose.probing import Asking
 from videothinker.diagnose.server import check_address
 from videothinker.diagnose.settings import FREE, DiagnosisSettings
-from videothinker.diagnose.views import View, deciding
+from videothinker.diagnose.views import View, deciding, shows_the_same
 from videothinker.errors import VtError
 from videothinker.fingerprint import fingerprint
 from videothinker.observers.probe import Band
@@ -111,7 +111,7 @@ def probe(
         raise VtError(f"--model {ref}: answers from the labels that a probe is to find; name a checkpoint or another solver")
     questions, twins, why_not = _questions(curated, probing_)
     decides = probing_.decides
-    if all(probing.shows_the_same(decides, one) for one in questions):
+    if all(shows_the_same(decides, one) for one in questions):
         raise VtError(f"{curated.folder}: none of {len(questions):,} questions shows what the view {decides.name} would change")
     if decides.asks_twin and not any(twins.values()):
         reasons = ", ".join(f"{n:,} because {reason}" for reason, n in Counter(why_not.values()).items())
@@ -299,7 +299,7 @@ def _label(
     if not rows:
         raise VtError(f"{curated.folder}: no clip of {len(questions):,} questions could be read, so nothing was labelled")
     reasons = Counter(why_not.values()) if decides.asks_twin else Counter[str]()
-    if n_same := sum(probing.shows_the_same(decides, one) for one in questions):
+    if n_same := sum(shows_the_same(decides, one) for one in questions):
         reasons[probed.SAME] += n_same
     if n_lost := len(lost[decides.name]):
         reasons[probed.LOST] += n_lost

@@ -33,8 +33,8 @@ class ViewEffect(msgspec.Struct, frozen=True, kw_only=True):
     axis: str
     """What an answer that survives the view relies on."""
     n_left_out: int
-    """Questions that are not asked under the view, because it may change what is right: mirrored, those that say left or
-    right."""
+    """Questions that are not asked under the view, because it may change what is right (mirrored, those that say left or
+    right) or changes nothing of what they show."""
     by_category: dict[str, ViewGap]
     """By "all" and, where the questions have labels, by category; kinds without a question are not in it."""
 

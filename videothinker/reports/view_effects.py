@@ -36,8 +36,14 @@ def consistency(changed: Estimate) -> Estimate:
 
 
 def _views_table(effects: Sequence[ViewEffect]) -> Table:
-    left_out = max((effect.n_left_out for effect in effects), default=0)
-    told = f" Mirrored, {count(left_out)} questions that say left or right are left out." if left_out else ""
+    left_out = {effect.view: effect.n_left_out for effect in effects if effect.n_left_out}
+    by_view = ", ".join(f"{count(n)} {view}" for view, n in left_out.items())
+    told = (
+        " Not asked are questions about an image or words that a view leaves as they are, and under a mirror those that say left "
+        f"or right: {by_view}."
+        if left_out
+        else ""
+    )
     return Table(
         "views",
         "Questions answered exactly right with the clip as it is and with the damaged one, what is lost in percentage points, "
