@@ -39,8 +39,8 @@ def _views_table(effects: Sequence[ViewEffect]) -> Table:
     left_out = {effect.view: effect.n_left_out for effect in effects if effect.n_left_out}
     by_view = ", ".join(f"{count(n)} {view}" for view, n in left_out.items())
     told = (
-        " Not asked are questions about an image or words that a view leaves as they are, and under a mirror those that say left "
-        f"or right: {by_view}."
+        " Not asked are questions about an image or words that a view leaves as they are, and mirrored those that say left or "
+        f"right: {by_view}."
         if left_out
         else ""
     )
