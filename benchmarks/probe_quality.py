@@ -205,6 +205,16 @@ def measure(place: Place, world: World, asks: Sequence[Ask]) -> dict[str, Any]:
     return {"world": told, "prefill": PREFILL, "max_new_tokens": MAX_NEW_TOKENS, "rows": rows}
 
 
+def joined(file: Path, found: dict[str, Any]) -> dict[str, Any]:
+    """What was found of some checkpoints, behind what FILE has of others about the same world."""
+    before = store.read_json(file, dict[str, Any])
+    for key in ("world", "prefill", "max_new_tokens"):
+        if before[key] != found[key]:
+            raise SystemExit(f"{file}: {key} is {before[key]}; expected {found[key]}, or --out without such a file")
+    here = {row["checkpoint"] for row in found["rows"]}
+    return found | {"rows": [row for row in before["rows"] if row["checkpoint"] not in here] + found["rows"]}
+
+
 def _share(labels: Iterable[Any]) -> float:
     every = [one.category == "observational" for one in labels]
     return sum(every) / len(every)
@@ -252,6 +262,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="probes at once")
     parser.add_argument("--workers", type=int, help="processes that make a world; default one per core")
     parser.add_argument("--batch-size", type=int, help="as of vt curate probe; 8 is quickest on a CPU")
+    parser.add_argument("--only", metavar="NAME", help="ask this checkpoint alone; the rows of others stay as --out has them")
     parser.add_argument("--no-ask", action="store_true", help="only read what is answered")
     parser.add_argument("--docs", type=Path, metavar="PAGE", help="write the tables between the page's marks")
     parser.add_argument("--out", type=Path, default=ROOT / "reports" / "probe")
@@ -259,11 +270,13 @@ def main() -> None:
     if options.work is not None:
         more = {name: Path(folder) for name, folder in (one.split("=", 1) for one in options.more)}
         place = Place(options.work.resolve(), options.workers, options.batch_size, more)
-        asks = asked_of(SIZES[options.size], more)
+        asks = [one for one in asked_of(SIZES[options.size], more) if options.only in (None, one.checkpoint)]
         if not options.no_ask:
             ask_all(place, SIZES[options.size], asks, options.jobs)
         for world in WORLDS:
-            results.write(options.out / f"{world.preset}.json", measure(place, world, asks))
+            file = options.out / f"{world.preset}.json"
+            measured = measure(place, world, asks)
+            results.write(file, measured if options.only is None else joined(file, measured))
     elif options.docs is None:
         parser.error("expected --work DIR, --docs PAGE or both")
     found = [store.read_json(options.out / f"{world.preset}.json", dict[str, Any]) for world in WORLDS]
