@@ -37,7 +37,8 @@ from videothinker.recipes import training
 from videothinker.records import Category, LabelSet, Rule
 from videothinker.records.label import COLUMNS
 from videothinker.records.training import GATE, GateVerdict
-from videothinker.train.stages import Stage, StageConfig, load_stage
+from videothinker.train.stage_files import load_stage
+from videothinker.train.stages import Stage, StageConfig
 
 STUDY, CONFIG = ROOT / "data" / "study", ROOT / "configs" / "bias-tiny.toml"
 FLIPPED = (0.0, 0.01, 0.03, 0.10)

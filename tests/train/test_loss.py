@@ -17,7 +17,7 @@ from videothinker.train.loss import (
     mean_over_replies,
     rows_to_repel,
 )
-from videothinker.train.stages import KL, Direction, RepelOn
+from videothinker.train.objective import KL, Direction, RepelOn
 
 
 def test_k3_by_hand() -> None:

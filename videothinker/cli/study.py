@@ -323,7 +323,8 @@ def _problem(cell: "Cell", out: Path, here: Path) -> str | None:
     """Why `vt` would refuse a cell's command or a training's settings; None if it would not, or if its folder was given."""
     from videothinker.pretrain.settings import load_pretraining
     from videothinker.study.plan import Kind, command
-    from videothinker.train.stages import Stage, load_stage
+    from videothinker.train.stage_files import load_stage
+    from videothinker.train.stages import Stage
 
     if not cell.arguments:
         return None

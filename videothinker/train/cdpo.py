@@ -20,8 +20,8 @@ from videothinker.train.clips import ClipTensors, bare
 from videothinker.train.data import TrainingRow
 from videothinker.train.hold import Hold
 from videothinker.train.loss import DIVERGENCES, SIGN, Distributions, divergence, k3, mean_over_replies, rows_to_repel
+from videothinker.train.objective import Objective, Reference, RepelOn
 from videothinker.train.rewards import ACCURACY
-from videothinker.train.stages import Objective, Reference, RepelOn
 
 _SAME = 1e-5
 """Nats: what one model's two scores of a token may differ by. On a CPU the last bit is not always the same."""

@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 from torch.utils.checkpoint import checkpoint
 
-from videothinker.train.stages import KL, Direction, RepelOn
+from videothinker.train.objective import KL, Direction, RepelOn
 
 SIGN = {Direction.REPEL: -1.0, Direction.ATTRACT: 1.0}
 """What a divergence is multiplied by in a loss that is minimised: repelling raises it, attracting lowers it."""
