@@ -48,7 +48,7 @@ from videothinker.models import delta, load, stored, tiny
 from videothinker.models.checkpoint import check_fit, find_checkpoint
 from videothinker.pretrain.settings import load_pretraining
 from videothinker.records import Scene
-from videothinker.records.study import Record, State
+from videothinker.records.study_cells import Record, State
 from videothinker.steps import read_steps
 from videothinker.study import pack as packs
 from videothinker.study.cells import read_records, record_file

@@ -14,7 +14,7 @@ from study_factory import FILE, make_study
 
 from videothinker import store
 from videothinker.errors import VtError
-from videothinker.records.study import State
+from videothinker.records.study_cells import State
 from videothinker.study.cells import (
     discard,
     give,

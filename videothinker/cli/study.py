@@ -27,7 +27,8 @@ from videothinker.errors import VtError
 from videothinker.shipped import config_file
 
 if TYPE_CHECKING:
-    from videothinker.records.study import Claim, Record, State, Study
+    from videothinker.records.study import Claim, Study
+    from videothinker.records.study_cells import Record, State
     from videothinker.study.plan import Cell
 
 EPILOG = """[bold]Examples[/bold]
@@ -146,7 +147,7 @@ def study(
     Every cell of the grid is one vt command in a folder of its own.
     A cell that fails is a row of the report and stops only the cells that need it; the exit code is then 1.
     """
-    from videothinker.records.study import State
+    from videothinker.records.study_cells import State
     from videothinker.study import pack as packs
     from videothinker.study import run
     from videothinker.study.cells import (
@@ -243,7 +244,7 @@ def _missing(study: "Study", cells: "Sequence[Cell]", records: "Mapping[str, Rec
     """What unfinished cells would not find, told in a line for each before any plan is shown or any hour spent: [paths], and
     the start model and bias models where they name a folder. A hub id is not looked for."""
     from videothinker.models.ref import local_folder
-    from videothinker.records.study import State
+    from videothinker.records.study_cells import State
     from videothinker.study.cells import states_of
     from videothinker.study.config import placeholders
     from videothinker.study.plan import missing_paths
@@ -347,7 +348,8 @@ def _report(
     import msgspec
 
     from videothinker import store
-    from videothinker.records.study import ANSWERS, RESULTS, State
+    from videothinker.records.study_cells import State
+    from videothinker.records.study_results import ANSWERS, RESULTS
     from videothinker.reports.study import study_pages
     from videothinker.study.collect import collect
     from videothinker.study.sheets import to_bytes

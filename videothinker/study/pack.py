@@ -24,7 +24,8 @@ import msgspec
 from videothinker import outside, store
 from videothinker.errors import VtError
 from videothinker.pool import n_cores
-from videothinker.records.study import Stage, State, Study
+from videothinker.records.study import Stage, Study
+from videothinker.records.study_cells import State
 from videothinker.study.cells import has_output, read_records, states_of
 from videothinker.study.config import fill, placeholders
 from videothinker.study.plan import Cell, Kind, cell_folder

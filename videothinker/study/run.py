@@ -25,7 +25,7 @@ import msgspec
 from videothinker import locks, store
 from videothinker.errors import VtError
 from videothinker.pool import share_of_cores
-from videothinker.records.study import OVER, Record, State
+from videothinker.records.study_cells import OVER, Record, State
 from videothinker.study.cells import block, is_complete, left_behind, read_records, record_file, states_of
 from videothinker.study.plan import Cell, Kind, cell_folder, command, heights
 
