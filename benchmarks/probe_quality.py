@@ -13,9 +13,6 @@ reports/probe/claims.md says what was expected, and what is called what.
 
 import argparse
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +21,7 @@ from typing import Any, NamedTuple
 import msgspec
 import probe_tables
 import results
+from calling import ROOT, vt
 
 from videothinker import store
 from videothinker.curated import Curated, open_curated
@@ -34,7 +32,6 @@ from videothinker.observers.probe import Band
 from videothinker.records import Rule
 from videothinker.records.label import LOG
 
-ROOT = Path(__file__).parents[1]
 STUDY = ROOT / "data" / "study"
 TRAINED = ("grpo", "bias", "cdpo")
 PREFILL = "<think>obs"
@@ -142,13 +139,6 @@ class Place(NamedTuple):
         kept = {"base": STUDY / "base", **self.more}
         return str(kept.get(name, self.work / "checkpoints" / name))
 
-    def vt(self, *arguments: object) -> None:
-        """Run a command of `vt`. Its errors are shown as they come; one that fails ends the measurement."""
-        command = [sys.executable, "-m", "videothinker", *map(str, arguments)]
-        print("vt", *command[3:], flush=True)
-        told = dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=told)
-
 
 def make(place: Place, world: World, n_questions: int) -> None:
     """Make and curate a world of at least so many questions, if it is not there."""
@@ -157,27 +147,28 @@ def make(place: Place, world: World, n_questions: int) -> None:
     if not (place.curated(world) / "manifest.json").is_file():
         n_scenes = math.ceil(n_questions / world.per_scene)
         what = ("--scenes", n_scenes, "--seed", world.seed, "--preset", world.preset, "--size", "240x160", "--only-asked")
-        place.vt("world", "make", folder / "world", *what, *of_workers)
+        vt("world", "make", folder / "world", *what, *of_workers)
         made = ("--annotations", folder / "world/annotation_train", "--questions", folder / "world/train.json")
         seen = ("--videos", folder / "world/video_train", "--rule", "oracle", "--out", place.curated(world))
-        place.vt("curate", "clevrer", *made, *seen, *of_workers)
+        vt("curate", "clevrer", *made, *seen, *of_workers)
 
 
 def unpack(place: Place, names: Iterable[str]) -> None:
     for name in names:
         if name in TRAINED and not Path(place.checkpoint(name)).is_dir():
             base = ("--base", STUDY / "base")
-            place.vt("checkpoint", "unpack", STUDY / f"{name}.delta", *base, "--out", place.checkpoint(name))
+            vt("checkpoint", "unpack", STUDY / f"{name}.delta", *base, "--out", place.checkpoint(name))
 
 
-def put(place: Place, world: World, ask: Ask) -> None:
-    """Ask what is not answered yet."""
+def put(place: Place, world: World, ask: Ask, at_once: int) -> None:
+    """Ask what is not answered yet, as one of so many probes at once."""
     views = ("--views", ",".join(ask.views), *ask.prefill, "--by", ask.views[-1])
     how = ("--samples", ask.samples, "--temperature", ask.temperature, "--max-new-tokens", MAX_NEW_TOKENS)
     limit = () if ask.limit is None else ("--limit", ask.limit)
-    at_once = () if place.batch_size is None else ("--batch-size", place.batch_size)
+    batches = () if place.batch_size is None else ("--batch-size", place.batch_size)
     of = ("--data", place.curated(world), "--model", place.checkpoint(ask.checkpoint))
-    place.vt("curate", "probe", *of, *views, *how, *limit, *at_once, "--no-margins", "--out", place.labels(world, ask))
+    out = place.labels(world, ask)
+    vt("curate", "probe", *of, *views, *how, *limit, *batches, "--no-margins", "--out", out, at_once=at_once)
 
 
 def asked_of(size: Size, more: Iterable[str]) -> list[Ask]:
@@ -190,8 +181,9 @@ def ask_all(place: Place, size: Size, asks: Sequence[Ask], jobs: int) -> None:
     unpack(place, dict.fromkeys(ask.checkpoint for ask in asks))
     for world, n_questions in zip(WORLDS, size.questions, strict=True):
         make(place, world, n_questions)
+    wanted = [(world, ask) for ask in asks for world in WORLDS]
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(lambda one: put(place, *one), ((world, ask) for ask in asks for world in WORLDS)))
+        list(pool.map(lambda one: put(place, *one, at_once=min(jobs, len(wanted))), wanted))
 
 
 def measure(place: Place, world: World, asks: Sequence[Ask]) -> dict[str, Any]:

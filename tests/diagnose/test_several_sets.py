@@ -193,6 +193,8 @@ def test_mistakes_are_said_before_anything_is_asked(runs: tuple[Path, Result], d
     assert "holds runs over the data sets clevrer, mvbench, plain; name one's folder" in mistake(
         "report", runs[0], runs[0] / "plain", "--out", tmp_path / "report"
     )
+    assert "there is no such checkpoint" in mistake("report", runs[0], "--out", tmp_path / "report", "--baseline", "base")
+    assert not (tmp_path / "report").exists()
     assert "holds no runs; expected those" in mistake("report", tmp_path / "alone", *sets, "--out", tmp_path / "report")
 
 

@@ -14,6 +14,19 @@ METRICS = "metrics.jsonl"
 GATE = "gate.json"
 
 
+class Completion(NamedTuple):
+    """One reply of a training step: a row of completions.parquet."""
+
+    step: int
+    question_id: str
+    reply: str
+    rewards: dict[str, float]
+    """What it earned of each reward, unweighted, by name: a column each."""
+    advantage: float
+    n_tokens: int | None = None
+    """Tokens written; None in what earlier versions wrote."""
+
+
 class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One logging step: means over it and over all processes. None stands for what this stage does not measure."""
 
