@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from videothinker.answers import Style
 from videothinker.answers.twice import is_past_first
+from videothinker.diagnose.completions import Alternative, Completion
 from videothinker.diagnose.protocols.base import Prompt
-from videothinker.diagnose.server import Alternative, Bounds, Completion, Server
+from videothinker.diagnose.server import Bounds, Server
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.stopping import LOOKS_AT, N_LOOKS, FirstAnswer, Gate
 from videothinker.errors import VtError
