@@ -6,7 +6,7 @@ assistant's message, which the server goes on with. It reads that beginning anew
 written, the rest may be another one than that of a reply that was never paused.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from videothinker.answers import Style
@@ -34,7 +34,7 @@ class Request(NamedTuple):
     prompt: Prompt
     parts: list[dict[str, Any]]
     """The clip, as parts of the user's message."""
-    more: dict[str, Any]
+    more: Mapping[str, Any]
     """What else this server is told."""
     what: str
     """The question, for messages."""
