@@ -2,14 +2,11 @@
 
 import base64
 import io
-import os
 import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -396,52 +393,3 @@ def test_mistakes_are_found_before_anything_is_sent(server: Fake, colours: Curat
             open_endpoint([url], "served", curated=colours, settings=settings(**changes))
     with pytest.raises(VtError, match="--videos"):
         open_endpoint([server.url], "served", curated=Curated(colours.folder, colours.manifest, None), settings=settings())
-
-
-@pytest.fixture(scope="module")
-def transformers_serve(taught: Path) -> Iterator[str]:
-    pytest.importorskip("fastapi")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    command = [str(Path(sys.executable).with_name("transformers")), "serve", str(taught), "--host", "127.0.0.1", "--port", port]
-    process = subprocess.Popen(
-        command, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-                break
-            except urllib.error.HTTPError:
-                break
-            except OSError:
-                assert process.poll() is None, "transformers serve ended"
-                time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def test_transformers_serve_answers_as_the_checkpoint_does(transformers_serve: str, taught: Path, colours: Curated) -> None:
-    """Frames as images: of a whole clip `transformers serve` 5.23 wants the audio track, and fails where there is none."""
-    from transformers import AutoModelForImageTextToText, AutoProcessor
-
-    model, processor = AutoModelForImageTextToText.from_pretrained(taught), AutoProcessor.from_pretrained(taught)
-    chosen = settings(n_frames=3, max_new_tokens=12, batch_size=3, send="images")
-    endpoint = open_endpoint([transformers_serve], str(taught), curated=colours, settings=chosen)
-    found = {answer.question_id: answer for answer in endpoint.answer(colours.questions("dev"))}
-    for question in colours.questions("dev"):
-        path = colours.clip(question)
-        assert path is not None
-        images = [Image.fromarray(frame) for frame in read_clip(path, n_frames=3).frames]
-        prompt = answers.render(question, answers.Style.COT)
-        content = [*({"type": "image"} for _ in images), {"type": "text", "text": prompt}]
-        text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False)
-        inputs = processor(text=[text], images=images, return_tensors="pt")
-        ids = model.generate(**inputs, do_sample=False, max_new_tokens=12)[0, inputs["input_ids"].shape[1] :]
-        answer = found[question.question_id]
-        assert answer.reply == processor.decode(ids, skip_special_tokens=True)
-        assert answer.truncated == (ids[-1].item() != model.generation_config.eos_token_id)
-    assert endpoint.describe()["prompt_tokens"] is not None

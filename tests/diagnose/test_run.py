@@ -434,17 +434,23 @@ def test_a_line_from_before_tokens_and_log_probabilities_is_read(tmp_path: Path)
 
 def test_what_was_fed_covers_all_sessions() -> None:
     kinds = [{"n_clips": n, "frames": frames} for n, frames in ((2, 16), (1, 8))]
-    first = {"fed": kinds, "seconds": {"clips": 1.5}, "dtype": "float32", "n_prompt_tokens_passed": 70}
+    images = [{"n_images": n, "height": height, "width": 84, "image_tokens": None} for n, height in ((2, 56), (1, 28))]
+    stills = {"images": images, "texts": 3}
+    first = {"fed": kinds, "seconds": {"clips": 1.5}, "dtype": "float32", "n_prompt_tokens_passed": 70, "stills": stills}
     second = {
         "fed": [{"n_clips": 5, "frames": 16}],
         "seconds": {"clips": 0.25},
         "dtype": "bfloat16",
         "n_prompt_tokens_passed": 9,
+        "stills": {"images": images[:1], "texts": 0},
     }
     assert {one["frames"]: one["n_clips"] for one in add_fed(None, [first])["fed"]} == {16: 2, 8: 1}
     both = add_fed(first, [second])
     assert both["n_prompt_tokens_passed"] == 79
     assert {one["frames"]: one["n_clips"] for one in both["fed"]} == {16: 7, 8: 1}
+    assert {one["height"]: one["n_images"] for one in both["stills"]["images"]} == {56: 4, 28: 1}
+    assert both["stills"]["texts"] == 3
+    assert add_fed(first, [{"fed": []}])["stills"]["texts"] == 3
     assert both["seconds"] == {"clips": 1.75}
     assert both["dtype"] == "bfloat16"
 

@@ -1,8 +1,11 @@
 """Questions about an image or about nothing, asked of a checkpoint beside those about clips."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 import torch
 from mixed_set import write_set
@@ -13,11 +16,13 @@ from vt_command import one_error, vt
 from videothinker import answers, store
 from videothinker.answers import Style
 from videothinker.curated import Curated
-from videothinker.diagnose.answerer import by_clip, check_clips
 from videothinker.diagnose.checkpoint_answerer import open_checkpoint
+from videothinker.diagnose.run import SetToAsk
 from videothinker.diagnose.settings import DiagnosisSettings
-from videothinker.errors import VtError
+from videothinker.diagnose.vllm_answerer import VllmAnswerer, open_served
 from videothinker.models import tiny
+from videothinker.models.text_positions import TextPositions
+from videothinker.recipes import diagnosis
 
 
 @pytest.fixture(scope="module")
@@ -97,12 +102,45 @@ def test_the_first_image_that_cannot_be_read_is_named_at_the_end(
     assert "c.png: cannot be read as a picture" in said
 
 
-def test_who_cannot_ask_such_questions_says_so(data: Curated) -> None:
-    with pytest.raises(
-        VtError, match=r"question 3 shows an image: such questions are asked of a checkpoint with --engine auto"
-    ):
-        by_clip(data, data.questions("train"))
-    check_clips(data, "x")
+def test_vllm_is_given_each_kind_as_our_engines_are(
+    checkpoint: Path, data: Curated, stand_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stand-in counts prompts as the checkpoint's processor does, so a wrong size of the image would end the run."""
+    chosen = msgspec.structs.replace(settings("vllm"), text_positions=TextPositions.ORIGINAL)
+    answerer = VllmAnswerer(open_served(str(checkpoint), chosen), curated=data, settings=chosen)
+    assert {one.question_id for one in answerer.answer(data.questions("train"))} == {"1", "2", "3", "4"}
+    (prompts, _) = stand_in.LLM.asked[-1]
+    shown = [set(prompt.get("multi_modal_data", {})) for prompt in prompts]
+    assert shown == [{"video"}, {"video"}, {"image"}, set()]
+    with Image.open(data.clip(data.questions("train")[2]).path) as expected:  # type: ignore[union-attr]
+        np.testing.assert_array_equal(np.asarray(prompts[2]["multi_modal_data"]["image"]), np.asarray(expected))
+    told = answerer.describe()
+    assert told["stills"] == {"images": [{"n_images": 1, "height": 56, "width": 84, "image_tokens": 6}], "texts": 1}
+    assert told["prompt_length"] == {"compared": 4, "differ": 0}
+    assert sum(each["n_clips"] for each in told["fed"]) == 2
+
+
+def test_a_vllm_elsewhere_is_sent_each_kind_in_files(checkpoint: Path, data: Curated, child_python: Path) -> None:
+    chosen = msgspec.structs.replace(settings("vllm"), text_positions=TextPositions.ORIGINAL)
+    answerer = VllmAnswerer(open_served(str(checkpoint), chosen), curated=data, settings=chosen)
+    assert {one.question_id for one in answerer.answer(data.questions("train"))} == {"1", "2", "3", "4"}
+    assert answerer.describe()["prompt_length"] == {"compared": 4, "differ": 0}
+
+
+def test_the_prompt_that_is_shown_has_what_its_question_shows(checkpoint: Path, data: Curated, tmp_path: Path) -> None:
+    questions = data.questions("train")
+
+    def shown(n: int, *, served: bool) -> diagnosis.ShownPrompt:
+        one = SimpleNamespace(folder=data.folder, questions=lambda split: questions[n:])
+        asked = SetToAsk(one, settings("auto"), tmp_path)  # type: ignore[arg-type]
+        (found,) = diagnosis.shown_prompts({"m": str(checkpoint)}, asked, served=served)
+        return found
+
+    assert "the image stands at <|image_pad|>" in shown(2, served=False).told
+    assert "<|image_pad|>" in shown(2, served=False).text
+    assert "_pad|>" not in shown(3, served=False).text
+    assert shown(2, served=True).text.startswith("user: [the image]")
+    assert shown(3, served=True).text.startswith("user: How many?")
 
 
 def test_rows_that_say_one_thing_and_name_another_are_kept_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

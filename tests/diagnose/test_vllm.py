@@ -33,7 +33,6 @@ from videothinker.models import text_positions, tiny
 from videothinker.models.text_positions import TextPositions
 from videothinker.recipes import doctor
 
-STAND_IN = Path(__file__).parent / "stand_in"
 REAL = os.environ.get(vllm_child.PYTHON)
 REPO = Path(__file__).parents[2]
 
@@ -45,28 +44,6 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = {**json.loads((folder / "config.json").read_text()), text_positions.FIELD: "original"}
     (folder / "config.json").write_text(json.dumps(config))
     return folder
-
-
-@pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The stand-in as `import vllm` finds it in this process."""
-    monkeypatch.syspath_prepend(str(STAND_IN))
-    monkeypatch.delenv(vllm_child.PYTHON, raising=False)
-    monkeypatch.delitem(sys.modules, "vllm", raising=False)
-    import vllm
-
-    yield vllm
-    sys.modules.pop("vllm", None)
-
-
-@pytest.fixture
-def child_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A Python whose `vllm` is the stand-in, as an environment of its own would have the real one."""
-    python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\nPYTHONPATH="{STAND_IN}" exec "{sys.executable}" "$@"\n')
-    python.chmod(0o755)
-    monkeypatch.setenv(vllm_child.PYTHON, str(python))
-    return python
 
 
 def asked(ref: Path, curated: Curated, **changes: Any) -> tuple[VllmAnswerer, list[RawReply]]:

@@ -11,7 +11,7 @@ from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.stopping import FirstAnswer
 from videothinker.errors import VtError
 from videothinker.footage import Footage
-from videothinker.frames import Clip
+from videothinker.frames import Clip, ClipError, Frames, read_clip
 from videothinker.records import Question
 
 
@@ -58,23 +58,34 @@ def check_clips(curated: Curated, ref: str) -> None:
 
 
 def by_clip(curated: Curated, questions: Sequence[Question]) -> dict[Footage, list[Question]]:
-    """The questions about each clip, or part of one, in the order in which they first appear.
+    """The questions about each clip or part of one, or each image, in the order in which they first appear.
 
-    curated: `check_clips` has found that it has clips.
-
-    Raises:
-        VtError: a question shows an image or nothing, which only an answerer with a feed for those can ask (`stills`).
+    questions: all of which show something. curated: `check_clips` has found that it has clips.
     """
     found: dict[Footage, list[Question]] = {}
     for question in questions:
         footage = curated.clip(question)
-        if footage is None or footage.is_image:
-            raise VtError(
-                f"question {question.question_id} shows {'nothing' if footage is None else 'an image'}: such questions are"
-                " asked of a checkpoint with --engine auto, graphs or transformers, and not of a server or with vLLM"
-            )
+        assert footage is not None
         found.setdefault(footage, []).append(question)
     return found
+
+
+def read_image(footage: Footage, settings: DiagnosisSettings) -> Frames:
+    """(height, width, 3) uint8: an image at its own size, damaged as clips are; what depends on times changes nothing.
+
+    Raises:
+        ClipError: it cannot be read.
+    """
+    frames, damage = read_clip(footage).frames, settings.damage
+    if damage is not None and not damage.is_mask:
+        frames = damaged(frames, damage, str(settings.seed))
+    image: Frames = frames[0]
+    return image
+
+
+def unread(questions: Sequence[Question], why: ClipError) -> Iterator[RawReply]:
+    """The replies to questions about what cannot be read."""
+    return (RawReply(question_id=one.question_id, reply=None, error=str(why)) for one in questions)
 
 
 class Showing(NamedTuple):

@@ -6,13 +6,14 @@ assistant's message, which the server goes on with. It reads that beginning anew
 written, the rest may be another one than that of a reply that was never paused.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from videothinker.answers import Style
 from videothinker.answers.twice import is_past_first
+from videothinker.diagnose.completions import Alternative, Completion
 from videothinker.diagnose.protocols.base import Prompt
-from videothinker.diagnose.server import Alternative, Bounds, Completion, Server
+from videothinker.diagnose.server import Bounds, Server
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.stopping import LOOKS_AT, N_LOOKS, FirstAnswer, Gate
 from videothinker.errors import VtError
@@ -33,7 +34,7 @@ class Request(NamedTuple):
     prompt: Prompt
     parts: list[dict[str, Any]]
     """The clip, as parts of the user's message."""
-    more: dict[str, Any]
+    more: Mapping[str, Any]
     """What else this server is told."""
     what: str
     """The question, for messages."""

@@ -16,8 +16,8 @@ REQUESTS = "n_requests"
 def add_fed(before: Mapping[str, Any] | None, sessions: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """`before` and what more sessions say that they were fed, in order.
 
-    Clips are added up, by kind and by where they came from, and so are requests, tokens of prompts, prompts whose length was
-    looked at, and seconds by phase; of everything else the latest session's word stands.
+    Clips are added up, by kind and by where they came from, and so are images, questions of words alone, requests, tokens of
+    prompts, prompts whose length was looked at, and seconds by phase; of everything else the latest session's word stands.
     """
     told: dict[str, Any] = dict(before or {})
     for session in sessions:
@@ -28,7 +28,11 @@ def add_fed(before: Mapping[str, Any] | None, sessions: Iterable[Mapping[str, An
 def _sums(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     sums: dict[str, Any] = {}
     if isinstance(clips := after.get("fed"), list):
-        sums["fed"] = _clips([*before.get("fed", []), *clips])
+        sums["fed"] = _counted([*before.get("fed", []), *clips], "n_clips")
+    if isinstance(stills := after.get("stills"), dict):
+        earlier = before.get("stills", {"images": [], "texts": 0})
+        images = _counted([*earlier["images"], *stills["images"]], "n_images")
+        sums["stills"] = {"images": images, "texts": earlier["texts"] + stills["texts"]}
     for name in ("clips", "prompt_length"):
         if isinstance(counts := after.get(name), dict):
             earlier = before.get(name, {})
@@ -42,10 +46,22 @@ def _sums(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
     return sums
 
 
-def _clips(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The entries with the clips of each kind counted together, in the order of the kinds."""
+def told_of_stills(images: Mapping[tuple[int, int, int | None], int], n_texts: int) -> dict[str, Any]:
+    """For run.json: the number of images by height, width and tokens (None: not known), and that of questions of words alone;
+    nothing where there were none."""
+    if not images and not n_texts:
+        return {}
+    told = [
+        {"n_images": n, "height": height, "width": width, "image_tokens": tokens}
+        for (height, width, tokens), n in sorted(images.items(), key=lambda each: (*each[0][:2], each[0][2] or 0))
+    ]
+    return {"stills": {"images": told, "texts": n_texts}}
+
+
+def _counted(entries: list[dict[str, Any]], number: str) -> list[dict[str, Any]]:
+    """The entries with the clips or images of each kind counted together as `number`, in the order of the kinds."""
     counts: dict[tuple[tuple[str, Any], ...], int] = {}
     for entry in entries:
-        kind = tuple((key, value) for key, value in entry.items() if key != "n_clips")
-        counts[kind] = counts.get(kind, 0) + entry["n_clips"]
-    return [{"n_clips": n, **dict(kind)} for kind, n in sorted(counts.items(), key=lambda one: repr(one[0]))]
+        kind = tuple((key, value) for key, value in entry.items() if key != number)
+        counts[kind] = counts.get(kind, 0) + entry[number]
+    return [{number: n, **dict(kind)} for kind, n in sorted(counts.items(), key=lambda one: repr(one[0]))]

@@ -7,6 +7,7 @@ from videothinker.diagnose.frame_rules import FrameRule, choose
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.frames import clip_indices
+from videothinker.records.question import IMAGE_MAX_PIXELS
 
 N_FRAMES, MAX_PIXELS = 32, 256 * 28 * 28
 """What a checkpoint is fed whose processor does not sample frames by itself (paper, evaluation set-up)."""
@@ -84,6 +85,12 @@ class FrameChoice:
         """The frames and pixels that were set; None stands for the checkpoint's own choice."""
         rule = {} if self._rule is None else {"frame_rule": self._rule.name, "fps": self._rule.fps}
         return {"processor": type(self._processor).__name__, "n_frames": self._n_frames, **rule, "max_pixels": self._cap}
+
+
+def image_size(processor: Any) -> dict[str, int]:
+    """The least and most pixels of an image, as a processor of Qwen's takes them: its own least, and our most."""
+    least = processor.image_processor.size["shortest_edge"]
+    return {"shortest_edge": min(least, IMAGE_MAX_PIXELS), "longest_edge": IMAGE_MAX_PIXELS}
 
 
 def frame_rule(settings: DiagnosisSettings) -> FrameRule | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from videothinker import answers
 from videothinker.clips import default_workers
@@ -13,6 +13,7 @@ from videothinker.models.chat import chat
 from videothinker.prompts import template
 from videothinker.records import Question
 from videothinker.records.prompt import Template
+from videothinker.records.question import Kind
 
 
 class Prompts(NamedTuple):
@@ -26,6 +27,11 @@ class Prompts(NamedTuple):
 
 Put = Callable[[Question], Prompt]
 """Puts a question into words."""
+
+Shows = Literal["video", "image"] | None
+"""What a prompt has a placeholder for."""
+
+SHOWS: dict[Kind, Shows] = {Kind.CLIP: "video", Kind.IMAGE: "image", Kind.TEXT: None}
 
 
 def put_by(settings: DiagnosisSettings) -> Put:
@@ -63,30 +69,40 @@ def by_template(of_file: Template) -> Put:
     return put
 
 
+def texts_of(processor: Any, questions: Sequence[Question], put: Put) -> dict[str, str]:
+    """The whole prompts of questions about clips, images and nothing, by question id."""
+    found: dict[str, str] = {}
+    for kind, shows in SHOWS.items():
+        some = [question for question in questions if question.kind is kind]
+        if some:
+            found |= dict(zip([one.question_id for one in some], chats(processor, some, put, shows), strict=True))
+    return found
+
+
 def write_prompts(processor: Any, questions: Sequence[Question], put: Put) -> Prompts:
-    """All prompts, rendered and tokenized in one call."""
+    """All prompts of questions about clips, rendered and tokenized in one call."""
     texts = chats(processor, questions, put)
     ids = [question.question_id for question in questions]
     return Prompts(dict(zip(ids, texts, strict=True)), _ends(processor, ids, texts))
 
 
-def chats(processor: Any, questions: Sequence[Question], put: Put) -> list[str]:
-    """Every question in the processor's chat template.
+def chats(processor: Any, questions: Sequence[Question], put: Put, shows: Shows = "video") -> list[str]:
+    """Every question in the processor's chat template; all of them show the same kind of thing.
 
     The template is filled in for the first and the last question only, because that takes longer than anything else here. If
     the last shows that it changes a prompt's text, or questions differ in more than what they ask, it is filled in for all.
     """
     prompts = [put(question) for question in questions]
     first, last = prompts[0], prompts[-1]
-    around = _chat(processor, first).split(first.user)
+    around = _chat(processor, first, shows).split(first.user)
     alike = len({(prompt.system, prompt.prefill) for prompt in prompts}) == 1
-    if alike and len(around) == 2 and last.user.join(around) == _chat(processor, last):
+    if alike and len(around) == 2 and last.user.join(around) == _chat(processor, last, shows):
         return [prompt.user.join(around) for prompt in prompts]
-    return [_chat(processor, prompt) for prompt in prompts]
+    return [_chat(processor, prompt, shows) for prompt in prompts]
 
 
-def _chat(processor: Any, prompt: Prompt) -> str:
-    return chat(processor, prompt.user, system=prompt.system, prefill=prompt.prefill)
+def _chat(processor: Any, prompt: Prompt, shows: Shows) -> str:
+    return chat(processor, prompt.user, system=prompt.system, prefill=prompt.prefill, shows=shows)
 
 
 def _ends(processor: Any, ids: Sequence[str], texts: Sequence[str]) -> dict[str, list[int]] | None:

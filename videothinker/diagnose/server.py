@@ -11,15 +11,17 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
-from typing import Annotated, Any, NamedTuple
+from http.client import HTTPException
+from typing import Any, NamedTuple
 
 import msgspec
 
+from videothinker.diagnose.completions import DECODER, Completion
+from videothinker.diagnose.connections import hang_up, opener, read
 from videothinker.errors import VtError
 from videothinker.printable import printable
 
@@ -49,68 +51,6 @@ class Bounds(NamedTuple):
 
 PATIENT = Bounds()
 """For a real server."""
-
-
-class _Message(msgspec.Struct):
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    """What vLLM calls `reasoning_content` since 0.12."""
-
-    @property
-    def thought(self) -> str | None:
-        return self.reasoning_content or self.reasoning
-
-
-class _Token(msgspec.Struct):
-    token: str
-    logprob: float
-    bytes: list[Annotated[int, msgspec.Meta(ge=0, le=255)]] | None = None
-
-
-class _Logprobs(msgspec.Struct):
-    content: list[_Token] | None = None
-
-
-class Alternative(msgspec.Struct):
-    """One of the replies to a request; only one is asked for."""
-
-    message: _Message
-    finish_reason: str | None = None
-    logprobs: _Logprobs | None = None
-
-    @property
-    def text(self) -> str:
-        """The whole reply; what a server that parses reasoning has taken out of it stands in front again."""
-        thought = self.message.thought
-        return (f"<think>{thought}</think>" if thought else "") + (self.message.content or "")
-
-    @property
-    def pieces(self) -> list[bytes]:
-        """The text of each token, that of the end token and of a text that stopped it included; [] if they are not told."""
-        told = (self.logprobs and self.logprobs.content) or []
-        return [each.token.encode() if each.bytes is None else bytes(each.bytes) for each in told]
-
-    @property
-    def logprobs_of_tokens(self) -> list[float]:
-        """Parallel to `pieces`, in nats."""
-        return [each.logprob for each in (self.logprobs and self.logprobs.content) or []]
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: Annotated[int, msgspec.Meta(ge=0)]
-    completion_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
-
-
-class Completion(msgspec.Struct):
-    """The part of a chat completion that is read."""
-
-    choices: list[Alternative]
-    usage: _Usage | None = None
-
-
-_COMPLETION = msgspec.json.Decoder(Completion)
-"""Made here, and not by the first answer: msgspec crashes where several threads make what a type needs at once."""
 
 
 class _Model(msgspec.Struct):
@@ -163,7 +103,7 @@ class Server:
         """
         try:
             with self._request("models", None, min(30.0, self._bounds.seconds)) as response:
-                self.is_vllm = _is_vllms(_read(response, _SAID_BYTES))
+                self.is_vllm = _is_vllms(read(response, _SAID_BYTES))
         except _RefusedError:
             return  # not every server lists its models
         except (OSError, HTTPException) as error:
@@ -191,7 +131,7 @@ class Server:
         self.stopped.set()
         with self._lock:
             for line in self._open:
-                _hang_up(line)
+                hang_up(line)
 
     def without_key(self, text: str) -> str:
         """The text with [key] where the key was, as it is or as an address would spell it."""
@@ -236,14 +176,14 @@ class Server:
             encoding = response.headers.get("Content-Encoding") or "identity"
             if encoding.lower() != "identity":
                 raise VtError(f"--endpoint {self.url}: packs answers as {self.said(encoding, 20)}, which was not asked for")
-            body = _read(response, self._bounds.n_bytes + 1)
+            body = read(response, self._bounds.n_bytes + 1)
         if len(body) > self._bounds.n_bytes:
             raise VtError(f"--endpoint {self.url}: answers with more than {self._bounds.n_bytes:,} bytes")
         return body
 
     def _decode(self, body: bytes, what: str) -> Completion:
         try:
-            reply = _COMPLETION.decode(body)
+            reply = DECODER.decode(body)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             problem = "it is nested too deeply" if isinstance(error, RecursionError) else self.said(str(error))
             raise VtError(f"--endpoint {self.url}: answers {what} with what is no chat completion: {problem}") from None
@@ -266,16 +206,15 @@ class Server:
             late.set()
             with self._lock:
                 for line in lines:
-                    _hang_up(line)
+                    hang_up(line)
 
         headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {self._key}"} if self._key else {})}
         request = urllib.request.Request(f"{self.url}/{path}", data, headers)
-        opener = urllib.request.build_opener(_NoRedirects, _Http(connected), _Https(connected))
         timer = threading.Timer(seconds, time_is_up)
         timer.daemon = True
         timer.start()
         try:
-            with opener.open(request, timeout=seconds) as response:
+            with opener(connected).open(request, timeout=seconds) as response:
                 yield response
             if late.is_set() or self.stopped.is_set():  # a body of unknown length just ends when it is hung up on
                 raise ConnectionAbortedError("hung up")
@@ -299,7 +238,7 @@ class Server:
             place = f"{location.scheme}://{location.netloc.rpartition('@')[2]}{location.path}"  # no name, no query
             return self.said(f"it redirects to {place}, and redirects are not followed; give the address that answers itself")
         try:
-            text = _read(error, _SAID_BYTES).decode(errors="replace")
+            text = read(error, _SAID_BYTES).decode(errors="replace")
         except (OSError, HTTPException):
             text = ""
         if len(text) >= _SAID_BYTES and self._key:
@@ -309,77 +248,6 @@ class Server:
     def _reason(self, error: Exception) -> str:
         reason = getattr(error, "reason", None) or error
         return self.said(str(reason)) or type(error).__name__
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Leaves an answer that redirects as the error it then is."""
-
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
-
-
-class _Line(HTTPConnection):
-    """A connection that hands out a second handle of its socket, by which another thread can end it."""
-
-    connected: Callable[[socket.socket], None]
-
-    def connect(self) -> None:
-        super().connect()
-        self.connected(self.sock.dup())  # TLS takes the socket itself over, but not what it is connected to
-
-
-class _SafeLine(HTTPSConnection, _Line):
-    """The same with TLS, whose handshake comes after `_Line.connect` in this order of classes."""
-
-
-class _Http(urllib.request.HTTPHandler):
-    def __init__(self, connected: Callable[[socket.socket], None]) -> None:
-        super().__init__()
-        self._connected = connected
-
-    def http_open(self, req: urllib.request.Request) -> Any:
-        return self.do_open(_lines(_Line, self._connected), req)
-
-
-class _Https(urllib.request.HTTPSHandler):
-    def __init__(self, connected: Callable[[socket.socket], None]) -> None:
-        super().__init__()
-        self._connected = connected
-
-    def https_open(self, req: urllib.request.Request) -> Any:
-        return self.do_open(_lines(_SafeLine, self._connected), req)
-
-
-def _lines(kind: type[_Line], connected: Callable[[socket.socket], None]) -> Callable[..., _Line]:
-    """Makes connections that tell `connected` of their sockets."""
-
-    def make(*arguments: Any, **options: Any) -> _Line:
-        line = kind(*arguments, **options)
-        line.connected = connected
-        return line
-
-    return make
-
-
-def _hang_up(line: socket.socket) -> None:
-    with suppress(OSError):  # it has ended by itself
-        line.shutdown(socket.SHUT_RDWR)
-
-
-def _read(response: Any, n_bytes: int) -> bytes:
-    """At most so many bytes of a body, whatever length its header claims.
-
-    Raises:
-        OSError, HTTPException: it ends early.
-    """
-    parts, n_read = [], 0
-    while n_read < n_bytes and (part := response.read(min(2**16, n_bytes - n_read))):
-        parts.append(part)
-        n_read += len(part)
-    left = getattr(response, "length", None)
-    if n_read < n_bytes and left:
-        raise IncompleteRead(b"", left)
-    return b"".join(parts)
 
 
 def _is_vllms(body: bytes) -> bool:

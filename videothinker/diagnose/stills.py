@@ -10,17 +10,18 @@ from typing import Any
 import torch
 
 from videothinker.curated import Curated
-from videothinker.damage import damaged
-from videothinker.diagnose.answerer import RawReply
+from videothinker.diagnose.answerer import RawReply, read_image
 from videothinker.diagnose.engines.base import PromptStart, Row
-from videothinker.diagnose.prompts import Put
+from videothinker.diagnose.fed import told_of_stills
+from videothinker.diagnose.frame_choice import image_size
+from videothinker.diagnose.prompts import SHOWS, Put
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
-from videothinker.frames import ClipError, read_clip
+from videothinker.frames import ClipError
 from videothinker.models.chat import chat
 from videothinker.models.load import Loaded
 from videothinker.records import Question
-from videothinker.records.question import IMAGE_MAX_PIXELS, Kind
+from videothinker.records.question import Kind
 
 
 class StillFeed:
@@ -28,7 +29,7 @@ class StillFeed:
 
     def __init__(self, loaded: Loaded, settings: DiagnosisSettings, curated: Curated) -> None:
         self._loaded, self._settings, self._curated = loaded, settings, curated
-        self.fed: Counter[tuple[int, int, int]] = Counter()
+        self.fed: Counter[tuple[int, int, int | None]] = Counter()
         self.n_texts = 0
 
     def rows(self, questions: Sequence[Question], put: Put) -> Iterator[Row | RawReply]:
@@ -46,9 +47,7 @@ class StillFeed:
     def _row(self, question: Question, put: Put) -> Row:
         processor, prompt = self._loaded.processor, put(question)
         image = self._image(question) if question.kind is Kind.IMAGE else None
-        text = chat(
-            processor, prompt.user, system=prompt.system, prefill=prompt.prefill, shows=None if image is None else "image"
-        )
+        text = chat(processor, prompt.user, system=prompt.system, prefill=prompt.prefill, shows=SHOWS[question.kind])
         inputs = processor(text=[text], return_tensors="pt", **({} if image is None else {"images": [image], **self._size()}))
         ids: list[int] = inputs["input_ids"][0].tolist()
         marks, tensors = {}, {}
@@ -69,14 +68,10 @@ class StillFeed:
         footage = self._curated.clip(question)
         if footage is None:
             raise VtError(f"{self._curated.folder}: was curated without images; give their folder with --videos")
-        frames, damage = read_clip(footage).frames, self._settings.damage
-        if damage is not None and not damage.is_mask:
-            frames = damaged(frames, damage, str(self._settings.seed))
-        return torch.from_numpy(frames[0]).permute(2, 0, 1)
+        return torch.from_numpy(read_image(footage, self._settings)).permute(2, 0, 1)
 
     def _size(self) -> dict[str, Any]:
-        least = self._loaded.processor.image_processor.size["shortest_edge"]
-        return {"images_kwargs": {"size": {"shortest_edge": min(least, IMAGE_MAX_PIXELS), "longest_edge": IMAGE_MAX_PIXELS}}}
+        return {"images_kwargs": {"size": image_size(self._loaded.processor)}}
 
     def _count(self, question: Question, ids: Sequence[int], tensors: dict[str, Any]) -> None:
         token = getattr(self._loaded.model.config, "image_token_id", None)
@@ -92,10 +87,4 @@ class StillFeed:
 
     def describe(self) -> dict[str, Any]:
         """For run.json: `images` by their size, and the number of `texts`; nothing where there were none."""
-        if not self.fed and not self.n_texts:
-            return {}
-        images = [
-            {"n_images": n, "height": height, "width": width, "image_tokens": tokens}
-            for (height, width, tokens), n in sorted(self.fed.items())
-        ]
-        return {"stills": {"images": images, "texts": self.n_texts}}
+        return told_of_stills(self.fed, self.n_texts)

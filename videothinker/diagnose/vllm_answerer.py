@@ -8,7 +8,7 @@ processor makes of the same frames, and a difference ends the run.
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -17,18 +17,21 @@ from videothinker import store
 from videothinker.clips import ClipCache, ClipReader, Tally, default_cache
 from videothinker.curated import Curated
 from videothinker.diagnose import vllm_stages
-from videothinker.diagnose.answerer import RawReply, by_clip, check_clips, showings
-from videothinker.diagnose.fed import PROMPT_TOKENS
-from videothinker.diagnose.prompt_length import Kind, PromptLengths
-from videothinker.diagnose.prompts import put_by, write_prompts
+from videothinker.diagnose.answerer import RawReply, by_clip, check_clips, read_image, showings, unread
+from videothinker.diagnose.fed import PROMPT_TOKENS, told_of_stills
+from videothinker.diagnose.frame_choice import image_size
+from videothinker.diagnose.prompt_length import Kind, PromptLengths, Still
+from videothinker.diagnose.prompts import put_by, texts_of
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.stopping import Gate
 from videothinker.diagnose.vllm_child import Writer, open_writer
-from videothinker.diagnose.vllm_worker import Job, Written
+from videothinker.diagnose.vllm_worker import PIXELS, Job, Written
 from videothinker.errors import VtError
+from videothinker.footage import Footage
 from videothinker.frames import Backend, Clip, ClipError
 from videothinker.models.text_positions import AFFECTED, TextPositions, is_affected, known_rule
 from videothinker.records import Question
+from videothinker.records.question import Kind as Shows
 
 N_AT_ONCE = 256
 """Questions given to vLLM in one call where no batch size is set; it batches them itself."""
@@ -125,20 +128,33 @@ def _merged(ref: str) -> Path:
 
 
 def job(question_id: str, text: str, clip: Clip, sizes: dict[str, Any], settings: DiagnosisSettings) -> Job:
-    """One question as vLLM is given it. text: the whole prompt. sizes: the processor's arguments on the size of frames."""
+    """One question about a clip as vLLM is given it. text: the whole prompt. sizes: the processor's arguments on the size of
+    frames."""
+    told = clip.metadata()
+    metadata = {key: told[key] for key in ("fps", "duration", "total_num_frames", "frames_indices")}
+    return _job(question_id, text, settings, frames=clip.frames, metadata=metadata, processor=sizes)
+
+
+def _job(question_id: str, text: str, settings: DiagnosisSettings, **shown: Any) -> Job:
+    """One question. shown: what of the job says what it shows."""
     from videothinker.diagnose.engines.base import reply_seed
 
-    told = clip.metadata()
     return {
         "prompt": text,
-        "frames": clip.frames,
-        "metadata": {key: told[key] for key in ("fps", "duration", "total_num_frames", "frames_indices")},
-        "processor": sizes,
+        **shown,
         "seed": reply_seed(settings.seed, question_id),
         "temperature": settings.temperature,
         "top_p": settings.top_p,
         "max_new_tokens": settings.max_new_tokens,
     }
+
+
+class _Asked(NamedTuple):
+    """A question and how vLLM is asked it."""
+
+    question: Question
+    kind: Kind | Still
+    job: Job
 
 
 class VllmAnswerer:
@@ -156,7 +172,8 @@ class VllmAnswerer:
         self._curated, self._settings, self._cache = curated, settings, cache
         self._tally, self._decoder = Tally(), ""
         self._fed: Counter[tuple[int, int, int, int | None]] = Counter()  # (frames, height, width, video tokens): clips
-        self._n_prompt_tokens = self._n_compared = 0
+        self._images: Counter[tuple[int, int, int | None]] = Counter()  # (height, width, tokens): images
+        self._n_texts = self._n_prompt_tokens = self._n_compared = 0
         self._seconds = dict.fromkeys(("clips", "generate"), 0.0)
 
     def answer(self, questions: Sequence[Question]) -> Iterator[RawReply]:
@@ -165,14 +182,41 @@ class VllmAnswerer:
         Raises:
             VtError: a prompt is not as long as it was meant, or vLLM ended.
         """
-        asked = by_clip(self._curated, questions)
-        texts = write_prompts(self.served.processor, questions, put_by(self._settings)).texts
+        texts = texts_of(self.served.processor, questions, put_by(self._settings))
         lengths = PromptLengths(
             self.served.processor, self.served.config.model_type, questions, self._settings, texts=texts, sized=True
         )
         at_once = self._settings.batch_size or N_AT_ONCE
-        jobs: list[tuple[Question, Kind, Job]] = []
+        gathered: list[_Asked] = []
         n_bytes = 0
+        for some in self._asked(questions, texts, lengths):
+            if isinstance(some, RawReply):
+                yield some
+                continue
+            gathered += some
+            n_bytes += sum(some[0].job[shown].nbytes for shown in PIXELS if shown in some[0].job)
+            while len(gathered) >= at_once or (gathered and n_bytes >= _FRAME_BYTES):
+                yield from self._answers(gathered[:at_once], lengths)
+                gathered = gathered[at_once:]
+                n_bytes = 0
+        yield from self._answers(gathered, lengths)
+
+    def _asked(
+        self, questions: Sequence[Question], texts: Mapping[str, str], lengths: PromptLengths
+    ) -> Iterator[list[_Asked] | RawReply]:
+        """Questions that show the same, and the replies that say of what cannot be read why there are none."""
+        of = {kind: [question for question in questions if question.kind is kind] for kind in Shows}
+        yield from self._about_clips(by_clip(self._curated, of[Shows.CLIP]), texts, lengths)
+        yield from self._about_images(by_clip(self._curated, of[Shows.IMAGE]), texts, lengths)
+        for each in of[Shows.TEXT]:
+            self._n_texts += 1
+            yield [_Asked(each, Still(), _job(each.question_id, texts[each.question_id], self._settings))]
+
+    def _about_clips(
+        self, asked: Mapping[Footage, list[Question]], texts: Mapping[str, str], lengths: PromptLengths
+    ) -> Iterator[list[_Asked] | RawReply]:
+        if not asked:
+            return
         with ClipReader(
             sample=lengths.frames.indices,
             backend=cast(Backend, self._settings.decoder),
@@ -189,22 +233,36 @@ class VllmAnswerer:
                     break
                 footage, clip = found
                 if isinstance(clip, ClipError):
-                    yield from (RawReply(question_id=q.question_id, reply=None, error=str(clip)) for q in asked[footage])
+                    yield from unread(asked[footage], clip)
                     continue
                 for shown, about in showings(clip, asked[footage], self._settings, self._curated):
                     kind = _kind(shown, self.served.config.model_type)
                     self._fed[lengths.fed(kind)] += 1
                     sizes = lengths.frames.sizes(len(shown.frames))
-                    jobs += [
-                        (question, kind, job(question.question_id, texts[question.question_id], shown, sizes, self._settings))
-                        for question in about
+                    yield [
+                        _Asked(each, kind, job(each.question_id, texts[each.question_id], shown, sizes, self._settings))
+                        for each in about
                     ]
-                    n_bytes += shown.frames.nbytes
-                while len(jobs) >= at_once or (jobs and n_bytes >= _FRAME_BYTES):
-                    yield from self._answers(jobs[:at_once], lengths)
-                    jobs = jobs[at_once:]
-                    n_bytes = 0
-            yield from self._answers(jobs, lengths)
+
+    def _about_images(
+        self, asked: Mapping[Footage, list[Question]], texts: Mapping[str, str], lengths: PromptLengths
+    ) -> Iterator[list[_Asked] | RawReply]:
+        size = {"size": image_size(self.served.processor)} if asked else {}
+        for footage, about in asked.items():
+            try:
+                pixels = read_image(footage, self._settings)
+            except ClipError as error:
+                yield from unread(about, error)
+                continue
+            height, width, _ = pixels.shape
+            kind = Still(height, width, is_sized=True)
+            self._images[lengths.fed(kind)[1:]] += 1
+            yield [
+                _Asked(
+                    each, kind, _job(each.question_id, texts[each.question_id], self._settings, image=pixels, processor=size)
+                )
+                for each in about
+            ]
 
     def describe(self) -> dict[str, Any]:
         """What was fed and by what means, with the names of `CheckpointAnswerer.describe`."""
@@ -225,6 +283,7 @@ class VllmAnswerer:
                 {"n_clips": n, "frames": frames, "height": height, "width": width, "video_tokens": tokens}
                 for (frames, height, width, tokens), n in fed
             ],
+            **told_of_stills(self._images, self._n_texts),
             "batch_size": self._settings.batch_size or N_AT_ONCE,
             PROMPT_TOKENS: self._n_prompt_tokens,
             "prompt_length": {"compared": self._n_compared, "differ": 0},
@@ -237,20 +296,20 @@ class VllmAnswerer:
         yield
         self._seconds[what] += time.perf_counter() - start
 
-    def _answers(self, jobs: Sequence[tuple[Question, Kind, Job]], lengths: PromptLengths) -> Iterator[RawReply]:
+    def _answers(self, asked: Sequence[_Asked], lengths: PromptLengths) -> Iterator[RawReply]:
         from videothinker.diagnose.engines.base import gate_of
 
-        if not jobs:
+        if not asked:
             return
         gate = gate_of(self.served.processor, self._settings)
         with self._clock("generate"):
-            written = vllm_stages.write(self.served.writer, [job for _, _, job in jobs], gate)
-        for (question, kind, _), each in zip(jobs, written, strict=True):
+            written = vllm_stages.write(self.served.writer, [each.job for each in asked], gate)
+        for (question, kind, _), each in zip(asked, written, strict=True):
             self._check_length(question, kind, each["n_prompt"], lengths.of(kind, question.question_id))
             self._n_prompt_tokens += each["n_prompt"]
             yield self._read_out(question, each, gate)
 
-    def _check_length(self, question: Question, kind: Kind, n_counted: int, n_meant: int | None) -> None:
+    def _check_length(self, question: Question, kind: Kind | Still, n_counted: int, n_meant: int | None) -> None:
         if n_meant is not None and n_meant != n_counted:
             raise VtError(
                 f"{self.served.ref}: vLLM made {n_counted:,} tokens of the prompt of question {question.question_id}, and "

@@ -120,14 +120,13 @@ class Child:
         Raises:
             VtError: the process ended.
         """
-        files: dict[int, Path] = {}  # one a clip, whose frames are the same array in all of its jobs
-        for job in jobs:
-            frames = job["frames"]
-            if id(frames) not in files:
+        files: dict[int, Path] = {}  # one a clip or image, which is the same array in all of its jobs
+        for pixels in (job[name] for job in jobs for name in vllm_worker.PIXELS if name in job):
+            if id(pixels) not in files:
                 self._n_files += 1
-                files[id(frames)] = self._folder / f"{self._n_files}.npy"
-                np.save(files[id(frames)], frames)
-        asked = [{**job, "frames": str(files[id(job["frames"])])} for job in jobs]
+                files[id(pixels)] = self._folder / f"{self._n_files}.npy"
+                np.save(files[id(pixels)], pixels)
+        asked = [{**job, **{name: str(files[id(job[name])]) for name in vllm_worker.PIXELS if name in job}} for job in jobs]
         try:
             return cast(list[Written], self._ask({"jobs": asked}, "ended while it wrote replies"))
         finally:

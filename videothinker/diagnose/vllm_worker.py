@@ -20,10 +20,14 @@ from importlib import metadata
 from typing import Any
 
 Job = dict[str, Any]
-"""One question: `prompt` (text with one placeholder for the clip), `frames` ((n, h, w, 3) uint8, or the .npy file that holds
-them), `metadata` (fps, duration, total_num_frames and frames_indices of the clip), `processor` (the sizes of frames, as the
-processor's arguments), `seed`, `temperature`, `top_p` and `max_new_tokens`; and where they are needed, `stop` (texts, of which
-the first that is written pauses the reply, with that text in it) and `written` (tokens of the reply so far, to go on from)."""
+"""One question: `prompt` (text with one placeholder for the clip or image, if it shows one), `frames` ((n, h, w, 3) uint8, or
+the .npy file that holds them) and `metadata` (fps, duration, total_num_frames and frames_indices of the clip), or `image` ((h,
+w, 3) uint8, or its file), or neither, `processor` (the sizes of what is shown, as the processor's arguments), `seed`,
+`temperature`, `top_p` and `max_new_tokens`; and where they are needed, `stop` (texts, of which the first that is written pauses
+the reply, with that text in it) and `written` (tokens of the reply so far, to go on from)."""
+
+PIXELS = ("frames", "image")
+"""What of a job is an array, or the file that holds it."""
 
 FOLDER = "VT_VLLM_FOLDER"
 """Environment variable of the script: the folder that is gone when it is."""
@@ -93,7 +97,7 @@ class Vllm:
             dtype=dtype,
             max_model_len=-1,  # as long as memory allows
             mm_processor_kwargs={"do_sample_frames": False},  # of vLLM's own trial clip too, which may be shorter than a sample
-            limit_mm_per_prompt={"video": 1, "image": 0},
+            limit_mm_per_prompt={"video": 1, "image": 1},
             generation_config="vllm",  # a checkpoint's own repetition penalty would differ from checkpoint to checkpoint
             enable_prefix_caching=True,  # questions about one clip begin alike
             logprobs_mode="raw_logprobs",
@@ -120,20 +124,22 @@ class Vllm:
         return [_reply(each, self._banned, job["max_new_tokens"]) for each, job in zip(written, jobs, strict=True)]
 
     def _prompt(self, job: Job) -> dict[str, Any]:
-        import numpy as np
-
-        frames = job["frames"] if not isinstance(job["frames"], str) else np.load(job["frames"], mmap_mode="r")
-        told = {**job["metadata"], "video_backend": "opencv", "do_sample_frames": False}
-        return {
-            **self._words(job),
-            "multi_modal_data": {"video": [(np.ascontiguousarray(frames), told)]},
-            "mm_processor_kwargs": {**job["processor"], "do_sample_frames": False},
-        }
+        if "frames" in job:
+            told = {**job["metadata"], "video_backend": "opencv", "do_sample_frames": False}
+            return {
+                **self._words(job),
+                "multi_modal_data": {"video": [(_array(job["frames"]), told)]},
+                "mm_processor_kwargs": {**job["processor"], "do_sample_frames": False},
+            }
+        if "image" in job:
+            image = importlib.import_module("PIL.Image").fromarray(_array(job["image"]))  # of vLLM's own requirements
+            return {**self._words(job), "multi_modal_data": {"image": image}, "mm_processor_kwargs": job["processor"]}
+        return self._words(job)
 
     def _words(self, job: Job) -> dict[str, Any]:
         """The prompt as text or, where a reply is gone on with, as tokens: read anew, its own might be other ones.
 
-        In both the clip is one placeholder yet, which vLLM replaces by as many as it has tokens.
+        In both the clip or image is one placeholder yet, which vLLM replaces by as many as it has tokens.
         """
         if not job.get("written"):
             return {"prompt": job["prompt"]}
@@ -154,6 +160,13 @@ class Vllm:
             include_stop_str_in_output=True,
             detokenize=bool(stop),
         )
+
+
+def _array(held: Any) -> Any:
+    """An array, or the one in a .npy file."""
+    import numpy as np
+
+    return np.ascontiguousarray(np.load(held, mmap_mode="r") if isinstance(held, str) else held)
 
 
 def _reply(of: Any, banned: Collection[int], limit: int) -> Written:

@@ -10,7 +10,7 @@ from videothinker.curated import Curated
 from videothinker.diagnose import files, run, runs, view_runs
 from videothinker.diagnose.answerer import Answerer
 from videothinker.diagnose.openers import kind_of
-from videothinker.diagnose.prompts import chats, put_by
+from videothinker.diagnose.prompts import SHOWS, chats, put_by
 from videothinker.diagnose.readings import scores
 from videothinker.diagnose.runs import Run
 from videothinker.diagnose.server import check_address
@@ -123,6 +123,8 @@ def shown_prompts(models: Mapping[str, str], asked: run.SetToAsk, *, served: boo
 
     questions = asked.curated.questions(asked.settings.split)
     shown = []
+    shows = SHOWS[questions[0].kind]
+    what = {"video": "clip", "image": "image", None: ""}[shows]
     for name, ref in models.items():
         kind = kind_of(ref, endpoint=served)
         settings = asked.own.get(name, asked.settings)
@@ -133,16 +135,17 @@ def shown_prompts(models: Mapping[str, str], asked: run.SetToAsk, *, served: boo
         prompt = put_by(settings)(questions[0])
         which = f"question {questions[0].question_id} of {asked.curated.folder.name}"
         if kind == "endpoint":
-            parts = {"system": prompt.system, "user": f"[the clip]\n{prompt.user}", "assistant begins": prompt.prefill or None}
+            user = f"[the {what}]\n{prompt.user}" if what else prompt.user
+            parts = {"system": prompt.system, "user": user, "assistant begins": prompt.prefill or None}
             text = "\n".join(f"{role}: {words}" for role, words in parts.items() if words is not None)
             shown.append(ShownPrompt(name, f"{which}, as the messages that its server puts into a chat template:", text))
             continue
         from videothinker.models.load import load_processor
 
         processor = load_processor(ref, settings.revision)
-        (text,) = chats(processor, questions[:1], put_by(settings))
-        place = getattr(processor, "video_token", None)
-        where = f"{which}, the clip stands at {place}" if place else which
+        (text,) = chats(processor, questions[:1], put_by(settings), shows)
+        place = getattr(processor, f"{shows}_token", None)
+        where = f"{which}, the {what} stands at {place}" if place else which
         told = where + (f", and the reply is made to begin with {prompt.prefill!r}" if prompt.prefill else "") + ":"
         shown.append(ShownPrompt(name, told, text))
     return shown

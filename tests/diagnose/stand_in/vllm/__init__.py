@@ -46,10 +46,8 @@ class LLM:
         return self._processor.tokenizer
 
     def _reply(self, prompt: dict[str, Any], params: SamplingParams) -> Any:
-        frames, told = prompt["multi_modal_data"]["video"][0]
-        told = {key: value for key, value in told.items() if key not in ("do_sample_frames", "video_backend")}
         text, written = self._read(prompt)
-        inputs = self._processor(text=[text], videos=[frames], video_metadata=[told], **prompt["mm_processor_kwargs"])
+        inputs = self._processor(text=[text], **self._shown(prompt), **prompt.get("mm_processor_kwargs", {}))
         ids = [*inputs["input_ids"][0], *written, *[0] * self.n_more]
         tokens = [*(self.says or [10, 11]), params.stop_token_ids[0]][len(written) :][: params.max_tokens]
         logprobs = self.sure(text)[len(written) :] if self.says else [-1, -2, -3]
@@ -64,6 +62,17 @@ class LLM:
         steps = [{**others, token: SimpleNamespace(logprob=each)} for token, each in zip(tokens, logprobs, strict=False)]
         output = SimpleNamespace(token_ids=tokens, logprobs=steps, finish_reason=finish, stop_reason=reason)
         return SimpleNamespace(outputs=[output], prompt_token_ids=ids)
+
+    @staticmethod
+    def _shown(prompt: dict[str, Any]) -> dict[str, Any]:
+        shown = prompt.get("multi_modal_data", {})
+        if "image" in shown:
+            return {"images": [shown["image"]]}
+        if "video" not in shown:
+            return {}
+        frames, told = shown["video"][0]
+        told = {key: value for key, value in told.items() if key not in ("do_sample_frames", "video_backend")}
+        return {"videos": [frames], "video_metadata": [told]}
 
     def _read(self, prompt: dict[str, Any]) -> tuple[str, list[int]]:
         """The prompt as text, and what of its tokens was written by the model."""
