@@ -22,7 +22,7 @@ from videothinker.curated import Curated
 from videothinker.diagnose.answerer import RawReply, by_clip, check_clips, read_image, showings, unread
 from videothinker.diagnose.endpoint_media import WORDS, Media, Sent, chosen_here
 from videothinker.diagnose.endpoint_replies import NoReply, Replies, Request, abilities, check_stops
-from videothinker.diagnose.fed import REQUESTS
+from videothinker.diagnose.fed import ENDPOINT, REQUESTS
 from videothinker.diagnose.frame_rules import choose
 from videothinker.diagnose.prompt_length import PromptCheck, lengths_at_hand
 from videothinker.diagnose.prompts import put_by
@@ -209,7 +209,7 @@ class Endpoint:
         """What was sent, whole clips (`frames` is None, the server chose), clips of chosen frames or images, and the prompts'
         tokens by the servers' count."""
         return {
-            "endpoint": ", ".join(sorted(server.url for server in self._servers)),
+            ENDPOINT: ", ".join(sorted(server.url for server in self._servers)),
             "decoder": self._decoder,
             "clips": self._tally.told(),
             **self._sent.describe(),

@@ -187,7 +187,8 @@ class Abilities(NamedTuple):
 
 
 def abilities(url: str, ref: str, bounds: Bounds) -> Abilities:
-    """What the server at `url` can do, by two requests for one token behind a few words.
+    """What the server at `url` can do, by two requests for one token behind a few words; without log-probabilities by the
+    first one, since nothing can be stopped then.
 
     A server that goes on with the assistant's message does not close it, so its prompt is shorter than that of one that begins
     another; one that passes over what it does not know makes both alike.
@@ -199,6 +200,8 @@ def abilities(url: str, ref: str, bounds: Bounds) -> Abilities:
     try:
         anew = server.post(body, what="a trial of log-probabilities")
         known = bool(anew.choices[0].pieces)
+        if not known:
+            return Abilities(known, goes_on=False)
         on = server.post({**body, **GO_ON}, what="a trial of going on with a reply")
     except VtError as error:
         return Abilities(known, goes_on=False, refusal=str(error))
