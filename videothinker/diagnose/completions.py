@@ -35,9 +35,15 @@ class Alternative(msgspec.Struct):
 
     @property
     def text(self) -> str:
-        """The whole reply; what a server that parses reasoning has taken out of it stands in front again."""
-        thought = self.message.thought
-        return (f"<think>{thought}</think>" if thought else "") + (self.message.content or "")
+        """The whole reply; what a server that parses reasoning has taken out of it stands in front again.
+
+        Where nothing stands behind the thinking it is left open: servers do not say whether it was closed, and where a reply
+        was cut, or ended early, it was not.
+        """
+        thought, content = self.message.thought, self.message.content
+        if not thought:
+            return content or ""
+        return f"<think>{thought}</think>{content}" if content else f"<think>{thought}"
 
     @property
     def pieces(self) -> list[bytes]:
