@@ -135,8 +135,8 @@ def test_vllms_server_stops_where_our_engine_does(thinker: Path, colours: Curate
             assert one.first is not None
             assert other.first is not None
             assert one.first.n_tokens == other.first.n_tokens
-            assert one.first.confidence == pytest.approx(other.first.confidence, abs=1e-3)
-            assert one.logprob == pytest.approx(other.logprob, abs=1e-3)
+            assert one.first.confidence == pytest.approx(other.first.confidence, abs=1e-5)
+            assert one.logprob == pytest.approx(other.logprob, abs=1e-5)
         assert (whole[name].reply or "").startswith(reply.reply or "-") if reply.stopped else reply.reply == whole[name].reply
     told = endpoint.describe()
     assert told["prompt_length"] == {"compared": 6, "differ": 0}

@@ -32,6 +32,7 @@ from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.footage import Footage
 from videothinker.frames import Backend, ClipError
+from videothinker.models.text_positions import placeholders
 from videothinker.progress import silent
 from videothinker.records import Question
 from videothinker.records.question import Kind as Shows
@@ -67,7 +68,8 @@ def open_endpoint(
         raise VtError(f"--endpoint {max(urls, key=list(urls).count)}: is given twice")
     servers = _reached([Server(url, bounds) for url in urls], warn)
     logprobs = settings.prompt is Style.TWICE and _give_logprobs(servers, ref, settings, bounds)
-    return Endpoint(servers, Replies(ref, settings, logprobs=logprobs), ref, curated, settings, cache, warn)
+    replies = Replies(ref, settings, logprobs=logprobs, placeholders=placeholders(ref))
+    return Endpoint(servers, replies, ref, curated, settings, cache, warn)
 
 
 def _reached(servers: Sequence[Server], warn: Callable[[str], None]) -> list[Server]:
