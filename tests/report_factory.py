@@ -5,6 +5,7 @@ import json
 import re
 import zlib
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -214,13 +215,13 @@ def make_plain_run(
     return scored(name, record, questions, predictions, labels, benchmark, None if reference else Path(name))
 
 
-def write_clip(path: Path, n: int = 128) -> None:
-    """A film of CLEVRER's length, 96 x 64, in which a square wanders from left to right."""
+def write_clip(path: Path, n: int = 128, *, every: int = 1) -> None:
+    """A film of CLEVRER's length, 96 x 64, in which a square wanders from left to right; of which every so many-th frame."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
+        stream = container.add_stream("libx264", rate=Fraction(25, every))
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
-        for i in range(n):
+        for i in range(0, n, every):
             picture = np.full((64, 96, 3), 150, np.uint8)
             picture[24:44, i // 2 : i // 2 + 20] = (200, 40, 40)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))

@@ -44,6 +44,18 @@ def test_strips_are_small_jpegs_of_the_right_frames(tmp_path: Path) -> None:
     assert last.getpixel((10, 34))[0] < 170
 
 
+def test_a_film_of_every_eighth_frame_shows_what_is_on_the_screen_at_each_moment(tmp_path: Path) -> None:
+    """Frames 0 to 7 of the log are the film's first, and 120 to 127 its sixteenth and last."""
+    write_clip(tmp_path / "short.mp4", every=8)
+    strips = Strips()
+    uris = strips.read(Footage(tmp_path / "short.mp4"), (0, 7, 8, 120, 127))
+    assert uris is not None
+    assert strips.n_unreadable == 0
+    assert uris[0] == uris[1] != uris[2]
+    assert uris[2] != uris[3] == uris[4]
+    assert strips.read(Footage(tmp_path / "short.mp4"), (0, 128)) is None  # after its end
+
+
 def test_the_budget_ends_and_a_broken_clip_is_counted(tmp_path: Path) -> None:
     write_clip(tmp_path / "clip.mp4")
     (tmp_path / "broken.mp4").write_bytes(b"no film")

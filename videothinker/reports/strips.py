@@ -12,7 +12,8 @@ from itertools import pairwise
 from PIL import Image
 
 from videothinker.footage import Footage
-from videothinker.frames import ClipError, read_clip
+from videothinker.frames import ClipError, probe, read_clip
+from videothinker.records.scene import FPS
 
 BUDGET = 8_000_000
 """Bytes of pictures in one page: some 400 strips, and still small enough to send around."""
@@ -51,16 +52,20 @@ class Strips:
     def read(self, clip: Footage, frames: Sequence[int]) -> list[str] | None:
         """The frames as JPEG data URIs; None when the budget is used up, or the clip cannot be read up to them.
 
-        frames: counted from the beginning of the clip, or of its part.
+        frames: increasing, as a log counts them, from the beginning of the clip or of its part. A film that has only every
+            so many-th frame of the log (`world.film`) shows each until the next, so that several may have one picture.
         """
         if self.left <= 0:
             return None
         try:
-            pictures = read_clip(clip, indices=frames).frames
+            every = max(1, round(FPS / probe(clip).fps))
+            shown = [frame // every for frame in frames]
+            indices = sorted(set(shown))
+            pictures = dict(zip(indices, read_clip(clip, indices=indices).frames, strict=True))
         except ClipError:
             self.n_unreadable += 1
             return None
-        uris = [_uri(Image.fromarray(picture)) for picture in pictures]
+        uris = [_uri(Image.fromarray(pictures[index])) for index in shown]
         self.left -= sum(map(len, uris))
         return uris
 
