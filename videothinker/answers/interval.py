@@ -45,6 +45,9 @@ _JOINED = re.compile(
 )
 """What may stand around the two times of a gold interval."""
 
+_SIGNED = re.compile(r"[^\s.)-]\s*-$|- +-$")
+"""The end of what joins two times where the second has a sign: "1 to -2", and not "1-2", "1 -2" or "1--2"."""
+
 
 class Interval(WithoutOptions):
     """The form of a question that asks when something happens; graded by temporal IoU, as Charades-STA and ActivityNet are."""
@@ -65,7 +68,8 @@ class Interval(WithoutOptions):
         """
         part = answer_part(reply)
         said = None if part is None else stated(part)
-        return None if said is None else _read(said[0], _ALONE if said[1] else None)
+        found = None if said is None else _read(said[0], _ALONE if said[1] else None)
+        return None if found is None else _answer(*sorted(found))
 
     def fault(self, answer: Answer, n_options: int) -> str | None:
         """It has to be two times, the smaller first, without options. A point can be said, but earns nothing."""
@@ -92,11 +96,14 @@ class Interval(WithoutOptions):
 
 
 def gold_interval(said: str) -> Answer | None:
-    """The gold interval that a file says, in any notation that `Interval.parse` reads; None if it is not two different times
-    and nothing else. Nothing could overlap one without length."""
+    """The gold interval that a file says, in any notation that `Interval.parse` reads; None if it is not two times, the earlier
+    first, and nothing else.
+
+    Nothing could overlap an interval without length, and "20, 5" may as well be a start and a length.
+    """
     part = answer_part(tagged(said))
     found = None if part is None else _read(part.text, _JOINED)
-    return None if found is None or found[0] == found[1] else found
+    return _answer(*found) if found is not None and found[0] < found[1] else None
 
 
 def iou(one: Answer, other: Answer) -> float:
@@ -114,17 +121,22 @@ def _times(answer: Answer) -> tuple[Fraction, Fraction]:
     return start, end
 
 
-def _read(text: str, around: re.Pattern[str] | None) -> Answer | None:
-    """The two times of a text, sorted; None if it is no interval. around: what else may be in it; None: any words."""
+def _answer(start: Fraction, end: Fraction) -> Answer:
+    return written(start), written(end)
+
+
+def _read(text: str, around: re.Pattern[str] | None) -> tuple[Fraction, Fraction] | None:
+    """The two times of a text in its order; None if it is no interval. around: what else may be in it; None: any words."""
     text = plain(text.replace("-->", "-"))  # as subtitles write it
     found = list(_TIME.finditer(text))
     rest = _TIME.sub(" ", text)
     if len(found) != 2 or any(map(str.isdigit, rest)) or "%" in rest or _NO_INTERVAL.search(rest):
         return None
-    if text[: found[0].start()].endswith("-") or (around is not None and not around.fullmatch(rest)):
+    before, between = text[: found[0].start()], text[found[0].end() : found[1].start()]
+    if before.endswith("-") or _SIGNED.search(between) or (around is not None and not around.fullmatch(rest)):
         return None  # a time before the clip's beginning
     start, end = (_seconds(one) for one in found)
-    return None if start is None or end is None else (written(min(start, end)), written(max(start, end)))
+    return None if start is None or end is None else (start, end)
 
 
 def _seconds(found: re.Match[str]) -> Fraction | None:

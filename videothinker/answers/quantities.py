@@ -28,10 +28,13 @@ _LATEX = (
     (re.compile(r"\{,\}"), ","),
     (re.compile(r"\\[,!;]"), ""),
     (re.compile(r"\\(?=[%$])"), ""),
+    (re.compile(r"\u2212 ?(?=[\d.])"), "-"),
     (re.compile("[\u2212\u2010\u2011]"), "-"),
     (re.compile("\u2044"), "/"),
 )
 """How LaTeX and signs are written as plain text; each repetition is bounded, so that the time stays linear."""
+_BULLET = re.compile(r"-\s")
+"""Before a number a list's bullet or a sign, which only who wrote it knows; the sign U+2212 is no bullet."""
 
 
 def spelled(reply: str) -> str:
@@ -136,7 +139,7 @@ def quantity(text: str, alone: bool) -> Quantity | None:
 
 def number_alone(text: str) -> Quantity | None:
     """The number that a text is, with nothing beside it but a percent sign or "million", "thousand", "billion"; else None."""
-    if _ABOUT.search(text):  # which `plain` takes for nothing
+    if _ABOUT.search(text) or _BULLET.match(text):  # which `plain` takes for nothing
         return None
     text = plain(text).removesuffix(".").strip()
     if (number := _WORDS.get(text.lower())) is not None:

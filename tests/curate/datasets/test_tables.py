@@ -234,16 +234,17 @@ def test_a_field_of_many_values_is_no_facet(tmp_path: Path) -> None:
 
 
 def test_columns_of_numbers_and_intervals(tmp_path: Path) -> None:
-    source = write_csv(tmp_path / "quiz.csv", "asked,file,n,from,to,both", '"How many?",1.mp4,"1,200",3.5,1,"[1:00, 5]"')
+    source = write_csv(tmp_path / "quiz.csv", "asked,file,n,from,to,both", '"How many?",1.mp4,"1,200",3.5,1,"[5, 1:00]"')
     asked = ("question=asked", "video=file")
     said = {"number=n": ("1200",), "estimate=n": ("1200",), "interval=to,from": ("1", "3.5"), "interval=both": ("5", "60")}
     for column, gold in said.items():
         [one] = read_set("records", source, columns=(*asked, f"answer_{column}")).questions
         assert (one.gold, one.options, one.form) == (gold, (), Form(column.partition("=")[0]))
     found = read_set("records", source, columns=(*asked, "answer_interval=from"))
-    assert reasons(found) == ["its from is '3.5', expected two times in seconds and nothing else, such as 12.5 to 20"]
+    expected = "expected two times in seconds, the earlier first, and nothing else, such as 12.5 to 20"
+    assert reasons(found) == [f"its from is '3.5', {expected}"]
     swapped = read_set("records", source, columns=(*asked, "answer_interval=from,to"))
-    assert reasons(swapped) == ["its from,to is '3.5 to 1', where the end comes before the start"]
+    assert reasons(swapped) == [f"its from,to is '3.5 to 1', {expected}"]
     with pytest.raises(VtError, match=r"answer_number=: is for answers that are no options; leave options= out"):
         read_set("records", source, columns=(*asked, "answer_number=n", "options=file"))
     with pytest.raises(VtError, match=r"has no column 'till'"):

@@ -269,7 +269,7 @@ def measured(kind: str, said: str, **changes: Any) -> dict[str, Any]:
         ("number", "3/4", Form.NUMBER, ("0.75",)),
         ("regression", "2.50", Form.ESTIMATE, ("2.5",)),
         ("temporal grounding", "1:00 to 1:05", Form.INTERVAL, ("60", "65")),
-        ("interval", "[20, 12.5]", Form.INTERVAL, ("12.5", "20")),
+        ("interval", "[12.5, 20]", Form.INTERVAL, ("12.5", "20")),
     ],
 )
 def test_numbers_and_intervals(tmp_path: Path, kind: str, said: str, form: Form, gold: tuple[str, ...]) -> None:
@@ -283,19 +283,25 @@ def test_numbers_and_intervals(tmp_path: Path, kind: str, said: str, form: Form,
         *(
             (measured(kind, said), f"its solution is {said!r}, expected a number and nothing else, such as 1200 or 50%")
             for kind in ("numerical", "regression")
-            for said in ("5 or 6", "about five", "~5", "1,200 m", "five cubes", "5 approx.", r"\\approx 5", "The answer is 7.")
+            for said in (
+                "5 or 6",
+                "- 5",
+                "about five",
+                "~5",
+                "1,200 m",
+                "five cubes",
+                "5 approx.",
+                r"\\approx 5",
+                "The answer is 7.",
+            )
         ),
-        (
-            measured("temporal grounding", "about 5 to 10"),
-            "its solution is 'about 5 to 10', expected two times in seconds and nothing else, such as 12.5 to 20",
-        ),
-        (
-            measured("temporal grounding", "5 to 5"),
-            "its solution is '5 to 5', expected two times in seconds and nothing else, such as 12.5 to 20",
-        ),
-        (
-            measured("temporal grounding", "soon"),
-            "its solution is 'soon', expected two times in seconds and nothing else, such as 12.5 to 20",
+        *(
+            (
+                measured("temporal grounding", said),
+                f"its solution is {said!r}, expected two times in seconds, the earlier first, and nothing else, such as"
+                " 12.5 to 20",
+            )
+            for said in ("about 5 to 10", "5 to 5", "10 to 5", "5 to -10", "soon")
         ),
         (
             choice(1, "a", "5", problem_type="numerical"),

@@ -139,11 +139,11 @@ def measured(said: str, form: Form, field: str) -> tuple[str, ...]:
     """The gold number or interval that a field says, as `Question.gold` holds it.
 
     Raises:
-        UnusableError: it cannot be read, says more than that, or is an interval without length, which nothing could overlap.
+        UnusableError: it cannot be read, says more than that, or is an interval that ends where it begins, or before.
     """
     gold = GOLD[form](said)
     if gold is None:
-        wanted = "two times in seconds" if form is Form.INTERVAL else "a number"
+        wanted = "two times in seconds, the earlier first," if form is Form.INTERVAL else "a number"
         example = "12.5 to 20" if form is Form.INTERVAL else "1200 or 50%"
         raise UnusableError(f"its {field} is {said[:80]!r}, expected {wanted} and nothing else, such as {example}")
     return gold
