@@ -128,6 +128,13 @@ def test_an_address_with_a_key_is_refused_without_repeating_it(url: str) -> None
     assert "4711" not in str(caught.value)
 
 
+def test_several_addresses_in_one_are_refused_before_the_first_is_asked_at_a_path_that_names_the_second() -> None:
+    for between in (",", ", ", ";", " "):
+        with pytest.raises(VtError, match="is more than one address; repeat --endpoint for each"):
+            check_address(f"http://a:8000/v1{between}http://b:8000/v1")
+    check_address("http://a:8000/to/http://b:8000/v1")
+
+
 def test_no_file_and_no_output_holds_the_key(server: Fake, colours: Curated, tmp_path: Path) -> None:  # noqa: F811
     def behave(*_: object) -> tuple[int, dict[str, str], object]:
         said = server.headers[-1]["Authorization"]

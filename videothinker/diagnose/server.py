@@ -5,6 +5,7 @@ Nothing is unpacked: requests ask for plain bytes.
 """
 
 import os
+import re
 import socket
 import threading
 import time
@@ -289,7 +290,7 @@ def check_address(url: str) -> None:
     """Check that an address can be asked, and holds nothing that must not be written down.
 
     Raises:
-        VtError: it is no address, or has a name, a password or a query in it; these are not repeated.
+        VtError: it is no address, or several, or has a name, a password or a query in it; these are not repeated.
     """
     shown = printable(url).split("?")[0].split("#")[0].rpartition("@")[2]
     try:
@@ -302,6 +303,8 @@ def check_address(url: str) -> None:
             f"--endpoint {shown}: has a user name, a key or a query in it, which would be written down; "
             f"give the bare address, and a key in the environment as {API_KEY[0]}"
         )
+    if re.search(r"[,;\s]https?://", url):
+        raise VtError(f"--endpoint {shown}: is more than one address; repeat --endpoint for each")
     if not usable or printable(url) != url or any(c.isspace() for c in url):
         raise VtError(f"--endpoint {shown}: is no address of a server, expected something like http://localhost:8000/v1")
 
