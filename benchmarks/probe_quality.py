@@ -15,6 +15,7 @@ import argparse
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from operator import eq
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ import results
 from calling import ROOT, vt
 
 from videothinker import store
+from videothinker.answers import LETTERS
 from videothinker.curated import Curated, open_curated
 from videothinker.diagnose import probed, probing
 from videothinker.diagnose.limit import limited
@@ -31,6 +33,7 @@ from videothinker.diagnose.views import NORMAL, VIEWS, View
 from videothinker.observers.probe import Band
 from videothinker.records import Rule
 from videothinker.records.label import LOG
+from videothinker.world.stream import Trace
 
 STUDY = ROOT / "data" / "study"
 TRAINED = ("grpo", "bias", "cdpo")
@@ -194,7 +197,34 @@ def measure(place: Place, world: World, asks: Sequence[Ask]) -> dict[str, Any]:
     shares = {one.rule: _share(one.by_question.values()) for one in curated.labels.sets if one.observer == LOG}
     told = {"preset": world.preset, "seed": world.seed, "n_questions": len(questions)}
     told |= {"n_clips": len({one.group for one in questions}), "observational": shares}
+    told |= {"exact_twin": exact_twin(place.work / world.preset / "world" / "traces.jsonl")}
     return {"world": told, "prefill": PREFILL, "max_new_tokens": MAX_NEW_TOKENS, "rows": rows}
+
+
+def exact_twin(file: Path) -> dict[str, float]:
+    """What the twin in words would be worth, answered without a fault: over all questions of a world's traces.
+
+    `agrees`: share that it labels as the rule oracle does. `precision_inferential`: of what it calls inferential, the share
+    that is so; what it calls observational always is. `names_removed`: share with an option about the removed object, whose
+    collision may be in the clip though the observer knows that it would not happen. In CLEVRER itself no option is.
+    """
+    with file.open("rb") as lines:
+        traces = [msgspec.json.decode(line, type=Trace) for line in lines]
+    twin_right = [
+        all(
+            (one.in_factual != trace.negated) == (letter in trace.gold)
+            for letter, one in zip(LETTERS, trace.options, strict=False)
+        )
+        for trace in traces
+    ]
+    observer_right = [trace.observer == trace.gold for trace in traces]
+    called = [not right for said, right in zip(twin_right, observer_right, strict=True) if not said]
+    names = [any(trace.removed_object in one.object_ids for one in trace.options) for trace in traces]
+    return {
+        "agrees": sum(map(eq, twin_right, observer_right)) / len(traces),
+        "precision_inferential": sum(called) / len(called) if called else 1.0,
+        "names_removed": sum(names) / len(traces),
+    }
 
 
 def joined(file: Path, found: dict[str, Any]) -> dict[str, Any]:

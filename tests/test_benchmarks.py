@@ -142,6 +142,9 @@ def test_probe_quality(run: Run, vt_here: None, tmp_path: Path, capsys: pytest.C
     assert "| clevrer74 | base | described | 4 |" in capsys.readouterr().out
     run(*arguments, "--no-ask", out=tmp_path)
     assert json.loads((tmp_path / "clevrer74.json").read_bytes())["rows"] == found["rows"]
+    run(*arguments, "--no-ask", "--only", "grpo", out=tmp_path)
+    assert json.loads((tmp_path / "clevrer74.json").read_bytes())["rows"] == found["rows"]  # grpo's are the last ones
+    assert found["world"]["exact_twin"].keys() == {"agrees", "precision_inferential", "names_removed"}
 
 
 def test_flipped_labels(run: Run, vt_here: None, tmp_path: Path) -> None:

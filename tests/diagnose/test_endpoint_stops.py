@@ -1,7 +1,9 @@
 """Stopping a server's replies behind a sure first answer: two requests where one will not do, and refusals before the run."""
 
+import json
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from videothinker.diagnose.endpoint import Endpoint, open_endpoint
 from videothinker.diagnose.server import Bounds
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
+from videothinker.models.text_positions import placeholders
 
 PIECES = ["\\boxed", "{", "A", "}\n", "<think>", "so", "</think>", "\\boxed", "{", "B", "}", "<|im_end|>"]
 """Tokens of a reply: its first box ends inside one, behind which a line ends."""
@@ -98,6 +101,38 @@ def test_sure_replies_end_and_the_others_are_gone_on_with(server: Fake, colours:
     assert endpoint.describe()["prompt_tokens"] == [100, 100], "of the prompts alone"
 
 
+def test_vllm_tells_placeholders_whose_chances_do_not_count(
+    server: Fake, colours: Curated, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Our engines never write them. Half of each token's chance is theirs here, so what is left is twice as likely."""
+    server.models = {"data": [{"id": "served", "owned_by": "vllm"}]}
+    write = Writer()
+
+    def behave(body: dict[str, Any], n: int) -> Any:
+        code, headers, answer = write(body, n)
+        if body.get("logprob_token_ids") == [6, 7]:
+            for each in answer["choices"][0]["logprobs"]["content"]:
+                each["logprob"] -= math.log(2)
+                others = [{"token": token, "logprob": math.log(0.25)} for token in ("<|image_pad|>", "<|video_pad|>")]
+                each["top_logprobs"] = [{"token": each["token"], "logprob": each["logprob"]}, *others]
+        return code, headers, answer
+
+    server.behave = behave
+    _, expected = ask(server, colours, stop_at=0.8)
+    assert not any("logprob_token_ids" in body for body in server.bodies), "which only of a folder here are known"
+    (tmp_path / "config.json").write_text(json.dumps({"image_token_id": 6, "video_token_id": 7}))
+    known = placeholders(str(tmp_path))
+    monkeypatch.setattr("videothinker.diagnose.endpoint.placeholders", lambda ref: known if ref == "served" else [])
+    _, found = ask(server, colours, stop_at=0.8)
+    assert {(name, each.reply, each.stopped) for name, each in found.items()} == {
+        (name, each.reply, each.stopped) for name, each in expected.items()
+    }
+    for name, each in found.items():
+        assert each.logprob == pytest.approx(expected[name].logprob)
+        assert each.first is not None
+        assert each.first.confidence == pytest.approx(expected[name].first.confidence)  # type: ignore[union-attr]
+
+
 def test_without_a_stop_a_reply_is_asked_for_once_and_its_confidence_kept(server: Fake, colours: Curated) -> None:
     _, found = ask(server, colours)
     assert {each.reply for each in found.values()} == {"".join(PIECES[:-1])}
@@ -140,7 +175,7 @@ def test_a_server_that_cannot_is_refused_before_the_run(
     with pytest.raises(VtError, match=expected) as told:
         ask(server, colours, stop_at=0.8)
     assert "\n" not in str(told.value)
-    assert len(server.bodies) == 2, "nothing but the trial"
+    assert len(server.bodies) == (1 if "logprobs" in lacks else 2), "nothing but the trial"
     server.behave = lambda *_: (400, {}, {"error": "unknown field logprobs"})
     with pytest.raises(VtError, match="unknown field logprobs"):
         ask(server, colours, stop_at=0.8)

@@ -23,8 +23,10 @@ from videothinker.diagnose import vllm_child
 from videothinker.diagnose.answerer import Answerer, RawReply
 from videothinker.diagnose.checkpoint_answerer import open_checkpoint
 from videothinker.diagnose.endpoint import Endpoint, open_endpoint
+from videothinker.diagnose.server import Bounds
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.vllm_answerer import VllmAnswerer, open_served
+from videothinker.errors import VtError
 from videothinker.frames import read_clip
 from videothinker.models import tiny
 from videothinker.models.text_positions import TextPositions
@@ -133,8 +135,8 @@ def test_vllms_server_stops_where_our_engine_does(thinker: Path, colours: Curate
             assert one.first is not None
             assert other.first is not None
             assert one.first.n_tokens == other.first.n_tokens
-            assert one.first.confidence == pytest.approx(other.first.confidence, abs=1e-3)
-            assert one.logprob == pytest.approx(other.logprob, abs=1e-3)
+            assert one.first.confidence == pytest.approx(other.first.confidence, abs=1e-5)
+            assert one.logprob == pytest.approx(other.logprob, abs=1e-5)
         assert (whole[name].reply or "").startswith(reply.reply or "-") if reply.stopped else reply.reply == whole[name].reply
     told = endpoint.describe()
     assert told["prompt_length"] == {"compared": 6, "differ": 0}
@@ -170,6 +172,38 @@ def transformers_serve(taught: Path, tmp_path_factory: pytest.TempPathFactory) -
     program = str(Path(sys.executable).with_name("transformers"))
     with started([program, "serve", str(taught)], tmp_path_factory.mktemp("serve") / "said") as url:
         yield url
+
+
+IMAGES_ALONE = "for (a server that takes|servers that take) images alone, as `transformers serve` does"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, rf"--send images is {IMAGES_ALONE}\).* HTTP 500"),
+        ({"n_frames": None}, rf"{IMAGES_ALONE}, give --frames N --send images\).* HTTP 500"),
+        ({"send": "images", "prompt": Style.TWICE, "stop_at": 0.97}, "gives no log-probabilities of its tokens; vLLM's server"),
+    ],
+)
+def test_transformers_serve_says_in_a_line_what_it_cannot(
+    transformers_serve: str, taught: Path, colours: Curated, changes: dict[str, Any], expected: str
+) -> None:
+    """As of 5.24: it looks for the sound track of every clip."""
+    chosen, once = settings(text_positions=None, **changes), Bounds(n_tries=1)
+    with pytest.raises(VtError, match=expected) as told:
+        by_id(open_endpoint([transformers_serve], str(taught), curated=colours, settings=chosen, bounds=once), colours)
+    assert "\n" not in str(told.value)
+
+
+def test_transformers_serve_is_asked_about_images_and_words(transformers_serve: str, taught: Path, tmp_path: Path) -> None:
+    data = write_set(tmp_path)
+    chosen = settings(split="train", prompt=Style.DIRECT, max_new_tokens=5, send="images", text_positions=None)
+    ours = by_id(open_checkpoint(str(taught), curated=data, settings=chosen), data, "train")
+    endpoint = open_endpoint([transformers_serve], str(taught), curated=data, settings=chosen)
+    found = by_id(endpoint, data, "train")
+    for name in "34":  # it takes the thinking out of a reply, and white space from its ends
+        assert found[name].reply == (ours[name].reply or "").rstrip()
+    assert endpoint.describe()["prompt_length"] == {"compared": 2, "differ": 0}, "the image and the words, not clips as images"
 
 
 def test_transformers_serve_answers_as_the_checkpoint_does(transformers_serve: str, taught: Path, colours: Curated) -> None:

@@ -25,7 +25,7 @@ from videothinker.diagnose.files import read_predictions
 from videothinker.diagnose.openers import OPENERS, Opening
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
-from videothinker.records import Metrics, Prediction, Question, Rule, RunRecord, Status
+from videothinker.records import Metrics, Prediction, Question, Rule, RunRecord, Served, Status
 
 
 class Fake:
@@ -455,16 +455,21 @@ def test_what_was_fed_covers_all_sessions() -> None:
     assert both["dtype"] == "bfloat16"
 
 
-def test_another_server_of_the_same_model_is_another_run(curated: Curated, tmp_path: Path) -> None:
-    def planned(url: str) -> list[run.Job]:
-        return run.plan({"served": "some/model"}, curated, settings(), tmp_path, endpoints=[url])
+def test_what_is_served_is_part_of_a_run_and_where_is_not(curated: Curated, tmp_path: Path) -> None:
+    def planned(url: str, root: str | None) -> list[run.Job]:
+        served = {} if root is None else {"some/model": Served(by="vllm", root=root)}
+        return run.plan({"served": "some/model"}, curated, settings(), tmp_path, endpoints=[url], served=served)
 
-    (job,) = planned("http://me:secret@one:8000/v1/?key=secret")
+    (job,) = planned("http://me:secret@one:8000/v1/?key=secret", "/models/one")
     assert job.record.endpoint == "http://one:8000/v1"
     store.write_json(job.folder / run.RUN, job.record)
-    planned("http://one:8000/v1")
-    with pytest.raises(VtError, match="endpoint was"):
-        planned("http://two:8000/v1")
+    planned("http://two:8000/v1", "/models/one")
+    planned("http://two:8000/v1", None)
+    with pytest.raises(VtError, match=r'served.root was "/models/one", is "/models/two"'):
+        planned("http://one:8000/v1", "/models/two")
+    said = store.read_json(job.folder / run.RUN, dict[str, Any])
+    store.write_json(job.folder / run.RUN, {name: value for name, value in said.items() if name != "served"})
+    planned("http://one:8000/v1", "/models/two")  # of a run that an earlier version began nobody knows
 
 
 def test_what_is_loaded_is_shared_by_the_sets_of_one_checkpoint_and_gone_before_the_next(

@@ -86,6 +86,7 @@ def test_the_terminal_has_the_table_and_the_verdicts(runs: tuple[Path, Result]) 
     assert rows["checkpoint"].split() == ["checkpoint", "clevrer", "mvbench", "plain", "average"]
     assert rows["top"].split()[1::2] == ["100.0", "100.0", "100.0", "100.0"]
     assert "clevrer: top: no gap shown" in runs[1].stdout
+    assert "answered exactly right, %, as each data set is averaged" in runs[1].stdout
     assert max(map(len, runs[1].stdout.splitlines())) <= 100
 
 

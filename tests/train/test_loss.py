@@ -14,6 +14,7 @@ from videothinker.train.loss import (
     divergence,
     exact_kl,
     k3,
+    mean_distance,
     mean_over_replies,
     rows_to_repel,
     without_equal_groups,
@@ -180,3 +181,9 @@ def test_replies_of_groups_that_earned_the_same_leave_the_mean_to_the_others() -
     earned = torch.tensor([1.5, 1.5, 0.0, 1.0, 0.0, 0.0])
     assert without_equal_groups(earned, 2).tolist() == [0, 0, 3, 3, 0, 0]
     assert without_equal_groups(torch.ones(4), 2).tolist() == [0, 0, 0, 0]
+
+
+def test_the_distance_of_two_scorings_is_over_the_tokens_of_replies() -> None:
+    """Of four tokens the last is padding: (0.5 + 0 + 0.25) / 3."""
+    drawn, scored = torch.tensor([[-1.0, -2.0], [-3.0, 0.0]]), torch.tensor([[-1.5, -2.0], [-2.75, -9.0]])
+    assert mean_distance(drawn, scored, torch.tensor([[1, 1], [1, 0]])).item() == pytest.approx(0.25)

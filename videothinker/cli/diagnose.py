@@ -125,6 +125,7 @@ def diagnose(
     """
     from videothinker.curated import open_curated
     from videothinker.diagnose import layers, merge, run, runs, solvers, view_runs, vllm_child
+    from videothinker.diagnose.served import said_of
     from videothinker.diagnose.settings import DiagnosisSettings
     from videothinker.diagnose.stop_sweep import stop_named
     from videothinker.diagnose.workers import worker
@@ -231,7 +232,17 @@ def diagnose(
     if mine is not None:
         shards.check_number(out, mine)
     with worker() as me:
-        jobs = run.plan_sets(names, sets, endpoints=endpoints, limit=limit, resume=resume, rank=me.rank, warn=warn, shard=mine)
+        jobs = run.plan_sets(
+            names,
+            sets,
+            endpoints=endpoints,
+            served=said_of(endpoints, names.values()),
+            limit=limit,
+            resume=resume,
+            rank=me.rank,
+            warn=warn,
+            shard=mine,
+        )
         if mine is not None:
             merge.check_beside(jobs, out, mine)
         if shown:

@@ -1,5 +1,6 @@
 """What a server says in answer to a request for a reply (OpenAI's chat completions): the part of it that is read."""
 
+import math
 from typing import Annotated
 
 import msgspec
@@ -16,10 +17,26 @@ class _Message(msgspec.Struct):
         return self.reasoning_content or self.reasoning
 
 
+_MOST_BANNED = 1 - 1e-6
+"""So much of a token's chance may be taken by tokens that are not allowed; more would make a logarithm of nothing."""
+
+
+class _Other(msgspec.Struct):
+    token: str
+    logprob: float
+
+
 class _Token(msgspec.Struct):
     token: str
     logprob: float
     bytes: list[Annotated[int, msgspec.Meta(ge=0, le=255)]] | None = None
+    top_logprobs: list[_Other] | None = None
+
+    @property
+    def logprob_of_allowed(self) -> float:
+        """Without the chances of the tokens that are told beside it."""
+        banned = sum(math.exp(other.logprob) for other in self.top_logprobs or [] if other.token != self.token)
+        return self.logprob - math.log1p(-min(banned, _MOST_BANNED))
 
 
 class _Logprobs(msgspec.Struct):
@@ -35,9 +52,15 @@ class Alternative(msgspec.Struct):
 
     @property
     def text(self) -> str:
-        """The whole reply; what a server that parses reasoning has taken out of it stands in front again."""
-        thought = self.message.thought
-        return (f"<think>{thought}</think>" if thought else "") + (self.message.content or "")
+        """The whole reply; what a server that parses reasoning has taken out of it stands in front again.
+
+        Where nothing stands behind the thinking it is left open: servers do not say whether it was closed, and where a reply
+        was cut, or ended early, it was not.
+        """
+        thought, content = self.message.thought, self.message.content
+        if not thought:
+            return content or ""
+        return f"<think>{thought}</think>{content}" if content else f"<think>{thought}"
 
     @property
     def pieces(self) -> list[bytes]:
@@ -47,8 +70,9 @@ class Alternative(msgspec.Struct):
 
     @property
     def logprobs_of_tokens(self) -> list[float]:
-        """Parallel to `pieces`, in nats."""
-        return [each.logprob for each in (self.logprobs and self.logprobs.content) or []]
+        """Parallel to `pieces`, in nats; without what is told beside each token, which is asked only of those that our engines
+        never write."""
+        return [each.logprob_of_allowed for each in (self.logprobs and self.logprobs.content) or []]
 
 
 class _Usage(msgspec.Struct):

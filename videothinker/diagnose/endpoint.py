@@ -22,7 +22,7 @@ from videothinker.curated import Curated
 from videothinker.diagnose.answerer import RawReply, by_clip, check_clips, read_image, showings, unread
 from videothinker.diagnose.endpoint_media import WORDS, Media, Sent, chosen_here
 from videothinker.diagnose.endpoint_replies import NoReply, Replies, Request, abilities, check_stops
-from videothinker.diagnose.fed import REQUESTS
+from videothinker.diagnose.fed import ENDPOINT, REQUESTS
 from videothinker.diagnose.frame_rules import choose
 from videothinker.diagnose.prompt_length import PromptCheck, lengths_at_hand
 from videothinker.diagnose.prompts import put_by
@@ -32,6 +32,7 @@ from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.footage import Footage
 from videothinker.frames import Backend, ClipError
+from videothinker.models.text_positions import placeholders
 from videothinker.progress import silent
 from videothinker.records import Question
 from videothinker.records.question import Kind as Shows
@@ -67,7 +68,8 @@ def open_endpoint(
         raise VtError(f"--endpoint {max(urls, key=list(urls).count)}: is given twice")
     servers = _reached([Server(url, bounds) for url in urls], warn)
     logprobs = settings.prompt is Style.TWICE and _give_logprobs(servers, ref, settings, bounds)
-    return Endpoint(servers, Replies(ref, settings, logprobs=logprobs), ref, curated, settings, cache, warn)
+    replies = Replies(ref, settings, logprobs=logprobs, placeholders=placeholders(ref))
+    return Endpoint(servers, replies, ref, curated, settings, cache, warn)
 
 
 def _reached(servers: Sequence[Server], warn: Callable[[str], None]) -> list[Server]:
@@ -209,7 +211,7 @@ class Endpoint:
         """What was sent, whole clips (`frames` is None, the server chose), clips of chosen frames or images, and the prompts'
         tokens by the servers' count."""
         return {
-            "endpoint": ", ".join(sorted(server.url for server in self._servers)),
+            ENDPOINT: ", ".join(sorted(server.url for server in self._servers)),
             "decoder": self._decoder,
             "clips": self._tally.told(),
             **self._sent.describe(),

@@ -73,7 +73,8 @@ class Sent:
             self._clips[None, height, width] += 1
             chosen = tuple(self.lengths.frames.indices(clip.fps, clip.n_total)) if self.lengths else ()
             kind = Kind(len(chosen) or None, height, width, clip.fps, clip.n_total, chosen)
-            return Media([_video(mimetypes.guess_type(footage.path)[0] or "video/mp4", footage.path.read_bytes())], kind)
+            kind_of_file = mimetypes.guess_type(footage.path)[0] or "video/mp4"
+            return Media([_video(kind_of_file, footage.path.read_bytes())], kind, _AS_FILE)
         images = [_scaled(frame, self._settings.max_pixels) for frame in clip.frames]
         height, width = images[0].height, images[0].width
         self._clips[len(images), height, width] += 1
@@ -110,7 +111,9 @@ _ALL_FRAMES: dict[str, Any] = {
 """Asks vLLM for all frames of a clip, by its loader that does not round their number, and its processor not to choose again."""
 _OUR_PIXELS: dict[str, Any] = {"mm_processor_kwargs": {"max_pixels": IMAGE_MAX_PIXELS}}
 """Asks vLLM to let an image have as many pixels as in our own engines, whatever the checkpoint's processor is set to."""
-_AS_CLIP = " (frames go out as one clip; --send images is for servers that take images alone)"
+_AS_FILE = " (the file goes out as it is; for a server that takes images alone, as `transformers serve` does, give --frames N"
+_AS_FILE += " --send images)"
+_AS_CLIP = " (frames go out as one clip; --send images is for servers that take images alone, as `transformers serve` does)"
 _AS_VLLMS_CLIP = f" (frames go out as one clip, all of which vLLM is asked to show, {_NEEDS})"
 _AS_VLLMS_IMAGE = f" (vLLM is asked to show an image of at most {IMAGE_MAX_PIXELS:,} pixels, {_NEEDS})"
 

@@ -84,10 +84,14 @@ def decode(pieces: Sequence[bytes]) -> str:
 
 
 class Replies:
-    """Asks for replies as the settings say. logprobs: whether they are asked for, so that first answers have a confidence."""
+    """Asks for replies as the settings say.
 
-    def __init__(self, ref: str, settings: DiagnosisSettings, *, logprobs: bool) -> None:
-        self._ref, self._settings, self._logprobs = ref, settings, logprobs
+    logprobs: whether they are asked for, so that first answers have a confidence. placeholders: tokens that no reply holds, of
+    which vLLM is asked how likely they were, so that log-probabilities are over all others, as those of our engines are.
+    """
+
+    def __init__(self, ref: str, settings: DiagnosisSettings, *, logprobs: bool, placeholders: Sequence[int] = ()) -> None:
+        self._ref, self._settings, self._logprobs, self._placeholders = ref, settings, logprobs, list(placeholders)
         self._gate = Gate(decode, settings.stop_at)
 
     def ask(self, request: Request) -> Came | NoReply:
@@ -142,9 +146,13 @@ class Replies:
             "seed": settings.seed + len(written),  # with the same one the draws of the beginning would be repeated
             **(GO_ON if begins else {}),
             **({"logprobs": True} if self._logprobs else {}),
+            **({"logprob_token_ids": self._placeholders} if self._asks_for_others(request.server) else {}),
             **({"stop": LOOKS_AT} if looks else {}),
             **request.more,
         }
+
+    def _asks_for_others(self, server: Server) -> bool:
+        return self._logprobs and bool(self._placeholders) and server.is_vllm
 
 
 def messages(prompt: Prompt, media: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -187,7 +195,8 @@ class Abilities(NamedTuple):
 
 
 def abilities(url: str, ref: str, bounds: Bounds) -> Abilities:
-    """What the server at `url` can do, by two requests for one token behind a few words.
+    """What the server at `url` can do, by two requests for one token behind a few words; without log-probabilities by the
+    first one, since nothing can be stopped then.
 
     A server that goes on with the assistant's message does not close it, so its prompt is shorter than that of one that begins
     another; one that passes over what it does not know makes both alike.
@@ -199,6 +208,8 @@ def abilities(url: str, ref: str, bounds: Bounds) -> Abilities:
     try:
         anew = server.post(body, what="a trial of log-probabilities")
         known = bool(anew.choices[0].pieces)
+        if not known:
+            return Abilities(known, goes_on=False)
         on = server.post({**body, **GO_ON}, what="a trial of going on with a reply")
     except VtError as error:
         return Abilities(known, goes_on=False, refusal=str(error))

@@ -9,6 +9,9 @@ PASSED = "n_prompt_tokens_passed"
 """Those of them that went through the model. What is shared goes through once; a batch that is asked again because memory ran
 out goes through again."""
 
+ENDPOINT = "endpoint"
+"""URLs of the servers that were asked, as run.json has them."""
+
 REQUESTS = "n_requests"
 """Requests that a server has answered: one for each reply, and more for those that were paused to be looked at."""
 
@@ -16,8 +19,9 @@ REQUESTS = "n_requests"
 def add_fed(before: Mapping[str, Any] | None, sessions: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """`before` and what more sessions say that they were fed, in order.
 
-    Clips are added up, by kind and by where they came from, and so are images, questions of words alone, requests, tokens of
-    prompts, prompts whose length was looked at, and seconds by phase; of everything else the latest session's word stands.
+    Servers are listed together. Clips are added up, by kind and by where they came from, and so are images, questions of words
+    alone, requests, tokens of prompts, prompts whose length was looked at, and seconds by phase; of everything else the latest
+    session's word stands.
     """
     told: dict[str, Any] = dict(before or {})
     for session in sessions:
@@ -29,6 +33,8 @@ def _sums(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
     sums: dict[str, Any] = {}
     if isinstance(clips := after.get("fed"), list):
         sums["fed"] = _counted([*before.get("fed", []), *clips], "n_clips")
+    if isinstance(urls := after.get(ENDPOINT), str):
+        sums[ENDPOINT] = joined([before.get(ENDPOINT), urls])
     if isinstance(stills := after.get("stills"), dict):
         earlier = before.get("stills", {"images": [], "texts": 0})
         images = _counted([*earlier["images"], *stills["images"]], "n_images")
@@ -44,6 +50,11 @@ def _sums(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
         earlier = before.get("seconds", {})
         sums["seconds"] = {phase: round(earlier.get(phase, 0.0) + spent, 2) for phase, spent in seconds.items()}
     return sums
+
+
+def joined(addresses: Iterable[str | None]) -> str | None:
+    """Servers' addresses, each of which may be several with ", " between, as one such list without doubles."""
+    return ", ".join(sorted({url for each in addresses if each for url in each.split(", ")})) or None
 
 
 def told_of_stills(images: Mapping[tuple[int, int, int | None], int], n_texts: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from videothinker import store
 from videothinker.diagnose.files import RUN
 from videothinker.diagnose.settings import FREE, LATER
 from videothinker.models.text_positions import TextPositions, is_affected
-from videothinker.records import RunRecord
+from videothinker.records import RunRecord, Served
 
 
 def identity(record: RunRecord) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def identity(record: RunRecord) -> dict[str, Any]:
     settings = {name: value for name, value in said["settings"].items() if name not in FREE}
     if settings.get("template") is not None:
         settings["template"] = {"sha256": settings["template"]["sha256"]}  # which stands for the text, in a message too
-    names = ("name", "model", "kind", "weights", "data", *(["endpoint"] if record.endpoint else []))
+    names = ("name", "model", "kind", "weights", "data", *(["served"] if record.served else []))
     return {name: said[name] for name in names} | {"settings": settings}
 
 
@@ -41,7 +41,12 @@ def claim(folder: Path, record: RunRecord, *, replace: bool = False, lock: bool 
 
 def in_todays_form(said: dict[str, Any], record: RunRecord) -> dict[str, Any]:
     """The content of a run.json as this version would have written it, to be compared with `record`'s `identity`."""
-    return {**said, "settings": todays_settings(said, record)}
+    return {**with_served(said, record.served), "settings": todays_settings(said, record)}
+
+
+def with_served(said: Mapping[str, Any], served: Served | None) -> dict[str, Any]:
+    """The content of a run.json that, where it does not know what was served, says the same as `served`."""
+    return {**said, "served": said.get("served") or msgspec.to_builtins(served)}
 
 
 def todays_settings(said: Mapping[str, Any], record: RunRecord | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import msgspec
 from videothinker import locks, shards, store
 from videothinker.curated import Curated
 from videothinker.diagnose import files, run
-from videothinker.diagnose.fed import add_fed
+from videothinker.diagnose.fed import add_fed, joined
 from videothinker.diagnose.limit import limited
 from videothinker.diagnose.runs import AskedSplits, read_record
 from videothinker.errors import VtError
@@ -47,10 +47,10 @@ class Shards(NamedTuple):
 
     @property
     def record(self) -> RunRecord:
-        """run.json of a shard that knows all settings: one that had no question does not know what a checkpoint turned out to
-        be."""
-        known = [each.record for each in self.pieces if each.record.settings.get("text_positions") is not None]
-        return (known or [self.pieces[0].record])[0]
+        """run.json of the first shard that knows most: one that had no question does not know what a checkpoint turned out to
+        be, and not every server says what it serves."""
+        records = [each.record for each in self.pieces]
+        return max(records, key=lambda each: (each.settings.get("text_positions") is not None, each.served is not None))
 
     def called(self, name: str) -> Any:
         """What the shards' commands say of `name`, which is the same for all (`find`)."""
@@ -241,6 +241,7 @@ def _write(
     told = [each.record.fed for each in found.pieces if each.record.fed is not None]
     whole = msgspec.structs.replace(
         record,
+        endpoint=joined(each.record.endpoint for each in found.pieces),
         partial=run.partial(len(predictions), len(questions)),
         fed=add_fed(None, told) if told else None,
         sessions=tuple(session for each in found.pieces for session in each.record.sessions),

@@ -21,7 +21,7 @@ from videothinker.errors import VtError
 from videothinker.fingerprint import fingerprint
 from videothinker.progress import silent
 from videothinker.prompts import template
-from videothinker.records import Prediction, Question, RunRecord
+from videothinker.records import Prediction, Question, RunRecord, Served
 from videothinker.records.run import AskedData
 from videothinker.shards import Shard
 
@@ -44,6 +44,7 @@ def plan(
     out: Path,
     *,
     endpoints: Sequence[str] = (),
+    served: Mapping[str, Served] = {},
     limit: int | None = None,
     resume: bool = True,
     own: Mapping[str, DiagnosisSettings] | None = None,
@@ -53,7 +54,8 @@ def plan(
 ) -> list[Job]:
     """What is to be asked, found out before any model is loaded. The folders are locked until `diagnose` is over.
 
-    models: REF by name. endpoints: URLs of servers, alike, that stand behind the REFs. limit: how many questions to ask, of
+    models: REF by name. endpoints: URLs of servers, alike, that stand behind the REFs. served: by REF, what those say of it
+    (`served.said_of`). limit: how many questions to ask, of
     every kind its share (`limit.limited`). resume: with False, what an earlier run left is not looked at, and `diagnose`
     replaces it. own: by name, the settings of models that are asked otherwise than `settings`, on one split and under one
     protocol: by the prompt that each was trained with. rank: this process among those that share the work; the first one
@@ -86,6 +88,7 @@ def plan(
             kind=kinds[name],
             weights=fingerprint(Path(ref)) if kinds[name] == "checkpoint" else None,
             endpoint=addresses(endpoints) if kinds[name] == "endpoint" else None,
+            served=served.get(ref) if kinds[name] == "endpoint" else None,
             settings=msgspec.to_builtins(asked),
             data=data,
         )
@@ -156,6 +159,7 @@ def plan_sets(
     sets: Sequence[SetToAsk],
     *,
     endpoints: Sequence[str] = (),
+    served: Mapping[str, Served] = {},
     limit: int | None = None,
     resume: bool = True,
     rank: int = 0,
@@ -175,6 +179,7 @@ def plan_sets(
                 settings,
                 out,
                 endpoints=endpoints,
+                served=served,
                 limit=limit,
                 resume=resume,
                 own=own,

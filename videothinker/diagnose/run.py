@@ -23,7 +23,7 @@ from videothinker import shards, store
 from videothinker.curated import Curated
 from videothinker.diagnose import metrics
 from videothinker.diagnose.answerer import Answerer
-from videothinker.diagnose.fed import add_fed
+from videothinker.diagnose.fed import add_fed, joined
 from videothinker.diagnose.files import METRICS, PREDICTIONS, RUN, match, prediction_files, read_predictions
 from videothinker.diagnose.identity import claim, identity, in_todays_form
 from videothinker.diagnose.job import Job, by_clip, release
@@ -188,8 +188,11 @@ def _write_record(job: Job, earlier: RunRecord | None, *, n_asked: int | None = 
     """Write run.json. earlier: what it said of sessions whose answers are kept."""
     n_asked = len(job.wanted | set(job.done)) if n_asked is None else n_asked
     merged = {} if earlier is None else {key: earlier.provenance[key] for key in (MERGED,) if key in earlier.provenance}
+    known = [job.record] if earlier is None else [job.record, earlier]
     record = msgspec.structs.replace(
         job.record,
+        endpoint=joined(each.endpoint for each in known),
+        served=next((each.served for each in known if each.served is not None), None),
         partial=partial(n_asked, len(job.questions)),
         fed=None if earlier is None else earlier.fed,
         sessions=() if earlier is None else earlier.sessions,

@@ -24,6 +24,7 @@ from videothinker.diagnose.completions import DECODER, Completion
 from videothinker.diagnose.connections import hang_up, opener, read
 from videothinker.errors import VtError
 from videothinker.printable import printable
+from videothinker.records import Served
 
 API_KEY = ("VIDEOTHINKER_API_KEY", "OPENAI_API_KEY")
 """Environment variables that may hold the server's key. The first that is set counts."""
@@ -31,6 +32,7 @@ API_KEY = ("VIDEOTHINKER_API_KEY", "OPENAI_API_KEY")
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})  # HTTP codes that may pass by themselves
 _SAID_CHARACTERS = 600  # of a server's words in a message
 _SAID_BYTES = 2**16  # that are read of them
+_MODELS_BYTES = 2**20  # of a list of models, which may be long
 _SECRET_CHARACTERS = 8  # a shorter key ("EMPTY") is no secret, and replies may hold the word
 
 
@@ -54,7 +56,9 @@ PATIENT = Bounds()
 
 
 class _Model(msgspec.Struct):
+    id: str | None = None
     owned_by: str | None = None
+    root: str | None = None
 
 
 class _Models(msgspec.Struct):
@@ -89,21 +93,33 @@ class Server:
         self._key = _key()
         self.stopped = threading.Event()
         """Set when nobody waits for replies any more; requests are then not tried again."""
-        self.is_vllm = False
-        """Whether it is vLLM, which takes more with a request than others do; known once it was reached."""
+        self._models: list[_Model] = []
         self._failure: VtError | None = None
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
 
+    @property
+    def is_vllm(self) -> bool:
+        """Whether it is vLLM, which takes more with a request than others do; known once it was reached."""
+        return any(model.owned_by == "vllm" for model in self._models)
+
+    def served(self, ref: str) -> Served | None:
+        """What it says of the model that it serves as `ref`, once it was reached; None where it says nothing."""
+        for model in self._models:
+            if model.id == ref and (model.owned_by or model.root):
+                by, root = (word and self.said(word) for word in (model.owned_by, model.root))
+                return Served(by=by, root=root)
+        return None
+
     def reach(self) -> None:
-        """Check that something answers, and find out whether it is vLLM.
+        """Check that something answers, and find out which models it serves.
 
         Raises:
             VtError: nothing does.
         """
         try:
             with self._request("models", None, min(30.0, self._bounds.seconds)) as response:
-                self.is_vllm = _is_vllms(read(response, _SAID_BYTES))
+                self._models = _models(read(response, _MODELS_BYTES))
         except _RefusedError:
             return  # not every server lists its models
         except (OSError, HTTPException) as error:
@@ -250,12 +266,12 @@ class Server:
         return self.said(str(reason)) or type(error).__name__
 
 
-def _is_vllms(body: bytes) -> bool:
-    """Whether a list of models is vLLM's, by its word for who owns them; what cannot be read is not."""
+def _models(body: bytes) -> list[_Model]:
+    """A server's list of models; of one that cannot be read, none."""
     try:
-        return any(model.owned_by == "vllm" for model in msgspec.json.decode(body, type=_Models).data)
+        return msgspec.json.decode(body, type=_Models).data
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return False
+        return []
 
 
 def _retry_after(text: str) -> float | None:

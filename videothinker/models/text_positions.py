@@ -94,6 +94,14 @@ def architecture(ref: str) -> str | None:
     return kind if isinstance(kind, str) else None
 
 
+def placeholders(ref: str) -> list[int]:
+    """Ids of the tokens that stand for images and clips; none of an adapter, or where nothing is on this machine yet."""
+    folder = _at_hand(ref, None)
+    config = {} if folder is None else _read(folder / _CONFIG)
+    found = (config.get(f"{kind}_token_id") for kind in ("image", "video"))
+    return [token for token in found if isinstance(token, int)]
+
+
 def mark_adapter(folder: Path, rule: TextPositions) -> None:
     """Write an adapter's mark into its folder."""
     store.write_json(folder / ADAPTER_MARK, {FIELD: rule.value})

@@ -11,6 +11,7 @@ from videothinker import locks, store
 from videothinker.curated import Curated, open_curated
 from videothinker.diagnose import benchmarks, files, run, runs
 from videothinker.diagnose.runs import Run
+from videothinker.diagnose.served import said_of
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.errors import VtError
 from videothinker.progress import Bars, no_bars
@@ -179,7 +180,8 @@ def diagnose(
     """
     check_out(out, several=True)
     asked = [run.SetToAsk(curated, settings, out / name) for name, (curated, settings) in sets.items()]
-    jobs = run.plan_sets(models, asked, endpoints=endpoints, limit=limit)
+    said = said_of(endpoints, models.values())
+    jobs = run.plan_sets(models, asked, endpoints=endpoints, served=said, limit=limit)
     diagnosis.ask(jobs, endpoints=endpoints, bars=bars)
     curated = {name: one for name, (one, _) in sets.items()}
     return report(load_beside(jobs, curated, out), curated, out, baseline=baseline, bars=bars)

@@ -13,6 +13,7 @@ from videothinker.diagnose.openers import kind_of
 from videothinker.diagnose.prompts import SHOWS, chats, put_by
 from videothinker.diagnose.readings import scores
 from videothinker.diagnose.runs import Run
+from videothinker.diagnose.served import said_of
 from videothinker.diagnose.server import check_address
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.views import View
@@ -245,7 +246,8 @@ def diagnose(
     Raises:
         VtError: a folder holds a run with other settings or data, or a checkpoint cannot be asked.
     """
-    jobs = run.plan(models, curated, settings, out, endpoints=endpoints, limit=limit)
+    said = said_of(endpoints, models.values())
+    jobs = run.plan(models, curated, settings, out, endpoints=endpoints, served=said, limit=limit)
     ask(view_runs.plan(jobs, views) if views else jobs, endpoints=endpoints, bars=bars)
     return report(runs.load_runs(runs.folders_beside([job.folder for job in jobs], out), curated), curated, out, bars=bars)
 

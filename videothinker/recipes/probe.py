@@ -14,10 +14,12 @@ from videothinker.answers import Style
 from videothinker.curated import Curated
 from videothinker.diagnose import option_scores, probed, probing, protocols, solvers
 from videothinker.diagnose.answerer import Answerer, check_clips
+from videothinker.diagnose.identity import with_served
 from videothinker.diagnose.job import by_clip
 from videothinker.diagnose.limit import limited
 from videothinker.diagnose.openers import OPENERS, Opened, Opening, kind_of
 from videothinker.diagnose.probing import Asking
+from videothinker.diagnose.served import said_of
 from videothinker.diagnose.server import check_address
 from videothinker.diagnose.settings import FREE, DiagnosisSettings
 from videothinker.diagnose.views import View, deciding, shows_the_same
@@ -187,7 +189,7 @@ def take_in(folder: Path, identity: dict[str, Any]) -> None:
 def _check_same(folder: Path, identity: dict[str, Any]) -> None:
     """Check that the shard in `folder`, if it has begun, is of this probe."""
     if (folder / RUN).is_file():
-        said = store.read_json(folder / RUN, dict[str, Any])
+        said = with_served(store.read_json(folder / RUN, dict[str, Any]), identity.get("served"))
         advice = "remove the shards' folder to begin anew, or choose another --out"
         store.check_same(folder, said, identity, what="a shard of a probe", advice=advice)
 
@@ -225,12 +227,14 @@ def _identity(
     said = {name: value for name, value in msgspec.to_builtins(settings).items() if name not in _OF_SETTINGS}
     if kind != "endpoint":
         del said["send"]  # which probes of earlier versions do not have
+    served = said_of(endpoints, [ref]).get(ref)
     return {
         "model": ref,
         "kind": kind,
         "weights": fingerprint(Path(ref)) if kind == "checkpoint" else None,
         "settings": said,
         "questions": store.sha256_json(msgspec.to_builtins(list(questions))),
+        **({} if served is None else {"served": served}),
     }
 
 
@@ -243,6 +247,7 @@ def _claim(folder: Path, identity: dict[str, Any], resume: bool) -> None:
         advice="choose another --out, or --no-resume to ask everything anew",
         may_hold=lambda name: name == shards.FOLDER,
         replace=not resume,
+        in_todays_form=lambda said: with_served(said, identity.get("served")),
     )
     if not resume:
         for name in (probing.REPLIES, option_scores.SCORES):

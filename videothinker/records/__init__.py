@@ -12,7 +12,7 @@ from videothinker.records.metrics import AgainstChance, ByCategory, Comparison, 
 from videothinker.records.prediction import Prediction, ProtocolScore, Status
 from videothinker.records.probe import Against, OneSample, OptionScores, ProbeReply, ProbeSummary, Verdict, Verdicts, ViewResult
 from videothinker.records.question import Clip, Form, Question
-from videothinker.records.run import RunRecord
+from videothinker.records.run import RunRecord, Served
 from videothinker.records.scene import Collision, Scene, SceneObject
 from videothinker.records.summary import Summary
 from videothinker.records.views import ViewEffects
@@ -46,6 +46,7 @@ __all__ = [
     "RunRecord",
     "Scene",
     "SceneObject",
+    "Served",
     "Status",
     "Summary",
     "Unresolved",

@@ -46,6 +46,15 @@ class ImportedFile(msgspec.Struct, frozen=True, kw_only=True):
     """Rows that answer no question for certain, or one that another row answers, too."""
 
 
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """What servers say of the model that they serve under a name, in their lists of models."""
+
+    by: str | None = None
+    """Who owns it; servers put their own name there ("vllm")."""
+    root: str | None = None
+    """Where its weights come from, a path or a hub id; None for servers that do not tell."""
+
+
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A checkpoint, solver or server that was asked, an import of replies, or a reference row of a report."""
 
@@ -58,7 +67,10 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     weights: str | None = None
     """`fingerprint` of a local checkpoint: its weights, tokenizer, template and base; None if there is none at hand."""
     endpoint: str | None = None
-    """URL of the server that was asked, or of several with ", " between, without user and query; None if there was none."""
+    """URLs of all servers that were asked so far, sorted, with ", " between, without user and query; None if there was none.
+    The same run goes on at others."""
+    served: Served | None = None
+    """What those servers say of the model; None where there was none, or none that says anything."""
     settings: dict[str, Any] = {}
     """`diagnose.settings.DiagnosisSettings` of the run; for an import the split alone."""
     data: AskedData | None = None

@@ -61,6 +61,10 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Share of questions at which a reply earned the reward `ordered`: how often the bonus fires."""
     entropy: float | None = None
     """Entropy of the policy in nats per token."""
+    sampler_difference: float | None = None
+    """Mean absolute difference, in nats per token, between the log-probabilities by which replies were drawn (on a GPU from a
+    bfloat16 copy, of the tokens that may be drawn) and those by which they are scored; the loss takes both for equal. None
+    where transformers writes the replies, or at a temperature other than 1."""
     length: float | None = None
     """Mean tokens per reply."""
     first_right: float | None = None

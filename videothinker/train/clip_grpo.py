@@ -33,7 +33,7 @@ from videothinker.train.clips import (
 )
 from videothinker.train.data import ClipPrompt, TrainingRow
 from videothinker.train.frozen import drop_adapter, placed_frozen, put_frozen_adapter, quicken
-from videothinker.train.loss import without_equal_groups
+from videothinker.train.loss import mean_distance, without_equal_groups
 from videothinker.train.resume import Kept, load_or_check
 from videothinker.train.rewards import ORDERED, Reward, accuracy
 from videothinker.train.rows import Announced, Rows
@@ -124,6 +124,7 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._clips: dict[str, list[ClipTensors]] = {}
         self._rows = torch.empty(0)  # (B, 2): CLIP_SLOT
         self._prompt_ids: list[list[int]] = []  # of the same B prompts
+        self._logps = torch.empty(0)  # (B, T): of the latest scoring, of whichever model
         self._rewards = torch.empty(0)  # (N, number of rewards), of all processes; a question's replies lie side by side
         self._replies: list[str] = []
         self._n_tokens: list[int] = []  # of these replies
@@ -203,9 +204,14 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _written(
         self, prompt_ids: list[list[int]], clips: Sequence[ClipTensors], rows: Sequence[int], *args: Any, **kwargs: Any
     ) -> Any:
-        """A reply to each prompt, about the clip of its row, as TRL's `_generate_single_turn` returns them."""
+        """A reply to each prompt, about the clip of its row, as TRL's `_generate_single_turn` returns them.
+
+        Log-probabilities of the sampler are at temperature 1, so only there can scoring be held beside them.
+        """
         if self.sampler is not None:
-            return self.sampler.sample(self.accelerator.unwrap_model(self.model), prompt_ids, clips, rows), None
+            replies = self.sampler.sample(self.accelerator.unwrap_model(self.model), prompt_ids, clips, rows)
+            at_1 = self.sampler.temperature == 1
+            return [reply.tokens for reply in replies], [reply.logprobs for reply in replies] if at_1 else None
         fields = generation_inputs(clips, rows, prompt_ids, self._encode.video_token, self._encode.image_token)
         with showing(clips, rows):
             return super()._generate_single_turn(prompt_ids, None, fields, *args, **kwargs)
@@ -244,9 +250,11 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             entropy = None if found.entropy is None else shared.unpacked(found.entropy)
             return _Scored(shared.unpacked(found.log_probs), entropy)
 
-        return super()._get_per_token_logps_and_entropies(
+        found = super()._get_per_token_logps_and_entropies(
             with_clips, input_ids, attention_mask, logits_to_keep, *args, **kwargs
         )
+        self._logps = found[0].detach()
+        return found
 
     def _forward(self, model: Any, at_replies: Callable[[torch.Tensor], torch.Tensor], **inputs: Any) -> Any:
         """One scoring pass of the policy or of another model.
@@ -267,6 +275,10 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         """TRL's, whose log calls the divergence from the start `kl`; here that is the name of the one that repels."""
         loss: torch.Tensor = super()._compute_loss(model, inputs)
+        if (drawn := inputs.get("sampling_per_token_logps")) is not None:
+            scored = inputs.get("old_per_token_logps", self._logps)  # as the policy was that wrote the replies
+            apart = mean_distance(drawn, scored, inputs["completion_mask"])
+            self._metrics[self._mode]["sampler_difference"].append(self.accelerator.gather(apart).nanmean().item())
         if self.beta:
             logged = self._metrics[self._mode]
             logged["anchor_kl"].append(logged["kl"].pop())

@@ -173,3 +173,11 @@ def without_equal_groups(earned: torch.Tensor, group: int) -> torch.Tensor:
     rows = earned.view(-1, group)
     differ = (~torch.isclose(rows.amax(1), rows.amin(1))).repeat_interleave(group).float()
     return differ / differ.mean().clamp(min=1 / len(differ))
+
+
+def mean_distance(drawn: torch.Tensor, scored: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean over tokens of |drawn - scored| in nats, a scalar: how far two computations of the same log-probabilities are apart.
+
+    drawn, scored: (B, T). mask: (B, T), 1 for tokens of a reply. NaN where there are none.
+    """
+    return (drawn - scored).abs()[mask.bool()].mean()

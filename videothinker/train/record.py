@@ -34,6 +34,7 @@ _SOURCES = {
     "shuffled_accuracy": "shuffled_accuracy",
     "ordered_share": "ordered_share",
     "entropy": "entropy",
+    "sampler_difference": "sampler_difference",
     "length": "completions/mean_length",
     "grad_norm": "grad_norm",
     "vision_kept_share": "vision_kept_share",
