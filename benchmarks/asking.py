@@ -10,7 +10,7 @@ import torch
 
 from videothinker.curated import Curated
 from videothinker.diagnose.checkpoint_answerer import CheckpointAnswerer
-from videothinker.diagnose.engines import open_engine
+from videothinker.diagnose.engines.base import open_engine
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.vllm_answerer import VllmAnswerer, open_served
 from videothinker.models.text_positions import TextPositions

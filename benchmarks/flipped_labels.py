@@ -18,9 +18,6 @@ reports/probe/claims.md.
 """
 
 import argparse
-import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +27,7 @@ from typing import Any, NamedTuple
 import msgspec
 import probe_tables
 import results
+from calling import ROOT, vt
 
 from videothinker import store, tables
 from videothinker.curate.split import fraction
@@ -39,9 +37,9 @@ from videothinker.recipes import training
 from videothinker.records import Category, LabelSet, Rule
 from videothinker.records.label import COLUMNS
 from videothinker.records.training import GATE, GateVerdict
-from videothinker.train.stages import Stage, StageConfig, load_stage
+from videothinker.train.stage_files import load_stage
+from videothinker.train.stages import Stage, StageConfig
 
-ROOT = Path(__file__).parents[1]
 STUDY, CONFIG = ROOT / "data" / "study", ROOT / "configs" / "bias-tiny.toml"
 FLIPPED = (0.0, 0.01, 0.03, 0.10)
 OTHER = {Category.OBSERVATIONAL: Category.INFERENTIAL, Category.INFERENTIAL: Category.OBSERVATIONAL}
@@ -141,24 +139,17 @@ class Place(NamedTuple):
     def base(self) -> Path:
         return STUDY / "base"
 
-    def vt(self, *arguments: object) -> None:
-        """Run a command of `vt`. Its errors are shown as they come; one that fails ends the measurement."""
-        command = [sys.executable, "-m", "videothinker", *map(str, arguments)]
-        print("vt", *command[3:], flush=True)
-        told = dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=told)
-
     def curated(self, name: str, *options: object) -> Path:
         """The world, made and curated if it is not there."""
         of_workers = () if self.workers is None else ("--workers", self.workers)
         if not (self.world / "train.json").is_file():
             what = ("--scenes", self.size.scenes, "--seed", WORLD_SEED, "--preset", "clevrer")
-            self.vt("world", "make", self.world, *what, "--size", "240x160", "--only-asked", *of_workers)
+            vt("world", "make", self.world, *what, "--size", "240x160", "--only-asked", *of_workers)
         out = self.work / name
         if not (out / "manifest.json").is_file():
             read = ("--annotations", self.world / "annotation_train", "--questions", self.world / "train.json")
             seen = ("--videos", self.world / "video_train", "--rule", "oracle", "--out", out)
-            self.vt("curate", "clevrer", *read, *seen, *options, *of_workers)
+            vt("curate", "clevrer", *read, *seen, *options, *of_workers)
         return out
 
 
@@ -175,7 +166,7 @@ def seen(place: Place) -> dict[str, Any]:
     data = open_curated(place.curated("seen-curated", *which))
     bias = place.work / "bias"
     if not bias.is_dir():
-        place.vt("checkpoint", "unpack", STUDY / "bias.delta", "--base", place.base, "--out", bias)
+        vt("checkpoint", "unpack", STUDY / "bias.delta", "--base", place.base, "--out", bias)
     settings = load_stage(Stage.BIAS, CONFIG, place.size.overrides)
     exact = training.gate(settings, data, start=str(place.base), bias=bias)
     pair = _pair(bias, data)
@@ -241,7 +232,7 @@ def trained(place: Place, jobs: int, shares: Sequence[float]) -> list[dict[str, 
         if not (out / GATE).is_file():
             sets = [part for one in (*size.overrides, f"seed={key[1]}") for part in ("--set", one)]
             of = ("--data", folder, "--model", place.base, "--labels", files[key], "--out", out)
-            place.vt("train", "bias", "--config", CONFIG, *of, *sets)
+            vt("train", "bias", "--config", CONFIG, *of, *sets, at_once=min(jobs, len(wanted)))
 
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(train, wanted))

@@ -30,7 +30,8 @@ import results
 from videothinker import store
 from videothinker.diagnose.student import t_beyond, tails
 from videothinker.records import Rule
-from videothinker.records.study import Results, Study, Value
+from videothinker.records.study import Study
+from videothinker.records.study_results import Results, Value
 from videothinker.reports.page import DASH, Table
 from videothinker.study.claims import Comparison, Gated, common_seeds, family_in, members, parse_claim
 from videothinker.study.config import load_study

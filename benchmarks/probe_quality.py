@@ -13,19 +13,19 @@ reports/probe/claims.md says what was expected, and what is called what.
 
 import argparse
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from operator import eq
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import probe_tables
 import results
+from calling import ROOT, vt
 
 from videothinker import store
+from videothinker.answers import LETTERS
 from videothinker.curated import Curated, open_curated
 from videothinker.diagnose import probed, probing
 from videothinker.diagnose.limit import limited
@@ -33,8 +33,8 @@ from videothinker.diagnose.views import NORMAL, VIEWS, View
 from videothinker.observers.probe import Band
 from videothinker.records import Rule
 from videothinker.records.label import LOG
+from videothinker.world.stream import Trace
 
-ROOT = Path(__file__).parents[1]
 STUDY = ROOT / "data" / "study"
 TRAINED = ("grpo", "bias", "cdpo")
 PREFILL = "<think>obs"
@@ -142,13 +142,6 @@ class Place(NamedTuple):
         kept = {"base": STUDY / "base", **self.more}
         return str(kept.get(name, self.work / "checkpoints" / name))
 
-    def vt(self, *arguments: object) -> None:
-        """Run a command of `vt`. Its errors are shown as they come; one that fails ends the measurement."""
-        command = [sys.executable, "-m", "videothinker", *map(str, arguments)]
-        print("vt", *command[3:], flush=True)
-        told = dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=told)
-
 
 def make(place: Place, world: World, n_questions: int) -> None:
     """Make and curate a world of at least so many questions, if it is not there."""
@@ -157,27 +150,28 @@ def make(place: Place, world: World, n_questions: int) -> None:
     if not (place.curated(world) / "manifest.json").is_file():
         n_scenes = math.ceil(n_questions / world.per_scene)
         what = ("--scenes", n_scenes, "--seed", world.seed, "--preset", world.preset, "--size", "240x160", "--only-asked")
-        place.vt("world", "make", folder / "world", *what, *of_workers)
+        vt("world", "make", folder / "world", *what, *of_workers)
         made = ("--annotations", folder / "world/annotation_train", "--questions", folder / "world/train.json")
         seen = ("--videos", folder / "world/video_train", "--rule", "oracle", "--out", place.curated(world))
-        place.vt("curate", "clevrer", *made, *seen, *of_workers)
+        vt("curate", "clevrer", *made, *seen, *of_workers)
 
 
 def unpack(place: Place, names: Iterable[str]) -> None:
     for name in names:
         if name in TRAINED and not Path(place.checkpoint(name)).is_dir():
             base = ("--base", STUDY / "base")
-            place.vt("checkpoint", "unpack", STUDY / f"{name}.delta", *base, "--out", place.checkpoint(name))
+            vt("checkpoint", "unpack", STUDY / f"{name}.delta", *base, "--out", place.checkpoint(name))
 
 
-def put(place: Place, world: World, ask: Ask) -> None:
-    """Ask what is not answered yet."""
+def put(place: Place, world: World, ask: Ask, at_once: int) -> None:
+    """Ask what is not answered yet, as one of so many probes at once."""
     views = ("--views", ",".join(ask.views), *ask.prefill, "--by", ask.views[-1])
     how = ("--samples", ask.samples, "--temperature", ask.temperature, "--max-new-tokens", MAX_NEW_TOKENS)
     limit = () if ask.limit is None else ("--limit", ask.limit)
-    at_once = () if place.batch_size is None else ("--batch-size", place.batch_size)
+    batches = () if place.batch_size is None else ("--batch-size", place.batch_size)
     of = ("--data", place.curated(world), "--model", place.checkpoint(ask.checkpoint))
-    place.vt("curate", "probe", *of, *views, *how, *limit, *at_once, "--no-margins", "--out", place.labels(world, ask))
+    out = place.labels(world, ask)
+    vt("curate", "probe", *of, *views, *how, *limit, *batches, "--no-margins", "--out", out, at_once=at_once)
 
 
 def asked_of(size: Size, more: Iterable[str]) -> list[Ask]:
@@ -190,8 +184,9 @@ def ask_all(place: Place, size: Size, asks: Sequence[Ask], jobs: int) -> None:
     unpack(place, dict.fromkeys(ask.checkpoint for ask in asks))
     for world, n_questions in zip(WORLDS, size.questions, strict=True):
         make(place, world, n_questions)
+    wanted = [(world, ask) for ask in asks for world in WORLDS]
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(lambda one: put(place, *one), ((world, ask) for ask in asks for world in WORLDS)))
+        list(pool.map(lambda one: put(place, *one, at_once=min(jobs, len(wanted))), wanted))
 
 
 def measure(place: Place, world: World, asks: Sequence[Ask]) -> dict[str, Any]:
@@ -202,7 +197,44 @@ def measure(place: Place, world: World, asks: Sequence[Ask]) -> dict[str, Any]:
     shares = {one.rule: _share(one.by_question.values()) for one in curated.labels.sets if one.observer == LOG}
     told = {"preset": world.preset, "seed": world.seed, "n_questions": len(questions)}
     told |= {"n_clips": len({one.group for one in questions}), "observational": shares}
+    told |= {"exact_twin": exact_twin(place.work / world.preset / "world" / "traces.jsonl")}
     return {"world": told, "prefill": PREFILL, "max_new_tokens": MAX_NEW_TOKENS, "rows": rows}
+
+
+def exact_twin(file: Path) -> dict[str, float]:
+    """What the twin in words would be worth, answered without a fault: over all questions of a world's traces.
+
+    `agrees`: share that it labels as the rule oracle does. `precision_inferential`: of what it calls inferential, the share
+    that is so; what it calls observational always is. `names_removed`: share with an option about the removed object, whose
+    collision may be in the clip though the observer knows that it would not happen. In CLEVRER itself no option is.
+    """
+    with file.open("rb") as lines:
+        traces = [msgspec.json.decode(line, type=Trace) for line in lines]
+    twin_right = [
+        all(
+            (one.in_factual != trace.negated) == (letter in trace.gold)
+            for letter, one in zip(LETTERS, trace.options, strict=False)
+        )
+        for trace in traces
+    ]
+    observer_right = [trace.observer == trace.gold for trace in traces]
+    called = [not right for said, right in zip(twin_right, observer_right, strict=True) if not said]
+    names = [any(trace.removed_object in one.object_ids for one in trace.options) for trace in traces]
+    return {
+        "agrees": sum(map(eq, twin_right, observer_right)) / len(traces),
+        "precision_inferential": sum(called) / len(called) if called else 1.0,
+        "names_removed": sum(names) / len(traces),
+    }
+
+
+def joined(file: Path, found: dict[str, Any]) -> dict[str, Any]:
+    """What was found of some checkpoints, behind what FILE has of others about the same world."""
+    before = store.read_json(file, dict[str, Any])
+    for key in ("world", "prefill", "max_new_tokens"):
+        if before[key] != found[key]:
+            raise SystemExit(f"{file}: {key} is {before[key]}; expected {found[key]}, or --out without such a file")
+    here = {row["checkpoint"] for row in found["rows"]}
+    return found | {"rows": [row for row in before["rows"] if row["checkpoint"] not in here] + found["rows"]}
 
 
 def _share(labels: Iterable[Any]) -> float:
@@ -252,6 +284,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="probes at once")
     parser.add_argument("--workers", type=int, help="processes that make a world; default one per core")
     parser.add_argument("--batch-size", type=int, help="as of vt curate probe; 8 is quickest on a CPU")
+    parser.add_argument("--only", metavar="NAME", help="ask this checkpoint alone; the rows of others stay as --out has them")
     parser.add_argument("--no-ask", action="store_true", help="only read what is answered")
     parser.add_argument("--docs", type=Path, metavar="PAGE", help="write the tables between the page's marks")
     parser.add_argument("--out", type=Path, default=ROOT / "reports" / "probe")
@@ -259,11 +292,13 @@ def main() -> None:
     if options.work is not None:
         more = {name: Path(folder) for name, folder in (one.split("=", 1) for one in options.more)}
         place = Place(options.work.resolve(), options.workers, options.batch_size, more)
-        asks = asked_of(SIZES[options.size], more)
+        asks = [one for one in asked_of(SIZES[options.size], more) if options.only in (None, one.checkpoint)]
         if not options.no_ask:
             ask_all(place, SIZES[options.size], asks, options.jobs)
         for world in WORLDS:
-            results.write(options.out / f"{world.preset}.json", measure(place, world, asks))
+            file = options.out / f"{world.preset}.json"
+            measured = measure(place, world, asks)
+            results.write(file, measured if options.only is None else joined(file, measured))
     elif options.docs is None:
         parser.error("expected --work DIR, --docs PAGE or both")
     found = [store.read_json(options.out / f"{world.preset}.json", dict[str, Any]) for world in WORLDS]

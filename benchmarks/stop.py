@@ -35,8 +35,7 @@ from videothinker.answers import Style
 from videothinker.curated import Curated, open_curated
 from videothinker.diagnose.answerer import RawReply
 from videothinker.diagnose.checkpoint_answerer import CheckpointAnswerer
-from videothinker.diagnose.engines import open_engine
-from videothinker.diagnose.engines.base import Engine
+from videothinker.diagnose.engines.base import Engine, open_engine
 from videothinker.diagnose.settings import DiagnosisSettings
 
 FIRST = 12

@@ -47,8 +47,10 @@ from videothinker.train.build import build_trainer
 from videothinker.train.cdpo import CDPOTrainer
 from videothinker.train.clips import PromptEncoder
 from videothinker.train.data import ClipPrompt, TrainingRow
+from videothinker.train.objective import Reference
 from videothinker.train.rewards import Reward
-from videothinker.train.stages import Reference, Stage, StageConfig, make_stage
+from videothinker.train.stage_files import make_stage
+from videothinker.train.stages import Stage, StageConfig
 
 VARIANTS = ("plain", "ours-generate", "ours", "ours-ratio", "ours-blank", "ours-self", "lora")
 PHASES = ("decode", "generate", "score", "loss", "optimizer")

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from videothinker import store
-from videothinker.records.study import RESULTS, Results
+from videothinker.records.study_results import RESULTS, Results
 from videothinker.reports.drawing import Drawing
 from videothinker.reports.study import FromSteps, study_pages
 from videothinker.reports.tables import Table

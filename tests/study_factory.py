@@ -17,7 +17,8 @@ from videothinker.curated import Labels, open_curated
 from videothinker.diagnose import files, metrics
 from videothinker.records import Prediction, Question, RunRecord
 from videothinker.records.run import AskedData
-from videothinker.records.study import Record, State, Study
+from videothinker.records.study import Study
+from videothinker.records.study_cells import Record, State
 from videothinker.study.cells import record_file
 from videothinker.study.config import load_study
 from videothinker.study.plan import Cell, Kind, cell_folder, make_plan

@@ -3,6 +3,7 @@
 Nothing is timed here: a test looks whether the numbers are there and can be true.
 """
 
+import importlib
 import json
 import math
 import os
@@ -103,6 +104,21 @@ def vt_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "run", here)
 
 
+def test_commands_side_by_side_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(32))
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    told: list[dict[str, str]] = []
+    monkeypatch.setattr(subprocess, "run", lambda *_, env, **__: told.append(env))
+    vt_of = importlib.import_module("calling").vt
+    vt_of("world", "make", "w")
+    vt_of("curate", "probe", at_once=6)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    vt_of("curate", "probe", at_once=6)
+    assert [env.get("OMP_NUM_THREADS") for env in told] == [None, "5", "2"]
+    assert all(env["PYTHONPATH"].startswith(str(ROOT)) for env in told)
+
+
 def test_probe_quality(run: Run, vt_here: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every question that was asked is in a category, and no sample is taken from beyond the first n."""
     arguments = ("probe_quality", "--work", tmp_path / "work", "--size", "smoke", "--workers", 1)
@@ -126,6 +142,9 @@ def test_probe_quality(run: Run, vt_here: None, tmp_path: Path, capsys: pytest.C
     assert "| clevrer74 | base | described | 4 |" in capsys.readouterr().out
     run(*arguments, "--no-ask", out=tmp_path)
     assert json.loads((tmp_path / "clevrer74.json").read_bytes())["rows"] == found["rows"]
+    run(*arguments, "--no-ask", "--only", "grpo", out=tmp_path)
+    assert json.loads((tmp_path / "clevrer74.json").read_bytes())["rows"] == found["rows"]  # grpo's are the last ones
+    assert found["world"]["exact_twin"].keys() == {"agrees", "precision_inferential", "names_removed"}
 
 
 def test_flipped_labels(run: Run, vt_here: None, tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ print([package for package in {HEAVY!r} if package in sys.modules])
 
 
 @pytest.mark.parametrize(
-    "module", ["videothinker.train.stages", "videothinker.pretrain.settings", "videothinker.pretrain.course"]
+    "module", ["videothinker.train.stage_files", "videothinker.pretrain.settings", "videothinker.pretrain.course"]
 )
 def test_settings_and_what_worker_processes_import_load_without_torch(module: str) -> None:
     code = f"import sys, {module}; print([package for package in {HEAVY!r} if package in sys.modules])"

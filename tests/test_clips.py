@@ -46,7 +46,7 @@ def fake_read(footage: Footage, *, indices: Sequence[int], backend: str, max_pix
         raise ClipError(f"{path}: is broken")
     if path.name.startswith("huge"):
         raise MemoryError
-    value = int(path.read_text())
+    value = int(os.environ["OMP_NUM_THREADS"]) if path.name.startswith("threads") else int(path.read_text())
     return Clip(np.full((len(indices), 2, 2, 3), value, np.uint8), tuple(indices), 25.0, 8)
 
 
@@ -102,6 +102,23 @@ def test_a_clip_too_large_for_memory_costs_only_itself(tmp_path: Path) -> None:
         assert len(clips._workers) == 1  # the process lives on
     assert str(huge) == f"{paths[0].path}: its frames do not fit into memory"
     assert isinstance(good, Clip)
+
+
+def test_a_decoding_process_has_one_thread_unless_the_user_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8))
+    told = {}
+    for number in (None, 5):
+        if number is None:
+            monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        else:
+            monkeypatch.setenv("OMP_NUM_THREADS", str(number))
+        with reader() as clips:
+            ((_, clip),) = clips.read(write(tmp_path, "threads"))
+        assert isinstance(clip, Clip)
+        told[number] = int(clip.frames.max())
+    assert told == {None: 1, 5: 5}
 
 
 def test_leaving_early_ends_the_processes(tmp_path: Path) -> None:

@@ -165,6 +165,21 @@ def test_holes_by_hand(codec: str, header: bytes, data: str, expected: bool) -> 
     assert has_hole(codec, header, bytes.fromhex(data)) is expected
 
 
+def n_threads() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+def test_converting_frames_starts_no_threads(tmp_path: Path) -> None:
+    """Several processes read clips side by side; PyAV from 17 on would let each of them take every core for a conversion."""
+    path = tmp_path / "clip.mp4"
+    made()(path)
+    some = decoders.pyav(path, demux.survey(path), (0, 1, 2))
+    before = n_threads()
+    next(some)
+    assert n_threads() == before
+    some.close()
+
+
 class Packet(NamedTuple):
     time: int
     key: bool = False

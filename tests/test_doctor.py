@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from videothinker.cli import app
 from videothinker.diagnose import vllm_check
-from videothinker.diagnose.engines.base import Reply
+from videothinker.diagnose.reply import Reply
 from videothinker.diagnose.vllm_check import Compared, apart
 from videothinker.errors import VtError
 from videothinker.models import tiny

@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from curated_factory import labels_of, random_questions
@@ -92,3 +93,28 @@ def test_a_page_that_lacks_a_place_is_refused_by_the_tables_name(tables: ModuleT
     flips = json.loads((REPORTS / "flips.json").read_text())
     with pytest.raises(VtError, match="has 0 places for the table flips-arithmetic"):
         tables.put_in(page, tables.of_flips(flips))
+
+
+def test_a_faultless_twin_is_the_observer_unless_an_option_names_what_is_removed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Object 0 is taken away. Of the first question's options one is about it, and is in the clip: the observer, who leaves it
+    out, is right, and the twin is not. The second is about others, whose collision was seen and would not happen; the third's
+    happens in both, and is asked for with "will not"."""
+
+    def trace(options: list[tuple[tuple[int, int], bool, bool]], negated: bool, gold: str, observer: str) -> dict[str, Any]:
+        told = [{"object_ids": ids, "in_factual": seen, "in_counterfactual": happens} for ids, seen, happens in options]
+        more = {"question_id": "0:0", "scene_index": 0, "factual": [], "counterfactual": [], "obs": "", "cf": ""}
+        return {**more, "removed_object": 0, "negated": negated, "options": told, "gold": [*gold], "observer": [*observer]}
+
+    traces = [
+        trace([((0, 1), True, False), ((1, 2), True, True)], False, "B", "B"),
+        trace([((1, 2), True, False)], False, "", "A"),
+        trace([((1, 2), True, True), ((2, 3), False, False)], True, "B", "B"),
+        trace([((1, 3), False, True)], True, "", "A"),
+    ]
+    file = tmp_path / "traces.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in traces))
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    found = importlib.import_module("probe_quality").exact_twin(file)
+    assert found == {"agrees": 3 / 4, "precision_inferential": 2 / 3, "names_removed": 1 / 4}

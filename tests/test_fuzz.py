@@ -48,13 +48,14 @@ from videothinker.models import delta, load, stored, tiny
 from videothinker.models.checkpoint import check_fit, find_checkpoint
 from videothinker.pretrain.settings import load_pretraining
 from videothinker.records import Scene
-from videothinker.records.study import Record, State
+from videothinker.records.study_cells import Record, State
 from videothinker.steps import read_steps
 from videothinker.study import pack as packs
 from videothinker.study.cells import read_records, record_file
 from videothinker.study.config import load_study
 from videothinker.study.plan import Cell, Kind
-from videothinker.train.stages import Stage, load_stage
+from videothinker.train.stage_files import load_stage
+from videothinker.train.stages import Stage
 from videothinker.world.make import WorldSettings, make_world
 
 N_CASES = int(os.environ.get("VT_FUZZ", "60"))

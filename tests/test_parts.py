@@ -40,7 +40,8 @@ from videothinker.reports.browser import Films, browser_data
 from videothinker.reports.strips import Strips
 from videothinker.shards import Shard
 from videothinker.train.data import training_rows
-from videothinker.train.stages import Stage, make_stage
+from videothinker.train.stage_files import make_stage
+from videothinker.train.stages import Stage
 
 N = 32
 """Frames of a third, at 25 a second: 1.28 s."""

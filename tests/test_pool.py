@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from videothinker.pool import map_in_order
+from videothinker.pool import map_in_order, share_of_cores
 
 
 def square(n: int) -> int:
@@ -49,6 +49,25 @@ def test_an_error_of_a_job_is_raised_where_its_result_is_due() -> None:
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="job 3"):
         next(results)
+
+
+def threads(_: int) -> str | None:
+    return os.environ.get("OMP_NUM_THREADS")
+
+
+def test_processes_side_by_side_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(32))
+    assert [share_of_cores(n).get("OMP_NUM_THREADS") for n in (1, 2, 6, 24, 100)] == [None, "16", "5", "1", "1"]
+    assert set(map_in_order(threads, range(6), 2)) == {"16"}
+    assert threads(0) is None  # this process goes on as it was
+
+
+def test_a_share_of_the_cores_is_never_put_in_place_of_what_the_user_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert share_of_cores(24) == {}
+    assert set(map_in_order(threads, range(6), 2)) == {"7"}
+    assert threads(0) == "7"
 
 
 def test_processes_end_with_a_killed_parent(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ def test_a_line_has_the_keys_that_the_contract_names_and_each_reward_beside_the_
     append_step(tmp_path / "metrics.jsonl", STEP)
     (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
     first = "step loss reward reward/accuracy reward/format kl anchor_kl repulsion repulsion_gradient_ratio reward_grad_norm"
-    second = "divergence_grad_norm clamped_share zero_advantage_share shuffled_accuracy ordered_share entropy length"
+    second = "divergence_grad_norm clamped_share zero_advantage_share shuffled_accuracy ordered_share entropy"
     shown = ["replies_about", "vision_kept_share"]
-    second += " first_right second_right fix_rate break_rate fallback_share blank_thought_share"
+    second += " sampler_difference length first_right second_right fix_rate break_rate fallback_share blank_thought_share"
     assert list(json.loads(line)) == [*first.split(), *second.split(), "grad_norm", *shown, "seconds", "tokens", "alarms"]
     assert json.loads(line)["reward/format"] == 0.75
     assert json.loads(line)["kl"] is None

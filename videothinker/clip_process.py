@@ -20,7 +20,7 @@ from videothinker.clip_cache import ClipCache, Seen
 from videothinker.errors import VtError
 from videothinker.footage import Footage, State
 from videothinker.frames import Backend, Clip, ClipError, Extent, Frames, probe, read_clip
-from videothinker.pool import deaf_to_ctrl_c
+from videothinker.pool import deaf_to_ctrl_c, n_cores, share_of_cores
 
 _KEY = 2  # the version of what a cache entry's key stands for: which frame an index means, and how it is converted
 _START_S = 120.0  # a decoding process has to import numpy; on a busy machine that takes its time
@@ -128,7 +128,9 @@ class Worker:
         code = f"import sys; sys.path[:] = {sys.path!r}; from videothinker.clip_process import serve; serve({theirs.fileno()})"
         command = [sys.executable, "-c", code]
         with deaf_to_ctrl_c():  # it ends when the line to it is closed
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+            # One thread: several of these processes run side by side, beside what the frames are for.
+            told = os.environ | share_of_cores(n_cores())
+            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=told)
         theirs.close()
         self._line.send(decoding)
         self._ready = False

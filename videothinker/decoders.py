@@ -12,6 +12,7 @@ which they were tested. They are there for comparison: they cost more than PyAV 
 import struct
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,18 @@ def pyav(path: Path, contents: Contents, wanted: tuple[int, ...]) -> Iterator[Fr
     from av.video.reformatter import VideoReformatter
 
     reformatter = VideoReformatter()  # sets up its conversion once, not for every frame
+    convert = partial(reformatter.reformat, format="rgb24", **_one_thread())
     for frame in _checked(path, contents, wanted):
         matrix = _matrix(path, frame)
-        picture: Any = ask(path, "converted", reformatter.reformat, frame, format="rgb24")
+        picture: Any = ask(path, "converted", convert, frame)
         yield _turned(ask(path, "converted", picture.to_ndarray), matrix)[None]
+
+
+def _one_thread() -> dict[str, Any]:
+    """How a conversion is told to take one thread: PyAV before 17 takes no more, a later one up to one per core."""
+    import av
+
+    return {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 
 
 def decord(path: Path, contents: Contents, wanted: tuple[int, ...]) -> Iterator[Frames]:

@@ -275,6 +275,19 @@ def _has_open_groups(packets: Packets) -> bool:
     return bool((~packets.is_key & packets.is_key[key] & (packets.time != NO_TIME) & (packets.time < key_time)).any())
 
 
+def length(path: Path) -> float | None:
+    """Seconds that a clip lasts, as its container's header says; None where that does not say, or the clip cannot be opened.
+
+    Reads no packets, so it costs milliseconds and is no proof that the clip is whole.
+    """
+    try:
+        container, _ = open_video(path)
+    except ClipError:
+        return None
+    with container:
+        return None if container.duration is None else container.duration / av.time_base
+
+
 def open_video(path: Path, **options: str) -> tuple[InputContainer, VideoStream]:
     """The container, for the caller to close, and its video stream, which decodes on one thread.
 

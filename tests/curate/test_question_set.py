@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from clip_corpus import film
 from records_factory import FOUR, ROWS, choice, write_records
 from vt_command import one_error, vt
 
@@ -286,3 +287,47 @@ def test_nobody_can_be_the_observer_of_a_set_without_labels(
     capsys.readouterr()
     assert vt("diagnose", "--data", tmp_path / "whole", "--model", "solver:prior", "--out", tmp_path / "other") == 2
     assert "counts answers in the split 'train', which" in one_error(capsys)
+
+
+def when(number: int, clip: str, said: str, **changes: Any) -> dict[str, Any]:
+    return choice(number, clip, said, options=None, problem_type="temporal grounding", **changes)
+
+
+def test_an_interval_is_held_beside_its_clips_length_where_that_is_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Clip a lasts 4 s, a part of it 2 s; b is not there."""
+    (tmp_path / "clips").mkdir()
+    film(tmp_path / "clips" / "a.mp4", n=100)
+    rows = [
+        when(1, "a", "1 to 3"),
+        when(2, "a", "1 to 5"),
+        when(3, "a", "1 to 5.1"),
+        when(4, "a", "4 to 6"),
+        when(5, "a", "1.5 to 2", start=1, end=3),
+        when(6, "a", "2 to 2.5", start=1, end=3),
+        when(7, "b", "100 to 200"),
+    ]
+    source = write_records(tmp_path / "set.json", rows)
+    assert curate(source, tmp_path / "out", "--videos", tmp_path) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    found = store.read_jsonl(tmp_path / "out" / "unresolved.jsonl", Unresolved)
+    assert {one.question_id: one.reason for one in found} == {
+        "4": "its interval begins at 4 s, and its clip lasts 4 s",
+        "6": "its interval begins at 2 s, and its clip lasts 2 s",
+    }
+    assert "2 of 7 questions cannot be used; the first is question 4: clips/a.mp4: its interval begins at 4 s" in told
+    late = (
+        "1 question whose interval ends after the clip, so that no reply about what can be seen earns all of it; the first is"
+    )
+    assert f"{late} 3, 1 to 5.1 s of clips/a.mp4, which lasts 4 s" in told
+    assert raw_manifest(tmp_path / "out")["unresolved"] == {"its interval begins at ... s, and its clip lasts ... s": 2}
+    assert curate(source, tmp_path / "blind") == 0  # without clips the part's length is known alone
+    assert [one.question_id for one in store.read_jsonl(tmp_path / "blind" / "unresolved.jsonl", Unresolved)] == ["6"]
+
+
+def test_a_set_whose_every_interval_is_beyond_its_clip_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_records(tmp_path / "set.json", [when(1, "a", "5 to 6", start=1, end=3)])
+    assert curate(source, tmp_path / "out") == 2
+    assert "has no question that can be used; the first is question 1: clips/a.mp4: its interval" in one_error(capsys)
+    assert not (tmp_path / "out").exists()

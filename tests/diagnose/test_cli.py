@@ -184,6 +184,21 @@ def test_mistakes_in_report(tmp_path: Path, arguments: list[str], message: str) 
         vt("report", "--out", tmp_path / "report", *arguments)
 
 
+def test_a_refused_report_leaves_nothing_behind(curated: Curated, tmp_path: Path) -> None:
+    runs, out = tmp_path / "runs", tmp_path / "report"
+    vt("diagnose", "--data", curated.folder, "--model", "base=solver:gold", "--out", runs)
+    with pytest.raises(VtError, match="base was not asked to answer twice"):
+        vt("report", runs, "--stop-sweep", "--out", out)
+    assert not out.exists()
+    question = curated.questions("dev")[0]
+    (tmp_path / "r.jsonl").write_text(json.dumps({"question_id": question.question_id, "reply": "A"}) + "\n")
+    before = {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()}
+    for refused in (["--import", f"base={tmp_path / 'r.jsonl'}"], [runs, "--stop-sweep"]):
+        with pytest.raises(VtError):
+            vt("report", *refused, "--data", curated.folder, "--out", runs)
+        assert {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()} == before
+
+
 def test_nothing_is_asked_of_a_model_when_a_later_one_has_a_mistake(curated: Curated, tmp_path: Path) -> None:
     with pytest.raises(VtError, match="not a built-in solver"):
         vt("diagnose", "--data", curated.folder, "--out", tmp_path, "--model", "solver:gold", "--model", "solver:golden")

@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from msgspec import UNSET
@@ -16,8 +17,14 @@ from videothinker.diagnose.metrics import chance, summarize
 from videothinker.diagnose.runs import Run, comparisons, scored
 from videothinker.diagnose.significance import sign_flip_p, sums_by_group
 from videothinker.diagnose.stopping import first_answer
-from videothinker.records import Category, Clip, Form, Label, LabelSet, Prediction, Question, RunRecord, Status
+from videothinker.diagnose.view_effects import Asked, view_effect
+from videothinker.diagnose.views import OF_CLIPS
+from videothinker.records import Category, Clip, Estimate, Form, Label, LabelSet, Prediction, Question, RunRecord, Status
+from videothinker.records.twice import StopPoint, StopSweep
+from videothinker.records.views import ViewEffects
 from videothinker.reports.diagnosis import diagnosis_pages
+from videothinker.reports.scored import WordsOfSets, words_of_sets
+from videothinker.reports.twice import sweep_drawing, sweep_table, sweep_told
 
 
 def ask(name: str, form: Form, gold: tuple[str, ...], group: str, options: tuple[str, ...] = ()) -> Question:
@@ -191,3 +198,46 @@ def test_the_page_of_letters_speaks_of_right_answers() -> None:
     markdown = diagnosis_pages([run], [], None)["report.md"].decode()
     assert "Questions whose whole answer is right" in markdown
     assert "mIoU" not in markdown
+
+
+LETTERS = WordsOfSets(
+    "Answered exactly right", "answered exactly right", "questions that only the second, or only the first, has right"
+)
+
+
+def test_sets_of_which_some_are_graded_by_score_are_told_apart() -> None:
+    scored_run, plain = run_of("base", REPLIES), make_plain_run("base", QUESTIONS[-1:], skill=1.0)
+    assert words_of_sets({"a": [plain], "b": [plain]}) == LETTERS
+    both = words_of_sets({"a": [plain], "b": [scored_run]})
+    assert both.axis == "answered exactly right; of b the mean score"
+    assert both.what.startswith("Answered exactly right; of b the mean score: 1 or 0 for an answer that is right or wrong")
+    assert both.gained == f"{LETTERS.gained}; of b, questions on which the second, or the first, has the higher score"
+    alone = words_of_sets({"b": [scored_run]})
+    assert (alone.axis, "right," in alone.gained) == ("mean score", False)
+
+
+def test_views_of_scored_answers_are_called_scores() -> None:
+    run = run_of("base", REPLIES)
+    asked = Asked("base", QUESTIONS, run.predictions, NO_LABELS)
+    frozen = {row.question_id: row for row in predictions(["4 to 8", *REPLIES[1:]])}
+    effects = ViewEffects(views=[view_effect(asked, OF_CLIPS["frozen"], frozen)])
+    pages = diagnosis_pages([run], [], None, views=effects)
+    lines = pages["report.md"].decode().splitlines()
+    assert [line for line in lines if "exactly right" in line] == []
+    assert any("Mean score of the answers with the clip as it is and with the damaged one" in line for line in lines)
+    plain = diagnosis_pages([make_plain_run("base", QUESTIONS[-1:], skill=1.0)], [], None, views=effects)
+    assert "Questions answered exactly right with the clip as it is" in plain["report.md"].decode()
+
+
+def test_a_sweep_of_scored_answers_is_called_one() -> None:
+    point = StopPoint(stop_at=None, stopped=0.0, mean_tokens=9.0, accuracy=Estimate(0.5, None, None))
+    found = StopSweep(
+        run="base", split="dev", n_questions=1, n_scenes=1, points=[point], best=point, by_category={"all": [point] * 3},
+        by_score=True, confirm="vt diagnose",
+    )  # fmt: skip
+    assert "a mean score of 50.0\u00a0% at 9.0 tokens" in sweep_told(found)
+    assert sweep_table(found).columns[-1] == "Score"
+    assert "right" not in sweep_drawing(found).caption.lower().replace("right: none does", "")
+    letters = msgspec.structs.replace(found, by_score=False)
+    assert "50.0\u00a0% right at 9.0 tokens" in sweep_told(letters)
+    assert sweep_table(letters).columns[-1] == "Right"

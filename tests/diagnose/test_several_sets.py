@@ -86,6 +86,7 @@ def test_the_terminal_has_the_table_and_the_verdicts(runs: tuple[Path, Result]) 
     assert rows["checkpoint"].split() == ["checkpoint", "clevrer", "mvbench", "plain", "average"]
     assert rows["top"].split()[1::2] == ["100.0", "100.0", "100.0", "100.0"]
     assert "clevrer: top: no gap shown" in runs[1].stdout
+    assert "answered exactly right, %, as each data set is averaged" in runs[1].stdout
     assert max(map(len, runs[1].stdout.splitlines())) <= 100
 
 
@@ -193,6 +194,8 @@ def test_mistakes_are_said_before_anything_is_asked(runs: tuple[Path, Result], d
     assert "holds runs over the data sets clevrer, mvbench, plain; name one's folder" in mistake(
         "report", runs[0], runs[0] / "plain", "--out", tmp_path / "report"
     )
+    assert "there is no such checkpoint" in mistake("report", runs[0], "--out", tmp_path / "report", "--baseline", "base")
+    assert not (tmp_path / "report").exists()
     assert "holds no runs; expected those" in mistake("report", tmp_path / "alone", *sets, "--out", tmp_path / "report")
 
 

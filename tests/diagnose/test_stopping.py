@@ -17,12 +17,13 @@ from videothinker.curated import NO_LABELS, Curated
 from videothinker.diagnose import run
 from videothinker.diagnose.answerer import RawReply
 from videothinker.diagnose.checkpoint_answerer import open_checkpoint
-from videothinker.diagnose.engines.base import Reply, Row
+from videothinker.diagnose.engines.base import Row
 from videothinker.diagnose.engines.graphs import GraphsEngine
 from videothinker.diagnose.engines.transformers import TransformersEngine
 from videothinker.diagnose.feed import QuestionFeed
 from videothinker.diagnose.prompts import put_by, write_prompts
 from videothinker.diagnose.protocols import ours
+from videothinker.diagnose.reply import Reply
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.stopping import FirstAnswer, Gate, Watch, first_answer
 from videothinker.errors import VtError

@@ -9,7 +9,7 @@ from vt_command import one_error, vt
 
 from videothinker.curated import Curated
 from videothinker.models import tiny
-from videothinker.records.study import State
+from videothinker.records.study_cells import State
 from videothinker.study.cells import read_records
 from videothinker.study.plan import Cell, Kind
 from videothinker.study.run import Slots, run_study

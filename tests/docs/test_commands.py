@@ -21,7 +21,8 @@ from videothinker.diagnose.presets import PRESETS
 from videothinker.diagnose.protocols import PROTOCOLS
 from videothinker.errors import VtError
 from videothinker.study.config import load_study
-from videothinker.train.stages import Stage, load_stage
+from videothinker.train.stage_files import load_stage
+from videothinker.train.stages import Stage
 
 COMMANDS = [command for page in PAGES for command in commands_of(page)]
 RUN = sorted({command.page for command in COMMANDS if not command.why_not})

@@ -78,14 +78,21 @@ def test_prompts_are_those_that_a_run_asks_with(school: School, asked: Scenes) -
     assert n >= 3 * 8
 
 
-def test_twins_are_answered_as_the_observer(school: School, asked: Scenes) -> None:
+def test_twins_are_answered_with_what_is_seen(school: School, asked: Scenes) -> None:
+    """Also where an option names the removed object: its collision was seen, and the observer leaves it out."""
+    differ = 0
     for row, scene in enumerate(worlds(school)):
         chosen = np.arange(len(scene.traces))[None]
         found = replies_of(forms.twins(as_they_are(asked.take([row])), chosen, school.words))[0]
         for trace, (prompt, reply) in zip(scene.traces, found, strict=True):
             assert "in the video?" in school.processor.tokenizer.decode(prompt)
-            text = f"<think>obs {trace.obs}</think>{_SETS.solution(trace.observer)}"
+            seen = tuple(letter for letter, one in zip("ABCD", trace.options, strict=False) if one.in_factual != trace.negated)
+            text = f"<think>obs {trace.obs}</think>{_SETS.solution(seen)}"
             assert school.processor.tokenizer.decode(reply) == text + "<|im_end|>"
+            named = any(trace.removed_object in one.object_ids and one.in_factual for one in trace.options)
+            assert (seen != trace.observer) == named
+            differ += named
+    assert differ
 
 
 @pytest.mark.parametrize("first", ["true", "observer", "fallback"])
@@ -191,15 +198,17 @@ def test_scores_in_forms_count_what_was_answered(school: School, asked: Scenes, 
     scores = examine.Scores.of(found).forms
     assert scores
     inferential = (gold != observer).any(-1)
+    hit = (gold == scenes.shown[:, :2].reshape(6, 4)).all(-1)
     assert 0 < inferential[2:].sum() < 4
-    assert scores.twin == pytest.approx((~inferential).mean())
-    assert scores.twin_inferential == 0
+    assert scores.twin == pytest.approx(hit.mean())
+    assert scores.twin_inferential == pytest.approx(hit[inferential].mean())
     assert scores.first == pytest.approx((~inferential[2:]).mean())
     assert (scores.first_inferential, scores.first_observed) == (0, 1)
     assert (scores.second, scores.second_inferential) == (1, 1)
     assert (scores.falls_back, scores.well_laid_out) == pytest.approx((2 / 6, 5 / 6))
     assert scores.direct == pytest.approx((~gold.any(-1)).mean())
-    without = examine.Scores.of([one._replace(forms=examine._form_marks([], gold, observer)) for one in found])
+    no_forms = examine._form_marks([], examine._Truth(gold, observer, gold))
+    without = examine.Scores.of([one._replace(forms=no_forms) for one in found])
     assert without.forms is msgspec.UNSET
     assert "forms" not in msgspec.to_builtins(without)
 

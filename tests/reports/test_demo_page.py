@@ -10,7 +10,7 @@ from study_factory import FILE, finish, make_study
 from videothinker import store
 from videothinker.diagnose.runs import Run
 from videothinker.errors import VtError
-from videothinker.records.study import Results
+from videothinker.records.study_results import Results
 from videothinker.reports.demo import StudyFindings, demo_page, demo_table, read_study, sample_words
 from videothinker.reports.page import estimate
 from videothinker.reports.study import study_pages

@@ -23,7 +23,7 @@ from videothinker.curate.question_set import Counted
 from videothinker.curated import NO_LABELS, Member
 from videothinker.diagnose.runs import Run, comparisons
 from videothinker.records import Benchmark, Clip, Unresolved
-from videothinker.records.study import Record, State
+from videothinker.records.study_cells import Record, State
 from videothinker.reports import drawing
 from videothinker.reports.curation import curation_pages
 from videothinker.reports.diagnosis import diagnosis_pages

@@ -13,7 +13,8 @@ from study_factory import FILE, finish, make_study
 from trained import a_gate
 
 from videothinker import store
-from videothinker.records.study import Record, Results, State
+from videothinker.records.study_cells import Record, State
+from videothinker.records.study_results import Results
 from videothinker.reports.study import study_pages
 from videothinker.study.cells import read_records, state_of
 from videothinker.study.collect import collect

@@ -17,7 +17,9 @@ from videothinker.footage import Footage
 from videothinker.models import tiny
 from videothinker.pretrain.teach import Example, teach
 from videothinker.records import Prediction, Rule, RunRecord, Status
-from videothinker.records.study import Claim, Decision, Record, Results, State
+from videothinker.records.study import Claim
+from videothinker.records.study_cells import Record, State
+from videothinker.records.study_results import Decision, Results
 from videothinker.records.twice import SWEEP_FILE, StopSweep
 from videothinker.reports.study import study_pages
 from videothinker.study.cells import is_complete, record_file

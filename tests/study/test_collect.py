@@ -13,7 +13,9 @@ from videothinker.curate.datasets.clevrer.labelled import Labelled
 from videothinker.curated import label_table
 from videothinker.diagnose import runs
 from videothinker.records import Category, Label, LabelSet, Rule, Status
-from videothinker.records.study import NO_SEED, Decision, Difference, Results, State, Study
+from videothinker.records.study import Study
+from videothinker.records.study_cells import State
+from videothinker.records.study_results import NO_SEED, Decision, Difference, Results
 from videothinker.study.cells import read_records, state_of
 from videothinker.study.collect import collect
 from videothinker.study.plan import Cell, cell_folder, make_plan

@@ -6,7 +6,7 @@ import pytest
 from study_factory import FILE, finish, make_study
 
 from videothinker import store
-from videothinker.records.study import State
+from videothinker.records.study_cells import State
 from videothinker.study.cells import read_records, state_of
 from videothinker.study.cost import Forecast, forecast
 from videothinker.study.plan import Cell, cell_folder

@@ -16,7 +16,8 @@ from videothinker import outside, store
 from videothinker.cli.study import _shrink
 from videothinker.errors import VtError
 from videothinker.models import delta
-from videothinker.records.study import State, Study
+from videothinker.records.study import Study
+from videothinker.records.study_cells import State
 from videothinker.study import pack as packs
 from videothinker.study.cells import discard, give, given_cells, left_behind, outdated, read_records, states_of
 from videothinker.study.collect import collect

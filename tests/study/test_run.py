@@ -14,7 +14,7 @@ from study_factory import FILE, make_study
 
 from videothinker import store
 from videothinker.errors import VtError
-from videothinker.records.study import State
+from videothinker.records.study_cells import State
 from videothinker.study.cells import (
     discard,
     give,
@@ -26,7 +26,7 @@ from videothinker.study.cells import (
     state_of,
 )
 from videothinker.study.plan import Cell, Kind, cell_folder, make_plan
-from videothinker.study.run import Now, Slots, run_study
+from videothinker.study.run import Now, Slots, log_file, run_study
 
 STUB = (sys.executable, str(Path(__file__).with_name("stub_vt.py")))
 SMALL = FILE.replace("seeds = [1, 2, 3, 4]", "seeds = [1, 2]").split("[ask.sampled]")[0]
@@ -61,6 +61,20 @@ def test_all_cells_run_each_after_what_it_needs(tmp_path: Path) -> None:
     assert records["cdpo-s1"].command.startswith("vt train cdpo --config")
     assert records["cdpo-s1"].seconds > 0
     assert records["cdpo-s1"].gpu is None
+
+
+def test_cells_share_the_cores_unless_the_user_says_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve cores and four places. A cell that says what it was told writes no files, so it fails."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(12))
+    told = (sys.executable, "-c", "import os; print(os.environ['OMP_NUM_THREADS'])")
+    _, plan = make_study(tmp_path, SMALL)
+    for threads in (None, "5"):
+        if threads is None:
+            monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        else:
+            monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        run_study(plan[:1], tmp_path / "out", tmp_path, Slots((), 4), program=told)
+    assert log_file(tmp_path / "out", plan[0].name, "stdout").read_text() == "3\n5\n"
 
 
 def test_places_are_respected_and_gpus_shared_evenly(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from videothinker.records import Estimate
-from videothinker.records.study import Decision
+from videothinker.records.study_results import Decision
 from videothinker.study.seeds import decide, over_seeds, side
 
 

@@ -12,7 +12,7 @@ from videothinker import store, tables
 from videothinker.curated import Labels
 from videothinker.errors import VtError
 from videothinker.records import Category, Label, LabelSet, Prediction, Rule, Status
-from videothinker.records.study import ANSWERS, NO_SEED, RESULTS, Results
+from videothinker.records.study_results import ANSWERS, NO_SEED, RESULTS, Results
 from videothinker.study.cells import read_records, state_of
 from videothinker.study.collect import collect
 from videothinker.study.recompute import recompute

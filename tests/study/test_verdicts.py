@@ -8,7 +8,9 @@ import pytest
 from videothinker import store
 from videothinker.diagnose.student import t975, t_beyond, tails
 from videothinker.records import Estimate, Rule
-from videothinker.records.study import Claim, Decision, Difference, Part, Results, Spread, Stage, State, Study, Training, Value
+from videothinker.records.study import Claim, Stage, Study
+from videothinker.records.study_cells import State
+from videothinker.records.study_results import Decision, Difference, Part, Results, Spread, Training, Value
 from videothinker.records.training import Judged
 from videothinker.study.crossed import Crossed, p_value
 from videothinker.study.verdicts import holm, judge_claims, sign_test

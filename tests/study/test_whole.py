@@ -13,7 +13,8 @@ from typer.testing import CliRunner, Result
 from videothinker import store
 from videothinker.cli import app
 from videothinker.models import tiny
-from videothinker.records.study import Decision, Record, Results, State
+from videothinker.records.study_cells import Record, State
+from videothinker.records.study_results import Decision, Results
 from videothinker.study.cells import is_complete, record_file
 from videothinker.study.config import load_study
 from videothinker.study.plan import Kind, cell_folder, command, make_plan

@@ -16,7 +16,8 @@ from videothinker.steps import read_steps
 from videothinker.train.apart import Apart, Norms
 from videothinker.train.build import _check_apart
 from videothinker.train.record import Recorder
-from videothinker.train.stages import Alarms, Stage, load_stage, make_stage
+from videothinker.train.stage_files import load_stage, make_stage
+from videothinker.train.stages import Alarms, Stage
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -21,7 +21,8 @@ from videothinker.steps import read_steps
 from videothinker.train.arguments import grpo_arguments
 from videothinker.train.build import find_reference
 from videothinker.train.record import Recorder, read_completions
-from videothinker.train.stages import Alarms, Stage, make_stage
+from videothinker.train.stage_files import make_stage
+from videothinker.train.stages import Alarms, Stage
 
 
 def trained(assets: Path, out: Path, config: Any, **more: Any) -> tuple[Any, torch.Tensor]:

@@ -15,7 +15,8 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a G
 
 def replies(trainer: Any, sampler: ReplySampler, assets: Path) -> list[list[int]]:
     ids, _, _ = trainer._tokenize_prompts([row["prompt"] for row in rows(assets, 5)])
-    return sampler.sample(trainer.model, ids, trainer._clips["train"], trainer._rows[:, 0].tolist())
+    written = sampler.sample(trainer.model, ids, trainer._clips["train"], trainer._rows[:, 0].tolist())
+    return [reply.tokens for reply in written]
 
 
 def nearly_greedy(trainer: Any) -> ReplySampler:

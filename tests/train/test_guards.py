@@ -17,9 +17,9 @@ from videothinker.models.checkpoint import find_checkpoint, load_full, weights_h
 from videothinker.train.cdpo import CDPOTrainer
 from videothinker.train.clip_grpo import CLIP_SLOT, ClipGRPOTrainer
 from videothinker.train.clips import share_vision
+from videothinker.train.objective import Objective
 from videothinker.train.reference import check_reference
 from videothinker.train.rewards import Reward
-from videothinker.train.stages import Objective
 
 
 def score(trainer: Any, assets: Path, n: int = 4) -> tuple[Any, dict[str, Any]]:

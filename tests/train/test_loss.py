@@ -14,10 +14,12 @@ from videothinker.train.loss import (
     divergence,
     exact_kl,
     k3,
+    mean_distance,
     mean_over_replies,
     rows_to_repel,
+    without_equal_groups,
 )
-from videothinker.train.stages import KL, Direction, RepelOn
+from videothinker.train.objective import KL, Direction, RepelOn
 
 
 def test_k3_by_hand() -> None:
@@ -171,3 +173,17 @@ def test_descending_the_signed_term_raises_the_divergence_when_repelling_and_low
         assert logp.grad is not None
         after = k3(reference - (logp - 0.01 * logp.grad), 11.0).sum()
         assert (after > before).item() is grows
+
+
+def test_replies_of_groups_that_earned_the_same_leave_the_mean_to_the_others() -> None:
+    """Three questions with two replies each, of which the first and the last earned the same: two of six replies count, three
+    times each, so the mean over six is that over the two."""
+    earned = torch.tensor([1.5, 1.5, 0.0, 1.0, 0.0, 0.0])
+    assert without_equal_groups(earned, 2).tolist() == [0, 0, 3, 3, 0, 0]
+    assert without_equal_groups(torch.ones(4), 2).tolist() == [0, 0, 0, 0]
+
+
+def test_the_distance_of_two_scorings_is_over_the_tokens_of_replies() -> None:
+    """Of four tokens the last is padding: (0.5 + 0 + 0.25) / 3."""
+    drawn, scored = torch.tensor([[-1.0, -2.0], [-3.0, 0.0]]), torch.tensor([[-1.5, -2.0], [-2.75, -9.0]])
+    assert mean_distance(drawn, scored, torch.tensor([[1, 1], [1, 0]])).item() == pytest.approx(0.25)

@@ -19,8 +19,8 @@ from videothinker.models.checkpoint import find_checkpoint
 from videothinker.train.arguments import grpo_arguments
 from videothinker.train.build import build_trainer, find_reference
 from videothinker.train.data import ClipPrompt, training_rows
+from videothinker.train.objective import ReferenceClip
 from videothinker.train.rewards import Reward
-from videothinker.train.stages import ReferenceClip
 
 
 def a_batch(trainer: Any, assets: Path, n: int = 3) -> dict[str, Any]:

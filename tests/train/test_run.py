@@ -28,6 +28,7 @@ from videothinker.cli.train_display import step_line
 from videothinker.curated import Curated
 from videothinker.errors import VtError
 from videothinker.models.checkpoint import find_checkpoint, load_full
+from videothinker.models.decoder import Written
 from videothinker.recipes import training
 from videothinker.records import Category, Rule
 from videothinker.records.training import GateVerdict, StepRecord
@@ -37,6 +38,7 @@ from videothinker.train.arguments import rows_at_once
 from videothinker.train.build import check_packages
 from videothinker.train.data import training_questions, warn_about_number, warn_about_observer
 from videothinker.train.rewards import REWARDS, Reward
+from videothinker.train.sampling import ReplySampler
 from videothinker.train.stages import StageConfig
 
 
@@ -65,11 +67,45 @@ def train(config: StageConfig, curated: Curated, assets: Path, out: Path, **argu
     return run.train(config, data=curated, start=str(assets / "start"), out=out, **arguments)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "off", "expected"),
+    [
+        ((), 0.0, 0.0),
+        (("rollouts.updates_per_batch=2", "optimizer.weight_decay=50"), 0.0, 0.0),
+        ((), 0.25, 0.25),
+        (("rollouts.temperature=0.7",), 0.0, None),
+    ],
+)
+def test_what_drew_the_replies_is_held_beside_what_scores_them(
+    curated: Curated,
+    assets: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    overrides: tuple[str, ...],
+    off: float,
+    expected: float | None,
+) -> None:
+    """On a CPU the policy itself writes the replies, so the two are one but for the few tokens of the small vocabulary that may
+    not be drawn, about 0.4 % of the chances; a second update changes the policy, and not what it is held beside."""
+    draw = ReplySampler.sample
+
+    def skewed(*arguments: Any) -> list[Written]:
+        return [Written(reply.tokens, [each + off for each in reply.logprobs]) for reply in draw(*arguments)]
+
+    monkeypatch.setattr(ReplySampler, "sample", skewed)
+    config = stage("grpo", "rollouts.engine=graphs", "optimizer.learning_rate=0.01", *overrides)
+    train(config, curated, assets, tmp_path / "out")
+    found = [row["sampler_difference"] for row in store.read_jsonl(tmp_path / "out" / "metrics.jsonl", dict)]
+    assert found == [None if expected is None else pytest.approx(expected, abs=0.01)] * len(found)
+    assert len(found) == 2
+
+
 def test_a_finished_cdpo_run_holds_what_the_contract_names(curated: Curated, assets: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     train(stage("cdpo"), curated, assets, out, bias=str(assets / "bias"))
     rows = store.read_jsonl(out / "metrics.jsonl", dict)
     names = "step loss reward reward/accuracy reward/format kl clamped_share zero_advantage_share entropy length grad_norm"
+    names += " sampler_difference"
     apart = "shuffled_accuracy ordered_share repulsion repulsion_gradient_ratio reward_grad_norm divergence_grad_norm"
     twice = "anchor_kl first_right second_right fix_rate break_rate fallback_share blank_thought_share"
     every = {
@@ -85,6 +121,7 @@ def test_a_finished_cdpo_run_holds_what_the_contract_names(curated: Curated, ass
     assert all(set(row) == every for row in rows)
     assert [row["step"] for row in rows] == [1, 2]
     assert all(row["kl"] > 0 for row in rows)
+    assert all(row["sampler_difference"] is None for row in rows)  # transformers writes the replies
     record = store.read_json(out / "run.json", dict[str, Any])
     assert list(record) == [
         *("stage", "settings", "model", "bias_model", "data", "text_positions", "identity", "finished", "provenance"),

@@ -36,7 +36,8 @@ def sampler(trainer: Any, **changes: Any) -> ReplySampler:
 
 def write(trainer: Any, one: ReplySampler, assets: Path, which: slice) -> list[list[int]]:
     ids, _, _ = trainer._tokenize_prompts([row["prompt"] for row in rows(assets, 6)[which]])
-    return one.sample(trainer.model, ids, trainer._clips["train"], trainer._rows[:, 0].tolist())
+    written = one.sample(trainer.model, ids, trainer._clips["train"], trainer._rows[:, 0].tolist())
+    return [reply.tokens for reply in written]
 
 
 def test_nearly_greedy_it_writes_what_generate_writes(trainer: Any, assets: Path) -> None:

@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from videothinker.errors import VtError
-from videothinker.train.stages import Reference, ReferenceClip, Stage, StageConfig, load_stage, make_stage
+from videothinker.train.objective import Reference, ReferenceClip
+from videothinker.train.stage_files import load_stage, make_stage
+from videothinker.train.stages import Stage, StageConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = sorted(path for stage in Stage for path in CONFIGS.glob(f"{stage}-*.toml"))

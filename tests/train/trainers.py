@@ -16,8 +16,10 @@ from videothinker.models.checkpoint import find_checkpoint
 from videothinker.train.arguments import grpo_arguments
 from videothinker.train.build import build_trainer
 from videothinker.train.data import ClipPrompt, TrainingRow
+from videothinker.train.objective import Reference
 from videothinker.train.rewards import Reward
-from videothinker.train.stages import Reference, Stage, StageConfig, make_stage
+from videothinker.train.stage_files import make_stage
+from videothinker.train.stages import Stage, StageConfig
 
 CLIP_SIZES = ((56, 84), (84, 84), (84, 112))
 QUESTION = ("Without the red metal cube, what will happen?", ("the ball falls", "the cylinder stops", "the cube turns"))

@@ -49,6 +49,20 @@ def test_a_clip_shows_what_was_drawn(scene: simulate.Simulation, clip: Path) -> 
     assert apart.mean(axis=(0, 1, 2)) == pytest.approx([0, 0, 0], abs=2.5)  # no channel swapped, no range cut
 
 
+def test_a_film_of_few_frames_is_the_whole_one_as_a_model_is_shown_it(
+    scene: simulate.Simulation, clip: Path, tmp_path: Path
+) -> None:
+    """Sixteen frames are those that are chosen of 128, at the same times of a clip as long; only compression differs."""
+    film.write_clip(scene.factual, tmp_path / "short.mp4", n_frames=16)
+    short, whole = (frames.read_clip(path, n_frames=16) for path in (tmp_path / "short.mp4", clip))
+    assert (len(short.frames), short.n_total, short.indices) == (16, 16, tuple(range(16)))
+    assert [i / short.fps for i in short.indices] == pytest.approx([i / whole.fps for i in whole.indices])
+    assert short.n_total / short.fps == pytest.approx(whole.n_total / whole.fps)
+    drawn = np.moveaxis(draw.frames([scene.factual], indices=list(range(0, 128, 8)))[0], 1, -1)
+    for shown in (short, whole):
+        assert np.abs(shown.frames.astype(int) - drawn).mean() < 2
+
+
 def test_the_film_of_what_would_have_happened_lacks_the_object_from_the_first_frame(
     scene: simulate.Simulation, clip: Path, tmp_path: Path
 ) -> None:

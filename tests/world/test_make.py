@@ -211,12 +211,31 @@ def test_only_scenes_that_are_asked_about_are_filmed(tmp_path: Path) -> None:
         make_world(tmp_path / "asked", replace(chosen, only_asked=False))
 
 
+def test_films_of_few_frames_leave_all_else_as_it_is(tmp_path: Path) -> None:
+    whole = WorldSettings(n_scenes=2, seed=14, width=96, height=64)
+    short = replace(whole, film_frames=16)
+    of_whole, of_short = tmp_path / "whole", tmp_path / "short"
+    assert make_world(of_short, short).sha256 == make_world(of_whole, whole).sha256
+    told, before = contents(of_short), contents(of_whole)
+    assert told.keys() == before.keys()
+    films = {name for name in told if name.endswith(".mp4")}
+    assert {name for name in told if told[name] != before[name]} == films != set()
+    assert all((of_short / name).stat().st_size < (of_whole / name).stat().st_size for name in films)
+    with pytest.raises(VtError, match=r"settings\.film_frames was 16, is 128"):
+        make_world(of_short, whole)
+    for n_frames in (0, 12, 256):
+        with pytest.raises(VtError, match=f"^--film-frames {n_frames}: expected a divisor of 128, e.g. 16$"):
+            replace(whole, film_frames=n_frames)
+    with pytest.raises(VtError, match="--film-frames with --no-videos: drop one of the two"):
+        replace(short, videos=False)
+
+
 def test_a_world_that_does_not_say_which_scenes_it_filmed_has_filmed_all(world: Path, tmp_path: Path) -> None:
     """Earlier versions had no such setting, so their worlds, finished or not, are still today's."""
     finished, unfinished = tmp_path / "finished", tmp_path / "unfinished"
     shutil.copytree(world, finished)
     told = store.read_json(world / make.MANIFEST, World)
-    earlier = {name: value for name, value in told.settings.items() if name != "only_asked"}
+    earlier = {name: value for name, value in told.settings.items() if name not in ("only_asked", "film_frames")}
     store.write_json(finished / make.MANIFEST, msgspec.structs.replace(told, settings=earlier))
     assert make_world(finished, PLAIN).sha256 == told.sha256
     store.write_json(unfinished / ".settings.json", earlier)

@@ -16,13 +16,13 @@ Source: the reward and the reply format follow section 4 of the paper and its pu
 training and in evaluation (the published ones differ between the two).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from videothinker.answers.choice import Choice
 from videothinker.answers.form import LETTERS, Answer, AnswerForm, is_exact, option_line, without_letters
-from videothinker.answers.interval import Interval
+from videothinker.answers.interval import Interval, gold_interval
 from videothinker.answers.letters import Letters
-from videothinker.answers.number import Estimate, Number
+from videothinker.answers.number import Estimate, Number, gold_number
 from videothinker.answers.style import Style, tags_in_place
 from videothinker.answers.twice import read_twice, well_laid_out
 from videothinker.answers.yes_no import YesNo
@@ -38,8 +38,16 @@ FORMS: dict[Form, AnswerForm] = {
 }
 """The object that owns each form."""
 
+GOLD: Mapping[Form, Callable[[str], Answer | None]] = {
+    Form.NUMBER: gold_number,
+    Form.ESTIMATE: gold_number,
+    Form.INTERVAL: gold_interval,
+}
+"""How the gold answer of forms without options is read from a file: stricter than a reply, with nothing beside it."""
+
 __all__ = [
     "FORMS",
+    "GOLD",
     "LETTERS",
     "Answer",
     "AnswerForm",

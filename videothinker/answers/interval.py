@@ -40,6 +40,10 @@ _ALONE = re.compile(
     re.IGNORECASE,
 )
 """What may stand around the two times of an answer that is neither tagged nor boxed."""
+_JOINED = re.compile(
+    r"(?:(?:from|to|and|between|until|till|through|start|end)\b|[\s,;:.()~\u2013\u2014-]){0,40}", re.IGNORECASE
+)
+"""What may stand around the two times of a gold interval."""
 
 
 class Interval(WithoutOptions):
@@ -61,7 +65,7 @@ class Interval(WithoutOptions):
         """
         part = answer_part(reply)
         said = None if part is None else stated(part)
-        return None if said is None else _read(*said)
+        return None if said is None else _read(said[0], _ALONE if said[1] else None)
 
     def fault(self, answer: Answer, n_options: int) -> str | None:
         """It has to be two times, the smaller first, without options. A point can be said, but earns nothing."""
@@ -87,6 +91,14 @@ class Interval(WithoutOptions):
         return (str(start), str(start + 1 + bits // 30 % 30))
 
 
+def gold_interval(said: str) -> Answer | None:
+    """The gold interval that a file says, in any notation that `Interval.parse` reads; None if it is not two different times
+    and nothing else. Nothing could overlap one without length."""
+    part = answer_part(tagged(said))
+    found = None if part is None else _read(part.text, _JOINED)
+    return None if found is None or found[0] == found[1] else found
+
+
 def iou(one: Answer, other: Answer) -> float:
     """What two intervals share as a part of what either covers, in [0, 1]; 0 where both are points."""
     (start, end), (begin, finish) = _times(one), _times(other)
@@ -102,14 +114,14 @@ def _times(answer: Answer) -> tuple[Fraction, Fraction]:
     return start, end
 
 
-def _read(text: str, alone: bool) -> Answer | None:
-    """The two times of a text, sorted; None if it is no interval. alone: there may be nothing else in it."""
+def _read(text: str, around: re.Pattern[str] | None) -> Answer | None:
+    """The two times of a text, sorted; None if it is no interval. around: what else may be in it; None: any words."""
     text = plain(text.replace("-->", "-"))  # as subtitles write it
     found = list(_TIME.finditer(text))
     rest = _TIME.sub(" ", text)
     if len(found) != 2 or any(map(str.isdigit, rest)) or "%" in rest or _NO_INTERVAL.search(rest):
         return None
-    if text[: found[0].start()].endswith("-") or (alone and not _ALONE.fullmatch(rest)):
+    if text[: found[0].start()].endswith("-") or (around is not None and not around.fullmatch(rest)):
         return None  # a time before the clip's beginning
     start, end = (_seconds(one) for one in found)
     return None if start is None or end is None else (written(min(start, end)), written(max(start, end)))

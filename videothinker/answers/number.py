@@ -8,7 +8,7 @@ import math
 from fractions import Fraction
 
 from videothinker.answers.form import Answer, WithoutOptions
-from videothinker.answers.quantities import held, quantity, spelled, stated, written
+from videothinker.answers.quantities import Quantity, held, number_alone, quantity, spelled, stated, written
 from videothinker.answers.style import Style, answer_part, tagged
 from videothinker.answers.twice import instruction
 
@@ -42,7 +42,7 @@ class Number(WithoutOptions):
         part = answer_part(spelled(reply))
         said = None if part is None else stated(part)
         found = None if said is None else quantity(*said)
-        return None if found is None else (f"{written(found.value)}{'%' if found.is_percent else ''}",)
+        return None if found is None else _answer(found)
 
     def fault(self, answer: Answer, n_options: int) -> str | None:
         """It has to be one number, and the question has no options."""
@@ -79,12 +79,26 @@ class Estimate(Number):
         return 0.0 if chosen is None else max(relative_accuracy(*pair) for pair in _values(chosen, gold))
 
 
+def gold_number(said: str) -> Answer | None:
+    """The gold number that a file says, in any notation that `Number.parse` reads; None if it is not a number and nothing else.
+
+    A reply may say "about five" or "1,200 m"; a gold answer that hedges, or has a unit, is one to look at.
+    """
+    part = answer_part(spelled(tagged(said)))
+    found = None if part is None else number_alone(part.text)
+    return None if found is None else _answer(found)
+
+
 def relative_accuracy(number: Fraction, gold: Fraction) -> float:
     """The share of ten tolerances, from 5 % to 50 % of gold, that a number keeps."""
     if gold == 0:
         return float(number == 0)
     steps = math.ceil(20 * abs(number - gold) / abs(gold))  # of 5 %, rounded up: the first tolerance that is kept
     return max(0, 11 - max(1, steps)) / 10
+
+
+def _answer(found: Quantity) -> Answer:
+    return (f"{written(found.value)}{'%' if found.is_percent else ''}",)
 
 
 def _is_met(number: Fraction, gold: Fraction) -> bool:

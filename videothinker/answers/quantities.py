@@ -106,6 +106,7 @@ _NO_NUMBER = re.compile(
     re.IGNORECASE,
 )
 """Words and signs beside which a number is no answer: it is denied, a bound, a sum, or one of several."""
+_ABOUT = re.compile(r"\\(?:approx|sim)\b")
 _ALONE = re.compile(rf"{_HEDGES}[$\u20ac\u00a3\u00a5]? ?$", re.IGNORECASE)
 _UNIT = re.compile("(?: ?[A-Za-z\u00b5\u00b0%$\u20ac][A-Za-z\u00b5\u00b0/^.\\d-]{0,19}){0,4} ?[.!]? ?$")
 
@@ -131,6 +132,24 @@ def quantity(text: str, alone: bool) -> Quantity | None:
     if value is not None and (scale := _SCALE.match(behind)) is not None:
         value *= _SCALES[scale[1].lower()]
     return None if value is None else Quantity(value, _PERCENT.match(behind) is not None)
+
+
+def number_alone(text: str) -> Quantity | None:
+    """The number that a text is, with nothing beside it but a percent sign or "million", "thousand", "billion"; else None."""
+    if _ABOUT.search(text):  # which `plain` takes for nothing
+        return None
+    text = plain(text).removesuffix(".").strip()
+    if (number := _WORDS.get(text.lower())) is not None:
+        return Quantity(Fraction(number), False)
+    found = _NUMBER.match(text)
+    value = None if found is None else _value(found)
+    if found is None or value is None:
+        return None
+    rest = text[found.end() :]
+    if (scale := _SCALE.fullmatch(rest)) is not None:
+        return Quantity(value * _SCALES[scale[1].lower()], False)
+    is_percent = _PERCENT.fullmatch(rest) is not None
+    return Quantity(value, is_percent) if is_percent or not rest else None
 
 
 def _of_words(text: str) -> Quantity | None:

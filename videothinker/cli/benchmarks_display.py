@@ -27,10 +27,12 @@ _WIDE = 100
 def show_benchmarks(report: "BenchmarksReport") -> None:
     """Print the table of all data sets, verdicts where there are labels, and where the pages are."""
     from videothinker.diagnose.verdict import verdict
+    from videothinker.reports.scored import words_of_sets
 
     summary = report.summary
     read = f", read by the protocol {summary.read_by}" if summary.read_by else ""
-    console.print(f"answers exactly right, %, as each data set is averaged{read}", soft_wrap=True)
+    said = words_of_sets({name: each.runs for name, each in report.sets.items()})
+    console.print(f"{said.axis}, %, as each data set is averaged{read}", markup=False, soft_wrap=True)
     for line in _partial(summary):
         console.print(line, markup=False, soft_wrap=True)
     width = min(console.width, _WIDE) if console.is_terminal else _WIDE

@@ -81,16 +81,16 @@ def list_presets(wanted: bool) -> None:
 def show_report(report: "Report") -> None:
     """Print a report's table and verdicts, and say where its pages are."""
 
-    from videothinker.answers import form_of
     from videothinker.diagnose.runs import prompts as prompts_of
     from videothinker.diagnose.verdict import verdict
     from videothinker.observers.log import OBSERVER_FLOOR
+    from videothinker.reports.scored import right_words
 
     rule = report.runs[0].labels.rule
     rows = [*report.references, *report.runs]
     by = "these questions have no labels" if rule is None else f"by category under the rule {rule}"
-    by_score = any(form_of(question).by_score for each in report.runs for question in each.questions)
-    what = "mean score (intervals: IoU, estimates: mean relative accuracy)" if by_score else "answers exactly right"
+    said = right_words(question for each in report.runs for question in each.questions)
+    what = "mean score (intervals: IoU, estimates: mean relative accuracy)" if said.by_score else "answers exactly right"
     console.print(f"{what}, %, {by}", soft_wrap=True)
     wide = (
         console if console.is_terminal else Printable(highlight=False, width=160, stderr=console.stderr)

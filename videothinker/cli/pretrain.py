@@ -38,7 +38,7 @@ EPILOG = """[bold]Examples[/bold]
 
 [bold]Further forms for a base[/bold]: the factual twin in words, answers given twice, and answers at once
 
-  vt pretrain --config configs/pretrain-forms.toml --model data/study/base --out runs/base-forms --max-minutes 2.5
+  vt pretrain --config configs/pretrain-forms.toml --model data/study/base --out runs/base-forms --max-minutes 3
 
 [bold]What lies in OUT[/bold]
 

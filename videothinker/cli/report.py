@@ -107,6 +107,7 @@ def report(
     for each in DATASET/.
     """
     from videothinker.diagnose import run, runs
+    from videothinker.diagnose.stop_sweep import sweep
     from videothinker.errors import VtError
     from videothinker.recipes import benchmarks, diagnosis, imports
     from videothinker.reports.twice import sweep_told
@@ -141,12 +142,14 @@ def report(
         return
     theirs = [each for runs_by_set in imports.by_set(found, sets).values() for each in runs_by_set]
     loaded, n_changed = diagnosis.load(run_dirs or [], curated, rule=rule, imported=theirs, reread=reread, protocol=protocol)
+    imports.check_folders(found, dict.fromkeys(sets, out))
+    sweeps = [sweep(each) for each in loaded] if stop_sweep else []
+    drawn = diagnosis.report(loaded, curated, out, protocol=protocol, reread=reread, bars=progress_bar)  # the last to refuse
     imports.write(found, out, dict.fromkeys(sets, out))
     _show_imported(found, out)
     _warn_of_changed(n_changed)
     diagnosis.write_metrics(loaded, out)
-    sweeps = diagnosis.sweep_stops(loaded, out) if stop_sweep else []
-    drawn = diagnosis.report(loaded, curated, out, protocol=protocol, reread=reread, bars=progress_bar)
+    diagnosis.write_sweeps(sweeps, out)
     show_report(drawn)
     if protocol:
         show_readings(drawn)
@@ -175,12 +178,14 @@ def _report_several(
         baseline = benchmarks.earlier_report(run_dirs[0]).baseline
     theirs = imports.by_set(imported, sets)
     read = benchmarks.load(run_dirs, sets, rule=rule, imported=theirs, reread=reread, protocol=protocol)
-    imports.write(imported, out, {name: out / name for name in sets})
+    folders = {name: out / name for name in sets}
+    imports.check_folders(imported, folders)
+    loaded = {name: each.runs for name, each in read.items()}
+    table = benchmarks.report(loaded, sets, out, baseline=baseline, protocol=protocol, reread=reread, bars=progress_bar)
+    imports.write(imported, out, folders)
     _show_imported(imported, out)
     _warn_of_changed(sum(each.n_read_otherwise for each in read.values()))
-    loaded = {name: each.runs for name, each in read.items()}
     benchmarks.write_metrics(loaded, out)
-    table = benchmarks.report(loaded, sets, out, baseline=baseline, protocol=protocol, reread=reread, bars=progress_bar)
     show_benchmarks(table)
     output.show(output.benchmarks_record(table))
 

@@ -12,7 +12,7 @@ from videothinker.cli import options, output
 from videothinker.cli.console import err, progress_bar, warn
 from videothinker.cli.console import out as console
 from videothinker.cli.interrupt import exit_code
-from videothinker.cli.parse import parse
+from videothinker.cli.study_checks import check_commands, given_folders, named_claims, problem_of, tell_what_is_missing
 from videothinker.cli.study_display import (
     display,
     forecast_of,
@@ -27,7 +27,8 @@ from videothinker.errors import VtError
 from videothinker.shipped import config_file
 
 if TYPE_CHECKING:
-    from videothinker.records.study import Claim, Record, State, Study
+    from videothinker.records.study import Study
+    from videothinker.records.study_cells import Record, State
     from videothinker.study.plan import Cell
 
 EPILOG = """[bold]Examples[/bold]
@@ -146,7 +147,7 @@ def study(
     Every cell of the grid is one vt command in a folder of its own.
     A cell that fails is a row of the report and stops only the cells that need it; the exit code is then 1.
     """
-    from videothinker.records.study import State
+    from videothinker.records.study_cells import State
     from videothinker.study import pack as packs
     from videothinker.study import run
     from videothinker.study.cells import (
@@ -168,7 +169,7 @@ def study(
         return
     here = config.parent
     wanted = load_study(config, set_ or [])
-    folders = _given_folders(given or [], wanted)
+    folders = given_folders(given or [], wanted)
     if not dry_run:
         with run.alone(out):
             if unpack is not None:
@@ -176,19 +177,19 @@ def study(
             for name, folder in folders.items():
                 give(name, out, folder)
     would_be = {name: content(folder) for name, folder in folders.items()} if dry_run else {}
-    plan = settled(make_plan(wanted, here, given_cells(out) | would_be), lambda cell: _problem(cell, out, here) is None)
+    plan = settled(make_plan(wanted, here, given_cells(out) | would_be), lambda cell: problem_of(cell, out, here) is None)
     if not dry_run and (waiting := packs.restore_weights(wanted, plan, out, _grow)):
         warn(f"{len(waiting)} trained checkpoints came without their start model: give it (--given NAME=FOLDER), or leave them")
-    wanted_claims = _named_claims(claims, wanted)
+    wanted_claims = named_claims(claims, wanted)
     part = chosen(wanted_claims, wanted, plan) if wanted_claims else tuple(cell for cell in plan if not cell.awaits)
     if late := [cell for cell in part if cell.awaits]:
         raise VtError(f"--claims {claims}: {late[0].name} awaits {late[0].awaits}; leave its claims out until then")
-    _check_commands(part if wanted_claims else plan, out, here)
+    check_commands(part if wanted_claims else plan, out, here)
     ids = run.find_gpus() if gpus is None else [gpu.strip() for gpu in gpus.split(",") if gpu.strip()]
     slots = run.Slots(tuple(gpu for gpu in ids for _ in range(wanted.schedule.jobs_per_gpu)), wanted.schedule.cpu_jobs)
     records = read_records(plan, out)
     stale = outdated(plan, records, out)
-    missing = [] if report_only else _missing(wanted, part if wanted_claims or not dry_run else plan, records, out)
+    missing = [] if report_only else tell_what_is_missing(wanted, part if wanted_claims or not dry_run else plan, records, out)
     if dry_run:
         states = states_of(plan, records, out)
         states |= dict.fromkeys(stale, State.WAITING)
@@ -239,61 +240,6 @@ def study(
         raise typer.Exit(1)
 
 
-def _missing(study: "Study", cells: "Sequence[Cell]", records: "Mapping[str, Record]", out: Path) -> list[str]:
-    """What unfinished cells would not find, told in a line for each before any plan is shown or any hour spent: [paths], and
-    the start model and bias models where they name a folder. A hub id is not looked for."""
-    from videothinker.models.ref import local_folder
-    from videothinker.records.study import State
-    from videothinker.study.cells import states_of
-    from videothinker.study.config import placeholders
-    from videothinker.study.plan import missing_paths
-
-    states = states_of(cells, records, out)
-    owed = [cell for cell in cells if states[cell.name] is not State.FINISHED]
-    lines = missing_paths(study, owed)
-    refs = {"model": study.model} if owed else {}
-    refs |= {f"arms.{cell.arm}.bias_model": study.arms[cell.arm].bias_model or "" for cell in owed if cell.arm in study.arms}
-    for where, ref in refs.items():
-        try:
-            if ref and not placeholders(ref):
-                local_folder(ref)
-        except VtError as error:
-            lines.append(f"{where}: {error}")
-    for line in lines:
-        err.print(f"[bold red]error:[/bold red] {escape(line)}", soft_wrap=True)
-    return lines
-
-
-def _named_claims(names: str | None, study: "Study") -> "list[Claim]":
-    """The claims of `--claims LIST`.
-
-    Raises:
-        VtError: the study has no claim of such a name.
-    """
-    found = study.named_claims
-    asked = [name.strip() for name in (names or "").split(",") if name.strip()]
-    if unknown := [name for name in asked if name not in found]:
-        raise VtError(f"--claims {names}: there is no claim '{unknown[0]}', expected some of {', '.join(found) or 'none'}")
-    return [found[name] for name in asked]
-
-
-def _given_folders(given: "Sequence[str]", study: "Study") -> dict[str, Path]:
-    """The folders of `--given NAME=FOLDER`, by name.
-
-    Raises:
-        VtError: one is not of that form, or names no preparation of the study or no folder.
-    """
-    found: dict[str, Path] = {}
-    for one in given:
-        name, equals, folder = one.partition("=")
-        if not equals or name not in study.prepare:
-            raise VtError(f"--given {one}: expected NAME=FOLDER with NAME one of {', '.join(study.prepare)}")
-        if not Path(folder).is_dir():
-            raise VtError(f"--given {one}: {folder} is not a folder")
-        found[name] = Path(folder)
-    return found
-
-
 def _pack(study: "Study", plan: "Sequence[Cell]", out: Path, folder: Path) -> None:
     from videothinker.study.pack import pack
 
@@ -305,40 +251,6 @@ def _pack(study: "Study", plan: "Sequence[Cell]", out: Path, folder: Path) -> No
         warn(f"no room for the files of {len(packed.left_out)} cells, which stay here: {', '.join(packed.left_out)}")
 
 
-def _check_commands(plan: "Sequence[Cell]", out: Path, here: Path) -> None:
-    """Check that every command parses and every training's settings are valid, before an hour is spent on the first one.
-
-    Raises:
-        VtError: some are not; the message names all problems.
-    """
-    problems: dict[str, str] = {}
-    for cell in plan:
-        if not cell.awaits and (problem := _problem(cell, out, here)) is not None:
-            problems.setdefault(problem, cell.name)
-    if problems:
-        raise VtError("; ".join(f"{name}: {words}" for words, name in problems.items()))
-
-
-def _problem(cell: "Cell", out: Path, here: Path) -> str | None:
-    """Why `vt` would refuse a cell's command or a training's settings; None if it would not, or if its folder was given."""
-    from videothinker.pretrain.settings import load_pretraining
-    from videothinker.study.plan import Kind, command
-    from videothinker.train.stages import Stage, load_stage
-
-    if not cell.arguments:
-        return None
-    arguments = command(cell, out, here)
-    try:
-        options = parse(arguments)  # as the command line gives them: text, in later versions of typer
-        if cell.kind is Kind.TRAIN:
-            load_stage(Stage(arguments[1]), Path(options["config"]), options["set_"])
-        elif arguments[0] == "pretrain" or [*arguments[:2]] == ["train", "sft"]:  # two names of one command
-            load_pretraining(Path(options["config"]), options["set_"] or [])
-    except VtError as error:
-        return str(error)
-    return None
-
-
 def _report(
     study: "Study", plan: "Sequence[Cell]", out: Path, states: "Mapping[str, State]", records: "Mapping[str, Record]"
 ) -> None:
@@ -346,7 +258,8 @@ def _report(
     import msgspec
 
     from videothinker import store
-    from videothinker.records.study import ANSWERS, RESULTS, State
+    from videothinker.records.study_cells import State
+    from videothinker.records.study_results import ANSWERS, RESULTS
     from videothinker.reports.study import study_pages
     from videothinker.study.collect import collect
     from videothinker.study.sheets import to_bytes

@@ -15,7 +15,9 @@ from videothinker.cli.console import out as console
 if TYPE_CHECKING:
     from rich.console import Group
 
-    from videothinker.records.study import Record, State, Study, Verdict
+    from videothinker.records.study import Study
+    from videothinker.records.study_cells import Record, State
+    from videothinker.records.study_results import Verdict
     from videothinker.study.cost import Forecast
     from videothinker.study.plan import Cell
     from videothinker.study.run import Now, Slots
@@ -151,7 +153,7 @@ def display(plan: "Sequence[Cell]", out: Path, slots: "Slots") -> "Iterator[Call
     """Yield what `run_study` tells its progress to: it prints each cell that ends, and on a terminal a live table."""
     from rich.live import Live
 
-    from videothinker.records.study import State
+    from videothinker.records.study_cells import State
 
     shown: dict[str, Any] = {}
     drawn = 0.0
@@ -171,7 +173,7 @@ def display(plan: "Sequence[Cell]", out: Path, slots: "Slots") -> "Iterator[Call
 
 
 def _tell(name: str, state: "State", record: "Record | None", out: Path) -> None:
-    from videothinker.records.study import State
+    from videothinker.records.study_cells import State
     from videothinker.study.run import log_file
 
     if state is State.FINISHED and record is not None:
@@ -212,7 +214,7 @@ def tell_what_is_left(
     plan: "Sequence[Cell]", states: "Mapping[str, State]", records: "Mapping[str, Record]", out: Path, slots: "Slots"
 ) -> None:
     """Print which cells time has not sufficed for, and how long they are expected to take."""
-    from videothinker.records.study import OVER
+    from videothinker.records.study_cells import OVER
 
     left = [cell for cell in plan if states[cell.name] not in OVER]
     if left:

@@ -82,7 +82,7 @@ def cdpo(
     json: options.Json = False,
 ) -> None:
     """Stage 2: GRPO on all questions, [bold]repelled[/bold] from the frozen bias model."""
-    from videothinker.train.stages import Reference
+    from videothinker.train.objective import Reference
 
     output.choose(json)
     upload = prepared(push_to_hub)
@@ -156,7 +156,8 @@ def auto(
 
 def _settings(stage: str, config: Path, set_: list[str] | None, where: str | None) -> "StageConfig":
     """A stage's settings, by its name: the file's, and what the command line says. --where is one of them, `data.where`."""
-    from videothinker.train.stages import Stage, load_stage
+    from videothinker.train.stage_files import load_stage
+    from videothinker.train.stages import Stage
 
     chosen = [] if where is None else [f"data.where={json.dumps(where, ensure_ascii=False)}"]
     return load_stage(Stage(stage), config, [*(set_ or []), *chosen])

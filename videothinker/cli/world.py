@@ -66,6 +66,14 @@ def make(
             "--only-asked", help="Film only scenes with a counterfactual question: about half of them under preset clevrer."
         ),
     ] = False,
+    film_frames: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Film N evenly spread frames, a divisor of 128: those that a model is shown with --frames N. 16 take a third "
+            "of the time.",
+        ),
+    ] = 128,
     first_scene: Annotated[
         int, typer.Option(help="Index of the first scene. Ranges of one seed that do not overlap share no scene.")
     ] = 0,
@@ -90,6 +98,7 @@ def make(
         height=height,
         counterfactual_videos=counterfactual_videos,
         only_asked=only_asked,
+        film_frames=film_frames,
     )
     n_workers = workers or min(n_cores(), scenes)
     start = time.monotonic()

@@ -15,6 +15,7 @@ from videothinker.curate.build import Curation, Layout, relative_root
 from videothinker.curate.datasets import NEEDS_JUDGE, Dataset, Published, ReadQuestions, Wishes, dataset_named
 from videothinker.curate.datasets.rows import how_many, told_of_missing
 from videothinker.curate.datasets.sources import open_source
+from videothinker.curate.lengths import held_against_clips
 from videothinker.curate.split import DEV, split_of
 from videothinker.curated import NO_LABELS, TRAIN, Member
 from videothinker.errors import VtError
@@ -104,20 +105,25 @@ def curate(
     root = _clips_folder(dataset, videos, opened.folder, read.questions)
     there = None if root is None else _Presence(root)
     questions, moved = (read.questions, []) if there is None else _located(read, there)
+    measured = held_against_clips(questions, root)
+    questions, unresolved = measured.questions, [*read.unresolved, *measured.unresolved]
     missing = [] if there is None else sorted({one.path for one in questions if one.clip and not there.has(one.clip)})
-    reasons = by_reason(read.unresolved)
+    if not questions:
+        raise VtError(f"--from {source}: has no question that can be used; the first is {unresolved[0]}")
     differs = _difference(dataset, read, source)
     if strict:
-        _refuse(read.unresolved, missing, differs, root)
+        _refuse(unresolved, missing, differs, root)
 
     members = [Member(question, _split_of(question, settings), True) for question in questions]
     splits = {name: n for name in settings.split_names() if (n := sum(one.split == name for one in members))}
-    n_read = len(questions) + len(read.unresolved)
+    n_read = len(questions) + len(unresolved)
     warnings = [] if differs is None else [differs]
-    n_bad = sum(one.reason != NEEDS_JUDGE for one in read.unresolved)
+    n_bad = sum(one.reason != NEEDS_JUDGE for one in unresolved)
     if n_bad:
-        first = next(one for one in read.unresolved if one.reason != NEEDS_JUDGE)
+        first = next(one for one in unresolved if one.reason != NEEDS_JUDGE)
         warnings.append(f"{n_bad} of {n_read} questions cannot be used; the first is {first}")
+    if measured.warning is not None:
+        warnings.append(measured.warning)
     if missing:
         warnings.append(told_of_missing(missing))
     notes = [*read.notes, *_oddities(questions), *moved]
@@ -128,8 +134,8 @@ def curate(
         "splits": splits,
         "missing_videos": missing,
         "benchmark": _benchmark(dataset, settings, read, differs),
-        "questions": {"n_read": n_read, "n_labelled": len(questions), "n_unresolved": len(read.unresolved)},
-        "unresolved": reasons,
+        "questions": {"n_read": n_read, "n_labelled": len(questions), "n_unresolved": len(unresolved)},
+        "unresolved": by_reason(unresolved),
         "facets": _facets(questions),
         "chance": sum(map(chance, questions)) / len(questions),
         "shown": dict(Counter(one.kind.value for one in questions)),
@@ -140,7 +146,7 @@ def curate(
         "provenance": store.provenance() | {"source": str(source)},
     }
     return Counted(
-        Curation(members, NO_LABELS, read.unresolved, manifest, None if root is None else root.resolve()), warnings, notes
+        Curation(members, NO_LABELS, unresolved, manifest, None if root is None else root.resolve()), warnings, notes
     )
 
 
@@ -253,7 +259,7 @@ def by_reason(unresolved: Iterable[Unresolved]) -> dict[str, int]:
     return dict(sorted(kinds.items(), key=lambda item: (-item[1], item[0])))
 
 
-_OWN = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\{.*\}|\[.*\]|\d+")
+_OWN = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\{.*\}|\[.*\]|\d+(?:\.\d+)?")
 
 
 def _facets(questions: Iterable[Question]) -> dict[str, dict[str, int]]:

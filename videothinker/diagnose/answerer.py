@@ -26,7 +26,7 @@ class RawReply(msgspec.Struct, frozen=True, kw_only=True):
     n_tokens: int | None = None
     """Tokens that were written, the one that ended the reply included; None where the source does not say."""
     logprob: float | None = None
-    """Mean log-probability per written token in nats, as `engines.base.Reply` defines it; None where the source gives none."""
+    """Mean log-probability per written token in nats, as `reply.Reply` defines it; None where the source gives none."""
     error: str | None = None
     """Why there is no reply; only with `reply` None."""
     first: FirstAnswer | None = None

@@ -22,8 +22,7 @@ import torch
 from videothinker.clips import ClipCache, ClipReader, Tally
 from videothinker.curated import Curated
 from videothinker.diagnose.answerer import RawReply, RawScores, by_clip, check_clips, showings
-from videothinker.diagnose.engines import open_engine
-from videothinker.diagnose.engines.base import BATCH, Begun, Engine, Row, gate_of, read_out
+from videothinker.diagnose.engines.base import BATCH, Begun, Engine, Row, gate_of, open_engine, read_out
 from videothinker.diagnose.engines.packed import Ends
 from videothinker.diagnose.fed import PROMPT_TOKENS
 from videothinker.diagnose.feed import ClipQuestions, QuestionFeed, no_memory

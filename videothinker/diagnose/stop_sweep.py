@@ -13,6 +13,7 @@ import numpy as np
 from msgspec import UNSET
 
 from videothinker import store
+from videothinker.answers import form_of
 from videothinker.diagnose.estimates import Mask, clustered_share, share
 from videothinker.diagnose.grading import counts
 from videothinker.diagnose.metrics import by_category
@@ -47,6 +48,7 @@ def sweep(run: Run) -> StopSweep:
         points=points,
         best=best,
         by_category={name: [point(found, where, stop) for stop in (0.0, best.stop_at, None)] for name, where in every.items()},
+        by_score=any(form_of(question).by_score for question in run.questions),
         confirm=confirming(run, best.stop_at),
     )
 

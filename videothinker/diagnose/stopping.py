@@ -16,12 +16,10 @@ here what is not needed is not written.
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from videothinker.answers.twice import answer_at_once, is_past_first
-
-if TYPE_CHECKING:
-    from videothinker.diagnose.engines.base import Reply
+from videothinker.diagnose.reply import Reply
 
 LOOKS_AT = ["}"]
 """Where a reply that is written elsewhere, by vLLM or a server, is paused to be looked at: no first answer ends otherwise."""
@@ -113,7 +111,7 @@ class Gate:
         found = None if self.at is None else self.first(tokens, logprobs)
         return found if found is not None and self.at is not None and found.confidence >= self.at else None
 
-    def cut(self, reply: "Reply") -> "Reply":
+    def cut(self, reply: Reply) -> Reply:
         """The reply up to where this gate ends it; what was written beyond is cut off."""
         found = self.sure(reply.tokens, reply.logprobs)
         if found is None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from videothinker.curated import Labels
 from videothinker.diagnose.estimates import Floats, Mask, clustered_change, clustered_share, share
-from videothinker.diagnose.grading import counts, grade
+from videothinker.diagnose.grading import counts, grade, is_right
 from videothinker.diagnose.metrics import categories
 from videothinker.diagnose.views import View
 from videothinker.records import DECIDED, Category, Prediction, Question
@@ -71,7 +71,8 @@ def evidence_effect(asked: Asked, evidence: Answered, elsewhere: Answered, n_wit
         )
 
     every, *others = _kinds(questions, asked.labels).items()
-    right = [(RIGHT, before.exact > 0)] if before.exact.any() else []
+    had_right = np.array([is_right(one, row) for one, row in zip(questions, normal, strict=True)], dtype=np.bool_)
+    right = [(RIGHT, had_right)] if had_right.any() else []
     rows = {kind: row(where) for kind, where in (every, *right, *others)}
     return EvidenceEffect(run=asked.name, n_without=n_without, by_category=rows)
 

@@ -318,7 +318,8 @@ class VllmAnswerer:
         self._n_compared += n_meant is not None
 
     def _read_out(self, question: Question, written: Written, gate: Gate) -> RawReply:
-        from videothinker.diagnose.engines.base import Reply, read_out
+        from videothinker.diagnose.engines.base import read_out
+        from videothinker.diagnose.reply import Reply
 
         reply = gate.cut(Reply(written["tokens"], written["logprobs"], written["cut"]))
         return read_out(question.question_id, reply, gate, self._settings)

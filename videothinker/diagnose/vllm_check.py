@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from videothinker.diagnose.engines import open_engine
-from videothinker.diagnose.engines.base import Reply
+from videothinker.diagnose.engines.base import open_engine
 from videothinker.diagnose.feed import QuestionFeed
 from videothinker.diagnose.frame_choice import FrameChoice
 from videothinker.diagnose.prompts import Prompts
+from videothinker.diagnose.reply import Reply
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.vllm_answerer import Served, job
 from videothinker.errors import VtError

@@ -47,9 +47,9 @@ class FormScores(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     twin: float
-    """Asked the factual twin in words: how often the answer is the observer's."""
+    """Asked the factual twin in words: how often the answer is what is seen."""
     twin_inferential: float
-    """The same, over the questions on which the observer is wrong: who answers the question itself gets none of these."""
+    """The same, over the questions on which the observer is wrong: who answers the question itself gets hardly any of these."""
     first: float
     """In the style "twice": how often the first answer is right."""
     first_inferential: float
@@ -131,7 +131,7 @@ class FormMarks(NamedTuple):
     """What `FormScores` counts, question by question: (n,) each, whether it is so; or (0,) each, if nothing was asked."""
 
     twin: Bools
-    """The observer's answer, to the factual twin."""
+    """The factual twin is answered with what is seen."""
     first: Bools
     first_observed: Bools
     """The first answer is the observer's."""
@@ -173,6 +173,14 @@ def exam_scenes(source: Source, firsts: Sequence[int], n: int, ranks: Ranks, wor
     return [concatenate(read[i : i + each]) for i in range(0, len(read), each)]
 
 
+class _Truth(NamedTuple):
+    """What n questions are compared with: (n, 4) each, whether an option is in the answer."""
+
+    gold: Bools
+    observer: Bools
+    shown: Bools
+
+
 @torch.inference_mode()
 def examine(
     model: Any,
@@ -196,12 +204,12 @@ def examine(
     prompts: list[list[int]] = []
     in_forms: list[list[list[int]]] = [[] for _ in range(sets[0].form_lengths.shape[-1])]
     asked: list[SeenClip] = []
-    truths: list[tuple[Bools, Bools]] = []
+    truths: list[_Truth] = []
     beginning = layout.beginning.tolist()
     for scenes in sets:
         clips = _watch(copy, processor, scenes, layout)
         scene, question = (scenes.lengths[:, :n_questions] > 0).nonzero()
-        truths.append((scenes.gold[scene, question], scenes.observer[scene, question]))
+        truths.append(_Truth(*(answer[scene, question] for answer in (scenes.gold, scenes.observer, scenes.shown))))
         for s, q in zip(scene, question, strict=True):
             prompts.append(beginning + scenes.prompts[s, q, : scenes.lengths[s, q]].tolist())
             asked.append(clips[s])
@@ -214,7 +222,8 @@ def examine(
     texts = _replies(copy, processor, rows, begun, asked * (3 + len(in_forms)), max_new_tokens)
     by_cf, by_obs, free, *of_forms = (texts[i : i + n] for i in range(0, len(texts), n))
     found, first = [], 0
-    for gold, observer in truths:
+    for truth in truths:
+        gold, observer, _ = truth
         part = slice(first, first + len(gold))
         first += len(gold)
         answer = _read(free[part])
@@ -227,26 +236,26 @@ def examine(
                 shortcut=_right(answer, observer),
                 chooses_counterfactual=_each(text.startswith("<think>cf") for text in free[part]),
                 readable=_each(one is not None for one in answer),
-                forms=_form_marks([replies[part] for replies in of_forms], gold, observer),
+                forms=_form_marks([replies[part] for replies in of_forms], truth),
             )
         )
     return found
 
 
-def _form_marks(replies: Sequence[Sequence[str]], gold: Bools, observer: Bools) -> FormMarks:
+def _form_marks(replies: Sequence[Sequence[str]], truth: _Truth) -> FormMarks:
     """What n replies in each of the forms say; without any form nothing."""
     if not replies:
         return FormMarks(*[np.zeros(0, np.bool_)] * len(FormMarks._fields))
     both = [answers.read_twice(_SETS, text, 4) for text in replies[TWICE]]
     first = [one.first for one in both]
     return FormMarks(
-        twin=_right(_read(replies[TWIN]), observer),
-        first=_right(first, gold),
-        first_observed=_right(first, observer),
-        second=_right([one.second for one in both], gold),
+        twin=_right(_read(replies[TWIN]), truth.shown),
+        first=_right(first, truth.gold),
+        first_observed=_right(first, truth.observer),
+        second=_right([one.second for one in both], truth.gold),
         falls_back=_each(one.falls_back for one in both),
         well_laid_out=_each(answers.format_score(text, answers.Style.TWICE) == 1 for text in replies[TWICE]),
-        direct=_right(_read(replies[DIRECT]), gold),
+        direct=_right(_read(replies[DIRECT]), truth.gold),
     )
 
 

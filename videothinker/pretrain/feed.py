@@ -4,7 +4,6 @@ Worker processes simulate scenes and make lessons of them (`course.material`). A
 a backlog, draws them, and brings them and their sequences to the model's device.
 """
 
-import os
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 
 from videothinker.errors import VtError
+from videothinker.pool import n_cores
 from videothinker.pretrain import forward, perception
 from videothinker.pretrain.backlog import Picked, pick
 from videothinker.pretrain.course import CHUNK, Course, Material, join, material
@@ -199,8 +199,8 @@ def _in_forms(config: PretrainConfig, ids: FormIds | None) -> FormCourse | None:
 
 
 def n_workers(compute: ComputeSettings, ranks: Ranks) -> int:
-    """Processes that simulate for each process that trains: by default this machine's cores, less two, shared among them."""
-    return compute.workers or max(1, ((os.cpu_count() or 1) - 2) // ranks.size)
+    """Processes that simulate for each process that trains: by default the cores that we may use, less two, in equal parts."""
+    return compute.workers or max(1, (n_cores() - 2) // ranks.size)
 
 
 def sequences_per_process(config: PretrainConfig, n_ranks: int) -> int:

@@ -1,6 +1,6 @@
 """Lessons that ask the same questions otherwise: as facts, for an answer before and behind a thought, or without a thought.
 
-    <think>obs nothing</think><answer>none</answer>            the factual twin: what is seen, as the observer (`twin`)
+    <think>obs nothing</think><answer>none</answer>            the factual twin: what is seen (`twin`)
     \\boxed{A} <think>cf red metal cube ...</think> \\boxed{C}     the style "twice": a quick look, a thought, and its answer
     <answer>A</answer>                                         the style "direct": the quick look alone
 
@@ -63,9 +63,10 @@ def choose(variants: Variants, words: WordIds, rng: np.random.Generator, course:
 
 
 def twins(variants: Variants, chosen: Ints, words: WordIds) -> Lessons:
-    """The factual twins of (B, K) questions, each answered with what is seen and as the observer answers."""
+    """The factual twins of (B, K) questions, each answered with what is seen."""
+    row = np.arange(len(chosen))[:, None]
     seen = np.zeros(chosen.shape, np.bool_)
-    reply = [*thinking(variants, chosen, seen, words), *tagged(picked(variants, chosen, seen), words)]
+    reply = [*thinking(variants, chosen, seen, words), *tagged(variants.scenes.shown[row, chosen], words)]
     return _in_form(TWIN, variants, chosen, reply, words)
 
 

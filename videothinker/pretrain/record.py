@@ -144,7 +144,7 @@ def _forms_table(last: CurvePoint | None) -> str:
         return ""
     found, inferential = last.unseen.forms, "of these, inferential"
     rows = (
-        ("factual twin (the observer's answer)", found.twin, found.twin_inferential),
+        ("factual twin (what is seen)", found.twin, found.twin_inferential),
         ("twice, first answer where one is given", found.first, found.first_inferential),
         ("twice, second answer", found.second, found.second_inferential),
         ("direct", found.direct, found.direct_inferential),

@@ -72,6 +72,9 @@ class Scenes(NamedTuple):
     """(S, Q, 4): whether the option is correct."""
     observer: Bools
     """(S, Q, 4): whether the observer picks the option."""
+    shown: Bools
+    """(S, Q, 4): whether the option is correct of the clip as it is, which the factual twin asks. The observer differs where an
+    option names the removed object: taken away it collides with nothing, and in the clip it may."""
     form_prompts: Ints
     """(S, Q, `N_FORMS`, `MOST_FORM_TOKENS`): as `prompts`, in each form; with 0 forms where the source asks in none."""
     form_lengths: Ints
@@ -150,7 +153,7 @@ def _places(location: NDArray[np.float32]) -> Ints:
     return np.where(camera.in_view(location)[..., None], cell, -1).astype(np.int8)
 
 
-def _questions(simulation: Simulation, source: Source) -> tuple[Ints, Ints, Ints, Bools, Bools, Ints, Ints]:
+def _questions(simulation: Simulation, source: Source) -> tuple[Ints, Ints, Ints, Bools, Bools, Bools, Ints, Ints]:
     """All fields of `Scenes` from `prompts` on, of one scene.
 
     The scene is asked about again and again, with other random numbers, until there are enough questions. Some scenes have only
@@ -159,7 +162,7 @@ def _questions(simulation: Simulation, source: Source) -> tuple[Ints, Ints, Ints
     n_questions, n_forms = source.n_questions, N_FORMS if source.in_forms else 0
     prompts, lengths = np.zeros((n_questions, MOST_PROMPT_TOKENS), np.uint16), np.zeros(n_questions, np.uint8)
     removed = np.zeros(n_questions, np.uint8)
-    gold, observer = np.zeros((2, n_questions, 4), np.bool_)
+    gold, observer, shown = np.zeros((3, n_questions, 4), np.bool_)
     form_prompts = np.zeros((n_questions, n_forms, MOST_FORM_TOKENS), np.uint16)
     form_lengths = np.zeros((n_questions, n_forms), np.uint16)
     found = (one for turn in range(n_questions + 1) for one in _asked(simulation, source, turn))
@@ -167,10 +170,11 @@ def _questions(simulation: Simulation, source: Source) -> tuple[Ints, Ints, Ints
         ids = _tokens(source.wording, answers.render_prompt(text, options, answers.Style.COT))
         prompts[row, : len(ids)], lengths[row], removed[row] = ids, len(ids), trace.removed_object
         gold[row], observer[row] = marks(trace.gold), marks(trace.observer)
+        shown[row, : len(trace.options)] = [option.in_factual != trace.negated for option in trace.options]
         for form in range(n_forms):
             ids = _tokens(source.wording, _in_form(form, text, options))
             form_prompts[row, form, : len(ids)], form_lengths[row, form] = ids, len(ids)
-    return prompts, lengths, removed, gold, observer, form_prompts, form_lengths
+    return prompts, lengths, removed, gold, observer, shown, form_prompts, form_lengths
 
 
 def _asked(simulation: Simulation, source: Source, turn: int) -> Iterator[tuple[Trace, str, list[str]]]:

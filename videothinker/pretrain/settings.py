@@ -78,7 +78,7 @@ class FormSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     n_twins: Index = 2
-    """Factual twins per sequence at most, answered as the observer answers."""
+    """Factual twins per sequence at most, answered with what is seen."""
     n_twice: Index = 3
     """Questions per sequence at most in the style "twice"."""
     n_direct: Index = 2

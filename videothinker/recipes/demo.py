@@ -183,7 +183,8 @@ def _place(file: Path) -> tuple[int, str]:
 def _few_steps(checkpoints: dict[str, Path], curated: Path, folder: Path, bars: Bars) -> Iterator[TourEvent]:
     """A few steps of each training from the base; what they make is added to `checkpoints`."""
     from videothinker.recipes.training import train
-    from videothinker.train.stages import Stage, load_stage
+    from videothinker.train.stage_files import load_stage
+    from videothinker.train.stages import Stage
 
     yield Step("A few steps of each training: enough to see it run, far too few to change what the model does")
     start, bias_folder = checkpoints["base"], folder / "bias-few-steps"

@@ -16,7 +16,6 @@ from videothinker.diagnose.runs import Run
 from videothinker.diagnose.served import said_of
 from videothinker.diagnose.server import check_address
 from videothinker.diagnose.settings import DiagnosisSettings
-from videothinker.diagnose.stop_sweep import sweep
 from videothinker.diagnose.views import View
 from videothinker.diagnose.workers import ALONE, Worker
 from videothinker.errors import VtError
@@ -260,17 +259,11 @@ def write_metrics(loaded: Sequence[Run], out: Path) -> None:
             store.write_json(out / each.name / files.METRICS, each.metrics)
 
 
-def sweep_stops(loaded: Sequence[Run], out: Path) -> list[StopSweep]:
-    """OUT/NAME/stop-sweep.md of every run, with its figure, table and stop-sweep.json: what any `--stop-at` would come to.
-
-    Raises:
-        VtError: a run does not answer twice, was stopped, or does not say how sure its first answers were.
-    """
+def write_sweeps(sweeps: Sequence[StopSweep], out: Path) -> None:
+    """OUT/NAME/stop-sweep.md of every run, with its figure, table and stop-sweep.json: what any `--stop-at` would come to."""
     from videothinker.reports.twice import sweep_files
 
-    found = [sweep(each) for each in loaded]
-    for each in found:
+    for each in sweeps:
         with locks.alone(out / each.run):
             store.write_report(out / each.run, sweep_files(each))
             store.write_json(out / each.run / SWEEP_FILE, each)
-    return found

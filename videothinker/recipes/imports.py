@@ -44,22 +44,32 @@ def by_set(imported: Sequence[Imported], sets: Mapping[str, Curated]) -> dict[st
     return {name: [each.runs[name] for each in imported if name in each.runs] for name in sets}
 
 
-def write(imported: Sequence[Imported], out: Path, folders: Mapping[str, Path]) -> None:
-    """OUT/NAME/predictions.jsonl and run.json of every import, so that it can be read again without its file.
+def check_folders(imported: Sequence[Imported], folders: Mapping[str, Path]) -> None:
+    """Check that `write` would write over nothing but imports.
 
-    folders: by data set, where its runs lie: `out`, or a folder in it. The rows that answer no question are in
-    OUT/unmatched.jsonl.
+    folders: by data set, where its runs lie.
 
     Raises:
         VtError: a folder holds a run that was asked here.
     """
-    if not imported:
-        return
-    placed = [(folders[key] / each.name, one) for each in imported for key, one in each.runs.items()]
-    for folder, _ in placed:
+    for folder, _ in _placed(imported, folders):
         if (folder / files.RUN).is_file() and runs.read_record(folder).kind != KIND:
             raise VtError(f"{folder}: holds a run that vt diagnose asked; choose another --out, or another NAME for the import")
-    for folder, one in placed:
+
+
+def _placed(imported: Sequence[Imported], folders: Mapping[str, Path]) -> list[tuple[Path, Run]]:
+    return [(folders[key] / each.name, one) for each in imported for key, one in each.runs.items()]
+
+
+def write(imported: Sequence[Imported], out: Path, folders: Mapping[str, Path]) -> None:
+    """OUT/NAME/predictions.jsonl and run.json of every import, so that it can be read again without its file.
+
+    folders: by data set, where its runs lie: `out`, or a folder in it; `check_folders` has looked at them. The rows that answer
+    no question are in OUT/unmatched.jsonl.
+    """
+    if not imported:
+        return
+    for folder, one in _placed(imported, folders):
         with locks.alone(folder):
             store.write_jsonl(folder / files.PREDICTIONS, one.predictions)
             store.write_json(folder / files.RUN, one.record)

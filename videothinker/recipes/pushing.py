@@ -12,6 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from msgspec import UNSET
+
 from videothinker import store
 from videothinker.diagnose import runs
 from videothinker.diagnose.files import METRICS, RUN
@@ -203,9 +205,11 @@ def _caption(asked: RunRecord, found: Metrics, name: str) -> str:
     sampled = settings.get("temperature") or 0
     how = f"sampled at temperature {sampled:g}" if sampled else "greedy"
     part = "" if asked.partial is None else "; not all of the split was asked"
+    graded = found.intervals is not UNSET or not found.all.n_options or "estimate" in found.by_facet.get("form", {})
+    what = "Share of questions answered exactly right" + (", or the mean score where answers have one" if graded else "")
     rule = f"labels {found.rule}" if found.rule else "no labels"
     return (
-        f"Share of questions answered exactly right, with 95 % intervals clustered by clip; split {settings.get('split')},"
+        f"{what}, with 95 % intervals clustered by clip; split {settings.get('split')},"
         f" {rule}, {how}{part}. {name} is this checkpoint. Gap: observational minus inferential, in points."
         " As the observer: share of inferential answers that equal those of one who only watches."
     )

@@ -23,13 +23,12 @@ from videothinker.progress import Bars, no_bars, once_begun, silent
 from videothinker.recipes.curves import CURVES, draw_own
 from videothinker.recipes.diagnosis import ask
 from videothinker.records import Comparison, Metrics, Question, Rule
-from videothinker.records.training import GATE, Changes, GateVerdict, Matched, Measured, StepRecord
+from videothinker.records.training import GATE, Changes, Completion, GateVerdict, Matched, Measured, StepRecord
 from videothinker.train.gate import judge
 from videothinker.train.process import is_main
 from videothinker.train.stages import StageConfig
 
 if TYPE_CHECKING:
-    from videothinker.train.clip_grpo import Completion  # torch
     from videothinker.train.run import Outcome
 
 
@@ -136,12 +135,12 @@ def answered_twice(out: Path, settings: StageConfig, data: Curated, rule: Rule |
     return AnsweredTwice(min(one.step for one in shown), last, tuple(rows))
 
 
-def _answered(one: "Completion", question: Question) -> Answered:
+def _answered(one: Completion, question: Question) -> Answered:
     form = form_of(question)
     return Answered(read_twice(form, one.reply, len(question.options)), question.gold, form)
 
 
-def _mean_tokens(replies: "Sequence[Completion]") -> float | None:
+def _mean_tokens(replies: Sequence[Completion]) -> float | None:
     counts = [one.n_tokens for one in replies if one.n_tokens is not None]
     return sum(counts) / len(counts) if len(counts) == len(replies) > 0 else None
 

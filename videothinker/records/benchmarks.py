@@ -11,7 +11,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 
     value: float | None
     """The number that the data set is quoted by, as a fraction: the mean over a facet's values where it defines one, else the
-    share of questions that are exactly right; None over nothing."""
+    share of questions that are exactly right, or the mean score where answers have one; None over nothing."""
     ci95: tuple[float, float] | None
     """95 % interval, clustered by group; None for fewer than two groups."""
     n: int
@@ -21,7 +21,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     protocol: str | None
     """Name of the protocol that the questions were asked by; None for references."""
     over_questions: Estimate
-    """The share of questions that are exactly right: `value`, unless the data set is averaged over a facet."""
+    """The share of questions that are exactly right, or the mean score: `value`, unless the set is averaged over a facet."""
     n_unparsed: int
     """Replies without a readable answer: wrong."""
     n_truncated: int

@@ -93,7 +93,7 @@ class TwiceScore(msgspec.Struct, frozen=True, kw_only=True):
     """Questions that were asked; decode_errors are in no count."""
     n_scenes: int
     first: Estimate
-    """Share whose first answer is exactly right; the fallback sentence is no answer."""
+    """Share whose first answer is exactly right, or mean score where answers have one; the fallback sentence is no answer."""
     second: Estimate
     """Share whose second answer is: the checkpoint's accuracy."""
     think_helps: Estimate
@@ -161,9 +161,10 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """Questions that both answered, without decode_errors of either."""
     n_scenes: int
     n_gained: int | None
-    """Questions that only `after` has right (for shortcut_reliance: answers as the observer does); None for the gap."""
+    """Questions that only `after` has right, or on which it has the higher score (for shortcut_reliance: answers as the
+    observer does); None for the gap."""
     n_lost: int | None
-    """Questions that only `before` has right."""
+    """The same of `before`."""
     difference: Estimate
     """`after` minus `before`, paired by question, clustered by group."""
     p_value: float | None

@@ -14,6 +14,19 @@ METRICS = "metrics.jsonl"
 GATE = "gate.json"
 
 
+class Completion(NamedTuple):
+    """One reply of a training step: a row of completions.parquet."""
+
+    step: int
+    question_id: str
+    reply: str
+    rewards: dict[str, float]
+    """What it earned of each reward, unweighted, by name: a column each."""
+    advantage: float
+    n_tokens: int | None = None
+    """Tokens written; None in what earlier versions wrote."""
+
+
 class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One logging step: means over it and over all processes. None stands for what this stage does not measure."""
 
@@ -48,6 +61,10 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Share of questions at which a reply earned the reward `ordered`: how often the bonus fires."""
     entropy: float | None = None
     """Entropy of the policy in nats per token."""
+    sampler_difference: float | None = None
+    """Mean absolute difference, in nats per token, between the log-probabilities by which replies were drawn (on a GPU from a
+    bfloat16 copy, of the tokens that may be drawn) and those by which they are scored; the loss takes both for equal. None
+    where transformers writes the replies, or at a temperature other than 1."""
     length: float | None = None
     """Mean tokens per reply."""
     first_right: float | None = None

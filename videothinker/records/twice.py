@@ -31,5 +31,8 @@ class StopSweep(msgspec.Struct, frozen=True, kw_only=True):
     """The fewest tokens whose accuracy is at least the highest one less its standard error."""
     by_category: dict[str, list[StopPoint]]
     """"all" and the categories of the labels: always stopping, `best`, and never stopping, in this order."""
+    by_score: bool = False
+    """Whether `accuracy` is the mean of scores, as of intervals and estimates, and not the share of right answers; False in
+    what earlier versions wrote."""
     confirm: str
     """The command that confirms `best` on other questions, with a run that really stops."""

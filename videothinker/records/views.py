@@ -14,7 +14,7 @@ class ViewGap(msgspec.Struct, frozen=True, kw_only=True):
     n_unread: int
     """Replies to the damaged clip without a readable answer: who falls silent loses all, whatever the answers relied on."""
     normal: Estimate
-    """Share answered exactly right with the clip as it is."""
+    """Share answered exactly right with the clip as it is, or mean score where answers have one."""
     under: Estimate
     """The same with the damaged clip."""
     gap: Estimate

@@ -14,6 +14,7 @@ from videothinker.reports.drawing import Drawing
 from videothinker.reports.figures import Series, bars
 from videothinker.reports.page import count, estimate, p_value, percent, points
 from videothinker.reports.published import PublishedTable, published
+from videothinker.reports.scored import WordsOfSets, words_of_sets
 from videothinker.reports.tables import DASH, Table, name_by_facet
 
 SIGNIFICANT = 0.05
@@ -65,7 +66,8 @@ def benchmarks_pages(
     """
     papers = [_matched(table, summary, sets) for table in published()]
     beside = [one for one in papers if one.columns]
-    drawing = _figure(summary)
+    said = words_of_sets({name: asked.runs for name, asked in sets.items()})
+    drawing = _figure(summary, said)
     context: dict[str, Any] = {
         "baseline": summary.baseline,
         "checkpoints": list(summary.checkpoints),
@@ -80,9 +82,9 @@ def benchmarks_pages(
         "published": [one for one in papers if one.columns or one.others],
         "read_by": summary.read_by,
         "tables": {
-            "main": _main_table(summary, beside),
+            "main": _main_table(summary, beside, said),
             "changes": _changes_table(summary),
-            "tests": _tests_table(summary.changes),
+            "tests": _tests_table(summary.changes, said),
             "replies": _replies_table(summary),
             "readings": _readings_table(readings or {}),
         },
@@ -106,7 +108,7 @@ def _matched(table: PublishedTable, summary: Benchmarks, sets: Mapping[str, Aske
     return Paper(table, columns, others)
 
 
-def _figure(summary: Benchmarks) -> Drawing | None:
+def _figure(summary: Benchmarks, said: WordsOfSets) -> Drawing | None:
     """The main table as bars; None with more checkpoints than there are colours."""
     if len(summary.checkpoints) > len(_COLOURS):
         return None
@@ -121,7 +123,7 @@ def _figure(summary: Benchmarks) -> Drawing | None:
         f"What each checkpoint comes to on each data set, with {_CLUSTERED}.",
         list(summary.datasets),
         [series(*item, colour) for item, colour in zip(summary.checkpoints.items(), _COLOURS, strict=False)],
-        x_label="answered exactly right, as each data set is averaged (%)",
+        x_label=f"{said.axis}, as each data set is averaged (%)",
     )
 
 
@@ -145,7 +147,7 @@ def _estimate(score: Score) -> Estimate:
     return Estimate(score.value, None, score.ci95)
 
 
-def _main_table(summary: Benchmarks, beside: Sequence[Paper]) -> Table:
+def _main_table(summary: Benchmarks, beside: Sequence[Paper], said: WordsOfSets) -> Table:
     columns = _columns(summary)
     averaged = bool(summary.averages) and len(summary.datasets) > 1
 
@@ -170,7 +172,7 @@ def _main_table(summary: Benchmarks, beside: Sequence[Paper]) -> Table:
     )
     return Table(
         "benchmarks",
-        f"Answered exactly right, with {_CLUSTERED}.{average}{rows if papers else ''}",
+        f"{said.what}, with {_CLUSTERED}.{average}{rows if papers else ''}",
         ("Checkpoint", *(column.head for column in columns), *(["Average"] if averaged else [])),
         [*own, *added, *papers],
         tuple(start for start, part in ((len(own), added), (len(own) + len(added), papers)) if part),
@@ -191,10 +193,10 @@ def _changes_table(summary: Benchmarks) -> Table:
     )
 
 
-def _tests_table(changes: Sequence[SetChange]) -> Table:
+def _tests_table(changes: Sequence[SetChange], said: WordsOfSets) -> Table:
     return Table(
         "set-tests",
-        "The tests behind these changes. Gained and lost: questions that only the second, or only the first, has right. p: "
+        f"The tests behind these changes. Gained and lost: {said.gained}. p: "
         "two-sided and exact, from swapping the two checkpoints clip by clip; Holm: corrected for all rows.",
         ("Data set", "From", "To", "Mean", "Questions", "Gained", "Lost", "Change", "p", "p (Holm)"),
         [

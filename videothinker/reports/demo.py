@@ -7,7 +7,7 @@ from typing import NamedTuple
 from videothinker import store
 from videothinker.diagnose.runs import Run
 from videothinker.records import Estimate
-from videothinker.records.study import RESULTS, Results
+from videothinker.records.study_results import RESULTS, Results
 from videothinker.reports import page
 from videothinker.reports.diagnosis_figures import accuracy_figure
 from videothinker.reports.drawing import Drawing

@@ -122,7 +122,7 @@ def diagnosis_pages(
             "accuracy": _accuracy_table(runs, said) if labelled else _overall_table(runs, said),
             "scores": _scores_table(runs, list(DECIDED) if labelled else ["all"]) if has_sets else None,
             "changes": _changes_table(changes, measures, cluster(checkpoints)),
-            "tests": _tests_table(changes, measures, cluster(checkpoints)),
+            "tests": _tests_table(changes, measures, cluster(checkpoints), said),
             "shortcut": _shortcut_table(runs) if labelled else None,
             "intervals": intervals_table(checkpoints, cluster(checkpoints)),
             "twice": twice_tables(checkpoints, cluster(checkpoints)),
@@ -132,7 +132,7 @@ def diagnosis_pages(
             "settings": _settings_table(checkpoints),
             "readings": readings_table(readings) if readings else None,
             "disagreements": disagreements_table(readings) if readings else None,
-            **view_tables(views or ViewEffects(), has_logs_of_clevrer=bool(known)),
+            **view_tables(views or ViewEffects(), said, has_logs_of_clevrer=bool(known)),
         },
         "breakdowns": [one for one in breakdowns if len(one.columns) > 2],  # a breakdown by one value says nothing new
         "films": films,
@@ -248,11 +248,11 @@ def _changes_table(changes: Sequence[Comparison], measures: Mapping[str, str], c
     )
 
 
-def _tests_table(changes: Sequence[Comparison], measures: Mapping[str, str], cluster: str) -> Table:
+def _tests_table(changes: Sequence[Comparison], measures: Mapping[str, str], cluster: str, said: RightWords) -> Table:
     also = " (for shortcut reliance: answers as the observer)" if "shortcut_reliance" in measures else ""
     return Table(
         "tests",
-        f"The tests behind these changes. Gained and lost: questions that only the second, or only the first, has right{also}. "
+        f"The tests behind these changes. Gained and lost: {said.gained}{also}. "
         f"p: two-sided and exact, from swapping the two checkpoints {cluster} by {cluster}; Holm: corrected for all rows.",
         ("From", "To", "Measure", "Questions", "Gained", "Lost", "p", "p (Holm)"),
         [
@@ -323,7 +323,7 @@ def _rules_table(runs: Sequence[Run]) -> Table:
 
 
 def _share(pool: Pool | None) -> str:
-    """The share of a pool's questions answered exactly right; a dash where there is no such pool."""
+    """What a pool's questions come to, right or by score; a dash where there is no such pool."""
     return DASH if pool is None else estimate(pool.per_question)
 
 

@@ -1,6 +1,6 @@
 """What a report says where answers are graded by score: a mean score is no share of right answers, and is not called one."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import UNSET
@@ -21,6 +21,8 @@ class RightWords(NamedTuple):
     """The same of a figure."""
     axis: str
     column: str
+    gained: str
+    """Which questions a comparison counts as gained and as lost."""
     by_score: bool
 
 
@@ -29,6 +31,7 @@ RIGHT = RightWords(
     "Questions answered exactly right",
     "questions answered exactly right (%)",
     "Right",
+    "questions that only the second, or only the first, has right",
     False,
 )
 SCORE = RightWords(
@@ -36,6 +39,7 @@ SCORE = RightWords(
     "Mean score of the answers",
     "mean score (%)",
     "Score",
+    "questions on which the second, or the first, has the higher score",
     True,
 )
 
@@ -43,6 +47,32 @@ SCORE = RightWords(
 def right_words(questions: Iterable[Question]) -> RightWords:
     """The words for accuracy over these questions."""
     return SCORE if any(form_of(question).by_score for question in questions) else RIGHT
+
+
+class WordsOfSets(NamedTuple):
+    """How accuracy over several question sets is called, some of which may be graded by score."""
+
+    what: str
+    """As the beginning of a caption."""
+    axis: str
+    """What a figure's axis or a terminal's table shows."""
+    gained: str
+
+
+def words_of_sets(sets: Mapping[str, Sequence[Run]]) -> WordsOfSets:
+    """The words for accuracy over the questions of each set, by the runs that answered them, by its name."""
+    by_set = {name: right_words(question for run in runs for question in run.questions) for name, runs in sets.items()}
+    scored = [name for name, said in by_set.items() if said.by_score]
+    if not scored:
+        return WordsOfSets("Answered exactly right", "answered exactly right", RIGHT.gained)
+    if len(scored) == len(by_set):
+        return WordsOfSets(SCORE.what, "mean score", SCORE.gained)
+    of = ", ".join(scored)
+    return WordsOfSets(
+        f"Answered exactly right; of {of} the {SCORE.what[0].lower()}{SCORE.what[1:]}",
+        f"answered exactly right; of {of} the mean score",
+        f"{RIGHT.gained}; of {of}, {SCORE.gained}",
+    )
 
 
 def intervals_table(runs: Sequence[Run], cluster: str) -> Table | None:

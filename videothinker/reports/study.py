@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from videothinker.records import Estimate, Rule
-from videothinker.records.study import BASE, Difference, Level, Part, Results, Stage, State, Study, Value, Verdict
+from videothinker.records.study import BASE, Stage, Study
+from videothinker.records.study_cells import State
+from videothinker.records.study_results import Difference, Level, Part, Results, Value, Verdict
 from videothinker.reports import page
 from videothinker.reports.drawing import Drawing
 from videothinker.reports.page import percent

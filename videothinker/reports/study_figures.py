@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from videothinker.records import Estimate
-from videothinker.records.study import BASE, Arm, Difference, Level, Results, Stage, Sweep, Training, Value
+from videothinker.records.study import BASE, Arm, Stage, Sweep
+from videothinker.records.study_results import Difference, Level, Results, Training, Value
 from videothinker.reports.drawing import Drawing
 from videothinker.reports.figures import Series, bars
 from videothinker.reports.figures_of_studies import Curves, Effect, Panel, curves, effects, sweep

@@ -6,7 +6,9 @@ from statistics import median
 import msgspec
 
 from videothinker.records import Estimate, Rule
-from videothinker.records.study import BASE, Arm, Difference, Level, Results, Stage, State, Thinking, Training, Value
+from videothinker.records.study import BASE, Arm, Stage
+from videothinker.records.study_cells import State
+from videothinker.records.study_results import Difference, Level, Results, Thinking, Training, Value
 from videothinker.reports import page
 from videothinker.reports.page import count, estimate, percent, points
 from videothinker.reports.tables import DASH, MINUS, Table

@@ -64,6 +64,7 @@ _GRADIENTS = (
 _REPLIES = (
     Measure("length", "Length of a reply", "tokens"),
     Measure("entropy", "Entropy", "nats per token"),
+    Measure("sampler_difference", "Drawn against scored", "nats per token", "the loss takes both for equal"),
 )
 _ANSWERS = (
     Measure("first_right", "First answer right", "share of replies"),

@@ -161,12 +161,16 @@ def sweep_told(found: StopSweep) -> str:
     best, never = found.best, next(one for one in found.points if one.stop_at is None)
     rule = "the fewest tokens whose accuracy is within one standard error of the highest"
     if best.stop_at is None:
-        return f"Never stopping is best ({rule}): {_point_told(best)}."
-    return f"Best is --stop-at {best.stop_at:g} ({rule}): {_point_told(best)}. Never stopping: {_point_told(never)}."
+        return f"Never stopping is best ({rule}): {_point_told(best, found)}."
+    return (
+        f"Best is --stop-at {best.stop_at:g} ({rule}): {_point_told(best, found)}. Never stopping: {_point_told(never, found)}."
+    )
 
 
-def _point_told(one: StopPoint) -> str:
-    return f"{estimate(one.accuracy)} right at {_tokens(one.mean_tokens)} tokens, {percent(one.stopped)} of the replies stopped"
+def _point_told(one: StopPoint, found: StopSweep) -> str:
+    value = estimate(one.accuracy)
+    what = f"a mean score of {value}" if found.by_score else f"{value} right"
+    return f"{what} at {_tokens(one.mean_tokens)} tokens, {percent(one.stopped)} of the replies stopped"
 
 
 def sweep_table(found: StopSweep) -> Table:
@@ -187,7 +191,7 @@ def sweep_table(found: StopSweep) -> Table:
         "stop-sweep",
         f"What {found.run} would have come to if it had stopped behind every first answer, behind those sure enough, or never. "
         "95 % intervals are clustered by group.",
-        ("Questions", "Stop", "Stopped", "Tokens", "Right"),
+        ("Questions", "Stop", "Stopped", "Tokens", "Score" if found.by_score else "Right"),
         rows,
         tuple(range(3, len(rows), 3)),
     )
@@ -196,8 +200,9 @@ def sweep_table(found: StopSweep) -> Table:
 def sweep_drawing(found: StopSweep) -> Drawing:
     """Accuracy against mean tokens for every threshold, with the best one marked."""
     caption = (
-        f"Accuracy of {found.run} against the tokens of its replies, for every confidence from which they end behind the first "
-        "answer; shaded: 95 % intervals. Left: nearly all stop; right: none does."
+        f"{'Mean score' if found.by_score else 'Accuracy'} of {found.run} against the tokens of its replies, for every "
+        "confidence from which they end behind the first answer; shaded: 95 % intervals. Left: nearly all stop; right: none "
+        "does."
     )
     values = [
         f"{_tokens(one.mean_tokens)} tokens {percent_text(one.accuracy.value)}"
@@ -220,7 +225,7 @@ def _draw(found: StopSweep, colours: dict[str, str]) -> Figure:
     if best.accuracy.value is not None:
         _mark(axes, best, colours)
     axes.set_xlabel("tokens written per reply", fontsize=7, color=colours["faint"])
-    axes.set_ylabel("right (%)", fontsize=7, color=colours["faint"])
+    axes.set_ylabel("mean score (%)" if found.by_score else "right (%)", fontsize=7, color=colours["faint"])
     axes.tick_params(labelsize=7, labelcolor=colours["faint"], length=0)
     axes.grid(color=colours["grid"], linewidth=0.5)
     axes.set_axisbelow(True)

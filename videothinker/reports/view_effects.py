@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from videothinker.records import Estimate
 from videothinker.records.views import EvidenceEffect, ViewEffect, ViewEffects
 from videothinker.reports.page import count, estimate, points
+from videothinker.reports.scored import RightWords
 from videothinker.reports.tables import DASH, Table
 
 _KINDS = {"right": "answered right as it is"}
@@ -21,10 +22,13 @@ PUBLISHED = (
 difference with its interval: printed by `_SOURCE`, of the questions that each had right. CSR was asked option by option."""
 
 
-def view_tables(effects: ViewEffects, *, has_logs_of_clevrer: bool) -> dict[str, Table | None]:
-    """The tables "views" and "evidence", None where nothing was asked. Published rows stand beside CLEVRER's questions."""
+def view_tables(effects: ViewEffects, said: RightWords, *, has_logs_of_clevrer: bool) -> dict[str, Table | None]:
+    """The tables "views" and "evidence", None where nothing was asked. Published rows stand beside CLEVRER's questions.
+
+    said: how accuracy is called.
+    """
     return {
-        "views": _views_table(effects.views) if effects.views else None,
+        "views": _views_table(effects.views, said) if effects.views else None,
         "evidence": _evidence_table(effects.evidence, published=has_logs_of_clevrer) if effects.evidence else None,
     }
 
@@ -35,7 +39,7 @@ def consistency(changed: Estimate) -> Estimate:
     return Estimate(None if changed.value is None else 1 - changed.value, changed.stderr, ends)
 
 
-def _views_table(effects: Sequence[ViewEffect]) -> Table:
+def _views_table(effects: Sequence[ViewEffect], said: RightWords) -> Table:
     left_out = {effect.view: effect.n_left_out for effect in effects if effect.n_left_out}
     by_view = ", ".join(f"{count(n)} {view}" for view, n in left_out.items())
     told = (
@@ -46,7 +50,7 @@ def _views_table(effects: Sequence[ViewEffect]) -> Table:
     )
     return Table(
         "views",
-        "Questions answered exactly right with the clip as it is and with the damaged one, what is lost in percentage points, "
+        f"{said.figure} with the clip as it is and with the damaged one, what is lost in percentage points, "
         "and answers that stay the same (in the rows mirrored: the mirror consistency). 95 % intervals, paired by question "
         f"and clustered by clip. Unread: replies to the damaged clip without a readable answer.{told}",
         ("Checkpoint", "View", "Axis", "Questions", "n", "As it is", "Damaged", "Lost", "Answers that stay", "Unread"),

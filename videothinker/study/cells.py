@@ -14,7 +14,7 @@ import msgspec
 from videothinker import store
 from videothinker.errors import VtError
 from videothinker.fingerprint import fingerprint
-from videothinker.records.study import Record, State
+from videothinker.records.study_cells import Record, State
 from videothinker.records.twice import SWEEP_FILE
 from videothinker.study.plan import Cell, Kind, cell_folder
 

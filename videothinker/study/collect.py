@@ -14,22 +14,9 @@ from videothinker.diagnose import files, runs
 from videothinker.diagnose.runs import Run
 from videothinker.progress import Progress, no_progress
 from videothinker.records import Estimate, Rule
-from videothinker.records.study import (
-    BASE,
-    NO_SEED,
-    Contrast,
-    Difference,
-    Level,
-    Record,
-    Results,
-    Stage,
-    State,
-    Study,
-    Thinking,
-    Training,
-    Value,
-    Verdict,
-)
+from videothinker.records.study import BASE, Stage, Study
+from videothinker.records.study_cells import Record, State
+from videothinker.records.study_results import NO_SEED, Contrast, Difference, Level, Results, Thinking, Training, Value, Verdict
 from videothinker.records.training import GATE, METRICS, RUN, GateVerdict, StepRecord, TrainRecord
 from videothinker.steps import read_steps
 from videothinker.study.claims import Comparison, comparisons, family_in, members, pairs_of

@@ -14,7 +14,7 @@ import numpy as np
 
 from videothinker.diagnose import estimates
 from videothinker.records import Estimate, Rule
-from videothinker.records.study import Value
+from videothinker.records.study_results import Value
 from videothinker.study.crossed import Columns, crossed_change, crossed_sum
 from videothinker.study.scores import Arms, Floats, Scored, side_by_side
 from videothinker.study.seeds import over_seeds
@@ -130,7 +130,7 @@ def shorter(arm: str, other: str, share: float, by_arm: Arms) -> Value | None:
 
 
 def thinking(runs: Mapping[int, Scored], rule: Rule) -> dict[str, dict[str, Any]]:
-    """The fields of `records.study.Thinking` that are measured, of an arm's runs."""
+    """The fields of `records.study_results.Thinking` that are measured, of an arm's runs."""
     found: dict[str, dict[str, Any]] = {"second": {}, "tokens": {}}
     twice = all(run.first is not None and run.thinks is not None for run in runs.values())
     for pool in ("all", "observational", "inferential"):

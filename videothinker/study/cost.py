@@ -5,7 +5,8 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from videothinker.records.study import OVER, Needs, Record, State, Study
+from videothinker.records.study import Needs, Study
+from videothinker.records.study_cells import OVER, Record, State
 from videothinker.records.training import METRICS
 from videothinker.steps import read_steps
 from videothinker.study.plan import Cell, Kind, cell_folder, cells_of, heights

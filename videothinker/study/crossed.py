@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from videothinker.diagnose.student import t975, t_beyond, tails
 from videothinker.records import Estimate
-from videothinker.records.study import Spread
+from videothinker.records.study_results import Spread
 
 Floats = NDArray[np.float64]
 Columns = tuple[Floats, NDArray[np.bool_], NDArray[np.int64]]

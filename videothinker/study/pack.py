@@ -12,7 +12,6 @@ count as finished.
 
 import io
 import lzma
-import os
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,9 @@ import msgspec
 
 from videothinker import outside, store
 from videothinker.errors import VtError
-from videothinker.records.study import Stage, State, Study
+from videothinker.pool import n_cores
+from videothinker.records.study import Stage, Study
+from videothinker.records.study_cells import State
 from videothinker.study.cells import has_output, read_records, states_of
 from videothinker.study.config import fill, placeholders
 from videothinker.study.plan import Cell, Kind, cell_folder
@@ -98,7 +99,7 @@ def pack(study: Study, plan: Sequence[Cell], folder: Path, out: Path, shrink: Re
     asked = sorted((cell for cell in done if cell.kind is Kind.ASK), key=lambda cell: (cell.turn, cell.ask != study.first_ask))
     stops = [cell for cell in done if cell.kind is Kind.CHOOSE]
     carried = sorted((cell for cell in trained if cell.name in weighty), key=lambda cell: (not weighty[cell.name], cell.turn))
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(n_cores()) as pool:
         told = [*trained, *stops, *asked]  # what was answered is worth more than weights
         batches = _joined([("records", notes), *zip((cell.name for cell in told), pool.map(said, told), strict=True)])
         batches += [([cell.name], said(cell, weights=True)) for cell in own_base]

@@ -9,7 +9,7 @@ import msgspec
 
 from videothinker import store
 from videothinker.errors import VtError
-from videothinker.records.study import ANSWERS, RESULTS, Results, Verdict
+from videothinker.records.study_results import ANSWERS, RESULTS, Results, Verdict
 from videothinker.study.collect import findings
 from videothinker.study.sheets import read_sheet
 

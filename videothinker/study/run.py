@@ -24,7 +24,8 @@ import msgspec
 
 from videothinker import locks, store
 from videothinker.errors import VtError
-from videothinker.records.study import OVER, Record, State
+from videothinker.pool import share_of_cores
+from videothinker.records.study_cells import OVER, Record, State
 from videothinker.study.cells import block, is_complete, left_behind, read_records, record_file, states_of
 from videothinker.study.plan import Cell, Kind, cell_folder, command, heights
 
@@ -211,8 +212,8 @@ def _begun(cell: Cell, arguments: Sequence[str], place: _Place, earlier: Record 
 
 def _environment(place: _Place, n_places: int) -> dict[str, str]:
     """The environment of a cell's process: the study's own, with only the cell's GPU visible and its share of the cores."""
-    threads = max(1, len(os.sched_getaffinity(0)) // n_places)
-    return {"OMP_NUM_THREADS": str(threads), **os.environ, "CUDA_VISIBLE_DEVICES": place.gpu or "", "PYTHONUNBUFFERED": "1"}
+    own = {"CUDA_VISIBLE_DEVICES": place.gpu or "", "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, **share_of_cores(n_places), **own}
 
 
 def log_file(folder: Path, name: str, stream: str) -> Path:

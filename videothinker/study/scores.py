@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from videothinker.records import Rule
-from videothinker.records.study import BASE, NO_SEED
+from videothinker.records.study import BASE
+from videothinker.records.study_results import NO_SEED
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

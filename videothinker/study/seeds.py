@@ -14,7 +14,7 @@ import msgspec
 from videothinker.diagnose.estimates import FEWEST_GROUPS
 from videothinker.diagnose.student import t975
 from videothinker.records import Estimate
-from videothinker.records.study import Decision, Value
+from videothinker.records.study_results import Decision, Value
 
 MINUS = "\u2212"
 

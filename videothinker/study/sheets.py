@@ -19,7 +19,8 @@ from videothinker.curated import Labels
 from videothinker.diagnose import grading
 from videothinker.errors import VtError
 from videothinker.records import Category, Prediction, Question, Rule, label
-from videothinker.records.study import BASE, LOST, NO_SEED, SHEET_COLUMNS, UNREAD
+from videothinker.records.study import BASE
+from videothinker.records.study_results import LOST, NO_SEED, SHEET_COLUMNS, UNREAD
 from videothinker.study.scores import Mask, Scored
 
 _BESIDE = ("first", "thinks", "tokens")

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from videothinker.diagnose.estimates import FEWEST_GROUPS
 from videothinker.records import Rule
-from videothinker.records.study import Contrast, Decision, Difference, Gates, Part, Study, Training, Value, Verdict
+from videothinker.records.study import Study
+from videothinker.records.study_results import Contrast, Decision, Difference, Gates, Part, Training, Value, Verdict
 from videothinker.records.training import Judged
 from videothinker.study.claims import Comparison, Gated, family_in, parse_claim
 from videothinker.study.crossed import p_value

@@ -16,10 +16,11 @@ from videothinker.train.arguments import in_bf16, shares_prompts
 from videothinker.train.clips import PromptEncoder, bare
 from videothinker.train.data import TrainingRow
 from videothinker.train.loss import DIVERGENCES
+from videothinker.train.objective import Objective, Reference
 from videothinker.train.rewards import Reward, chosen
 from videothinker.train.sampling import ReplySampler
 from videothinker.train.seen import GIB, VisionCache, is_frozen, vision_disk
-from videothinker.train.stages import Engine, Objective, Reference, StageConfig
+from videothinker.train.stages import Engine, StageConfig
 
 if TYPE_CHECKING:
     from videothinker.train.clip_grpo import ClipGRPOTrainer

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import msgspec
 
 from videothinker.records.training import Pool, TrainedOn, TrainRecord
-from videothinker.train.stages import Direction, Reference, ReferenceClip, Stage, StageConfig
+from videothinker.train.objective import Direction, Reference, ReferenceClip
+from videothinker.train.stages import Stage, StageConfig
 
 _REFERENCE = {Reference.BIAS: "a frozen bias model", Reference.START: "a frozen copy of its start", Reference.SELF: "itself"}
 _SHOWN = {

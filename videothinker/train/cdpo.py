@@ -18,10 +18,11 @@ from videothinker.train.apart import Apart, Norms
 from videothinker.train.clip_grpo import CLIP_SLOT, ClipGRPOTrainer
 from videothinker.train.clips import ClipTensors, bare
 from videothinker.train.data import TrainingRow
+from videothinker.train.frozen import drop_adapter, placed_frozen, put_frozen_adapter
 from videothinker.train.hold import Hold
 from videothinker.train.loss import DIVERGENCES, SIGN, Distributions, divergence, k3, mean_over_replies, rows_to_repel
+from videothinker.train.objective import Objective, Reference, RepelOn
 from videothinker.train.rewards import ACCURACY
-from videothinker.train.stages import Objective, Reference, RepelOn
 
 _SAME = 1e-5
 """Nats: what one model's two scores of a token may differ by. On a CPU the last bit is not always the same."""
@@ -67,9 +68,9 @@ class CDPOTrainer(ClipGRPOTrainer):
         self._compared = objective.reference is not Reference.BIAS
         self.reference: Any = None  # the frozen model; None where it is an adapter of the policy, or the policy
         if isinstance(reference, Path):
-            self._load_frozen_adapter(reference, REFERENCE)
+            put_frozen_adapter(self.model, reference, REFERENCE)
         elif reference is not None:
-            self.reference = self._frozen(reference)
+            self.reference = placed_frozen(self, reference, self._vision)
 
     # The reference
 
@@ -87,7 +88,7 @@ class CDPOTrainer(ClipGRPOTrainer):
 
     def save_policy(self, out: Path) -> None:
         """Write the policy alone, at the end: the reference is dropped."""
-        self._drop_adapter(REFERENCE)
+        drop_adapter(self.accelerator.unwrap_model(self.model), REFERENCE)
         self.reference = None
         super().save_policy(out)
 

@@ -4,7 +4,7 @@ TRL 1.16 feeds a clip to generation and then scores the replies without it (its 
 Therefore private methods of GRPOTrainer are overridden; tests/train/test_trl.py holds the signatures and habits relied on.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,23 +13,15 @@ import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
 from torch import nn
-from torch.utils.data import Sampler
 from trl import GRPOTrainer
-from trl.models.utils import prepare_deepspeed, prepare_fsdp
-from trl.trainer.utils import add_fused_lm_head
 
 from videothinker.damage import Damage
-from videothinker.errors import VtError
-from videothinker.models.adapter import check_resumed, put_beside
-from videothinker.models.checkpoint import load_saved
-from videothinker.models.norms import quicken_norms
 from videothinker.models.positions import rule_of
 from videothinker.models.saved_prompt import save_prompt
 from videothinker.models.stored import ADAPTER
 from videothinker.models.text_positions import mark_adapter
-from videothinker.models.vision import quicken_vision
 from videothinker.prompts import OURS, Asked
-from videothinker.records.training import Fed
+from videothinker.records.training import Completion, Fed
 from videothinker.train.clips import (
     NOTHING,
     ClipTensors,
@@ -37,12 +29,14 @@ from videothinker.train.clips import (
     bare,
     generation_inputs,
     scoring_inputs,
-    see_clips,
-    share_vision,
     showing,
 )
 from videothinker.train.data import ClipPrompt, TrainingRow
+from videothinker.train.frozen import drop_adapter, placed_frozen, put_frozen_adapter, quicken
+from videothinker.train.loss import mean_distance, without_equal_groups
+from videothinker.train.resume import Kept, load_or_check
 from videothinker.train.rewards import ORDERED, Reward, accuracy
+from videothinker.train.rows import Announced, Rows
 from videothinker.train.sampling import ReplySampler
 from videothinker.train.seen import VisionCache
 from videothinker.train.shared import share_prompts
@@ -58,19 +52,6 @@ Each reply carries in it two numbers: that of its clip and that of its prompt.""
 
 _NO_CLIP = ClipTensors(torch.empty(0), (0, 0, 0), 0.0)
 """What was fed of clips where the last prompts showed none."""
-
-
-class Completion(NamedTuple):
-    """One reply of a training step: a row of completions.parquet."""
-
-    step: int
-    question_id: str
-    reply: str
-    rewards: dict[str, float]
-    """What it earned of each reward, unweighted, by name: a column each."""
-    advantage: float
-    n_tokens: int | None = None
-    """Tokens written; None in what earlier versions wrote."""
 
 
 class Shuffled(NamedTuple):
@@ -132,7 +113,7 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             **kwargs,
         )
         self.train_dataset: Any = rows  # Arrow would build each row anew, once for every reply and forward pass
-        self.data_collator = _Rows
+        self.data_collator = Rows
         self.reward_func_names: list[str] = list(rewards)  # TRL takes the functions' own names
         self.completions: list[Completion] = []
         self.sampler: ReplySampler | None = None
@@ -143,40 +124,16 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._clips: dict[str, list[ClipTensors]] = {}
         self._rows = torch.empty(0)  # (B, 2): CLIP_SLOT
         self._prompt_ids: list[list[int]] = []  # of the same B prompts
+        self._logps = torch.empty(0)  # (B, T): of the latest scoring, of whichever model
         self._rewards = torch.empty(0)  # (N, number of rewards), of all processes; a question's replies lie side by side
         self._replies: list[str] = []
         self._n_tokens: list[int] = []  # of these replies
         quicken(bare(self.model), vision)
         self.beta = anchor  # from here on TRL scores replies with `ref_model` too, or with the policy's adapter `_START`
         if isinstance(start, Path):
-            self._load_frozen_adapter(start, _START)
+            put_frozen_adapter(self.model, start, _START)
         elif start is not None:
-            self.ref_model = self._frozen(start)
-
-    # Frozen models
-
-    def _frozen(self, model: Any) -> Any:
-        """A model that only scores, placed as TRL places its reference: sharded where the policy is, else on this device."""
-        model.requires_grad_(False).eval()
-        quicken(model, self._vision)
-        add_fused_lm_head(model, temperature=self.temperature)
-        if self.is_deepspeed_enabled:
-            return prepare_deepspeed(model, self.accelerator)
-        if self.is_fsdp_enabled:
-            return prepare_fsdp(model, self.accelerator)
-        return self.accelerator.prepare_model(model, evaluation_mode=True)
-
-    def _load_frozen_adapter(self, folder: Path, name: str) -> None:
-        put_beside(str(folder), folder, self.model, name)
-        for module in self.model.modules():  # an adapter's dropout follows the policy's train mode; a frozen one has none
-            if name in getattr(module, "lora_dropout", {}):
-                module.lora_dropout[name] = nn.Identity()
-
-    def _drop_adapter(self, name: str) -> None:
-        """Forget a frozen adapter, so that saving the policy does not save it too; nothing if there is none of the name."""
-        model = self.accelerator.unwrap_model(self.model)
-        if name in getattr(model, "peft_config", {}):
-            model.delete_adapter(name)
+            self.ref_model = placed_frozen(self, start, vision)
 
     @property
     def _mode(self) -> str:
@@ -185,7 +142,7 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def save_policy(self, out: Path) -> None:
         """Write the policy alone, at the end: its weights, and beside them tokenizer and video processor, as a checkpoint that
         others load. Frozen models are dropped."""
-        self._drop_adapter(_START)
+        drop_adapter(self.accelerator.unwrap_model(self.model), _START)
         self.ref_model, self.beta = None, 0.0
         self.save_model(str(out))
         if self.accelerator.is_main_process:
@@ -214,7 +171,7 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         def announce(indices: list[int]) -> None:
             self._encode.expect((footages[i] for i in dict.fromkeys(indices) if i in footages), at_most=3 * sampler.batch_size)
 
-        return _Announced(sampler, announce, n_rows)
+        return Announced(sampler, announce, n_rows)
 
     def fed(self) -> Fed:
         """What the last prompts really held, and how many there were in all sessions; the main process alone counts them."""
@@ -247,9 +204,14 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _written(
         self, prompt_ids: list[list[int]], clips: Sequence[ClipTensors], rows: Sequence[int], *args: Any, **kwargs: Any
     ) -> Any:
-        """A reply to each prompt, about the clip of its row, as TRL's `_generate_single_turn` returns them."""
+        """A reply to each prompt, about the clip of its row, as TRL's `_generate_single_turn` returns them.
+
+        Log-probabilities of the sampler are at temperature 1, so only there can scoring be held beside them.
+        """
         if self.sampler is not None:
-            return self.sampler.sample(self.accelerator.unwrap_model(self.model), prompt_ids, clips, rows), None
+            replies = self.sampler.sample(self.accelerator.unwrap_model(self.model), prompt_ids, clips, rows)
+            at_1 = self.sampler.temperature == 1
+            return [reply.tokens for reply in replies], [reply.logprobs for reply in replies] if at_1 else None
         fields = generation_inputs(clips, rows, prompt_ids, self._encode.video_token, self._encode.image_token)
         with showing(clips, rows):
             return super()._generate_single_turn(prompt_ids, None, fields, *args, **kwargs)
@@ -288,9 +250,11 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             entropy = None if found.entropy is None else shared.unpacked(found.entropy)
             return _Scored(shared.unpacked(found.log_probs), entropy)
 
-        return super()._get_per_token_logps_and_entropies(
+        found = super()._get_per_token_logps_and_entropies(
             with_clips, input_ids, attention_mask, logits_to_keep, *args, **kwargs
         )
+        self._logps = found[0].detach()
+        return found
 
     def _forward(self, model: Any, at_replies: Callable[[torch.Tensor], torch.Tensor], **inputs: Any) -> Any:
         """One scoring pass of the policy or of another model.
@@ -311,6 +275,10 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         """TRL's, whose log calls the divergence from the start `kl`; here that is the name of the one that repels."""
         loss: torch.Tensor = super()._compute_loss(model, inputs)
+        if (drawn := inputs.get("sampling_per_token_logps")) is not None:
+            scored = inputs.get("old_per_token_logps", self._logps)  # as the policy was that wrote the replies
+            apart = mean_distance(drawn, scored, inputs["completion_mask"])
+            self._metrics[self._mode]["sampler_difference"].append(self.accelerator.gather(apart).nanmean().item())
         if self.beta:
             logged = self._metrics[self._mode]
             logged["anchor_kl"].append(logged["kl"].pop())
@@ -368,9 +336,8 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         if not self._drop_equal_groups:
             return torch.ones(len(self._rewards), device=self._rewards.device)
         group = self.num_generations if self._mode == "train" else self.num_generations_eval
-        earned = (self._rewards * self.reward_weights.to(self._rewards.device)).nansum(dim=1).view(-1, group)
-        differ = (~torch.isclose(earned.amax(1), earned.amin(1))).repeat_interleave(group).float()
-        return differ / differ.mean().clamp(min=1 / len(differ))
+        earned = (self._rewards * self.reward_weights.to(self._rewards.device)).nansum(dim=1)
+        return without_equal_groups(earned, group)
 
     def _local(self, rows: torch.Tensor) -> torch.Tensor:
         """This process's share of a tensor with one row for each reply of all processes, which lie process by process."""
@@ -422,63 +389,8 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
-        adapters = (folder / ADAPTER).is_file()
-        try:
-            if adapters:
-                self._check_adapters(folder, model)
-            else:
-                model.load_state_dict(load_saved(folder, model.dtype).state_dict())
-        except VtError as error:
-            raise VtError(f"{error}; or delete {folder}, and training goes on from the one before it") from error
-        if adapters:
+        if load_or_check(folder, model) is Kept.ADAPTERS:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
-
-    def _check_adapters(self, folder: Path, model: Any) -> None:
-        """Of the adapters in training the first is saved in the folder itself, and any other in a folder of its name."""
-        for path in (folder, *sorted(path.parent for path in folder.glob(f"*/{ADAPTER}"))):
-            name = "default" if path == folder else path.name
-            if name not in model.peft_config:
-                raise VtError(f"{path}: holds an adapter that this training does not have; delete it")
-            check_resumed(str(path), path, model, name)
-
-
-class _Rows(Sequence[TrainingRow]):
-    """A batch that is no list, in which accelerate would look through every row for tensors to move."""
-
-    def __init__(self, rows: list[TrainingRow]) -> None:
-        self._rows = rows
-
-    def __getitem__(self, i: Any) -> Any:
-        return self._rows[i]
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-
-class _Announced(Sampler[int]):
-    """A sampler's indices, two batches of `n_rows` told to `announce` when the first of them begins."""
-
-    def __init__(self, sampler: Any, announce: Callable[[list[int]], None], n_rows: int) -> None:
-        self._sampler, self._announce, self._n_rows = sampler, announce, n_rows
-
-    def __iter__(self) -> Iterator[int]:
-        order = list(self._sampler)
-        for start in range(0, len(order), self._n_rows):
-            self._announce(order[start : start + 2 * self._n_rows])
-            yield from order[start : start + self._n_rows]
-
-    def __len__(self) -> int:
-        return len(self._sampler)
-
-
-def quicken(model: Any, vision: VisionCache | None = None) -> None:
-    """Let a Qwen2.5-VL compute the same numbers faster; called before PEFT or a parallel wrapper goes around it.
-
-    vision: keeps what a frozen tower makes of clips.
-    """
-    share_vision(model, see_clips if vision is None else vision.see)
-    quicken_vision(model)
-    quicken_norms(model)
 
 
 def _predicting(values: torch.Tensor, n_scored: int) -> torch.Tensor:

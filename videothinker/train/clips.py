@@ -26,6 +26,7 @@ from videothinker.frames import Clip, ClipError
 from videothinker.models.chat import chat
 from videothinker.models.positions import rule_of, token_positions
 from videothinker.models.vision import SeenClip, see
+from videothinker.pool import n_cores
 from videothinker.train.data import ClipPrompt
 
 IMAGE, VIDEO = 1, 2
@@ -92,7 +93,7 @@ class PromptEncoder:
         self._size = {"shortest_edge": min(shortest, max_pixels), "longest_edge": max_pixels}
         self._keyed = store.sha256_json([self._sizing(), self._size, self._image_max_pixels]) if keyed else ""
         n_local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        self._threads = ThreadPoolExecutor(max(1, min(8, (os.cpu_count() or 1) // n_local)), thread_name_prefix="clips")
+        self._threads = ThreadPoolExecutor(max(1, min(8, n_cores() // n_local)), thread_name_prefix="clips")
         self._coming: dict[Footage, Future[Clip]] = {}
 
     def expect(self, footages: Iterable[Footage], at_most: int) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 (its usual name)
 from torch.utils.checkpoint import checkpoint
 
-from videothinker.train.stages import KL, Direction, RepelOn
+from videothinker.train.objective import KL, Direction, RepelOn
 
 SIGN = {Direction.REPEL: -1.0, Direction.ATTRACT: 1.0}
 """What a divergence is multiplied by in a loss that is minimised: repelling raises it, attracting lowers it."""
@@ -161,3 +161,23 @@ def rows_to_repel(right: torch.Tensor, group: int, repel_on: RepelOn) -> torch.T
         all_right = right.view(-1, group).all(dim=1)  # one row per question
         return (~all_right).float().repeat_interleave(group)
     return torch.ones_like(right, dtype=torch.float32)
+
+
+def without_equal_groups(earned: torch.Tensor, group: int) -> torch.Tensor:
+    """What each reply counts in the mean where a question whose replies all earned the same is left out, (N,): 0, or as much
+    more than 1 as makes the mean one over the others.
+
+    earned: (N,), each reply's reward. group: replies per question, of which N is a multiple; those of a question lie side by
+    side.
+    """
+    rows = earned.view(-1, group)
+    differ = (~torch.isclose(rows.amax(1), rows.amin(1))).repeat_interleave(group).float()
+    return differ / differ.mean().clamp(min=1 / len(differ))
+
+
+def mean_distance(drawn: torch.Tensor, scored: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean over tokens of |drawn - scored| in nats, a scalar: how far two computations of the same log-probabilities are apart.
+
+    drawn, scored: (B, T). mask: (B, T), 1 for tokens of a reply. NaN where there are none.
+    """
+    return (drawn - scored).abs()[mask.bool()].mean()

@@ -12,9 +12,9 @@ from videothinker import store, tables
 from videothinker.answers import FORMS, Style, read_twice
 from videothinker.answers.tally import Answered, tally
 from videothinker.records.question import Kind
-from videothinker.records.training import METRICS, StepRecord
+from videothinker.records.training import METRICS, Completion, StepRecord
 from videothinker.steps import append_step, measure, read_steps, write_steps
-from videothinker.train.clip_grpo import ClipGRPOTrainer, Completion
+from videothinker.train.clip_grpo import ClipGRPOTrainer
 from videothinker.train.data import TrainingRow
 from videothinker.train.stages import Alarms
 
@@ -34,6 +34,7 @@ _SOURCES = {
     "shuffled_accuracy": "shuffled_accuracy",
     "ordered_share": "ordered_share",
     "entropy": "entropy",
+    "sampler_difference": "sampler_difference",
     "length": "completions/mean_length",
     "grad_norm": "grad_norm",
     "vision_kept_share": "vision_kept_share",

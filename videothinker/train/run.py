@@ -53,10 +53,11 @@ from videothinker.train.data import (
     warn_about_observer,
     warn_about_undecided,
 )
+from videothinker.train.objective import Reference
 from videothinker.train.process import is_main, leave_the_others, peak_bytes
 from videothinker.train.reference import check_reference, check_rule
 from videothinker.train.run_record import holds_a_finished_run, take
-from videothinker.train.stages import Reference, Stage, StageConfig
+from videothinker.train.stages import Stage, StageConfig
 from videothinker.train.told import kinds, told
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from videothinker.models.decoder import Decoder, TokenChoice
+from videothinker.models.decoder import Decoder, TokenChoice, Written
 from videothinker.models.norms import quicken_norms
 from videothinker.models.vision import SeenClip, quicken_vision
 from videothinker.train.clips import NOTHING, ClipTensors, bare
@@ -48,7 +48,7 @@ class ReplySampler:
     @torch.no_grad()
     def sample(
         self, policy: Any, prompt_ids: Sequence[Sequence[int]], clips: Sequence[ClipTensors], rows: Sequence[int]
-    ) -> list[list[int]]:
+    ) -> list[Written]:
         """One reply per prompt, with the token that ended it, at most `max_new_tokens` long.
 
         prompt_ids: unpadded. clips: the distinct ones, on the policy's device. rows: for each prompt the index of its clip, or
@@ -65,7 +65,7 @@ class ReplySampler:
         # A question comes once for each of its replies; its prompt is read once, and the replies point to it.
         asked = [(row, tuple(ids)) for row, ids in zip(rows, prompt_ids, strict=True)]
         distinct = {prompt: i for i, prompt in enumerate(dict.fromkeys(asked))}
-        replies = self._decoder.reply(
+        replies = self._decoder.write(
             [ids for _, ids in distinct],
             [nothing if row == NOTHING else seen[row] for row, _ in distinct],
             rows=[distinct[prompt] for prompt in asked],

@@ -1,32 +1,28 @@
-"""What a training stage is: its settings, with bounds and sources, read from TOML and `--set`.
+"""What a training stage is: its settings, with bounds and sources.
 
 Three stages are the paper's (section 4). `bias`: GRPO on the observational questions alone, which teaches the shortcut.
 `cdpo`: GRPO on all questions, repelled from the frozen bias model. `grpo`: the same without repulsion, the baseline of the
 paper's tables. A fourth, `auto`, is VideoAuto-R1's (arXiv 2601.05175): GRPO on replies that answer, think and answer again,
 kept near the start; with a bias model it is repelled from that too. A file in configs/ names only what differs from the
-defaults below, which are the first paper's.
+defaults, which are the first paper's; `stage_files.py` reads it, and the section [objective] is `objective.py`'s.
 
 Everything that changes a result is a field here and is written to run.json. This module loads without torch.
 """
 
-from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
-from videothinker import prompts, sections
 from videothinker.answers import Style
-from videothinker.damage import Damage
-from videothinker.errors import VtError
 from videothinker.models.text_positions import TextPositions
 from videothinker.prompts import Asked
 from videothinker.records.bounds import AboveZero, Index, NotNegative, Positive, Share
 from videothinker.records.prompt import Template
 from videothinker.records.question import IMAGE_MAX_PIXELS
 from videothinker.records.training import GateMargins
-from videothinker.train.rewards import ACCURACY, FALLBACK, FIRST, ORDERED, REWARDS, default_weights, weights_for_twice
+from videothinker.train.objective import Objective
+from videothinker.train.rewards import default_weights
 
 
 class Stage(StrEnum):
@@ -41,70 +37,6 @@ class Stage(StrEnum):
     def may_repel(self) -> bool:
         """Whether its settings may have a reference that the policy is repelled from."""
         return self in (Stage.CDPO, Stage.AUTO)
-
-
-class Direction(StrEnum):
-    """What the divergence term does to the policy."""
-
-    REPEL = "repel"
-    """Away from the reference: CDPO."""
-    ATTRACT = "attract"
-    """Towards it: the paper's ablation, and the ordinary KL penalty."""
-
-
-class Reference(StrEnum):
-    """Whose probabilities the divergence is measured to."""
-
-    BIAS = "bias"
-    """The checkpoint named by --bias-model."""
-    START = "start"
-    """The policy's own start, an ablation of the paper. Measured here it ended about where GRPO does, +0.2 points of
-    inferential accuracy with the sign undecided, and no run collapsed (docs/training.md)."""
-    SELF = "self"
-    """The policy itself as it wrote the replies, without gradient. On a damaged clip (`reference_clip`) this is the idea of
-    PAPO (arXiv 2507.06448) with the paper's loss: not what is repelled from is trained, but what it is shown is poorer."""
-
-
-class ReferenceClip(StrEnum):
-    """What the reference is shown when it scores the policy's replies; the policy always sees the clip itself."""
-
-    SAME = "same"
-    """The clip itself: CDPO."""
-    BLANK = "blank"
-    """Mid-grey frames, so the reference has the question's words alone. `damage.py` defines this one and those below."""
-    FROZEN = "frozen"
-    """The first frame at all times."""
-    SHUFFLED = "shuffled"
-    """The frames in another order, drawn from seed and question."""
-    REVERSED = "reversed"
-    """The frames from the last to the first."""
-    MIRRORED = "mirrored"
-    """Left and right exchanged. Nothing of what happens is lost, so this one is for `direction = "attract"`."""
-
-    @property
-    def damage(self) -> Damage | None:
-        """What is done to the clip; None: nothing."""
-        return None if self is ReferenceClip.SAME else Damage(self.value)
-
-
-class KL(StrEnum):
-    """The form of the divergence; `loss.py` has the formulas."""
-
-    K3 = "k3"
-    BOUNDED = "bounded"
-    REPLY = "reply"
-    EXACT = "exact"
-
-
-class RepelOn(StrEnum):
-    """On which replies the divergence counts."""
-
-    ALL = "all"
-    GROUPS_NOT_ALL_RIGHT = "groups_not_all_right"
-    """Not where every reply to a question is right: there the advantage is 0 and repulsion alone would move the policy."""
-    CORRECT_ROLLOUTS = "correct_rollouts"
-    """Only on replies that are exactly right. What is right is told by the reward "accuracy", here and above: it is 1. Of
-    intervals that is only the gold one itself."""
 
 
 class Precision(StrEnum):
@@ -157,48 +89,6 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     def asked(self) -> Asked:
         """How questions are put."""
         return Asked(self.prompt, self.template)
-
-
-class Objective(msgspec.Struct, frozen=True, kw_only=True):
-    """[objective]: the loss."""
-
-    repulsion: NotNegative = 0.0
-    """|beta|; paper: 0.01 for CDPO, 0 otherwise. 0.003 to 0.1 was stable in the study, 0.1 not for every model of the
-    preparatory experiment (docs/training.md)."""
-    hold_at: AboveZero | None = None
-    """Adapt the repulsion, from `repulsion` on, so that the divergence stays at this multiple of the start model's (`hold.py`);
-    None: constant, as in the paper."""
-    gradient_share: Share | None = None
-    """Set the weight anew at each optimizer step, in place of `repulsion`, so that the divergence's gradient has this share of
-    the norm of the reward's (`apart.py`). For comparison: in the first study a repulsion of 0.01 came to 0.02, 0.1 to 0.21.
-    None: the weight is `repulsion`."""
-    log_gradient_ratio_every: Index | None = None
-    """Measure that ratio every so many optimizer steps, at one more backward pass each; 0: never. None: every step,
-    or never under FSDP and DeepSpeed, where it cannot be had."""
-    anchor: NotNegative = 0.0
-    """Weight of k3 to a frozen copy of the start, unclamped, which keeps the policy near it: the KL penalty of ordinary GRPO.
-    It is a term of its own beside `repulsion`, so that one run can have both, and counts on every reply, also on those that
-    `drop_equal_groups` leaves out. VideoAuto-R1: 0.01; the first paper: none."""
-    direction: Direction = Direction.REPEL
-    reference: Reference = Reference.BIAS
-    reference_clip: ReferenceClip = ReferenceClip.SAME
-    """Paper: the same clip. PAPO: 60 % of an image's patches black; other damages are ours."""
-    kl: KL = KL.K3
-    kl_clamp: AboveZero = 11.0
-    """Nats; official code."""
-    repel_on: RepelOn = RepelOn.ALL
-    drop_equal_groups: bool = False
-    """Leave out the replies to a question if all of them earned the same, as DAPO's dynamic sampling does: the loss, divergence
-    included, is the mean over the others. No new questions take their place. False: such replies have advantage 0, but are
-    repelled and count in the mean."""
-    clip_low: Share = 0.2
-    clip_high: NotNegative = 0.28
-    """The probability ratio is cut to [1 - clip_low, 1 + clip_high]; official code, after DAPO."""
-
-    @property
-    def starts_at_zero(self) -> bool:
-        """Is the reference at first the policy itself, shown the same? Then there is nothing to take a multiple or share of."""
-        return self.reference is Reference.START and self.reference_clip is ReferenceClip.SAME
 
 
 class Rollouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -344,198 +234,3 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True):
     def needs_reference(self) -> bool:
         """Does the loss have a divergence term?"""
         return self.objective.repulsion > 0 or self.objective.gradient_share is not None
-
-
-def load_stage(stage: Stage, file: Path, overrides: Sequence[str] = ()) -> StageConfig:
-    """The settings of `file` with `--set section.key=value` applied.
-
-    overrides: "section.key=value" with a TOML value (quotes may be left out around a plain word).
-
-    Raises:
-        VtError: the file is not TOML, or any setting is unknown, of the wrong kind or out of bounds; names all of them.
-    """
-    return make_stage(stage, sections.load_toml(file), overrides, source=str(file))
-
-
-def make_stage(
-    stage: Stage, raw: dict[str, Any], overrides: Sequence[str] = (), *, source: str = "the settings"
-) -> StageConfig:
-    """`load_stage` of settings that are already read; {} gives the defaults. A missing `stage` is the command's."""
-    raw = _with_defaults(raw, stage)
-    raw = _without_replaced_weight(raw, overrides)
-    for assignment in overrides:
-        sections.override(raw, assignment)
-    raw = _with_trackers(_with_prompt(raw, source))
-    problems: list[str] = []
-    config = sections.read(StageConfig, raw, problems)
-    if config is not None:
-        problems = list(_contradictions(config, stage))
-        if not problems:
-            return config
-    raise VtError(f"{source}: {'; '.join(problems)}")
-
-
-def _with_defaults(raw: dict[str, Any], stage: Stage) -> dict[str, Any]:
-    """`raw` with the stage's own defaults where it says nothing; rewards among them, so that --set rewards.NAME=... adds."""
-    if stage is not Stage.AUTO:
-        return {"stage": stage.value, "rewards": default_weights(), **raw}
-    with_rewards = {"stage": stage.value, "rewards": weights_for_twice(), **raw}
-    own: dict[str, dict[str, Any]] = {"data": {"prompt": Style.TWICE.value}, "objective": {"anchor": 0.01}}
-    given = {name: raw.get(name, {}) for name in own}  # a section that is no table is told of where it is read
-    return with_rewards | {name: {**own[name], **said} if isinstance(said, dict) else said for name, said in given.items()}
-
-
-def _with_prompt(raw: dict[str, Any], source: str) -> dict[str, Any]:
-    """`raw` with what `data.prompt` names: a style of ours, or a template and the style that it says.
-
-    Raises:
-        VtError: it names no prompt, or the settings hold a template themselves.
-    """
-    data = raw.get("data")
-    if not isinstance(data, dict):
-        return raw
-    if "template" in data:
-        raise VtError(f"{source}: data.template: is read from a file; name that in data.prompt")
-    named = data.get("prompt", Style.COT)
-    if not isinstance(named, str) or named in list(Style):
-        return raw
-    try:
-        asked = prompts.find(named)
-    except VtError as error:
-        raise VtError(f"{source}: data.prompt: {error}") from error
-    template = None if asked.template is None else {"sha256": asked.template.sha256, "text": asked.template.text}
-    return {**raw, "data": {**data, "prompt": asked.style.value, "template": template}}
-
-
-def _with_trackers(raw: dict[str, Any]) -> dict[str, Any]:
-    """`raw` with `saving.report_to` as a list, where it is a word such as wandb, or none."""
-    saving = raw.get("saving")
-    if not isinstance(saving, dict) or not isinstance(named := saving.get("report_to"), str):
-        return raw
-    names = [name.strip() for name in named.split(",") if name.strip()]
-    return {**raw, "saving": {**saving, "report_to": [] if names == ["none"] else names}}
-
-
-def _without_replaced_weight(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """`raw` without the file's weight of the divergence where `--set` chooses the other way to say it.
-
-    A weight and a share exclude each other, and every file of stage cdpo has one of them.
-    """
-    objective, said = raw.get("objective"), {assignment.partition("=")[0].strip() for assignment in overrides}
-    if not isinstance(objective, dict):
-        return raw
-    ways = ("repulsion", "gradient_share")
-    chosen = {way for way in ways if f"objective.{way}" in said}
-    replaced = set(ways) - chosen if len(chosen) == 1 else set()
-    return {**raw, "objective": {name: value for name, value in objective.items() if name not in replaced}}
-
-
-def _contradictions(config: StageConfig, command: Stage) -> Iterator[str]:
-    """What is wrong between settings each of which is fine by itself."""
-    if config.stage is not command:
-        yield f"stage = {config.stage.value!r}: this is a file for `vt train {config.stage.value}`, not `{command.value}`"
-    if config.stage is Stage.CDPO and not config.needs_reference:
-        yield "objective.repulsion = 0: then this is the baseline, `vt train grpo`; the paper's value is 0.01"
-    if not config.stage.may_repel and config.objective.repulsion != 0:
-        yield f"objective.repulsion = {config.objective.repulsion}: only {_REPELLING} have a reference to repel from"
-    if config.stage is Stage.AUTO and config.data.prompt is not Style.TWICE:
-        yield (
-            f"data.prompt = '{config.data.prompt}': stage auto is about replies that answer twice; set it to '{Style.TWICE}',"
-            " or take `vt train grpo`"
-        )
-    yield from _wrong_share(config)
-    yield from _wrong_reference(config)
-    if config.objective.hold_at is not None:
-        if not config.needs_reference or config.objective.direction is not Direction.REPEL:
-            yield "objective.hold_at: only a repulsion is adapted; choose a repulsion and direction repel, or leave it out"
-        elif config.objective.starts_at_zero:
-            yield "objective.hold_at: the start model does not diverge from itself, so there is nothing to take a multiple of"
-    yield from _wrong_rewards(config)
-    rows, n_replies = config.rollouts.rows_per_forward, config.rollouts.n_replies * config.rollouts.questions_per_step
-    if rows is not None and n_replies % rows:
-        yield (
-            f"rollouts.rows_per_forward = {rows}: does not divide the {n_replies} replies of a step (rollouts.n_replies x"
-            " questions_per_step)"
-        )
-    if config.rollouts.engine is Engine.VLLM:
-        yield "rollouts.engine = 'vllm': TRL 1.16 passes it no clips, so it would answer unseen; choose auto or transformers"
-    if config.saving.save_every % config.rollouts.updates_per_batch:
-        yield (
-            f"saving.save_every = {config.saving.save_every}: is not a multiple of rollouts.updates_per_batch ="
-            f" {config.rollouts.updates_per_batch}, so a resumed run would differ"
-        )
-    if unknown := [name for name in config.saving.report_to if name not in TRACKERS]:
-        yield f"saving.report_to = {unknown}: known are {', '.join(TRACKERS)}, or none"
-
-
-_REPELLING = " and ".join(f"`vt train {stage}`" for stage in Stage if stage.may_repel)
-
-
-def _wrong_share(config: StageConfig) -> Iterator[str]:
-    objective = config.objective
-    share = objective.gradient_share
-    if objective.log_gradient_ratio_every and not config.stage.may_repel:
-        yield f"objective.log_gradient_ratio_every: only {_REPELLING} have a divergence whose gradient could be measured"
-    if share is None:
-        return
-    if not config.stage.may_repel:
-        yield f"objective.gradient_share = {share}: only {_REPELLING} have a reference to repel from"
-    if objective.repulsion != 0:
-        yield (
-            f"objective.gradient_share = {share} and objective.repulsion = {objective.repulsion}: both set the weight of the"
-            " divergence; leave one out"
-        )
-    if objective.hold_at is not None:
-        yield "objective.gradient_share and objective.hold_at: both adapt the weight of the divergence; leave one out"
-    if objective.starts_at_zero:
-        yield (
-            "objective.gradient_share: the start model does not diverge from itself, so at first a share of rounding errors"
-            " would move the policy; set objective.repulsion, or reference = 'bias'"
-        )
-
-
-def _wrong_reference(config: StageConfig) -> Iterator[str]:
-    objective = config.objective
-    if not config.stage.may_repel:
-        asked = {
-            "reference": objective.reference is Reference.SELF,
-            "reference_clip": objective.reference_clip.damage is not None,
-        }
-        for name in (name for name, wanted in asked.items() if wanted):
-            yield f"objective.{name} = '{getattr(objective, name)}': only {_REPELLING} have a reference; leave it out"
-    if objective.reference is not Reference.SELF:
-        return
-    if objective.reference_clip.damage is None:
-        clips = ", ".join(clip for clip in ReferenceClip if clip.damage is not None)
-        yield (
-            "objective.reference = 'self' with reference_clip = 'same': the policy does not diverge from itself on one clip, so"
-            f" nothing would be repelled; choose a reference_clip of {clips}"
-        )
-    if objective.kl is KL.EXACT and config.rollouts.updates_per_batch > 1:
-        yield (
-            "objective.reference = 'self', kl = 'exact' and rollouts.updates_per_batch > 1: the output layer of the policy that"
-            " wrote the replies is not kept; set updates_per_batch = 1, or another kl"
-        )
-
-
-def _wrong_rewards(config: StageConfig) -> Iterator[str]:
-    if unknown := [name for name in config.rewards if name not in REWARDS]:
-        yield f"rewards: there is no reward {', '.join(map(repr, unknown))}; known are {', '.join(REWARDS)}"
-    if not config.rewards:
-        yield f"rewards: names none, so nothing would be learnt; known are {', '.join(REWARDS)}"
-    asked_twice = [name for name in (FIRST, FALLBACK) if name in config.rewards]
-    if asked_twice and config.data.prompt is not Style.TWICE:
-        yield (
-            f"rewards.{asked_twice[0]}: is for replies that answer twice, and data.prompt is '{config.data.prompt}'; set it to"
-            f" '{Style.TWICE}', or leave {' and '.join(asked_twice)} out of [rewards]"
-        )
-    if (ORDERED in config.rewards) is not (config.rollouts.shuffled > 0):
-        yield (
-            f"rewards.{ORDERED} and rollouts.shuffled: the one is earned by the other, so set both, such as {ORDERED} = 0.3 and"
-            " shuffled = 4, or neither"
-        )
-    if config.needs_reference and config.objective.repel_on is not RepelOn.ALL and ACCURACY not in config.rewards:
-        yield (
-            f"objective.repel_on = '{config.objective.repel_on}': which replies are right is told by the reward '{ACCURACY}',"
-            " which is not among [rewards]; add it, or choose repel_on = 'all'"
-        )

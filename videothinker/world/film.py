@@ -6,6 +6,7 @@ versions of numpy and PyAV.
 
 import io
 from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,27 @@ from videothinker.errors import VtError
 from videothinker.world import draw
 from videothinker.world.camera import HEIGHT, WIDTH
 from videothinker.world.simulate import Rollout
-from videothinker.world.table import FPS
+from videothinker.world.table import FPS, N_FRAMES
 
 CRF = 24
 """x264's constant rate factor: `docs/world.md` says what it costs in bytes and in pixels."""
 
 
-def write_clip(rollout: Rollout, path: Path, *, width: int = WIDTH, height: int = HEIGHT, crf: int = CRF) -> None:
+def write_clip(
+    rollout: Rollout,
+    path: Path,
+    *,
+    width: int = WIDTH,
+    height: int = HEIGHT,
+    n_frames: int = N_FRAMES,
+    crf: int = CRF,
+) -> None:
     """Film a roll-out, factual or counterfactual, and put the mp4 at `path` in one step.
 
     Args:
         width, height: pixels, both even.
+        n_frames: a divisor of `table.N_FRAMES`. The film has every so many-th frame from the first one on, each shown when it
+            is shown in the whole film, and these are the frames that a model is shown of that if it is shown as many.
         crf: x264's quality, 0 (lossless) to 51.
 
     Raises:
@@ -35,11 +46,13 @@ def write_clip(rollout: Rollout, path: Path, *, width: int = WIDTH, height: int 
     """
     if width % 2 or height % 2:
         raise VtError(f"--size {width}x{height}: H.264 needs an even width and height")
-    store.write_bytes(path, encode(draw.stream([rollout], width=width, height=height), width, height, crf=crf))
+    every = N_FRAMES // n_frames
+    pictures = draw.stream([rollout], width=width, height=height, indices=range(0, N_FRAMES, every))
+    store.write_bytes(path, encode(pictures, width, height, rate=Fraction(FPS, every), crf=crf))
 
 
-def encode(pictures: Iterable[Any], width: int, height: int, *, crf: int = CRF) -> bytes:
-    """The mp4 file of pictures that arrive in batches of (F, 3, height, width) uint8 RGB."""
+def encode(pictures: Iterable[Any], width: int, height: int, *, rate: int | Fraction = FPS, crf: int = CRF) -> bytes:
+    """The mp4 file of pictures that arrive in batches of (F, 3, height, width) uint8 RGB, `rate` of them a second."""
     import av
 
     file = io.BytesIO()
@@ -51,7 +64,7 @@ def encode(pictures: Iterable[Any], width: int, height: int, *, crf: int = CRF) 
             # without them once in a while. With AVX2, which every processor with AVX-512 has, it does not.
             x264 += ":asm=avx2"
         options = {"preset": "veryfast", "x264-params": x264, "crf": str(crf), "threads": "1", "bf": "0"}
-        video = container.add_stream("libx264", rate=FPS, options=options)
+        video = container.add_stream("libx264", rate=rate, options=options)
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         for some in pictures:
             for picture in some:

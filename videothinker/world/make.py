@@ -32,12 +32,13 @@ from videothinker.world.camera import in_view
 from videothinker.world.film import write_clip
 from videothinker.world.story import pairs
 from videothinker.world.stream import StreamScene, make_scene
+from videothinker.world.table import N_FRAMES
 
 MANIFEST = "world.json"
 _UNFINISHED = ".settings.json"
 _DECIMALS = 4
 """Decimals of every number in an annotation: a hundredth of a pixel, in less than half the bytes of full precision."""
-_NOT_YET = {"only_asked": False}
+_NOT_YET = {"only_asked": False, "film_frames": N_FRAMES}
 """Settings that worlds of an earlier version do not name, as they were then."""
 
 
@@ -57,6 +58,8 @@ class WorldSettings:
     """Also film what would have happened, for every question."""
     only_asked: bool = False
     """Film only the scenes that have a counterfactual question."""
+    film_frames: int = N_FRAMES
+    """Frames of a film, a divisor of `table.N_FRAMES`: those that a model is shown if it is shown so many."""
 
     def __post_init__(self) -> None:
         preset_named(self.preset)
@@ -69,6 +72,10 @@ class WorldSettings:
             wrong.append(f"--size {self.width}x{self.height}: H.264 clips need even sides of 16 pixels or more, e.g. 480x320")
         if self.counterfactual_videos and not self.videos:
             wrong.append("--counterfactual-videos with --no-videos: drop one of the two")
+        if not 1 <= self.film_frames <= N_FRAMES or N_FRAMES % self.film_frames:
+            wrong.append(f"--film-frames {self.film_frames}: expected a divisor of {N_FRAMES}, e.g. 16")
+        if self.film_frames != N_FRAMES and not self.videos:
+            wrong.append("--film-frames with --no-videos: drop one of the two")
         if self.only_asked and not self.videos:
             wrong.append("--only-asked with --no-videos: drop one of the two")
         if wrong:
@@ -186,7 +193,7 @@ def _make_scene(scene_index: int, *, out: Path, settings: WorldSettings) -> _Don
                 films[clip.with_name(counterfactual_name(clip.name, removed))] = scene.simulation.without[removed]
         for path, rollout in films.items():
             if not path.is_file():
-                write_clip(rollout, path, width=settings.width, height=settings.height)
+                write_clip(rollout, path, width=settings.width, height=settings.height, n_frames=settings.film_frames)
         counts["clips"] = 1
         counts["counterfactual clips"] = len(films) - 1
     path = out / "annotation_train" / _numbered("annotation", scene_index, "json")

@@ -241,7 +241,7 @@ def test_columns_of_numbers_and_intervals(tmp_path: Path) -> None:
         [one] = read_set("records", source, columns=(*asked, f"answer_{column}")).questions
         assert (one.gold, one.options, one.form) == (gold, (), Form(column.partition("=")[0]))
     found = read_set("records", source, columns=(*asked, "answer_interval=from"))
-    assert reasons(found) == ["its from is '3.5', expected two times in seconds, such as 12.5 to 20"]
+    assert reasons(found) == ["its from is '3.5', expected two times in seconds and nothing else, such as 12.5 to 20"]
     swapped = read_set("records", source, columns=(*asked, "answer_interval=from,to"))
     assert reasons(swapped) == ["its from,to is '3.5 to 1', where the end comes before the start"]
     with pytest.raises(VtError, match=r"answer_number=: is for answers that are no options; leave options= out"):

@@ -263,7 +263,9 @@ def measured(kind: str, said: str, **changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("kind", "said", "form", "gold"),
     [
-        ("numerical", "1,200 m", Form.NUMBER, ("1200",)),
+        ("numerical", "1,200", Form.NUMBER, ("1200",)),
+        ("numerical", "five", Form.NUMBER, ("5",)),
+        ("numerical", "50 %", Form.NUMBER, ("50%",)),
         ("number", "3/4", Form.NUMBER, ("0.75",)),
         ("regression", "2.50", Form.ESTIMATE, ("2.5",)),
         ("temporal grounding", "1:00 to 1:05", Form.INTERVAL, ("60", "65")),
@@ -278,12 +280,23 @@ def test_numbers_and_intervals(tmp_path: Path, kind: str, said: str, form: Form,
 @pytest.mark.parametrize(
     ("row", "why"),
     [
-        (measured("numerical", "5 or 6"), "its solution is '5 or 6', expected one number"),
+        *(
+            (measured(kind, said), f"its solution is {said!r}, expected a number and nothing else, such as 1200 or 50%")
+            for kind in ("numerical", "regression")
+            for said in ("5 or 6", "about five", "~5", "1,200 m", "five cubes", "5 approx.", r"\\approx 5", "The answer is 7.")
+        ),
+        (
+            measured("temporal grounding", "about 5 to 10"),
+            "its solution is 'about 5 to 10', expected two times in seconds and nothing else, such as 12.5 to 20",
+        ),
         (
             measured("temporal grounding", "5 to 5"),
-            "its solution is '5 to 5', expected two times in seconds, such as 12.5 to 20",
+            "its solution is '5 to 5', expected two times in seconds and nothing else, such as 12.5 to 20",
         ),
-        (measured("temporal grounding", "soon"), "its solution is 'soon', expected two times in seconds, such as 12.5 to 20"),
+        (
+            measured("temporal grounding", "soon"),
+            "its solution is 'soon', expected two times in seconds and nothing else, such as 12.5 to 20",
+        ),
         (
             choice(1, "a", "5", problem_type="numerical"),
             "problem_type 'numerical' with 2 options needs a form of answer not asked here",

@@ -18,12 +18,13 @@ from videothinker.cli import options
 from videothinker.curated import Curated
 from videothinker.diagnose.checkpoint_answerer import open_checkpoint
 from videothinker.diagnose.engines import ENGINES
-from videothinker.diagnose.engines.base import Reply, Row, reply_seed
+from videothinker.diagnose.engines.base import Row, reply_seed
 from videothinker.diagnose.engines.choosing import Race
 from videothinker.diagnose.engines.graphs import GraphsEngine
 from videothinker.diagnose.engines.transformers import TransformersEngine
 from videothinker.diagnose.feed import QuestionFeed
 from videothinker.diagnose.prompts import put_by, write_prompts
+from videothinker.diagnose.reply import Reply
 from videothinker.errors import VtError
 from videothinker.frames import read_clip
 from videothinker.models.decoder import Decoder, Written

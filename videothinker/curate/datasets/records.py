@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from videothinker import delimited
-from videothinker.answers import FORMS
-from videothinker.answers.style import tagged
+from videothinker.answers import GOLD
 from videothinker.answers.yes_no import OPTIONS as YES_NO
 from videothinker.answers.yes_no import WORDS
 from videothinker.curate.datasets import Dataset, ReadQuestions, Table, Wishes, rows, video_r1
@@ -246,7 +245,7 @@ def _read_table(table: Table, columns: _Columns) -> ReadQuestions:
 
 def _time(cell: str) -> str | None:
     """A start or an end as an interval's gold holds it: that of an interval which ends after any clip."""
-    found = FORMS[Form.INTERVAL].parse(tagged(f"{cell} to 999999999"), 0)
+    found = GOLD[Form.INTERVAL](f"{cell} to 999999999")
     return None if found is None else found[0]
 
 

@@ -17,8 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from videothinker.answers import FORMS, LETTERS, without_letters
-from videothinker.answers.style import tagged
+from videothinker.answers import GOLD, LETTERS, without_letters
 from videothinker.answers.yes_no import OPTIONS as YES_NO
 from videothinker.answers.yes_no import WORDS
 from videothinker.curate.datasets import NEEDS_JUDGE, Table
@@ -140,12 +139,13 @@ def measured(said: str, form: Form, field: str) -> tuple[str, ...]:
     """The gold number or interval that a field says, as `Question.gold` holds it.
 
     Raises:
-        UnusableError: it cannot be read, or is an interval without length, which nothing could overlap.
+        UnusableError: it cannot be read, says more than that, or is an interval without length, which nothing could overlap.
     """
-    gold = FORMS[form].parse(tagged(said), 0)
-    if gold is None or (form is Form.INTERVAL and len(set(gold)) == 1):
-        wanted = "two times in seconds, such as 12.5 to 20" if form is Form.INTERVAL else "one number"
-        raise UnusableError(f"its {field} is {said[:80]!r}, expected {wanted}")
+    gold = GOLD[form](said)
+    if gold is None:
+        wanted = "two times in seconds" if form is Form.INTERVAL else "a number"
+        example = "12.5 to 20" if form is Form.INTERVAL else "1200 or 50%"
+        raise UnusableError(f"its {field} is {said[:80]!r}, expected {wanted} and nothing else, such as {example}")
     return gold
 
 

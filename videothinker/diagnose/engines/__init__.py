@@ -8,13 +8,6 @@ which loads the checkpoint as the engine needs it, and raises a `VtError` where 
 that it takes and gives, are in `base.py`. This module itself loads nothing, so that settings and `--help` can read the names.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from videothinker.diagnose.engines.base import Engine
-    from videothinker.diagnose.settings import DiagnosisSettings
-
 ENGINES = {
     "auto": "graphs where GPU and model allow it, otherwise transformers",
     "graphs": "CUDA graphs, for Qwen2.5-VL",
@@ -22,14 +15,3 @@ ENGINES = {
     "vllm": "vLLM here or in an environment of its own (--engine-python), for vt diagnose",
 }
 """Help for every engine that `--engine` may name."""
-
-
-def open_engine(ref: str, settings: "DiagnosisSettings", *, trust_remote_code: bool = False) -> "Engine":
-    """The engine that the settings name, with the checkpoint `ref` loaded.
-
-    Raises:
-        VtError: the checkpoint cannot be loaded, or the engine cannot serve it.
-    """
-    module = import_module(f"{__name__}.{settings.engine}")
-    engine: Engine = module.open_engine(ref, settings, trust_remote_code=trust_remote_code)
-    return engine

@@ -6,6 +6,7 @@ Whatever is put around an engine needs these records alone.
 import hashlib
 from collections.abc import Sequence
 from functools import partial
+from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -13,6 +14,7 @@ import torch
 from videothinker.answers import Style
 from videothinker.diagnose.answerer import RawReply
 from videothinker.diagnose.engines.packed import Ends
+from videothinker.diagnose.reply import Reply
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.stopping import Gate
 from videothinker.models.load import Loaded, load
@@ -52,26 +54,6 @@ class Row(NamedTuple):
     start: PromptStart
     vision: Vision | None
     """None where the model is fed pixels, which are then in `start.tensors`."""
-
-
-class Reply(NamedTuple):
-    """What a model wrote to one row."""
-
-    tokens: list[int]
-    """All that was written, the token that ended the reply included; at least one."""
-    logprobs: list[float]
-    """Parallel to `tokens`: the natural logarithm of each token's probability in the softmax of the model's logits, in float32
-    and after placeholders of clips and images are excluded. It is that of temperature 1, whatever the settings say: how sure
-    the model was, and not how likely the draw."""
-    cut: bool
-    """True when the token limit was reached before an end token."""
-    stopped: bool = False
-    """True when the reply ends behind its first answer because that was sure enough (`stopping`); it has no end token then."""
-
-    @property
-    def content(self) -> list[int]:
-        """The tokens without the one that ended the reply."""
-        return self.tokens if self.cut or self.stopped else self.tokens[:-1]
 
 
 class Begun(NamedTuple):
@@ -140,6 +122,17 @@ def load_for(ref: str, settings: DiagnosisSettings, *, trust_remote_code: bool =
         trust_remote_code=trust_remote_code,
         revision=settings.revision,
     )
+
+
+def open_engine(ref: str, settings: DiagnosisSettings, *, trust_remote_code: bool = False) -> Engine:
+    """The engine that the settings name, with the checkpoint `ref` loaded.
+
+    Raises:
+        VtError: the checkpoint cannot be loaded, or the engine cannot serve it.
+    """
+    module = import_module(f"{__package__}.{settings.engine}")
+    engine: Engine = module.open_engine(ref, settings, trust_remote_code=trust_remote_code)
+    return engine
 
 
 def up_to_end(tokens: Sequence[int], logprobs: Sequence[float], eos: Sequence[int]) -> Reply:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import LogitsProcessor, StoppingCriteria
 
-from videothinker.diagnose.engines.base import Reply
+from videothinker.diagnose.reply import Reply
 from videothinker.diagnose.stopping import Watch
 from videothinker.models.noise import hashed_noise, seed_words
 from videothinker.models.nucleus import nucleus

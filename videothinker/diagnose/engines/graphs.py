@@ -5,20 +5,11 @@ from typing import Any
 
 import torch
 
-from videothinker.diagnose.engines.base import (
-    BATCH,
-    Begun,
-    Reply,
-    Row,
-    gate_of,
-    in_stages,
-    load_for,
-    reply_seed,
-    up_to_end,
-)
+from videothinker.diagnose.engines.base import BATCH, Begun, Row, gate_of, in_stages, load_for, reply_seed, up_to_end
 from videothinker.diagnose.engines.packed import Ends
 from videothinker.diagnose.engines.transformers import TransformersEngine
 from videothinker.diagnose.fed import PASSED
+from videothinker.diagnose.reply import Reply
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.stopping import Watch
 from videothinker.errors import VtError

@@ -20,20 +20,11 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from videothinker.diagnose.engines.base import (
-    BATCH,
-    Begun,
-    Reply,
-    Row,
-    gate_of,
-    in_stages,
-    load_for,
-    reply_seed,
-    up_to_end,
-)
+from videothinker.diagnose.engines.base import BATCH, Begun, Row, gate_of, in_stages, load_for, reply_seed, up_to_end
 from videothinker.diagnose.engines.choosing import Chooser, Race, Stopping
 from videothinker.diagnose.engines.packed import Ends, Packed, additive_mask, packed, sources, summed
 from videothinker.diagnose.fed import PASSED
+from videothinker.diagnose.reply import Reply
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.stopping import Watch
 from videothinker.models.load import Loaded

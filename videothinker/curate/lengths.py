@@ -1,0 +1,68 @@
+"""Gold intervals beside the length of their clips: what begins after the clip has ended is no answer."""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from videothinker import demux
+from videothinker.curate.datasets.rows import how_many
+from videothinker.footage import Footage
+from videothinker.records import Form, Question, Unresolved
+
+SPARE = 1.0
+"""Seconds by which an interval may end after its clip without a word: annotators round, as `frames.probe` grants parts."""
+
+
+class Measured(NamedTuple):
+    """Questions whose gold intervals were held beside the length of their clips."""
+
+    questions: list[Question]
+    """Those that can be used, all others among them."""
+    unresolved: list[Unresolved]
+    """Those whose interval begins at the clip's end or later, so that no reply about what can be seen would overlap it."""
+    warning: str | None
+    """About intervals that end after their clip, more than `SPARE`; such questions are used. None if there is none."""
+
+
+def held_against_clips(questions: Sequence[Question], root: Path | None) -> Measured:
+    """The questions, those of form interval checked where the clip's length is known: from its part, or its file's header.
+
+    root: the folder of clips; None where it is not known, so that no file is opened.
+    """
+    known = functools.cache(lambda footage: length_of(footage, is_there=root is not None))
+    usable: list[Question] = []
+    unresolved: list[Unresolved] = []
+    late: list[str] = []
+    for one in questions:
+        shown = one.clip if one.form is Form.INTERVAL else None
+        length = None if shown is None or shown.is_image else known(Footage.below(root or Path(), shown))
+        if length is None:
+            usable.append(one)
+            continue
+        start, end = map(float, one.gold)
+        if start >= length:
+            said = f"its interval begins at {start:g} s, and its clip lasts {length:g} s"
+            unresolved.append(Unresolved(question_id=one.question_id, file=one.path, reason=said))
+            continue
+        usable.append(one)
+        if end > length + SPARE:
+            late.append(f"{one.question_id}, {start:g} to {end:g} s of {one.path}, which lasts {length:g} s")
+    warning = None
+    if late:
+        warning = (
+            f"{how_many(len(late), 'question')} whose interval ends after the clip, so that no reply about what can be seen"
+            f" earns all of it; the first is {late[0]}"
+        )
+    return Measured(usable, unresolved, warning)
+
+
+def length_of(footage: Footage, *, is_there: bool = True) -> float | None:
+    """Seconds that a clip or part lasts, rounded to hundredths; None where nobody says, or it cannot be read.
+
+    is_there: whether the path leads to the file, so that its header may be read.
+    """
+    start = footage.start or 0.0
+    whole = demux.length(footage.path) if is_there and footage.end is None and not footage.is_folder else None
+    end = whole if footage.end is None else footage.end
+    return None if end is None else round(end - start, 2)
