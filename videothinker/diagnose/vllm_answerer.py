@@ -224,7 +224,7 @@ class VllmAnswerer:
     def _about_images(
         self, asked: Mapping[Footage, list[Question]], texts: Mapping[str, str], lengths: PromptLengths
     ) -> Iterator[Chunk]:
-        size = {"size": image_size(self.served.processor)} if asked else {}
+        size = image_size(self.served.processor) if asked else {}
         for footage, about in asked.items():
             try:
                 pixels = read_image(footage, self._settings)
