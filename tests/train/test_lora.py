@@ -20,6 +20,7 @@ from videothinker.train.cdpo import REFERENCE
 from videothinker.train.clips import bare, see_clips
 from videothinker.train.lora import MergedBase
 from videothinker.train.sampling import ReplySampler
+from videothinker.train.seen import is_frozen
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="bits are compared as a CPU computes them; test_gpu.py too")
 
@@ -247,3 +248,48 @@ def test_a_float32_base_is_copied(assets: Path, tmp_path: Path) -> None:
     assert write(trainer, assets) == replies, "making the copy has drawn nothing"
     assert {weight.dtype for weight in trainer.sampler._copy.parameters()} == {torch.bfloat16}
     assert same_bits(before, trainer)
+
+
+# What is not kept while the loss is computed
+
+
+def gradients(trainer: Any) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """The loss of a batch and the adapters' gradients."""
+    trainer.model.train()
+    ids = torch.arange(5, 45).view(2, 20)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = trainer.model(input_ids=ids, labels=ids, fused_lm_head=True)
+    trainer.model.zero_grad()
+    found.loss.backward()
+    return found.loss.detach(), [w.grad.clone() for w in trainer.model.parameters() if w.grad is not None]
+
+
+def test_adapters_take_their_inputs_as_they_come_under_autocast_with_the_same_numbers(assets: Path, tmp_path: Path) -> None:
+    trainer = lora_trainer(assets, tmp_path, "model.gradient_checkpointing=true")
+    taken: set[torch.dtype] = set()
+    layers = [module for module in trainer.model.modules() if hasattr(module, "lora_A")]
+    for layer in layers:
+        layer.lora_A["default"].register_forward_pre_hook(lambda _layer, inputs: taken.add(inputs[0].dtype))
+    loss, spared = gradients(trainer)
+    assert taken == {torch.bfloat16}
+    with torch.no_grad():
+        trainer.model(input_ids=torch.arange(5, 25)[None])  # without autocast float32 weights need float32 inputs
+    assert taken == {torch.bfloat16, torch.float32}
+    for layer in layers:
+        layer._forward_pre_hooks.clear()
+        layer.cast_input_dtype_enabled = True
+    as_peft, copied = gradients(trainer)
+    assert torch.equal(loss, as_peft)
+    assert all(torch.equal(one, other) for one, other in zip(spared, copied, strict=True))
+    assert len(spared) == 2 * len(layers)
+
+
+def test_a_tower_without_adapters_is_a_constant_to_autograd(assets: Path, tmp_path: Path) -> None:
+    """PEFT has its embedded patches ask for a gradient, where layers are checkpointed."""
+    overrides = ("model.gradient_checkpointing=true", "model.precision=fp32")
+    trainer = lora_trainer(assets, tmp_path, *overrides)
+    trainer._tokenize_prompts([rows(assets, 1)[0]["prompt"]])
+    assert not see_clips(bare(trainer.model), trainer._clips["train"])[0].features.requires_grad
+    with_adapters = lora_trainer(assets, tmp_path, *overrides, r"lora.targets=.*visual.*\.qkv")
+    assert not is_frozen(bare(with_adapters.model).model.visual)
+    assert see_clips(bare(with_adapters.model), trainer._clips["train"])[0].features.requires_grad

@@ -1,4 +1,4 @@
-"""What a LoRA policy costs beside its adapters while it writes: nothing of the size of its base.
+"""What a LoRA policy costs beside its adapters: nothing of the size of its base, neither while it writes nor while it learns.
 
 Replies are written by plain layers, with the adapters merged into their weights: unmerged, each of the 252 adapted layers of a
 3B model would be three products per token in place of one. A merged copy of them takes 5.2 GiB. So the base's own memory holds
@@ -81,6 +81,22 @@ class MergedBase:
             for layer in own:
                 for piece, former in zip(_pieces(layer.base_layer.weight), self._kept[layer], strict=True):
                     piece.copy_(former, non_blocking=True)  # in the order of the stream, before whatever is computed next
+
+
+def spare_input_copies(policy: Any) -> None:
+    """Keep a policy's adapters from copying their inputs to float32 where autocast takes them back to bfloat16.
+
+    PEFT does so wherever adapters are float32 and the base is not. The numbers are the same; a copy of what goes into a 3B
+    model's down_proj takes 0.6 GiB at 8 rows of 1,840 tokens, and so does its gradient. policy: with adapters or without.
+    """
+    for layer in policy.modules():
+        if hasattr(layer, "lora_A"):
+            layer.register_forward_pre_hook(_as_they_come)
+
+
+def _as_they_come(layer: Any, _inputs: Any) -> None:
+    """Have PEFT cast the inputs of a layer only where autocast does not."""
+    layer.cast_input_dtype_enabled = not torch.is_autocast_enabled(layer.base_layer.weight.device.type)
 
 
 def _adapted(model: Any) -> list[_Adapted]:
