@@ -526,6 +526,13 @@ def test_train_measures_one_variant(run: Run, variant: str) -> None:
     assert is_measured(found["rows"][0])
 
 
+def test_lora_memory(run: Run) -> None:
+    found = run("lora_memory", "--layers", 1, "--rows", 2, "--prompt", 72, "--tokens", 40)
+    assert_one_shape(found, "lora_memory")
+    peft, ours = found["rows"]
+    assert peft["kept_bytes"] == ours["kept_bytes"] < ours["peak_bytes"] < peft["peak_bytes"]
+
+
 def test_train_compares_variants_each_by_a_call_of_its_own(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The calls that would be processes of their own happen in this one, for trl takes longer to import than all else."""
     start = subprocess.run
