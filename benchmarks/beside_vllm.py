@@ -4,17 +4,20 @@
     python benchmarks/beside_vllm.py --engine-python ~/vllm/bin/python --scenes 16           # vLLM in an environment of its own
 
 Both sides are one loaded vLLM with random weights. vLLM by itself is given all prompts at once with clips that are decoded
-already; vt diagnose reads the clips as it goes. The clips are dealt into four parts, which are asked by one, the other, the
-other and the one, so that neither meets what vLLM keeps of a clip that the other has shown it. A first part warms up. Only the
-ratio within one run is a claim.
+already; vt diagnose reads the clips as it goes. A sixteenth of the clips warms up. The others are dealt into four parts, which
+are asked by one, the other, the other and the one, so that neither meets what vLLM keeps of a clip that the other has shown
+it. Only the ratio within one run is a claim, and of a steady state only where a part is several calls: with 256 scenes one is
+some 120 questions, which are two. Beside it stands how long clips were waited for: by vt diagnose within its time, while vLLM
+had nothing to write, and by vLLM by itself before its time.
 """
 
 import argparse
+import itertools
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import results
 import shapes
@@ -32,55 +35,75 @@ from videothinker.frames import read_clip
 from videothinker.models.text_positions import TextPositions
 from videothinker.records import Question
 
+T = TypeVar("T")
+
 console = Console()
-_PARTS = 5  # one to warm up, and two for each side
+_SIDES = ("ours", "vllm", "vllm", "ours")
+"""Who is asked each part."""
+_WARM_UP = 16
+"""One of so many clips warms up."""
 
 
-def dealt(curated: Curated, questions: Sequence[Question]) -> list[list[Question]]:
-    """The questions in parts, all of a clip in one."""
-    parts: list[list[Question]] = [[] for _ in range(_PARTS)]
-    for number, of_clip in enumerate(by_clip(curated, questions).values()):
-        parts[number % _PARTS] += of_clip
-    return parts
+class Took(NamedTuple):
+    """What one side took for one part."""
+
+    seconds: float
+    """From the first question to the last reply."""
+    clips: float
+    """Seconds that clips were waited for."""
 
 
-def ours(served: Served, curated: Curated, questions: Sequence[Question], settings: DiagnosisSettings) -> float:
-    """Seconds that `vt diagnose` takes, decoding included."""
+def dealt(clips: Iterable[list[T]]) -> tuple[list[T], list[list[T]]]:
+    """What warms up, and each part. clips: the questions about each."""
+    warm: list[T] = []
+    parts: list[list[T]] = [[] for _ in _SIDES]
+    turns = itertools.cycle(parts)
+    for number, of_clip in enumerate(clips):
+        into = next(turns) if number % _WARM_UP else warm
+        into += of_clip
+    return warm, parts
+
+
+def ours(served: Served, curated: Curated, questions: Sequence[Question], settings: DiagnosisSettings) -> Took:
+    """What `vt diagnose` takes, decoding included."""
     answerer = VllmAnswerer(served, curated=curated, settings=settings)
     start = time.perf_counter()
     answered = list(answerer.answer(questions))
     taken = time.perf_counter() - start
     assert all(each.reply is not None for each in answered)
-    return taken
+    return Took(taken, answerer.describe()["seconds"]["clips"])
 
 
-def by_itself(served: Served, curated: Curated, questions: Sequence[Question], settings: DiagnosisSettings) -> float:
-    """Seconds that vLLM takes for prompts that are written and clips that are decoded."""
+def by_itself(served: Served, curated: Curated, questions: Sequence[Question], settings: DiagnosisSettings) -> Took:
+    """What vLLM takes for prompts that are written and clips that are decoded, one after the other, before."""
     texts = write_prompts(served.processor, questions, put_by(settings)).texts
     frames = PromptLengths(served.processor, served.config.model_type, questions, settings, texts=texts).frames
     jobs = []
+    start = time.perf_counter()
     for footage, of_clip in by_clip(curated, questions).items():
         clip = read_clip(footage, n_frames=settings.n_frames)
         sizes = frames.sizes(len(clip.frames))
         jobs += [job(each.question_id, texts[each.question_id], clip, sizes, settings) for each in of_clip]
-    start = time.perf_counter()
+    read = time.perf_counter()
     served.writer.reply(jobs)
-    return time.perf_counter() - start
+    return Took(time.perf_counter() - read, read - start)
 
 
 def measure(ref: str, curated: Curated, settings: DiagnosisSettings) -> dict[str, Any]:
-    """Questions per second of both, in `rows`, their ratio, and what vLLM says of itself."""
+    """What both took and their questions per second, in `rows`, the ratio, and what vLLM says of itself."""
     served = open_served(ref, settings)
-    warm, *parts = dealt(curated, curated.questions(settings.split))
+    warm, parts = dealt(by_clip(curated, curated.questions(settings.split)).values())
     ours(served, curated, warm, settings)
-    order = (("ours", ours), ("vllm", by_itself), ("vllm", by_itself), ("ours", ours))
-    seconds, n_asked = {"ours": 0.0, "vllm": 0.0}, {"ours": 0, "vllm": 0}
-    for (name, side), part in zip(order, parts, strict=True):
-        seconds[name] += side(served, curated, part, settings)
-        n_asked[name] += len(part)
-    speed = {name: n_asked[name] / seconds[name] for name in seconds}
-    rows = [{"side": name, "n_questions": n_asked[name], "questions_per_second": speed[name]} for name in speed]
-    return {"rows": rows, "ratio": speed["ours"] / speed["vllm"], "vllm": served.writer.describe()}
+    rows = {name: {"side": name, "n_questions": 0, "seconds": 0.0, "clips_seconds": 0.0} for name in _SIDES}
+    for name, part in zip(_SIDES, parts, strict=True):
+        took, row = {"ours": ours, "vllm": by_itself}[name](served, curated, part, settings), rows[name]
+        row["n_questions"] += len(part)
+        row["seconds"] += took.seconds
+        row["clips_seconds"] += took.clips
+    for row in rows.values():
+        row["questions_per_second"] = row["n_questions"] / row["seconds"]
+    speed = {name: row["questions_per_second"] for name, row in rows.items()}
+    return {"rows": list(rows.values()), "ratio": speed["ours"] / speed["vllm"], "vllm": served.writer.describe()}
 
 
 def main() -> None:
@@ -108,8 +131,10 @@ def main() -> None:
             text_positions=TextPositions.ORIGINAL,
         )
         result = measure(str(shapes.build(options.weights or Path(scratch) / "model", options.shape)), curated, settings)
-    ours, alone = (row["questions_per_second"] for row in result["rows"])
-    console.print(f"vt diagnose {ours:.2f} questions/s, vLLM by itself {alone:.2f}: {result['ratio']:.2f} of it")
+    for row, name in zip(result["rows"], ("vt diagnose", "vLLM by itself"), strict=True):
+        waited = f"{row['clips_seconds']:.1f} s for clips" + (", not counted" if row["side"] == "vllm" else "")
+        console.print(f"{name}: {row['questions_per_second']:.2f} questions/s, {row['seconds']:.1f} s; {waited}")
+    console.print(f"vt diagnose has {result['ratio']:.2f} of the speed of vLLM by itself")
     results.write_rows(options.out, options, result.pop("rows"), **result)
 
 

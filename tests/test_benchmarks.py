@@ -328,7 +328,7 @@ def test_session_lists_the_commands_and_vllm_only_where_it_is(
     run("session", "--list", "--vllm-python", "/vllm/bin/python", "--out", tmp_path / "nothing", out=None)
     said = capsys.readouterr().out
     assert "python benchmarks/train.py --shape 3b --variants lora" in said
-    assert "beside_vllm.py --shape 3b --frames 16 --tokens 128 --weights" in said
+    assert "beside_vllm.py --shape 3b --frames 16 --tokens 128 --scenes 256 --weights" in said
     assert "--engine-python /vllm/bin/python" in said
     assert not (tmp_path / "nothing").exists()
     (tmp_path / "session").mkdir()
@@ -380,9 +380,18 @@ def test_physics_choice_beside_mujoco(run: Run) -> None:
 def test_beside_vllm(run: Run) -> None:
     found = run("beside_vllm", "--scenes", 10, "--tokens", 4, "--frames", 4)
     assert_one_shape(found, "beside_vllm")
-    ours, alone = (row["questions_per_second"] for row in found["rows"])
-    assert found["ratio"] == pytest.approx(ours / alone)
-    assert are_positive(ours, alone)
+    ours, alone = found["rows"]
+    assert found["ratio"] == pytest.approx(ours["questions_per_second"] / alone["questions_per_second"])
+    for row in (ours, alone):
+        assert are_positive(row["n_questions"], row["clips_seconds"])
+        assert row["questions_per_second"] == pytest.approx(row["n_questions"] / row["seconds"])
+
+
+def test_beside_vllm_deals_each_clip_once(run: Run) -> None:
+    """17 clips with two questions each: the first and the last warm up, and 15 are dealt in turn."""
+    warm, parts = importlib.import_module("beside_vllm").dealt([[number, number] for number in range(17)])
+    assert warm == [0, 0, 16, 16]
+    assert [part[::2] for part in parts] == [[1, 5, 9, 13], [2, 6, 10, 14], [3, 7, 11, 15], [4, 8, 12]]
 
 
 @needs_vllm
@@ -515,6 +524,13 @@ def test_train_measures_one_variant(run: Run, variant: str) -> None:
     assert_one_shape(found, "train")
     assert [row["variant"] for row in found["rows"]] == [variant]
     assert is_measured(found["rows"][0])
+
+
+def test_lora_memory(run: Run) -> None:
+    found = run("lora_memory", "--layers", 1, "--rows", 2, "--prompt", 72, "--tokens", 40)
+    assert_one_shape(found, "lora_memory")
+    peft, ours = found["rows"]
+    assert peft["kept_bytes"] == ours["kept_bytes"] < ours["peak_bytes"] < peft["peak_bytes"]
 
 
 def test_train_compares_variants_each_by_a_call_of_its_own(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,8 +135,9 @@ class ClipReader:
             if len(waiting) > self._ahead:
                 first, future = waiting.popleft()
                 yield first, future.result()
-        for footage, future in waiting:
-            yield footage, future.result()
+        while waiting:  # let go of each as it is handed on
+            first, future = waiting.popleft()
+            yield first, future.result()
 
     def _read(self, footage: Footage) -> Clip | ClipError:
         try:

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from diagnose.architectures import write_llava
 from mixed_set import write_set
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -20,6 +21,7 @@ from videothinker.diagnose.checkpoint_answerer import open_checkpoint
 from videothinker.diagnose.run import SetToAsk
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.vllm_answerer import VllmAnswerer, open_served
+from videothinker.errors import VtError
 from videothinker.models import tiny
 from videothinker.models.text_positions import TextPositions
 from videothinker.recipes import diagnosis
@@ -69,6 +71,12 @@ def test_each_kind_is_asked_and_written_as_plainly(checkpoint: Path, data: Curat
     told = answerer.describe()
     assert told["stills"] == {"images": [{"n_images": 1, "height": 56, "width": 84, "image_tokens": 6}], "texts": 1}
     assert sum(each["n_clips"] for each in told["fed"]) == 2
+
+
+def test_a_model_that_sizes_images_otherwise_is_refused_in_a_line(data: Curated, tmp_path: Path) -> None:
+    answerer = open_checkpoint(str(write_llava(tmp_path / "llava")), curated=data, settings=settings("transformers"))
+    with pytest.raises(VtError, match=r"about the image of question 3 has no image in it.*asked of Qwen's models"):
+        list(answerer.answer([one for one in data.questions("train") if one.question_id == "3"]))
 
 
 def test_a_whole_diagnosis(checkpoint: Path, data: Curated, tmp_path: Path) -> None:

@@ -61,3 +61,21 @@ def test_draws_differ_from_token_to_token_and_batch_to_batch(assets: Path, tmp_p
     first, second = replies(trainer, sampler, assets), replies(trainer, sampler, assets)
     assert first != second
     assert min(len(set(reply)) for reply in first) > 6
+
+
+def test_a_lora_policy_writes_in_its_base_s_own_memory_and_gives_it_back(assets: Path, tmp_path: Path) -> None:
+    """The first batch moves weights side by side; captured graphs read them where they lie then."""
+    trainer = make_trainer(assets, tmp_path, stage("grpo", "model.precision=bf16", "lora.rank=4"))
+    trainer.model.train()
+    before = {name: weight.clone() for name, weight in trainer.model.named_parameters()}
+    places = []
+    for _ in range(2):
+        replies(trainer, trainer.sampler, assets)
+        now = dict(trainer.model.named_parameters())
+        assert all(torch.equal(now[name], weight) for name, weight in before.items())
+        places.append([weight.data_ptr() for weight in now.values()])
+    assert places[0] == places[1]
+    assert trainer.sampler._copy is None
+    pieces = [piece for kept in trainer.sampler._base._kept.values() for piece in kept]
+    assert pieces
+    assert all(piece.is_pinned() for piece in pieces)

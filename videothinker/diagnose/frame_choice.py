@@ -87,10 +87,14 @@ class FrameChoice:
         return {"processor": type(self._processor).__name__, "n_frames": self._n_frames, **rule, "max_pixels": self._cap}
 
 
-def image_size(processor: Any) -> dict[str, int]:
-    """The least and most pixels of an image, as a processor of Qwen's takes them: its own least, and our most."""
-    least = processor.image_processor.size["shortest_edge"]
-    return {"shortest_edge": min(least, IMAGE_MAX_PIXELS), "longest_edge": IMAGE_MAX_PIXELS}
+def image_size(processor: Any) -> dict[str, dict[str, int]]:
+    """The argument that tells a processor of Qwen's how many pixels an image may have: its own least, and our most; none for
+    one that sizes images otherwise."""
+    own = dict(processor.image_processor.size or {})
+    if "longest_edge" not in own:
+        return {}
+    least = min(own["shortest_edge"], IMAGE_MAX_PIXELS)
+    return {"size": {"shortest_edge": least, "longest_edge": IMAGE_MAX_PIXELS}}
 
 
 def frame_rule(settings: DiagnosisSettings) -> FrameRule | None:

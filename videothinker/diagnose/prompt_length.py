@@ -140,7 +140,7 @@ class PromptLengths:
             return _Seen(0, (0, 0, 0, 0))
         example, height, width = self._examples[Shows.IMAGE], kind.height, kind.width
         image = torch.zeros(1, dtype=torch.uint8).expand(3, height, width)
-        sizes = {"images_kwargs": {"size": image_size(self._processor)}} if kind.is_sized else {}
+        sizes = {"images_kwargs": image_size(self._processor)} if kind.is_sized else {}
         inputs = self._processor(text=[self._texts[example]], images=[image], return_tensors="pt", **sizes)
         if "image_grid_thw" in inputs:
             patch = self._processor.image_processor.patch_size

@@ -71,7 +71,7 @@ class StillFeed:
         return torch.from_numpy(read_image(footage, self._settings)).permute(2, 0, 1)
 
     def _size(self) -> dict[str, Any]:
-        return {"images_kwargs": {"size": image_size(self._loaded.processor)}}
+        return {"images_kwargs": image_size(self._loaded.processor)}
 
     def _count(self, question: Question, ids: Sequence[int], tensors: dict[str, Any]) -> None:
         token = getattr(self._loaded.model.config, "image_token_id", None)

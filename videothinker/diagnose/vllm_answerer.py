@@ -8,8 +8,8 @@ processor makes of the same frames, and a difference ends the run.
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -25,18 +25,14 @@ from videothinker.diagnose.prompts import put_by, texts_of
 from videothinker.diagnose.settings import DiagnosisSettings
 from videothinker.diagnose.stopping import Gate
 from videothinker.diagnose.vllm_child import Writer, open_writer
-from videothinker.diagnose.vllm_worker import PIXELS, Job, Written
+from videothinker.diagnose.vllm_chunks import N_AT_ONCE, Asked, Chunk, one_ahead
+from videothinker.diagnose.vllm_worker import Job, Written
 from videothinker.errors import VtError
 from videothinker.footage import Footage
 from videothinker.frames import Backend, Clip, ClipError
 from videothinker.models.text_positions import AFFECTED, TextPositions, is_affected, known_rule
 from videothinker.records import Question
 from videothinker.records.question import Kind as Shows
-
-N_AT_ONCE = 256
-"""Questions given to vLLM in one call where no batch size is set; it batches them itself."""
-_FRAME_BYTES = 2**30
-"""Bytes of frames after which the questions gathered so far are asked, however few they are."""
 
 
 class Served(NamedTuple):
@@ -130,9 +126,13 @@ def _merged(ref: str) -> Path:
 def job(question_id: str, text: str, clip: Clip, sizes: dict[str, Any], settings: DiagnosisSettings) -> Job:
     """One question about a clip as vLLM is given it. text: the whole prompt. sizes: the processor's arguments on the size of
     frames."""
+    return _job(question_id, text, settings, **_of_clip(clip), processor=sizes)
+
+
+def _of_clip(clip: Clip) -> dict[str, Any]:
     told = clip.metadata()
     metadata = {key: told[key] for key in ("fps", "duration", "total_num_frames", "frames_indices")}
-    return _job(question_id, text, settings, frames=clip.frames, metadata=metadata, processor=sizes)
+    return {"frames": clip.frames, "metadata": metadata}
 
 
 def _job(question_id: str, text: str, settings: DiagnosisSettings, **shown: Any) -> Job:
@@ -147,14 +147,6 @@ def _job(question_id: str, text: str, settings: DiagnosisSettings, **shown: Any)
         "top_p": settings.top_p,
         "max_new_tokens": settings.max_new_tokens,
     }
-
-
-class _Asked(NamedTuple):
-    """A question and how vLLM is asked it."""
-
-    question: Question
-    kind: Kind | Still
-    job: Job
 
 
 class VllmAnswerer:
@@ -186,35 +178,30 @@ class VllmAnswerer:
         lengths = PromptLengths(
             self.served.processor, self.served.config.model_type, questions, self._settings, texts=texts, sized=True
         )
-        at_once = self._settings.batch_size or N_AT_ONCE
-        gathered: list[_Asked] = []
-        n_bytes = 0
-        for some in self._asked(questions, texts, lengths):
-            if isinstance(some, RawReply):
-                yield some
-                continue
-            gathered += some
-            n_bytes += sum(some[0].job[shown].nbytes for shown in PIXELS if shown in some[0].job)
-            while len(gathered) >= at_once or (gathered and n_bytes >= _FRAME_BYTES):
-                yield from self._answers(gathered[:at_once], lengths)
-                gathered = gathered[at_once:]
-                n_bytes = 0
-        yield from self._answers(gathered, lengths)
+        most = self._settings.batch_size or N_AT_ONCE
+        with closing(one_ahead(self._found(questions, texts, lengths), len(questions), most)) as chunks:
+            while True:
+                with self._clock("clips"):
+                    chunk = next(chunks, None)
+                if chunk is None:
+                    break
+                yield from (one for one in chunk if isinstance(one, RawReply))
+                yield from self._answers([one for one in chunk if isinstance(one, Asked)], lengths)
 
-    def _asked(
-        self, questions: Sequence[Question], texts: Mapping[str, str], lengths: PromptLengths
-    ) -> Iterator[list[_Asked] | RawReply]:
-        """Questions that show the same, and the replies that say of what cannot be read why there are none."""
+    def _found(self, questions: Sequence[Question], texts: Mapping[str, str], lengths: PromptLengths) -> Generator[Chunk]:
+        """Questions that show the same, and the replies that say of what cannot be read why there are none.
+
+        Runs in a thread beside vLLM; what was fed is counted when it is asked.
+        """
         of = {kind: [question for question in questions if question.kind is kind] for kind in Shows}
         yield from self._about_clips(by_clip(self._curated, of[Shows.CLIP]), texts, lengths)
         yield from self._about_images(by_clip(self._curated, of[Shows.IMAGE]), texts, lengths)
         for each in of[Shows.TEXT]:
-            self._n_texts += 1
-            yield [_Asked(each, Still(), _job(each.question_id, texts[each.question_id], self._settings))]
+            yield self._alike(Still(), [each], texts, lengths)
 
     def _about_clips(
         self, asked: Mapping[Footage, list[Question]], texts: Mapping[str, str], lengths: PromptLengths
-    ) -> Iterator[list[_Asked] | RawReply]:
+    ) -> Iterator[Chunk]:
         if not asked:
             return
         with ClipReader(
@@ -225,47 +212,44 @@ class VllmAnswerer:
             tally=self._tally,
         ) as reader:
             self._decoder = reader.decoding.backend
-            clips = reader.read(asked)
-            while True:
-                with self._clock("clips"):
-                    found = next(clips, None)
-                if found is None:
-                    break
-                footage, clip = found
+            for footage, clip in reader.read(asked):
                 if isinstance(clip, ClipError):
-                    yield from unread(asked[footage], clip)
+                    yield list(unread(asked[footage], clip))
                     continue
                 for shown, about in showings(clip, asked[footage], self._settings, self._curated):
-                    kind = _kind(shown, self.served.config.model_type)
-                    self._fed[lengths.fed(kind)] += 1
                     sizes = lengths.frames.sizes(len(shown.frames))
-                    yield [
-                        _Asked(each, kind, job(each.question_id, texts[each.question_id], shown, sizes, self._settings))
-                        for each in about
-                    ]
+                    kind = _kind(shown, self.served.config.model_type)
+                    yield self._alike(kind, about, texts, lengths, **_of_clip(shown), processor=sizes)
 
     def _about_images(
         self, asked: Mapping[Footage, list[Question]], texts: Mapping[str, str], lengths: PromptLengths
-    ) -> Iterator[list[_Asked] | RawReply]:
-        size = {"size": image_size(self.served.processor)} if asked else {}
+    ) -> Iterator[Chunk]:
+        size = image_size(self.served.processor) if asked else {}
         for footage, about in asked.items():
             try:
                 pixels = read_image(footage, self._settings)
             except ClipError as error:
-                yield from unread(about, error)
+                yield list(unread(about, error))
                 continue
             height, width, _ = pixels.shape
-            kind = Still(height, width, is_sized=True)
-            self._images[lengths.fed(kind)[1:]] += 1
-            yield [
-                _Asked(
-                    each, kind, _job(each.question_id, texts[each.question_id], self._settings, image=pixels, processor=size)
-                )
-                for each in about
-            ]
+            yield self._alike(Still(height, width, is_sized=True), about, texts, lengths, image=pixels, processor=size)
+
+    def _alike(
+        self, kind: Kind | Still, about: Sequence[Question], texts: Mapping[str, str], lengths: PromptLengths, **shown: Any
+    ) -> Chunk:
+        """Questions that show the same. shown: what of their jobs says what that is."""
+        fed = lengths.fed(kind)
+        return [
+            Asked(each, kind, _job(each.question_id, texts[each.question_id], self._settings, **shown), None if i else fed)
+            for i, each in enumerate(about)
+        ]
 
     def describe(self) -> dict[str, Any]:
-        """What was fed and by what means, with the names of `CheckpointAnswerer.describe`."""
+        """What was fed and by what means, with the names of `CheckpointAnswerer.describe`.
+
+        `seconds`: in "clips" vLLM had nothing to write and waited for the clips of a chunk, the first one's at least, and in
+        "generate" it wrote. Clips that were read while it wrote take no time of their own.
+        """
         served = self.served
         told = served.writer.describe()
         fed = sorted(self._fed.items(), key=lambda item: (*item[0][:3], item[0][3] or 0))
@@ -296,18 +280,28 @@ class VllmAnswerer:
         yield
         self._seconds[what] += time.perf_counter() - start
 
-    def _answers(self, asked: Sequence[_Asked], lengths: PromptLengths) -> Iterator[RawReply]:
+    def _answers(self, asked: Sequence[Asked], lengths: PromptLengths) -> Iterator[RawReply]:
         from videothinker.diagnose.engines.base import gate_of
 
         if not asked:
             return
+        self._count(asked)
         gate = gate_of(self.served.processor, self._settings)
         with self._clock("generate"):
             written = vllm_stages.write(self.served.writer, [each.job for each in asked], gate)
-        for (question, kind, _), each in zip(asked, written, strict=True):
+        for (question, kind, *_), each in zip(asked, written, strict=True):
             self._check_length(question, kind, each["n_prompt"], lengths.of(kind, question.question_id))
             self._n_prompt_tokens += each["n_prompt"]
             yield self._read_out(question, each, gate)
+
+    def _count(self, asked: Sequence[Asked]) -> None:
+        for question, _, _, fed in asked:
+            if question.kind is Shows.TEXT:
+                self._n_texts += 1
+            elif fed is not None and question.kind is Shows.IMAGE:
+                self._images[fed[1:]] += 1
+            elif fed is not None:
+                self._fed[fed] += 1
 
     def _check_length(self, question: Question, kind: Kind | Still, n_counted: int, n_meant: int | None) -> None:
         if n_meant is not None and n_meant != n_counted:

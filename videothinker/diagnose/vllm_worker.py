@@ -13,6 +13,7 @@ import os
 import queue
 import re
 import shutil
+import signal
 import sys
 import threading
 from collections.abc import Collection, Iterator, Sequence
@@ -209,6 +210,8 @@ def _lines() -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     """Serve one checkpoint to the process that holds the other ends of standard input and output."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # they come when that process ends, and would leave the folder behind
+        signal.signal(number, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what vLLM prints is no answer
 

@@ -33,6 +33,7 @@ from videothinker.train.clips import (
 )
 from videothinker.train.data import ClipPrompt, TrainingRow
 from videothinker.train.frozen import drop_adapter, placed_frozen, put_frozen_adapter, quicken
+from videothinker.train.lora import spare_input_copies
 from videothinker.train.loss import mean_distance, without_equal_groups
 from videothinker.train.resume import Kept, load_or_check
 from videothinker.train.rewards import ORDERED, Reward, accuracy
@@ -129,6 +130,7 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._replies: list[str] = []
         self._n_tokens: list[int] = []  # of these replies
         quicken(bare(self.model), vision)
+        spare_input_copies(self.model)
         self.beta = anchor  # from here on TRL scores replies with `ref_model` too, or with the policy's adapter `_START`
         if isinstance(start, Path):
             put_frozen_adapter(self.model, start, _START)

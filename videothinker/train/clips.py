@@ -310,10 +310,16 @@ Seer = Callable[[Any, Sequence[ClipTensors]], list[SeenClip]]
 
 
 def see_clips(model: Any, clips: Sequence[ClipTensors]) -> list[SeenClip]:
-    """What the model's vision tower makes of each clip."""
-    return see(
-        model, [clip.patches for clip in clips], [clip.grid for clip in clips], [clip.seconds_per_pair for clip in clips]
-    )
+    """What the model's vision tower makes of each clip; a constant to autograd where nothing of the tower is trained.
+
+    With LoRA and gradient checkpointing PEFT has the embedded patches ask for a gradient. A frozen tower would then keep its
+    states, compute all of its blocks anew and pass a gradient back through them, which nobody takes.
+    """
+    is_trained = any(weight.requires_grad for weight in model.model.visual.parameters())
+    with torch.set_grad_enabled(torch.is_grad_enabled() and is_trained):
+        return see(
+            model, [clip.patches for clip in clips], [clip.grid for clip in clips], [clip.seconds_per_pair for clip in clips]
+        )
 
 
 def share_vision(model: Any, seer: Seer = see_clips) -> None:

@@ -1,6 +1,7 @@
 """The policy's replies in training: `videothinker.models.decoder` with weights that follow the policy."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
@@ -10,6 +11,7 @@ from videothinker.models.decoder import Decoder, TokenChoice, Written
 from videothinker.models.norms import quicken_norms
 from videothinker.models.vision import SeenClip, quicken_vision
 from videothinker.train.clips import NOTHING, ClipTensors, bare
+from videothinker.train.lora import MergedBase, has_own_adapter, merged_weight
 from videothinker.train.seen import VisionCache, is_frozen
 
 _KEPT_BYTES = 4 * 2**30
@@ -20,9 +22,9 @@ gradients."""
 class ReplySampler:
     """Draws replies from a Qwen2.5-VL whose parameters are whole on this device (neither FSDP nor ZeRO-3).
 
-    On a GPU it draws from a bfloat16 copy of the policy, LoRA merged in; what the policy has in bfloat16 with no adapter on it
-    is shared, not copied. The copy of a small model is kept from batch to batch, with its cache and captured graph. On a CPU
-    it draws from the policy itself.
+    On a GPU it draws from a bfloat16 copy of the policy, LoRA merged in, or from a LoRA policy itself where its base is
+    bfloat16: the adapters are then merged in place (`lora.MergedBase`), so that nothing but the cache is added. What a small
+    model needs, its copy, cache and captured graph, is kept from batch to batch. On a CPU it draws from the policy as it is.
 
     eos: tokens that end a reply. pad: fills replies that have ended. suppress: tokens never drawn; a drawn video token would
     make the reply impossible to score. max_new_tokens: where a reply is cut. temperature: above 0; 1 is the policy itself.
@@ -42,6 +44,7 @@ class ReplySampler:
         self.eos, self.pad, self.suppress = list(eos), pad, list(suppress)
         self.max_new_tokens, self.temperature = max_new_tokens, temperature
         self._vision = vision or VisionCache(0)
+        self._base = MergedBase()
         self._copy: Any = None
         self._decoder: Decoder | None = None
 
@@ -56,32 +59,57 @@ class ReplySampler:
         """
         was_training = policy.training
         policy.eval()  # gradient checkpointing would drop the cache, dropout disturb it
-        device = bare(policy).device
-        model = self._up_to_date(policy, device) if device.type == "cuda" else bare(policy)
+        frozen = is_frozen(bare(policy).model.visual)  # asked while its adapters can be seen
+        with self._drawn_from(policy) as model:
+            replies = self._written(model, prompt_ids, clips, rows, frozen=frozen)
+            self._release(model)
+        policy.train(was_training)
+        return replies
+
+    def _written(
+        self,
+        model: Any,
+        prompt_ids: Sequence[Sequence[int]],
+        clips: Sequence[ClipTensors],
+        rows: Sequence[int],
+        *,
+        frozen: bool,
+    ) -> list[Written]:
+        """What `sample` returns. frozen: whether the model's vision tower is."""
         if self._decoder is None or self._decoder.model is not model:
             self._decoder = Decoder(model, eos=self.eos, pad=self.pad, suppress=self.suppress)
-        seen = self._vision.see(model, clips, frozen=is_frozen(bare(policy).model.visual)) if clips else []
-        nothing = SeenClip(torch.zeros(0, model.config.get_text_config().hidden_size, device=device), (0, 0, 0), 0.0)
+        seen = self._vision.see(model, clips, frozen=frozen) if clips else []
+        hidden = model.config.get_text_config().hidden_size
+        nothing = SeenClip(torch.zeros(0, hidden, device=model.device), (0, 0, 0), 0.0)
         # A question comes once for each of its replies; its prompt is read once, and the replies point to it.
         asked = [(row, tuple(ids)) for row, ids in zip(rows, prompt_ids, strict=True)]
         distinct = {prompt: i for i, prompt in enumerate(dict.fromkeys(asked))}
-        replies = self._decoder.write(
+        return self._decoder.write(
             [ids for _, ids in distinct],
             [nothing if row == NOTHING else seen[row] for row, _ in distinct],
             rows=[distinct[prompt] for prompt in asked],
             choice=TokenChoice(self.temperature),
             max_new_tokens=self.max_new_tokens,
         )
-        self._release()
-        policy.train(was_training)
-        return replies
 
-    def _up_to_date(self, policy: Any, device: torch.device) -> Any:
-        """The copy, with the policy's weights of the moment."""
+    @contextmanager
+    def _drawn_from(self, policy: Any) -> Iterator[Any]:
+        """The plain model that has the policy's weights of the moment."""
         base = bare(policy)
-        is_new = self._copy is None
-        if is_new:
-            with torch.device(device):
+        if not _on_gpu(base):
+            yield base
+        elif self._base.serves(base):
+            with self._base.merged(base):
+                yield base
+        else:
+            yield self._up_to_date(base)
+
+    def _up_to_date(self, base: Any) -> Any:
+        """The copy, with the weights of the moment of a policy, which may have LoRA."""
+        if self._copy is None:
+            # Its first weights, which are written over, are drawn from a state of their own: a training that goes on makes the
+            # copy anew, and its replies are to be those of one that was never stopped.
+            with base.device, torch.random.fork_rng([base.device] if base.device.type == "cuda" else []):
                 config = deepcopy(base.config)
                 self._copy = type(base)._from_config(config, dtype=torch.bfloat16, attn_implementation="sdpa").eval()
             quicken_vision(self._copy)
@@ -90,22 +118,28 @@ class ReplySampler:
         for name, parameter in self._copy.named_parameters():
             parent, _, leaf = name.rpartition(".")
             module = modules[parent]  # in a LoRA policy a wrapper around the layer: `base_layer` has the frozen weight
-            weight = own = getattr(getattr(module, "base_layer", module), leaf)
-            if hasattr(module, "get_delta_weight") and leaf == "weight":
-                weight = weight.float() + module.get_delta_weight("default").float()
-            if weight is own and weight.dtype == torch.bfloat16 and (is_new or not parameter.numel()):
-                parameter.data = weight.data  # the policy's own memory, unless the decoder moves it later
-            elif not parameter.numel():
-                parameter.data = weight.to(torch.bfloat16, copy=True)
-            elif parameter.data_ptr() != weight.data_ptr():
+            weight = getattr(getattr(module, "base_layer", module), leaf)
+            if leaf == "weight" and has_own_adapter(module):
+                weight = merged_weight(module)
+            if parameter.numel():
                 parameter.copy_(weight)  # in place: a captured graph reads this address
+            else:
+                parameter.data = weight.to(torch.bfloat16, copy=True)
         return self._copy
 
-    def _release(self) -> None:
-        """Give a large model's copy and cache back; the copy's parameters stay as empty shells."""
-        if self._copy is None or self._decoder is None:
+    def _release(self, model: Any) -> None:
+        """Give back what a large model has on a GPU beside the policy: cache and graph, and a copy's parameters, which stay as
+        empty shells."""
+        if self._decoder is None or not _on_gpu(model):
             return
-        if sum(p.nbytes for p in self._copy.parameters()) + self._decoder.n_bytes > _KEPT_BYTES:
-            self._decoder.forget()
-            for parameter in self._copy.parameters():
+        if sum(p.nbytes for p in model.parameters()) + self._decoder.n_bytes <= _KEPT_BYTES:
+            return
+        self._decoder.forget()
+        if model is self._copy:
+            for parameter in model.parameters():
                 parameter.data = parameter.data.new_empty(0)
+
+
+def _on_gpu(model: Any) -> bool:
+    """Whether replies are written with kernels and graphs of their own, in bfloat16."""
+    return bool(model.device.type == "cuda")
