@@ -34,10 +34,14 @@ def told(folder: Path) -> dict[str, Any]:
     return store.read_json(folder / "served" / "run.json", dict[str, Any])
 
 
-def test_shards_that_each_had_a_server_are_one_run(servers: tuple[Fake, Fake], colours: Curated, tmp_path: Path) -> None:
+def test_shards_that_each_had_a_server_are_one_run(
+    servers: tuple[Fake, Fake], colours: Curated, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for number, server in enumerate(servers, start=1):
         assert ask(server, colours, tmp_path / "runs", "--shard", f"{number}/2") == 0
+    capsys.readouterr()
     assert vt("merge", tmp_path / "runs") == 0
+    assert "did not say" not in capsys.readouterr().err
     record = told(tmp_path / "runs")
     assert record["endpoint"] == record["fed"]["endpoint"] == ", ".join(sorted(server.url for server in servers))
     assert record["served"] == {"by": "vllm", "root": "/models/base"}
@@ -45,13 +49,17 @@ def test_shards_that_each_had_a_server_are_one_run(servers: tuple[Fake, Fake], c
     assert sorted(len(server.bodies) for server in servers) == [2, 4], "three clips with two questions each"
 
 
-def test_shards_of_an_earlier_version_are_merged_too(servers: tuple[Fake, Fake], colours: Curated, tmp_path: Path) -> None:
-    """Their run.json has an address, and nothing of what was served."""
+def test_shards_of_an_earlier_version_are_merged_too(
+    servers: tuple[Fake, Fake], colours: Curated, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their run.json has an address, and nothing of what was served, as that of a server which does not list its models."""
     for number, server in enumerate(servers, start=1):
         assert ask(server, colours, tmp_path / "runs", "--shard", f"{number}/2") == 0
     path = tmp_path / "runs" / "shards" / "1-of-2" / "served" / "run.json"
     store.write_json(path, {name: value for name, value in store.read_json(path, dict[str, Any]).items() if name != "served"})
+    capsys.readouterr()
     assert vt("merge", tmp_path / "runs") == 0
+    assert "the servers of 1 of 2 shards did not say what they serve" in capsys.readouterr().err
     assert told(tmp_path / "runs")["served"] == {"by": "vllm", "root": "/models/base"}
 
 

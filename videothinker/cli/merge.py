@@ -144,6 +144,11 @@ def _show(merged: "Merged") -> None:
             f"{merged.name}: {merged.n_decode_error:,} clips could not be read; run the shards again, or vt diagnose without "
             "--shard, which asks these alone"
         )
+    if merged.n_unsaid:
+        warn(
+            f"{merged.name}: the servers of {merged.n_unsaid} of {merged.n_shards} shards did not say what they serve, so that "
+            "only the model's name is known to be the same"
+        )
     for each in merged.differ:
         warn(f"{merged.name}: its shards were asked with {each}; replies may differ where rounding decides")
 

@@ -71,6 +71,8 @@ class Merged(NamedTuple):
     """Of all shards together."""
     differ: list[str]
     """Packages that the shards had in different versions, with these."""
+    n_unsaid: int
+    """Shards whose servers did not say what they serve, while those of others did: nobody has held them beside each other."""
 
 
 def names(run_dir: Path) -> list[Path]:
@@ -197,6 +199,7 @@ def merge(found: Shards, curated: Curated, asked: AskedSplits | None = None) -> 
         list(dict.fromkeys(each.done.machine for each in found.pieces)),
         sum(each.done.seconds for each in found.pieces),
         _differ([each.record for each in found.pieces]),
+        sum(each.record.served is None for each in found.pieces) if record.served is not None else 0,
     )
 
 
