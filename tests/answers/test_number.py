@@ -121,3 +121,18 @@ def test_the_prompts_ask_for_one_number() -> None:
 def test_both_answers_of_a_reply_that_answers_twice() -> None:
     said = answers.read_twice(number, r"\boxed{1,200}<think>no</think>\boxed{\frac{3}{4}}", 0)
     assert (said.first, said.second) == (("1200",), ("0.75",))
+
+
+@pytest.mark.parametrize(
+    ("reply", "read"),
+    [
+        ("\u20135", ("-5",)),
+        ("The answer is \u2013.5.", ("-0.5",)),
+        ("<answer>\u2212 5</answer>", ("-5",)),
+        ("3\u20135", None),
+        ("3 \u20135", None),
+        ("5\u2013", None),
+    ],
+)
+def test_a_dash_before_a_number_is_its_sign_and_one_between_two_is_not(reply: str, read: tuple[str, ...] | None) -> None:
+    assert number.parse(reply, 0) == read

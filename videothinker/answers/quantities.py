@@ -30,6 +30,7 @@ _LATEX = (
     (re.compile(r"\\(?=[%$])"), ""),
     (re.compile(r"\u2212 ?(?=[\d.])"), "-"),
     (re.compile("[\u2212\u2010\u2011]"), "-"),
+    (re.compile(r"(?<![\w.)%])(?<!\d\s)\u2013(?=\.?\d)"), "-"),  # an en dash that stands between no two numbers
     (re.compile("\u2044"), "/"),
 )
 """How LaTeX and signs are written as plain text; each repetition is bounded, so that the time stays linear."""
