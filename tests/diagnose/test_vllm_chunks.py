@@ -84,8 +84,19 @@ def test_a_chunk_ends_where_its_frames_take_too_much(monkeypatch: pytest.MonkeyP
     assert [names(chunk) for chunk in chunks(found, 8, 256)] == expected
 
 
+_before: set[threading.Thread] = set()
+
+
+@pytest.fixture(autouse=True)
+def _note_threads() -> None:
+    """Other tests of the process may have left threads of these names, as of a trainer that is not let go of yet."""
+    _before.clear()
+    _before.update(threading.enumerate())
+
+
 def threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith(("vllm-chunks", "clips"))]
+    """Threads that gather chunks or read clips, and began in this test."""
+    return [one.name for one in threading.enumerate() if one not in _before and one.name.startswith(("vllm-chunks", "clips"))]
 
 
 def comes(true: Callable[[], bool]) -> bool:
