@@ -91,3 +91,13 @@ def test_what_is_no_sheet_or_no_study_is_refused_in_one_line(committed: Path, tm
     (tmp_path / "s.parquet").write_bytes(tables.to_bytes(rows, kinds | {rule.column: "string" for rule in Rule}))
     with pytest.raises(VtError, match="question 0:1: any_option is 'seen'"):
         read_sheet(tmp_path / "s.parquet")
+
+
+def test_questions_without_a_rule_of_the_log_are_refused_by_its_name() -> None:
+    questions = [one.question for one in make(5, 1).questions["train"][:2]]
+    label = Label(question_id="", observer="log", rule="oracle", category=Category.INFERENTIAL, answer=("A",))
+    own = LabelSet(
+        "log", "oracle", {one.question_id: msgspec.structs.replace(label, question_id=one.question_id) for one in questions}
+    )
+    with pytest.raises(VtError, match="have no labels by the rule any-option, correct-option: a study is judged by all rules"):
+        sheet_of(questions, Labels([own], own))

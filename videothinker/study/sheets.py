@@ -101,8 +101,16 @@ def sheet_of(questions: Sequence[Question], labels: Labels) -> Sheet:
     """A sheet without answers. labels: those of the collision log, under all rules.
 
     An observer without an answer counts as one that ticks nothing.
+
+    Raises:
+        VtError: a rule of the log labels none of them.
     """
     by_rule = {each.rule: each.by_question for each in labels.sets if each.observer == label.LOG}
+    if missing := [rule for rule in Rule if rule not in by_rule]:
+        raise VtError(
+            f"the questions that a study asks have no labels by the rule {', '.join(missing)}: a study is judged by all rules of"
+            " a collision log, which `vt curate clevrer` writes; compare other sets with `vt diagnose`"
+        )
     return Sheet(
         ids=[one.question_id for one in questions],
         scenes=[int(one.group) for one in questions],
