@@ -108,8 +108,8 @@ def sheet_of(questions: Sequence[Question], labels: Labels) -> Sheet:
     by_rule = {each.rule: each.by_question for each in labels.sets if each.observer == label.LOG}
     if missing := [rule for rule in Rule if rule not in by_rule]:
         raise VtError(
-            f"the questions that a study asks have no labels by the rule {', '.join(missing)}: a study is judged by all rules of"
-            " a collision log, which `vt curate clevrer` writes; compare other sets with `vt diagnose`"
+            f"the questions that a study asks have no labels by the rule {', '.join(missing)}: a study is judged by all rules"
+            " of a collision log, which `vt curate clevrer` writes; compare other sets with `vt diagnose`"
         )
     return Sheet(
         ids=[one.question_id for one in questions],
