@@ -40,6 +40,12 @@ def script() -> Path:
 
 def provenance() -> dict[str, Any]:
     """`store.provenance`, which takes every command for one of `vt`, with the command that runs this script. Of absolute paths
-    it has the name alone: where a file lay on this machine says nothing elsewhere."""
-    arguments = (Path(each).name if Path(each).is_absolute() else each for each in sys.argv[1:])
+    it has the name alone, also in NAME=PATH: where a file lay on this machine says nothing elsewhere."""
+    arguments = map(_without_folders, sys.argv[1:])
     return store.provenance() | {"command": " ".join(["python", f"benchmarks/{script().name}", *arguments])}
+
+
+def _without_folders(argument: str) -> str:
+    """An argument without the folders of an absolute path."""
+    name, equals, path = argument.rpartition("=")
+    return f"{name}{equals}{Path(path).name}" if Path(path).is_absolute() else argument

@@ -118,3 +118,12 @@ def test_a_faultless_twin_is_the_observer_unless_an_option_names_what_is_removed
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     found = importlib.import_module("probe_quality").exact_twin(file)
     assert found == {"agrees": 3 / 4, "precision_inferential": 2 / 3, "names_removed": 1 / 4}
+
+
+def test_a_benchmarks_command_names_no_folder_of_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    monkeypatch.setattr(
+        "sys.argv", ["x/ask.py", "--out", "/a/b.json", "--more", "forms=/a/c/base", "--data", "d/e", "--set", "n=3"]
+    )
+    told = importlib.import_module("results").provenance()["command"]
+    assert told == "python benchmarks/ask.py --out b.json --more forms=base --data d/e --set n=3"

@@ -1,5 +1,6 @@
 """A stand-in for vLLM, in this process and in an environment of its own."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,3 +32,14 @@ def child_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     python.chmod(0o755)
     monkeypatch.setenv(vllm_child.PYTHON, str(python))
     return python
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of random weights with the mark of the original rule, which vLLM has."""
+    from videothinker.models import text_positions, tiny
+
+    folder = tiny.build(tmp_path_factory.mktemp("vllm") / "original")
+    config = {**json.loads((folder / "config.json").read_text()), text_positions.FIELD: "original"}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder

@@ -29,21 +29,12 @@ from videothinker.diagnose.engines.base import reply_seed
 from videothinker.diagnose.openers import OPENERS, Opening
 from videothinker.diagnose.vllm_answerer import VllmAnswerer, check, open_served
 from videothinker.errors import VtError
-from videothinker.models import text_positions, tiny
+from videothinker.models import text_positions
 from videothinker.models.text_positions import TextPositions
 from videothinker.recipes import doctor
 
 REAL = os.environ.get(vllm_child.PYTHON)
 REPO = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of random weights with the mark of the original rule."""
-    folder = tiny.build(tmp_path_factory.mktemp("vllm") / "original")
-    config = {**json.loads((folder / "config.json").read_text()), text_positions.FIELD: "original"}
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
 
 
 def asked(ref: Path, curated: Curated, **changes: Any) -> tuple[VllmAnswerer, list[RawReply]]:

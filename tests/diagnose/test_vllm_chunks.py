@@ -1,6 +1,5 @@
 """While vLLM writes one chunk of questions, the clips of the next are read: what is in a chunk, order, errors, and the end."""
 
-import json
 import os
 import signal
 import sys
@@ -25,19 +24,9 @@ from videothinker.diagnose.vllm_child import Child
 from videothinker.diagnose.vllm_chunks import Asked, Chunk, chunks, next_size, one_ahead
 from videothinker.diagnose.vllm_worker import Job, Written
 from videothinker.errors import VtError
-from videothinker.models import text_positions, tiny
 
 PATIENCE_S = 30.0
 """Until what never comes has failed a test."""
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of random weights with the mark of the original rule."""
-    folder = tiny.build(tmp_path_factory.mktemp("chunks") / "original")
-    config = {**json.loads((folder / "config.json").read_text()), text_positions.FIELD: "original"}
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
 
 
 def names(chunk: Chunk) -> list[str]:
