@@ -95,6 +95,22 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(start: Path, tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("named", "rule"), [("transformers", "transformers"), ("original", None)])
+def test_a_start_of_an_earlier_version_names_no_rule_and_fits_what_was_trained_from_it(
+    start: Path, trained: Path, tmp_path: Path, named: str, rule: str | None
+) -> None:
+    """Its run.json says that this package trained it, which makes its rule transformers'; a later training writes the name."""
+    config = store.read_json(trained / "config.json", dict[str, Any])
+    store.write_json(trained / "config.json", config | {"text_positions": named})
+    for first, second in ((start, trained), (trained, start)):
+        if rule is None:
+            with pytest.raises(VtError, match=r"text_positions '(original|transformers)'.* blend checkpoints of one training"):
+                blend(str(first), str(second), 0.5, tmp_path / "out")
+        else:
+            blend(str(first), str(second), 0.5, tmp_path / "out")
+            assert store.read_json(tmp_path / "out" / "config.json", dict[str, Any])["text_positions"] == rule
+
+
 def test_an_adapter_and_a_folder_of_something_else_are_refused(start: Path, trained: Path, tmp_path: Path) -> None:
     adapter = tmp_path / "adapter"
     adapter.mkdir()

@@ -19,7 +19,17 @@ from videothinker.models import delta
 from videothinker.records.study import Study
 from videothinker.records.study_cells import State
 from videothinker.study import pack as packs
-from videothinker.study.cells import discard, give, given_cells, left_behind, outdated, read_records, states_of
+from videothinker.study.cells import (
+    discard,
+    give,
+    given_cells,
+    left_behind,
+    outdated,
+    read_records,
+    refuse_outdated,
+    states_of,
+    without_weights,
+)
 from videothinker.study.collect import collect
 from videothinker.study.pack import pack, restore_weights, unpack
 from videothinker.study.plan import Cell, Kind, cell_folder, make_plan
@@ -136,6 +146,33 @@ def test_weights_that_stayed_behind_and_are_needed_mean_training_again(tmp_path:
     discard(["sampled.cdpo-s2"], there)
     stale = outdated(plan, read_records(plan, there), there)
     assert stale == ["cdpo-s2", "greedy.cdpo-s2"]
+    alone = [cell for cell in plan if cell.arm == "grpo"]  # a part of the study that needs none of them goes on
+    assert outdated(plan, read_records(plan, there), there, alone) == []
+    lost = without_weights(plan, read_records(plan, there), there)
+    assert lost == ["cdpo-s2"]
+    with pytest.raises(VtError, match=r"the weights of 1 trainings stayed on another machine.*: cdpo-s2\."):
+        refuse_outdated(lost, there, lost)
+    with pytest.raises(VtError, match=r"1 cells were run with another command.*: greedy\.cdpo-s2\. Choose"):
+        refuse_outdated(stale, there, lost)
+
+
+def test_of_what_has_no_room_a_training_that_nobody_has_asked_is_left_last(tmp_path: Path) -> None:
+    """Its record alone would be worth nothing; what was asked and packed stays a result without its weights."""
+    study, plan = made_study(tmp_path, unfinished=["greedy.cdpo-s2", "sampled.cdpo-s2"])
+    states = look(plan, tmp_path / "out")
+    worth = packs._with_weights(study, plan, states)
+    assert worth["cdpo-s2"] < worth["bias-s1"] < worth["grpo-s1"]
+    assert min(worth.values()) == worth["cdpo-s2"]
+
+
+def test_a_report_without_the_questions_says_which_folder_it_wants(tmp_path: Path) -> None:
+    study, plan = made_study(tmp_path)
+    pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack)
+    there = tmp_path / "there"
+    unpack(there, tmp_path / "away")
+    wanted = r"cells/curated: the questions that were asked are not on this machine; give them with --given curated="
+    with pytest.raises(VtError, match=wanted):
+        numbers(study, plan, there)
 
 
 def test_without_the_start_model_weights_wait(tmp_path: Path) -> None:

@@ -159,6 +159,7 @@ def study(
         read_records,
         refuse_outdated,
         states_of,
+        without_weights,
     )
     from videothinker.study.config import load_study
     from videothinker.study.plan import chosen, heights, make_plan, settled
@@ -188,7 +189,7 @@ def study(
     ids = run.find_gpus() if gpus is None else [gpu.strip() for gpu in gpus.split(",") if gpu.strip()]
     slots = run.Slots(tuple(gpu for gpu in ids for _ in range(wanted.schedule.jobs_per_gpu)), wanted.schedule.cpu_jobs)
     records = read_records(plan, out)
-    stale = outdated(plan, records, out)
+    stale = outdated(plan, records, out, part)
     missing = [] if report_only else tell_what_is_missing(wanted, part if wanted_claims or not dry_run else plan, records, out)
     if dry_run:
         states = states_of(plan, records, out)
@@ -210,7 +211,7 @@ def study(
         with run.alone(out):
             discard(stale, out)
         stale = []
-    refuse_outdated(stale, out)
+    refuse_outdated(stale, out, without_weights(part, records, out))
     if not report_only:
         records = read_records(plan, out)
         expected = forecast_of(part, states_of(plan, records, out), records, out, slots).seconds

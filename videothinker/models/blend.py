@@ -21,6 +21,7 @@ from videothinker.models.companions import copy_companions
 from videothinker.models.misfit import check_finite
 from videothinker.models.saved_prompt import PROMPT, own_prompt, save_prompt
 from videothinker.models.stored import CONFIG, WEIGHTS, read_config_file
+from videothinker.models.text_positions import FIELD, TextPositions, own_rule
 from videothinker.prompts import Asked
 
 BLEND = "blend.json"
@@ -28,9 +29,10 @@ _TOKENIZER = ("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "added_
 _NOT_OF_ARCHITECTURE = (
     *("_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"),
     *("_attn_implementation", "_attn_implementation_autoset", "attn_implementation"),
+    FIELD,
 )
 """Entries of a configuration, at any depth, that may differ between checkpoints of one architecture: training, for one, saves
-`use_cache` as it needed it."""
+`use_cache` as it needed it, and names a rule that its start may have without a name; `_rule` compares what they come to."""
 
 
 class Blended(NamedTuple):
@@ -48,8 +50,8 @@ def blend(first: str, second: str, weight: float, out: Path) -> Blended:
     `BLEND` holds both fingerprints and the weight. `out` appears whole or not at all; a checkpoint that lies there is replaced.
 
     Raises:
-        VtError: one of the two is no checkpoint or an adapter, their architectures, tokenizers or weights do not fit, a weight
-            is not finite, or something else lies at `out`.
+        VtError: one of the two is no checkpoint or an adapter, their architectures, text positions, tokenizers or weights do
+            not fit, a weight is not finite, or something else lies at `out`.
     """
     if not (math.isfinite(weight) and 0 <= weight <= 1):
         raise VtError(f"weight {weight}: expected a share from 0 to 1")
@@ -59,7 +61,7 @@ def blend(first: str, second: str, weight: float, out: Path) -> Blended:
     if out.resolve() in (ours.resolve(), theirs.resolve()):
         raise VtError(f"{out}: is one of the two checkpoints; choose another folder")
     _check_alike(first, ours, second, theirs)
-    asked = _prompt(first, ours, second, theirs)
+    rule, asked = _rule(first, ours, second, theirs), _prompt(first, ours, second, theirs)
     tensors, n_apart = _between(first, ours, second, theirs, weight)
     parents = [{"ref": ref, "fingerprint": fingerprint(folder)} for ref, folder in ((first, ours), (second, theirs))]
     told = {"first": parents[0], "second": parents[1], "weight": weight, "provenance": store.provenance()}
@@ -68,7 +70,8 @@ def blend(first: str, second: str, weight: float, out: Path) -> Blended:
         from safetensors.torch import save_file
 
         copy_companions(ours, folder, but=(BLEND,))
-        (folder / CONFIG).write_text(json.dumps(_in_float32(read_config_file(first, ours)), indent=2) + "\n")
+        config = _in_float32(read_config_file(first, ours)) | {FIELD: rule.value}
+        (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
         if asked is not None:
             save_prompt(folder, asked)
         (folder / BLEND).write_text(json.dumps(told, indent=2) + "\n")
@@ -95,6 +98,17 @@ def _prompt(first: str, ours: Path, second: str, theirs: Path) -> Asked | None:
             f" what lies between; blend checkpoints of one training, or delete {PROMPT} in one of them"
         )
     return here or there
+
+
+def _rule(first: str, ours: Path, second: str, theirs: Path) -> TextPositions:
+    """Where the text behind a clip goes on in both checkpoints; one of an earlier version does not say it itself."""
+    here, there = own_rule(ours), own_rule(theirs)
+    if here is not there:
+        raise VtError(
+            f"{second}: was trained with {FIELD} '{there}', and {first} with '{here}', so nothing says how to ask what lies"
+            " between; blend checkpoints of one training"
+        )
+    return here
 
 
 def _check_alike(first: str, ours: Path, second: str, theirs: Path) -> None:

@@ -30,11 +30,22 @@ def read_records(plan: Sequence[Cell], folder: Path) -> dict[str, Record]:
     return {name: store.read_json(path, Record) for name, path in paths.items() if path.is_file()}
 
 
-def outdated(plan: Sequence[Cell], records: Mapping[str, Record], folder: Path) -> list[str]:
-    """Cells that were run with another command, configuration file or input, or whose input has been deleted since."""
+def without_weights(part: Sequence[Cell], records: Mapping[str, Record], folder: Path) -> list[str]:
+    """Trainings whose weights stayed on another machine, though a cell of `part` that is not finished needs them."""
+    states = {cell.name: state_of(cell, records.get(cell.name), folder) for cell in part}
+    return [cell.name for cell in left_behind(part, states, records, folder) if cell.kind is Kind.TRAIN]
+
+
+def outdated(
+    plan: Sequence[Cell], records: Mapping[str, Record], folder: Path, part: Sequence[Cell] | None = None
+) -> list[str]:
+    """Cells that were run with another command, configuration file or input, or whose input is not there any more.
+
+    part: the cells that are to run, if not all of them; what only others need may be away.
+    """
     found: list[str] = []
     states = {cell.name: state_of(cell, records.get(cell.name), folder) for cell in plan}
-    lost = {cell.name for cell in left_behind(plan, states, records, folder) if cell.kind is Kind.TRAIN}
+    lost = set(without_weights(plan if part is None else part, records, folder))
     for cell in plan:
         gone = cell.name in lost or any(need in found or states[need] is not State.FINISHED for need in cell.needs)
         if (record := records.get(cell.name)) is None:
@@ -126,18 +137,29 @@ def content(folder: Path) -> str:
     raise VtError(f"{folder}: is neither a curated folder nor a world nor a checkpoint; it has none of {', '.join(_CONTENT)}")
 
 
-def refuse_outdated(names: Sequence[str], folder: Path) -> None:
+def refuse_outdated(names: Sequence[str], folder: Path, weightless: Sequence[str] = ()) -> None:
     """Refuse to go on with cells that are outdated.
+
+    weightless: those of them that are so because their weights stayed on another machine.
 
     Raises:
         VtError: `names` is not empty.
     """
-    if names:
-        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    if changed := [name for name in names if name not in weightless]:
         raise VtError(
-            f"{folder}: {len(names)} cells were run with another command, configuration file or input than the study has now: "
-            f"{shown}. Choose another --out, or --redo, which deletes and runs them again"
+            f"{folder}: {len(changed)} cells were run with another command, configuration file or input than the study has now:"
+            f" {_some(changed)}. Choose another --out, or --redo, which deletes and runs them again"
         )
+    if names:
+        raise VtError(
+            f"{folder}: the weights of {len(names)} trainings stayed on another machine, and cells that are to run need them:"
+            f" {_some(names)}. Copy their folders to {folder / 'cells'}, run claims that do without them (--claims), or train"
+            " them again with --redo"
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def discard(names: Sequence[str], folder: Path) -> None:

@@ -12,6 +12,7 @@ from videothinker import store
 from videothinker.curated import open_curated
 from videothinker.diagnose import files, runs
 from videothinker.diagnose.runs import Run
+from videothinker.errors import VtError
 from videothinker.progress import Progress, no_progress
 from videothinker.records import Estimate, Rule
 from videothinker.records.study import BASE, Stage, Study
@@ -19,6 +20,7 @@ from videothinker.records.study_cells import Record, State
 from videothinker.records.study_results import NO_SEED, Contrast, Difference, Level, Results, Thinking, Training, Value, Verdict
 from videothinker.records.training import GATE, METRICS, RUN, GateVerdict, StepRecord, TrainRecord
 from videothinker.steps import read_steps
+from videothinker.study.cells import record_file
 from videothinker.study.claims import Comparison, comparisons, family_in, members, pairs_of
 from videothinker.study.contrasts import Weights, against_family, apart, contrast, level, shorter, thinking
 from videothinker.study.plan import Cell, Kind, cell_folder
@@ -76,7 +78,11 @@ def collect(
     records: Mapping[str, Record],
     progress: Progress = no_progress,
 ) -> Collected:
-    """The results of the study in `folder`, from the cells that are finished. `progress` counts the diagnoses that are read."""
+    """The results of the study in `folder`, from the cells that are finished. `progress` counts the diagnoses that are read.
+
+    Raises:
+        VtError: the questions that were asked are on another machine.
+    """
     sheets: dict[str, Sheet] = {}
     references: dict[str, dict[str, Estimate]] = {}
     for name, ask in study.ask.items():
@@ -89,7 +95,7 @@ def collect(
         ]
         if not done:
             continue
-        curated = open_curated(cell_folder(folder, ask.data))
+        curated = open_curated(_questions(folder, ask.data))
         asked = runs.AskedSplits(curated)
         for cell in done:
             out = cell_folder(folder, cell.name)  # one run at a time, because replies are large
@@ -116,6 +122,16 @@ def collect(
         provenance=store.provenance(),
     )
     return Collected(results, sheets)
+
+
+def _questions(folder: Path, name: str) -> Path:
+    """The curated folder of a way of asking. Answers travel in a pack, and the questions that they are of do not."""
+    if not (found := cell_folder(folder, name)).exists():
+        raise VtError(
+            f"{found}: the questions that were asked are not on this machine; give them with --given {name}=FOLDER, or make the"
+            f" folder with the command in {record_file(folder, name)}, for which clips are not needed"
+        )
+    return found
 
 
 def _level(ask: str, arm: str, rule: Rule, runs: Mapping[int, Scored]) -> Level:

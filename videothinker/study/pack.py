@@ -15,6 +15,7 @@ import lzma
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from enum import IntEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -98,7 +99,7 @@ def pack(study: Study, plan: Sequence[Cell], folder: Path, out: Path, shrink: Re
     ]
     asked = sorted((cell for cell in done if cell.kind is Kind.ASK), key=lambda cell: (cell.turn, cell.ask != study.first_ask))
     stops = [cell for cell in done if cell.kind is Kind.CHOOSE]
-    carried = sorted((cell for cell in trained if cell.name in weighty), key=lambda cell: (not weighty[cell.name], cell.turn))
+    carried = sorted((cell for cell in trained if cell.name in weighty), key=lambda cell: (weighty[cell.name], cell.turn))
     with ThreadPoolExecutor(n_cores()) as pool:
         told = [*trained, *stops, *asked]  # what was answered is worth more than weights
         batches = _joined([("records", notes), *zip((cell.name for cell in told), pool.map(said, told), strict=True)])
@@ -206,16 +207,31 @@ def base_folder(study: Study, folder: Path) -> Path | None:
     return path if any(path.glob(f"*{_WEIGHTS}")) else None
 
 
-def _with_weights(study: Study, plan: Sequence[Cell], states: Mapping[str, State]) -> dict[str, bool]:
-    """The trainings whose weights travel, True where a cell needs them or may come to, as it may a bias model's."""
+class _Worth(IntEnum):
+    """How much is lost with a training's weights; what fits into no file is of the last kind that travels."""
+
+    UNASKED = 0
+    """All of the training: nobody has asked it yet."""
+    NEEDED = 1
+    """What other cells start from or may come to, as they may from a bias model."""
+    FIRST = 2
+    """One checkpoint of each arm, to look at."""
+
+
+def _with_weights(study: Study, plan: Sequence[Cell], states: Mapping[str, State]) -> dict[str, _Worth]:
+    """The trainings whose weights travel, and what for."""
     needed: set[str] = set()
+    unasked: set[str] = set()
     for cell in reversed(plan):  # a blend stays here, and is made anew from the weights that it lies between
         if states[cell.name] is not State.FINISHED or (cell.kind is Kind.BLEND and cell.name in needed):
             needed.update(cell.needs)
+            if cell.kind is Kind.ASK:
+                unasked.update(cell.needs)
     trainings = [cell for cell in plan if cell.kind is Kind.TRAIN]
     repelled_from = {cell.name for cell in trainings if study.arms[cell.arm or ""].stage is Stage.BIAS}
     first = {cell.name for cell in trainings if cell.seed == study.seeds[0]}
-    return {name: name in needed | repelled_from for name in needed | repelled_from | first}
+    worth = dict.fromkeys(first, _Worth.FIRST) | dict.fromkeys(needed | repelled_from, _Worth.NEEDED)
+    return worth | dict.fromkeys(unasked, _Worth.UNASKED)
 
 
 def _said(out: Path, *, weights: bool) -> Iterator[tuple[str, bytes]]:
