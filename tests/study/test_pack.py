@@ -204,7 +204,7 @@ def test_files_stay_small_and_what_has_no_room_is_named(tmp_path: Path, monkeypa
     monkeypatch.setattr(packs, "_BATCH", 40_000)
     monkeypatch.setattr(packs, "PART_BYTES", 24_000)
     store.write_text(tmp_path / "away" / "study-99.tar", "of an older pack")
-    packed = pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack, n_parts=40)
+    packed = pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack)
     assert packed.left_out == []
     assert len(packed.files) > 1
     assert sorted((tmp_path / "away").iterdir()) == sorted(packed.files)

@@ -136,6 +136,15 @@ def study(
             rich_help_panel=_AWAY,
         ),
     ] = None,
+    pack_files: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="At most so many files of 15 MiB, what was answered before weights; by default as many as it takes.",
+            rich_help_panel=_AWAY,
+        ),
+    ] = None,
     unpack: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Begin with the files that --pack wrote elsewhere.", rich_help_panel=_AWAY),
@@ -225,14 +234,14 @@ def study(
         except KeyboardInterrupt:
             err.print("interrupted: all processes have ended, and the same command goes on where they stopped", soft_wrap=True)
             if pack is not None:
-                _pack(wanted, plan, out, pack)
+                _pack(wanted, plan, out, pack, pack_files)
             raise typer.Exit(exit_code()) from None
     records = read_records(plan, out)
     states = states_of(plan, records, out)
     if max_minutes is not None:
         tell_what_is_left(part, states, records, out, slots)
     if pack is not None:
-        _pack(wanted, plan, out, pack)
+        _pack(wanted, plan, out, pack, pack_files)
     if report:
         _report(wanted, plan, out, states, records)
     else:
@@ -241,10 +250,10 @@ def study(
         raise typer.Exit(1)
 
 
-def _pack(study: "Study", plan: "Sequence[Cell]", out: Path, folder: Path) -> None:
+def _pack(study: "Study", plan: "Sequence[Cell]", out: Path, folder: Path, n_files: int | None) -> None:
     from videothinker.study.pack import pack
 
-    packed = pack(study, plan, out, folder, _shrink)
+    packed = pack(study, plan, out, folder, _shrink, n_parts=n_files)
     console.print(
         f"packed: {len(packed.files)} files, {packed.n_bytes / 2**20:.1f} MiB, in {escape(str(folder))}", soft_wrap=True
     )

@@ -36,7 +36,6 @@ Rewrite = Callable[[Path, Path, Path], object]
 
 PART_BYTES = 15 * 2**20
 """Largest size of one file of a pack."""
-MOST_PARTS = 4
 _BATCH = 24 * 2**20
 """Bytes that are compressed together: replies of several checkpoints to the same questions are much alike."""
 _LOG_LINES = 200
@@ -65,8 +64,10 @@ class _Item(NamedTuple):
     content: bytes
 
 
-def pack(study: Study, plan: Sequence[Cell], folder: Path, out: Path, shrink: Rewrite, *, n_parts: int = MOST_PARTS) -> Packed:
-    """Write the study in `folder` into `out`, at most `n_parts` files of `PART_BYTES`; an older pack there is replaced.
+def pack(study: Study, plan: Sequence[Cell], folder: Path, out: Path, shrink: Rewrite, *, n_parts: int | None = None) -> Packed:
+    """Write the study in `folder` into `out`, files of at most `PART_BYTES`; an older pack there is replaced.
+
+    n_parts: how many files there may be; None for as many as it takes.
 
     shrink: called with (start model, checkpoint, file to write); it does what `vt checkpoint pack` does, or writes nothing, and
         then these weights stay behind.
@@ -108,7 +109,7 @@ def pack(study: Study, plan: Sequence[Cell], folder: Path, out: Path, shrink: Re
         blobs = list(pool.map(_compressed, [items for _, items in batches]))
     parts, left_out = _parts([(names, blob) for (names, _), blob in zip(batches, blobs, strict=True)], n_parts)
     if "records" in left_out:
-        raise VtError(f"the records alone take more than {n_parts} files of {PART_BYTES / 2**20:.0f} MiB")
+        raise VtError(f"the records alone do not fit into {n_parts or 'any'} files of {PART_BYTES / 2**20:.0f} MiB")
     out.mkdir(parents=True, exist_ok=True)
     for stale in out.glob("study-*.tar"):
         stale.unlink()
@@ -302,7 +303,7 @@ _MEMBER = 2 * tarfile.BLOCKSIZE
 """Most bytes that a tar archive adds to a member: a block of header, and less than a block to fill up the last one."""
 
 
-def _parts(blobs: Sequence[tuple[list[str], bytes]], n_parts: int) -> tuple[list[list[_Item]], list[str]]:
+def _parts(blobs: Sequence[tuple[list[str], bytes]], n_parts: int | None) -> tuple[list[list[_Item]], list[str]]:
     """Put each blob, the most important first, into the first file that has room for it.
 
     Returns the members of every file, and the cells whose blobs fit into none.
@@ -314,7 +315,7 @@ def _parts(blobs: Sequence[tuple[list[str], bytes]], n_parts: int) -> tuple[list
         size = len(blob) + _MEMBER
         place = next((place for place, free in enumerate(room) if size <= free), None)
         # tarfile fills an archive up to a whole record, so that much of a file is not for members.
-        if place is None and len(parts) < n_parts and size <= PART_BYTES - tarfile.RECORDSIZE:
+        if place is None and (n_parts is None or len(parts) < n_parts) and size <= PART_BYTES - tarfile.RECORDSIZE:
             place = len(parts)
             parts.append([])
             room.append(PART_BYTES - tarfile.RECORDSIZE)
