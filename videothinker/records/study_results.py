@@ -27,7 +27,8 @@ SHEET_COLUMNS = {
     "observer": "string",
     **{rule.column: "string" for rule in Rule},
 }
-"""Columns of an answer sheet by Arrow type; each further one holds the answers of a run: "base", or "ARM/SEED"."""
+"""Columns of an answer sheet by Arrow type; each further one holds the answers of a run, "base" or "ARM/SEED", or what its
+replies say beside them, "ARM/SEED tokens" and so on (docs/study-auto.md)."""
 
 NO_SEED = -1
 """Stands for the seed of "base"."""

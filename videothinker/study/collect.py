@@ -104,7 +104,7 @@ def collect(
             if name not in sheets:
                 sheets[name] = sheet_of(questions, curated.labels)
             seed = NO_SEED if cell.seed is None else cell.seed
-            sheets[name].add(cell.arm or BASE, seed, found, beside=study.answers_twice)
+            sheets[name].add(cell.arm or BASE, seed, found, beside=study.answers_twice, whole=not ask.stop_from)
             if name == study.first_ask and not references:
                 loaded = runs.load_runs([out], curated, study.rule)
                 references = {one.name: _reference(one) for one in runs.references(loaded, curated)}
