@@ -6,10 +6,16 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from study_factory import FILE, finish, make_study
 
 from videothinker import store, tables
 from videothinker.records import Prediction, Rule, Status
-from videothinker.records.study_results import TokenPoint
+from videothinker.records.study_cells import State
+from videothinker.records.study_results import ANSWERS, RESULTS, TokenPoint
+from videothinker.study.cells import read_records
+from videothinker.study.collect import collect
+from videothinker.study.plan import cell_folder
+from videothinker.study.recompute import recompute
 from videothinker.study.scores import Scored
 from videothinker.study.sheets import Sheet, read_sheet, to_bytes
 from videothinker.study.token_curves import curve, thresholds
@@ -135,3 +141,67 @@ def test_thresholds_are_spread_over_ranks() -> None:
 def test_there_is_no_curve_where_nothing_tells_it(change: dict[str, Any]) -> None:
     assert curve({1: RUNS[1]._replace(**change)}, Rule.ORACLE) is None
     assert curve({}, Rule.ORACLE) is None
+
+
+STUDY = (
+    FILE.replace('grpo = "grpo.toml"', 'grpo = "grpo.toml", auto = "auto.toml"').split("[arms.bias]")[0]
+    + """
+[arms.auto]
+stage = "auto"
+seeds = 2
+against = ["grpo"]
+
+[ask.full]
+data = "curated"
+
+[ask.stopped]
+data = "curated"
+options = "--limit 4"
+stop_from = "full"
+"""
+)
+
+
+def test_a_study_finds_its_curves_in_its_sheets(tmp_path: Path) -> None:
+    study, plan = make_study(tmp_path, STUDY)
+    out = tmp_path / "out"
+    wanted = ("curated", "full.grpo-s1", "full.auto-s1", "full.auto-s2", "stopped.auto-s1")
+    for cell in plan:
+        if cell.name in wanted:
+            finish(cell, out)
+        if cell.name in wanted and cell.ask:
+            _answer_twice(cell_folder(out, cell.name), twice=cell.arm == "auto")
+    states = {cell.name: State.FINISHED if cell.name in wanted else State.WAITING for cell in plan}
+    records = read_records([cell for cell in plan if cell.name in wanted], out)
+    results, sheets = collect(study, plan, out, states, records)
+    assert [(one.ask, one.arm, one.n_seeds) for one in results.curves] == [("full", "auto", 2)]
+    assert results.curves[0].points["all"] == [
+        TokenPoint(0.0, 1.0, 5.0, 1.0),
+        TokenPoint(0.9, 0.5, 12.5, 1.0),
+        TokenPoint(None, 0.0, 20.0, 1.0),
+    ]
+    report = tmp_path / "report"
+    store.write_json(report / RESULTS, results)
+    for name, sheet in sheets.items():
+        store.write_bytes(report / ANSWERS / f"{name}.parquet", to_bytes(sheet))
+    assert recompute(report).differing == []
+    changed = read_sheet(report / ANSWERS / "full.parquet")
+    sure = changed.beside["auto", 2].sure
+    assert sure is not None
+    sure[0] = "0.95000"
+    store.write_bytes(report / ANSWERS / "full.parquet", to_bytes(changed))
+    assert any(place.startswith("curves.0.points.all") for place in recompute(report).differing)
+
+
+def _answer_twice(folder: Path, *, twice: bool) -> None:
+    """All is right, in 20 tokens; of an arm that answers twice the first answer in 5, of which each second one is sure."""
+    (file,) = folder.glob("*/predictions.jsonl")
+    found = []
+    for index, row in enumerate(store.read_jsonl(file, Prediction)):
+        changed = msgspec.structs.replace(row, chosen=row.gold, tokens=20)
+        if twice:
+            changed = msgspec.structs.replace(
+                changed, first=row.gold, second=row.gold, first_tokens=5, confidence=0.9 if index % 2 else 0.4
+            )
+        found.append(changed)
+    store.write_jsonl(file, found)
