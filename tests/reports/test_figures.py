@@ -12,10 +12,11 @@ from matplotlib.transforms import Bbox
 from PIL import Image
 
 from videothinker.records import Estimate
-from videothinker.reports import drawing, figures, figures_of_studies
+from videothinker.reports import drawing, figures, figures_of_studies, study_tokens
 from videothinker.reports.drawing import Drawing
 from videothinker.reports.figures import Line, Series, bars
 from videothinker.reports.figures_of_studies import Curves, Effect, curves, effects
+from videothinker.reports.study_tokens import POOLS, Drawn
 
 
 def draw() -> Drawing:
@@ -162,3 +163,21 @@ def test_differences_name_what_is_compared_and_keep_their_values_apart() -> None
     figure = figures_of_studies._draw_effects(rows, "points", drawing._THEMES["light"])
     assert_readable(figure, r".*\[.*\]")
     assert "against grpo \u221212.3 [\u221214.5, \u221210.1]" in effects("d", "Caption.", rows, x_label="points").alt
+
+
+def test_names_stand_beside_marks_or_in_the_legend_where_marks_lie_on_each_other() -> None:
+    def arm(name: str, x: float, y: float) -> Drawn:
+        return Drawn(name, {}, dict.fromkeys(POOLS, (x, y)))
+
+    line = Drawn("auto", {pool: [(10.0, 50.0), (40.0, 70.0)] for pool in POOLS}, dict.fromkeys(POOLS, (25.0, 60.0)))
+    arms = [line, arm("think", 12, 66), arm("bias", 41, 52)]
+    apart = study_tokens._draw(arms, "stopped", drawing._THEMES["light"])
+    assert_readable(apart, "think|bias")
+    assert [words for words, _ in boxes(apart)].count("think") == 3
+    close = study_tokens._draw([*arms, arm("base", 41, 52.5)], "stopped", drawing._THEMES["light"])
+    assert_readable(close, "think|bias|base")
+    assert [words for words, _ in boxes(close)].count("think") == 1
+    limits = [axes.get_ylim() for axes in study_tokens._draw([arm("a", 5, 100)], "s", drawing._THEMES["light"]).axes]
+    assert limits == [(96, 102)] * 3  # 6 points, and hardly more than 100
+    empty = study_tokens._draw([Drawn("auto", {"all": [(10.0, 50.0), (40.0, 70.0)]}, {})], "s", drawing._THEMES["light"])
+    assert [words for words, _ in boxes(empty)].count("no questions") == 2

@@ -8,13 +8,14 @@ answer and all tokens.
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from msgspec import UNSET
 
 from videothinker import store
 from videothinker.answers import form_of
-from videothinker.diagnose.estimates import Mask, clustered_share, share
+from videothinker.diagnose.estimates import Floats, Mask, clustered_share, share
 from videothinker.diagnose.grading import counts
 from videothinker.diagnose.metrics import by_category
 from videothinker.diagnose.runs import Run
@@ -53,18 +54,42 @@ def sweep(run: Run) -> StopSweep:
     )
 
 
+class Stopped(NamedTuple):
+    """Replies as they would have been with a stop, as columns of shape (n_questions,)."""
+
+    ends: Mask
+    """True where the reply ends behind its first answer."""
+    right: Floats
+    """The score of the answer that then counts."""
+    tokens: Floats
+    """The tokens that are then written; NaN where that is not known."""
+
+
+def stopped(
+    stop_at: float | None, *, confidence: Floats, first: Floats, second: Floats, first_tokens: Floats, tokens: Floats
+) -> Stopped:
+    """What whole replies would have been with this stop; the columns are those of `twice.Columns`, by the same names."""
+    ends = np.zeros(confidence.shape, np.bool_) if stop_at is None else confidence >= stop_at
+    return Stopped(ends, np.where(ends, first, second), np.where(ends, first_tokens, tokens))
+
+
 def point(found: Columns, where: Mask, stop_at: float | None) -> StopPoint:
     """What the run would have come to with this stop, on some of the questions."""
     where = where & found.asked
-    ends = np.zeros_like(where) if stop_at is None else found.confidence >= stop_at
-    right = np.where(ends, found.first, found.second)
-    tokens = np.where(ends, found.first_tokens, found.tokens)
+    then = stopped(
+        stop_at,
+        confidence=found.confidence,
+        first=found.first,
+        second=found.second,
+        first_tokens=found.first_tokens,
+        tokens=found.tokens,
+    )
     n = int(where.sum())
     return StopPoint(
         stop_at=stop_at,
-        stopped=float(ends[where].mean()) if n else 0.0,
-        mean_tokens=float(tokens[where].mean()) if n else 0.0,
-        accuracy=clustered_share(*share(right, where), found.group),
+        stopped=float(then.ends[where].mean()) if n else 0.0,
+        mean_tokens=float(then.tokens[where].mean()) if n else 0.0,
+        accuracy=clustered_share(*share(then.right, where), found.group),
     )
 
 

@@ -46,11 +46,18 @@ def answers_twice(predictions: Sequence[Prediction]) -> bool:
     return any(row.first is not UNSET for row in predictions)
 
 
+def sure_from(row: Prediction) -> tuple[float, int] | None:
+    """How sure the first answer was, and the tokens up to its end; None where there is none to stop behind."""
+    if row.confidence is UNSET or row.first_tokens is UNSET:
+        return None
+    return row.confidence, row.first_tokens
+
+
 def columns(questions: Sequence[Question], predictions: Sequence[Prediction]) -> Columns:
     """The columns of one checkpoint. `predictions[i]` answers `questions[i]`."""
     graded = grade(questions, predictions)
     first = [row.first or () if row.first is not None and row.first is not UNSET else None for row in predictions]
-    sure = [row.confidence is not UNSET and row.first_tokens is not UNSET for row in predictions]
+    sure = [sure_from(row) or (-1.0, np.nan) for row in predictions]
     return Columns(
         group=graded.group,
         asked=graded.asked,
@@ -64,8 +71,8 @@ def columns(questions: Sequence[Question], predictions: Sequence[Prediction]) ->
         thinks=_floats(["<think>" in row.reply.lower() for row in predictions]),
         stopped=_floats([row.stopped is True for row in predictions]),
         tokens=_floats([np.nan if row.tokens is None else row.tokens for row in predictions]),
-        confidence=_floats([row.confidence if known else -1 for row, known in zip(predictions, sure, strict=True)]),
-        first_tokens=_floats([row.first_tokens if known else np.nan for row, known in zip(predictions, sure, strict=True)]),
+        confidence=_floats([confidence for confidence, _ in sure]),
+        first_tokens=_floats([n_tokens for _, n_tokens in sure]),
     )
 
 

@@ -27,7 +27,8 @@ SHEET_COLUMNS = {
     "observer": "string",
     **{rule.column: "string" for rule in Rule},
 }
-"""Columns of an answer sheet by Arrow type; each further one holds the answers of a run: "base", or "ARM/SEED"."""
+"""Columns of an answer sheet by Arrow type; each further one holds the answers of a run, "base" or "ARM/SEED", or what its
+replies say beside them, "ARM/SEED tokens" and so on (docs/study-auto.md)."""
 
 NO_SEED = -1
 """Stands for the seed of "base"."""
@@ -131,6 +132,30 @@ class Thinking(msgspec.Struct, frozen=True, kw_only=True):
     """Mean tokens of a reply; None where they were not counted."""
 
 
+class TokenPoint(msgspec.Struct, frozen=True, array_like=True):
+    """What an arm's replies come to with one `--stop-at`: the mean over seeds of each value. In JSON it is a list."""
+
+    stop_at: float | None
+    """Confidence from which replies end behind their first answer, the same for all seeds; None never ends one."""
+    stopped: float
+    """Share of replies that end there."""
+    tokens: float
+    """Mean tokens of a reply."""
+    accuracy: float
+    """Share of questions answered exactly right."""
+
+
+class TokenCurve(msgspec.Struct, frozen=True, kw_only=True):
+    """Accuracy against tokens: what an arm would have come to at any stop, in one way of asking, under the study's rule."""
+
+    ask: str
+    """A way of asking in which nothing is stopped."""
+    arm: str
+    n_seeds: int
+    points: dict[str, list[TokenPoint]]
+    """By "all", "observational" and "inferential", from always stopping (0) to never; none where there are no questions."""
+
+
 class Gates(msgspec.Struct, frozen=True, kw_only=True):
     """What the gates of an arm's bias models say."""
 
@@ -200,6 +225,8 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     """For the ways of asking that claims are about."""
     thinking: list[Thinking] = []
     """For studies with arms that answer twice."""
+    curves: list[TokenCurve] = []
+    """For arms that answer twice, in ways of asking where nothing is stopped; results of earlier versions have none."""
     verdicts: list[Verdict]
     references: dict[str, dict[str, Estimate]]
     """For the first way of asking: "chance", "prior" and "observer", by measure, under the study's rule."""

@@ -17,7 +17,18 @@ from videothinker.progress import Progress, no_progress
 from videothinker.records import Estimate, Rule
 from videothinker.records.study import BASE, Stage, Study
 from videothinker.records.study_cells import Record, State
-from videothinker.records.study_results import NO_SEED, Contrast, Difference, Level, Results, Thinking, Training, Value, Verdict
+from videothinker.records.study_results import (
+    NO_SEED,
+    Contrast,
+    Difference,
+    Level,
+    Results,
+    Thinking,
+    TokenCurve,
+    Training,
+    Value,
+    Verdict,
+)
 from videothinker.records.training import GATE, METRICS, RUN, GateVerdict, StepRecord, TrainRecord
 from videothinker.steps import read_steps
 from videothinker.study.cells import record_file
@@ -27,6 +38,7 @@ from videothinker.study.plan import Cell, Kind, cell_folder
 from videothinker.study.scores import MEASURES, Arms, Scored
 from videothinker.study.seeds import negative
 from videothinker.study.sheets import Sheet, sheet_of
+from videothinker.study.token_curves import curve
 from videothinker.study.verdicts import judge_claims
 
 
@@ -37,6 +49,7 @@ class Findings(NamedTuple):
     differences: list[Difference]
     contrasts: list[Contrast]
     thinking: list[Thinking]
+    curves: list[TokenCurve]
     verdicts: list[Verdict]
 
 
@@ -46,6 +59,7 @@ def findings(study: Study, sheets: Mapping[str, Sheet], trainings: Sequence[Trai
     differences: list[Difference] = []
     contrasts: list[Contrast] = []
     thoughts: list[Thinking] = []
+    curves: list[TokenCurve] = []
     for name in study.ask:
         if name not in sheets:
             continue
@@ -59,7 +73,12 @@ def findings(study: Study, sheets: Mapping[str, Sheet], trainings: Sequence[Trai
             thoughts += [
                 Thinking(ask=name, arm=arm, n_seeds=len(runs), **thinking(runs, study.rule)) for arm, runs in by_arm.items()
             ]
-    return Findings(levels, differences, contrasts, thoughts, judge_claims(study, differences, contrasts, trainings))
+        curves += [
+            TokenCurve(ask=name, arm=arm, n_seeds=len(runs), points=points)
+            for arm, runs in by_arm.items()
+            if (points := curve(runs, study.rule)) is not None
+        ]
+    return Findings(levels, differences, contrasts, thoughts, curves, judge_claims(study, differences, contrasts, trainings))
 
 
 class Collected(NamedTuple):
@@ -104,7 +123,7 @@ def collect(
             if name not in sheets:
                 sheets[name] = sheet_of(questions, curated.labels)
             seed = NO_SEED if cell.seed is None else cell.seed
-            sheets[name].add(cell.arm or BASE, seed, found, beside=study.answers_twice)
+            sheets[name].add(cell.arm or BASE, seed, found, beside=study.answers_twice, whole=not ask.stop_from)
             if name == study.first_ask and not references:
                 loaded = runs.load_runs([out], curated, study.rule)
                 references = {one.name: _reference(one) for one in runs.references(loaded, curated)}

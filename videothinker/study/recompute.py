@@ -21,7 +21,7 @@ class Recomputed(NamedTuple):
     """What came out the second time."""
 
     n_numbers: int
-    """Numbers of levels, differences, contrasts and thinking that were compared."""
+    """Numbers of levels, differences, contrasts, thinking and curves that were compared."""
     differing: list[str]
     """Where a number is not the same, in words: all of them, in the order of the file."""
     verdicts: list[Verdict]
@@ -42,7 +42,7 @@ def recompute(folder: Path) -> Recomputed:
         raise VtError(f"{folder}: has no {ANSWERS}/{lacking[0]}.parquet, so its numbers cannot be computed again")
     found = findings(results.study, sheets, results.trainings)
     differing, n_numbers = [], 0
-    for name in ("levels", "differences", "contrasts", "thinking"):
+    for name in ("levels", "differences", "contrasts", "thinking", "curves"):
         told, anew = (dict(_leaves(msgspec.to_builtins(getattr(one, name)), (name,))) for one in (results, found))
         n_numbers += sum(isinstance(value, float) for value in anew.values())
         differing += [".".join(map(str, place)) for place in (told | anew) if not _same(told.get(place), anew.get(place))]

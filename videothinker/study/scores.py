@@ -36,10 +36,17 @@ class Scored(NamedTuple):
     tokens: Floats | None = None
     """Tokens of the reply, NaN where they were not counted; None in studies without arms that answer twice."""
 
+    sure: Floats | None = None
+    """How sure the first answer was, -1 where there is none to stop behind; None, as the next, for runs that do not tell what
+    another stop would have come to."""
+    first_tokens: Floats | None = None
+    """Tokens up to the end of the first answer, NaN where there is none to stop behind."""
+
     def take(self, rows: NDArray[np.int64]) -> "Scored":
         """The columns of some of the questions, in the order of `rows`."""
         arrays = (self.ids[rows], self.scene[rows], self.exact[rows], self.like_observer[rows], self.asked[rows])
-        beside = (None if one is None else one[rows] for one in (self.first, self.thinks, self.tokens))
+        optional = (self.first, self.thinks, self.tokens, self.sure, self.first_tokens)
+        beside = (None if one is None else one[rows] for one in optional)
         return Scored(*arrays, {rule: mask[rows] for rule, mask in self.observational.items()}, *beside)
 
     def column(self, measure: str) -> Floats:

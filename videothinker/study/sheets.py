@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from videothinker import tables
 from videothinker.curated import Labels
 from videothinker.diagnose import grading
+from videothinker.diagnose.twice import sure_from
 from videothinker.errors import VtError
 from videothinker.records import Category, Prediction, Question, Rule, label
 from videothinker.records.study import BASE
 from videothinker.records.study_results import LOST, NO_SEED, SHEET_COLUMNS, UNREAD
-from videothinker.study.scores import Mask, Scored
+from videothinker.study.scores import Floats, Mask, Scored
 
-_BESIDE = ("first", "thinks", "tokens")
+_BESIDE = ("first", "thinks", "tokens", "sure", "first tokens")
 """What a run's further columns hold, "auto/1 first" and so on: `Beside` without what is not known."""
 
 Words = NDArray[np.object_]
@@ -40,6 +41,11 @@ class Beside(NamedTuple):
     """"yes" or "no"."""
     tokens: Words
     """How many tokens it has; "" where they were not counted."""
+    sure: Words | None = None
+    """How sure the first answer was, with 5 decimals; "" where there is none to stop behind. None, as the next, for a run that
+    does not answer twice or may have been stopped, and on sheets that were written before these two were kept."""
+    first_tokens: Words | None = None
+    """How many tokens it has up to the end of the first answer; "" where there is none to stop behind."""
 
 
 class Sheet:
@@ -59,19 +65,26 @@ class Sheet:
         self.beside: dict[tuple[str, int], Beside] = {}
         """In a study with arms that answer twice, of each run."""
 
-    def add(self, arm: str, seed: int, predictions: Mapping[str, Prediction], *, beside: bool = False) -> None:
+    def add(
+        self, arm: str, seed: int, predictions: Mapping[str, Prediction], *, beside: bool = False, whole: bool = False
+    ) -> None:
         """The answers of a run, by question_id; it need not have been asked all questions.
 
-        beside: whether to keep what the replies say beside their answers.
+        beside: whether to keep what the replies say beside their answers. whole: whether they were asked without a stop, so
+        that they tell what any stop would have come to, and what tells it is kept too.
         """
         rows = [predictions.get(name) for name in self.ids]
         self.answers[arm, seed] = _words(map(_said, rows))
         if beside:
             twice = any(row is not None and row.first is not UNSET for row in rows)
+            # Whatever the study's file says, a reply that was cut does not tell how it would have gone on.
+            whole = whole and twice and not any(row is not None and row.stopped is True for row in rows)
             self.beside[arm, seed] = Beside(
                 first=_words(map(_first, rows)) if twice else None,
                 thinks=_words(map(_thinks, rows)) if twice else None,
                 tokens=_words(map(_tokens, rows)),
+                sure=_words(map(_sure, rows)) if whole else None,
+                first_tokens=_words(map(_first_tokens, rows)) if whole else None,
             )
 
     def arms(self, order: Sequence[str]) -> dict[str, dict[int, Scored]]:
@@ -93,7 +106,9 @@ class Sheet:
             observational=self.observational,
             first=None if beside is None or beside.first is None else (beside.first == self.gold).astype(np.float64),
             thinks=None if beside is None or beside.thinks is None else (beside.thinks == "yes").astype(np.float64),
-            tokens=None if beside is None else np.array([float(one) if one else np.nan for one in beside.tokens]),
+            tokens=None if beside is None else _numbers(beside.tokens, np.nan),
+            sure=None if beside is None else _numbers(beside.sure, -1),
+            first_tokens=None if beside is None else _numbers(beside.first_tokens, np.nan),
         ).take(rows)
 
 
@@ -171,10 +186,10 @@ def read_sheet(path: Path) -> Sheet:
         run, _, what = name.partition(" ")
         if name not in SHEET_COLUMNS and not what:
             sheet.answers[_run(path, name)] = _words(row[name] for row in rows)
-        elif what == _BESIDE[-1]:
+        elif what == "tokens":  # the one of them that every run has
             columns = (f"{run} {each}" for each in _BESIDE)
             found = [_words(row[each] for row in rows) if each in rows[0] else None for each in columns]
-            sheet.beside[_run(path, run)] = Beside(*found)  # type: ignore[arg-type]  # the last one is there
+            sheet.beside[_run(path, run)] = Beside(*found)  # type: ignore[arg-type]  # tokens are there
         elif what and what not in _BESIDE:
             raise VtError(f"{path}: has a column {name!a}, which no study writes")
     return sheet
@@ -203,8 +218,21 @@ def _tokens(row: Prediction | None) -> str | None:
     return None if row is None else "" if row.tokens is None else str(row.tokens)
 
 
+def _sure(row: Prediction | None) -> str | None:
+    return None if row is None else "" if (known := sure_from(row)) is None else f"{known[0]:.5f}"
+
+
+def _first_tokens(row: Prediction | None) -> str | None:
+    return None if row is None else "" if (known := sure_from(row)) is None else str(known[1])
+
+
 def _words(values: Iterable[str | None]) -> Words:
     return np.array([*values, None], dtype=np.object_)[:-1]  # the None keeps numpy from an array of text
+
+
+def _numbers(words: Words | None, otherwise: float) -> Floats | None:
+    """The words as numbers; `otherwise` in place of "" and of questions that were not asked."""
+    return None if words is None else np.array([float(one) if one else otherwise for one in words], np.float64)
 
 
 def _category(is_observational: bool) -> str:
