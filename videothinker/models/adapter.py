@@ -100,6 +100,21 @@ def put_on(ref: str, folder: Path, model: Any, *, trainable: bool = False) -> An
         return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
 
 
+def merge_into(ref: str, folder: Path, model: Any) -> Any:
+    """The plain model with an adapter merged into its weights.
+
+    Raises:
+        VtError: as for `check_adapter`, or the adapter is of a kind that PEFT does not merge.
+    """
+    adapted = put_on(ref, folder, model)
+    try:
+        with _quiet():
+            return adapted.merge_and_unload()
+    except RAISED as error:
+        why = f"cannot be merged into its base ({first_line(error)}), as is done to ask it or to train on from its weights"
+        raise VtError(f"{ref}: {why}; take a plain LoRA or one with DoRA") from error
+
+
 def put_beside(ref: str, folder: Path, model: Any, name: str) -> None:
     """Put a further, frozen adapter of the given name on a model that has one, as long as it fits the same base.
 

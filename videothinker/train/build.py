@@ -15,6 +15,7 @@ from videothinker.models.text_positions import TextPositions, own_rule
 from videothinker.train.arguments import in_bf16, shares_prompts
 from videothinker.train.clips import PromptEncoder, bare
 from videothinker.train.data import TrainingRow
+from videothinker.train.lora import check_written
 from videothinker.train.loss import DIVERGENCES
 from videothinker.train.objective import Objective, Reference
 from videothinker.train.rewards import Reward, chosen
@@ -150,6 +151,19 @@ def build_trainer(
             vision=vision,
         )
     return trainer
+
+
+def check_policy(config: StageConfig, start: Checkpoint, empty: Any) -> None:
+    """Check that replies can be written with the adapter that a start goes on with; nothing without a section [lora].
+
+    empty: the start without weights, as `check_fit` returns it.
+
+    Raises:
+        VtError: they cannot.
+    """
+    if config.lora is not None and start.base is not None:
+        instead = "leave the section [lora] out, so that the adapter is merged and all weights are trained"
+        check_written(f"{start.folder}: under [lora] this adapter is trained on", empty, instead)
 
 
 def _vision_cache(config: StageConfig, policy: Any, *, sharded: bool) -> VisionCache | None:

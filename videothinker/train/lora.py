@@ -13,6 +13,8 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from videothinker.errors import VtError
+
 POLICY = "default"
 """PEFT's name for the adapter that is trained."""
 
@@ -27,9 +29,40 @@ def has_own_adapter(layer: Any) -> bool:
 
 @torch.no_grad()
 def merged_weight(layer: Any) -> torch.Tensor:
-    """The weight of an adapted layer with the policy's adapter merged in, of the base's shape, float32."""
-    merged: torch.Tensor = layer.base_layer.weight.float() + layer.get_delta_weight(POLICY).float()
+    """The weight of an adapted layer with the policy's adapter merged in, of the base's shape, float32.
+
+    An adapter with DoRA also scales each row, which is no sum of two weights, and PEFT's own merge of it is asked.
+    """
+    merged: torch.Tensor = layer.base_layer.weight.float()
+    if POLICY in layer.lora_variant:
+        merged = layer.lora_variant[POLICY].merge_safe(layer, POLICY, merged)
+    else:
+        merged = merged + layer.get_delta_weight(POLICY).float()
     return merged
+
+
+def check_written(subject: str, model: Any, instead: str) -> None:
+    """Check that the policy's adapter is one with which replies are written by the weights of `merged_weight` alone.
+
+    subject: what put the adapter there, and instead: what to do; they begin and end the line. model: the one inside the PEFT
+    wrapper; it may be on the device "meta".
+
+    Raises:
+        VtError: the adapter has a part that these weights would lack.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for name, layer in model.named_modules():
+        if not isinstance(layer, BaseTunerLayer):
+            continue
+        variant = getattr(layer, "lora_variant", {}).get(POLICY)
+        if not hasattr(layer, "get_delta_weight") or (variant is not None and not layer.use_dora.get(POLICY)):
+            why = f"is no LoRA or DoRA ({type(layer if variant is None else variant).__name__})"
+        elif getattr(layer, "lora_bias", {}).get(POLICY):
+            why = "has a bias of its own (lora_bias)"
+        else:
+            continue
+        raise VtError(f"{subject}: what it adds to {name} {why}, which replies would be written without; {instead}")
 
 
 class _Adapted(NamedTuple):
