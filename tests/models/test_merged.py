@@ -8,6 +8,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForImageTextToText
 
+from videothinker import store
 from videothinker.errors import VtError
 from videothinker.models.checkpoint import check_fit, find_checkpoint, load_full
 from videothinker.models.load import load
@@ -58,12 +59,24 @@ def asked(adapter: Path, scratch: Path) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("dora", [False, True])
+@pytest.mark.parametrize("targets", [r".*(q_proj|embed_tokens)", r".*(q_proj|lm_head)", r".*(lm_head|embed_tokens)"])
+def test_embeddings_that_are_one_weight_become_two_where_an_adapter_is_on_one(
+    start: Path, tmp_path: Path, targets: str, dora: bool
+) -> None:
+    expected = adapted(start, tmp_path / "adapter", targets, use_dora=dora)
+    for found in asked(tmp_path / "adapter", tmp_path / "merged"):
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert store.read_json(tmp_path / "merged" / "config.json", dict[str, Any])["tie_word_embeddings"] is False
+
+
+@pytest.mark.parametrize("dora", [False, True])
 def test_a_merged_adapter_answers_as_the_unmerged_one(start: Path, tmp_path: Path, dora: bool) -> None:
     expected = adapted(start, tmp_path / "adapter", LAYERS, use_dora=dora)
     without = logits(AutoModelForImageTextToText.from_pretrained(start, dtype=torch.float32))
     assert float((expected - without).abs().max()) > 0.05
     for found in asked(tmp_path / "adapter", tmp_path / "merged"):
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert store.read_json(tmp_path / "merged" / "config.json", dict[str, Any])["tie_word_embeddings"] is True
 
 
 def test_an_adapter_that_peft_does_not_merge_is_refused_in_one_line(start: Path, tmp_path: Path) -> None:

@@ -10,65 +10,24 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from train.lora_policies import BF16, all_weights, lora_trainer, move, same_bits, write
 from train.trainers import make_trainer, rows, stage, write_adapter
-from transformers import AutoModelForImageTextToText
 from trl.trainer.utils import use_adapter
 
-from videothinker.errors import VtError
-from videothinker.models.checkpoint import check_fit, find_checkpoint
 from videothinker.models.decoder import Decoder, TokenChoice
 from videothinker.models.side_by_side import laid_side_by_side
 from videothinker.train import lora, sampling
-from videothinker.train.build import check_policy
 from videothinker.train.cdpo import REFERENCE
 from videothinker.train.clips import bare, see_clips
 from videothinker.train.lora import MergedBase
-from videothinker.train.sampling import ReplySampler
 from videothinker.train.seen import is_frozen
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="bits are compared as a CPU computes them; test_gpu.py too")
-
-BF16 = ("model.precision=bf16", "lora.rank=4")
 
 
 @pytest.fixture(autouse=True)
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampling, "_on_gpu", lambda model: True)
-
-
-def lora_trainer(assets: Path, out: Path, *overrides: str, name: str = "grpo", **arguments: Any) -> Any:
-    """A trainer of adapters that change what is written."""
-    torch.manual_seed(5)
-    trainer = make_trainer(assets, out, stage(name, *BF16, "rollouts.engine=graphs", *overrides), **arguments)
-    move(trainer)
-    trainer.model.train()
-    return trainer
-
-
-def move(trainer: Any) -> None:
-    """Change the policy's adapter, as an optimizer's step does."""
-    torch.manual_seed(6)
-    with torch.no_grad():
-        for parameter in trainer.model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.2 * torch.randn_like(parameter))
-
-
-def write(trainer: Any, assets: Path, one: ReplySampler | None = None) -> list[list[int]]:
-    ids, _, _ = trainer._tokenize_prompts([row["prompt"] for row in rows(assets, 5)])
-    torch.manual_seed(7)
-    return (one or trainer.sampler).sample(trainer.model, ids, trainer._clips["train"], trainer._rows[:, 0].tolist())
-
-
-def all_weights(trainer: Any) -> dict[str, torch.Tensor]:
-    """Copies of all weights of the policy, adapters and base."""
-    return {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
-
-
-def same_bits(before: dict[str, torch.Tensor], trainer: Any) -> bool:
-    now = dict(trainer.model.named_parameters())
-    return before.keys() == now.keys() and all(torch.equal(now[name], weight) for name, weight in before.items())
 
 
 def copying(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,68 +257,3 @@ def test_a_tower_without_adapters_is_a_constant_to_autograd(assets: Path, tmp_pa
     with_adapters = lora_trainer(assets, tmp_path, *overrides, r"lora.targets=.*visual.*\.qkv")
     assert not is_frozen(bare(with_adapters.model).model.visual)
     assert see_clips(bare(with_adapters.model), trainer._clips["train"])[0].features.requires_grad
-
-
-# What is not a plain LoRA
-
-
-def other_adapter(assets: Path, out: Path, targets: str = r".*language_model.*\.(q_proj|up_proj)", **settings: Any) -> Path:
-    """An adapter on start/ of another kind, all of it far from nothing."""
-    torch.manual_seed(2)
-    base = AutoModelForImageTextToText.from_pretrained(assets / "start", dtype=torch.float32)
-    model = get_peft_model(base, LoraConfig(r=4, lora_alpha=16, target_modules=targets, **settings))
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(std=0.3)
-            if "lora_magnitude_vector" in name:
-                parameter.mul_(1 + 0.5 * torch.rand_like(parameter))
-    model.save_pretrained(out)
-    return out
-
-
-@pytest.mark.parametrize("precision", ["bf16", "fp32"])
-def test_a_policy_with_dora_writes_with_its_magnitudes(assets: Path, tmp_path: Path, precision: str) -> None:
-    """In the base's own memory and in a copy; PEFT's merge of the very weights says what is right."""
-    start = other_adapter(assets, tmp_path / "dora", use_dora=True)
-    config = stage("grpo", f"model.precision={precision}", "lora.rank=4", "rollouts.engine=graphs")
-    trainer = make_trainer(assets, tmp_path / "out", config, start=start)
-    base, ids = bare(trainer.model.eval()), torch.arange(5, 25)[None]
-    before = all_weights(trainer)
-    with torch.no_grad():
-        layer = base.model.language_model.layers[0].mlp.up_proj
-        added = layer.base_layer.weight + layer.get_delta_weight("default")
-        assert float((lora.merged_weight(layer) - added).abs().max()) > 0.1, "what a plain LoRA would come to is another weight"
-        unmerged = trainer.model(input_ids=ids).logits.float()
-        copy = trainer.sampler._up_to_date(base)
-        with MergedBase().merged(base):
-            in_place = base(input_ids=ids).logits.float()
-            weights = {name: weight.clone() for name, weight in base.named_parameters()}
-        assert same_bits(before, trainer)
-        for name, weight in copy.named_parameters():
-            assert torch.equal(weight, weights[name].to(torch.bfloat16)), name
-        trainer.model.train()
-        assert write(trainer, assets)
-        trainer.model.eval()
-        peft = trainer.model.merge_and_unload()(input_ids=ids).logits.float()
-    near = {"bf16": 0.05, "fp32": 1e-4}[precision]
-    torch.testing.assert_close(in_place, peft, atol=near, rtol=near)
-    torch.testing.assert_close(in_place, unmerged, atol=near, rtol=near)
-
-
-@pytest.mark.parametrize(
-    ("settings", "why"),
-    [
-        ({"lora_bias": True, "targets": r".*language_model.*\.q_proj"}, r"q_proj has a bias of its own \(lora_bias\)"),
-        ({"alora_invocation_tokens": [7]}, r"is no LoRA or DoRA \(ALoraLinearVariant\)"),
-        ({"trainable_token_indices": [5]}, r"is no LoRA or DoRA \(TrainableTokensLayer\)"),
-    ],
-)
-def test_what_replies_would_be_written_without_is_refused(
-    assets: Path, tmp_path: Path, settings: dict[str, Any], why: str
-) -> None:
-    start = find_checkpoint(str(other_adapter(assets, tmp_path / "other", **settings)))
-    expected = rf"^[^\n]*other: under \[lora\] [^\n]*{why}, which replies would be written without; leave [^\n]*$"
-    with pytest.raises(VtError, match=expected):
-        check_policy(stage("grpo", "lora.rank=4"), start, check_fit(start))
-    check_policy(stage("grpo"), start, check_fit(start))
