@@ -51,7 +51,7 @@ _DECODERS: dict[Backend, decoders.Decode] = {
 }
 
 
-_END_SLACK_S = 1.0
+END_SLACK_S = 1.0
 """Seconds by which a part may end after its clip: releases round, and take the sound's length for the picture's."""
 
 
@@ -235,7 +235,7 @@ def _part(footage: Footage, seconds: NDArray[np.float64], whole: Extent) -> Exte
     end = clip_end if footage.end is None else footage.end
     if start >= clip_end:
         raise ClipError(f"{footage.path}: its part begins at {start:.15g} s, and the clip ends at {clip_end:.3f} s")
-    if (past_end_s := max(0.0, end - clip_end)) > _END_SLACK_S:
+    if (past_end_s := max(0.0, end - clip_end)) > END_SLACK_S:
         raise ClipError(
             f"{footage.path}: its part ends at {end:.15g} s, and the clip at {clip_end:.3f} s, more than a second earlier;"
             " is it another clip, or cut short?"

@@ -1,6 +1,7 @@
 """Any set of questions, from its file to a report: `vt curate records`, `check`, `diagnose` and `report`, without labels."""
 
 import json
+from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,15 @@ from typing import Any
 import polars as pl
 import pytest
 from clip_corpus import film
+from PIL import Image
 from records_factory import FOUR, ROWS, choice, write_records
 from vt_command import one_error, vt
 
 from videothinker import store
 from videothinker.curated import open_curated
+from videothinker.demux import ClipError
+from videothinker.footage import Footage
+from videothinker.frames import probe
 from videothinker.records import Metrics, Summary, Unresolved
 from videothinker.records.video_r1 import VideoR1Row
 
@@ -324,6 +329,41 @@ def test_an_interval_is_held_beside_its_clips_length_where_that_is_known(
     assert raw_manifest(tmp_path / "out")["unresolved"] == {"its interval begins at ... s, and its clip lasts ... s": 2}
     assert curate(source, tmp_path / "blind") == 0  # without clips the part's length is known alone
     assert [one.question_id for one in store.read_jsonl(tmp_path / "blind" / "unresolved.jsonl", Unresolved)] == ["6"]
+
+
+def test_a_part_long_after_its_clip_is_told_of_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Clip a lasts 4 s, and a folder of 8 frames at 2 a second too; b is not there."""
+    (tmp_path / "clips" / "c").mkdir(parents=True)
+    film(tmp_path / "clips" / "a.mp4", n=100)
+    for number in range(8):
+        Image.new("RGB", (8, 8)).save(tmp_path / "clips" / "c" / f"{number}.png")
+    cut = {
+        1: ("a", {"start": 1, "end": 3}),
+        2: ("a", {"start": 1, "end": 4.9}),  # rounded, and cut at the clip's end
+        3: ("a", {"start": 1, "end": 5.2}),
+        4: ("a", {"end": 60}),
+        5: ("a", {"start": 4.5}),
+        6: ("b", {"start": 50, "end": 60}),
+        7: ("c", {"path": "clips/c", "fps": 2, "start": 1, "end": 4}),
+        8: ("c", {"path": "clips/c", "fps": 2, "start": 1, "end": 7}),
+    }
+    rows = [choice(number, clip, "A", **part) for number, (clip, part) in cut.items()]
+    told = "about a part that lies behind the end of its clip or ends more than 1 s after it, so that nobody can be asked"
+    first = "3, from 1 s to 5.2 s of clips/a.mp4, which lasts 4 s"
+    expected = f"4 questions {told}; is it another clip, or cut short? The first is {first}"
+    assert curate(write_records(tmp_path / "set.json", rows), tmp_path / "out", "--videos", tmp_path) == 0
+    assert expected in " ".join(capsys.readouterr().err.split())
+    assert expected in raw_manifest(tmp_path / "out")["warnings"]
+    assert [one.question_id for one in open_curated(tmp_path / "out").questions("test")] == [str(number) for number in cut]
+    assert curate(tmp_path / "set.json", tmp_path / "blind") == 0
+    assert told not in " ".join(capsys.readouterr().err.split())
+    fine = write_records(tmp_path / "fine.json", [row for row in rows if row["problem_id"] in (1, 2, 7)])
+    assert curate(fine, tmp_path / "fine", "--videos", tmp_path) == 0
+    assert told not in " ".join(capsys.readouterr().err.split())
+    for one in open_curated(tmp_path / "out").questions("test"):  # what is told of is what cannot be shown
+        assert one.clip is not None
+        with nullcontext() if one.question_id in "127" else pytest.raises(ClipError):
+            probe(Footage.below(tmp_path, one.clip))
 
 
 def test_a_set_whose_every_interval_is_beyond_its_clip_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -129,7 +129,7 @@ def test_the_split_is_that_of_the_questions(curated: Curated, tmp_path: Path) ->
         ('[{"question_id": "9:9", "output": "A"}]', "result 1 answers question 9:9, which the data does not have"),
         (
             '[{"question_id": "100:0", "output": "A"}, {"question_id": "100:0", "output": "A"}]',
-            "result 1 is one of 2 rows that answer question 100:0; keep one of them",
+            "result 1 is one of 2 rows that answer question 100:0 (another is result 2); keep one of them; none of its 2 rows",
         ),
     ],
 )
@@ -141,6 +141,38 @@ def test_what_cannot_be_imported_is_said_in_one_line(curated: Curated, tmp_path:
     assert message in str(error.value)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_given_twice_is_named(curated: Curated, tmp_path: Path) -> None:
+    """By one path, by a link, and as a copy, whose name alone differs."""
+    path, link, copy = (tmp_path / name for name in ("a.jsonl", "link.jsonl", "copy.jsonl"))
+    rows = [{"question_id": one.question_id, "reply": "<answer>A</answer>"} for one in curated.questions("dev")]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    link.symlink_to(path)
+    copy.write_text(path.read_text())
+    doubled = f"{path}: line 1 is one of 2 rows that answer question {rows[0]['question_id']} (another is line 1 of {copy}, "
+    for other, message in (
+        (path, f"{path}: is given twice for the checkpoint 'base'; name each result file once"),
+        (link, f"{link}: is given twice for the checkpoint 'base', first as {path}; name each result file once"),
+        (
+            copy,
+            f"{doubled}a file with the same content); keep one of them; none of the 2 files' {2 * len(rows)} rows can be taken",
+        ),
+    ):
+        with pytest.raises(VtError) as error:
+            import_results("base", [path, other], {"data": curated})
+        assert str(error.value) == message
+
+
+def test_a_row_that_another_file_has_too_says_where(curated: Curated, tmp_path: Path) -> None:
+    rows = [{"question_id": one.question_id, "reply": "<answer>A</answer>"} for one in curated.questions("dev")]
+    whole, part = tmp_path / "whole.json", tmp_path / "part.json"
+    whole.write_text(json.dumps(rows))
+    part.write_text(json.dumps(rows[1:2]))
+    found = import_results("base", [whole, part], {"data": curated})
+    assert [(row.place, row.why) for row in found.unmatched] == [("result 2", Why.TWICE), ("result 1", Why.TWICE)]
+    assert f"(another is result 1 of {part}); keep" in found.unmatched[0].reason
+    assert len(found.runs["data"].predictions) == len(rows) - 1
 
 
 def test_a_file_that_is_not_there(curated: Curated, tmp_path: Path) -> None:

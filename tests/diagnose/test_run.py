@@ -374,6 +374,7 @@ def test_names_of_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("models", "message"),
     [
+        (["a/b", "a/b"], "--model a/b: is given twice; name it once, or tell the two apart with --model NAME=a/b"),
         (["a/checkpoint-500", "b/checkpoint-500"], "two checkpoints are named 'checkpoint-500': a/checkpoint-500 and b/"),
         (["x="], "names nothing"),
         ([".hidden=a"], "cannot be the name of a folder"),

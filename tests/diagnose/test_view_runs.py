@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from curated_factory import a_choice, a_question, write_curated, write_unlabelled
+from diagnose.fake_server import serving
+from PIL import Image
 from typer.testing import CliRunner
 from vt_command import one_error, vt
 
@@ -247,3 +250,31 @@ def test_without_logs_evidence_is_refused_and_nothing_stays_locked(tmp_path: Pat
 def test_a_probe_is_not_asked_with_masks() -> None:
     with pytest.raises(VtError, match="--views evidence: there is no such view of a probe"):
         chosen_views("normal,evidence", "")
+
+
+def test_the_terminal_has_the_table_of_views_of_one_data_set_and_of_several(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (84, 56)).save(tmp_path / "a.png")
+    for name in ("one", "two"):
+        asked = [msgspec.structs.replace(a_choice(f"{name}{n}"), clip=Clip(path="a.png")) for n in range(2)]
+        write_unlabelled(tmp_path / name, {"dev": asked})
+    options = ("--model", "m=served", "--views", "blind", "--frames", "4", "--send", "images", "--videos", tmp_path)
+    sets = [("--data", tmp_path / name) for name in ("one", "two")]
+
+    def rows(*command: str | Path) -> list[list[str]]:
+        """The lines of the table of views, without its head."""
+        assert vt(*command) == 0
+        return [
+            cells[: cells.index("language") + 1]
+            for line in capsys.readouterr().out.splitlines()
+            if "language" in (cells := line.split())
+        ]
+
+    with serving() as server:
+        first = rows("diagnose", *sets[0], *options, "--endpoint", server.url, "--out", tmp_path / "single")
+        both = rows("diagnose", *sets[0], *sets[1], *options, "--endpoint", server.url, "--out", tmp_path / "both")
+    assert first == [["m", "blind", "language"]]
+    assert both == [["one", *first[0]], ["two", *first[0]]]
+    assert rows("report", tmp_path / "single", "--out", tmp_path / "again") == first
+    assert rows("report", tmp_path / "both", "--out", tmp_path / "again-both") == both

@@ -8,6 +8,7 @@ from rich.markup import escape
 from videothinker.cli.console import Printable, warn
 from videothinker.cli.console import out as console
 from videothinker.cli.diagnosis_display import percent
+from videothinker.cli.views_display import show_views_of_sets
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,7 +26,7 @@ _WIDE = 100
 
 
 def show_benchmarks(report: "BenchmarksReport") -> None:
-    """Print the table of all data sets, verdicts where there are labels, and where the pages are."""
+    """Print the table of all data sets, verdicts where there are labels, where the pages are, and what damaged clips change."""
     from videothinker.diagnose.verdict import verdict
     from videothinker.reports.scored import words_of_sets
 
@@ -51,6 +52,7 @@ def show_benchmarks(report: "BenchmarksReport") -> None:
                 told = f"{escape(name)}: [bold]{escape(one.name)}[/bold]: {verdict(one.metrics)}"
                 console.print(told, soft_wrap=True)
     console.print(f"report: [bold]{escape(str(report.folder / 'report.html'))}[/bold]", soft_wrap=True)
+    show_views_of_sets({name: each.views for name, each in report.sets.items()})
 
 
 def _partial(summary: "Benchmarks") -> list[str]:

@@ -14,7 +14,6 @@ from videothinker.cli.console import notes, progress_bar, quiet_unless, show_sha
 from videothinker.cli.console import out as console
 from videothinker.cli.diagnosis_display import show_report
 from videothinker.cli.sbatch import print_array_job
-from videothinker.cli.views_display import show_views
 from videothinker.diagnose.protocols import OURS
 from videothinker.diagnose.views import damaging_views
 from videothinker.errors import VtError
@@ -280,7 +279,6 @@ def diagnose(
         beside = runs.folders_beside([job.folder for job in jobs if job.view is None], out)
         drawn = diagnosis.report(runs.load_runs(beside, one), one, out, bars=progress_bar)
         show_report(drawn)
-        show_views(drawn.views)
         output.show(output.report_record(drawn))
 
 

@@ -7,6 +7,7 @@ from rich.markup import escape
 
 from videothinker.cli.console import Printable, warn
 from videothinker.cli.console import out as console
+from videothinker.cli.views_display import show_views
 from videothinker.diagnose.protocols import PROTOCOLS
 from videothinker.records import Status
 
@@ -79,8 +80,7 @@ def list_presets(wanted: bool) -> None:
 
 
 def show_report(report: "Report") -> None:
-    """Print a report's table and verdicts, and say where its pages are."""
-
+    """Print a report's table and verdicts, say where its pages are, and what damaged clips change where some were shown."""
     from videothinker.diagnose.runs import prompts as prompts_of
     from videothinker.diagnose.verdict import verdict
     from videothinker.observers.log import OBSERVER_FLOOR
@@ -118,6 +118,7 @@ def show_report(report: "Report") -> None:
             )
         console.print(f"[bold]{escape(each.name)}[/bold]: {verdict(each.metrics)}", soft_wrap=True)
     console.print(f"report: [bold]{escape(str(report.folder / 'report.html'))}[/bold]", soft_wrap=True)
+    show_views(report.views)
 
 
 def _first_lost(run: "Run") -> str:

@@ -1,13 +1,15 @@
-"""Gold intervals beside the length of their clips: what begins after the clip has ended is no answer."""
+"""Gold intervals and parts beside the length of their clips: what begins after the clip has ended is no answer, and a part that
+ends long after its clip is not shown."""
 
 import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from videothinker import demux
+from videothinker import demux, frame_folder
 from videothinker.curate.datasets.rows import how_many
 from videothinker.footage import Footage
+from videothinker.frames import END_SLACK_S
 from videothinker.records import Form, Question, Unresolved
 
 SPARE = 1.0
@@ -66,3 +68,37 @@ def length_of(footage: Footage, *, is_there: bool = True) -> float | None:
     whole = demux.length(footage.path) if is_there and footage.end is None and not footage.is_folder else None
     end = whole if footage.end is None else footage.end
     return None if end is None else round(end - start, 2)
+
+
+def told_of_parts(questions: Sequence[Question], root: Path) -> str | None:
+    """What to tell about parts that begin or end so long after their clip that no model can be asked about them; None if none.
+
+    Such questions are kept: the file may be another one, or cut short, and asking them says so. root: the folder of clips.
+    """
+    whole = functools.cache(_whole)
+    late: list[str] = []
+    for one in questions:
+        footage = None if one.clip is None else Footage.below(root, one.clip)
+        if footage is None or not footage.is_part or footage.is_image:
+            continue
+        length = whole(footage._replace(start=None, end=None))
+        if length is not None and ((footage.start or 0.0) >= length or (footage.end or 0.0) > length + END_SLACK_S):
+            place = f"of {one.path}" if footage.end is None else f"to {footage.end:g} s of {one.path}"
+            late.append(f"{one.question_id}, from {footage.start or 0:g} s {place}, which lasts {length:g} s")
+    if not late:
+        return None
+    return (
+        f"{how_many(len(late), 'question')} about a part that lies behind the end of its clip or ends more than"
+        f" {END_SLACK_S:g} s after it, so that nobody can be asked; is it another clip, or cut short? The first is {late[0]}"
+    )
+
+
+def _whole(footage: Footage) -> float | None:
+    """Seconds that a whole file or folder of frames lasts, rounded to hundredths; None where nobody says, or it is gone."""
+    if footage.fps is None:
+        length = demux.length(footage.path)
+        return None if length is None else round(length, 2)
+    try:
+        return round(len(frame_folder.pictures(footage.path)) / footage.fps, 2)
+    except demux.ClipError:
+        return None

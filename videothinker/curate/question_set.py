@@ -15,7 +15,7 @@ from videothinker.curate.build import Curation, Layout, relative_root
 from videothinker.curate.datasets import NEEDS_JUDGE, Dataset, Published, ReadQuestions, Wishes, dataset_named
 from videothinker.curate.datasets.rows import how_many, told_of_missing
 from videothinker.curate.datasets.sources import open_source
-from videothinker.curate.lengths import held_against_clips
+from videothinker.curate.lengths import held_against_clips, told_of_parts
 from videothinker.curate.split import DEV, split_of
 from videothinker.curated import NO_LABELS, TRAIN, Member
 from videothinker.errors import VtError
@@ -124,6 +124,8 @@ def curate(
         warnings.append(f"{n_bad} of {n_read} questions cannot be used; the first is {first}")
     if measured.warning is not None:
         warnings.append(measured.warning)
+    if root is not None and (told := told_of_parts(questions, root)) is not None:
+        warnings.append(told)
     if missing:
         warnings.append(told_of_missing(missing))
     notes = [*read.notes, *_oddities(questions), *moved]

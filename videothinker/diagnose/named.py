@@ -57,6 +57,8 @@ def _named(values: Sequence[str], option: str, name_of: Callable[[str], str], wh
             raise VtError(f"{option} {given}: names nothing; expected NAME=VALUE")
         if not re.fullmatch(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*", name) or name == shards.FOLDER:
             raise VtError(f"{option} {given}: '{name}' cannot be the name of a folder; give one as NAME={value}")
+        if named.get(name) == value:
+            raise VtError(f"{option} {given}: is given twice; name it once, or tell the two apart with {option} NAME={value}")
         if name in named:
             raise VtError(
                 f"two {what} are named '{name}': {named[name]} and {value}; tell them apart with {option} NAME={value}"

@@ -101,6 +101,10 @@ def open_served(ref: str, settings: DiagnosisSettings, *, trust_remote_code: boo
     return Served(ref, open_writer(ref, options), config, processor, adapter)
 
 
+_MERGES = 2
+"""Counted up when adapters are merged otherwise, so that what an earlier version has kept is not served."""
+
+
 def _merged(ref: str) -> Path:
     """The folder of an adapter's base with the adapter merged into it, which is kept beside the cache of clips."""
     import torch
@@ -110,7 +114,7 @@ def _merged(ref: str) -> Path:
 
     checkpoint = find_checkpoint(ref)
     weights = [fingerprint(folder) for folder in (checkpoint.folder, checkpoint.full)]
-    folder = default_cache().folder.parent / "merged" / store.sha256_json(weights)[:16]
+    folder = default_cache().folder.parent / "merged" / store.sha256_json([_MERGES, *weights])[:16]
     if folder.is_dir():
         return folder
 

@@ -100,6 +100,50 @@ def put_on(ref: str, folder: Path, model: Any, *, trainable: bool = False) -> An
         return PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
 
 
+def merge_into(ref: str, folder: Path, model: Any) -> Any:
+    """The plain model with an adapter merged into its weights.
+
+    Where input and output embeddings are one weight (tie_word_embeddings) and the adapter is on one of them, they become two:
+    merging would else change the other along with it, which the adapter, unmerged, does not.
+
+    Raises:
+        VtError: as for `check_adapter`, or the adapter is of a kind that PEFT does not merge.
+    """
+    adapted = put_on(ref, folder, model)
+    if embeddings_are_one(model) and any(hasattr(each, "get_delta_weight") for each in embeddings(model)):
+        output = plain_layer(embeddings(model)[1])
+        output.weight = torch.nn.Parameter(output.weight.detach().clone(), requires_grad=output.weight.requires_grad)
+        for config in (model.config, model.config.get_text_config()):
+            config.tie_word_embeddings = False
+    try:
+        with _quiet():
+            return adapted.merge_and_unload()
+    except RAISED as error:
+        why = f"cannot be merged into its base ({first_line(error)}), as is done to ask it or to train on from its weights"
+        raise VtError(f"{ref}: {why}; take a plain LoRA or one with DoRA") from error
+
+
+def embeddings(model: Any) -> tuple[Any, Any]:
+    """A model's input and output embeddings, with what adapters have put around them."""
+    return model.get_input_embeddings(), model.get_output_embeddings()
+
+
+def plain_layer(layer: Any) -> Any:
+    """A layer without what adapters have put around it."""
+    inside = layer._modules
+    while (within := inside.get("base_layer", inside.get("original_module"))) is not None:
+        layer, inside = within, within._modules
+    return layer
+
+
+def embeddings_are_one(model: Any) -> bool:
+    """Whether a model's output embeddings are its input embeddings' very weight."""
+    first, second = embeddings(model)
+    if first is None or second is None:
+        return False
+    return getattr(plain_layer(first), "weight", None) is getattr(plain_layer(second), "weight", first)
+
+
 def put_beside(ref: str, folder: Path, model: Any, name: str) -> None:
     """Put a further, frozen adapter of the given name on a model that has one, as long as it fits the same base.
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from videothinker.errors import VtError
-from videothinker.models.adapter import base_of, check_adapter, put_on
+from videothinker.models.adapter import base_of, check_adapter, merge_into
 from videothinker.models.misfit import check_finite
 from videothinker.models.read import check_headers, read_config, read_model, read_processor
 from videothinker.models.ref import local_folder
@@ -111,10 +111,11 @@ def _folder(ref: str) -> Path:
     return download(ref) if here is None else here.resolve()
 
 
-def check_fit(checkpoint: Checkpoint) -> None:
+def check_fit(checkpoint: Checkpoint) -> Any:
     """Check, from configurations and the headers of weight files, that a checkpoint can be loaded for training.
 
-    Takes well under a second whatever the size of the weights, of which only an adapter's are read.
+    Returns the model without weights, on torch's device "meta", an adapter's modules in it. Takes well under a second whatever
+    the size of the weights, of which only an adapter's are read.
 
     Raises:
         VtError: it is of another family, a weight is missing, unknown or of another shape, an adapter changes nothing or holds
@@ -126,6 +127,7 @@ def check_fit(checkpoint: Checkpoint) -> None:
     empty = check_headers(ref, checkpoint.full, config)
     if checkpoint.base is not None:
         check_adapter(str(checkpoint.folder), checkpoint.folder, empty)
+    return empty
 
 
 def weights_hash(checkpoint: Checkpoint) -> str:
@@ -183,7 +185,7 @@ def load_full(checkpoint: Checkpoint, dtype: torch.dtype, attention: str, text_p
     check_finite(str(checkpoint.full), model.named_parameters())
     if checkpoint.base is None:
         return model
-    return put_on(str(checkpoint.folder), checkpoint.folder, model).merge_and_unload()
+    return merge_into(str(checkpoint.folder), checkpoint.folder, model)
 
 
 def load_saved(folder: Path, dtype: torch.dtype) -> Any:

@@ -18,7 +18,7 @@ from transformers import __version__ as transformers_version
 from transformers.utils import is_flash_attn_2_available, logging
 
 from videothinker.errors import VtError
-from videothinker.models.adapter import base_of, check_adapter, put_on
+from videothinker.models.adapter import base_of, check_adapter, merge_into
 from videothinker.models.checkpoint import download, is_adapter, local_base
 from videothinker.models.decoder import can_decode
 from videothinker.models.misfit import check_finite
@@ -142,7 +142,7 @@ def load(
         revision=place.revision,
     )
     if place.adapter is not None:
-        model = put_on(ref, place.adapter, model).merge_and_unload()
+        model = merge_into(ref, place.adapter, model)
     if can_decode(model):
         quicken_vision(model)
     else:

@@ -15,6 +15,7 @@ from videothinker.models.text_positions import TextPositions, own_rule
 from videothinker.train.arguments import in_bf16, shares_prompts
 from videothinker.train.clips import PromptEncoder, bare
 from videothinker.train.data import TrainingRow
+from videothinker.train.lora import check_scored, check_written, fresh, put_fresh
 from videothinker.train.loss import DIVERGENCES
 from videothinker.train.objective import Objective, Reference
 from videothinker.train.rewards import Reward, chosen
@@ -152,6 +153,38 @@ def build_trainer(
     return trainer
 
 
+def check_policy(config: StageConfig, start: Checkpoint, empty: Any) -> None:
+    """Check that replies can be written and scored with the adapters that [lora] trains; nothing without that section.
+
+    empty: the start without weights, as `check_fit` returns it; without an adapter it gets the fresh one's modules.
+
+    Raises:
+        VtError: they cannot, or `lora.targets` names no layer.
+    """
+    if config.lora is None:
+        return
+    if start.base is not None:
+        instead = "leave the section [lora] out, so that the adapter is merged and all weights are trained"
+        check_written(f"{start.folder}: under [lora] this adapter is trained on", empty, instead)
+        return
+    subject = f"lora.targets = '{config.lora.targets}'"
+    put_fresh(subject, config.lora, empty)
+    check_written(subject, empty, "expected a pattern that leaves these layers out")
+
+
+def check_beside(config: StageConfig, start: Checkpoint, reference: Checkpoint, empty: Any) -> None:
+    """Check that a frozen adapter beside the policy's own can score replies; nothing where the reference is a model of its own.
+
+    empty: the reference without weights, as `check_fit` returns it.
+
+    Raises:
+        VtError: it cannot.
+    """
+    if config.lora is not None and reference.base == start.full:
+        instead = "merge it into its base and save that, then name the result"
+        check_scored(f"{reference.folder}: is scored as an adapter beside the policy's", empty, instead)
+
+
 def _vision_cache(config: StageConfig, policy: Any, *, sharded: bool) -> VisionCache | None:
     """What keeps the embeddings of a frozen vision tower; None where it is trained, or only a part of it is here."""
     model = config.model
@@ -166,8 +199,6 @@ def _load_policy(config: StageConfig, start: Checkpoint) -> tuple[Any, Any]:
     Weights that are trained are float32; with LoRA the others are in the precision that the model computes with. A start that
     is an adapter is trained on as that adapter if the settings have LoRA, else merged into its base.
     """
-    from peft import LoraConfig
-
     peft_config = None
     rule = rule_for(config, start)
     if config.lora is None:
@@ -177,13 +208,7 @@ def _load_policy(config: StageConfig, start: Checkpoint) -> tuple[Any, Any]:
         if start.base is not None:
             model = put_on(str(start.folder), start.folder, model, trainable=True)
         else:
-            peft_config = LoraConfig(
-                r=config.lora.rank,
-                lora_alpha=config.lora.alpha,
-                lora_dropout=config.lora.dropout,
-                target_modules=config.lora.targets,
-                task_type="CAUSAL_LM",
-            )
+            peft_config = fresh(config.lora)
     if not config.model.train_vision:
         bare(model).model.visual.requires_grad_(False)
     return model, peft_config

@@ -6,12 +6,19 @@ the merged weights meanwhile, and gets the base's back from a copy on the host, 
 adapters again would need no such copy, but leave rounding in a base that is meant to be frozen.
 """
 
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
+
+from videothinker.errors import VtError
+from videothinker.models.adapter import embeddings, embeddings_are_one, plain_layer
+from videothinker.models.read import RAISED, first_line
+from videothinker.train.stages import Lora
 
 POLICY = "default"
 """PEFT's name for the adapter that is trained."""
@@ -27,9 +34,85 @@ def has_own_adapter(layer: Any) -> bool:
 
 @torch.no_grad()
 def merged_weight(layer: Any) -> torch.Tensor:
-    """The weight of an adapted layer with the policy's adapter merged in, of the base's shape, float32."""
-    merged: torch.Tensor = layer.base_layer.weight.float() + layer.get_delta_weight(POLICY).float()
+    """The weight of an adapted layer with the policy's adapter merged in, of the base's shape, float32.
+
+    An adapter with DoRA also scales each row, which is no sum of two weights, and PEFT's own merge of it is asked.
+    """
+    merged: torch.Tensor = layer.base_layer.weight.float()
+    if POLICY in layer.lora_variant:
+        merged = layer.lora_variant[POLICY].merge_safe(layer, POLICY, merged)
+    else:
+        merged = merged + layer.get_delta_weight(POLICY).float()
     return merged
+
+
+def check_written(subject: str, model: Any, instead: str) -> None:
+    """Check that the policy's adapter is one with which replies are scored, and are written by `merged_weight` alone.
+
+    subject: what put the adapter there, and instead: what to do; they begin and end the line. model: the one inside the PEFT
+    wrapper; it may be on the device "meta".
+
+    Raises:
+        VtError: the adapter has a part that these weights would lack, or is on a weight that two layers share.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for name, layer in model.named_modules():
+        if not isinstance(layer, BaseTunerLayer):
+            continue
+        variant = getattr(layer, "lora_variant", {}).get(POLICY)
+        if not hasattr(layer, "get_delta_weight") or (variant is not None and not layer.use_dora.get(POLICY)):
+            why = f"is no LoRA or DoRA ({type(layer if variant is None else variant).__name__})"
+        elif getattr(layer, "lora_bias", {}).get(POLICY):
+            why = "has a bias of its own (lora_bias)"
+        else:
+            continue
+        raise VtError(f"{subject}: what it adds to {name} {why}, which replies would be written without; {instead}")
+    check_scored(subject, model, instead)
+    if embeddings_are_one(model) and any(each is not plain_layer(each) for each in embeddings(model)):
+        why = "embed_tokens and lm_head are one weight (tie_word_embeddings), and both would change while replies are written"
+        raise VtError(f"{subject}: {why}; {instead}")
+
+
+def check_scored(subject: str, model: Any, instead: str) -> None:
+    """Check that no adapter is on the output embeddings, whose plain weight is what replies are scored with, by tiles.
+
+    Arguments are those of `check_written`.
+
+    Raises:
+        VtError: one is.
+    """
+    if hasattr(embeddings(model)[1], "get_delta_weight"):
+        raise VtError(f"{subject}: lm_head has an adapter, and replies are scored with its plain weight; {instead}")
+
+
+def fresh(settings: Lora) -> Any:
+    """PEFT's configuration of adapters that begin anew."""
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=settings.targets,
+        task_type="CAUSAL_LM",
+    )
+
+
+def put_fresh(subject: str, settings: Lora, empty: Any) -> None:
+    """Put the modules of adapters that begin anew into a model without weights.
+
+    Raises:
+        VtError: there is no such layer, or one on which PEFT has no LoRA; the line begins with `subject`.
+    """
+    from peft import inject_adapter_in_model
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of weights that two layers share: `check_written` refuses them
+            inject_adapter_in_model(fresh(settings), empty, POLICY, low_cpu_mem_usage=True)
+    except (*RAISED, re.error) as error:
+        raise VtError(f"{subject}: does not fit the model: {first_line(error)}") from error
 
 
 class _Adapted(NamedTuple):

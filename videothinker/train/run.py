@@ -41,7 +41,7 @@ from videothinker.records.training import (
     Weights,
 )
 from videothinker.train.arguments import grpo_arguments, rows_at_once
-from videothinker.train.build import build_trainer, check_packages, find_reference, rule_for
+from videothinker.train.build import build_trainer, check_beside, check_packages, check_policy, find_reference, rule_for
 from videothinker.train.card import model_card
 from videothinker.train.data import (
     TrainingRow,
@@ -115,8 +115,9 @@ def train(
     check_packages(config)
     first = find_checkpoint(start)
     reference = find_reference(config, first, bias)
-    for checkpoint in dict.fromkeys(each for each in (first, reference) if each is not None):
-        check_fit(checkpoint)
+    check_policy(config, first, check_fit(first))
+    if reference is not None and reference != first:
+        check_beside(config, first, reference, check_fit(reference))
     text_positions = rule_for(config, first)
     if reference is not None and reference != first:
         check_rule(text_positions, reference)

@@ -94,8 +94,9 @@ def import_results(
     that have any. splits: which split's questions count, by set; a set that is not named has to be answered in one split alone.
 
     Raises:
-        VtError: a file is no result file, no row answers a question, or a set's rows are of several splits.
+        VtError: a file is no result file or is named twice, no row answers a question, or a set's rows are of several splits.
     """
+    _check_once(name, paths)
     opened = [open_results(path) for path in paths]
     formats = [_format_of(one) for one in opened]
     asked = {key: _asked(curated, (splits or {}).get(key)) for key, curated in sets.items()}
@@ -105,7 +106,10 @@ def import_results(
     matches = [_of_splits(one, asked, chosen) for one in matches]
     if not any(one.found for one in matches):
         first = next(one for one in matches if one.refused is not None)
-        raise VtError(f"{first.opened.path}: {_told(first)}; none of its {len(matches):,} rows answers a question of the data")
+        whose = "its" if len(opened) == 1 else f"the {len(opened)} files'"
+        all_twice = all(one.refused.why is Why.TWICE for one in matches if one.refused is not None)
+        does = "can be taken" if all_twice else "answers a question of the data"
+        raise VtError(f"{first.opened.path}: {_told(first)}; none of {whose} {len(matches):,} rows {does}")
     counts = {
         key: [_counts(one, how, matches, key) for one, how in zip(opened, formats, strict=True)]
         for key in sets
@@ -117,6 +121,21 @@ def import_results(
         if split is not None and key in counts
     }
     return Imported(name, runs, counts, [_unmatched(name, one) for one in matches if one.refused is not None])
+
+
+def _check_once(name: str, paths: Sequence[Path]) -> None:
+    """Check that no file is named twice, be it by other words: each of its rows would be refused, as answered twice.
+
+    Raises:
+        VtError: one is.
+    """
+    by_file: dict[Path, Path] = {}
+    for path in paths:
+        first = by_file.get(path.resolve())
+        if first is not None:
+            also = "" if first == path else f", first as {first}"
+            raise VtError(f"{path}: is given twice for the checkpoint '{name}'{also}; name each result file once")
+        by_file[path.resolve()] = path
 
 
 class _Asked(NamedTuple):
@@ -177,17 +196,30 @@ def _match(told: Told, opened: Opened, asked: Mapping[str, _Asked]) -> _Match:
 
 def _once(matches: Sequence[_Match]) -> list[_Match]:
     """The rows without those that answer one question several times: nothing says which reply is meant."""
-    times = Counter((key, one.question.question_id) for each in matches for key, one in each.found.items())
+    rows: dict[tuple[str, str], list[_Match]] = {}
+    for each in matches:
+        for key, one in each.found.items():
+            rows.setdefault((key, one.question.question_id), []).append(each)
     checked = []
     for each in matches:
-        found = {key: one for key, one in each.found.items() if times[key, one.question.question_id] == 1}
+        found = {key: one for key, one in each.found.items() if len(rows[key, one.question.question_id]) == 1}
         if each.found and not found:
             key, one = next(iter(each.found.items()))
-            n = times[key, one.question.question_id]
-            why = f"is one of {n:,} rows that answer question {one.question.question_id}; keep one of them"
+            alike = rows[key, one.question.question_id]
+            other = next(row for row in alike if row is not each)
+            of_what = f"question {one.question.question_id} (another is {_place_beside(other, each)})"
+            why = f"is one of {len(alike):,} rows that answer {of_what}; keep one of them"
             each = each._replace(refused=Refused(Why.TWICE, why))
         checked.append(each._replace(found=found))
     return checked
+
+
+def _place_beside(other: _Match, each: _Match) -> str:
+    """Where a row stands, with its file unless that is the one of the row that the sentence is about."""
+    if other.opened is each.opened:
+        return other.told.place
+    same = ", a file with the same content" if other.opened.sha256 == each.opened.sha256 else ""
+    return f"{other.told.place} of {other.opened.path}{same}"
 
 
 def _split(asked: _Asked, key: str, matches: Sequence[_Match]) -> str | None:
