@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import vt_command
@@ -114,6 +115,26 @@ def test_a_report_of_what_is_finished(tmp_path: Path, capsys: pytest.CaptureFixt
     recomputed = json.loads(capsys.readouterr().out)
     assert (recomputed["verdicts"], recomputed["differing"]) == (said["verdicts"], [])
     assert recomputed["n_numbers"] > 20
+
+
+def test_a_claim_whose_cells_are_not_over_is_told_as_what_it_is_so_far(tmp_path: Path) -> None:
+    """One asking of cdpo is not over; the claims about other arms do not wait for it."""
+    _, plan = make_study(tmp_path, SMALL)
+    questions = make(40, 3).questions["train"]
+    for cell in plan:
+        if cell.name != "greedy.cdpo-s2":
+            finish(cell, tmp_path / "out", questions)
+    command = ("study", tmp_path / "study.toml", "--out", tmp_path / "out")
+    printed = vt(*command, "--report-only").output
+    verdicts = {one["claim"]["text"]: one for one in store.read_json(tmp_path / "out" / "results.json", Any)["verdicts"]}
+    waiting = {text: one["open"] for text, one in verdicts.items() if one["open"]}
+    assert waiting == {"CDPO beats GRPO": 1, "Attraction is worse than repulsion": 1}
+    assert len(verdicts) == 3
+    assert printed.count("so far: 1 of its cells are open") == 2
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert report.count(" so far.**") == 2
+    assert "(no verdict yet: 1 trainings and askings that it rests on are not over)" in report
+    assert "so far: 1 of its cells are open" in vt(*command, "--recompute").output
 
 
 def test_failed_cells_end_with_exit_code_1_and_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

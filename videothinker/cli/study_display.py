@@ -230,6 +230,7 @@ def show_verdicts(verdicts: "Sequence[Verdict]") -> None:
     for one in verdicts:
         name = f"({one.claim.name}) " if one.claim.name else ""
         left = "" if one.corrected in (None, one.decision) else f"  [dim]after correction {one.corrected}[/dim]"
+        left += f"  [dim]so far: {one.open} of its cells are open[/dim]" if one.open else ""
         console.print(f"[{colours[one.decision]}]{one.decision:<10}[/] {escape(name + one.claim.text)}{left}", soft_wrap=True)
 
 

@@ -190,6 +190,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """Of the claim, or of its refutation if that is the smaller one; None in what earlier versions wrote."""
     corrected: Decision | None = None
     """The decision after Holm's correction for the number of the study's claims; None in what earlier versions wrote."""
+    open: int = 0
+    """Trainings and askings that the claim rests on and that are not over; while there are some, `decision` is of what is
+    there so far. 0 in what earlier versions wrote."""
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True):

@@ -82,7 +82,8 @@ def study_pages(results: Results, from_steps: FromSteps | None = None) -> dict[s
                 one.claim.name,
                 one.claim.text,
                 one.decision,
-                _corrected(one, results),
+                " so far" if one.open else "",
+                _corrected(one, results) + _open(one),
                 [(part.name, _found(part)) for part in one.parts],
             )
             for one in results.verdicts
@@ -146,7 +147,9 @@ def _summary(results: Results, levels: Mapping[str, Level]) -> str:
         ends = ", ".join(f"{name} {percent(levels[name].measures['inferential'].scenes.value)}" for name in dict.fromkeys(arms))
         parts = "; ".join(f"{part.name}: {_found(part)}" for part in one.parts)
         text = markdown_text(f"({one.claim.name}) {one.claim.text}" if one.claim.name else one.claim.text)
-        lines.append(f"- **{text}: {one.decision}.**{_corrected(one, results)} {parts}{f' ({ends})' if ends else ''}.")
+        decision = f"{one.decision}{' so far' if one.open else ''}"
+        beside = f"{_corrected(one, results)}{_open(one)}"
+        lines.append(f"- **{text}: {decision}.**{beside} {parts}{f' ({ends})' if ends else ''}.")
     return "\n".join(lines) + "\n"
 
 
@@ -156,6 +159,11 @@ def _corrected(one: Verdict, results: Results) -> str:
         return ""
     still = "still " if one.corrected is one.decision else ""
     return f" (p {page.p_value(one.p)}; after correction for {len(results.verdicts)} claims {still}{one.corrected})"
+
+
+def _open(one: Verdict) -> str:
+    """What a claim still waits for, to stand behind it."""
+    return f" (no verdict yet: {one.open} trainings and askings that it rests on are not over)" if one.open else ""
 
 
 def _correction(results: Results) -> str:

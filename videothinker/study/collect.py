@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from videothinker import store
 from videothinker.curated import open_curated
 from videothinker.diagnose import files, runs
@@ -15,8 +17,8 @@ from videothinker.diagnose.runs import Run
 from videothinker.errors import VtError
 from videothinker.progress import Progress, no_progress
 from videothinker.records import Estimate, Rule
-from videothinker.records.study import BASE, Stage, Study
-from videothinker.records.study_cells import Record, State
+from videothinker.records.study import BASE, Claim, Stage, Study
+from videothinker.records.study_cells import OVER, Record, State
 from videothinker.records.study_results import (
     NO_SEED,
     Contrast,
@@ -34,7 +36,7 @@ from videothinker.steps import read_steps
 from videothinker.study.cells import record_file
 from videothinker.study.claims import Comparison, comparisons, family_in, members, pairs_of
 from videothinker.study.contrasts import Weights, against_family, apart, contrast, level, shorter, thinking
-from videothinker.study.plan import Cell, Kind, cell_folder
+from videothinker.study.plan import Cell, Kind, cell_folder, chosen
 from videothinker.study.scores import MEASURES, Arms, Scored
 from videothinker.study.seeds import negative
 from videothinker.study.sheets import Sheet, sheet_of
@@ -130,9 +132,10 @@ def collect(
             progress(1)
     trainings = [_training(cell, folder, states[cell.name], records.get(cell.name)) for cell in plan if cell.kind is Kind.TRAIN]
     found_out = findings(study, sheets, trainings)
+    verdicts = [msgspec.structs.replace(one, open=_n_open(one.claim, study, plan, states)) for one in found_out.verdicts]
     results = Results(
         study=study,
-        **found_out._asdict(),
+        **found_out._replace(verdicts=verdicts)._asdict(),
         references=references,
         trainings=trainings,
         states=dict(states),
@@ -141,6 +144,12 @@ def collect(
         provenance=store.provenance(),
     )
     return Collected(results, sheets)
+
+
+def _n_open(claim: Claim, study: Study, plan: Sequence[Cell], states: Mapping[str, State]) -> int:
+    """How many trainings and askings that a claim rests on are not over."""
+    rests_on = chosen([claim], study, plan)
+    return sum(cell.kind in (Kind.TRAIN, Kind.ASK) and states[cell.name] not in OVER for cell in rests_on)
 
 
 def _questions(folder: Path, name: str) -> Path:

@@ -46,9 +46,17 @@ def recompute(folder: Path) -> Recomputed:
         told, anew = (dict(_leaves(msgspec.to_builtins(getattr(one, name)), (name,))) for one in (results, found))
         n_numbers += sum(isinstance(value, float) for value in anew.values())
         differing += [".".join(map(str, place)) for place in (told | anew) if not _same(told.get(place), anew.get(place))]
-    decided = {one.claim.text: one.decision for one in results.verdicts}
-    differing += [f"verdict of: {one.claim.text}" for one in found.verdicts if decided.get(one.claim.text) != one.decision]
-    return Recomputed(n_numbers, differing, found.verdicts)
+    told_of = {one.claim.text: one for one in results.verdicts}
+    verdicts = [
+        msgspec.structs.replace(one, open=told_of[one.claim.text].open if one.claim.text in told_of else 0)  # no sheet says it
+        for one in found.verdicts
+    ]
+    differing += [
+        f"verdict of: {text}"
+        for text, decision in ((one.claim.text, one.decision) for one in verdicts)
+        if text not in told_of or told_of[text].decision != decision
+    ]
+    return Recomputed(n_numbers, differing, verdicts)
 
 
 def _leaves(value: Any, place: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
