@@ -111,6 +111,15 @@ def test_a_start_of_an_earlier_version_names_no_rule_and_fits_what_was_trained_f
             assert store.read_json(tmp_path / "out" / "config.json", dict[str, Any])["text_positions"] == rule
 
 
+def test_architectures_of_one_rule_are_blended_whatever_they_say_of_it(tmp_path: Path) -> None:
+    """A start from a hub, with no mark and no run.json, and what was trained from it by an earlier version, with a run.json."""
+    config, weights = {**CONFIG, "model_type": "qwen3_vl"}, {"a": torch.ones(2)}
+    start, trained = (checkpoint(tmp_path / name, weights, config) for name in ("start", "trained"))
+    (start / "run.json").unlink()
+    blend(str(start), str(trained), 0.5, tmp_path / "out")
+    assert "text_positions" not in store.read_json(tmp_path / "out" / "config.json", dict[str, Any])
+
+
 def test_an_adapter_and_a_folder_of_something_else_are_refused(start: Path, trained: Path, tmp_path: Path) -> None:
     adapter = tmp_path / "adapter"
     adapter.mkdir()

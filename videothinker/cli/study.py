@@ -167,6 +167,7 @@ def study(
         outdated,
         read_records,
         refuse_outdated,
+        refuse_without_weights,
         states_of,
         without_weights,
     )
@@ -174,6 +175,8 @@ def study(
     from videothinker.study.plan import chosen, heights, make_plan, settled
 
     output.choose(json)
+    if pack_files is not None and pack is None:
+        raise VtError("--pack-files: says how many files a pack may have; say with --pack DIR where it goes")
     if recompute:
         _recompute(out)
         return
@@ -198,7 +201,8 @@ def study(
     ids = run.find_gpus() if gpus is None else [gpu.strip() for gpu in gpus.split(",") if gpu.strip()]
     slots = run.Slots(tuple(gpu for gpu in ids for _ in range(wanted.schedule.jobs_per_gpu)), wanted.schedule.cpu_jobs)
     records = read_records(plan, out)
-    stale = outdated(plan, records, out, part)
+    changed, weightless = outdated(plan, records, out, ()), without_weights(part, records, out)
+    stale = outdated(plan, records, out, part)  # what changed, what lacks its weights, and what was made from either
     missing = [] if report_only else tell_what_is_missing(wanted, part if wanted_claims or not dry_run else plan, records, out)
     if dry_run:
         states = states_of(plan, records, out)
@@ -209,8 +213,12 @@ def study(
         show_claims(wanted, plan, states, forecast, slots)
         show_needs(wanted, shown, states, forecast)
         output.show(plan_record(shown, states, forecast))
-        if stale:
-            warn(f"{len(stale)} cells were run with another command or input: vt study refuses them, or runs them with --redo")
+        if changed:
+            warn(
+                f"{len(changed)} cells were run with another command or input: vt study refuses them, or runs them with --redo"
+            )
+        if weightless:
+            warn(f"the weights of {len(weightless)} trainings are not here: vt study wants them, or trains again with --redo")
         if missing:
             raise typer.Exit(2)
         return
@@ -219,9 +227,10 @@ def study(
     if stale and redo and not report_only:
         with run.alone(out):
             discard(stale, out)
-        stale = []
-    refuse_outdated(stale, out, without_weights(part, records, out))
+        changed, weightless = [], []
+    refuse_outdated(changed, out)
     if not report_only:
+        refuse_without_weights(weightless, out)
         records = read_records(plan, out)
         expected = forecast_of(part, states_of(plan, records, out), records, out, slots).seconds
         limit: dict[str, Any] = {}

@@ -21,7 +21,7 @@ from videothinker.models.companions import copy_companions
 from videothinker.models.misfit import check_finite
 from videothinker.models.saved_prompt import PROMPT, own_prompt, save_prompt
 from videothinker.models.stored import CONFIG, WEIGHTS, read_config_file
-from videothinker.models.text_positions import FIELD, TextPositions, own_rule
+from videothinker.models.text_positions import FIELD, TextPositions, is_affected, own_rule
 from videothinker.prompts import Asked
 
 BLEND = "blend.json"
@@ -70,7 +70,7 @@ def blend(first: str, second: str, weight: float, out: Path) -> Blended:
         from safetensors.torch import save_file
 
         copy_companions(ours, folder, but=(BLEND,))
-        config = _in_float32(read_config_file(first, ours)) | {FIELD: rule.value}
+        config = _in_float32(read_config_file(first, ours)) | ({} if rule is None else {FIELD: rule.value})
         (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
         if asked is not None:
             save_prompt(folder, asked)
@@ -100,8 +100,13 @@ def _prompt(first: str, ours: Path, second: str, theirs: Path) -> Asked | None:
     return here or there
 
 
-def _rule(first: str, ours: Path, second: str, theirs: Path) -> TextPositions:
-    """Where the text behind a clip goes on in both checkpoints; one of an earlier version does not say it itself."""
+def _rule(first: str, ours: Path, second: str, theirs: Path) -> TextPositions | None:
+    """Where the text behind a clip goes on in both checkpoints; one of an earlier version does not say it itself.
+
+    None for an architecture of which both rules make the same.
+    """
+    if not is_affected(str(ours)):
+        return None
     here, there = own_rule(ours), own_rule(theirs)
     if here is not there:
         raise VtError(

@@ -143,7 +143,8 @@ def _summary(results: Results, levels: Mapping[str, Level]) -> str:
     """One Markdown line per claim, to be copied into other texts."""
     lines = []
     for one in results.verdicts:
-        arms = (name for part in comparisons(one.claim) for name in members(part, results.study) if name in levels)
+        about = (part for part in comparisons(one.claim) if part.measure == "inferential" and not part.special)
+        arms = (name for part in about for name in members(part, results.study) if name in levels)
         ends = ", ".join(f"{name} {percent(levels[name].measures['inferential'].scenes.value)}" for name in dict.fromkeys(arms))
         parts = "; ".join(f"{part.name}: {_found(part)}" for part in one.parts)
         text = markdown_text(f"({one.claim.name}) {one.claim.text}" if one.claim.name else one.claim.text)

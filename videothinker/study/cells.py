@@ -41,7 +41,7 @@ def outdated(
 ) -> list[str]:
     """Cells that were run with another command, configuration file or input, or whose input is not there any more.
 
-    part: the cells that are to run, if not all of them; what only others need may be away.
+    part: the cells that are to run, if not all of them; what only others need may be away, and with none all weights may.
     """
     found: list[str] = []
     states = {cell.name: state_of(cell, records.get(cell.name), folder) for cell in plan}
@@ -137,24 +137,30 @@ def content(folder: Path) -> str:
     raise VtError(f"{folder}: is neither a curated folder nor a world nor a checkpoint; it has none of {', '.join(_CONTENT)}")
 
 
-def refuse_outdated(names: Sequence[str], folder: Path, weightless: Sequence[str] = ()) -> None:
+def refuse_outdated(names: Sequence[str], folder: Path) -> None:
     """Refuse to go on with cells that are outdated.
-
-    weightless: those of them that are so because their weights stayed on another machine.
 
     Raises:
         VtError: `names` is not empty.
     """
-    if changed := [name for name in names if name not in weightless]:
-        raise VtError(
-            f"{folder}: {len(changed)} cells were run with another command, configuration file or input than the study has now:"
-            f" {_some(changed)}. Choose another --out, or --redo, which deletes and runs them again"
-        )
     if names:
         raise VtError(
-            f"{folder}: the weights of {len(names)} trainings stayed on another machine, and cells that are to run need them:"
-            f" {_some(names)}. Copy their folders to {folder / 'cells'}, run claims that do without them (--claims), or train"
-            " them again with --redo"
+            f"{folder}: {len(names)} cells were run with another command, configuration file or input than the study has now:"
+            f" {_some(names)}. Choose another --out, or --redo, which deletes and runs them again"
+        )
+
+
+def refuse_without_weights(names: Sequence[str], folder: Path) -> None:
+    """Refuse to run what needs weights that stayed on another machine.
+
+    Raises:
+        VtError: `names` is not empty.
+    """
+    if names:
+        raise VtError(
+            f"{folder}: the weights of {_some(names)} stayed on another machine, and cells that are to run need them. Copy"
+            f" their folders to {folder / 'cells'}, run claims that do without them (--claims), or train them again with --redo,"
+            " which deletes whatever was made from them too"
         )
 
 

@@ -222,17 +222,18 @@ class _Worth(IntEnum):
 def _with_weights(study: Study, plan: Sequence[Cell], states: Mapping[str, State]) -> dict[str, _Worth]:
     """The trainings whose weights travel, and what for."""
     needed: set[str] = set()
-    unasked: set[str] = set()
+    to_ask: set[str] = set()
+    asked: set[str] = set()
     for cell in reversed(plan):  # a blend stays here, and is made anew from the weights that it lies between
         if states[cell.name] is not State.FINISHED or (cell.kind is Kind.BLEND and cell.name in needed):
             needed.update(cell.needs)
-            if cell.kind is Kind.ASK:
-                unasked.update(cell.needs)
+        if cell.kind is Kind.ASK:
+            (asked if states[cell.name] is State.FINISHED else to_ask).update(cell.needs)
     trainings = [cell for cell in plan if cell.kind is Kind.TRAIN]
     repelled_from = {cell.name for cell in trainings if study.arms[cell.arm or ""].stage is Stage.BIAS}
     first = {cell.name for cell in trainings if cell.seed == study.seeds[0]}
     worth = dict.fromkeys(first, _Worth.FIRST) | dict.fromkeys(needed | repelled_from, _Worth.NEEDED)
-    return worth | dict.fromkeys(unasked, _Worth.UNASKED)
+    return worth | dict.fromkeys(to_ask - asked, _Worth.UNASKED)
 
 
 def _said(out: Path, *, weights: bool) -> Iterator[tuple[str, bytes]]:
