@@ -159,8 +159,8 @@ def refuse_without_weights(names: Sequence[str], folder: Path) -> None:
     if names:
         raise VtError(
             f"{folder}: the weights of {_some(names)} stayed on another machine, and cells that are to run need them. Copy"
-            f" their folders to {folder / 'cells'}, run claims that do without them (--claims), or train them again with --redo,"
-            " which deletes whatever was made from them too"
+            f" their folders to {folder / 'cells'}, run claims that do without them (--claims), or train them again with"
+            " --redo, which deletes whatever was made from them too"
         )
 
 
