@@ -144,15 +144,15 @@ def test_weights_that_stayed_behind_and_are_needed_mean_training_again(tmp_path:
     unpack(there, tmp_path / "away")
     restore_weights(study, plan, there, delta.unpack)
     discard(["sampled.cdpo-s2"], there)
-    stale = outdated(plan, read_records(plan, there), there)
-    assert stale == ["cdpo-s2", "greedy.cdpo-s2"]
-    alone = [cell for cell in plan if cell.arm == "grpo"]  # a part of the study that needs none of them goes on
-    assert outdated(plan, read_records(plan, there), there, alone) == []
-    lost = without_weights(plan, read_records(plan, there), there)
+    records = read_records(plan, there)
+    lost = without_weights(plan, records, there)
     assert lost == ["cdpo-s2"]
+    assert outdated(plan, records, there, lost) == ["cdpo-s2", "greedy.cdpo-s2"]
+    assert outdated(plan, records, there) == []  # nothing was run with another command
+    alone = [cell for cell in plan if cell.arm == "grpo"]
+    assert without_weights(alone, records, there) == []  # a part of the study that needs none of them goes on
     with pytest.raises(VtError, match=r"the weights of cdpo-s2 stayed on another machine.*--claims.*--redo"):
         refuse_without_weights(lost, there)
-    assert outdated(plan, read_records(plan, there), there, ()) == []  # nothing was run with another command
 
 
 def test_of_what_has_no_room_a_training_that_nobody_has_asked_is_left_last(tmp_path: Path) -> None:

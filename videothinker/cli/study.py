@@ -201,8 +201,8 @@ def study(
     ids = run.find_gpus() if gpus is None else [gpu.strip() for gpu in gpus.split(",") if gpu.strip()]
     slots = run.Slots(tuple(gpu for gpu in ids for _ in range(wanted.schedule.jobs_per_gpu)), wanted.schedule.cpu_jobs)
     records = read_records(plan, out)
-    changed, weightless = outdated(plan, records, out, ()), without_weights(part, records, out)
-    stale = outdated(plan, records, out, part)  # what changed, what lacks its weights, and what was made from either
+    changed, weightless = outdated(plan, records, out), without_weights(part, records, out)
+    stale = outdated(plan, records, out, weightless) if weightless else changed
     missing = [] if report_only else tell_what_is_missing(wanted, part if wanted_claims or not dry_run else plan, records, out)
     if dry_run:
         states = states_of(plan, records, out)

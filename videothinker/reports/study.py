@@ -82,7 +82,7 @@ def study_pages(results: Results, from_steps: FromSteps | None = None) -> dict[s
                 one.claim.name,
                 one.claim.text,
                 one.decision,
-                " so far" if one.open else "",
+                _decided(one),
                 _corrected(one, results) + _open(one),
                 [(part.name, _found(part)) for part in one.parts],
             )
@@ -148,9 +148,8 @@ def _summary(results: Results, levels: Mapping[str, Level]) -> str:
         ends = ", ".join(f"{name} {percent(levels[name].measures['inferential'].scenes.value)}" for name in dict.fromkeys(arms))
         parts = "; ".join(f"{part.name}: {_found(part)}" for part in one.parts)
         text = markdown_text(f"({one.claim.name}) {one.claim.text}" if one.claim.name else one.claim.text)
-        decision = f"{one.decision}{' so far' if one.open else ''}"
         beside = f"{_corrected(one, results)}{_open(one)}"
-        lines.append(f"- **{text}: {decision}.**{beside} {parts}{f' ({ends})' if ends else ''}.")
+        lines.append(f"- **{text}: {_decided(one)}.**{beside} {parts}{f' ({ends})' if ends else ''}.")
     return "\n".join(lines) + "\n"
 
 
@@ -160,6 +159,11 @@ def _corrected(one: Verdict, results: Results) -> str:
         return ""
     still = "still " if one.corrected is one.decision else ""
     return f" (p {page.p_value(one.p)}; after correction for {len(results.verdicts)} claims {still}{one.corrected})"
+
+
+def _decided(one: Verdict) -> str:
+    """A decision in words, which is one so far while the claim waits for cells."""
+    return f"{one.decision}{' so far' if one.open else ''}"
 
 
 def _open(one: Verdict) -> str:

@@ -36,16 +36,13 @@ def without_weights(part: Sequence[Cell], records: Mapping[str, Record], folder:
     return [cell.name for cell in left_behind(part, states, records, folder) if cell.kind is Kind.TRAIN]
 
 
-def outdated(
-    plan: Sequence[Cell], records: Mapping[str, Record], folder: Path, part: Sequence[Cell] | None = None
-) -> list[str]:
+def outdated(plan: Sequence[Cell], records: Mapping[str, Record], folder: Path, lost: Sequence[str] = ()) -> list[str]:
     """Cells that were run with another command, configuration file or input, or whose input is not there any more.
 
-    part: the cells that are to run, if not all of them; what only others need may be away, and with none all weights may.
+    lost: trainings to count as such too, with what was made from them, because their weights are wanted and not here.
     """
     found: list[str] = []
     states = {cell.name: state_of(cell, records.get(cell.name), folder) for cell in plan}
-    lost = set(without_weights(plan if part is None else part, records, folder))
     for cell in plan:
         gone = cell.name in lost or any(need in found or states[need] is not State.FINISHED for need in cell.needs)
         if (record := records.get(cell.name)) is None:

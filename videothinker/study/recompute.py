@@ -46,16 +46,14 @@ def recompute(folder: Path) -> Recomputed:
         told, anew = (dict(_leaves(msgspec.to_builtins(getattr(one, name)), (name,))) for one in (results, found))
         n_numbers += sum(isinstance(value, float) for value in anew.values())
         differing += [".".join(map(str, place)) for place in (told | anew) if not _same(told.get(place), anew.get(place))]
-    told_of = {one.claim.text: one for one in results.verdicts}
-    verdicts = [
-        msgspec.structs.replace(one, open=told_of[one.claim.text].open if one.claim.text in told_of else 0)  # no sheet says it
-        for one in found.verdicts
-    ]
+    before = {one.claim.text: one for one in results.verdicts}
     differing += [
         f"verdict of: {text}"
-        for text, decision in ((one.claim.text, one.decision) for one in verdicts)
-        if text not in told_of or told_of[text].decision != decision
+        for text, decision in ((one.claim.text, one.decision) for one in found.verdicts)
+        if text not in before or before[text].decision != decision
     ]
+    n_open = {text: one.open for text, one in before.items()}  # which no sheet says
+    verdicts = [msgspec.structs.replace(one, open=n_open.get(one.claim.text, 0)) for one in found.verdicts]
     return Recomputed(n_numbers, differing, verdicts)
 
 
