@@ -6,10 +6,10 @@
 Both sides are one loaded vLLM with random weights. vLLM by itself is given all prompts at once with clips that are decoded
 already; vt diagnose reads the clips as it goes. A sixteenth of the clips warms up. The others are dealt into four parts, which
 are asked by one, the other, the other and the one, so that neither meets what vLLM keeps of a clip that the other has shown
-it. Only the ratio within one run is a claim, and of a steady state only where a part is several calls: with 256 scenes one is
-some 120 questions, which are two. Beside it stands how long clips were waited for: by vt diagnose within its time, while vLLM
+it. Only the ratio within one run is a claim, and of a steady state only where a part is several calls: with 512 scenes one is
+some 240 questions, which are two. Beside it stands how long clips were waited for: by vt diagnose within its time, while vLLM
 had nothing to write, and by vLLM by itself before its time. Each step is told as it is over; at the shape 3b with
-256 scenes an H200 needs more than three minutes for all of it.
+512 scenes an H200 needs more than three minutes for all of it.
 """
 
 import argparse

@@ -70,7 +70,7 @@ MEASUREMENTS = (
     Measurement(
         "vllm",
         "beside_vllm",
-        ("--frames", "16", "--tokens", "128", "--scenes", "256"),
+        ("--frames", "16", "--tokens", "128", "--scenes", "512"),
         ("--frames", "4", "--tokens", "4", "--scenes", "10"),
         "vt diagnose --engine vllm beside vLLM by itself",
         needs_vllm=True,

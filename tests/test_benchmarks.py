@@ -328,7 +328,7 @@ def test_session_lists_the_commands_and_vllm_only_where_it_is(
     run("session", "--list", "--vllm-python", "/vllm/bin/python", "--out", tmp_path / "nothing", out=None)
     said = capsys.readouterr().out
     assert "python benchmarks/train.py --shape 3b --variants lora" in said
-    assert "beside_vllm.py --shape 3b --frames 16 --tokens 128 --scenes 256 --weights" in said
+    assert "beside_vllm.py --shape 3b --frames 16 --tokens 128 --scenes 512 --weights" in said
     assert "--engine-python /vllm/bin/python" in said
     assert not (tmp_path / "nothing").exists()
     (tmp_path / "session").mkdir()

@@ -45,10 +45,10 @@ def about(name: str, n: int, n_bytes: int = 0) -> Chunk:
         (10, 256, [10]),
         (63, 256, [63]),  # one less than two of 32
         (64, 256, [32, 32]),
-        (128, 256, [32, 96]),  # 64 and 32 would be two calls more than the first
-        (250, 256, [32, 64, 154]),
-        (700, 256, [32, 64, 128, 256, 220]),
-        (20, 8, [8, 8, 4]),
+        (128, 256, [32, 96]),
+        (250, 256, [32, 218]),  # 128 and 90 would be two calls more than the first
+        (700, 256, [32, 128, 256, 142, 142]),  # and not 256 and 28
+        (20, 8, [8, 6, 6]),
         (3, 1, [1, 1, 1]),
     ],
 )

@@ -21,6 +21,9 @@ N_AT_ONCE = 256
 N_FIRST = 32
 """Questions of the first chunk, for whose clips vLLM waits. With fewer it begins earlier and is asked more often, and each call
 leaves it half empty while its last replies end."""
+_GROWTH = 4
+"""How many times as many questions a chunk has as the one before, during which its clips are read. If reading is not so many
+times as fast as writing, vLLM waits before the second or third chunk, and no more."""
 _FRAME_BYTES = 2**30
 """Bytes of frames after which a chunk ends, however few its questions are. Frames of two chunks are held at a time."""
 
@@ -40,13 +43,15 @@ Chunk = list[Asked | RawReply]
 
 
 def next_size(before: int, n_left: int, most: int) -> int:
-    """Questions of the next chunk: `N_FIRST`, then twice those of the one before, up to `most`; or all that are left, if they
-    are fewer than two such chunks have.
+    """Questions of the next chunk: `N_FIRST`, then four times those of the one before, up to `most`. What is left is one chunk,
+    or two of the same size, if it is less than two such chunks have.
 
     before: questions of the chunk before, 0 without one. n_left: questions that are in none yet.
     """
-    size = min(2 * before or N_FIRST, most)
-    return n_left if n_left < 2 * size and n_left <= most else size
+    size = min(_GROWTH * before or N_FIRST, most)
+    if n_left >= 2 * size:
+        return size
+    return n_left if n_left <= most else -(-n_left // 2)
 
 
 def chunks(found: Iterable[Chunk], n_questions: int, most: int) -> Iterator[Chunk]:
