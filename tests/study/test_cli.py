@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from typer.testing import CliRunner, Result
 
 from videothinker import store
 from videothinker.cli import app
+from videothinker.cli import study as study_command
 from videothinker.errors import VtError
+from videothinker.study import pack as packs
 from videothinker.study import run
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -175,7 +179,7 @@ def test_redo_runs_what_has_changed_and_keeps_the_rest(tmp_path: Path, monkeypat
     assert sorted(ended) == ["repulsion-03-s1", "repulsion-03-s2"]
 
 
-def test_a_study_moves_by_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_moves_by_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing starts in no time; the rest runs elsewhere with given data, and packs what came of it."""
     monkeypatch.setattr(run, "VT", (sys.executable, str(Path(__file__).with_name("stub_vt.py"))))
     file, out, there, away = write_study(tmp_path, SMALL), tmp_path / "out", tmp_path / "there", tmp_path / "away"
@@ -193,6 +197,27 @@ def test_a_study_moves_by_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not (there / "report.html").exists()
     started = [json.loads(line)[1] for line in (there / "diary").read_text().splitlines() if json.loads(line)[0] == "start"]
     assert len(started) == 38
+    every: list[float] = []
+    warned: list[str] = []
+    monkeypatch.setattr(study_command, "warn", warned.append)
+
+    def at_once(seconds: float, act: Callable[[], None]) -> AbstractContextManager[None]:
+        every.append(seconds)
+        act()
+        return nullcontext()
+
+    monkeypatch.setattr(packs, "every", at_once)
+    often = ("--no-report", "--pack", away, "--pack-every", "3")
+    assert vt("study", file, "--out", there, *given, *often).output.count("packed: 1 files") == 2
+    assert every == [180]
+    monkeypatch.setattr(packs, "PART_BYTES", 0)
+    with pytest.raises(VtError, match="the records alone do not fit"):  # at the end; the pack before it is only told of
+        vt("study", file, "--out", there, *given, *often)
+    assert len(warned) == 1
+    assert warned[0].endswith("the study goes on without this pack")
+    with pytest.raises(VtError, match="--pack-every 3: is about a pack"):
+        vt("study", file, "--out", there, "--pack-every", "3")
+    monkeypatch.undo()
     result = vt("study", file, "--out", tmp_path / "third", "--unpack", away, *given, "--dry-run")
     assert "38 waiting" not in result.output
     for wrong, said in (("other=x", "expected NAME=FOLDER"), (f"curated={tmp_path / 'none'}", "is not a folder")):

@@ -1,6 +1,7 @@
 """A study that moves: what a pack holds, what stays behind, and that both ends come to the same report and the same cells."""
 
 import lzma
+import queue
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,11 +32,13 @@ from videothinker.study.cells import (
     without_weights,
 )
 from videothinker.study.collect import collect
-from videothinker.study.pack import pack, restore_weights, unpack
+from videothinker.study.pack import every, pack, restore_weights, unpack
 from videothinker.study.plan import Cell, Kind, cell_folder, make_plan
 from videothinker.study.run import Slots, run_study
 
 STUB = (sys.executable, str(Path(__file__).with_name("stub_vt.py")))
+PATIENCE_S = 60.0
+"""Until what never comes has failed a test."""
 SMALL = FILE.replace("seeds = [1, 2, 3, 4]", "seeds = [1, 2]")
 
 
@@ -134,6 +137,42 @@ def test_a_pack_goes_on_on_another_machine_and_can_move_again(tmp_path: Path) ->
     unpack(third, tmp_path / "further")
     assert set(look(plan, third).values()) == {State.FINISHED}
     assert (cell_folder(third, "greedy.grpo-s1") / "grpo-s1" / "predictions.jsonl").is_file()
+
+
+def test_a_study_is_packed_while_it_runs_and_goes_on_from_there(tmp_path: Path) -> None:
+    """The machine is taken away while cdpo-s2 is trained. A later pack has what has finished since; none is made at the end."""
+    owed = ["cdpo-s2", "greedy.cdpo-s2", "sampled.cdpo-s2", "sampled.grpo-s2"]
+    study, plan = made_study(tmp_path, unfinished=owed)
+    packed: queue.Queue[int] = queue.Queue()
+
+    def act() -> None:
+        packed.put(len(pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack).files))
+
+    with every(0.01, act):
+        assert packed.get(timeout=PATIENCE_S) == 1
+        unpack(tmp_path / "there", tmp_path / "away")
+        finish(next(cell for cell in plan if cell.name == "sampled.grpo-s2"), tmp_path / "out", make(60, 3).questions["train"])
+        for _ in range(packed.qsize() + 2):  # the second of these began after the cell was finished
+            packed.get(timeout=PATIENCE_S)
+        unpack(tmp_path / "later", tmp_path / "away")
+    n_packs = packed.qsize()
+    states, later = look(plan, tmp_path / "there"), look(plan, tmp_path / "later")
+    assert {name for name, state in states.items() if state is not State.FINISHED} == {*owed}
+    assert {name for name, state in later.items() if state is not State.FINISHED} == {*owed} - {"sampled.grpo-s2"}
+    restore_weights(study, plan, tmp_path / "there", delta.unpack)
+    assert set(run_study(plan, tmp_path / "there", tmp_path, Slots((), 4), program=STUB).values()) == {State.FINISHED}
+    assert packed.qsize() == n_packs
+    assert [path.name for path in (tmp_path / "away").iterdir()] == ["study-1.tar"]
+
+
+def test_a_smaller_pack_leaves_no_file_of_the_larger_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, plan = made_study(tmp_path)
+    monkeypatch.setattr(packs, "PART_BYTES", 40_000)
+    monkeypatch.setattr(packs, "_BATCH", 30_000)
+    assert len(pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack).files) > 1
+    monkeypatch.undo()
+    pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack)
+    assert [path.name for path in (tmp_path / "away").iterdir()] == ["study-1.tar"]
 
 
 def test_weights_that_stayed_behind_and_are_needed_mean_training_again(tmp_path: Path) -> None:

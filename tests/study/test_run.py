@@ -14,6 +14,7 @@ from study_factory import FILE, make_study
 
 from videothinker import store
 from videothinker.errors import VtError
+from videothinker.records.study import Claim
 from videothinker.records.study_cells import State
 from videothinker.study.cells import (
     discard,
@@ -25,7 +26,7 @@ from videothinker.study.cells import (
     refuse_outdated,
     state_of,
 )
-from videothinker.study.plan import Cell, Kind, cell_folder, make_plan
+from videothinker.study.plan import Cell, Kind, cell_folder, cells_of, chosen, make_plan
 from videothinker.study.run import Now, Slots, log_file, run_study
 
 STUB = (sys.executable, str(Path(__file__).with_name("stub_vt.py")))
@@ -77,6 +78,26 @@ def test_cells_share_the_cores_unless_the_user_says_otherwise(tmp_path: Path, mo
     assert log_file(tmp_path / "out", plan[0].name, "stdout").read_text() == "3\n5\n"
 
 
+def test_cells_compile_modules_once_where_python_may_not_keep_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All cells are told one folder, which is gone at the end; a folder that the user has chosen stays."""
+    words = "import os, sys; print(sys.dont_write_bytecode, sys.pycache_prefix, os.path.isdir(sys.pycache_prefix or '.'))"
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    _, plan = make_study(tmp_path, SMALL)
+    preparation = next(cell for cell in plan if cell.name == "curated")
+    plan = (preparation, preparation._replace(name="again"))
+    run_study(plan, tmp_path / "out", tmp_path, Slots((), 1), program=(sys.executable, "-c", words))
+    said = [log_file(tmp_path / "out", cell.name, "stdout").read_text().split() for cell in plan]
+    assert said[0] == said[1]
+    assert (said[0][0], said[0][2]) == ("False", "True")
+    assert not Path(said[0][1]).exists()
+
+    monkeypatch.setattr(sys, "pycache_prefix", "chosen")
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", "chosen")
+    run_study(plan[:1], tmp_path / "other", tmp_path, Slots((), 1), program=(sys.executable, "-c", words))
+    assert log_file(tmp_path / "other", "curated", "stdout").read_text().split()[:2] == ["True", "chosen"]
+
+
 def test_places_are_respected_and_gpus_shared_evenly(tmp_path: Path) -> None:
     """Two GPUs with two cells each; what is prepared sees none."""
     _, plan = make_study(tmp_path, SMALL)
@@ -94,6 +115,19 @@ def test_places_are_respected_and_gpus_shared_evenly(tmp_path: Path) -> None:
     seen = {name: gpu for what, name, gpu in diary(folder) if what == "start"}
     assert seen.pop("curated") == ""
     assert set(seen.values()) == {"0", "7"}
+
+
+def test_of_chosen_claims_the_first_is_asked_before_the_second_is_trained(tmp_path: Path) -> None:
+    """The second claim's chain, bias model and CDPO, is the longer one; without claims it would be trained first."""
+    study, plan = make_study(tmp_path, SMALL)
+    claims = [Claim(text="x", holds=("attract < base",)), Claim(text="y", holds=("cdpo > grpo",))]
+    part = chosen(claims, study, plan)
+    run(part, tmp_path / "out", Slots((), 1))
+    started = [name for what, name, _ in diary(tmp_path / "out") if what == "start"]
+    first = cells_of(claims[0], study, plan)
+    assert set(started[: len(first)]) == first
+    assert len(started) == len(part)
+    assert [name for name in started if name.startswith("bias")] == ["bias-s1", "bias-s2"], "shared by both claims, run once"
 
 
 def test_a_failed_cell_blocks_what_needs_it_and_nothing_else(tmp_path: Path) -> None:

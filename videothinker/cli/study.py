@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -136,6 +137,15 @@ def study(
             rich_help_panel=_AWAY,
         ),
     ] = None,
+    pack_every: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            metavar="M",
+            help="And every M minutes while the study runs, for a machine that may be taken away.",
+            rich_help_panel=_AWAY,
+        ),
+    ] = None,
     pack_files: Annotated[
         int | None,
         typer.Option(
@@ -175,8 +185,9 @@ def study(
     from videothinker.study.plan import chosen, heights, make_plan, settled
 
     output.choose(json)
-    if pack_files is not None and pack is None:
-        raise VtError("--pack-files: says how many files a pack may have; say with --pack DIR where it goes")
+    for option, value in (("--pack-files", pack_files), ("--pack-every", pack_every)):
+        if value is not None and pack is None:
+            raise VtError(f"{option} {value:g}: is about a pack; say with --pack DIR where it goes")
     if recompute:
         _recompute(out)
         return
@@ -238,7 +249,7 @@ def study(
             limit["max_seconds"] = 60 * max_minutes
             limit["expect"] = lambda states, records: forecast_of(part, states, records, out, slots).seconds
         try:
-            with display(part, out, slots) as watch:
+            with display(part, out, slots) as watch, _packed_every(pack_every, wanted, plan, out, pack, pack_files):
                 run.run_study(part, out, here, slots, priorities=heights(part, expected), watch=watch, program=run.VT, **limit)
         except KeyboardInterrupt:
             err.print("interrupted: all processes have ended, and the same command goes on where they stopped", soft_wrap=True)
@@ -268,6 +279,24 @@ def _pack(study: "Study", plan: "Sequence[Cell]", out: Path, folder: Path, n_fil
     )
     if packed.left_out:
         warn(f"no room for the files of {len(packed.left_out)} cells, which stay here: {', '.join(packed.left_out)}")
+
+
+def _packed_every(
+    minutes: float | None, study: "Study", plan: "Sequence[Cell]", out: Path, folder: Path | None, n_files: int | None
+) -> AbstractContextManager[None]:
+    """Have the study packed every so many minutes while it runs. A pack that fails is told, and the next one tried."""
+    from videothinker.study.pack import every
+
+    if minutes is None or folder is None:
+        return nullcontext()
+
+    def attempt() -> None:
+        try:
+            _pack(study, plan, out, folder, n_files)
+        except (VtError, OSError) as error:
+            warn(f"{error}; the study goes on without this pack")
+
+    return every(60 * minutes, attempt)
 
 
 def _report(

@@ -13,8 +13,10 @@ count as finished.
 import io
 import lzma
 import tarfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -111,12 +113,34 @@ def pack(study: Study, plan: Sequence[Cell], folder: Path, out: Path, shrink: Re
     if "records" in left_out:
         raise VtError(f"the records alone do not fit into {n_parts or 'any'} files of {PART_BYTES / 2**20:.0f} MiB")
     out.mkdir(parents=True, exist_ok=True)
-    for stale in out.glob("study-*.tar"):
-        stale.unlink()
     files = [out / f"study-{index}.tar" for index in range(1, len(parts) + 1)]
-    for file, members in zip(files, parts, strict=True):
-        store.write_bytes(file, _tar(members), durable=False)
+    with TemporaryDirectory(dir=out, prefix=".") as whole:  # who copies meanwhile gets files of one pack
+        for file, members in zip(files, parts, strict=True):
+            store.write_bytes(Path(whole) / file.name, _tar(members), durable=False)
+        for file in files:
+            (Path(whole) / file.name).replace(file)
+    for stale in {*out.glob("study-*.tar")} - {*files}:
+        stale.unlink()
     return Packed(files, sum(file.stat().st_size for file in files), sorted(left_out))
+
+
+@contextmanager
+def every(seconds: float, act: Callable[[], None]) -> Iterator[None]:
+    """Call `act` in a thread after so many seconds, and so many seconds after it has returned, until this is left, which waits
+    for it. It may pack a study that runs: a cell that is not finished stays out, and is begun again elsewhere."""
+    left = threading.Event()
+
+    def turns() -> None:
+        while not left.wait(seconds):
+            act()
+
+    with ThreadPoolExecutor(1, thread_name_prefix="pack") as thread:
+        over = thread.submit(turns)
+        try:
+            yield
+        finally:
+            left.set()
+        over.result()
 
 
 def unpack(folder: Path, away: Path) -> None:

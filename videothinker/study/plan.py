@@ -64,8 +64,9 @@ class Cell(NamedTuple):
     awaits: str = ""
     """What of `vt` this cell, or one that it needs, awaits; empty: nothing. `settled` clears it where `vt` has it."""
     turn: int = 0
-    """Cells of an earlier turn start before those of a later one. The arms without `seeds` come first, then the others in the
-    order of the file, then the seeds that `early_seeds` leaves for later."""
+    """Cells of an earlier turn start before those of a later one. In a whole study the arms without `seeds` come first, then
+    the others in the order of the file, then the seeds that `early_seeds` leaves for later; of chosen claims one comes after
+    the other."""
 
     @property
     def leaves_nothing(self) -> bool:
@@ -268,9 +269,13 @@ def settled(plan: Sequence[Cell], understood: Callable[[Cell], bool]) -> tuple[C
 
 
 def chosen(claims: Sequence[Claim], study: Study, plan: Sequence[Cell]) -> tuple[Cell, ...]:
-    """The cells of a plan that the claims rest on."""
-    names = frozenset[str]().union(*(cells_of(claim, study, plan) for claim in claims))
-    return tuple(cell for cell in plan if cell.name in names)
+    """The cells of a plan that the claims rest on. Their turn is that of the first claim that needs them, so that if time is
+    short, the first claims can be judged."""
+    turns: dict[str, int] = {}
+    for turn, claim in enumerate(claims):
+        for name in cells_of(claim, study, plan):
+            turns.setdefault(name, turn)
+    return tuple(cell._replace(turn=turns[cell.name]) for cell in plan if cell.name in turns)
 
 
 def place_of(given: str | Sequence[str]) -> str:

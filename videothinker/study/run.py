@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -103,7 +104,7 @@ def run_study(
         KeyboardInterrupt: after an interruption, once all processes have ended.
     """
     deadline = time.monotonic() + max_seconds
-    with alone(folder) as lock, _interruption() as interrupted:
+    with alone(folder) as lock, _interruption() as interrupted, _bytecode() as bytecode:
         records = read_records(plan, folder)
         states = {
             name: State.FINISHED if state is State.FINISHED else State.WAITING  # what failed or was cut short is tried again
@@ -138,7 +139,7 @@ def run_study(
                     name, arguments = cell.name, command(cell, folder, here)
                     records[name] = _begun(cell, command(cell, Path(), here), place, records.get(name))
                     store.write_json(record_file(folder, name), records[name])
-                    environment = _environment(place, max(len(slots.gpus), slots.n_cpu))
+                    environment = {**_environment(place, max(len(slots.gpus), slots.n_cpu)), **bytecode}
                     jobs[name] = _launch(cell, [*program, *arguments], folder, environment, lock)
                     states[name] = State.RUNNING
                 watch(Now(states, {name: job.began for name, job in jobs.items()}, records))
@@ -214,6 +215,20 @@ def _environment(place: _Place, n_places: int) -> dict[str, str]:
     """The environment of a cell's process: the study's own, with only the cell's GPU visible and its share of the cores."""
     own = {"CUDA_VISIBLE_DEVICES": place.gpu or "", "PYTHONUNBUFFERED": "1"}
     return {**os.environ, **share_of_cores(n_places), **own}
+
+
+@contextmanager
+def _bytecode() -> Iterator[dict[str, str]]:
+    """What the environment of cells says of compiled modules.
+
+    Images of containers often forbid Python to keep them beside the sources. Then a cell would compile those of torch and
+    transformers for itself, which takes 7 s; so cells share a folder that is gone when the study ends.
+    """
+    if not sys.dont_write_bytecode or sys.pycache_prefix:
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="videothinker-bytecode-", ignore_cleanup_errors=True) as folder:
+        yield {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": folder}
 
 
 def log_file(folder: Path, name: str, stream: str) -> Path:
