@@ -36,7 +36,7 @@ from pyarrow import parquet
 from records_factory import write_records
 from release_factory import entry, question, write_release, zip_of
 from safetensors.numpy import save_file as save_numbers
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from vt_command import curate_release, one_error, vt
 
 from videothinker import curated, outside, store, tables
@@ -223,6 +223,14 @@ def _delta(folder: Path) -> Path:
     return folder / "x.delta"
 
 
+def _exact_delta(folder: Path) -> Path:
+    base, other = _checkpoint(folder / "base", 0), _checkpoint(folder / "other", 1)
+    weights = {name: tensor.float() * 1.001 for name, tensor in load_file(other / "model.safetensors").items()}
+    save_file(weights, other / "model.safetensors")
+    delta.pack(base, other, folder / "x.delta", exact=True)
+    return folder / "x.delta"
+
+
 def _unpack_delta(path: Path) -> Any:
     return delta.unpack(path.parent / "base", path, path.parent / "made")
 
@@ -361,6 +369,7 @@ READERS = {
     "results of others": Reader(_run("results.json"), _import),
     "metrics": Reader(_steps, read_steps),
     "delta": Reader(_delta, _unpack_delta, is_exact=True),
+    "exact delta": Reader(_exact_delta, _unpack_delta, is_exact=True),
     "weights": Reader(_header, _shapes),
     "index of weights": Reader(_index, _shapes),
     "pack": Reader(_pack, _unpack, is_exact=True),
@@ -526,7 +535,7 @@ def test_an_annotation_that_unpacks_to_gigabytes_costs_its_own_scene(tmp_path: P
 
 def test_a_difference_unpacks_to_as_many_bytes_as_the_base_has_weights(tmp_path: Path) -> None:
     path = _delta(tmp_path)
-    metadata, _ = delta._load(path)
+    metadata, *_ = delta._load(path)
     bomb = np.frombuffer(lzma.compress(bytes(10**6), filters=delta._XZ), np.uint8)
     save_numbers({"low": bomb, "high": bomb}, path, metadata)
     with pytest.raises(VtError, match=r"x\.delta: is damaged \(it unpacks to more than 603 bytes\); get it again"):

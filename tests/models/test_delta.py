@@ -76,6 +76,49 @@ def test_what_is_unpacked_is_bit_for_bit_what_was_packed_rounded_to_bfloat16(bas
     ]
 
 
+def test_an_exact_delta_gives_float32_back_bit_for_bit(base: Path, trained: Path, tmp_path: Path) -> None:
+    """Halves of a bfloat16's distance, which rounding would lose either way, numbers that round to infinity, both zeros; and a
+    tensor in bfloat16 among those in float32."""
+    tensors = load_file(trained / "model.safetensors")
+    tensors["a"][1, :6] = torch.tensor([1 + 2**-8, 1 + 3 * 2**-8, -1 - 2**-8, 3.4e38, -(2.0**-149), 1 + 2**-23])
+    tensors["b.bias"] = torch.full((7,), 0.25).bfloat16()
+    other = checkpoint(tmp_path / "other", tensors)
+    packed = pack(base, other, tmp_path / "x.delta", exact=True)
+    assert unpack(base, tmp_path / "x.delta", tmp_path / "made") == packed.sha256 == weights_hash(Checkpoint(other, None))
+    made = load_file(tmp_path / "made" / "model.safetensors")
+    assert {name: tensor.dtype for name, tensor in made.items()} == {name: tensor.dtype for name, tensor in tensors.items()}
+    assert torch.equal(made["a"].view(torch.int32), tensors["a"].view(torch.int32))
+    assert not packed.rounded
+    assert 60_001 * 2 < packed.n_bytes < 60_001 * 2.75
+
+
+def test_an_exact_delta_counts_what_moved_by_less_than_bfloat16_tells(base: Path, tmp_path: Path) -> None:
+    tensors = {name: tensor.float() for name, tensor in load_file(base / "model.safetensors").items()}
+    tensors["c"] = tensors["c"] + 2**-20
+    other = checkpoint(tmp_path / "other", tensors)
+    assert pack(base, other, tmp_path / "x.delta").n_moved == 0
+    assert pack(base, other, tmp_path / "x.delta", exact=True).n_moved == 1
+    metadata, _, rest = delta._load(tmp_path / "x.delta")
+    assert metadata["float32"] == "111"
+    assert rest.tolist().count(0) == 60_007
+    halves = checkpoint(tmp_path / "halves", {**tensors, "c": tensors["c"].half()})
+    with pytest.raises(VtError, match=r"halves: c is torch\.float16, expected float32 or bfloat16"):
+        pack(base, halves, tmp_path / "y.delta", exact=True)
+
+
+@pytest.mark.parametrize(("flags", "n_rest"), [("111", 60_007), ("11", 60_008), ("1", 60_008), ("000", 60_008)])
+def test_an_exact_delta_with_other_lower_halves_than_it_says_is_refused(
+    flags: str, n_rest: int, base: Path, trained: Path, tmp_path: Path
+) -> None:
+    pack(base, trained, tmp_path / "x.delta", exact=True)
+    metadata = delta._load(tmp_path / "x.delta")[0] | {"float32": flags}
+    streams = load_file(tmp_path / "x.delta")
+    save_file({**streams, "rest": streams["rest"][: 2 * n_rest].clone()}, tmp_path / "x.delta", metadata=metadata)
+    with pytest.raises(VtError, match=r"x\.delta: is damaged"):
+        unpack(base, tmp_path / "x.delta", tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+
+
 def test_a_checkpoint_that_did_not_move_costs_next_to_nothing(base: Path, tmp_path: Path) -> None:
     packed = pack(base, base, tmp_path / "x.delta")
     assert (packed.n_moved, packed.rounded) == (0, False)

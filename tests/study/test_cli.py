@@ -14,8 +14,7 @@ from study_factory import FILE, finish, make_study, write_study
 from typer.testing import CliRunner, Result
 
 from videothinker import store
-from videothinker.cli import app
-from videothinker.cli import study as study_command
+from videothinker.cli import app, study_packs
 from videothinker.errors import VtError
 from videothinker.study import pack as packs
 from videothinker.study import run
@@ -199,7 +198,7 @@ def test_a_study_moves_by_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(started) == 38
     every: list[float] = []
     warned: list[str] = []
-    monkeypatch.setattr(study_command, "warn", warned.append)
+    monkeypatch.setattr(study_packs, "warn", warned.append)
 
     def at_once(seconds: float, act: Callable[[], None]) -> AbstractContextManager[None]:
         every.append(seconds)
@@ -215,7 +214,7 @@ def test_a_study_moves_by_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         vt("study", file, "--out", there, *given, *often)
     assert len(warned) == 1
     assert warned[0].endswith("the study goes on without this pack")
-    with pytest.raises(VtError, match="--pack-every 3: is about a pack"):
+    with pytest.raises(VtError, match="--pack-every: is about a pack"):
         vt("study", file, "--out", there, "--pack-every", "3")
     monkeypatch.undo()
     result = vt("study", file, "--out", tmp_path / "third", "--unpack", away, *given, "--dry-run")

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from study_factory import FILE, finish, make_study
 
 from videothinker import outside, store
-from videothinker.cli.study import _shrink
+from videothinker.cli.study_packs import shrink_exactly, shrink_rounded
 from videothinker.errors import VtError
 from videothinker.models import delta
 from videothinker.records.study import Study
@@ -109,7 +109,7 @@ def test_a_training_that_diverged_leaves_its_weights_and_lets_the_others_travel(
 ) -> None:
     study, plan = made_study(tmp_path)
     checkpoint(cell_folder(tmp_path / "out", "grpo-s1"), float("nan"))
-    pack(study, plan, tmp_path / "out", tmp_path / "away", _shrink)
+    pack(study, plan, tmp_path / "out", tmp_path / "away", shrink_exactly)
     assert "grpo-s1: a.weight holds NaN or infinite numbers" in capsys.readouterr().err
     there = tmp_path / "there"
     unpack(there, tmp_path / "away")
@@ -163,6 +163,28 @@ def test_a_study_is_packed_while_it_runs_and_goes_on_from_there(tmp_path: Path) 
     assert set(run_study(plan, tmp_path / "there", tmp_path, Slots((), 4), program=STUB).values()) == {State.FINISHED}
     assert packed.qsize() == n_packs
     assert [path.name for path in (tmp_path / "away").iterdir()] == ["study-1.tar"]
+
+
+def test_float32_travels_as_it_is_unless_it_is_to_be_rounded(tmp_path: Path) -> None:
+    """A training whose steps are too small for bfloat16; a rounded pack before an exact one does not make that rounded."""
+    study, plan = made_study(tmp_path)
+    trained = cell_folder(tmp_path / "out", "bias-s1")
+    exact = {name: tensor.float() + 2**-20 for name, tensor in weights(0.5).items()}
+    save_file(exact, trained / "model.safetensors")
+    for name, shrink, rounded in (("coarse", shrink_rounded, True), ("fine", shrink_exactly, False)):
+        pack(study, plan, tmp_path / "out", tmp_path / name, shrink, rounded=rounded)
+        unpack(tmp_path / f"{name}-there", tmp_path / name)
+        assert restore_weights(study, plan, tmp_path / f"{name}-there", delta.unpack) == []
+    coarse, fine = (
+        load_file(cell_folder(tmp_path / there, "bias-s1") / "model.safetensors") for there in ("coarse-there", "fine-there")
+    )
+    assert all(torch.equal(fine[name], exact[name]) for name in exact)
+    assert all(torch.equal(coarse[name], weights(0.5)[name]) for name in exact)
+    pack(study, plan, tmp_path / "coarse-there", tmp_path / "further", shrink_exactly)  # what is rounded already travels so
+    unpack(tmp_path / "third", tmp_path / "further")
+    restore_weights(study, plan, tmp_path / "third", delta.unpack)
+    third = load_file(cell_folder(tmp_path / "third", "bias-s1") / "model.safetensors")
+    assert all(torch.equal(third[name], coarse[name]) for name in coarse)
 
 
 def test_a_smaller_pack_leaves_no_file_of_the_larger_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,14 +35,16 @@ def pack(
     checkpoint: Annotated[Path, typer.Argument(metavar="DIR", help="The trained checkpoint: full weights, no adapter.")],
     base: Base,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The file to write.")],
+    exact: Annotated[bool, typer.Option("--exact", help="Keep float32 as it is; 16 bits more per weight.")] = False,
 ) -> None:
     """Write what training has changed, without loss in [bold]bfloat16[/bold]: 2 to 5 bits per weight after 200 steps of RL.
 
-    Weights in float32, as vt train saves them, are rounded to bfloat16, which is what a diagnosis on a GPU computes with.
+    Weights in float32, as vt train saves them, are rounded to bfloat16, which is what a diagnosis on a GPU computes with. A
+    diagnosis on a CPU computes in float32, and some checkpoints answer otherwise once they are rounded: see --exact.
     """
     from videothinker.models.delta import pack
 
-    made = pack(base, checkpoint, out)
+    made = pack(base, checkpoint, out, exact=exact)
     if made.rounded:
         console.print("the weights were rounded to bfloat16")
     console.print(

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +23,7 @@ from videothinker.cli.study_display import (
     show_verdicts,
     tell_what_is_left,
 )
+from videothinker.cli.study_packs import grow, pack_study, packed_meanwhile, packing_of
 from videothinker.errors import VtError
 from videothinker.shipped import config_file
 
@@ -146,6 +146,14 @@ def study(
             rich_help_panel=_AWAY,
         ),
     ] = None,
+    pack_rounded: Annotated[
+        bool,
+        typer.Option(
+            "--pack-rounded",
+            help="Weights rounded to bfloat16, which is what a GPU asks them in, in a few bits each.",
+            rich_help_panel=_AWAY,
+        ),
+    ] = False,
     pack_files: Annotated[
         int | None,
         typer.Option(
@@ -185,9 +193,7 @@ def study(
     from videothinker.study.plan import chosen, heights, make_plan, settled
 
     output.choose(json)
-    for option, value in (("--pack-files", pack_files), ("--pack-every", pack_every)):
-        if value is not None and pack is None:
-            raise VtError(f"{option} {value:g}: is about a pack; say with --pack DIR where it goes")
+    packing = packing_of(pack, n_files=pack_files, rounded=pack_rounded, every=pack_every)
     if recompute:
         _recompute(out)
         return
@@ -202,7 +208,7 @@ def study(
                 give(name, out, folder)
     would_be = {name: content(folder) for name, folder in folders.items()} if dry_run else {}
     plan = settled(make_plan(wanted, here, given_cells(out) | would_be), lambda cell: problem_of(cell, out, here) is None)
-    if not dry_run and (waiting := packs.restore_weights(wanted, plan, out, _grow)):
+    if not dry_run and (waiting := packs.restore_weights(wanted, plan, out, grow)):
         warn(f"{len(waiting)} trained checkpoints came without their start model: give it (--given NAME=FOLDER), or leave them")
     wanted_claims = named_claims(claims, wanted)
     part = chosen(wanted_claims, wanted, plan) if wanted_claims else tuple(cell for cell in plan if not cell.awaits)
@@ -249,54 +255,23 @@ def study(
             limit["max_seconds"] = 60 * max_minutes
             limit["expect"] = lambda states, records: forecast_of(part, states, records, out, slots).seconds
         try:
-            with display(part, out, slots) as watch, _packed_every(pack_every, wanted, plan, out, pack, pack_files):
+            with display(part, out, slots) as watch, packed_meanwhile(wanted, plan, out, packing):
                 run.run_study(part, out, here, slots, priorities=heights(part, expected), watch=watch, program=run.VT, **limit)
         except KeyboardInterrupt:
             err.print("interrupted: all processes have ended, and the same command goes on where they stopped", soft_wrap=True)
-            if pack is not None:
-                _pack(wanted, plan, out, pack, pack_files)
+            pack_study(wanted, plan, out, packing)
             raise typer.Exit(exit_code()) from None
     records = read_records(plan, out)
     states = states_of(plan, records, out)
     if max_minutes is not None:
         tell_what_is_left(part, states, records, out, slots)
-    if pack is not None:
-        _pack(wanted, plan, out, pack, pack_files)
+    pack_study(wanted, plan, out, packing)
     if report:
         _report(wanted, plan, out, states, records)
     else:
         output.show(plan_record(part, states, forecast_of(plan, states, records, out, slots)))
     if any(states[cell.name] is State.FAILED for cell in part):
         raise typer.Exit(1)
-
-
-def _pack(study: "Study", plan: "Sequence[Cell]", out: Path, folder: Path, n_files: int | None) -> None:
-    from videothinker.study.pack import pack
-
-    packed = pack(study, plan, out, folder, _shrink, n_parts=n_files)
-    console.print(
-        f"packed: {len(packed.files)} files, {packed.n_bytes / 2**20:.1f} MiB, in {escape(str(folder))}", soft_wrap=True
-    )
-    if packed.left_out:
-        warn(f"no room for the files of {len(packed.left_out)} cells, which stay here: {', '.join(packed.left_out)}")
-
-
-def _packed_every(
-    minutes: float | None, study: "Study", plan: "Sequence[Cell]", out: Path, folder: Path | None, n_files: int | None
-) -> AbstractContextManager[None]:
-    """Have the study packed every so many minutes while it runs. A pack that fails is told, and the next one tried."""
-    from videothinker.study.pack import every
-
-    if minutes is None or folder is None:
-        return nullcontext()
-
-    def attempt() -> None:
-        try:
-            _pack(study, plan, out, folder, n_files)
-        except (VtError, OSError) as error:
-            warn(f"{error}; the study goes on without this pack")
-
-    return every(60 * minutes, attempt)
 
 
 def _report(
@@ -344,19 +319,3 @@ def _recompute(out: Path) -> None:
         )
     output.show({"verdicts": found.verdicts, "n_numbers": found.n_numbers, "differing": found.differing})
     console.print(f"all {found.n_numbers:,} values and ends of intervals follow from the answers in {escape(str(out))}")
-
-
-def _shrink(base: Path, checkpoint: Path, file: Path) -> None:
-    from videothinker.models import delta
-    from videothinker.models.misfit import NotFiniteError
-
-    try:
-        delta.pack(base, checkpoint, file)
-    except NotFiniteError as error:  # one training that diverged is no reason to leave the others here
-        warn(f"{error}; these weights stay here, and the rest is packed")
-
-
-def _grow(base: Path, file: Path, checkpoint: Path) -> None:
-    from videothinker.models import delta
-
-    delta.unpack(base, file, checkpoint)

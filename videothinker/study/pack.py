@@ -1,9 +1,9 @@
 """Pack a study for another machine: a few files of bounded size hold what is needed to continue it and to draw its report.
 
 A pack holds the records, the ends of the logs, and from every finished cell its answers and the files that describe it. Weights
-travel as lossless differences from the start model, for bias models, for the first seed, and for whatever an unfinished cell
-needs. Data, clips, optimiser states and weights that nothing will ask again stay behind; a record is enough for their cells to
-count as finished.
+travel as differences from the start model, exact or rounded to bfloat16, for bias models, for the first seed, and for whatever
+an unfinished cell needs. Data, clips, optimiser states and weights that nothing will ask again stay behind; a record is enough
+for their cells to count as finished.
 
     pack(study, plan, folder, Path("away"), shrink)   # away/study-1.tar, away/study-2.tar, ...
     unpack(folder, Path("away"))                      # on the other machine
@@ -42,6 +42,8 @@ _BATCH = 24 * 2**20
 """Bytes that are compressed together: replies of several checkpoints to the same questions are much alike."""
 _LOG_LINES = 200
 _DELTA = "weights.delta"
+_ROUNDED = "rounded.delta"
+"""What `_DELTA` is called until it travels, if weights are rounded: the next pack may be an exact one."""
 _WEIGHTS = ".safetensors"
 _NOT_SAID = (_WEIGHTS, ".html", ".svg", ".png", ".pdf", ".pt", ".pth", ".bin", ".parquet")
 """Endings of the files in a cell's folder that neither describe it nor hold its answers."""
@@ -66,13 +68,22 @@ class _Item(NamedTuple):
     content: bytes
 
 
-def pack(study: Study, plan: Sequence[Cell], folder: Path, out: Path, shrink: Rewrite, *, n_parts: int | None = None) -> Packed:
+def pack(
+    study: Study,
+    plan: Sequence[Cell],
+    folder: Path,
+    out: Path,
+    shrink: Rewrite,
+    *,
+    n_parts: int | None = None,
+    rounded: bool = False,
+) -> Packed:
     """Write the study in `folder` into `out`, files of at most `PART_BYTES`; an older pack there is replaced.
-
-    n_parts: how many files there may be; None for as many as it takes.
 
     shrink: called with (start model, checkpoint, file to write); it does what `vt checkpoint pack` does, or writes nothing, and
         then these weights stay behind.
+    n_parts: how many files there may be; None for as many as it takes.
+    rounded: whether `shrink` rounds weights.
 
     Raises:
         VtError: the records alone do not fit, or a cell has more than `unpack` accepts.
@@ -92,7 +103,7 @@ def pack(study: Study, plan: Sequence[Cell], folder: Path, out: Path, shrink: Re
         return [_Item(f"cells/{cell.name}/{name}", content) for name, content in files]
 
     def weights(cell: Cell) -> list[_Item]:
-        found = _weights(cell_folder(folder, cell.name), base, shrink)
+        found = _weights(cell_folder(folder, cell.name), base, shrink, _ROUNDED if rounded else _DELTA)
         return [] if found is None else [_Item(f"cells/{cell.name}/{_DELTA}", found)]
 
     done = [cell for cell in plan if states[cell.name] is State.FINISHED]
@@ -265,18 +276,19 @@ def _said(out: Path, *, weights: bool) -> Iterator[tuple[str, bytes]]:
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out)
         wanted = not path.name.endswith(_NOT_SAID) or (weights and path.name.endswith(_WEIGHTS))
-        if path.is_file() and wanted and path.name != _DELTA and not name.parts[0].startswith("checkpoint-"):
+        if path.is_file() and wanted and path.name not in (_DELTA, _ROUNDED) and not name.parts[0].startswith("checkpoint-"):
             yield name.as_posix(), path.read_bytes()
 
 
-def _weights(out: Path, base: Path | None, shrink: Rewrite) -> bytes | None:
-    """The weights' difference from the start model, as a file's bytes; None where there is none to be had."""
-    if (out / _DELTA).is_file():
-        return (out / _DELTA).read_bytes()
-    if base is None or not any(out.glob(f"*{_WEIGHTS}")):
-        return None
-    shrink(base, out, out / _DELTA)
-    return (out / _DELTA).read_bytes() if (out / _DELTA).is_file() else None
+def _weights(out: Path, base: Path | None, shrink: Rewrite, name: str) -> bytes | None:
+    """The weights' difference from the start model, as a file's bytes; None where there is none to be had.
+
+    name: of the file in `out` that it is kept in, for the next pack.
+    """
+    if not (out / name).is_file() and base is not None and any(out.glob(f"*{_WEIGHTS}")):
+        shrink(base, out, out / name)
+    there = [file for file in (out / name, out / _DELTA) if file.is_file()]  # the second came in a pack
+    return there[0].read_bytes() if there else None
 
 
 def _logs(folder: Path) -> list[_Item]:
