@@ -32,7 +32,8 @@ def read(path: Path, columns: Mapping[str, str], *, more: bool = False) -> list[
     more: allow further columns, whatever their type, and return them too.
 
     Raises:
-        VtError: the file is missing, damaged, or does not have the columns, or two of one name; the message names the file and the columns.
+        VtError: the file is missing, damaged, does not have the columns, or has two of one name; names the file and the
+            columns.
     """
     import pyarrow as pa
 
