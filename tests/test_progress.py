@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
+from clip_corpus import film
+from records_factory import choice, write_records
 from release_factory import entry, question, write_release
 from rich.console import Console
 from vt_command import curate_release, vt
@@ -127,6 +129,21 @@ def test_curating_names_reading_labelling_drawing_and_writing(lines: io.StringIO
     assert begun[:2] == ["reading annotations: 0 of 2 files", "labelling questions: 0 of 4 questions"]
     assert [line.split(":")[0] for line in begun[2:]] == ["drawing the report", "writing the folder"]
     assert "labelling questions: 4 of 4 questions" in lines.getvalue()
+
+
+def test_curating_parts_counts_the_clips_whose_length_is_read(lines: io.StringIO, tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / "clips").mkdir(exist_ok=True)
+        film(tmp_path / "clips" / f"{name}.mp4", n=25)
+    parts = [choice(1, "a", start=0, end=0.5), choice(2, "a", start=0.5, end=1), choice(3, "b", start=0, end=1)]
+    for name, rows in (("parts", parts), ("whole", [choice(1, "a"), choice(2, "b")])):
+        source = write_records(tmp_path / f"{name}.json", rows)
+        assert vt("curate", "records", "--from", source, "--videos", tmp_path, "--out", tmp_path / name) == 0
+    told = [line for line in lines.getvalue().splitlines() if line.startswith("reading lengths")]
+    assert [line.split(" clips")[0] for line in told] == [
+        "reading lengths: 0 of 2",  # two questions are about parts of one clip
+        "reading lengths: 2 of 2",
+    ]
 
 
 @pytest.mark.parametrize(("option", "doing"), [("--no-videos", "simulating"), ("--videos", "simulating and filming")])

@@ -1,5 +1,6 @@
 """Parquet files whose columns a record declares: written by the declared types, and checked against them when read."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -31,7 +32,8 @@ def read(path: Path, columns: Mapping[str, str], *, more: bool = False) -> list[
     more: allow further columns, whatever their type, and return them too.
 
     Raises:
-        VtError: the file is missing, damaged, or does not have the columns; the message names the file and the columns.
+        VtError: the file is missing, damaged, does not have the columns, or has two of one name; names the file and the
+            columns.
     """
     import pyarrow as pa
 
@@ -43,6 +45,10 @@ def read(path: Path, columns: Mapping[str, str], *, more: bool = False) -> list[
     others = [name for name in table.column_names if name not in columns]
     if lacking or (others and not more):
         raise VtError(f"{path}: has the columns {', '.join(table.column_names)}, expected {', '.join(columns)}")
+    if twice := next((name for name, n in Counter(table.column_names).items() if n > 1), None):
+        raise VtError(
+            f"{path}: has {table.column_names.count(twice)} columns named {twice!a}, expected one; take the others out"
+        )
     for name, kind in columns.items():
         if _plain(found := table.schema.field(name).type) not in (_arrow_type(kind), pa.null()):
             raise VtError(f"{path}: column {name} is of type {found}, expected {kind}")

@@ -371,6 +371,21 @@ def test_names_of_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     }
 
 
+@pytest.mark.parametrize("names_of", [run.model_names, run.data_names])
+def test_one_folder_in_other_words_is_given_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names_of: Callable[[list[str]], dict[str, object]]
+) -> None:
+    (tmp_path / "cur").mkdir()
+    (tmp_path / "link").symlink_to("cur")
+    monkeypatch.chdir(tmp_path)
+    for other in ("./cur", "cur/", str(tmp_path / "cur"), "link", "cur=link"):
+        with pytest.raises(VtError, match=rf"{other}: is given twice, first as cur; name it once, or tell the two apart with"):
+            names_of(["cur", other])
+    with pytest.raises(VtError, match=r"cur: is given twice; name it once"):
+        names_of(["cur", "cur"])
+    assert list(names_of(["cur", "test=cur"])) == ["cur", "test"]  # with another split, say
+
+
 @pytest.mark.parametrize(
     ("models", "message"),
     [

@@ -120,6 +120,54 @@ def test_waits_are_bounded(server: Fake) -> None:  # noqa: F811
     assert (_retry_after("7"), _retry_after("soon"), _retry_after("Wed, 21 Oct 2015 07:28:00 GMT")) == (7.0, None, 0.0)
 
 
+def at_once(monkeypatch: pytest.MonkeyPatch, asked: Server) -> list[float]:
+    """The pauses between tries, in seconds, which then take no time."""
+    pauses: list[float] = []
+    monkeypatch.setattr(asked.stopped, "wait", lambda seconds: pauses.append(seconds))
+    return pauses
+
+
+@pytest.mark.parametrize(
+    ("code", "headers", "words", "expected"),
+    [
+        (500, {}, "cannot read videos", [1, 2]),  # three times the same, from a server that has replied to nothing
+        (500, {"Retry-After": "5"}, "warming up", [5, 5, 5, 5, 5]),  # it asks to be tried again
+        (500, {}, "request {n} failed", [1, 2, 4, 8, 16]),
+        (502, {}, "bad gateway", [1, 2, 4, 8, 16]),
+        (503, {}, "busy", [1, 2, 4, 8, 16]),
+        (504, {}, "too late", [1, 2, 4, 8, 16]),
+        (429, {}, "too many", [1, 2, 4, 8, 16]),
+    ],
+)
+def test_a_server_that_says_the_same_failure_again_and_has_never_replied_is_not_waited_for(
+    server: Fake,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+    headers: dict[str, str],
+    words: str,
+    expected: list[float],
+) -> None:
+    server.behave = lambda *_: (code, headers, words.format(n=len(server.bodies)))
+    asked = Server(server.url, Bounds())
+    pauses = at_once(monkeypatch, asked)
+    with pytest.raises(VtError, match=rf"gave no answer to question 0 in {len(expected) + 1} tries, .* HTTP {code}"):
+        asked.post({}, "question 0")
+    assert pauses == expected
+
+
+def test_a_server_that_has_replied_before_is_waited_for(
+    server: Fake,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server.behave = lambda *_: completion("A") if len(server.bodies) == 1 else (500, {}, "out of memory")
+    asked = Server(server.url, Bounds())
+    pauses = at_once(monkeypatch, asked)
+    asked.post({}, "question 0")
+    with pytest.raises(VtError, match="gave no answer to question 1 in 6 tries"):
+        asked.post({}, "question 1")
+    assert pauses == [1, 2, 4, 8, 16]
+
+
 @pytest.mark.parametrize("url", [f"http://u:{KEY}@h/v1", f"http://h/v1?key={KEY}", f"http://h/v1#{KEY}"])
 def test_an_address_with_a_key_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(VtError, match="bare address") as caught:

@@ -1,5 +1,6 @@
 """Answer sheets: the few hundred kB from which every number of a study can be computed again."""
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,7 @@ from videothinker import store, tables
 from videothinker.curated import Labels
 from videothinker.errors import VtError
 from videothinker.records import Category, Label, LabelSet, Prediction, Rule, Status
-from videothinker.records.study_results import ANSWERS, NO_SEED, RESULTS, Results
+from videothinker.records.study_results import ANSWERS, NO_SEED, RESULTS, SHEET_COLUMNS, Results
 from videothinker.study.cells import read_records, state_of
 from videothinker.study.collect import collect
 from videothinker.study.recompute import recompute
@@ -101,3 +102,111 @@ def test_questions_without_a_rule_of_the_log_are_refused_by_its_name() -> None:
     )
     with pytest.raises(VtError, match="have no labels by the rule any-option, correct-option: a study is judged by all rules"):
         sheet_of(questions, Labels([own], own))
+
+
+def edited(path: Path, column: str, values: list[object] | None) -> None:
+    """Put other values into a column of a parquet file, or take it out."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    table = parquet.read_table(path)
+    index = table.column_names.index(column)
+    parquet.write_table(
+        table.remove_column(index) if values is None else table.set_column(index, column, pa.array(values)), path
+    )
+
+
+def twice_sheet(path: Path) -> None:
+    """A sheet of two questions, asked of one run that answers twice; the second has no first answer to stop behind."""
+    label = {rule.column: "inferential" for rule in Rule}
+    asked = {"auto/1": "A", "auto/1 first": "A", "auto/1 thinks": "yes", "auto/1 tokens": "9"}
+    rows = [
+        {"question_id": "0:1", "scene": 0, "gold": "A", "observer": "B", **label, **asked}
+        | {"auto/1 sure": "0.5", "auto/1 first tokens": "4"},
+        {"question_id": "0:2", "scene": 0, "gold": "A", "observer": "B", **label, **asked}
+        | {"auto/1 sure": "", "auto/1 first tokens": ""},
+    ]
+    store.write_bytes(path, tables.to_bytes(rows, {name: SHEET_COLUMNS.get(name, "string") for name in rows[0]}))
+
+
+NUMBER = 'expected a number from 0 to 1 as text, or "" where there is none'
+COUNT = 'expected a whole number as text, or "" where there is none'
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "says"),
+    [
+        ("auto/1 sure", ["high", ""], f"question 0:1: auto/1 sure is 'high', {NUMBER}"),
+        ("auto/1 sure", ["nan", ""], f"question 0:1: auto/1 sure is 'nan', {NUMBER}"),
+        ("auto/1 sure", ["1.5", ""], f"question 0:1: auto/1 sure is '1.5', {NUMBER}"),
+        ("auto/1 sure", [0.5, 0.25], f"question 0:1: auto/1 sure is 0.5, {NUMBER}"),
+        ("auto/1 sure", ["0.5", None], f"question 0:2: auto/1 sure is empty, {NUMBER}"),
+        ("auto/1 sure", ["", ""], "question 0:1: auto/1 sure is '', expected a number if auto/1 first tokens has one"),
+        ("auto/1 sure", None, "has a column 'auto/1 first tokens' and none named 'auto/1 sure'"),
+        ("auto/1 first tokens", ["4.5", ""], f"question 0:1: auto/1 first tokens is '4.5', {COUNT}"),
+        ("auto/1 first tokens", None, "has a column 'auto/1 sure' and none named 'auto/1 first tokens'"),
+        ("auto/1 tokens", ["9", "many"], f"question 0:2: auto/1 tokens is 'many', {COUNT}"),
+        ("auto/1 tokens", ["9", "-1"], f"question 0:2: auto/1 tokens is '-1', {COUNT}"),
+        ("auto/1 tokens", None, "has a column 'auto/1 first' and none named 'auto/1 tokens'"),
+        ("auto/1 thinks", ["yes", "maybe"], "question 0:2: auto/1 thinks is 'maybe', expected yes or no"),
+        ("auto/1 thinks", None, "has a column 'auto/1 first' and none named 'auto/1 thinks'"),
+        ("auto/1 first", [["A"], ["B"]], "question 0:1: auto/1 first is ['A'], expected letters as text"),
+        ("auto/1 first", None, "has a column 'auto/1 thinks' and none named 'auto/1 first'"),
+        ("auto/1", [1, 2], "question 0:1: auto/1 is 1, expected letters as text"),
+        ("auto/1", [None, "A"], "question 0:1: auto/1 first is 'A', expected nothing, since auto/1 is empty there"),
+        ("auto/1", None, "has a column 'auto/1 first' and none named 'auto/1'"),
+        ("question_id", ["0:1", "0:1"], "question_id 0:1 stands in 2 rows, expected one row for each"),
+    ],
+)
+def test_a_sheet_that_was_edited_is_refused_by_its_column(
+    tmp_path: Path, column: str, values: list[object] | None, says: str
+) -> None:
+    path = tmp_path / "s.parquet"
+    twice_sheet(path)
+    edited(path, column, values)
+    with pytest.raises(VtError, match=rf"^{re.escape(f'{path}: {says}')}[^\n]*$"):
+        read_sheet(path)
+
+
+@pytest.mark.parametrize("column", ["note", "auto/1 note", "auto/01", "auto/\u0661", "auto/" + "9" * 30, "/1", "auto/ 1"])
+def test_a_column_that_no_study_writes_is_refused_by_its_name(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "s.parquet"
+    twice_sheet(path)
+    rows = [row | {column: "A"} for row in tables.read(path, SHEET_COLUMNS, more=True)]
+    store.write_bytes(path, tables.to_bytes(rows, {name: SHEET_COLUMNS.get(name, "string") for name in rows[0]}))
+    with pytest.raises(VtError, match=rf"^{re.escape(f'{path}: has a column {column!a}')}, (expected|which)"):
+        read_sheet(path)
+
+
+def test_an_edited_sheet_that_is_as_a_study_writes_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    twice_sheet(path)
+    run = read_sheet(path).arms(["auto"])["auto"][1]
+    assert run.sure is not None
+    assert run.sure.tolist() == [0.5, -1]
+
+
+@pytest.mark.parametrize("column", ["gold", "auto/1"])
+def test_a_column_that_stands_twice_is_refused(tmp_path: Path, column: str) -> None:
+    from pyarrow import parquet
+
+    path = tmp_path / "s.parquet"
+    twice_sheet(path)
+    table = parquet.read_table(path)
+    parquet.write_table(table.append_column(column, table[column]), path)
+    with pytest.raises(VtError, match=rf"^{re.escape(f'{path}: has 2 columns named {column!a}, expected one')}"):
+        read_sheet(path)
+
+
+def test_a_sheet_from_before_confidences_were_kept_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "s.parquet"
+    twice_sheet(path)
+    later = ("auto/1 sure", "auto/1 first tokens")
+    rows = [
+        {name: value for name, value in row.items() if name not in later} for row in tables.read(path, SHEET_COLUMNS, more=True)
+    ]
+    store.write_bytes(path, tables.to_bytes(rows, {name: SHEET_COLUMNS.get(name, "string") for name in rows[0]}))
+    run = read_sheet(path).arms(["auto"])["auto"][1]
+    assert run.sure is None
+    assert run.first is not None
+    assert run.first.tolist() == [1, 1]

@@ -257,7 +257,7 @@ def _curate_into(source: Path, folder: Path, settings: "SetSettings", videos: Pa
     """Curate any set but CLEVRER, and print what came of it on one screen."""
     from videothinker.recipes.curation import curate_set
 
-    counted = curate_set(source, folder, settings, videos=videos, strict=strict)
+    counted = curate_set(source, folder, settings, videos=videos, strict=strict, bars=progress_bar)
     show_set(counted, folder)
     output.show(counted.curation.manifest)
 

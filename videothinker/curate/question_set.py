@@ -20,6 +20,7 @@ from videothinker.curate.split import DEV, split_of
 from videothinker.curated import NO_LABELS, TRAIN, Member
 from videothinker.errors import VtError
 from videothinker.footage import Footage
+from videothinker.progress import Bars, no_bars
 from videothinker.records import Benchmark, Clip, Question, Unresolved
 
 N_TOLD = 6
@@ -81,7 +82,14 @@ def layout(settings: Settings) -> Layout:
 
 
 def curate(
-    dataset: Dataset, source: Path, videos: Path | None, out: Path, settings: Settings, *, strict: bool = False
+    dataset: Dataset,
+    source: Path,
+    videos: Path | None,
+    out: Path,
+    settings: Settings,
+    *,
+    strict: bool = False,
+    bars: Bars = no_bars,
 ) -> Counted:
     """Read and split a data set; nothing is written.
 
@@ -89,6 +97,7 @@ def curate(
     out: the folder that will be written, which the manifest's `videos_root` is relative to.
     strict: refuse missing clips, questions that cannot be used and numbers other than the published ones, instead of reporting
     and going on. Questions that need a judge are as their makers published them, and no reason to refuse.
+    bars: shows the reading of the clips' lengths.
 
     Raises:
         VtError: the source cannot be used as a whole, or holds no usable question.
@@ -105,7 +114,7 @@ def curate(
     root = _clips_folder(dataset, videos, opened.folder, read.questions)
     there = None if root is None else _Presence(root)
     questions, moved = (read.questions, []) if there is None else _located(read, there)
-    measured = held_against_clips(questions, root)
+    measured = held_against_clips(questions, root, bars)
     questions, unresolved = measured.questions, [*read.unresolved, *measured.unresolved]
     missing = [] if there is None else sorted({one.path for one in questions if one.clip and not there.has(one.clip)})
     if not questions:
@@ -124,7 +133,7 @@ def curate(
         warnings.append(f"{n_bad} of {n_read} questions cannot be used; the first is {first}")
     if measured.warning is not None:
         warnings.append(measured.warning)
-    if root is not None and (told := told_of_parts(questions, root)) is not None:
+    if root is not None and (told := told_of_parts(questions, root, bars)) is not None:
         warnings.append(told)
     if missing:
         warnings.append(told_of_missing(missing))

@@ -64,9 +64,10 @@ def open_endpoint(
     if settings.max_pixels and chosen_here(settings) is None:
         raise VtError("--max-pixels with --endpoint needs --frames too: a clip that is sent whole is sized by the server")
     check_whole(curated, settings)
-    if len(set(urls)) < len(urls):
-        raise VtError(f"--endpoint {max(urls, key=list(urls).count)}: is given twice")
-    servers = _reached([Server(url, bounds) for url in urls], warn)
+    asked = [Server(url, bounds) for url in urls]
+    if twice := next((url for url, n in Counter(server.url for server in asked).items() if n > 1), None):
+        raise VtError(f"--endpoint {twice}: is given twice")
+    servers = _reached(asked, warn)
     logprobs = settings.prompt is Style.TWICE and _give_logprobs(servers, ref, settings, bounds)
     replies = Replies(ref, settings, logprobs=logprobs, placeholders=placeholders(ref))
     return Endpoint(servers, replies, ref, curated, settings, cache, warn)

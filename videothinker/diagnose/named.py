@@ -57,14 +57,22 @@ def _named(values: Sequence[str], option: str, name_of: Callable[[str], str], wh
             raise VtError(f"{option} {given}: names nothing; expected NAME=VALUE")
         if not re.fullmatch(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*", name) or name == shards.FOLDER:
             raise VtError(f"{option} {given}: '{name}' cannot be the name of a folder; give one as NAME={value}")
-        if named.get(name) == value:
-            raise VtError(f"{option} {given}: is given twice; name it once, or tell the two apart with {option} NAME={value}")
+        if name in named and _place(named[name]) == _place(value):
+            also = "" if named[name] == value else f", first as {named[name]}"
+            raise VtError(
+                f"{option} {given}: is given twice{also}; name it once, or tell the two apart with {option} NAME={value}"
+            )
         if name in named:
             raise VtError(
                 f"two {what} are named '{name}': {named[name]} and {value}; tell them apart with {option} NAME={value}"
             )
         named[name] = value
     return named
+
+
+def _place(value: str) -> str:
+    """What a value is known again by: where it leads to on this machine, or, of a hub id or a solver, its words."""
+    return str(Path(value).resolve()) if Path(value).exists() else value
 
 
 def of_each(values: Sequence[str], names: Sequence[str], option: str) -> dict[str, str]:

@@ -31,6 +31,9 @@ API_KEY = ("VIDEOTHINKER_API_KEY", "OPENAI_API_KEY")
 """Environment variables that may hold the server's key. The first that is set counts."""
 
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})  # HTTP codes that may pass by themselves
+_N_ALIKE = 3
+"""Times that a server which has not replied yet may answer a request with HTTP 500 in the same words: what it cannot do at all
+is not waited for, and what may pass (no memory for a moment) still gets 3 s."""
 _SAID_CHARACTERS = 600  # of a server's words in a message
 _SAID_BYTES = 2**16  # that are read of them
 _MODELS_BYTES = 2**20  # of a list of models, which may be long
@@ -79,6 +82,11 @@ class _RefusedError(Exception):
         super().__init__(code)
         self.code, self.words, self.retry_after = code, words, retry_after
 
+    @property
+    def looks_lasting(self) -> bool:
+        """Whether the server says of itself that it has failed, and not that it can be asked later."""
+        return self.code == 500 and self.retry_after is None
+
 
 class Server:
     """The server's address and key, and how patiently it is asked.
@@ -96,6 +104,7 @@ class Server:
         """Set when nobody waits for replies any more; requests are then not tried again."""
         self._models: list[_Model] = []
         self._failure: VtError | None = None
+        self._has_replied = False
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
 
@@ -165,16 +174,21 @@ class Server:
     def _post(self, body: dict[str, Any], what: str, hint: str) -> Completion:
         data = msgspec.json.encode(body)
         bounds, began = self._bounds, time.monotonic()
-        problem, n_tried, told = "it was out of time", 0, what
+        problem, n_tried, n_alike, told = "it was out of time", 0, 0, what
         while n_tried < bounds.n_tries and (left := bounds.total_seconds - (time.monotonic() - began)) > 0:
             n_tried += 1
             pause = 2.0 ** (n_tried - 1)
             try:
-                return self._decode(self._fetch(data, min(left, bounds.seconds)), what)
+                reply = self._decode(self._fetch(data, min(left, bounds.seconds)), what)
+                self._has_replied = True
+                return reply
             except _RefusedError as error:
-                problem, told = f"HTTP {error.code}: {error.words}", what + hint
+                before, problem, told = problem, f"HTTP {error.code}: {error.words}", what + hint
+                n_alike = n_alike + 1 if problem == before else 1
                 if error.code not in _AGAIN:
                     raise VtError(f"--endpoint {self.url}: refuses {told} with {problem}") from None
+                if n_alike == _N_ALIKE and error.looks_lasting and not self._has_replied:
+                    break
                 pause = pause if error.retry_after is None else error.retry_after
             except (OSError, HTTPException) as error:  # refused, reset, timed out, cut off
                 problem, told = self._reason(error), what

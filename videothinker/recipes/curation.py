@@ -166,11 +166,17 @@ def merge_clevrer(out: Path, *, bars: Bars = no_bars) -> build.ClevrerCuration:
 
 
 def curate_set(
-    source: Path, out: Path, settings: question_set.Settings, *, videos: Path | None = None, strict: bool = False
+    source: Path,
+    out: Path,
+    settings: question_set.Settings,
+    *,
+    videos: Path | None = None,
+    strict: bool = False,
+    bars: Bars = no_bars,
 ) -> question_set.Counted:
     """Curate any other data set into `out`, its report included; `vt curate NAME`.
 
-    source: what the data set needs, as `vt curate list` says.
+    source: what the data set needs, as `vt curate list` says. bars: shows the reading of the clips' lengths.
 
     Raises:
         VtError: the source cannot be used as a whole, or `out` holds something else.
@@ -181,6 +187,6 @@ def curate_set(
     layout = question_set.layout(settings)
     check_out(out, settings.as_json(), layout, source)
     dataset = dataset_named(settings.dataset)
-    counted = question_set.curate(dataset, source, videos, out, settings, strict=strict)
+    counted = question_set.curate(dataset, source, videos, out, settings, strict=strict, bars=bars)
     write(counted.curation, out, layout, question_set_pages(dataset, counted, out=out))
     return counted

@@ -6,6 +6,7 @@ A sheet is all that a study's numbers rest on, in a few hundred kB: `collect` co
 the folders of the cells or from a file that somebody committed (`recompute`).
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,11 +22,9 @@ from videothinker.diagnose.twice import sure_from
 from videothinker.errors import VtError
 from videothinker.records import Category, Prediction, Question, Rule, label
 from videothinker.records.study import BASE
-from videothinker.records.study_results import LOST, NO_SEED, SHEET_COLUMNS, UNREAD
+from videothinker.records.study_results import LOST, SHEET_COLUMNS, UNREAD
 from videothinker.study.scores import Floats, Mask, Scored
-
-_BESIDE = ("first", "thinks", "tokens", "sure", "first tokens")
-"""What a run's further columns hold, "auto/1 first" and so on: `Beside` without what is not known."""
+from videothinker.study.sheet_columns import BESIDE, TOKENS, runs_in
 
 Words = NDArray[np.object_]
 """Answers in words, of shape (n_questions,): letters joined by ",", "" for an explicit none, `UNREAD`, `LOST`, or None where
@@ -152,7 +151,7 @@ def to_bytes(sheet: Sheet) -> bytes:
         **{
             f"{_name(arm, seed)} {what}": said
             for (arm, seed), beside in sheet.beside.items()
-            for what, said in zip(_BESIDE, beside, strict=True)
+            for what, said in zip(BESIDE, beside, strict=True)
             if said is not None
         },
     }
@@ -173,6 +172,10 @@ def read_sheet(path: Path) -> Sheet:
         strange = next((rule.column for rule in Rule if row[rule.column] not in list(Category)), lacking)
         if strange is not None:
             raise VtError(f"{path}: question {row['question_id']}: {strange} is {row[strange]!r}, which no study writes")
+    times = Counter(row["question_id"] for row in rows)
+    if twice := next((name for name, n in times.items() if n > 1), None):
+        raise VtError(f"{path}: question_id {twice} stands in {times[twice]} rows, expected one row for each")
+    runs = runs_in(path, rows)
     sheet = Sheet(
         ids=[row["question_id"] for row in rows],
         scenes=[row["scene"] for row in rows],
@@ -182,16 +185,12 @@ def read_sheet(path: Path) -> Sheet:
             rule: np.array([row[rule.column] == Category.OBSERVATIONAL for row in rows], dtype=np.bool_) for rule in Rule
         },
     )
-    for name in rows[0] if rows else ():
-        run, _, what = name.partition(" ")
-        if name not in SHEET_COLUMNS and not what:
-            sheet.answers[_run(path, name)] = _words(row[name] for row in rows)
-        elif what == "tokens":  # the one of them that every run has
-            columns = (f"{run} {each}" for each in _BESIDE)
+    for name, run in runs.items():
+        sheet.answers[run] = _words(row[name] for row in rows)
+        if f"{name} {TOKENS}" in rows[0]:  # the one of them that every run has
+            columns = (f"{name} {each}" for each in BESIDE)
             found = [_words(row[each] for row in rows) if each in rows[0] else None for each in columns]
-            sheet.beside[_run(path, run)] = Beside(*found)  # type: ignore[arg-type]  # tokens are there
-        elif what and what not in _BESIDE:
-            raise VtError(f"{path}: has a column {name!a}, which no study writes")
+            sheet.beside[run] = Beside(*found)  # type: ignore[arg-type]  # tokens are there
     return sheet
 
 
@@ -241,12 +240,3 @@ def _category(is_observational: bool) -> str:
 
 def _name(arm: str, seed: int) -> str:
     return arm if arm == BASE else f"{arm}/{seed}"
-
-
-def _run(path: Path, name: str) -> tuple[str, int]:
-    arm, _, seed = name.partition("/")
-    if name == BASE:
-        return BASE, NO_SEED
-    if not seed.isdecimal():
-        raise VtError(f"{path}: has a column {name!a}, expected those of answer sheets: {BASE}, or ARM/SEED")
-    return arm, int(seed)
