@@ -178,9 +178,14 @@ class CDPOTrainer(ClipGRPOTrainer):
         return loss + self.hold.weight * distance
 
     def _distributions(self, policy_hidden: torch.Tensor, reference_hidden: torch.Tensor) -> Distributions:
+        policy_head = self._head(self.model)  # looked up outside: inside, a reference on the policy's base lends it its own
         with self._as_reference() as reference:
-            heads = [self.accelerator.unwrap_model(m).get_output_embeddings().weight for m in (self.model, reference)]
-        return Distributions(policy_hidden, heads[0], reference_hidden, heads[1], self.temperature)
+            return Distributions(policy_hidden, policy_head, reference_hidden, self._head(reference), self.temperature)
+
+    def _head(self, model: Any) -> torch.Tensor:
+        """(V, H): the weight of a model's output layer, that of the adapter in use where an adapter has one of its own."""
+        weight: torch.Tensor = self.accelerator.unwrap_model(model).get_output_embeddings().weight
+        return weight
 
     def _compare_once(self, log_ratio: torch.Tensor, mask: torch.Tensor) -> None:
         """On the first batch: a reference that scores every token as the policy does is the policy.
