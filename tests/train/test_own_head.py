@@ -1,4 +1,4 @@
-"""Two adapters on one base, of which one has an output layer of its own (PEFT's `modules_to_save`): each is scored with its own."""
+"""Two adapters on one base, one with an output layer of its own (PEFT's `modules_to_save`): each is scored with its own."""
 
 import shutil
 from pathlib import Path
