@@ -9,7 +9,7 @@ from train.test_cdpo import MIXED_SIZES, recording, sgd, weights
 from train.trainers import make_trainer, stage
 from train.two_processes import injected
 
-from videothinker.train import clip_grpo
+from videothinker.train import scored
 from videothinker.train.shared import share_prompts
 
 
@@ -39,7 +39,7 @@ def test_shared_prompts_change_no_number(
         shared.append(found is not None)
         return found
 
-    monkeypatch.setattr(clip_grpo, "share_prompts", watched)
+    monkeypatch.setattr(scored, "share_prompts", watched)
     whole = (*overrides, "rollouts.rows_per_forward=12")
     ours, step, log = one_step(assets, tmp_path / "a", name, *whole)
     assert shared == [True] * (2 if name == "cdpo" else 1)

@@ -96,7 +96,8 @@ def build_trainer(
 
     from videothinker.models.decoder import can_decode
     from videothinker.train.cdpo import CDPOTrainer
-    from videothinker.train.clip_grpo import ClipGRPOTrainer, Shuffled
+    from videothinker.train.clip_grpo import ClipGRPOTrainer
+    from videothinker.train.shuffled import Shuffled
 
     _check_apart(config, args)
     _check_texts(config, args, rows)

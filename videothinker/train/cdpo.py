@@ -17,7 +17,7 @@ from videothinker.errors import VtError
 from videothinker.train.apart import Apart, Norms
 from videothinker.train.clip_grpo import CLIP_SLOT, ClipGRPOTrainer
 from videothinker.train.clips import ClipTensors, bare
-from videothinker.train.data import TrainingRow
+from videothinker.train.data import TrainingRow, keyed_clips
 from videothinker.train.frozen import drop_adapter, placed_frozen, put_frozen_adapter
 from videothinker.train.hold import Hold
 from videothinker.train.loss import DIVERGENCES, SIGN, Distributions, divergence, k3, mean_over_replies, rows_to_repel
@@ -142,8 +142,7 @@ class CDPOTrainer(ClipGRPOTrainer):
         damage = self.objective.reference_clip.damage
         if damage is None:
             return None, self._rows
-        keyed = [(row["prompt"].clip, f"{self._seed} {row['question_id']}") for row in asked]
-        clips, clip_of = self._encode.damaged(keyed, damage, self.accelerator.device)
+        clips, clip_of = self._encode.damaged(keyed_clips(asked, self._seed), damage, self.accelerator.device)
         return clips, torch.stack([torch.tensor(clip_of), self._rows[:, 1]], dim=1)
 
     def _take_latest(self) -> _Latest:
@@ -157,8 +156,7 @@ class CDPOTrainer(ClipGRPOTrainer):
         if self.objective.repel_on is RepelOn.ALL:
             return torch.ones(len(self._rewards), device=self.accelerator.device)
         right = self._rewards[:, self.reward_func_names.index(ACCURACY)] >= 1
-        group = self.num_generations if self._mode == "train" else self.num_generations_eval
-        return rows_to_repel(right, group, self.objective.repel_on)
+        return rows_to_repel(right, self._group, self.objective.repel_on)
 
     # The loss
 
@@ -178,9 +176,14 @@ class CDPOTrainer(ClipGRPOTrainer):
         return loss + self.hold.weight * distance
 
     def _distributions(self, policy_hidden: torch.Tensor, reference_hidden: torch.Tensor) -> Distributions:
+        policy_head = self._head(self.model)  # looked up outside: inside, a reference on the policy's base lends it its own
         with self._as_reference() as reference:
-            heads = [self.accelerator.unwrap_model(m).get_output_embeddings().weight for m in (self.model, reference)]
-        return Distributions(policy_hidden, heads[0], reference_hidden, heads[1], self.temperature)
+            return Distributions(policy_hidden, policy_head, reference_hidden, self._head(reference), self.temperature)
+
+    def _head(self, model: Any) -> torch.Tensor:
+        """(V, H): the weight of a model's output layer, that of the adapter in use where an adapter has one of its own."""
+        weight: torch.Tensor = self.accelerator.unwrap_model(model).get_output_embeddings().weight
+        return weight
 
     def _compare_once(self, log_ratio: torch.Tensor, mask: torch.Tensor) -> None:
         """On the first batch: a reference that scores every token as the policy does is the policy.

@@ -5,8 +5,9 @@ Therefore private methods of GRPOTrainer are overridden; tests/train/test_trl.py
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import torch
@@ -22,25 +23,18 @@ from videothinker.models.stored import ADAPTER
 from videothinker.models.text_positions import mark_adapter
 from videothinker.prompts import OURS, Asked
 from videothinker.records.training import Completion, Fed
-from videothinker.train.clips import (
-    NOTHING,
-    ClipTensors,
-    PromptEncoder,
-    bare,
-    generation_inputs,
-    scoring_inputs,
-    showing,
-)
-from videothinker.train.data import ClipPrompt, TrainingRow
+from videothinker.train.clips import ClipTensors, PromptEncoder, bare, generation_inputs, showing
+from videothinker.train.data import ClipPrompt, TrainingRow, keyed_clips
 from videothinker.train.frozen import drop_adapter, placed_frozen, put_frozen_adapter, quicken
 from videothinker.train.lora import spare_input_copies
 from videothinker.train.loss import mean_distance, without_equal_groups
 from videothinker.train.resume import Kept, load_or_check
-from videothinker.train.rewards import ORDERED, Reward, accuracy
+from videothinker.train.rewards import ORDERED, Reward
 from videothinker.train.rows import Announced, Rows
 from videothinker.train.sampling import ReplySampler
+from videothinker.train.scored import score
 from videothinker.train.seen import VisionCache
-from videothinker.train.shared import share_prompts
+from videothinker.train.shuffled import Shuffled, first_rows
 from videothinker.train.whole import unmark
 
 _START = "ref"
@@ -53,24 +47,6 @@ Each reply carries in it two numbers: that of its clip and that of its prompt.""
 
 _NO_CLIP = ClipTensors(torch.empty(0), (0, 0, 0), 0.0)
 """What was fed of clips where the last prompts showed none."""
-
-
-class Shuffled(NamedTuple):
-    """Replies about shuffled clips, beside which those about the clips themselves are held (`rewards.ordered`)."""
-
-    n_replies: int
-    """To each question."""
-    margin: float
-    """How much of their accuracy has to be reached."""
-    seed: int
-    """What the orders are drawn from, together with the question."""
-
-
-class _Scored(NamedTuple):
-    """What TRL reads of a scoring pass, (B, T) each."""
-
-    log_probs: torch.Tensor
-    entropy: torch.Tensor | None
 
 
 class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
@@ -140,6 +116,12 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     @property
     def _mode(self) -> str:
         return "train" if self.model.training else "eval"
+
+    @property
+    def _group(self) -> int:
+        """Replies to each question, which lie side by side."""
+        n: int = self.num_generations if self._mode == "train" else self.num_generations_eval
+        return n
 
     def save_policy(self, out: Path) -> None:
         """Write the policy alone, at the end: its weights, and beside them tokenizer and video processor, as a checkpoint that
@@ -235,22 +217,8 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         config = bare(self.accelerator.unwrap_model(model)).config
 
         def with_clips(**inputs: Any) -> Any:
-            clip_of, prompts = inputs.pop(CLIP_SLOT).T.tolist()
-            # Of all clips of the batch only those of these rows are given, numbered anew: place is old number -> new.
-            place = {number: i for i, number in enumerate(sorted(set(clip_of) - {NOTHING}))}
-            given, rows = [every[number] for number in place], [place.get(number, NOTHING) for number in clip_of]
-            ids, mask = inputs["input_ids"], inputs["attention_mask"]
-            seen = scoring_inputs(config, given, rows, ids, mask)
-            shared = None
-            if self._shared_prompts:
-                shared = share_prompts(ids, mask, seen["position_ids"], logits_to_keep, prompts)
-            if shared is None:
-                with showing(given, rows):
-                    return self._forward(model, lambda values: _predicting(values, logits_to_keep), **inputs, **seen)
-            with showing(given, [rows[reply] for reply in shared.first]):
-                found = self._forward(model, shared.unpacked, **{**seen, **shared.inputs}, fused_lm_head=True)
-            entropy = None if found.entropy is None else shared.unpacked(found.entropy)
-            return _Scored(shared.unpacked(found.log_probs), entropy)
+            slot, forward = inputs.pop(CLIP_SLOT), partial(self._forward, model)
+            return score(forward, config, every, slot, inputs, n_scored=logits_to_keep, shared_prompts=self._shared_prompts)
 
         found = super()._get_per_token_logps_and_entropies(
             with_clips, input_ids, attention_mask, logits_to_keep, *args, **kwargs
@@ -298,28 +266,24 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         if ORDERED in self.reward_func_names:
             bonus = self._rewards[:, self.reward_func_names.index(ORDERED)]
-            group = self.num_generations if self._mode == "train" else self.num_generations_eval
-            self._metrics[self._mode]["ordered_share"].append((bonus.view(-1, group) > 0).any(dim=1).float().mean().item())
+            self._metrics[self._mode]["ordered_share"].append(
+                (bonus.view(-1, self._group) > 0).any(dim=1).float().mean().item()
+            )
         return self._rewards
 
     def _to_reach(self, asked: Sequence[TrainingRow], shuffled: Shuffled) -> list[float]:
         """The accuracy of replies about each question's shuffled clip, times the margin: a row each."""
-        first = {number: row for row, number in reversed(list(enumerate(self._rows[:, 1].tolist())))}
-        one = {number: asked[row] for number, row in sorted(first.items())}
-        keyed = [(row["prompt"].clip, f"{shuffled.seed} {row['question_id']}") for row in one.values()]
-        clips, clip_of = self._encode.damaged(keyed, Damage.SHUFFLED, self.accelerator.device)
-        n = shuffled.n_replies
-        prompts = [self._prompt_ids[first[number]] for number in one for _ in range(n)]
+        numbers = self._rows[:, 1].tolist()
+        first, n = first_rows(numbers), shuffled.n_replies
+        questions = [asked[row] for row in first.values()]
+        clips, clip_of = self._encode.damaged(keyed_clips(questions, shuffled.seed), Damage.SHUFFLED, self.accelerator.device)
+        prompts = [self._prompt_ids[row] for row in first.values() for _ in range(n)]
         ids, _ = self._written(prompts, clips, [clip for clip in clip_of for _ in range(n)], n)
-        replies = self.processing_class.batch_decode(ids, skip_special_tokens=True)
-        rows = [row for row in one.values() for _ in range(n)]
-        earned = torch.tensor(
-            accuracy(replies, **{name: [row[name] for row in rows] for name in ("gold", "n_options", "form", "style")})
-        ).view(-1, n)
-        mean = self.accelerator.reduce(earned.mean().to(self.accelerator.device), reduction="mean").item()
+        reached = shuffled.accuracies(questions, self.processing_class.batch_decode(ids, skip_special_tokens=True))
+        mean = self.accelerator.reduce(reached.mean().to(self.accelerator.device), reduction="mean").item()
         self._metrics[self._mode]["shuffled_accuracy"].append(mean)
-        bars = dict(zip(one, (shuffled.margin * earned.mean(dim=1)).tolist(), strict=True))
-        return [bars[number] for number in self._rows[:, 1].tolist()]
+        bars = dict(zip(first, (shuffled.margin * reached).tolist(), strict=True))
+        return [bars[number] for number in numbers]
 
     def _generate_and_score_completions(self, inputs: Sequence[TrainingRow]) -> dict[str, Any]:
         batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
@@ -337,9 +301,8 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         """
         if not self._drop_equal_groups:
             return torch.ones(len(self._rewards), device=self._rewards.device)
-        group = self.num_generations if self._mode == "train" else self.num_generations_eval
         earned = (self._rewards * self.reward_weights.to(self._rewards.device)).nansum(dim=1)
-        return without_equal_groups(earned, group)
+        return without_equal_groups(earned, self._group)
 
     def _local(self, rows: torch.Tensor) -> torch.Tensor:
         """This process's share of a tensor with one row for each reply of all processes, which lie process by process."""
@@ -393,8 +356,3 @@ class ClipGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             return
         if load_or_check(folder, model) is Kept.ADAPTERS:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
-
-
-def _predicting(values: torch.Tensor, n_scored: int) -> torch.Tensor:
-    """Of (B, L, ...) the positions that predict the last `n_scored` tokens: each is predicted one position before its own."""
-    return values[:, -n_scored - 1 : -1]

@@ -133,6 +133,11 @@ def put(question: Question, clip: Footage | None, asked: Asked) -> ClipPrompt:
     return ClipPrompt(clip, *template.render(asked.template, question))
 
 
+def keyed_clips(rows: Sequence[TrainingRow], seed: int) -> list[tuple[Footage | None, str]]:
+    """What each question is about, and the key that the order of its frames is drawn from where they are shuffled."""
+    return [(row["prompt"].clip, f"{seed} {row['question_id']}") for row in rows]
+
+
 def warn_about_number(questions: Sequence[Question], data: Curated, config: StageConfig, warn: Callable[[str], None]) -> None:
     """Warn if there are fewer questions than `data.n_questions` asks for, all of which are then drawn."""
     if len(questions) < config.data.n_questions:
