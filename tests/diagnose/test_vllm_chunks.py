@@ -206,7 +206,7 @@ def test_replies_and_their_order_do_not_depend_on_chunks(
     assert [each["n_clips"] for each in asked.describe()["fed"]] == [3], "a clip in two chunks counts once"
 
 
-@pytest.mark.parametrize(("batch_size", "order"), [(2, [0, 1, 2, 3, 4, 5]), (4, [2, 3, 0, 1, 4, 5])])
+@pytest.mark.parametrize(("batch_size", "order"), [(2, [0, 1, 2, 3, 4, 5]), (4, [2, 0, 1, 3, 4, 5]), (8, [2, 3, 0, 1, 4, 5])])
 def test_what_cannot_be_read_comes_before_the_replies_of_its_chunk(
     original: Path, colours: Curated, stand_in: Any, batch_size: int, order: list[int]
 ) -> None:
