@@ -1,6 +1,7 @@
 """A study that moves: what a pack holds, what stays behind, and that both ends come to the same report and the same cells."""
 
 import lzma
+import math
 import queue
 import sys
 from collections.abc import Sequence
@@ -163,6 +164,15 @@ def test_a_study_is_packed_while_it_runs_and_goes_on_from_there(tmp_path: Path) 
     assert set(run_study(plan, tmp_path / "there", tmp_path, Slots((), 4), program=STUB).values()) == {State.FINISHED}
     assert packed.qsize() == n_packs
     assert [path.name for path in (tmp_path / "away").iterdir()] == ["study-1.tar"]
+
+
+@pytest.mark.parametrize("seconds", [1e11, math.inf])
+def test_a_wait_of_any_length_may_be_asked_for(seconds: float) -> None:
+    """It is left at once; a thread waits for 9.2e9 s at most."""
+    acted: list[int] = []
+    with every(seconds, lambda: acted.append(1)):
+        pass
+    assert acted == []
 
 
 def test_float32_travels_as_it_is_unless_it_is_to_be_rounded(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def every(seconds: float, act: Callable[[], None]) -> Iterator[None]:
     left = threading.Event()
 
     def turns() -> None:
-        while not left.wait(seconds):
+        while not left.wait(min(seconds, threading.TIMEOUT_MAX)):
             act()
 
     with ThreadPoolExecutor(1, thread_name_prefix="pack") as thread:
