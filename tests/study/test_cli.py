@@ -214,6 +214,8 @@ def test_a_study_moves_by_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         vt("study", file, "--out", there, *given, *often)
     assert len(warned) == 1
     assert warned[0].endswith("the study goes on without this pack")
+    with pytest.raises(VtError, match=r"study\.toml: is a file, expected a folder for the files of the pack"):
+        vt("study", file, "--out", there, "--pack", file)
     with pytest.raises(VtError, match="--pack-every: is about a pack"):
         vt("study", file, "--out", there, "--pack-every", "3")
     monkeypatch.undo()

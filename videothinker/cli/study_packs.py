@@ -32,9 +32,11 @@ def packing_of(folder: Path | None, *, n_files: int | None, rounded: bool, every
     """What the options say; None without `--pack`.
 
     Raises:
-        VtError: an option says how to pack, and none says where.
+        VtError: an option says how to pack, and none says where; or the place is a file.
     """
     if folder is not None:
+        if folder.exists() and not folder.is_dir():
+            raise VtError(f"--pack {folder}: is a file, expected a folder for the files of the pack; name another one")
         return Packing(folder, n_files, rounded, every)
     given = {"--pack-files": n_files is not None, "--pack-rounded": rounded, "--pack-every": every is not None}
     for option in (option for option, is_given in given.items() if is_given):
