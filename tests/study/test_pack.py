@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from study_factory import FILE, finish, make_study
 
 from videothinker import outside, store
-from videothinker.cli.study_packs import shrink_exactly, shrink_rounded
+from videothinker.cli.study_packs import shrink
 from videothinker.errors import VtError
 from videothinker.models import delta
 from videothinker.records.study import Study
@@ -110,7 +110,7 @@ def test_a_training_that_diverged_leaves_its_weights_and_lets_the_others_travel(
 ) -> None:
     study, plan = made_study(tmp_path)
     checkpoint(cell_folder(tmp_path / "out", "grpo-s1"), float("nan"))
-    pack(study, plan, tmp_path / "out", tmp_path / "away", shrink_exactly)
+    pack(study, plan, tmp_path / "out", tmp_path / "away", shrink)
     assert "grpo-s1: a.weight holds NaN or infinite numbers" in capsys.readouterr().err
     there = tmp_path / "there"
     unpack(there, tmp_path / "away")
@@ -181,7 +181,7 @@ def test_float32_travels_as_it_is_unless_it_is_to_be_rounded(tmp_path: Path) -> 
     trained = cell_folder(tmp_path / "out", "bias-s1")
     exact = {name: tensor.float() + 2**-20 for name, tensor in weights(0.5).items()}
     save_file(exact, trained / "model.safetensors")
-    for name, shrink, rounded in (("coarse", shrink_rounded, True), ("fine", shrink_exactly, False)):
+    for name, rounded in (("coarse", True), ("fine", False)):
         pack(study, plan, tmp_path / "out", tmp_path / name, shrink, rounded=rounded)
         unpack(tmp_path / f"{name}-there", tmp_path / name)
         assert restore_weights(study, plan, tmp_path / f"{name}-there", delta.unpack) == []
@@ -190,7 +190,7 @@ def test_float32_travels_as_it_is_unless_it_is_to_be_rounded(tmp_path: Path) -> 
     )
     assert all(torch.equal(fine[name], exact[name]) for name in exact)
     assert all(torch.equal(coarse[name], weights(0.5)[name]) for name in exact)
-    pack(study, plan, tmp_path / "coarse-there", tmp_path / "further", shrink_exactly)  # what is rounded already travels so
+    pack(study, plan, tmp_path / "coarse-there", tmp_path / "further", shrink)  # what is rounded already travels so
     unpack(tmp_path / "third", tmp_path / "further")
     restore_weights(study, plan, tmp_path / "third", delta.unpack)
     third = load_file(cell_folder(tmp_path / "third", "bias-s1") / "model.safetensors")

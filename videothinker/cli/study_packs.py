@@ -50,7 +50,6 @@ def pack_study(study: "Study", plan: "Sequence[Cell]", out: Path, packing: Packi
 
     if packing is None:
         return
-    shrink = shrink_rounded if packing.rounded else shrink_exactly
     packed = pack(study, plan, out, packing.folder, shrink, n_parts=packing.n_files, rounded=packing.rounded)
     console.print(
         f"packed: {len(packed.files)} files, {packed.n_bytes / 2**20:.1f} MiB, in {escape(str(packing.folder))}", soft_wrap=True
@@ -79,24 +78,8 @@ def packed_meanwhile(
     return every(60 * packing.every, attempt)
 
 
-def shrink_exactly(base: Path, checkpoint: Path, file: Path) -> None:
-    """Write what training has changed, float32 as it is; nothing of a training that diverged."""
-    _shrink(base, checkpoint, file, exact=True)
-
-
-def shrink_rounded(base: Path, checkpoint: Path, file: Path) -> None:
-    """The same, rounded to bfloat16."""
-    _shrink(base, checkpoint, file, exact=False)
-
-
-def grow(base: Path, file: Path, checkpoint: Path) -> None:
-    """Make the checkpoint of which `file` says what training has changed."""
-    from videothinker.models import delta
-
-    delta.unpack(base, file, checkpoint)
-
-
-def _shrink(base: Path, checkpoint: Path, file: Path, *, exact: bool) -> None:
+def shrink(base: Path, checkpoint: Path, file: Path, *, exact: bool) -> None:
+    """Write what training has changed, with `exact` float32 as it is; nothing of a training that diverged."""
     from videothinker.models import delta
     from videothinker.models.misfit import NotFiniteError
 
@@ -104,3 +87,10 @@ def _shrink(base: Path, checkpoint: Path, file: Path, *, exact: bool) -> None:
         delta.pack(base, checkpoint, file, exact=exact)
     except NotFiniteError as error:  # one training that diverged is no reason to leave the others here
         warn(f"{error}; these weights stay here, and the rest is packed")
+
+
+def grow(base: Path, file: Path, checkpoint: Path) -> None:
+    """Make the checkpoint of which `file` says what training has changed."""
+    from videothinker.models import delta
+
+    delta.unpack(base, file, checkpoint)

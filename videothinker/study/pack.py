@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -33,8 +33,16 @@ from videothinker.study.cells import has_output, read_records, states_of
 from videothinker.study.config import fill, placeholders
 from videothinker.study.plan import Cell, Kind, cell_folder
 
-Rewrite = Callable[[Path, Path, Path], object]
-"""Turns a checkpoint into its difference from another, or back. It is passed in, because this room does not import models/."""
+Grow = Callable[[Path, Path, Path], object]
+"""Turns a difference back into a checkpoint. It is passed in, because this room does not import models/."""
+
+
+class Shrink(Protocol):
+    """Turns a checkpoint into its difference from another. It is passed in for the same reason."""
+
+    def __call__(self, base: Path, other: Path, out: Path, /, *, exact: bool) -> object:
+        """Write the difference of `other` from `base` into the file `out`, exactly or rounded to bfloat16; or write nothing."""
+
 
 PART_BYTES = 15 * 2**20
 """Largest size of one file of a pack."""
@@ -73,17 +81,16 @@ def pack(
     plan: Sequence[Cell],
     folder: Path,
     out: Path,
-    shrink: Rewrite,
+    shrink: Shrink,
     *,
     n_parts: int | None = None,
     rounded: bool = False,
 ) -> Packed:
     """Write the study in `folder` into `out`, files of at most `PART_BYTES`; an older pack there is replaced.
 
-    shrink: called with (start model, checkpoint, file to write); it does what `vt checkpoint pack` does, or writes nothing, and
-        then these weights stay behind.
+    shrink: does what `vt checkpoint pack` does, or writes nothing, and then these weights stay behind.
     n_parts: how many files there may be; None for as many as it takes.
-    rounded: whether `shrink` rounds weights.
+    rounded: whether weights are rounded to bfloat16.
 
     Raises:
         VtError: the records alone do not fit, or a cell has more than `unpack` accepts.
@@ -103,7 +110,7 @@ def pack(
         return [_Item(f"cells/{cell.name}/{name}", content) for name, content in files]
 
     def weights(cell: Cell) -> list[_Item]:
-        found = _weights(cell_folder(folder, cell.name), base, shrink, _ROUNDED if rounded else _DELTA)
+        found = _weights(cell_folder(folder, cell.name), base, shrink, rounded=rounded)
         return [] if found is None else [_Item(f"cells/{cell.name}/{_DELTA}", found)]
 
     done = [cell for cell in plan if states[cell.name] is State.FINISHED]
@@ -216,7 +223,7 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return content
 
 
-def restore_weights(study: Study, plan: Sequence[Cell], folder: Path, grow: Rewrite) -> list[str]:
+def restore_weights(study: Study, plan: Sequence[Cell], folder: Path, grow: Grow) -> list[str]:
     """Make checkpoints of the weights that came as differences. Returns the trainings that wait for a start model.
 
     grow: called with (start model, file, checkpoint folder to make); it does what `vt checkpoint unpack` does.
@@ -280,15 +287,14 @@ def _said(out: Path, *, weights: bool) -> Iterator[tuple[str, bytes]]:
             yield name.as_posix(), path.read_bytes()
 
 
-def _weights(out: Path, base: Path | None, shrink: Rewrite, name: str) -> bytes | None:
-    """The weights' difference from the start model, as a file's bytes; None where there is none to be had.
-
-    name: of the file in `out` that it is kept in, for the next pack.
-    """
-    if not (out / name).is_file() and base is not None and any(out.glob(f"*{_WEIGHTS}")):
-        shrink(base, out, out / name)
-    there = [file for file in (out / name, out / _DELTA) if file.is_file()]  # the second came in a pack
-    return there[0].read_bytes() if there else None
+def _weights(out: Path, base: Path | None, shrink: Shrink, *, rounded: bool) -> bytes | None:
+    """The weights' difference from the start model, as a file's bytes; None where there is none to be had. It is kept for the
+    next pack."""
+    kept = out / (_ROUNDED if rounded else _DELTA)
+    if not kept.is_file() and base is not None and any(out.glob(f"*{_WEIGHTS}")):
+        shrink(base, out, kept, exact=not rounded)
+    there = next((file for file in (kept, out / _DELTA) if file.is_file()), None)  # the second came in a pack
+    return None if there is None else there.read_bytes()
 
 
 def _logs(folder: Path) -> list[_Item]:
