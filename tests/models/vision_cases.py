@@ -91,12 +91,23 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     return calls
 
 
-def tower(*, depth: int = 3, hidden: int = 64, heads: int = 4, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Any:
-    """A model of which only the vision tower is there, as `see` wants it; its last block sees whole pairs of frames."""
+def tower(
+    *,
+    depth: int = 3,
+    hidden: int = 64,
+    intermediate: int | None = None,
+    heads: int = 4,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+) -> Any:
+    """A model of which only the vision tower is there, as `see` wants it; its last block sees whole pairs of frames.
+
+    intermediate: width of its MLPs, by default twice `hidden`.
+    """
     config = Qwen2_5_VLVisionConfig(
         depth=depth,
         hidden_size=hidden,
-        intermediate_size=2 * hidden,
+        intermediate_size=intermediate or 2 * hidden,
         num_heads=heads,
         out_hidden_size=hidden,
         fullatt_block_indexes=[depth - 1],
