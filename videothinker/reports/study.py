@@ -26,6 +26,7 @@ from videothinker.reports.study_tables import (
     thinking_tables,
 )
 from videothinker.reports.study_tokens import tokens_figure
+from videothinker.reports.study_trade import trade_figure
 from videothinker.reports.tables import DASH, Table, markdown_text
 from videothinker.study.claims import comparisons, members
 from videothinker.study.seeds import RULE
@@ -59,12 +60,12 @@ def study_pages(results: Results, from_steps: FromSteps | None = None) -> dict[s
     trains, others = [arm for arm in main if arm != BASE], [arm for arm in study.arms if arm not in main]
     baseline = [arm for arm in main if arm != BASE and study.arms[arm].stage is Stage.GRPO][:1]
     sweeps = [sweep_figure(f"sweep-{i}", one, mine) for i, one in enumerate(study.sweeps, 1) if {*one.arms} & {*mine}]
-    tokens = tokens_figure(results)
+    optional = (trade_figure(study, mine), tokens_figure(results))
     drawings = [
         *level_figures([mine[arm] for arm in main if arm in mine], {arm: study.arms[arm].note for arm in study.arms}),
         effects_figure(_chief(pairs, study), study.arms),
         *sweeps,
-        *([tokens] if tokens else []),
+        *(one for one in optional if one is not None),
         *([curves_figure(results, "curves", trains)] if trained(results, trains) else []),
         *([curves_figure(results, "curves-others", [*baseline, *others])] if trained(results, others) else []),
         *(from_steps.curves if from_steps else []),

@@ -2,39 +2,31 @@
 
 import math
 from collections.abc import Sequence
-from itertools import combinations, pairwise
 from typing import Any, NamedTuple
 
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
-from matplotlib.textpath import text_to_path
 
 from videothinker.records.study import Stage, Study
 from videothinker.records.study_results import Results, Thinking, TokenCurve
+from videothinker.reports import placing
 from videothinker.reports.charts import ticks
-from videothinker.reports.drawing import LEGEND_LINE, WIDTH, Drawing, halo, legend, legend_lines, percent_text, themed
+from videothinker.reports.drawing import LEGEND_LINE, WIDTH, Drawing, legend, legend_lines, percent_text, themed
+from videothinker.reports.placing import FONT, Spot, reach
 
 POOLS = ("all", "observational", "inferential")
 _COLOURS = ("blue", "orange", "green", "purple")
 _DASHES: tuple[Any, ...] = ("-", (0, (2, 0.8)), (0, (0.8, 0.8)))
 """Of lines whose colour another has: the fifth to eighth, and those behind them."""
 _MARKERS = "sD^vPX<>"
-_FONT = 6.5
-"""Points, of names beside marks and of numbers at axes."""
 _LEAST = 6.0
 """Percentage points that a panel holds at least: on a finer scale noise would look like a slope."""
 _LEFT, _GAP, _RIGHT, _PLOT = 0.36, 0.24, 0.05, 1.3
 """Inches: room left of the panels, between two and right of them, and their height."""
 
-Spot = tuple[float, float]
-"""Mean tokens, and right answers in percent."""
-
 
 class Drawn(NamedTuple):
-    """What is shown of an arm, by pool."""
+    """What is shown of an arm, by pool. A spot is mean tokens, and right answers in percent."""
 
     name: str
     line: dict[str, list[Spot]]
@@ -149,7 +141,7 @@ def _draw(arms: Sequence[Drawn], first: str, colours: dict[str, str]) -> Figure:
         where = (panel.left / WIDTH, bottom / height, panel.width / WIDTH, _PLOT / height)
         axes = figure.add_axes(where, facecolor=colours["ground"])
         axes.set(xlim=panel.x, ylim=panel.y, xticks=ticks(*panel.x, 5, whole=True), yticks=ticks(*panel.y, 5, whole=True))
-        axes.tick_params(labelsize=_FONT, labelcolor=colours["faint"], length=0, pad=2)
+        axes.tick_params(labelsize=FONT, labelcolor=colours["faint"], length=0, pad=2)
         axes.grid(color=colours["grid"], linewidth=0.5)
         axes.set_axisbelow(True)
         axes.spines[:].set_visible(False)
@@ -165,7 +157,7 @@ def _draw(arms: Sequence[Drawn], first: str, colours: dict[str, str]) -> Figure:
             axes.set(xticks=[], yticks=[])
             axes.text(0.5, 0.5, "no questions", transform=axes.transAxes, ha="center", fontsize=7, color=colours["faint"])
         if direct:
-            _write(axes, labels[pool] or {}, panel, colours)
+            placing.write_names(axes, labels[pool] or {}, (panel.width, _PLOT), colours)
         if pool == POOLS[0]:
             axes.set_ylabel("right (%)", fontsize=7, color=colours["faint"], labelpad=2)
             axes.set_xlabel("mean tokens of a reply", fontsize=7, color=colours["faint"], loc="left", labelpad=2)
@@ -196,85 +188,18 @@ def _panels(arms: Sequence[Drawn]) -> dict[str, Plot]:
         pool: [spot for arm in arms for spot in [*arm.line.get(pool, ()), *([arm.spot[pool]] if pool in arm.spot else [])]]
         for pool in POOLS
     }
-    x = _reach([tokens for found in spots.values() for tokens, _ in found], 1.0, (0.0, math.inf))
+    x = reach([tokens for found in spots.values() for tokens, _ in found], 1.0, (0.0, math.inf))
     width = (WIDTH - _LEFT - _RIGHT - (len(POOLS) - 1) * _GAP) / len(POOLS)
     return {
-        pool: Plot(_LEFT + index * (width + _GAP), width, x, _reach([right for _, right in spots[pool]], _LEAST, (-2.0, 102.0)))
+        pool: Plot(_LEFT + index * (width + _GAP), width, x, reach([right for _, right in spots[pool]], _LEAST, (-2.0, 102.0)))
         for index, pool in enumerate(POOLS)
     }
 
 
-def _reach(values: Sequence[float], least: float, within: tuple[float, float]) -> tuple[float, float]:
-    """Limits that hold all values with some air, at least so far apart; `within` keeps the air from what no value can be."""
-    low, high = min(values, default=0.0), max(values, default=1.0)
-    wide = min(max(1.16 * (high - low), least), within[1] - within[0])
-    begin = min(max((low + high - wide) / 2, within[0]), within[1] - wide)
-    return begin, begin + wide
-
-
-# ---- names beside marks ------------------------------------------------------------------------------------------------
-
-Box = tuple[float, float, float, float]
-"""Left, bottom, right and top, in inches from the panel's lower left corner."""
-_MARK, _AIR = 0.035, 0.02
-"""Inches: half a mark's width, and room between it and its name."""
-
-
-def places(arms: Sequence[Drawn], pool: str, panel: Plot) -> dict[str, Box] | None:
-    """A place for the name of every mark right, left, above or below of it, where it lies on no line, mark or other name.
-
-    None if some name has none, or two marks lie on each other: whose a name is would not be seen.
-    """
-    marks = [_around(panel.place(arm.spot[pool]), _MARK) for arm in arms if pool in arm.spot]
-    if any(_overlap(one, other) for one, other in combinations(marks, 2)):
-        return None
+def places(arms: Sequence[Drawn], pool: str, panel: Plot) -> dict[str, placing.Box] | None:
+    """A place for the name of every mark, as `placing.places` finds it. An arm with a line has its name in the legend."""
+    spots = {arm.name: panel.place(arm.spot[pool]) for arm in arms if pool in arm.spot}
+    named = {arm.name: spots[arm.name] for arm in arms if arm.name in spots and not arm.line}
+    others = [spot for name, spot in spots.items() if name not in named]
     lines = [[panel.place(spot) for spot in arm.line.get(pool, ())] for arm in arms]
-    taken = [*marks, *(_around(spot, 0.01) for line in lines for spot in _dense(line))]
-    found: dict[str, Box] = {}
-    for arm in arms:
-        if arm.line or pool not in arm.spot:
-            continue
-        size = text_to_path.get_text_width_height_descent(arm.name, FontProperties(size=_FONT), False)
-        wide, high = size[0] / 72, size[1] / 72
-        x, y = panel.place(arm.spot[pool])
-        off = _MARK + _AIR
-        beside, centred = y - high / 2, min(max(x - wide / 2, 0.0), panel.width - wide)
-        corners = ((x + off, beside), (x - off - wide, beside), (centred, y + off), (centred, y - off - high))
-        boxes = [(left, low, left + wide, low + high) for left, low in corners]
-        box = next((box for box in boxes if _is_free(box, taken, panel)), None)
-        if box is None:
-            return None
-        found[arm.name] = box
-        taken.append(box)
-    return found
-
-
-def _dense(points: Sequence[Spot]) -> list[Spot]:
-    """Places along a line, close enough that no letter fits between two."""
-    found = list(points[:1])
-    for (x0, y0), (x1, y1) in pairwise(points):
-        n = max(math.ceil(math.hypot(x1 - x0, y1 - y0) / 0.03), 1)
-        found += [(float(x), float(y)) for x, y in np.linspace((x0, y0), (x1, y1), n + 1)[1:]]
-    return found
-
-
-def _is_free(box: Box, taken: Sequence[Box], panel: Plot) -> bool:
-    left, low, right, high = box
-    if left < 0 or right > panel.width or low < 0 or high > _PLOT:
-        return False
-    return not any(_overlap(box, other) for other in taken)
-
-
-def _overlap(one: Box, other: Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
-def _around(spot: Spot, reach: float) -> Box:
-    return spot[0] - reach, spot[1] - reach, spot[0] + reach, spot[1] + reach
-
-
-def _write(axes: Axes, labels: dict[str, Box], panel: Plot, colours: dict[str, str]) -> None:
-    for name, (left, low, _, high) in labels.items():
-        where = (left / panel.width, (low + high) / 2 / _PLOT)
-        words = axes.text(*where, name, transform=axes.transAxes, va="center", fontsize=_FONT, color=colours["ink"])
-        words.set_path_effects(halo(colours))
+    return placing.places(named, others, lines, (panel.width, _PLOT))
