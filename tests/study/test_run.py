@@ -78,6 +78,27 @@ def test_cells_share_the_cores_unless_the_user_says_otherwise(tmp_path: Path, mo
     assert log_file(tmp_path / "out", plan[0].name, "stdout").read_text() == "3\n5\n"
 
 
+def test_cells_that_share_a_gpu_grow_their_memory_unless_the_user_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    words = f"import os; print(*[os.environ.get(name, '-') for name in {names}])"
+    _, plan = make_study(tmp_path, SMALL)
+    training = next(cell for cell in plan if cell.kind is Kind.TRAIN)._replace(needs=(), after=(), arguments=("train", "grpo"))
+
+    def told(slots: Slots, out: str) -> str:
+        run_study([training], tmp_path / out, tmp_path, slots, program=(sys.executable, "-c", words))
+        return log_file(tmp_path / out, training.name, "stdout").read_text().strip()
+
+    assert told(Slots(("0", "0"), 1), "shared") == "expandable_segments:True -"
+    assert told(Slots(("0", "1"), 1), "alone") == "- -"
+    assert told(CPU, "without") == "- -"
+    monkeypatch.setenv("PYTORCH_ALLOC_CONF", "max_split_size_mb:64")
+    assert told(Slots(("0", "0"), 1), "chosen") == "- max_split_size_mb:64"
+
+
 def test_cells_compile_modules_once_where_python_may_not_keep_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All cells are told one folder, which is gone at the end; a folder that the user has chosen stays."""
     words = "import os, sys; print(sys.dont_write_bytecode, sys.pycache_prefix, os.path.isdir(sys.pycache_prefix or '.'))"
