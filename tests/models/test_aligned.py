@@ -115,6 +115,19 @@ def test_layers_that_are_more_than_their_weights_are_called(change: str, stand_i
     assert len(called) == (3 if change == "hook" else 0)
 
 
+def test_frozen_weights_are_not_copied_for_a_backward_pass(stand_in: Any, padded: list[int]) -> None:  # noqa: F811
+    """An adapter on attention alone: its gradient needs the MLPs' own weights and nothing more."""
+    model = odd_tower()
+    quicken_vision(model, "varlen")
+    for name, weight in model.visual.named_parameters():
+        weight.requires_grad_("qkv" in name)
+    learned(model)
+    assert padded == []
+    with torch.no_grad():
+        see(model, patches(GRIDS), GRIDS, [1.0] * 3)
+    assert padded == [3, 3, 3]
+
+
 def test_other_mlps_are_left_alone() -> None:
     class Other(torch.nn.Module):
         def forward(self, states: torch.Tensor) -> torch.Tensor:

@@ -54,7 +54,7 @@ class _AlignedMLP(Qwen2_5_VLMLP):  # type: ignore[misc]
         dtype = windows.computed_in(hidden_state.dtype, hidden_state.device)
         padding = padding_for(self.intermediate_size, dtype)
         on_gpu = torch.compiler.is_compiling() or windows.fits(hidden_state.device, dtype)  # blocks are compiled where it fits
-        if not padding or not on_gpu or not all(map(_is_plain, self.children())):
+        if not padding or not on_gpu or not all(map(_is_plain, self.children())) or _would_keep_copies(self, hidden_state):
             out: torch.Tensor = super().forward(hidden_state)
             return out
         return padded_mlp(self, hidden_state, padding)
@@ -66,3 +66,12 @@ def _is_plain(layer: nn.Module) -> bool:
         return not hasattr(layer, "base_layer")
     hooked = layer._forward_hooks or layer._forward_pre_hooks
     return type(layer) is nn.Linear and not hooked and not hasattr(layer.weight, "ds_id")
+
+
+def _would_keep_copies(mlp: Any, states: torch.Tensor) -> bool:
+    """Whether a backward pass would have the padded weights kept beside frozen ones, which it reads where they lie.
+
+    So it is below an adapter elsewhere in the tower. Of weights that are trained in float32 a copy in half precision is kept
+    either way.
+    """
+    return torch.is_grad_enabled() and states.requires_grad and not mlp.down_proj.weight.requires_grad
