@@ -263,7 +263,12 @@ def test_the_plan_says_what_each_claim_costs_and_what_is_shared(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("claims", "said"),
-    [("x", "there is no claim 'x', expected some of 1, b, 3"), ("3", "attract-s1 awaits `vt curate divine`")],
+    [
+        ("x", "there is no claim 'x', expected some of 1, b, 3"),
+        ("3", "attract-s1 awaits `vt curate divine`"),
+        ("", "--claims '': names no claim, expected some of 1, b, 3; to run all, leave the option out"),
+        (" ,", "--claims ' ,': names no claim, expected some of 1, b, 3"),
+    ],
 )
 def test_claims_that_are_not_there_or_cannot_be_run_are_named(tmp_path: Path, claims: str, said: str) -> None:
     with pytest.raises(VtError) as caught:
