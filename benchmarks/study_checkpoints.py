@@ -32,7 +32,7 @@ WHAT = {
     "cdpo": "Trained by CDPO: GRPO on all questions, repelled from the bias model.",
 }
 MODEL_FILES = ("*.safetensors", "*config.json", "tokenizer*.json", "*.jinja")
-PACKED = "weights.delta"
+PACKED = "rounded.delta"
 """A training's weights in a study that came from another machine: the very file that is wanted here."""
 
 console = Console()

@@ -51,6 +51,7 @@ from videothinker.records import Scene
 from videothinker.records.study_cells import Record, State
 from videothinker.steps import read_steps
 from videothinker.study import pack as packs
+from videothinker.study import parts
 from videothinker.study.cells import read_records, record_file
 from videothinker.study.config import load_study
 from videothinker.study.plan import Cell, Kind
@@ -255,9 +256,10 @@ def _shapes(path: Path) -> Any:
 
 def _pack(folder: Path) -> Path:
     (folder / "away").mkdir(parents=True)
-    blobs = [lzma.compress(packs._tar([packs._Item(f"records/{i}.json", bytes([i]) * 700)])) for i in range(3)]
-    parts = [packs._Item(f"{i:04}.tar.xz", blob) for i, blob in enumerate(blobs)]
-    (folder / "away" / "study-1.tar").write_bytes(packs._tar(parts))
+    blobs = [lzma.compress(parts.tar([parts.Item(f"records/{i}.json", bytes([i]) * 700)])) for i in range(3)]
+    whole = [parts.Item(f"{i:04}.tar.xz", blob) for i, blob in enumerate(blobs[:2])]
+    pieces = [parts.Item("0002.tar.xz.1-of-2", blobs[2][:100]), parts.Item("0002.tar.xz.2-of-2", blobs[2][100:])]
+    (folder / "away" / "study-1.tar").write_bytes(parts.tar([*whole, *pieces]))
     return folder / "away" / "study-1.tar"
 
 
@@ -563,7 +565,7 @@ def test_a_link_in_a_pack_is_refused(tmp_path: Path) -> None:
         link = tarfile.TarInfo("records/x")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc"
         archive.addfile(link)
-    path.write_bytes(packs._tar([packs._Item("0000.tar.xz", lzma.compress(buffer.getvalue()))]))
+    path.write_bytes(parts.tar([parts.Item("0000.tar.xz", lzma.compress(buffer.getvalue()))]))
     with pytest.raises(VtError, match="records/x is no file of a study"):
         _unpack(path)
 

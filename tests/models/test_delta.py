@@ -167,7 +167,7 @@ def test_what_a_delta_cannot_hold_is_refused_by_name(base: Path, trained: Path, 
     fewer = checkpoint(tmp_path / "fewer", {"a": tensors["a"]})
     with pytest.raises(VtError, match=r"fewer: has nothing where .*base has b\.bias \(7,\)"):
         pack(base, fewer, tmp_path / "x.delta")
-    for name, number in {"nan": float("nan"), "infinite": -float("inf"), "rounded to infinity": 3.4e38}.items():
+    for name, number in {"nan": float("nan"), "infinite": -float("inf")}.items():
         diverged = checkpoint(tmp_path / name, {**tensors, "c": torch.tensor(number)})
         with pytest.raises(VtError, match=rf"{name}: c holds NaN or infinite numbers"):
             pack(base, diverged, tmp_path / "x.delta")
@@ -183,6 +183,61 @@ def test_what_a_delta_cannot_hold_is_refused_by_name(base: Path, trained: Path, 
     save_file({"low": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(VtError, match=r"is no 'videothinker delta 1' file"):
         unpack(base, tmp_path / "other.safetensors", tmp_path / "made")
+
+
+def test_what_rounding_makes_infinite_did_not_diverge_and_is_packed_exactly(base: Path, tmp_path: Path) -> None:
+    """Half of bfloat16's last step of 2**120 above its largest number, 3.3895e38, rounds up; a little less does not."""
+    tensors = load_file(base / "model.safetensors")
+    edge = LARGEST + 2.0**119
+    below, above = (
+        checkpoint(tmp_path / name, {**tensors, "c": torch.tensor(-number)})
+        for name, number in (("below", edge - 2.0**104), ("above", edge))
+    )
+    pack(base, below, tmp_path / "x.delta")
+    unpack(base, tmp_path / "x.delta", tmp_path / "made")
+    assert load_file(tmp_path / "made" / "model.safetensors")["c"].item() == -LARGEST
+    told = (
+        r"above: c holds a number of size 3\.3962e\+38, which rounding to bfloat16 would make infinite .*3\.3895e\+38.*--exact"
+    )
+    with pytest.raises(VtError, match=told) as caught:
+        pack(base, above, tmp_path / "y.delta")
+    assert "diverged" not in str(caught.value)
+    pack(base, above, tmp_path / "y.delta", exact=True)
+    unpack(base, tmp_path / "y.delta", tmp_path / "exactly")
+    assert load_file(tmp_path / "exactly" / "model.safetensors")["c"].item() == -edge
+
+
+def test_a_file_says_whether_it_is_exact(base: Path, trained: Path, tmp_path: Path) -> None:
+    for exact in (True, False):
+        pack(base, trained, tmp_path / "x.delta", exact=exact)
+        assert delta.is_exact(tmp_path / "x.delta") is exact
+
+
+@pytest.mark.parametrize("rule", ["", "old", "Original", "original "])
+def test_a_rule_of_positions_that_there_is_not_is_refused_by_its_file(
+    rule: str, base: Path, trained: Path, tmp_path: Path
+) -> None:
+    for exact in (True, False):
+        pack(base, trained, tmp_path / "x.delta", exact=exact)
+        metadata = delta._load(tmp_path / "x.delta")[0]
+        save_file(load_file(tmp_path / "x.delta"), tmp_path / "x.delta", metadata={**metadata, "text_positions": rule})
+        with pytest.raises(VtError, match=rf"x\.delta: text_positions is '{rule}', expected original or transformers; get"):
+            unpack(base, tmp_path / "x.delta", tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+
+
+def test_only_files_of_earlier_versions_may_leave_the_rule_out(base: Path, trained: Path, tmp_path: Path) -> None:
+    """Those were rounded; the rule is then the base's."""
+    for exact in (False, True):
+        pack(base, trained, tmp_path / "x.delta", exact=exact)
+        metadata = delta._load(tmp_path / "x.delta")[0]
+        del metadata["text_positions"]
+        save_file(load_file(tmp_path / "x.delta"), tmp_path / "x.delta", metadata=metadata)
+        if not exact:
+            unpack(base, tmp_path / "x.delta", tmp_path / "made")
+            assert store.read_json(tmp_path / "made" / "config.json", dict[str, str])["text_positions"] == "transformers"
+    with pytest.raises(VtError, match=r"x\.delta: is damaged, it does not say its text_positions; get it again"):
+        unpack(base, tmp_path / "x.delta", tmp_path / "made")
 
 
 def test_only_a_checkpoint_is_replaced(base: Path, trained: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from videothinker import store
 from videothinker.cli import app, study_packs
 from videothinker.errors import VtError
 from videothinker.study import pack as packs
-from videothinker.study import run
+from videothinker.study import parts, run
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SMALL = FILE.replace("seeds = [1, 2, 3, 4]", "seeds = [1, 2]")
@@ -209,9 +209,9 @@ def test_a_study_moves_by_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     often = ("--no-report", "--pack", away, "--pack-every", "3")
     assert vt("study", file, "--out", there, *given, *often).output.count("packed: 1 files") == 2
     assert every == [180]
-    monkeypatch.setattr(packs, "PART_BYTES", 0)
+    monkeypatch.setattr(parts, "PART_BYTES", 12_000)
     with pytest.raises(VtError, match="the records alone do not fit"):  # at the end; the pack before it is only told of
-        vt("study", file, "--out", there, *given, *often)
+        vt("study", file, "--out", there, *given, *often, "--pack-files", "1")
     assert len(warned) == 1
     assert warned[0].endswith("the study goes on without this pack")
     with pytest.raises(VtError, match=r"study\.toml: is a file, expected a folder for the files of the pack"):
@@ -263,7 +263,12 @@ def test_the_plan_says_what_each_claim_costs_and_what_is_shared(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("claims", "said"),
-    [("x", "there is no claim 'x', expected some of 1, b, 3"), ("3", "attract-s1 awaits `vt curate divine`")],
+    [
+        ("x", "there is no claim 'x', expected some of 1, b, 3"),
+        ("3", "attract-s1 awaits `vt curate divine`"),
+        ("", "--claims '': names no claim, expected some of 1, b, 3; to run all, leave the option out"),
+        (" ,", "--claims ' ,': names no claim, expected some of 1, b, 3"),
+    ],
 )
 def test_claims_that_are_not_there_or_cannot_be_run_are_named(tmp_path: Path, claims: str, said: str) -> None:
     with pytest.raises(VtError) as caught:

@@ -4,23 +4,24 @@ import lzma
 import math
 import queue
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from pack_factory import SMALL, checkpoint, look, made_study, weights
 from report_factory import make
 from safetensors.torch import load_file, save_file
-from study_factory import FILE, finish, make_study
+from study_factory import finish, make_study
 
 from videothinker import outside, store
-from videothinker.cli.study_packs import shrink
+from videothinker.cli.study_packs import grow, shrink
 from videothinker.errors import VtError
 from videothinker.models import delta
 from videothinker.records.study import Study
 from videothinker.records.study_cells import State
 from videothinker.study import pack as packs
+from videothinker.study import parts
 from videothinker.study.cells import (
     discard,
     give,
@@ -29,7 +30,6 @@ from videothinker.study.cells import (
     outdated,
     read_records,
     refuse_without_weights,
-    states_of,
     without_weights,
 )
 from videothinker.study.collect import collect
@@ -40,33 +40,6 @@ from videothinker.study.run import Slots, run_study
 STUB = (sys.executable, str(Path(__file__).with_name("stub_vt.py")))
 PATIENCE_S = 60.0
 """Until what never comes has failed a test."""
-SMALL = FILE.replace("seeds = [1, 2, 3, 4]", "seeds = [1, 2]")
-
-
-def weights(number: float) -> dict[str, torch.Tensor]:
-    return {"a.weight": torch.full((8, 4), number, dtype=torch.bfloat16), "b.weight": torch.ones(3, dtype=torch.bfloat16)}
-
-
-def checkpoint(folder: Path, number: float) -> None:
-    store.write_json(folder / "config.json", {"model_type": "made-up"})
-    save_file(weights(number), folder / "model.safetensors", metadata={"format": "pt"})
-
-
-def made_study(folder: Path, unfinished: Sequence[str] = ()) -> tuple[Study, tuple[Cell, ...]]:
-    """All cells finished but some, trainings with weights, in folder/out; the start model in folder/base."""
-    study, plan = make_study(folder, SMALL.replace('model = "lab/tiny"', f'model = "{folder}/base"'))
-    checkpoint(folder / "base", 0.5)
-    questions = make(60, 3).questions["train"]
-    for number, cell in enumerate(plan):
-        if cell.name not in unfinished:
-            finish(cell, folder / "out", questions)
-            if cell.kind is Kind.TRAIN:
-                checkpoint(cell_folder(folder / "out", cell.name), 0.5 + number / 64)
-    return study, plan
-
-
-def look(plan: tuple[Cell, ...], folder: Path) -> dict[str, State]:
-    return states_of(plan, read_records(plan, folder), folder)
 
 
 def numbers(study: Study, plan: tuple[Cell, ...], folder: Path) -> Any:
@@ -93,7 +66,7 @@ def test_weights_of_the_first_seed_and_of_what_is_owed_travel_exactly(tmp_path: 
     pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack)
     there = tmp_path / "there"
     unpack(there, tmp_path / "away")
-    assert restore_weights(study, plan, there, delta.unpack) == []
+    assert restore_weights(study, plan, there, grow) == []
     have = {cell.name for cell in plan if any(cell_folder(there, cell.name).glob("*.safetensors"))}
     assert have == {cell.name for cell in plan if cell.kind is Kind.TRAIN and cell.seed == 1} | {"bias-s2", "grpo-s2"}
     assert not (cell_folder(there, "attract-s2") / "model.safetensors").exists()
@@ -105,16 +78,26 @@ def test_weights_of_the_first_seed_and_of_what_is_owed_travel_exactly(tmp_path: 
     assert left_behind(plan, look(plan, there), read_records(plan, there), there) == [plan[0]]  # the data, to be made again
 
 
-def test_a_training_that_diverged_leaves_its_weights_and_lets_the_others_travel(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("what", "said"), [("diverged", "a.weight holds NaN or infinite numbers"), ("adapter", "is a LoRA adapter")]
+)
+def test_weights_that_are_no_difference_stay_and_let_the_others_travel(
+    what: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
     study, plan = made_study(tmp_path)
-    checkpoint(cell_folder(tmp_path / "out", "grpo-s1"), float("nan"))
+    trained = cell_folder(tmp_path / "out", "grpo-s1")
+    if what == "diverged":
+        checkpoint(trained, float("nan"))
+    else:
+        store.write_json(trained / "adapter_config.json", {})
     pack(study, plan, tmp_path / "out", tmp_path / "away", shrink)
-    assert "grpo-s1: a.weight holds NaN or infinite numbers" in capsys.readouterr().err
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"grpo-s1: {said}" in told
+    assert "these weights stay here, and the rest is packed" in told
     there = tmp_path / "there"
     unpack(there, tmp_path / "away")
-    assert restore_weights(study, plan, there, delta.unpack) == []
+    assert restore_weights(study, plan, there, grow) == []
     have = {cell.name for cell in plan if any(cell_folder(there, cell.name).glob("*.safetensors"))}
     assert "grpo-s1" not in have
     assert have >= {cell.name for cell in plan if cell.kind is Kind.TRAIN and cell.seed == 1} - {"grpo-s1"}
@@ -127,7 +110,7 @@ def test_a_pack_goes_on_on_another_machine_and_can_move_again(tmp_path: Path) ->
     pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack)
     there = tmp_path / "there"
     unpack(there, tmp_path / "away")
-    restore_weights(study, plan, there, delta.unpack)
+    restore_weights(study, plan, there, grow)
     states = run_study(plan, there, tmp_path, Slots((), 4), program=STUB)
     assert set(states.values()) == {State.FINISHED}
     started = {line.split('"')[3] for line in (there / "diary").read_text().splitlines()}
@@ -160,7 +143,7 @@ def test_a_study_is_packed_while_it_runs_and_goes_on_from_there(tmp_path: Path) 
     states, later = look(plan, tmp_path / "there"), look(plan, tmp_path / "later")
     assert {name for name, state in states.items() if state is not State.FINISHED} == {*owed}
     assert {name for name, state in later.items() if state is not State.FINISHED} == {*owed} - {"sampled.grpo-s2"}
-    restore_weights(study, plan, tmp_path / "there", delta.unpack)
+    restore_weights(study, plan, tmp_path / "there", grow)
     assert set(run_study(plan, tmp_path / "there", tmp_path, Slots((), 4), program=STUB).values()) == {State.FINISHED}
     assert packed.qsize() == n_packs
     assert [path.name for path in (tmp_path / "away").iterdir()] == ["study-1.tar"]
@@ -184,7 +167,7 @@ def test_float32_travels_as_it_is_unless_it_is_to_be_rounded(tmp_path: Path) -> 
     for name, rounded in (("coarse", True), ("fine", False)):
         pack(study, plan, tmp_path / "out", tmp_path / name, shrink, rounded=rounded)
         unpack(tmp_path / f"{name}-there", tmp_path / name)
-        assert restore_weights(study, plan, tmp_path / f"{name}-there", delta.unpack) == []
+        assert restore_weights(study, plan, tmp_path / f"{name}-there", grow) == []
     coarse, fine = (
         load_file(cell_folder(tmp_path / there, "bias-s1") / "model.safetensors") for there in ("coarse-there", "fine-there")
     )
@@ -192,15 +175,15 @@ def test_float32_travels_as_it_is_unless_it_is_to_be_rounded(tmp_path: Path) -> 
     assert all(torch.equal(coarse[name], weights(0.5)[name]) for name in exact)
     pack(study, plan, tmp_path / "coarse-there", tmp_path / "further", shrink)  # what is rounded already travels so
     unpack(tmp_path / "third", tmp_path / "further")
-    restore_weights(study, plan, tmp_path / "third", delta.unpack)
+    restore_weights(study, plan, tmp_path / "third", grow)
     third = load_file(cell_folder(tmp_path / "third", "bias-s1") / "model.safetensors")
     assert all(torch.equal(third[name], coarse[name]) for name in coarse)
 
 
 def test_a_smaller_pack_leaves_no_file_of_the_larger_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study, plan = made_study(tmp_path)
-    monkeypatch.setattr(packs, "PART_BYTES", 40_000)
-    monkeypatch.setattr(packs, "_BATCH", 30_000)
+    monkeypatch.setattr(parts, "PART_BYTES", 40_000)
+    monkeypatch.setattr(parts, "_BATCH", 30_000)
     assert len(pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack).files) > 1
     monkeypatch.undo()
     pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack)
@@ -213,7 +196,7 @@ def test_weights_that_stayed_behind_and_are_needed_mean_training_again(tmp_path:
     pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack)
     there = tmp_path / "there"
     unpack(there, tmp_path / "away")
-    restore_weights(study, plan, there, delta.unpack)
+    restore_weights(study, plan, there, grow)
     discard(["sampled.cdpo-s2"], there)
     records = read_records(plan, there)
     lost = without_weights(plan, records, there)
@@ -255,9 +238,9 @@ def test_without_the_start_model_weights_wait(tmp_path: Path) -> None:
     (tmp_path / "base").rename(tmp_path / "elsewhere")
     there = tmp_path / "there"
     unpack(there, tmp_path / "away")
-    assert len(restore_weights(study, plan, there, delta.unpack)) == 7  # six arms of the first seed, and the other bias model
+    assert len(restore_weights(study, plan, there, grow)) == 7  # six arms of the first seed, and the other bias model
     (tmp_path / "elsewhere").rename(tmp_path / "base")
-    assert restore_weights(study, plan, there, delta.unpack) == []
+    assert restore_weights(study, plan, there, grow) == []
 
 
 def test_a_given_folder_has_to_be_given_again_where_it_is_needed(tmp_path: Path) -> None:
@@ -275,8 +258,8 @@ def test_a_given_folder_has_to_be_given_again_where_it_is_needed(tmp_path: Path)
 
 def test_files_stay_small_and_what_has_no_room_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study, plan = made_study(tmp_path)
-    monkeypatch.setattr(packs, "_BATCH", 40_000)
-    monkeypatch.setattr(packs, "PART_BYTES", 24_000)
+    monkeypatch.setattr(parts, "_BATCH", 40_000)
+    monkeypatch.setattr(parts, "PART_BYTES", 24_000)
     store.write_text(tmp_path / "away" / "study-99.tar", "of an older pack")
     packed = pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack)
     assert packed.left_out == []
@@ -295,15 +278,6 @@ def test_files_stay_small_and_what_has_no_room_is_named(tmp_path: Path, monkeypa
     assert {level.arm for level in levels} < {level.arm for level in numbers(study, plan, tmp_path / "out")[0]}
     with pytest.raises(VtError, match="holds no study"):
         unpack(tmp_path / "third", tmp_path)
-
-
-def test_parts_are_filled_in_order_of_importance(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two parts with room for 13,760 bytes each: c finds room beside a, d nowhere."""
-    monkeypatch.setattr(packs, "PART_BYTES", 24_000)
-    blobs = [(["a"], b"a" * 9_000), (["b"], b"b" * 9_000), (["c"], b"c" * 2_000), (["d", "e"], b"d" * 9_000)]
-    parts, left_out = packs._parts(blobs, 2)
-    assert [[item.content[:1] for item in part] for part in parts] == [[b"a", b"c"], [b"b"]]
-    assert left_out == ["d", "e"]
 
 
 def test_a_cache_is_filled_once_on_each_machine(tmp_path: Path) -> None:
@@ -345,9 +319,9 @@ def test_data_that_the_study_made_elsewhere_are_given_as_they_are(tmp_path: Path
 
 @pytest.mark.parametrize("name", ["../outside", "{elsewhere}/outside", "cells/../../outside"])
 def test_files_that_would_land_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
-    blob = lzma.compress(packs._tar([packs._Item(name.format(elsewhere=tmp_path), b"x")]))
+    blob = lzma.compress(parts.tar([parts.Item(name.format(elsewhere=tmp_path), b"x")]))
     (tmp_path / "away").mkdir()
-    (tmp_path / "away" / "study-1.tar").write_bytes(packs._tar([packs._Item("records", blob)]))
+    (tmp_path / "away" / "study-1.tar").write_bytes(parts.tar([parts.Item("records", blob)]))
     with pytest.raises(VtError, match=r"study-1\.tar: is damaged .*outside is no file of a study"):
         unpack(tmp_path / "in" / "study", tmp_path / "away")
     assert not list(tmp_path.rglob("outside"))
@@ -357,7 +331,7 @@ def test_what_could_not_be_unpacked_is_refused_when_packing(tmp_path: Path, monk
     """One cell's log of 300 kB, where 200 kB are accepted; with a bound just above all of it, both ends agree."""
     study, plan = made_study(tmp_path)
     store.write_bytes(tmp_path / "out" / "cells" / "grpo-s1" / "notes.txt", b"x" * 300_000)
-    monkeypatch.setattr(packs, "_BATCH", 10_000)
+    monkeypatch.setattr(parts, "_BATCH", 10_000)
     monkeypatch.setattr(outside, "PACK_BYTES", 200_000)
     told = r"cells/grpo-s1/notes\.txt: has 300,000 bytes, and a study's pack takes 200,000 at most .*; move it out of"
     with pytest.raises(VtError, match=told):
@@ -383,7 +357,7 @@ def test_a_blend_stays_behind_and_the_weights_it_lies_between_travel_while_its_a
     pack(study, plan, tmp_path / "out", tmp_path / "away", delta.pack)
     there = tmp_path / "there"
     unpack(there, tmp_path / "away")
-    restore_weights(study, plan, there, delta.unpack)
+    restore_weights(study, plan, there, grow)
     assert (cell_folder(there, "grpo-s2") / "model.safetensors").is_file()
     assert not (cell_folder(there, "mid-s2") / "model.safetensors").exists()
     assert outdated(plan, read_records(plan, there), there) == []

@@ -45,10 +45,13 @@ def named_claims(names: str | None, study: "Study") -> "list[Claim]":
     """The claims of `--claims LIST`.
 
     Raises:
-        VtError: the study has no claim of such a name.
+        VtError: the study has no claim of such a name, or LIST names none.
     """
     found = study.named_claims
     asked = [name.strip() for name in (names or "").split(",") if name.strip()]
+    if names is not None and not asked:
+        expected = ", ".join(found) or "none"
+        raise VtError(f"--claims '{names}': names no claim, expected some of {expected}; to run all, leave the option out")
     if unknown := [name for name in asked if name not in found]:
         raise VtError(f"--claims {names}: there is no claim '{unknown[0]}', expected some of {', '.join(found) or 'none'}")
     return [found[name] for name in asked]

@@ -54,6 +54,12 @@ def pack_study(study: "Study", plan: "Sequence[Cell]", out: Path, packing: Packi
     console.print(
         f"packed: {len(packed.files)} files, {packed.n_bytes / 2**20:.1f} MiB, in {escape(str(packing.folder))}", soft_wrap=True
     )
+    if packed.not_exact:
+        names = ", ".join(packed.not_exact)
+        warn(
+            f"the weights of {len(packed.not_exact)} trainings came here rounded to bfloat16, and travel so: {names}; to have"
+            " them as they were trained, unpack a pack that was made without --pack-rounded where they were"
+        )
     if packed.left_out:
         smaller = "" if packing.rounded else "; --pack-rounded makes weights smaller"
         names = ", ".join(packed.left_out)
@@ -79,18 +85,19 @@ def packed_meanwhile(
 
 
 def shrink(base: Path, checkpoint: Path, file: Path, *, exact: bool) -> None:
-    """Write what training has changed, with `exact` float32 as it is; nothing of a training that diverged."""
+    """Write what training has changed, with `exact` float32 as it is; nothing where that cannot be told, as of a training that
+    diverged, or of an adapter."""
     from videothinker.models import delta
-    from videothinker.models.misfit import NotFiniteError
 
     try:
         delta.pack(base, checkpoint, file, exact=exact)
-    except NotFiniteError as error:  # one training that diverged is no reason to leave the others here
+    except VtError as error:  # no reason to leave all else here, on a machine that may be taken away
         warn(f"{error}; these weights stay here, and the rest is packed")
 
 
-def grow(base: Path, file: Path, checkpoint: Path) -> None:
-    """Make the checkpoint of which `file` says what training has changed."""
+def grow(base: Path, file: Path, checkpoint: Path) -> bool:
+    """Make the checkpoint of which `file` says what training has changed. Returns whether it says so exactly."""
     from videothinker.models import delta
 
     delta.unpack(base, file, checkpoint)
+    return delta.is_exact(file)

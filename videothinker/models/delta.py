@@ -28,10 +28,10 @@ from videothinker import outside, store
 from videothinker.errors import VtError
 from videothinker.models.checkpoint import Checkpoint, add_to_hash, stored_weights, weights_hash
 from videothinker.models.companions import copy_companions
-from videothinker.models.misfit import check_finite
+from videothinker.models.misfit import NotFiniteError, check_finite, is_finite
 from videothinker.models.saved_prompt import as_text, carried, own_prompt, save_prompt
 from videothinker.models.stored import ADAPTER, CONFIG, read_config_file
-from videothinker.models.text_positions import FIELD, own_rule
+from videothinker.models.text_positions import FIELD, named_rule, own_rule
 
 _FORMAT = "videothinker delta 1"
 _EXACT = "videothinker delta 2"
@@ -69,7 +69,7 @@ def pack(base: Path, other: Path, out: Path, *, exact: bool = False) -> Delta:
     Raises:
         VtError: one of them is an adapter, names or shapes differ, the base is not bfloat16, or `other` holds integers or, with
             `exact`, anything but float32 and bfloat16.
-        NotFiniteError: a weight is NaN or infinite, or once it is rounded.
+        NotFiniteError: a weight is NaN or infinite, or would be once it is rounded.
     """
     for folder in (base, other):
         if (folder / ADAPTER).is_file():
@@ -86,10 +86,10 @@ def pack(base: Path, other: Path, out: Path, *, exact: bool = False) -> Delta:
         (name, before), (_, after) = ours, theirs
         if not after.is_floating_point() or (exact and after.dtype not in (torch.float32, torch.bfloat16)):
             raise VtError(f"{other}: {name} is {after.dtype}, expected float32 or bfloat16")
+        check_finite(str(other), [(name, after)])
         if not exact:
             rounded |= after.dtype != torch.bfloat16
-            after = after.to(torch.bfloat16)
-        check_finite(str(other), [(name, after)])
+            after = _rounded(other, name, after)
         add_to_hash(digests[0], name, before)
         add_to_hash(digests[1], name, after)
         upper, lower = _halves(after)
@@ -114,6 +114,15 @@ def pack(base: Path, other: Path, out: Path, *, exact: bool = False) -> Delta:
     return Delta(n_weights, n_moved, len(data), rounded, identity["result"])
 
 
+def is_exact(file: Path) -> bool:
+    """Whether the file keeps float32 as it was, so that nothing was rounded for it.
+
+    Raises:
+        VtError: it is none that `pack` wrote, or damaged.
+    """
+    return _load(file)[0]["format"] == _EXACT
+
+
 def unpack(base: Path, file: Path, out: Path) -> str:
     """Write the checkpoint folder `out` from `base` and a file that `pack` wrote; verify its weights and return their hash.
 
@@ -129,6 +138,8 @@ def unpack(base: Path, file: Path, out: Path) -> str:
     if weights_hash(Checkpoint(base, None)) != identity["base"]:
         raise VtError(f"{file}: was packed with another base than {base}; it needs weights `{identity['base'][:12]}`")
     asked = carried(identity.get(_PROMPT), str(file))
+    # A file of an earlier version does not say the rule: such a checkpoint was trained on as its base was.
+    rule = named_rule(identity[FIELD], str(file)) if FIELD in identity else own_rule(base)
     n_weights = sum(tensor.numel() for _, tensor in stored_weights(base))
     low, high = (_unpacked(file, stream, n_weights) for stream in streams)
 
@@ -158,11 +169,9 @@ def unpack(base: Path, file: Path, out: Path) -> str:
         if weights_hash(Checkpoint(folder, None)) != identity["result"]:
             raise VtError(f"{file}: is damaged, its weights are not those that were packed; get it again")
         copy_companions(base, folder)
-        # A file of an earlier version does not say the rule: such a checkpoint was trained on as its base was.
         if asked is not None:
             save_prompt(folder, asked)
-        rule = identity.get(FIELD) or own_rule(base).value
-        store.write_json(folder / CONFIG, read_config_file(str(base), base) | {FIELD: rule})
+        store.write_json(folder / CONFIG, read_config_file(str(base), base) | {FIELD: rule.value})
 
     store.write_folder(out, fill)
     return identity["result"]
@@ -174,6 +183,18 @@ def _bfloat16(base: Path) -> Iterator[tuple[str, torch.Tensor]]:
             raise VtError(f"{base}: {name} is {tensor.dtype}, expected a base in bfloat16, as `vt pretrain` saves it")
         check_finite(str(base), [(name, tensor)])
         yield name, tensor
+
+
+def _rounded(other: Path, name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """A finite tensor in bfloat16."""
+    found = tensor.to(torch.bfloat16)
+    if not is_finite(found):
+        largest, limit = float(tensor.abs().max()), torch.finfo(torch.bfloat16).max
+        raise NotFiniteError(
+            f"{other}: {name} holds a number of size {largest:.5g}, which rounding to bfloat16 would make infinite (it ends at"
+            f" {limit:.5g}); keep float32 as it is: `vt checkpoint pack --exact`, or `vt study --pack` without --pack-rounded"
+        )
+    return found
 
 
 def _save(streams: dict[str, bytes], metadata: dict[str, str]) -> bytes:
@@ -195,7 +216,8 @@ def _load(file: Path) -> tuple[dict[str, str], list[bytes], Bits]:
             exact = metadata.get("format") == _EXACT
             if not exact and metadata.get("format") != _FORMAT:
                 raise VtError(f"{file}: is no '{_FORMAT}' file; expected one that `vt checkpoint pack` wrote")
-            if missing := [key for key in ("base", "result") if key not in metadata]:
+            said = ("base", "result", *((FIELD, _FLOAT32) if exact else ()))
+            if missing := [key for key in said if key not in metadata]:
                 raise VtError(f"{file}: is damaged, it does not say its {missing[0]}; get it again")
             rest = np.frombuffer(stored.get_tensor(_REST).tobytes() if exact else b"", "<u2").astype(np.uint16)
             return metadata, [stored.get_tensor(name).tobytes() for name in ("low", "high")], rest

@@ -58,15 +58,26 @@ def own_rule(folder: Path) -> TextPositions:
     file = ADAPTER_MARK if adapter else _CONFIG
     said = (_read(folder / ADAPTER_MARK) if adapter else config).get(FIELD)
     if said is not None:
-        if said not in list(TextPositions):
-            raise VtError(f"{folder / file}: {FIELD} is {said!r}, expected {' or '.join(TextPositions)}")
-        return TextPositions(said)
+        return named_rule(said, str(folder / file))
     if _is_ours(folder, config):
         return TextPositions.TRANSFORMERS
     base = adapter.get("base_model_name_or_path")
     if isinstance(base, str) and base != str(folder):
         return known_rule(base) or TextPositions.ORIGINAL
     return TextPositions.ORIGINAL
+
+
+def named_rule(said: object, source: str) -> TextPositions:
+    """The rule of that name.
+
+    source: where the name stands, for the message.
+
+    Raises:
+        VtError: no rule has it.
+    """
+    if not isinstance(said, str) or said not in list(TextPositions):
+        raise VtError(f"{source}: {FIELD} is {said!r}, expected {' or '.join(TextPositions)}; get the file again")
+    return TextPositions(said)
 
 
 def known_rule(ref: str, revision: str | None = None) -> TextPositions | None:
