@@ -13,22 +13,16 @@ the server refuses is a row with what it said. Intervals are of 95 % and by scen
 """
 
 import argparse
-import os
-import socket
-import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import results
+from servers import started
 from worlds import made_world
 
 from videothinker import answers
@@ -57,55 +51,16 @@ def _world(folder: Path, n_questions: int, seed: int) -> Curated:
     return made_world(folder, (2 * n_questions + 2) // 3, seed=seed, preset="balanced")
 
 
-def command_of(server: str, python: str, model: str, port: int, n_frames: int) -> list[str]:
-    """The command that starts a server of the checkpoint, on this machine alone."""
-    where = ["--host", "127.0.0.1", "--port", str(port)]
+def command_of(server: str, python: str, model: str, n_frames: int) -> list[str]:
+    """The command that starts a server of the checkpoint, without where it listens."""
     if server == "transformers":
-        return [str(Path(python).with_name("transformers")), "serve", model, *where]
+        return [str(Path(python).with_name("transformers")), "serve", model]
     return [
-        *(python, "-m", "vllm.entrypoints.openai.api_server", "--model", model, *where),
+        *(python, "-m", "vllm.entrypoints.openai.api_server", "--model", model),
         *("--dtype", "float32", "--max-model-len", "8192", "--max-num-seqs", "8", "--enforce-eager", "--skip-mm-profiling"),
         "--trust-request-mm-kwargs",  # else it refuses to be told that all frames of a clip are to be shown
         *("--limit-mm-per-prompt", f'{{"video": 1, "image": {n_frames}}}'),
     ]
-
-
-@contextmanager
-def started(server: str, python: str, model: str, n_frames: int, patience_s: float) -> Iterator[str]:
-    """The address of a server that is started for this, and ended behind it.
-
-    Raises:
-        VtError: it ended by itself, or did not answer in time.
-    """
-    with socket.socket() as free, tempfile.TemporaryFile() as said:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
-        few = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_NO_USAGE_STATS": "1"}
-        env = {**few, **os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
-        command = command_of(server, python, model, port, n_frames)
-        process = subprocess.Popen(command, env=env, stdout=said, stderr=subprocess.STDOUT)
-        try:
-            began = time.monotonic()
-            while not _answers(f"http://127.0.0.1:{port}/health"):
-                if process.poll() is not None or time.monotonic() - began > patience_s:
-                    said.seek(0)
-                    raise VtError(f"the server of {model} did not start: {said.read()[-2000:].decode(errors='replace')}")
-                time.sleep(1)
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            process.terminate()
-            process.wait(60)
-
-
-def _answers(address: str) -> bool:
-    try:
-        urllib.request.urlopen(address, timeout=5).close()
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False
-    return True
 
 
 def replies(answerer: Answerer, questions: Sequence[Question]) -> dict[str, RawReply]:
@@ -200,7 +155,8 @@ def main() -> None:
         if options.endpoint:
             rows = measure(options, options.endpoint, curated, asked)
         else:
-            with started(options.server, options.engine_python, options.model, options.frames, options.patience) as url:
+            command = command_of(options.server, options.engine_python, options.model, options.frames)
+            with started(command, Path(scratch) / "said", options.patience) as url:
                 rows = measure(options, url, curated, asked)
     print(table(rows))
     options.engine_python, options.model = Path(options.engine_python).name, Path(options.model).name  # no path of this machine

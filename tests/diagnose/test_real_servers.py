@@ -1,13 +1,8 @@
 """Servers that are real: vLLM's where VT_VLLM_PYTHON names it, and `transformers serve` where its packages are installed."""
 
 import os
-import socket
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +11,7 @@ import pytest
 from mixed_set import write_set
 from PIL import Image
 
+from benchmarks.servers import started
 from videothinker import answers
 from videothinker.answers import Style
 from videothinker.curated import Curated
@@ -45,45 +41,11 @@ def settings(**changes: Any) -> DiagnosisSettings:
 
 
 @contextmanager
-def started(command: Sequence[str], said: Path) -> Iterator[str]:
-    """The address of a server that is started for a test and ended behind it. said: the file that it writes to."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    few = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_NO_USAGE_STATS": "1"}
-    env = {**os.environ, **few, "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
-    with said.open("wb") as out:
-        process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", port], env=env, stdout=out, stderr=out, cwd=said.parent
-        )
-    try:
-        deadline = time.monotonic() + PATIENCE_S
-        while not is_up(f"http://127.0.0.1:{port}/health"):
-            assert process.poll() is None, said.read_text(errors="replace")[-2000:]
-            assert time.monotonic() < deadline, said.read_text(errors="replace")[-2000:]
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def is_up(address: str) -> bool:
-    try:
-        urllib.request.urlopen(address, timeout=5).close()
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False
-    return True
-
-
-@contextmanager
 def vllm_server(checkpoint: Path, said: Path) -> Iterator[str]:
     assert VLLM is not None
     program = [VLLM, "-m", "vllm.entrypoints.openai.api_server", "--model", str(checkpoint)]
     options = ["--dtype", "float32", "--max-num-seqs", "8", "--enforce-eager", "--skip-mm-profiling"]
-    with started([*program, *options, "--trust-request-mm-kwargs"], said) as url:
+    with started([*program, *options, "--trust-request-mm-kwargs"], said, PATIENCE_S) as url:
         yield url
 
 
@@ -170,7 +132,7 @@ def test_vllm_in_a_process_is_asked_about_images_and_words(tmp_path: Path) -> No
 def transformers_serve(taught: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pytest.importorskip("fastapi")
     program = str(Path(sys.executable).with_name("transformers"))
-    with started([program, "serve", str(taught)], tmp_path_factory.mktemp("serve") / "said") as url:
+    with started([program, "serve", str(taught)], tmp_path_factory.mktemp("serve") / "said", PATIENCE_S) as url:
         yield url
 
 

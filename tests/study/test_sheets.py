@@ -131,6 +131,7 @@ def twice_sheet(path: Path) -> None:
 
 NUMBER = 'expected a number from 0 to 1 as text, or "" where there is none'
 COUNT = 'expected a whole number as text, or "" where there is none'
+LETTERS = 'expected letters as text, such as "A" or "A,C" in the order of the options, or "" for none of them'
 
 
 @pytest.mark.parametrize(
@@ -150,9 +151,21 @@ COUNT = 'expected a whole number as text, or "" where there is none'
         ("auto/1 tokens", None, "has a column 'auto/1 first' and none named 'auto/1 tokens'"),
         ("auto/1 thinks", ["yes", "maybe"], "question 0:2: auto/1 thinks is 'maybe', expected yes or no"),
         ("auto/1 thinks", None, "has a column 'auto/1 first' and none named 'auto/1 thinks'"),
-        ("auto/1 first", [["A"], ["B"]], "question 0:1: auto/1 first is ['A'], expected letters as text"),
+        ("auto/1 first", [["A"], ["B"]], f"question 0:1: auto/1 first is ['A'], {LETTERS}, or unread"),
+        ("auto/1 first", ["unread", "lost"], f"question 0:2: auto/1 first is 'lost', {LETTERS}, or unread"),
+        ("auto/1 first", ["A", None], f"question 0:2: auto/1 first is empty, {LETTERS}, or unread"),
         ("auto/1 first", None, "has a column 'auto/1 thinks' and none named 'auto/1 first'"),
-        ("auto/1", [1, 2], "question 0:1: auto/1 is 1, expected letters as text"),
+        ("auto/1", [1, 2], f"question 0:1: auto/1 is 1, {LETTERS}, or unread, or lost"),
+        ("auto/1", ["lost", "hello"], f"question 0:2: auto/1 is 'hello', {LETTERS}, or unread, or lost"),
+        ("auto/1", ["A,C", "C,A"], f"question 0:2: auto/1 is 'C,A', {LETTERS}"),
+        ("auto/1", ["A,A", ""], f"question 0:1: auto/1 is 'A,A', {LETTERS}"),
+        ("auto/1", ["unread", "A, C"], f"question 0:2: auto/1 is 'A, C', {LETTERS}"),
+        ("auto/1", ["A", "a"], f"question 0:2: auto/1 is 'a', {LETTERS}"),
+        ("gold", ["", "unread"], f"question 0:2: gold is 'unread', {LETTERS}"),
+        ("gold", ["A", None], f"question 0:2: gold is empty, {LETTERS}"),
+        ("observer", ["A,", "A"], f"question 0:1: observer is 'A,', {LETTERS}"),
+        ("oracle", ["observational", "unsure"], "question 0:2: oracle is 'unsure', expected observational or inferential"),
+        ("scene", [0, None], "question 0:2: scene is empty, expected a value"),
         ("auto/1", [None, "A"], "question 0:1: auto/1 first is 'A', expected nothing, since auto/1 is empty there"),
         ("auto/1", None, "has a column 'auto/1 first' and none named 'auto/1'"),
         ("question_id", ["0:1", "0:1"], "question_id 0:1 stands in 2 rows, expected one row for each"),
@@ -181,9 +194,34 @@ def test_a_column_that_no_study_writes_is_refused_by_its_name(tmp_path: Path, co
 def test_an_edited_sheet_that_is_as_a_study_writes_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "s.parquet"
     twice_sheet(path)
+    edited(path, "auto/1", ["B,D", "lost"])
+    edited(path, "auto/1 first", ["", "unread"])
+    edited(path, "observer", ["B,D", ""])
     run = read_sheet(path).arms(["auto"])["auto"][1]
     assert run.sure is not None
     assert run.sure.tolist() == [0.5, -1]
+    assert (run.exact.tolist(), run.like_observer.tolist(), run.asked.tolist()) == ([0, 0], [1, 0], [True, False])
+
+
+def test_a_sheet_without_rows_is_refused(tmp_path: Path) -> None:
+    from pyarrow import parquet
+
+    path = tmp_path / "s.parquet"
+    twice_sheet(path)
+    parquet.write_table(parquet.read_table(path).slice(0, 0), path)
+    with pytest.raises(VtError, match=rf"^{re.escape(f'{path}: has no rows, expected one for each question')}[^\n]*$"):
+        read_sheet(path)
+
+
+@pytest.mark.parametrize("column", ["grpo/1", "base"])
+def test_a_run_that_was_taken_out_is_named(committed: Path, tmp_path: Path, column: str) -> None:
+    store.write_bytes(tmp_path / RESULTS, (committed / RESULTS).read_bytes())
+    for path in (committed / ANSWERS).iterdir():
+        store.write_bytes(tmp_path / ANSWERS / path.name, path.read_bytes())
+    edited(path := tmp_path / ANSWERS / "greedy.parquet", column, None)
+    told = f"{path}: has no column {column!a}, and results.json has numbers of that run; put its columns back"
+    with pytest.raises(VtError, match=rf"^{re.escape(told)}[^\n]*$"):
+        recompute(tmp_path)
 
 
 @pytest.mark.parametrize("column", ["gold", "auto/1"])

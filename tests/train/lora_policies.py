@@ -1,10 +1,12 @@
 """Policies with adapters that change what is written, and their weights, for tests of LoRA."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from train.trainers import make_trainer, rows, stage
+from transformers import AutoModelForImageTextToText
 
 from videothinker.train.sampling import ReplySampler
 
@@ -18,6 +20,16 @@ def lora_trainer(assets: Path, out: Path, *overrides: str, name: str = "grpo", *
     move(trainer)
     trainer.model.train()
     return trainer
+
+
+def with_two_weights(start: Path, out: Path) -> Path:
+    """The checkpoint with output embeddings of their own, as Qwen2.5-VL has them from 7B on."""
+    shutil.copytree(start, out)
+    model = AutoModelForImageTextToText.from_pretrained(start, dtype=torch.float32)
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
+    model.config.tie_word_embeddings = model.config.text_config.tie_word_embeddings = False
+    model.save_pretrained(out)
+    return out
 
 
 def move(trainer: Any) -> None:

@@ -4,14 +4,13 @@ Replies are written here as on a GPU, without its kernels and graphs.
 """
 
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from train.lora_policies import all_weights, lora_trainer, same_bits, write
+from train.lora_policies import all_weights, lora_trainer, same_bits, with_two_weights, write
 from train.trainers import make_trainer, stage
 from transformers import AutoModelForImageTextToText
 
@@ -134,15 +133,11 @@ def test_an_adapter_on_embeddings_is_refused_where_it_is_trained_on_or_scored(
 
 
 def test_embeddings_of_two_weights_may_have_an_adapter_on_the_first(assets: Path, tmp_path: Path) -> None:
-    model = AutoModelForImageTextToText.from_pretrained(assets / "start", dtype=torch.float32)
-    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
-    model.config.tie_word_embeddings = model.config.text_config.tie_word_embeddings = False
-    shutil.copytree(assets / "start", tmp_path / "two")
-    model.save_pretrained(tmp_path / "two")
-    start = find_checkpoint(str(tmp_path / "two"))
+    two = with_two_weights(assets / "start", tmp_path / "two")
+    start = find_checkpoint(str(two))
     targets = r"lora.targets=.*(q_proj|embed_tokens)"
     check_policy(stage("grpo", "lora.rank=4", targets), start, check_fit(start))
-    trainer = lora_trainer(assets, tmp_path / "out", targets, start=tmp_path / "two")
+    trainer = lora_trainer(assets, tmp_path / "out", targets, start=two)
     base, ids = bare(trainer.model.eval()), torch.arange(5, 25)[None]
     before = all_weights(trainer)
     with torch.no_grad():

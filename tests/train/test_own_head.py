@@ -1,6 +1,5 @@
 """Two adapters on one base, one with an output layer of its own (PEFT's `modules_to_save`): each is scored with its own."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from train import plain_scores
+from train.lora_policies import with_two_weights
 from train.trainers import make_trainer, rows, stage
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -25,14 +25,7 @@ def load(base: Path, adapter: Path | None = None) -> Any:
 
 @pytest.fixture(scope="module")
 def two_weights(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """start/ with output embeddings of their own, as Qwen2.5-VL has them from 7B on."""
-    folder = tmp_path_factory.mktemp("base") / "two"
-    shutil.copytree(assets / "start", folder)
-    model = load(assets / "start")
-    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
-    model.config.tie_word_embeddings = model.config.text_config.tie_word_embeddings = False
-    model.save_pretrained(folder)
-    return folder
+    return with_two_weights(assets / "start", tmp_path_factory.mktemp("base") / "two")
 
 
 def adapter_on(base: Path, out: Path, *, seed: int, own_head: bool) -> Path:

@@ -33,7 +33,8 @@ API_KEY = ("VIDEOTHINKER_API_KEY", "OPENAI_API_KEY")
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})  # HTTP codes that may pass by themselves
 _N_ALIKE = 3
 """Times that a server which has not replied yet may answer a request with HTTP 500 in the same words: what it cannot do at all
-is not waited for, and what may pass (no memory for a moment) still gets 3 s."""
+is not waited for, and what may pass (no memory for a moment) still gets 3 s. One that has replied gets all tries: many servers
+say the same few words of every failure, and to wait half a minute once costs less than a run that ends for want of it."""
 _SAID_CHARACTERS = 600  # of a server's words in a message
 _SAID_BYTES = 2**16  # that are read of them
 _MODELS_BYTES = 2**20  # of a list of models, which may be long

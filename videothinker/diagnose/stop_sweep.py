@@ -54,6 +54,21 @@ def sweep(run: Run) -> StopSweep:
     )
 
 
+class Whole(NamedTuple):
+    """Replies that were written to their ends, as columns of shape (n_questions,): what tells what any stop would come to."""
+
+    confidence: Floats
+    """How sure the first answer was; -1 where there is none to stop behind."""
+    first: Floats
+    """The score of the first answer."""
+    second: Floats
+    """The same of the answer that the reply is graded by."""
+    first_tokens: Floats
+    """Tokens up to the end of the first answer; NaN where there is none to stop behind."""
+    tokens: Floats
+    """Tokens that were written; NaN where that is not known."""
+
+
 class Stopped(NamedTuple):
     """Replies as they would have been with a stop, as columns of shape (n_questions,)."""
 
@@ -65,25 +80,23 @@ class Stopped(NamedTuple):
     """The tokens that are then written; NaN where that is not known."""
 
 
-def stopped(
-    stop_at: float | None, *, confidence: Floats, first: Floats, second: Floats, first_tokens: Floats, tokens: Floats
-) -> Stopped:
-    """What whole replies would have been with this stop; the columns are those of `twice.Columns`, by the same names."""
-    ends = np.zeros(confidence.shape, np.bool_) if stop_at is None else confidence >= stop_at
-    return Stopped(ends, np.where(ends, first, second), np.where(ends, first_tokens, tokens))
+def stopped(whole: Whole, stop_at: float | None) -> Stopped:
+    """What whole replies would have been with this stop."""
+    ends = np.zeros(whole.confidence.shape, np.bool_) if stop_at is None else whole.confidence >= stop_at
+    return Stopped(ends, np.where(ends, whole.first, whole.second), np.where(ends, whole.first_tokens, whole.tokens))
 
 
 def point(found: Columns, where: Mask, stop_at: float | None) -> StopPoint:
     """What the run would have come to with this stop, on some of the questions."""
     where = where & found.asked
-    then = stopped(
-        stop_at,
+    whole = Whole(
         confidence=found.confidence,
         first=found.first,
         second=found.second,
         first_tokens=found.first_tokens,
         tokens=found.tokens,
     )
+    then = stopped(whole, stop_at)
     n = int(where.sum())
     return StopPoint(
         stop_at=stop_at,

@@ -9,9 +9,10 @@ import msgspec
 
 from videothinker import store
 from videothinker.errors import VtError
-from videothinker.records.study_results import ANSWERS, RESULTS, Results, Verdict
+from videothinker.records.study_results import ANSWERS, RESULTS, Level, Results, Verdict
 from videothinker.study.collect import findings
-from videothinker.study.sheets import read_sheet
+from videothinker.study.sheet_columns import column_of
+from videothinker.study.sheets import Sheet, read_sheet
 
 TOLERANCE = 1e-9
 """Largest difference that rounding explains: sums may run in another order under another version of numpy."""
@@ -32,7 +33,7 @@ def recompute(folder: Path) -> Recomputed:
     """Every value and interval of the study whose report lies in `folder`, from `folder`/answers.
 
     Raises:
-        VtError: there are no results or no answers, or they cannot be read.
+        VtError: there are no results or no answers, or they cannot be read, or a sheet lacks a run that the results are about.
     """
     results = store.read_json(folder / RESULTS, Results)
     paths = {name: folder / ANSWERS / f"{name}.parquet" for name in results.study.ask}
@@ -40,6 +41,8 @@ def recompute(folder: Path) -> Recomputed:
     asked = {one.ask for one in results.levels}
     if lacking := sorted(asked - sheets.keys()):
         raise VtError(f"{folder}: has no {ANSWERS}/{lacking[0]}.parquet, so its numbers cannot be computed again")
+    for level in results.levels:
+        _check_runs(paths[level.ask], sheets[level.ask], level)
     found = findings(results.study, sheets, results.trainings)
     differing, n_numbers = [], 0
     for name in ("levels", "differences", "contrasts", "thinking", "curves"):
@@ -55,6 +58,20 @@ def recompute(folder: Path) -> Recomputed:
     n_open = {text: one.open for text, one in before.items()}  # which no sheet says
     verdicts = [msgspec.structs.replace(one, open=n_open.get(one.claim.text, 0)) for one in found.verdicts]
     return Recomputed(n_numbers, differing, verdicts)
+
+
+def _check_runs(path: Path, sheet: Sheet, level: Level) -> None:
+    """Check that the sheet has every run that the arm's numbers rest on.
+
+    Raises:
+        VtError: it lacks one.
+    """
+    seeds = dict.fromkeys(seed for value in level.measures.values() for seed in value.per_seed)
+    if lacking := [column_of(level.arm, seed) for seed in seeds if (level.arm, seed) not in sheet.answers]:
+        raise VtError(
+            f"{path}: has no column {lacking[0]!a}, and {RESULTS} has numbers of that run; put its columns back, or draw the"
+            " report again (--report-only)"
+        )
 
 
 def _leaves(value: Any, place: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:

@@ -6,7 +6,6 @@ A sheet is all that a study's numbers rest on, in a few hundred kB: `collect` co
 the folders of the cells or from a file that somebody committed (`recompute`).
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,10 +20,9 @@ from videothinker.diagnose import grading
 from videothinker.diagnose.twice import sure_from
 from videothinker.errors import VtError
 from videothinker.records import Category, Prediction, Question, Rule, label
-from videothinker.records.study import BASE
 from videothinker.records.study_results import LOST, SHEET_COLUMNS, UNREAD
 from videothinker.study.scores import Floats, Mask, Scored
-from videothinker.study.sheet_columns import BESIDE, TOKENS, runs_in
+from videothinker.study.sheet_columns import BESIDE, TOKENS, column_of, runs_in
 
 Words = NDArray[np.object_]
 """Answers in words, of shape (n_questions,): letters joined by ",", "" for an explicit none, `UNREAD`, `LOST`, or None where
@@ -147,9 +145,9 @@ def to_bytes(sheet: Sheet) -> bytes:
         "gold": sheet.gold,
         "observer": sheet.observer,
         **{rule.column: [_category(one) for one in mask] for rule, mask in sheet.observational.items()},
-        **{_name(arm, seed): said for (arm, seed), said in sheet.answers.items()},
+        **{column_of(arm, seed): said for (arm, seed), said in sheet.answers.items()},
         **{
-            f"{_name(arm, seed)} {what}": said
+            f"{column_of(arm, seed)} {what}": said
             for (arm, seed), beside in sheet.beside.items()
             for what, said in zip(BESIDE, beside, strict=True)
             if said is not None
@@ -164,32 +162,27 @@ def read_sheet(path: Path) -> Sheet:
     """The sheet of a file that `to_bytes` made.
 
     Raises:
-        VtError: it cannot be read, or a field is not as expected; names the question and the column.
+        VtError: it cannot be read, has no rows, or a field is not as expected; names the question and the column.
     """
     rows = tables.read(path, SHEET_COLUMNS, more=True)
-    for row in rows:
-        lacking = next((name for name in SHEET_COLUMNS if row[name] is None), None)
-        strange = next((rule.column for rule in Rule if row[rule.column] not in list(Category)), lacking)
-        if strange is not None:
-            raise VtError(f"{path}: question {row['question_id']}: {strange} is {row[strange]!r}, which no study writes")
-    times = Counter(row["question_id"] for row in rows)
-    if twice := next((name for name, n in times.items() if n > 1), None):
-        raise VtError(f"{path}: question_id {twice} stands in {times[twice]} rows, expected one row for each")
-    runs = runs_in(path, rows)
+    if not rows:
+        raise VtError(f"{path}: has no rows, expected one for each question that was asked; put the study's own sheet back")
+    columns = dict(zip(rows[0], zip(*(row.values() for row in rows), strict=True), strict=True))
+    runs = runs_in(path, columns)
     sheet = Sheet(
-        ids=[row["question_id"] for row in rows],
-        scenes=[row["scene"] for row in rows],
-        gold=_words(row["gold"] for row in rows),
-        observer=_words(row["observer"] for row in rows),
+        ids=columns["question_id"],
+        scenes=columns["scene"],
+        gold=_words(columns["gold"]),
+        observer=_words(columns["observer"]),
         observational={
-            rule: np.array([row[rule.column] == Category.OBSERVATIONAL for row in rows], dtype=np.bool_) for rule in Rule
+            rule: np.array([one == Category.OBSERVATIONAL for one in columns[rule.column]], dtype=np.bool_) for rule in Rule
         },
     )
     for name, run in runs.items():
-        sheet.answers[run] = _words(row[name] for row in rows)
-        if f"{name} {TOKENS}" in rows[0]:  # the one of them that every run has
-            columns = (f"{name} {each}" for each in BESIDE)
-            found = [_words(row[each] for row in rows) if each in rows[0] else None for each in columns]
+        sheet.answers[run] = _words(columns[name])
+        if f"{name} {TOKENS}" in columns:  # the one of them that every run has
+            beside = [columns.get(f"{name} {each}") for each in BESIDE]
+            found = [None if words is None else _words(words) for words in beside]
             sheet.beside[run] = Beside(*found)  # type: ignore[arg-type]  # tokens are there
     return sheet
 
@@ -236,7 +229,3 @@ def _numbers(words: Words | None, otherwise: float) -> Floats | None:
 
 def _category(is_observational: bool) -> str:
     return (Category.OBSERVATIONAL if is_observational else Category.INFERENTIAL).value
-
-
-def _name(arm: str, seed: int) -> str:
-    return arm if arm == BASE else f"{arm}/{seed}"

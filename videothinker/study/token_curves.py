@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from videothinker.diagnose.stop_sweep import stopped
+from videothinker.diagnose.stop_sweep import Whole, stopped
 from videothinker.records import Rule
 from videothinker.records.study_results import TokenPoint
 from videothinker.study.scores import Floats, Mask, Scored
@@ -21,11 +21,12 @@ def curve(runs: Mapping[int, Scored], rule: Rule) -> dict[str, list[TokenPoint]]
     None if some run does not tell what a stop would have come to, if some reply's tokens were not counted, or if no reply
     could be stopped at all.
     """
-    sure = []
-    for run in runs.values():
-        if run.sure is None or run.tokens is None or np.isnan(run.tokens[run.asked]).any():
+    whole: dict[int, Whole] = {}
+    for seed, run in runs.items():
+        if (told := _whole(run)) is None:
             return None
-        sure.append(run.sure[run.asked & (run.sure >= 0)])
+        whole[seed] = told
+    sure = [told.confidence[runs[seed].asked & (told.confidence >= 0)] for seed, told in whole.items()]
     confidences = np.concatenate(sure) if sure else np.zeros(0)
     if not len(confidences):
         return None
@@ -33,9 +34,9 @@ def curve(runs: Mapping[int, Scored], rule: Rule) -> dict[str, list[TokenPoint]]
     found: dict[str, list[TokenPoint]] = {}
     for pool in _POOLS:
         some = {seed: run.where(pool, rule) for seed, run in runs.items()}
-        asked = [(run, some[seed]) for seed, run in runs.items() if some[seed].any()]
+        asked = [(told, some[seed]) for seed, told in whole.items() if some[seed].any()]
         found[pool] = [
-            TokenPoint(stop_at, *(float(value) for value in np.mean([_values(run, where, stop_at) for run, where in asked], 0)))
+            TokenPoint(stop_at, *map(float, np.mean([_values(told, where, stop_at) for told, where in asked], 0)))
             for stop_at in (stops if asked else ())
         ]
     return found
@@ -50,18 +51,16 @@ def thresholds(confidences: Floats) -> list[float | None]:
     return [0.0, *map(float, spread[1:]), None]
 
 
-def _values(run: Scored, where: Mask, stop_at: float | None) -> tuple[float, float, float]:
+def _whole(run: Scored) -> Whole | None:
+    """What tells of a run's stops; None where it does not tell what one would have come to, or tokens were not counted."""
+    if run.sure is None or run.first is None or run.first_tokens is None or run.tokens is None:
+        return None
+    if np.isnan(run.tokens[run.asked]).any():
+        return None
+    return Whole(confidence=run.sure, first=run.first, second=run.exact, first_tokens=run.first_tokens, tokens=run.tokens)
+
+
+def _values(whole: Whole, where: Mask, stop_at: float | None) -> tuple[float, float, float]:
     """Share stopped, mean tokens and accuracy of one run on some of its questions."""
-    assert run.sure is not None
-    assert run.first is not None
-    assert run.first_tokens is not None
-    assert run.tokens is not None
-    then = stopped(
-        stop_at,
-        confidence=run.sure,
-        first=run.first,
-        second=run.exact,
-        first_tokens=run.first_tokens,
-        tokens=run.tokens,
-    )
+    then = stopped(whole, stop_at)
     return float(then.ends[where].mean()), float(then.tokens[where].mean()), float(then.right[where].mean())

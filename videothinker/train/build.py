@@ -21,6 +21,7 @@ from videothinker.train.objective import Objective, Reference
 from videothinker.train.rewards import Reward, chosen
 from videothinker.train.sampling import ReplySampler
 from videothinker.train.seen import GIB, VisionCache, is_frozen, vision_disk
+from videothinker.train.shuffled import Shuffled
 from videothinker.train.stages import Engine, StageConfig
 
 if TYPE_CHECKING:
@@ -97,7 +98,6 @@ def build_trainer(
     from videothinker.models.decoder import can_decode
     from videothinker.train.cdpo import CDPOTrainer
     from videothinker.train.clip_grpo import ClipGRPOTrainer
-    from videothinker.train.shuffled import Shuffled
 
     _check_apart(config, args)
     _check_texts(config, args, rows)
@@ -105,9 +105,8 @@ def build_trainer(
     if sharded:
         _check_sharded(config)
     policy, peft_config = _load_policy(config, start)
-    processor, ids = load_processor(start), policy.config
+    processor, unseen = load_processor(start), _unseen(policy)
     vision = _vision_cache(config, policy, sharded=sharded)
-    unseen = [ids.image_token_id, ids.video_token_id]  # TRL's own list leaves video tokens in, and one drawn would end the run
     args.generation_kwargs = {"suppress_tokens": unseen}
     common: dict[str, Any] = {
         "model": policy,
@@ -116,19 +115,9 @@ def build_trainer(
         "rewards": chosen(config.rewards) if rewards is None else rewards,
         "processing_class": processor,
         "peft_config": peft_config,
-        "encode": PromptEncoder(
-            processor,
-            n_frames=config.data.n_frames,
-            max_pixels=config.data.max_pixels,
-            video_token=ids.video_token_id,
-            image_max_pixels=config.data.image_max_pixels,
-            cache=default_cache(),
-            keyed=vision is not None,
-        ),
+        "encode": _encoder(config, processor, policy, keyed=vision is not None),
         "asked": config.data.asked,
-        "shuffled": Shuffled(config.rollouts.shuffled, config.rollouts.shuffled_margin, config.seed)
-        if config.rollouts.shuffled
-        else None,
+        "shuffled": _shuffled(config),
         "vision": vision,
         "drop_equal_groups": config.objective.drop_equal_groups,
         "anchor": config.objective.anchor,
@@ -143,15 +132,46 @@ def build_trainer(
     trainer.remove_callback(PrinterCallback)  # what a run says goes through `Recorder`
     engine = config.rollouts.engine
     if engine is Engine.GRAPHS or (engine is Engine.AUTO and torch.cuda.is_available() and not sharded):
-        trainer.sampler = ReplySampler(
-            eos=trainer.eos_token_ids,
-            pad=processor.tokenizer.pad_token_id,
-            suppress=unseen,
-            max_new_tokens=config.rollouts.max_new_tokens,
-            temperature=config.rollouts.temperature,
-            vision=vision,
-        )
+        trainer.sampler = _sampler(config, trainer, processor, unseen, vision)
     return trainer
+
+
+def _unseen(policy: Any) -> list[int]:
+    """The tokens that stand for pictures. TRL's own list leaves video tokens in, and one drawn would end the run."""
+    return [policy.config.image_token_id, policy.config.video_token_id]
+
+
+def _encoder(config: StageConfig, processor: Any, policy: Any, *, keyed: bool) -> PromptEncoder:
+    """What makes prompts of questions and their clips. keyed: whether it names clips for the cache of their embeddings."""
+    return PromptEncoder(
+        processor,
+        n_frames=config.data.n_frames,
+        max_pixels=config.data.max_pixels,
+        video_token=policy.config.video_token_id,
+        image_max_pixels=config.data.image_max_pixels,
+        cache=default_cache(),
+        keyed=keyed,
+    )
+
+
+def _shuffled(config: StageConfig) -> Shuffled | None:
+    """How questions are asked about shuffled clips too; None where the settings do not ask for it."""
+    rollouts = config.rollouts
+    return Shuffled(rollouts.shuffled, rollouts.shuffled_margin, config.seed) if rollouts.shuffled else None
+
+
+def _sampler(
+    config: StageConfig, trainer: "ClipGRPOTrainer", processor: Any, unseen: list[int], vision: VisionCache | None
+) -> ReplySampler:
+    """What writes replies with our own engine. unseen: tokens that it never draws."""
+    return ReplySampler(
+        eos=trainer.eos_token_ids,
+        pad=processor.tokenizer.pad_token_id,
+        suppress=unseen,
+        max_new_tokens=config.rollouts.max_new_tokens,
+        temperature=config.rollouts.temperature,
+        vision=vision,
+    )
 
 
 def check_policy(config: StageConfig, start: Checkpoint, empty: Any) -> None:
