@@ -29,6 +29,7 @@ from videothinker.errors import VtError
 from videothinker.pool import n_cores
 from videothinker.records.study import Stage, Study
 from videothinker.records.study_cells import State
+from videothinker.records.study_results import ANSWERS, EARLIER, RESULTS
 from videothinker.study.cells import has_output, read_records, states_of
 from videothinker.study.config import fill, placeholders
 from videothinker.study.plan import Cell, Kind, cell_folder
@@ -56,7 +57,7 @@ _WEIGHTS = ".safetensors"
 _NOT_SAID = (_WEIGHTS, ".html", ".svg", ".png", ".pdf", ".pt", ".pth", ".bin", ".parquet")
 """Endings of the files in a cell's folder that neither describe it nor hold its answers."""
 
-_PLACES = ("cells", "logs", "records")
+_PLACES = ("cells", EARLIER, "logs", "records")
 """Folders of a study that a pack has files in."""
 _DAMAGED = (tarfile.TarError, lzma.LZMAError, outside.TooLargeError, EOFError, OSError, ValueError, OverflowError)
 """What tarfile and lzma are known to raise for damaged archives."""
@@ -121,9 +122,11 @@ def pack(
     asked = sorted((cell for cell in done if cell.kind is Kind.ASK), key=lambda cell: (cell.turn, cell.ask != study.first_ask))
     stops = [cell for cell in done if cell.kind is Kind.CHOOSE]
     carried = sorted((cell for cell in trained if cell.name in weighty), key=lambda cell: (weighty[cell.name], cell.turn))
+    kept = [_Item(file.relative_to(folder).as_posix(), file.read_bytes()) for file in _of_earlier_pieces(folder)]
     with ThreadPoolExecutor(n_cores()) as pool:
         told = [*trained, *stops, *asked]  # what was answered is worth more than weights
         batches = _joined([("records", notes), *zip((cell.name for cell in told), pool.map(said, told), strict=True)])
+        batches = [(["records"], [item]) for item in kept] + batches  # records of cells that left no other trace here
         batches += [([cell.name], said(cell, weights=True)) for cell in own_base]
         batches += [([cell.name], items) for cell, items in zip(carried, pool.map(weights, carried), strict=True) if items]
         blobs = list(pool.map(_compressed, [items for _, items in batches]))
@@ -295,6 +298,13 @@ def _weights(out: Path, base: Path | None, shrink: Shrink, *, rounded: bool) -> 
         shrink(base, out, kept, exact=not rounded)
     there = next((file for file in (kept, out / _DELTA) if file.is_file()), None)  # the second came in a pack
     return None if there is None else there.read_bytes()
+
+
+def _of_earlier_pieces(folder: Path) -> Iterator[Path]:
+    """The files of the reports that the study goes on from (`study/earlier.py`), of each the sheets first."""
+    for results in sorted((folder / EARLIER).glob(f"[!.]*/{RESULTS}")):
+        yield from sorted((results.parent / ANSWERS).glob("[!.]*.parquet"))
+        yield results
 
 
 def _logs(folder: Path) -> list[_Item]:
