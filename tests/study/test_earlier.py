@@ -350,14 +350,19 @@ def test_a_study_goes_on_from_a_report_by_command(tmp_path: Path, first_piece: F
     told = json.loads(vt(*go, "--dry-run", "--json", "--given", f"curated={tmp_path / 'data'}").stdout)
     waiting = {cell["name"] for cell in told["cells"] if cell["state"] == "waiting"}
     assert {cell.name for cell in plan if is_new(cell)} <= waiting
-    assert "grpo-s1" not in waiting - {"curated"}
+    assert "grpo-s1" not in waiting
     assert not out.exists()
     with pytest.raises(VtError, match=r"the weights of bias-s1, bias-s2.* stayed on another machine"):
         vt(*go, "--claims", "2")
     with pytest.raises(VtError, match=r"were run with another command.*--redo"):
         vt(file, "--out", tmp_path / "other", "--earlier", first, "--report-only", "--set", "train.steps=50")
+    assert not list((tmp_path / "other").glob("*/*"))  # so that the folder is as good as before
+    given = ("--given", f"curated={tmp_path / 'data'}")
+    assert vt(file, "--out", tmp_path / "other", "--earlier", first, *given, "--claims", "1", "--no-report").exit_code == 0
+    assert not (tmp_path / "other" / "diary").exists()
     assert vt(*go, "--claims", "1", "--no-report").exit_code == 0
     assert not (out / "diary").exists()  # all that claim 1 rests on was there
+    assert "another command" not in vt(file, "--out", out, "--dry-run", *given).output
     assert vt(file, "--out", out, "--report-only").exit_code == 0
     after = store.read_json(out / "results.json", Results)
     assert (after.levels, after.verdicts, after.references) == (before.levels, before.verdicts, before.references)

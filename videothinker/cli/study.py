@@ -220,11 +220,9 @@ def study(
         with run.alone(out):
             if unpack is not None:
                 packs.unpack(out, unpack)
-            for piece in pieces:
-                keep(out, piece)
             for name, folder in folders.items():
-                give(name, out, folder)
-    ahead = news(pieces, out) if dry_run else {}  # what `keep` and `give` would write
+                give(name, out, folder, news(pieces, out))
+    ahead = news(pieces, out)  # records that `keep` will write, once it is known that they fit
     ahead |= {name: given_record(name, out, folder, ahead) for name, folder in folders.items()} if dry_run else {}
     plan = settled(
         make_plan(wanted, here, given_cells(out) | given_identities(ahead)), lambda cell: problem_of(cell, out, here) is None
@@ -263,13 +261,15 @@ def study(
         return
     if missing:
         raise typer.Exit(2)
-    if stale and redo and not report_only:
-        with run.alone(out):
-            discard(stale, out)
-        changed, weightless = [], []
-    refuse_outdated(changed, out)
+    again = stale if redo and not report_only else []
+    if not again:
+        refuse_outdated(changed, out)
+    with run.alone(out):
+        for piece in pieces:
+            keep(out, piece)
+        discard(again, out)
     if not report_only:
-        refuse_without_weights(weightless, out)
+        refuse_without_weights([] if again else weightless, out)
         records = read_records(plan, out)
         expected = forecast_of(part, states_of(plan, records, out), records, out, slots).seconds
         limit: dict[str, Any] = {}

@@ -81,15 +81,16 @@ def has_output(cell: Cell, out: Path) -> bool:
     return not cell.leaves_nothing and out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir())
 
 
-def give(name: str, folder: Path, elsewhere: Path) -> None:
+def give(name: str, folder: Path, elsewhere: Path, news: Mapping[str, Record] = {}) -> None:
     """Let a folder that was made elsewhere serve as a preparation: link it, and write a record with its hash.
 
-    A preparation that the study made on another machine keeps the identity that came in the pack.
+    A preparation that the study made on another machine keeps the identity that came in the pack, or that is among `news`:
+    records that the study is about to get.
 
     Raises:
         VtError: the folder is not a finished one, or the study has made this preparation here itself.
     """
-    record, out = given_record(name, folder, elsewhere), cell_folder(folder, name)
+    record, out = given_record(name, folder, elsewhere, news), cell_folder(folder, name)
     if out.is_symlink():
         out.unlink()
     elif out.exists():
@@ -102,8 +103,7 @@ def give(name: str, folder: Path, elsewhere: Path) -> None:
 
 
 def given_record(name: str, folder: Path, elsewhere: Path, news: Mapping[str, Record] = {}) -> Record:
-    """The record that a preparation gets once a folder is given for it. news: records that the study in `folder` would get
-    before that.
+    """The record that a preparation gets once a folder is given for it, as `give` says.
 
     Raises:
         VtError: what is given is not a finished folder.
