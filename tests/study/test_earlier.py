@@ -367,3 +367,19 @@ def test_a_study_goes_on_from_a_report_by_command(tmp_path: Path, first_piece: F
     after = store.read_json(out / "results.json", Results)
     assert (after.levels, after.verdicts, after.references) == (before.levels, before.verdicts, before.references)
     assert "follow from the answers" in vt(file, "--out", out, "--recompute").output
+
+
+def test_what_needs_weights_is_made_again_if_that_is_asked_for(
+    tmp_path: Path, first_piece: First, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cdpo needs the bias models' weights, and its data; grpo and its answers stay, and the next call has nothing to do."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(run, "VT", (sys.executable, str(Path(__file__).with_name("stub_vt.py"))))
+    out = tmp_path / "out"
+    go = (tmp_path / "study.toml", "--out", out, "--earlier", tmp_path / "first", "--claims", "2", "--no-report")
+    assert vt(*go, "--redo", "--set", "schedule.cpu_jobs=4").exit_code == 0
+    diary = (out / "diary").read_text()
+    started = {name for what, name, *_ in map(json.loads, diary.splitlines()) if what == "start"}
+    assert started == {"curated", *(f"{arm}-s{seed}" for arm in ("bias", "cdpo", "greedy.cdpo") for seed in (1, 2))}
+    assert vt(*go).exit_code == 0
+    assert (out / "diary").read_text() == diary
