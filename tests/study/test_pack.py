@@ -3,10 +3,12 @@
 import lzma
 import math
 import queue
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from pack_factory import SMALL, checkpoint, look, made_study, weights
@@ -19,7 +21,7 @@ from videothinker.cli.study_packs import grow, shrink
 from videothinker.errors import VtError
 from videothinker.models import delta
 from videothinker.records.study import Study
-from videothinker.records.study_cells import State
+from videothinker.records.study_cells import Record, State
 from videothinker.study import pack as packs
 from videothinker.study import parts
 from videothinker.study.cells import (
@@ -29,6 +31,7 @@ from videothinker.study.cells import (
     left_behind,
     outdated,
     read_records,
+    record_file,
     refuse_without_weights,
     without_weights,
 )
@@ -59,6 +62,35 @@ def test_the_report_of_a_pack_is_that_of_the_study(tmp_path: Path) -> None:
     assert outdated(plan, read_records(plan, there), there) == []
     (there / "cells" / "curated").symlink_to(tmp_path / "out" / "cells" / "curated")  # data do not travel
     assert numbers(study, plan, there) == numbers(study, plan, tmp_path / "out")
+
+
+@pytest.mark.parametrize("order", [("left", "right"), ("right", "left")])
+def test_machines_that_each_ran_a_part_are_put_together(tmp_path: Path, order: tuple[str, str]) -> None:
+    """Each machine has begun what the other one has finished; whichever pack comes last, it is finished."""
+    study, plan = made_study(tmp_path)
+    whole = tmp_path / "out"
+    halves = {"left": "greedy.cdpo-s1", "right": "greedy.cdpo-s2"}
+    for side, begun in halves.items():
+        shutil.copytree(whole, tmp_path / side)
+        shutil.rmtree(cell_folder(tmp_path / side, begun))
+        record = store.read_json(record_file(tmp_path / side, begun), Record)
+        store.write_json(record_file(tmp_path / side, begun), msgspec.structs.replace(record, state=State.INTERRUPTED))
+        pack(study, plan, tmp_path / side, tmp_path / f"{side}-pack", delta.pack)
+    there = tmp_path / "there"
+    for side in order:
+        unpack(there, tmp_path / f"{side}-pack")
+    assert look(plan, there) == look(plan, whole)
+    (there / "cells" / "curated").symlink_to(whole / "cells" / "curated")
+    assert numbers(study, plan, there) == numbers(study, plan, whole)
+
+
+def test_a_record_that_is_none_is_refused_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packs, "read", lambda away, folder: iter([(folder / "records" / "odd.json", b"{}")]))
+    (tmp_path / "away").mkdir()
+    (tmp_path / "away" / "study-1.tar").touch()
+    with pytest.raises(VtError, match=r"records/odd.json is no record of a cell"):
+        unpack(tmp_path / "there", tmp_path / "away")
+    assert not (tmp_path / "there").exists()
 
 
 def test_weights_of_the_first_seed_and_of_what_is_owed_travel_exactly(tmp_path: Path) -> None:

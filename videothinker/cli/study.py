@@ -50,6 +50,10 @@ What two of its claims need, and nothing else:
 
   vt study configs/study-2.toml --out runs/study-2 --claims a,b
 
+The next piece, where nothing but the report of an earlier one is at hand:
+
+  vt study configs/study-2.toml --out runs/piece --earlier reports/study-2 --claims c
+
 On a machine that is taken away after ten minutes, with data and start model made before, and then on the next machine:
 
   vt study configs/study-world.toml --out s --given base=b --given curated=c --max-minutes 8 --no-report --pack away
@@ -67,6 +71,8 @@ On a machine that is taken away after ten minutes, with data and start model mad
   results.json          the same numbers
 
   answers/NAME.parquet  what every checkpoint answered, in letters: --recompute gets every number back from these
+
+  earlier/              reports that --earlier named, as far as numbers rest on them
 
 What commands read from elsewhere is looked for before anything runs: a line for each that is missing, and exit code 2.
 --dry-run then shows its plan all the same.
@@ -97,6 +103,13 @@ def study(
         typer.Option(
             metavar="LIST",
             help="Run what these claims rest on and nothing else, such as a,b; all that is finished counts in the report.",
+        ),
+    ] = None,
+    earlier: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="Go on from the report of an earlier piece: what it trained and asked counts as finished; repeat for several.",
         ),
     ] = None,
     redo: Annotated[
@@ -164,8 +177,12 @@ def study(
         ),
     ] = None,
     unpack: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Begin with the files that --pack wrote elsewhere.", rich_help_panel=_AWAY),
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="Begin with the files that --pack wrote elsewhere; repeat for machines that each ran a part.",
+            rich_help_panel=_AWAY,
+        ),
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -178,10 +195,11 @@ def study(
     from videothinker.study import pack as packs
     from videothinker.study import run
     from videothinker.study.cells import (
-        content,
         discard,
         give,
         given_cells,
+        given_identities,
+        given_record,
         outdated,
         read_records,
         refuse_outdated,
@@ -190,6 +208,7 @@ def study(
         without_weights,
     )
     from videothinker.study.config import load_study
+    from videothinker.study.earlier import keep, news, read_piece
     from videothinker.study.plan import chosen, heights, make_plan, settled
 
     output.choose(json)
@@ -200,14 +219,18 @@ def study(
     here = config.parent
     wanted = load_study(config, set_ or [])
     folders = given_folders(given or [], wanted)
+    pieces = [read_piece(folder) for folder in earlier or []]
     if not dry_run:
         with run.alone(out):
-            if unpack is not None:
-                packs.unpack(out, unpack)
+            for away in unpack or []:
+                packs.unpack(out, away)
             for name, folder in folders.items():
-                give(name, out, folder)
-    would_be = {name: content(folder) for name, folder in folders.items()} if dry_run else {}
-    plan = settled(make_plan(wanted, here, given_cells(out) | would_be), lambda cell: problem_of(cell, out, here) is None)
+                give(name, out, folder, news(pieces, out))
+    ahead = news(pieces, out)  # records that `keep` will write, once it is known that they fit
+    ahead |= {name: given_record(name, out, folder, ahead) for name, folder in folders.items()} if dry_run else {}
+    plan = settled(
+        make_plan(wanted, here, given_cells(out) | given_identities(ahead)), lambda cell: problem_of(cell, out, here) is None
+    )
     if not dry_run and (waiting := packs.restore_weights(wanted, plan, out, grow)):
         warn(f"{len(waiting)} trained checkpoints came without their start model: give it (--given NAME=FOLDER), or leave them")
     wanted_claims = named_claims(claims, wanted)
@@ -217,7 +240,7 @@ def study(
     check_commands(part if wanted_claims else plan, out, here)
     ids = run.find_gpus() if gpus is None else [gpu.strip() for gpu in gpus.split(",") if gpu.strip()]
     slots = run.Slots(tuple(gpu for gpu in ids for _ in range(wanted.schedule.jobs_per_gpu)), wanted.schedule.cpu_jobs)
-    records = read_records(plan, out)
+    records = {cell.name: ahead[cell.name] for cell in plan if cell.name in ahead} | read_records(plan, out)
     changed, weightless = outdated(plan, records, out), without_weights(part, records, out)
     stale = outdated(plan, records, out, weightless) if weightless else changed
     missing = [] if report_only else tell_what_is_missing(wanted, part if wanted_claims or not dry_run else plan, records, out)
@@ -235,19 +258,22 @@ def study(
                 f"{len(changed)} cells were run with another command or input: vt study refuses them, or runs them with --redo"
             )
         if weightless:
-            warn(f"the weights of {len(weightless)} trainings are not here: vt study wants them, or trains again with --redo")
+            gone = f"the weights or replies of {len(weightless)} finished cells are not here"
+            warn(f"{gone}: vt study wants them, or runs these cells again with --redo")
         if missing:
             raise typer.Exit(2)
         return
     if missing:
         raise typer.Exit(2)
-    if stale and redo and not report_only:
-        with run.alone(out):
-            discard(stale, out)
-        changed, weightless = [], []
-    refuse_outdated(changed, out)
+    again = stale if redo and not report_only else []
+    if not again:
+        refuse_outdated(changed, out)
+    with run.alone(out):
+        for piece in pieces:
+            keep(out, piece)
+        discard(again, out)
     if not report_only:
-        refuse_without_weights(weightless, out)
+        refuse_without_weights([] if again else weightless, out)
         records = read_records(plan, out)
         expected = forecast_of(part, states_of(plan, records, out), records, out, slots).seconds
         limit: dict[str, Any] = {}

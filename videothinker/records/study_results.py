@@ -14,6 +14,8 @@ from videothinker.records.training import Judged, StepRecord
 RESULTS = "results.json"
 ANSWERS = "answers"
 """Folder of the answer sheets, NAME.parquet for each way of asking."""
+EARLIER = "earlier"
+"""Folder of the reports that a study goes on from (`vt study --earlier`), each in one of its own as `RESULTS` and `ANSWERS`."""
 
 UNREAD = "unread"
 LOST = "lost"
@@ -216,6 +218,11 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     """The first step of each kind of alarm, with its words."""
     steps: list[StepRecord] = []
     """Its metrics.jsonl, for curves; results.json leaves it out, because the cell's own file has it."""
+
+    @property
+    def steps_are_elsewhere(self) -> bool:
+        """True for a run of an earlier piece, of which results.json alone is here."""
+        return self.state is State.FINISHED and not self.steps
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):

@@ -115,11 +115,13 @@ def curves_figure(results: Results, name: str, shown: Sequence[str]) -> Drawing:
     arms, by_arm = results.study.arms, trained(results, shown)
     order = sorted(by_arm, key=lambda arm: arms[arm].stage is not Stage.GRPO)
     notes = {name: arm.note for name, arm in arms.items()}
+    left_out = sum(one.arm in shown and one.steps_are_elsewhere for one in results.trainings)
+    without = f" Without {left_out} runs of earlier pieces." if left_out else ""
     rows = [Curves(_in_words(arm, notes), _COLOURS[arms[arm].stage], [_lines(one) for one in by_arm[arm]]) for arm in order]
     return curves(
         name,
         "Training by step, one line a run: soft accuracy of the sampled replies, divergence from the reference where there is "
-        f"one, tokens a reply. Grey: {order[0] if order else 'the first arm'}.",
+        f"one, tokens a reply. Grey: {order[0] if order else 'the first arm'}.{without}",
         _PANELS,
         rows,
     )

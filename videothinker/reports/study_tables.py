@@ -247,11 +247,12 @@ def runs_table(trainings: Sequence[Training], levels: Mapping[str, Level]) -> Ta
             f"{one.seconds / 60:.1f}",
         )
 
+    unknown = " Those of runs of earlier pieces are not here." if any(one.steps_are_elsewhere for one in trainings) else ""
     return Table(
         "runs",
         "Every run that the study names, whatever became of it. Diverged: an alarm was on at its last step. "
-        f"{_reward_head(rewards[0])} to length: means of its last ten logged steps. Alarm: the first step that raised one. "
-        "Interval over scenes.",
+        f"{_reward_head(rewards[0])} to length: means of its last ten logged steps.{unknown} Alarm: the first step that "
+        "raised one. Interval over scenes.",
         (
             *("Run", "State", "Steps", *map(_reward_head, rewards), "Divergence", "Length", "Alarm"),
             *("Observational", "Inferential", "Minutes"),
@@ -276,11 +277,13 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def cost_table(results: Results) -> Table:
     total, sharing = sum(results.seconds.values()), results.study.schedule.jobs_per_gpu
+    elsewhere = [one for one in results.trainings if one.steps_are_elsewhere]
     stages = {f"train {stage}": [one for one in results.trainings if one.stage == stage and one.steps] for stage in Stage}
 
     def row(group: str, seconds: float) -> tuple[str, ...]:
         steps = [step for one in stages.get(group, []) for step in one.steps]
         within = sum(step.seconds or 0.0 for step in steps)
+        known = seconds - sum(one.seconds for one in elsewhere if f"train {one.stage}" == group)
         replies = [one.replies for one in stages.get(group, []) if one.replies]
         timed = [step.seconds for step in steps if step.seconds]
         speed = f"{replies[0] / median(timed):,.0f}" if replies and timed else DASH
@@ -288,7 +291,7 @@ def cost_table(results: Results) -> Table:
             group,
             f"{seconds / 60 / sharing:.1f}",
             percent(seconds / total),
-            percent(within / seconds) if within and seconds else DASH,
+            percent(within / known) if within and known else DASH,
             speed,
         )
 
@@ -296,7 +299,8 @@ def cost_table(results: Results) -> Table:
     return Table(
         "cost",
         f"GPU minutes, all attempts, start-up and gates included.{alone} Share of the steps: of a stage's time, what its "
-        "steps took; the rest is loading, compiling and the gate. Roll-outs a second: of one run while others share its GPU.",
+        "steps took; the rest is loading, compiling and the gate. Roll-outs a second: of one run while others share its GPU."
+        f"{' Neither counts runs of earlier pieces.' if elsewhere else ''}",
         ("What", "GPU minutes", "Share", "Share of the steps", "Roll-outs a second"),
         [
             *(row(group, seconds) for group, seconds in results.seconds.items() if total),

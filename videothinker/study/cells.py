@@ -31,15 +31,16 @@ def read_records(plan: Sequence[Cell], folder: Path) -> dict[str, Record]:
 
 
 def without_weights(part: Sequence[Cell], records: Mapping[str, Record], folder: Path) -> list[str]:
-    """Trainings whose weights stayed on another machine, though a cell of `part` that is not finished needs them."""
+    """Trainings whose weights, and askings whose replies, stayed on another machine, though a cell of `part` that is not
+    finished needs them."""
     states = {cell.name: state_of(cell, records.get(cell.name), folder) for cell in part}
-    return [cell.name for cell in left_behind(part, states, records, folder) if cell.kind is Kind.TRAIN]
+    return [cell.name for cell in left_behind(part, states, records, folder) if cell.kind in (Kind.TRAIN, Kind.ASK)]
 
 
 def outdated(plan: Sequence[Cell], records: Mapping[str, Record], folder: Path, lost: Sequence[str] = ()) -> list[str]:
     """Cells that were run with another command, configuration file or input, or whose input is not there any more.
 
-    lost: trainings to count as such too, with what was made from them, because their weights are wanted and not here.
+    lost: cells to count as such too, with what was made from them, because their weights or replies are wanted and not here.
     """
     found: list[str] = []
     states = {cell.name: state_of(cell, records.get(cell.name), folder) for cell in plan}
@@ -80,15 +81,16 @@ def has_output(cell: Cell, out: Path) -> bool:
     return not cell.leaves_nothing and out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir())
 
 
-def give(name: str, folder: Path, elsewhere: Path) -> None:
+def give(name: str, folder: Path, elsewhere: Path, news: Mapping[str, Record] = {}) -> None:
     """Let a folder that was made elsewhere serve as a preparation: link it, and write a record with its hash.
 
-    A preparation that the study made on another machine keeps the identity that came in the pack.
+    A preparation that the study made on another machine keeps the identity that came in the pack, or that is among `news`:
+    records that the study is about to get.
 
     Raises:
         VtError: the folder is not a finished one, or the study has made this preparation here itself.
     """
-    identity, out = content(elsewhere), cell_folder(folder, name)
+    record, out = given_record(name, folder, elsewhere, news), cell_folder(folder, name)
     if out.is_symlink():
         out.unlink()
     elif out.exists():
@@ -97,18 +99,38 @@ def give(name: str, folder: Path, elsewhere: Path) -> None:
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.symlink_to(elsewhere.resolve(), target_is_directory=True)
-    record = Record(identity=identity, state=State.FINISHED, command=f"{_GIVEN}{elsewhere}", attempts=0, given=True)
-    if (path := record_file(folder, name)).is_file():
-        earlier = store.read_json(path, Record)
-        if earlier.packed and not earlier.command.startswith(_GIVEN):
-            record = msgspec.structs.replace(earlier, given=True)
-    store.write_json(path, record)
+    store.write_json(record_file(folder, name), record)
+
+
+def given_record(name: str, folder: Path, elsewhere: Path, news: Mapping[str, Record] = {}) -> Record:
+    """The record that a preparation gets once a folder is given for it, as `give` says.
+
+    Raises:
+        VtError: what is given is not a finished folder.
+    """
+    record = Record(identity=content(elsewhere), state=State.FINISHED, command=f"{_GIVEN}{elsewhere}", attempts=0, given=True)
+    path = record_file(folder, name)
+    earlier = store.read_json(path, Record) if path.is_file() else news.get(name)
+    made_elsewhere = earlier is not None and earlier.packed and not earlier.command.startswith(_GIVEN)
+    return msgspec.structs.replace(earlier, given=True) if earlier is not None and made_elsewhere else record
+
+
+def as_travelled(record: Record) -> Record:
+    """The record of a finished cell as it counts on a machine that has none of its files. What the study has made itself, and
+    was only given back, can be made there again."""
+    given = record.given and record.command.startswith(_GIVEN)
+    return msgspec.structs.replace(record, state=State.FINISHED, packed=True, given=given)
 
 
 def given_cells(folder: Path) -> dict[str, str]:
     """The hash of each preparation that was given, by name."""
     found = {path.stem: store.read_json(path, Record) for path in sorted((folder / "records").glob("*.json"))}
-    return {name: record.identity for name, record in found.items() if record.given}
+    return given_identities(found)
+
+
+def given_identities(records: Mapping[str, Record]) -> dict[str, str]:
+    """Of these records, the hash of each preparation that was given."""
+    return {name: record.identity for name, record in records.items() if record.given}
 
 
 _LAST = {"world": "world.json", "curate": "manifest.json"}
@@ -148,16 +170,19 @@ def refuse_outdated(names: Sequence[str], folder: Path) -> None:
 
 
 def refuse_without_weights(names: Sequence[str], folder: Path) -> None:
-    """Refuse to run what needs weights that stayed on another machine.
+    """Refuse to run what needs weights or replies that stayed on another machine.
 
     Raises:
         VtError: `names` is not empty.
     """
     if names:
+        asked = [name for name in names if "." in name]
+        lost = {"weights": [name for name in names if name not in asked], "replies": asked}
+        what = " and ".join(f"the {kind} of {_some(some)}" for kind, some in lost.items() if some)
         raise VtError(
-            f"{folder}: the weights of {_some(names)} stayed on another machine, and cells that are to run need them. Copy"
-            f" their folders to {folder / 'cells'}, run claims that do without them (--claims), or train them again with"
-            " --redo, which deletes whatever was made from them too"
+            f"{folder}: {what} stayed on another machine, and cells that are to run need them. Copy their folders to"
+            f" {folder / 'cells'}, run claims that do without them (--claims), or make them again with --redo, which deletes"
+            " whatever was made from them too"
         )
 
 

@@ -36,6 +36,7 @@ from videothinker.steps import read_steps
 from videothinker.study.cells import record_file
 from videothinker.study.claims import Comparison, comparisons, family_in, members, pairs_of
 from videothinker.study.contrasts import Weights, against_family, apart, contrast, level, shorter, thinking
+from videothinker.study.earlier import Piece, complete, pieces_in, references_of, training_of
 from videothinker.study.plan import Cell, Kind, cell_folder, chosen
 from videothinker.study.scores import MEASURES, Arms, Scored
 from videothinker.study.seeds import negative
@@ -99,38 +100,25 @@ def collect(
     records: Mapping[str, Record],
     progress: Progress = no_progress,
 ) -> Collected:
-    """The results of the study in `folder`, from the cells that are finished. `progress` counts the diagnoses that are read.
+    """The results of the study in `folder`, from the cells that are finished, and of those without files from the reports of
+    earlier pieces that it keeps. `progress` counts the diagnoses that are read.
 
     Raises:
-        VtError: the questions that were asked are on another machine.
+        VtError: the questions that were asked are on another machine, or an earlier piece was asked other ones.
     """
+    pieces = pieces_in(folder)
     sheets: dict[str, Sheet] = {}
     references: dict[str, dict[str, Estimate]] = {}
-    for name, ask in study.ask.items():
-        done = [
-            cell
-            for cell in plan
-            if cell.ask == name
-            and states[cell.name] is State.FINISHED
-            and any(cell_folder(folder, cell.name).glob(f"*/{files.PREDICTIONS}"))  # a pack may have left them out
-        ]
-        if not done:
-            continue
-        curated = open_curated(_questions(folder, ask.data))
-        asked = runs.AskedSplits(curated)
-        for cell in done:
-            out = cell_folder(folder, cell.name)  # one run at a time, because replies are large
-            (path,) = runs.run_folders([out])
-            questions, found = asked.answers(path, runs.read_record(path))
-            if name not in sheets:
-                sheets[name] = sheet_of(questions, curated.labels)
-            seed = NO_SEED if cell.seed is None else cell.seed
-            sheets[name].add(cell.arm or BASE, seed, found, beside=study.answers_twice, whole=not ask.stop_from)
-            if name == study.first_ask and not references:
-                loaded = runs.load_runs([out], curated, study.rule)
-                references = {one.name: _reference(one) for one in runs.references(loaded, curated)}
-            progress(1)
-    trainings = [_training(cell, folder, states[cell.name], records.get(cell.name)) for cell in plan if cell.kind is Kind.TRAIN]
+    for name in study.ask:
+        done = [cell for cell in plan if cell.ask == name and states[cell.name] is State.FINISHED]
+        here = [cell for cell in done if any(cell_folder(folder, cell.name).glob(f"*/{files.PREDICTIONS}"))]
+        sheet, found = _asked(study, name, here, folder, progress) if here else (None, {})  # a pack may have left them out
+        if (sheet := complete(study, name, sheet, done, records, pieces)) is not None:
+            sheets[name] = sheet
+        if name == study.first_ask:
+            references = found or references_of(study, done, records, pieces)
+        progress(len(done) - len(here))
+    trainings = [_training(cell, folder, states[cell.name], records, pieces) for cell in plan if cell.kind is Kind.TRAIN]
     found_out = findings(study, sheets, trainings)
     verdicts = [msgspec.structs.replace(one, open=_n_open(one.claim, study, plan, states)) for one in found_out.verdicts]
     results = Results(
@@ -144,6 +132,29 @@ def collect(
         provenance=store.provenance(),
     )
     return Collected(results, sheets)
+
+
+def _asked(
+    study: Study, name: str, cells: Sequence[Cell], folder: Path, progress: Progress
+) -> tuple[Sheet, dict[str, dict[str, Estimate]]]:
+    """What these cells answered in one way of asking, and the references if it is the study's first one."""
+    ask, curated = study.ask[name], open_curated(_questions(folder, study.ask[name].data))
+    asked = runs.AskedSplits(curated)
+    sheet: Sheet | None = None
+    references: dict[str, dict[str, Estimate]] = {}
+    for cell in cells:
+        out = cell_folder(folder, cell.name)  # one run at a time, because replies are large
+        (path,) = runs.run_folders([out])
+        questions, found = asked.answers(path, runs.read_record(path))
+        sheet = sheet_of(questions, curated.labels) if sheet is None else sheet
+        seed = NO_SEED if cell.seed is None else cell.seed
+        sheet.add(cell.arm or BASE, seed, found, beside=study.answers_twice, whole=not ask.stop_from)
+        if name == study.first_ask and not references:
+            loaded = runs.load_runs([out], curated, study.rule)
+            references = {one.name: _reference(one) for one in runs.references(loaded, curated)}
+        progress(1)
+    assert sheet is not None
+    return sheet, references
 
 
 def _n_open(claim: Claim, study: Study, plan: Sequence[Cell], states: Mapping[str, State]) -> int:
@@ -224,8 +235,12 @@ def _reference(reference: Run) -> dict[str, Estimate]:
     }
 
 
-def _training(cell: Cell, folder: Path, state: State, record: Record | None) -> Training:
-    out = cell_folder(folder, cell.name)
+def _training(cell: Cell, folder: Path, state: State, records: Mapping[str, Record], pieces: Sequence[Piece]) -> Training:
+    """What became of a training; what lies in its folder counts before what an earlier piece says of it."""
+    out, record = cell_folder(folder, cell.name), records.get(cell.name)
+    seconds = record.seconds if record else 0.0
+    if state is State.FINISHED and not (out / RUN).is_file() and (told := training_of(cell.name, records, pieces)):
+        return msgspec.structs.replace(told, seconds=seconds)
     steps = read_steps(out / METRICS)
     settings = store.read_json(out / RUN, TrainRecord).settings if (out / RUN).is_file() else None
     gate = store.read_json(out / GATE, GateVerdict) if (out / GATE).is_file() else None
@@ -241,7 +256,7 @@ def _training(cell: Cell, folder: Path, state: State, record: Record | None) -> 
         steps=steps,
         gate=None if gate is None else gate.reasons,
         judged=None if gate is None else gate.verdict,
-        seconds=record.seconds if record else 0.0,
+        seconds=seconds,
         replies=None if rollouts is None else rollouts["n_replies"] * rollouts["questions_per_step"],
     )
 

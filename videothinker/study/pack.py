@@ -24,7 +24,8 @@ from videothinker import store
 from videothinker.errors import VtError
 from videothinker.pool import n_cores
 from videothinker.records.study import Stage, Study
-from videothinker.records.study_cells import State
+from videothinker.records.study_cells import Record, State
+from videothinker.records.study_results import ANSWERS, EARLIER, RESULTS
 from videothinker.study.cells import read_records, states_of
 from videothinker.study.config import fill, placeholders
 from videothinker.study.differences import EXACT, FILES, WEIGHTS, Grow, Shrink, difference, has_weights, restore, waits
@@ -93,9 +94,11 @@ def pack(
     asked = sorted((cell for cell in done if cell.kind is Kind.ASK), key=lambda cell: (cell.turn, cell.ask != study.first_ask))
     stops = [cell for cell in done if cell.kind is Kind.CHOOSE]
     carried = sorted((cell for cell in trained if cell.name in weighty), key=lambda cell: (weighty[cell.name], cell.turn))
+    kept = [Item(file.relative_to(folder).as_posix(), file.read_bytes()) for file in _of_earlier_pieces(folder)]
     with ThreadPoolExecutor(n_cores()) as pool:
         told = [*trained, *stops, *asked]  # what was answered is worth more than weights
         batches = joined([("records", notes), *zip((cell.name for cell in told), pool.map(said, told), strict=True)])
+        batches = [(["records"], [item]) for item in kept] + batches  # records of cells that left no other trace here
         batches += [([cell.name], said(cell, weights=True)) for cell in own_base]
         files = {cell.name: file for cell, file in zip(carried, pool.map(weights, carried), strict=True) if file is not None}
         too_large = [name for name, file in files.items() if not fits(file.stat().st_size)]
@@ -153,18 +156,38 @@ def every(seconds: float, act: Callable[[], None]) -> Iterator[None]:
 def unpack(folder: Path, away: Path) -> None:
     """Put the pack in `away` into `folder`. Weights come as differences, from which `restore_weights` makes checkpoints.
 
+    Packs of several machines, each of which ran a part, go into one folder one after the other: a cell that is finished there
+    stays so, whatever a later pack says of it.
+
     Raises:
         VtError: `away` holds no pack, or one that is damaged or lacks a file, or `folder` has weights of another training under
             the name of one in the pack.
     """
     if not any(away.glob("study-*.tar")):
         raise VtError(f"{away}: holds no study-1.tar, as `vt study --pack` writes")
+    behind = set()
     for place, content in read(away, folder):  # all of it is read once before anything is written
         if place.is_dir():
             raise VtError(f"{place}: is a folder, where a file of {away} belongs; remove it")
         _refuse_other_training(place, content, folder, away)
+        if place.parent == folder / "records" and _is_behind(place, content, away):
+            behind.add(place)
     for place, content in read(away, folder):
-        store.write_bytes(place, content, durable=False)
+        if place not in behind:
+            store.write_bytes(place, content, durable=False)
+
+
+def _is_behind(place: Path, content: bytes, away: Path) -> bool:
+    """Whether a record is of a cell that was not finished where the pack was made, and is here.
+
+    Raises:
+        VtError: it is no record.
+    """
+    try:
+        packed = msgspec.json.decode(content, type=Record)
+    except msgspec.MsgspecError as error:
+        raise VtError(f"{away}: its records/{place.name} is no record of a cell ({error}); pack the study again") from error
+    return place.is_file() and packed.state is not State.FINISHED and store.read_json(place, Record).state is State.FINISHED
 
 
 def _refuse_other_training(place: Path, content: bytes, folder: Path, away: Path) -> None:
@@ -237,6 +260,13 @@ def _said(out: Path, *, weights: bool) -> Iterator[tuple[str, bytes]]:
         aside = name.parts[0].startswith("checkpoint-") or any(part.startswith(".") for part in name.parts)
         if path.is_file() and wanted and path.name not in FILES and not aside:
             yield name.as_posix(), path.read_bytes()
+
+
+def _of_earlier_pieces(folder: Path) -> Iterator[Path]:
+    """The files of the reports that the study goes on from (`study/earlier.py`), of each the sheets first."""
+    for results in sorted((folder / EARLIER).glob(f"[!.]*/{RESULTS}")):
+        yield from sorted((results.parent / ANSWERS).glob("[!.]*.parquet"))
+        yield results
 
 
 def _logs(folder: Path) -> list[Item]:

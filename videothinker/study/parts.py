@@ -14,12 +14,13 @@ from typing import NamedTuple
 
 from videothinker import outside
 from videothinker.errors import VtError
+from videothinker.records.study_results import EARLIER
 
 PART_BYTES = 15 * 2**20
 """Largest size of one file of a pack."""
 _BATCH = 24 * 2**20
 """Bytes that are compressed together: replies of several checkpoints to the same questions are much alike."""
-_PLACES = ("cells", "logs", "records")
+_PLACES = ("cells", EARLIER, "logs", "records")
 """Folders of a study that a pack has files in."""
 _DAMAGED = (tarfile.TarError, lzma.LZMAError, outside.TooLargeError, EOFError, OSError, ValueError, OverflowError)
 """What tarfile and lzma are known to raise for damaged archives."""
