@@ -15,12 +15,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from curated_factory import a_prediction, labels_of, questions_of, random_questions
 from diagnose.fake_server import completion, serving
 from quiet_page import needs_chromium
 from safetensors.torch import save_file
+from study_factory import FILE, finish, make_study
 from vt_command import vt
 
 from videothinker import store
@@ -30,7 +32,11 @@ from videothinker.diagnose.vllm_child import PYTHON
 from videothinker.models import delta, tiny
 from videothinker.models.checkpoint import Checkpoint, weights_hash
 from videothinker.records import Rule
+from videothinker.records.study_cells import State
 from videothinker.records.training import GateMargins, GateVerdict, Measured, RunResult, TrainedOn, TrainRecord, Weights
+from videothinker.study.cells import read_records
+from videothinker.study.collect import collect
+from videothinker.study.sheets import to_bytes
 from videothinker.world import mix
 from videothinker.world.ask import PRESETS
 
@@ -484,6 +490,37 @@ def a_study(folder: Path) -> Path:
     )
     store.write_json(folder / "cells" / "bias-s1" / "gate.json", verdict)
     return folder
+
+
+def test_against_family(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the report says of a claim, the script says of the same arm; of others it says what no claim asks."""
+    family = '[families.undone]\narms = ["base", "repulsion-03", "grpo"]\n'
+    claim = '[[claims]]\ntext = "It is no undoing"\nholds = ["cdpo > undone"]\n'
+    study, plan = make_study(tmp_path, FILE + family + claim)
+    out = tmp_path / "study"
+    for cell in plan:
+        finish(cell, out)
+    states = dict.fromkeys((cell.name for cell in plan), State.FINISHED)
+    collected = collect(study, plan, out, states, read_records(plan, out))
+    store.write_bytes(out / "results.json", msgspec.json.encode(collected.results))
+    for name, sheet in collected.sheets.items():
+        store.write_bytes(out / "answers" / f"{name}.parquet", to_bytes(sheet))
+
+    run("against_family", out, "undone", "cdpo", "attract", out=None)
+    of_claim, other = capsys.readouterr().out.splitlines()
+    (part,) = collected.results.verdicts[-1].parts
+    if part.value is None:
+        assert of_claim == f"cdpo - undone: was not compared: {part.reason}"
+    else:
+        assert part.value.scenes.value is not None
+        assert of_claim.startswith(f"cdpo - undone: {100 * part.value.scenes.value:+.1f} [")
+    assert other.startswith("attract - undone: ")
+    for wrong, words in (
+        (("undoing", "cdpo"), "no family 'undoing'; there are undone"),
+        (("undone", "odd"), "odd was not asked"),
+    ):
+        with pytest.raises(SystemExit, match=words):
+            run("against_family", out, *wrong, out=None)
 
 
 def test_study_checkpoints(run: Run, tmp_path: Path) -> None:
