@@ -69,6 +69,13 @@ def test_an_arm_whose_seeds_are_not_over_is_left_out_by_name(study: Study) -> No
     assert "right as by grpo" in drawing.caption
 
 
+def test_families_of_one_note_are_told_apart_by_their_names(tmp_path: Path) -> None:
+    study, _ = make_study(tmp_path, FILE + FAMILY + FAMILY.replace("undone", "halved").replace('"repulsion-03", ', ""))
+    found = _trade(study, levels(study))
+    assert found is not None
+    assert found.curves == {"undone": [(88, 68), (89, 69), (90, 66)], "halved": [(88, 68), (90, 66)]}
+
+
 def test_an_arm_without_a_value_has_no_mark(study: Study) -> None:
     found = _trade(study, levels(study) | {"cdpo": level(study, "cdpo", (0.9, None))})
     assert found is not None

@@ -24,7 +24,7 @@ from videothinker.reports.study_figures import curves_figure
 from videothinker.reports.study_tables import cost_table, runs_table
 from videothinker.study import run
 from videothinker.study.cells import discard, read_records, record_file, refuse_without_weights, states_of, without_weights
-from videothinker.study.collect import collect
+from videothinker.study.collect import collect, unanswered
 from videothinker.study.earlier import complete, keep, news, pieces_in, read_piece
 from videothinker.study.pack import pack, unpack
 from videothinker.study.plan import Cell, cell_folder
@@ -227,6 +227,47 @@ def test_several_pieces_go_together_whatever_their_order(tmp_path: Path) -> None
     assert list(runs) == [("base", NO_SEED), *((arm, seed) for arm in ("bias", "grpo", "attract") for seed in (1, 2))]
 
 
+def other_answers(first: Path, other: Path, seconds: float) -> None:
+    """A report of the same cells that took other seconds and in which grpo-s1 read nothing."""
+    shutil.copytree(first, other)
+    results = store.read_json(other / "results.json", Results)
+    records = {name: msgspec.structs.replace(record, seconds=seconds) for name, record in results.records.items()}
+    store.write_json(other / "results.json", msgspec.structs.replace(results, records=records))
+    sheet = read_sheet(other / "answers" / "greedy.parquet")
+    sheet.answers["grpo", 1] = np.array(["unread"] * len(sheet.ids), dtype=np.object_)
+    store.write_bytes(other / "answers" / "greedy.parquet", to_bytes(sheet))
+
+
+@pytest.mark.parametrize("begin", ["first", "other"])
+def test_of_two_runs_of_a_cell_that_of_the_report_given_first_counts(tmp_path: Path, first_piece: First, begin: str) -> None:
+    """Answers, gates and seconds come from one piece, whatever the hashes of the two are."""
+    study, plan, _ = first_piece
+    for number in range(3):  # other seconds, other hashes
+        other_answers(tmp_path / "first", tmp_path / f"other-{number}", 1000.0 + number)
+        names = {"first": "first", "other": f"other-{number}"}
+        order = sorted(names, key=lambda name: name != begin)
+        for name in order:
+            keep(tmp_path / f"out-{number}", read_piece(tmp_path / names[name]))
+        results, sheets = collect(study, plan, out := tmp_path / f"out-{number}", look(plan, out), read_records(plan, out))
+        assert (sheets["greedy"].answers["grpo", 1] == "unread").all() == (begin == "other")
+        assert results.records["grpo-s1"].seconds == (1000.0 + number if begin == "other" else 37.0)
+
+
+def test_answers_that_the_study_found_itself_and_lost_are_not_those_of_an_earlier_report(
+    tmp_path: Path, first_piece: First
+) -> None:
+    study, plan, _ = first_piece
+    keep(tmp_path / "out", read_piece(tmp_path / "first"))
+    for cell in plan:
+        if cell.name in ("curated", "greedy.grpo-s1"):
+            finish(cell, tmp_path / "out", QUESTIONS, seconds=5.0, packed=True)
+    shutil.rmtree(cell_folder(tmp_path / "out", "greedy.grpo-s1"))
+    states = look(plan, tmp_path / "out")
+    _, sheets = collect(study, plan, tmp_path / "out", states, read_records(plan, tmp_path / "out"))
+    assert ("grpo", 1) not in sheets["greedy"].answers
+    assert unanswered(plan, states, sheets) == ["greedy.grpo-s1"]
+
+
 def test_what_was_deleted_since_does_not_come_back(tmp_path: Path, first_piece: First) -> None:
     _, plan, _ = first_piece
     out, piece = tmp_path / "out", read_piece(tmp_path / "first")
@@ -367,6 +408,16 @@ def test_a_study_goes_on_from_a_report_by_command(tmp_path: Path, first_piece: F
     after = store.read_json(out / "results.json", Results)
     assert (after.levels, after.verdicts, after.references) == (before.levels, before.verdicts, before.references)
     assert "follow from the answers" in vt(file, "--out", out, "--recompute").output
+
+
+def test_a_study_whose_earlier_answers_are_gone_says_so(tmp_path: Path, first_piece: First) -> None:
+    file, out, first = tmp_path / "study.toml", tmp_path / "out", tmp_path / "first"
+    assert "are not here" not in vt(file, "--out", out, "--report-only", "--earlier", first).output
+    shutil.rmtree(out / "earlier")
+    said = " ".join(vt(file, "--out", out, "--report-only").output.split())
+    assert "the answers of 19 finished askings are not here, so no number rests on them: greedy.base" in said
+    with pytest.raises(VtError, match=r"is --out itself"):
+        vt(file, "--out", out, "--report-only", "--earlier", out)
 
 
 def test_what_needs_weights_is_made_again_if_that_is_asked_for(

@@ -166,6 +166,7 @@ LETTERS = 'expected letters as text, such as "A" or "A,C" in the order of the op
         ("observer", ["A,", "A"], f"question 0:1: observer is 'A,', {LETTERS}"),
         ("oracle", ["observational", "unsure"], "question 0:2: oracle is 'unsure', expected observational or inferential"),
         ("scene", [0, None], "question 0:2: scene is empty, expected a value"),
+        ("scene", [0, -3], "question 0:2: scene is -3, expected the number of its clip, from 0 on"),
         ("auto/1", [None, "A"], "question 0:1: auto/1 first is 'A', expected nothing, since auto/1 is empty there"),
         ("auto/1", None, "has a column 'auto/1 first' and none named 'auto/1'"),
         ("question_id", ["0:1", "0:1"], "question_id 0:1 stands in 2 rows, expected one row for each"),

@@ -219,6 +219,8 @@ def study(
     here = config.parent
     wanted = load_study(config, set_ or [])
     folders = given_folders(given or [], wanted)
+    if out.resolve() in [folder.resolve() for folder in earlier or []]:
+        raise VtError(f"--earlier {out}: is --out itself, which counts what it holds anyway; leave it out")
     pieces = [read_piece(folder) for folder in earlier or []]
     if not dry_run:
         with run.alone(out):
@@ -245,6 +247,8 @@ def study(
     stale = outdated(plan, records, out, weightless) if weightless else changed
     missing = [] if report_only else tell_what_is_missing(wanted, part if wanted_claims or not dry_run else plan, records, out)
     if dry_run:
+        if unpack:
+            warn("--dry-run writes nothing, so it does not look into what --unpack would bring")
         states = states_of(plan, records, out)
         states |= dict.fromkeys(stale, State.WAITING)
         shown = part if wanted_claims else plan
@@ -310,12 +314,15 @@ def _report(
     from videothinker.records.study_cells import State
     from videothinker.records.study_results import ANSWERS, RESULTS
     from videothinker.reports.study import study_pages
-    from videothinker.study.collect import collect
+    from videothinker.study.cells import some
+    from videothinker.study.collect import collect, unanswered
     from videothinker.study.sheets import to_bytes
 
     n_asked = sum(cell.ask is not None and states[cell.name] is State.FINISHED for cell in plan)
     with progress_bar("reading answers", n_asked, "cells") as progress:
         results, sheets = collect(study, plan, out, states, records, progress)
+    if silent := unanswered(plan, states, sheets):
+        warn(f"the answers of {len(silent)} finished askings are not here, so no number rests on them: {some(silent)}")
     store.write_report(out, study_pages(results))
     briefly = [msgspec.structs.replace(training, steps=[]) for training in results.trainings]
     for name, sheet in sheets.items():
@@ -340,7 +347,7 @@ def _recompute(out: Path) -> None:
     show_verdicts(found.verdicts)
     if found.differing:
         raise VtError(
-            f"{out}: {len(found.differing):,} of {found.n_numbers:,} numbers are not what its answers give, the first is "
+            f"{out}: {len(found.differing):,} numbers or words of its results are not what its answers give, the first is "
             f"{found.differing[0]}; the report was drawn from other answers, or by another version"
         )
     output.show({"verdicts": found.verdicts, "n_numbers": found.n_numbers, "differing": found.differing})

@@ -60,12 +60,15 @@ class _AlignedMLP(Qwen2_5_VLMLP):  # type: ignore[misc]
         return padded_mlp(self, hidden_state, padding)
 
 
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
 def _is_plain(layer: nn.Module) -> bool:
-    """Whether a layer is an activation, or what its weights say: linear, with no adapter, hook or ZeRO-3 before it."""
+    """Whether a layer is an activation, or linear and what its weights say: without adapter, hook, offloading, ZeRO-3."""
     if not isinstance(layer, nn.Linear):
         return not hasattr(layer, "base_layer")
-    hooked = layer._forward_hooks or layer._forward_pre_hooks
-    return type(layer) is nn.Linear and not hooked and not hasattr(layer.weight, "ds_id")
+    called = "forward" in vars(layer) or any(getattr(layer, name) for name in _HOOKS)  # accelerate replaces a layer's forward
+    return type(layer) is nn.Linear and not called and not hasattr(layer.weight, "ds_id")
 
 
 def _would_keep_copies(mlp: Any, states: torch.Tensor) -> bool:

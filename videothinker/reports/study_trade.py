@@ -32,7 +32,8 @@ class Trade(NamedTuple):
     colours: dict[str, str]
     """Of the marks."""
     curves: dict[str, list[Spot]]
-    """Each family's members in the order of observational accuracy, by what the family is."""
+    """Each family's members in the order of observational accuracy, by what the family is: its note, where no other has the
+    same."""
     even: Spot
     """A spot on the line of as many right answers as `to`: that of `to`."""
     to: str
@@ -70,7 +71,9 @@ def _trade(study: Study, levels: Mapping[str, Level]) -> Trade | None:
     families = {name: one for name, one in study.families.items() if set(one.arms) <= whole.keys()}
     if not families:
         return None
-    curves = {one.note or name: sorted(whole[arm] for arm in one.arms) for name, one in families.items()}
+    notes = [one.note or name for name, one in families.items()]
+    words = {name: one.note if one.note and notes.count(one.note) == 1 else name for name, one in families.items()}
+    curves = {words[name]: sorted(whole[arm] for arm in one.arms) for name, one in families.items()}
     ends = {end(one.arms, key=whole.__getitem__) for one in families.values() for end in (min, max)}
     inner = {arm for one in families.values() for arm in one.arms} - ends
     to = next((arm for arm in whole if arm != BASE and study.arms[arm].stage is Stage.GRPO), next(iter(whole)))

@@ -165,7 +165,7 @@ def refuse_outdated(names: Sequence[str], folder: Path) -> None:
     if names:
         raise VtError(
             f"{folder}: {len(names)} cells were run with another command, configuration file or input than the study has now:"
-            f" {_some(names)}. Choose another --out, or --redo, which deletes and runs them again"
+            f" {some(names)}. Choose another --out, or --redo, which deletes and runs them again"
         )
 
 
@@ -178,7 +178,7 @@ def refuse_without_weights(names: Sequence[str], folder: Path) -> None:
     if names:
         asked = [name for name in names if "." in name]
         lost = {"weights": [name for name in names if name not in asked], "replies": asked}
-        what = " and ".join(f"the {kind} of {_some(some)}" for kind, some in lost.items() if some)
+        what = " and ".join(f"the {kind} of {some(which)}" for kind, which in lost.items() if which)
         raise VtError(
             f"{folder}: {what} stayed on another machine, and cells that are to run need them. Copy their folders to"
             f" {folder / 'cells'}, run claims that do without them (--claims), or make them again with --redo, which deletes"
@@ -186,7 +186,8 @@ def refuse_without_weights(names: Sequence[str], folder: Path) -> None:
         )
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """The first five names, and how many more there are."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 

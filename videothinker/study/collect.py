@@ -157,6 +157,19 @@ def _asked(
     return sheet, references
 
 
+def unanswered(plan: Sequence[Cell], states: Mapping[str, State], sheets: Mapping[str, Sheet]) -> list[str]:
+    """Finished askings that no sheet has answers of: they stayed on another machine, or were deleted."""
+    said = {(name, run) for name, sheet in sheets.items() for run in sheet.answers}
+    return [
+        cell.name
+        for cell in plan
+        if cell.ask is not None
+        and cell.kind is Kind.ASK
+        and states[cell.name] is State.FINISHED
+        and (cell.ask, (cell.arm or BASE, NO_SEED if cell.seed is None else cell.seed)) not in said
+    ]
+
+
 def _n_open(claim: Claim, study: Study, plan: Sequence[Cell], states: Mapping[str, State]) -> int:
     """How many trainings and askings that a claim rests on are not over."""
     rests_on = chosen([claim], study, plan)

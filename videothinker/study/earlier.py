@@ -4,8 +4,8 @@
     keep(folder, piece)                         # its finished cells count in `folder`, and folder/earlier has what numbers need
     complete(study, "greedy", sheet, done, records, pieces_in(folder))    # with the answers that no cell in `folder` has
 
-A folder may keep several pieces. What a cell was said to have done counts where the piece ran the very cell that the study has
-now: the same command, files and inputs.
+A folder may keep several pieces. What a cell was said to have done counts where the record that the study has of it is the
+piece's: of two pieces that ran the same cell that of the one which was given first, and none once the study has run it itself.
 """
 
 import shutil
@@ -41,8 +41,9 @@ class Piece(NamedTuple):
     """Hash of the files that were read."""
 
     def ran(self, name: str, records: Mapping[str, Record]) -> bool:
-        """Whether it finished the very cell that `records` is about."""
-        return name in self.finished and name in records and self.finished[name].identity == records[name].identity
+        """Whether `records` has this piece's run of the cell: another piece, or the study itself, may have run the same command
+        and come to other answers."""
+        return name in self.finished and name in records and self.finished[name] == as_travelled(records[name])
 
 
 def read_piece(folder: Path) -> Piece:
@@ -53,7 +54,8 @@ def read_piece(folder: Path) -> Piece:
     """
     path = folder / RESULTS
     if not path.is_file():
-        raise VtError(f"{folder}: has no {RESULTS}; expected the folder of a report that `vt study` wrote")
+        lacks = f"has no {RESULTS}" if folder.is_dir() else "is no folder"
+        raise VtError(f"{folder}: {lacks}; expected the folder of a report that `vt study` wrote")
     results = store.read_json(path, Results)
     if bad := next((name for name in (*results.states, *results.study.ask) if not is_name(name)), None):
         raise VtError(f"{path}: has a cell or a way of asking named {bad!a}, which no study writes; take it out")
@@ -66,7 +68,7 @@ def read_piece(folder: Path) -> Piece:
     finished = {
         name: as_travelled(results.records[name])
         for name, state in results.states.items()
-        if state is State.FINISHED and name in results.records and (not _asks(name, results.study) or name in answered)
+        if state is State.FINISHED and name in results.records and (not _asks(name) or name in answered)
     }
     digest = store.sha256_json([store.sha256_file(each) for each in (path, *paths.values())])
     return Piece(folder, results, sheets, finished, digest)
@@ -128,7 +130,8 @@ def complete(
         lacking = [run for run, name in runs.items() if run not in have and piece.ran(name, records)]
         if not lacking:
             continue
-        theirs = piece.sheets[ask]
+        if (theirs := piece.sheets.get(ask)) is None:
+            continue  # it says that it was asked so, and has no answers to it
         if sheet is None:
             sheet = Sheet(theirs.ids.tolist(), theirs.scenes.tolist(), theirs.gold, theirs.observer, theirs.observational)
         _check_same(piece.folder / ANSWERS / f"{ask}.parquet", theirs, sheet)
@@ -180,10 +183,9 @@ def _asking(ask: str, run: tuple[str, int]) -> str:
     return f"{ask}.{arm}" if arm == BASE else f"{ask}.{arm}-s{seed}"
 
 
-def _asks(name: str, study: Study) -> bool:
-    """Whether a cell of this name asks."""
-    ask, dot, _ = name.partition(".")
-    return bool(dot) and ask in study.ask
+def _asks(name: str) -> bool:
+    """Whether a cell of this name asks: others have no dot in theirs."""
+    return "." in name
 
 
 def _uncounted(answers: Words) -> Beside:

@@ -102,6 +102,10 @@ def _check_questions(path: Path, columns: Columns) -> None:
             raise _strange(path, columns, name, columns[name].index(None), "a value" if words is None else words.expected)
         if words is not None and (at := _first_wrong(columns[name], words)) is not None:
             raise _strange(path, columns, name, at, words.expected)
+    if min(columns["scene"]) < 0:
+        raise _strange(
+            path, columns, "scene", columns["scene"].index(min(columns["scene"])), "the number of its clip, from 0 on"
+        )
     times = Counter(columns["question_id"])
     if twice := next((name for name, n in times.items() if n > 1), None):
         raise VtError(f"{path}: question_id {twice} stands in {times[twice]} rows, expected one row for each")
