@@ -256,7 +256,7 @@ def _shapes(path: Path) -> Any:
 
 def _pack(folder: Path) -> Path:
     (folder / "away").mkdir(parents=True)
-    blobs = [lzma.compress(parts.tar([parts.Item(f"records/{i}.json", bytes([i]) * 700)])) for i in range(3)]
+    blobs = [lzma.compress(parts.tar([parts.Item(f"logs/{i}.stdout", bytes([i]) * 700)])) for i in range(3)]
     whole = [parts.Item(f"{i:04}.tar.xz", blob) for i, blob in enumerate(blobs[:2])]
     pieces = [parts.Item("0002.tar.xz.1-of-2", blobs[2][:100]), parts.Item("0002.tar.xz.2-of-2", blobs[2][100:])]
     (folder / "away" / "study-1.tar").write_bytes(parts.tar([*whole, *pieces]))
