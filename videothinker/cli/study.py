@@ -52,7 +52,7 @@ What two of its claims need, and nothing else:
 
 The next piece, where nothing but the report of an earlier one is at hand:
 
-  vt study configs/study-2.toml --out runs/piece --earlier reports/study-2 --claims c
+  vt study configs/study-2.toml --out runs/piece --earlier reports/study-2 --claims g
 
 On a machine that is taken away after ten minutes, with data and start model made before, and then on the next machine:
 

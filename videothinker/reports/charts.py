@@ -147,6 +147,14 @@ def ticks(low: float, high: float, n: int, *, whole: bool = False) -> list[float
     return [float(f"{index * step:.12g}") for index in range(begin, end + 1)]
 
 
+def reach(values: Sequence[float], least: float, within: tuple[float, float]) -> tuple[float, float]:
+    """Limits that hold all values with some air, at least so far apart; `within` keeps the air from what no value can be."""
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    wide = min(max(1.16 * (high - low), least), within[1] - within[0])
+    begin = min(max((low + high - wide) / 2, within[0]), within[1] - wide)
+    return begin, begin + wide
+
+
 def tick_text(value: float) -> str:
     """A round number at an axis: "1,500", "0.25", "2e-05"; with a true minus sign."""
     text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}"

@@ -76,14 +76,6 @@ def write_names(
         words.set_path_effects(halo(colours))
 
 
-def reach(values: Sequence[float], least: float, within: tuple[float, float]) -> tuple[float, float]:
-    """Limits that hold all values with some air, at least so far apart; `within` keeps the air from what no value can be."""
-    low, high = min(values, default=0.0), max(values, default=1.0)
-    wide = min(max(1.16 * (high - low), least), within[1] - within[0])
-    begin = min(max((low + high - wide) / 2, within[0]), within[1] - wide)
-    return begin, begin + wide
-
-
 def _dense(points: Sequence[Spot]) -> list[Spot]:
     """Places along a line, close enough that no letter fits between two."""
     found = list(points[:1])

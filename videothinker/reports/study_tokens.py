@@ -10,9 +10,9 @@ from matplotlib.lines import Line2D
 from videothinker.records.study import Stage, Study
 from videothinker.records.study_results import Results, Thinking, TokenCurve
 from videothinker.reports import placing
-from videothinker.reports.charts import ticks
+from videothinker.reports.charts import reach, ticks
 from videothinker.reports.drawing import LEGEND_LINE, WIDTH, Drawing, legend, legend_lines, percent_text, themed
-from videothinker.reports.placing import FONT, Spot, reach
+from videothinker.reports.placing import FONT, Spot
 
 POOLS = ("all", "observational", "inferential")
 _COLOURS = ("blue", "orange", "green", "purple")

@@ -10,9 +10,9 @@ from matplotlib.lines import Line2D
 from videothinker.records.study import BASE, Stage, Study
 from videothinker.records.study_results import Level
 from videothinker.reports import placing
-from videothinker.reports.charts import ticks
+from videothinker.reports.charts import reach, ticks
 from videothinker.reports.drawing import LEGEND_LINE, WIDTH, Drawing, legend, legend_lines, percent_text, themed
-from videothinker.reports.placing import FONT, Spot, reach
+from videothinker.reports.placing import FONT, Spot
 
 _LEFT, _RIGHT, _BOTTOM, _PLOT = 0.36, 0.08, 0.34, 2.35
 """Inches: room left, right of and below the plot, and its height."""
