@@ -50,6 +50,10 @@ What two of its claims need, and nothing else:
 
   vt study configs/study-2.toml --out runs/study-2 --claims a,b
 
+A claim with longer trainings, and fewer of them:
+
+  vt study configs/study-2.toml --out runs/longer --claims b --set train.steps=500 --seeds 3
+
 The next piece, where nothing but the report of an earlier one is at hand:
 
   vt study configs/study-2.toml --out runs/piece --earlier reports/study-2 --claims g
@@ -125,6 +129,10 @@ def study(
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a setting of the study; repeat for several."),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Run the first N seeds of each arm and no others."),
     ] = None,
     given: Annotated[
         list[str] | None,
@@ -207,7 +215,7 @@ def study(
         states_of,
         without_weights,
     )
-    from videothinker.study.config import load_study
+    from videothinker.study.config import load_study, with_seeds
     from videothinker.study.earlier import keep, news, read_piece
     from videothinker.study.plan import chosen, heights, make_plan, settled
 
@@ -218,6 +226,7 @@ def study(
         return
     here = config.parent
     wanted = load_study(config, set_ or [])
+    wanted = wanted if seeds is None else with_seeds(wanted, seeds)
     folders = given_folders(given or [], wanted)
     if out.resolve() in [folder.resolve() for folder in earlier or []]:
         raise VtError(f"--earlier {out}: is --out itself, which counts what it holds anyway; leave it out")

@@ -16,6 +16,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
+
 from videothinker.errors import VtError
 from videothinker.records.study import BASE, Arm, Ask, Scalar, Stage, Study
 from videothinker.sections import load_toml, override, read
@@ -52,6 +54,23 @@ def load_study(file: Path, overrides: Sequence[str] = ()) -> Study:
         if not problems:
             return study
     raise VtError(f"{file}: {'; '.join(problems)}")
+
+
+def with_seeds(study: Study, n_seeds: int) -> Study:
+    """The study with the first `n_seeds` of its seeds; arms that have no more than that stay as they are.
+
+    Raises:
+        VtError: the study has fewer.
+    """
+    if n_seeds > len(study.seeds):
+        raise VtError(f"--seeds {n_seeds}: the study has {len(study.seeds)}")
+
+    def fewer(arm: Arm) -> Arm:
+        few = {name: min(n, n_seeds) for name in ("seeds", "early_seeds") if (n := getattr(arm, name)) is not None}
+        return msgspec.structs.replace(arm, **few)
+
+    arms = {name: fewer(arm) for name, arm in study.arms.items()}
+    return msgspec.structs.replace(study, seeds=study.seeds[:n_seeds], arms=arms)
 
 
 def _contradictions(study: Study, here: Path) -> Iterator[str]:
