@@ -44,7 +44,18 @@ SHARES = (0.5, 0.9)
 """Of the replies of such a model, which end there."""
 SAME_LOGPROB = 1e-3
 """Nats per token by which replies of the same tokens differ at most."""
-HEADS = ("engine", "stop", "stopped", "tokens", "same", "q/s", "s writing", "faster", "writing", "CPU")
+HEADS = (
+    "engine",
+    "stop at",
+    "stopped",
+    "tokens",
+    "as without",
+    "questions/s",
+    "s writing",
+    "faster",
+    "writing faster",
+    "CPU faster",
+)
 console = Console()
 
 
@@ -140,17 +151,7 @@ def table(result: dict[str, Any]) -> Table:
     """A line for each engine and stop."""
     title = f"{result['checkpoint']}, {result['n_questions']} questions, {result['batch_size']} at once, {result['device']}"
     shown = Table(title=title, title_justify="left")
-    for head in (
-        "engine",
-        "stop at",
-        "stopped",
-        "tokens",
-        "as without",
-        "questions/s",
-        "s writing",
-        "faster",
-        "writing faster",
-    ):
+    for head in HEADS:
         shown.add_column(head, justify="right")
     for each in result["rows"]:
         shown.add_row(
