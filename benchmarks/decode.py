@@ -1,7 +1,7 @@
 """What a token of a reply costs, for some replies to one question, written as the roll-outs of a CDPO step are.
 
     python benchmarks/decode.py                                                         # on a CPU, a tiny model
-    python benchmarks/decode.py --shape 3b --out reports/benchmark-decode.json          # on a GPU: 8 and 128 replies
+    python benchmarks/decode.py --shape 3b --out decode.json                            # on a GPU: 8 and 128 replies
     python benchmarks/decode.py --shape 3b --rows 8 --shares 64 128 256 --profile       # where the time goes
 
 Random weights, bfloat16 on a GPU, tokens drawn at temperature 1, features of a clip drawn at random in place of the vision

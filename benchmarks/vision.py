@@ -1,6 +1,7 @@
 """Milliseconds a clip in the vision tower of Qwen2.5-VL: windows in batches, in one call, and in compiled blocks.
 
-    python benchmarks/vision.py --out reports/benchmark-vision.json                                 # on a GPU
+    python benchmarks/vision.py --out vision.json                                                   # on a GPU
+    python benchmarks/vision.py --products                                                          # the MLPs' products alone
     python benchmarks/vision.py --size test --clips 1,2 --frames 4 --height 56 --width 84           # on a CPU, a tiny tower
     python benchmarks/vision.py --size thin --clips 1 --frames 2 --height 112 --width 112 --ways varlen     # Python alone
 
@@ -14,6 +15,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,9 +23,11 @@ import results
 import torch
 from rich.console import Console
 from rich.table import Table
+from torch.nn import functional
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLVisionConfig
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
 
+from videothinker.models.aligned import padding_for
 from videothinker.models.vision import Kernels, quicken_vision, see
 
 WAYS = tuple(way for way in get_args(Kernels) if way != "auto")
@@ -117,6 +121,27 @@ def measure(way: Kernels, options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+def products(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """The products of a block's MLP on eight clips, at its own width and at the next multiple of 16 bytes."""
+    size = SIZES[options.size]
+    hidden, width = size["hidden_size"], size["intermediate_size"]
+    n = 8 * (options.frames // 2) * (options.height // 14) * (options.width // 14)
+    device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
+    rows = []
+    for wide in dict.fromkeys((width, width + padding_for(width, dtype))):
+        for into, out in ((hidden, wide), (wide, hidden)):
+            states, weights = (
+                torch.randn(n, into, device=device, dtype=dtype),
+                torch.randn(out, into, device=device, dtype=dtype),
+            )
+            _, median = seconds(partial(functional.linear, states, weights), options.repeats)
+            rows.append(
+                {"n": n, "from": into, "to": out, "ms": 1000 * median, "tflop_per_s": 2 * n * into * out / median / 1e12}
+            )
+            print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
 def show(rows: list[dict[str, Any]]) -> None:
     """The rows as a table."""
     table = Table(title="milliseconds a clip", title_justify="left")
@@ -141,7 +166,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--most-backward", type=int, default=8, help="most clips whose gradient is taken; 8 need some 60 GB")
     parser.add_argument("--out", type=Path, help="also write the numbers to this JSON file")
+    parser.add_argument("--products", action="store_true", help="time an MLP's products and nothing else")
     options = parser.parse_args()
+    if options.products:
+        results.write_rows(options.out, options, products(options))
+        return
     rows = [row for way in options.ways for row in measure(way, options)]
     show(rows)
     results.write_rows(options.out, options, rows)

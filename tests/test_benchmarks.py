@@ -217,6 +217,13 @@ def test_vision(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert "milliseconds a clip" in capsys.readouterr().out
 
 
+def test_the_products_of_a_vision_mlp(run: Run) -> None:
+    """In float32 the width needs nothing, so there is one; 8 clips of 4 frames have 8 * 2 * 4 * 6 patches."""
+    found = run("vision", "--products", "--size", "thin", "--frames", 4, "--height", 56, "--width", 84, "--repeats", 1)
+    assert [(row["n"], row["from"], row["to"]) for row in found["rows"]] == [(384, 16, 16), (384, 16, 16)]
+    assert are_positive(*(row["tflop_per_s"] for row in found["rows"]))
+
+
 def test_diagnose_measures_the_engine_that_auto_takes_and_every_other(run: Run) -> None:
     sizes = ("--frames", 4, "--tokens", 3, "--plain", 1, "--batch-sizes", 2)
     found = run("diagnose", "--scenes", 1, *sizes)

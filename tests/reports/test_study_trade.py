@@ -7,7 +7,7 @@ import pytest
 from study_factory import FILE, make_study
 
 from videothinker.records import Estimate, Rule
-from videothinker.records.study import Study
+from videothinker.records.study import Claim, Study
 from videothinker.records.study_results import NO_SEED, Level, Value
 from videothinker.reports import placing
 from videothinker.reports.study_trade import _trade, trade_figure
@@ -60,13 +60,34 @@ def test_on_the_even_line_two_observational_answers_weigh_one_inferential_one(st
 
 def test_an_arm_whose_seeds_are_not_over_is_left_out_by_name(study: Study) -> None:
     some = levels(study) | {"cdpo": level(study, "cdpo", RIGHT["cdpo"], n_seeds=3)}
-    drawing = trade_figure(study, some)
+    drawing = trade_figure(study, some, {})
     assert drawing is not None
     assert "left out: cdpo." in drawing.caption
     assert "cdpo at" not in drawing.alt
     assert "grpo at 90.0 % and 66.0 %" in drawing.alt
     assert "what undoes GRPO: 88.0 % and 68.0 %, 89.0 % and 69.0 %, 90.0 % and 66.0 %" in drawing.alt
     assert "right as by grpo" in drawing.caption
+
+
+def test_an_arm_that_is_judged_under_another_rule_alone_is_left_out_by_name(study: Study) -> None:
+    """And one that is judged under both, or by no claim, is not."""
+    other = Claim(text="elsewhere", holds=["any-option: cdpo > grpo"])
+    drawing = trade_figure(msgspec.structs.replace(study, claims=[other]), levels(study), {})
+    assert drawing is not None
+    assert drawing.caption.endswith("Claims judge these under other rules alone, so they are left out: cdpo.")
+    assert "cdpo at" not in drawing.alt
+    assert "grpo at" in drawing.alt  # in a family, whatever the claims say
+    both = [other, Claim(text="here", holds=["cdpo > base"])]
+    for claims in ([], both):
+        drawing = trade_figure(msgspec.structs.replace(study, claims=claims), levels(study), {})
+        assert drawing is not None
+        assert "cdpo at" in drawing.alt
+
+
+def test_runs_that_diverged_are_told_of_the_arms_that_are_shown(study: Study) -> None:
+    drawing = trade_figure(study, levels(study), {"cdpo": 1, "bias": 2})
+    assert drawing is not None
+    assert drawing.caption.endswith("Runs that diverged, and count: 1 of cdpo.")
 
 
 def test_families_of_one_note_are_told_apart_by_their_names(tmp_path: Path) -> None:
@@ -86,13 +107,13 @@ def test_an_arm_without_a_value_has_no_mark(study: Study) -> None:
 def test_there_is_no_figure_unless_a_whole_family_was_asked(study: Study) -> None:
     some = levels(study)
     del some["repulsion-03"]
-    assert trade_figure(study, some) is None
-    assert trade_figure(msgspec.structs.replace(study, families={}), levels(study)) is None
-    assert trade_figure(study, {}) is None
+    assert trade_figure(study, some, {}) is None
+    assert trade_figure(msgspec.structs.replace(study, families={}), levels(study), {}) is None
+    assert trade_figure(study, {}, {}) is None
 
 
 def test_marks_that_lie_on_each_other_are_told_in_the_legend(study: Study) -> None:
-    drawing = trade_figure(study, levels(study) | {"cdpo": level(study, "cdpo", (0.90, 0.66))})
+    drawing = trade_figure(study, levels(study) | {"cdpo": level(study, "cdpo", (0.90, 0.66))}, {})
     assert drawing is not None
     assert "cdpo at 90.0 % and 66.0 %" in drawing.alt
     text = drawing.files["figure-trade.pdf"]

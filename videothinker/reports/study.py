@@ -1,5 +1,6 @@
 """The page of a study: claims and their verdicts, accuracy by category, differences, ablations, curves, every run and cost."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -60,7 +61,8 @@ def study_pages(results: Results, from_steps: FromSteps | None = None) -> dict[s
     trains, others = [arm for arm in main if arm != BASE], [arm for arm in study.arms if arm not in main]
     baseline = [arm for arm in main if arm != BASE and study.arms[arm].stage is Stage.GRPO][:1]
     sweeps = [sweep_figure(f"sweep-{i}", one, mine) for i, one in enumerate(study.sweeps, 1) if {*one.arms} & {*mine}]
-    optional = (trade_figure(study, mine), tokens_figure(results))
+    diverged = Counter(one.arm for one in results.trainings if one.diverged)
+    optional = (trade_figure(study, mine, diverged), tokens_figure(results))
     drawings = [
         *level_figures([mine[arm] for arm in main if arm in mine], {arm: study.arms[arm].note for arm in study.arms}),
         effects_figure(_chief(pairs, study), study.arms),

@@ -13,13 +13,14 @@ from videothinker.reports import placing
 from videothinker.reports.charts import reach, ticks
 from videothinker.reports.drawing import LEGEND_LINE, WIDTH, Drawing, legend, legend_lines, percent_text, themed
 from videothinker.reports.placing import FONT, Spot
+from videothinker.study.claims import comparisons, members
 
 _LEFT, _RIGHT, _BOTTOM, _PLOT = 0.36, 0.08, 0.34, 2.35
 """Inches: room left, right of and below the plot, and its height."""
 _DASHES: tuple[Any, ...] = ("-", (0, (2.4, 1)), (0, (0.8, 0.8)), (0, (3, 1, 0.8, 1)))
 """Of the families' curves; more begin again."""
 _COLOURS = {Stage.GRPO: "orange", Stage.CDPO: "blue", Stage.AUTO: "green", Stage.BLEND: "purple"}
-_MARKERS = "osD^vPX<>"
+_MARKERS = "osD^vPX<>*phd8H"
 _LEAST = 2.0
 """Percentage points that an axis holds at least."""
 
@@ -41,25 +42,28 @@ class Trade(NamedTuple):
     """Points of inferential accuracy for a point of observational accuracy on that line: below zero."""
     partly: list[str]
     """Arms that were not asked at all of their seeds, and are not shown."""
+    elsewhere: list[str]
+    """Arms that claims compare under other rules alone, and are not shown."""
 
 
-def trade_figure(study: Study, levels: Mapping[str, Level]) -> Drawing | None:
+def trade_figure(study: Study, levels: Mapping[str, Level], diverged: Mapping[str, int]) -> Drawing | None:
     """Both accuracies of every arm but bias models, and each family's curve; None in a study without a family that was asked.
 
-    levels: by arm, of one way of asking under one rule.
+    levels: by arm, of one way of asking under the study's rule. diverged: by arm, how many of its trainings did.
     """
     found = _trade(study, levels)
     if found is None:
         return None
-    caption = _caption(found)
+    caption = _caption(found, {arm: diverged[arm] for arm in found.arms if diverged.get(arm)})
     return themed("trade", caption, _alt(caption, found), lambda colours: _draw(found, colours))
 
 
 def _trade(study: Study, levels: Mapping[str, Level]) -> Trade | None:
     whole: dict[str, Spot] = {}
     partly = []
+    elsewhere = _judged_elsewhere(study)
     for arm, one in levels.items():
-        if arm != BASE and study.arms[arm].stage is Stage.BIAS:
+        if arm in elsewhere or (arm != BASE and study.arms[arm].stage is Stage.BIAS):
             continue
         observational, inferential = (one.measures[name] for name in ("observational", "inferential"))
         if observational.scenes.value is None or inferential.scenes.value is None:
@@ -86,15 +90,29 @@ def _trade(study: Study, levels: Mapping[str, Level]) -> Trade | None:
         to=to,
         slope=-n["observational"] / n["inferential"],
         partly=partly,
+        elsewhere=[arm for arm in levels if arm in elsewhere],
     )
 
 
-def _caption(found: Trade) -> str:
+def _judged_elsewhere(study: Study) -> set[str]:
+    """The arms that claims compare, but never under the study's own rule: what they traded shows under theirs."""
+    here, elsewhere = {arm for family in study.families.values() for arm in family.arms}, set[str]()
+    for claim in study.claims:
+        for part in comparisons(claim):
+            (here if (part.rule or study.rule) is study.rule else elsewhere).update(members(part, study))
+    return elsewhere - here
+
+
+def _caption(found: Trade, diverged: Mapping[str, int]) -> str:
     words = (
         "What an arm pays for what it gains: questions answered exactly right, observational against inferential ones. Lines "
         "lead through arms that do nothing but trade the one for the other; whatever does more than they lies above them. On "
         f"the thin grey line as many of all questions are answered right as by {found.to}. Means over seeds."
     )
+    if diverged:
+        words += f" Runs that diverged, and count: {', '.join(f'{n} of {arm}' for arm, n in diverged.items())}."
+    if found.elsewhere:
+        words += f" Claims judge these under other rules alone, so they are left out: {', '.join(found.elsewhere)}."
     return f"{words} Not at all of their seeds yet, and left out: {', '.join(found.partly)}." if found.partly else words
 
 
