@@ -140,6 +140,21 @@ def test_a_claim_whose_cells_are_not_over_is_told_as_what_it_is_so_far(tmp_path:
     assert "so far: 1 of its cells are open" in vt(*command, "--recompute").output
 
 
+def test_fewer_seeds_than_the_file_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All of seed 1 is finished: with `--seeds 1` nothing is left to run; more seeds than there are is a line."""
+    _, plan = make_study(tmp_path, SMALL)
+    for cell in plan:
+        if cell.seed != 2:
+            finish(cell, tmp_path / "out")
+    command = ("study", tmp_path / "study.toml", "--out", tmp_path / "out", "--dry-run", "--gpus", "0", "--json")
+    assert vt_command.vt(*command, "--seeds", "1") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {cell["name"]: cell["state"] for cell in told["cells"]} == {cell.name: "finished" for cell in plan if cell.seed != 2}
+    assert told["left_seconds"] == 0
+    assert vt_command.vt(*command, "--seeds", "3") == 2
+    assert vt_command.one_error(capsys) == "error: --seeds 3: the study has 2"
+
+
 def test_failed_cells_end_with_exit_code_1_and_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "VT", (sys.executable, str(Path(__file__).with_name("stub_vt.py"))))
     file = write_study(tmp_path, SMALL)

@@ -9,7 +9,8 @@ from study_factory import FILE, write_study
 from videothinker.errors import VtError
 from videothinker.records.study import Claim, Stage
 from videothinker.study.claims import Comparison, pairs_of, parse_claim
-from videothinker.study.config import load_study
+from videothinker.study.config import load_study, with_seeds
+from videothinker.study.plan import make_plan
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -79,6 +80,47 @@ def test_set_overrides_what_the_file_says(tmp_path: Path) -> None:
         load_study(write_study(tmp_path), ["model.size=3"])
     with pytest.raises(VtError, match="is not KEY=VALUE"):
         load_study(write_study(tmp_path), ["model"])
+
+
+MANY = FILE.replace('stage = "grpo"\n', 'stage = "grpo"\nearly_seeds = 3\n').replace(
+    "[[sweeps]]",
+    '[arms.mid]\nstage = "blend"\nof = ["base", "attract"]\nweight = 0.5\nseeds = 2\nagainst = ["base"]\n\n[[sweeps]]',
+)
+"""Arms with all seeds, one of them with three early ones, arms with two seeds, and a blend of such an arm."""
+
+
+@pytest.mark.parametrize(("n_seeds", "few"), [(1, 1), (2, 2), (3, 2), (4, 2)])
+def test_the_first_seeds_of_each_arm_are_kept(tmp_path: Path, n_seeds: int, few: int) -> None:
+    """An arm that has no more than that keeps its own number, and early seeds that are left are early."""
+    study = with_seeds(load_study(write_study(tmp_path, MANY)), n_seeds)
+    first = (1, 2, 3, 4)
+    assert study.seeds == first[:n_seeds]
+    for arm in ("grpo", "bias", "cdpo"):
+        assert study.seeds_of(arm) == first[:n_seeds], arm
+    for arm in ("repel-start", "attract", "repulsion-03", "mid"):
+        assert study.seeds_of(arm) == first[:few], arm
+    assert study.arms["grpo"].early_seeds == min(n_seeds, 3)
+    assert study.arms["cdpo"].early_seeds is None
+
+
+@pytest.mark.parametrize("n_seeds", [1, 3])
+def test_fewer_seeds_leave_the_cells_of_the_others_as_they_are(tmp_path: Path, n_seeds: int) -> None:
+    """Same commands and identities, so that what is finished counts; and no cell that the whole study lacks."""
+    file = write_study(tmp_path, MANY)
+    study = load_study(file)
+    whole = {cell.name: cell for cell in make_plan(study, file.parent)}
+    kept = make_plan(with_seeds(study, n_seeds), file.parent)
+    assert {cell.name for cell in kept} == {name for name, cell in whole.items() if (cell.seed or 0) <= n_seeds}
+    for cell in kept:
+        before = whole[cell.name]
+        assert (cell.arguments, cell.identity, cell.needs) == (before.arguments, before.identity, before.needs), cell.name
+
+
+def test_more_seeds_than_there_are_is_a_line(tmp_path: Path) -> None:
+    study = load_study(write_study(tmp_path))
+    assert with_seeds(study, 4) == study
+    with pytest.raises(VtError, match=r"^--seeds 5: the study has 4$"):
+        with_seeds(study, 5)
 
 
 def test_a_bound_is_in_percentage_points_and_names_may_hold_dashes() -> None:

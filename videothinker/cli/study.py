@@ -3,27 +3,16 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from videothinker.cli import options, output
-from videothinker.cli.console import err, progress_bar, warn
 from videothinker.cli.console import out as console
-from videothinker.cli.interrupt import exit_code
-from videothinker.cli.study_checks import check_commands, given_folders, named_claims, problem_of, tell_what_is_missing
-from videothinker.cli.study_display import (
-    display,
-    forecast_of,
-    plan_record,
-    show_claims,
-    show_needs,
-    show_plan,
-    show_verdicts,
-    tell_what_is_left,
-)
-from videothinker.cli.study_packs import grow, pack_study, packed_meanwhile, packing_of
+from videothinker.cli.console import progress_bar, warn
+from videothinker.cli.study_display import plan_record, show_verdicts, tell_what_is_left
+from videothinker.cli.study_packs import pack_study, packing_of
 from videothinker.errors import VtError
 from videothinker.shipped import config_file
 
@@ -199,117 +188,41 @@ def study(
     Every cell of the grid is one vt command in a folder of its own.
     A cell that fails is a row of the report and stops only the cells that need it; the exit code is then 1.
     """
+    from videothinker.cli.study_steps import bring, look, plan_study, run_part, settle, show
     from videothinker.records.study_cells import State
-    from videothinker.study import pack as packs
-    from videothinker.study import run
-    from videothinker.study.cells import (
-        discard,
-        give,
-        given_cells,
-        given_identities,
-        given_record,
-        outdated,
-        read_records,
-        refuse_outdated,
-        refuse_without_weights,
-        states_of,
-        without_weights,
-    )
+    from videothinker.study.cells import refuse_without_weights
     from videothinker.study.config import load_study, with_seeds
-    from videothinker.study.earlier import keep, news, read_piece
-    from videothinker.study.plan import chosen, heights, make_plan, settled
 
     output.choose(json)
     packing = packing_of(pack, n_files=pack_files, rounded=pack_rounded, every=pack_every)
     if recompute:
         _recompute(out)
         return
-    here = config.parent
+    redo = redo and not report_only
     wanted = load_study(config, set_ or [])
     wanted = wanted if seeds is None else with_seeds(wanted, seeds)
-    folders = given_folders(given or [], wanted)
-    if out.resolve() in [folder.resolve() for folder in earlier or []]:
-        raise VtError(f"--earlier {out}: is --out itself, which counts what it holds anyway; leave it out")
-    pieces = [read_piece(folder) for folder in earlier or []]
-    if not dry_run:
-        with run.alone(out):
-            for away in unpack or []:
-                packs.unpack(out, away)
-            for name, folder in folders.items():
-                give(name, out, folder, news(pieces, out))
-    ahead = news(pieces, out)  # records that `keep` will write, once it is known that they fit
-    ahead |= {name: given_record(name, out, folder, ahead) for name, folder in folders.items()} if dry_run else {}
-    plan = settled(
-        make_plan(wanted, here, given_cells(out) | given_identities(ahead)), lambda cell: problem_of(cell, out, here) is None
-    )
-    if not dry_run and (waiting := packs.restore_weights(wanted, plan, out, grow)):
-        warn(f"{len(waiting)} trained checkpoints came without their start model: give it (--given NAME=FOLDER), or leave them")
-    wanted_claims = named_claims(claims, wanted)
-    part = chosen(wanted_claims, wanted, plan) if wanted_claims else tuple(cell for cell in plan if not cell.awaits)
-    if late := [cell for cell in part if cell.awaits]:
-        raise VtError(f"--claims {claims}: {late[0].name} awaits {late[0].awaits}; leave its claims out until then")
-    check_commands(part if wanted_claims else plan, out, here)
-    ids = run.find_gpus() if gpus is None else [gpu.strip() for gpu in gpus.split(",") if gpu.strip()]
-    slots = run.Slots(tuple(gpu for gpu in ids for _ in range(wanted.schedule.jobs_per_gpu)), wanted.schedule.cpu_jobs)
-    records = {cell.name: ahead[cell.name] for cell in plan if cell.name in ahead} | read_records(plan, out)
-    changed, weightless = outdated(plan, records, out), without_weights(part, records, out)
-    stale = outdated(plan, records, out, weightless) if weightless else changed
-    missing = [] if report_only else tell_what_is_missing(wanted, part if wanted_claims or not dry_run else plan, records, out)
+    brought = bring(wanted, out, given=given or [], earlier=earlier or [], unpack=unpack or [], dry_run=dry_run)
+    planned = plan_study(wanted, config.parent, out, brought, claims=claims, gpus=gpus, dry_run=dry_run)
+    against = look(planned, brought, report_only=report_only, dry_run=dry_run)
     if dry_run:
-        if unpack:
-            warn("--dry-run writes nothing, so it does not look into what --unpack would bring")
-        states = states_of(plan, records, out)
-        states |= dict.fromkeys(stale, State.WAITING)
-        shown = part if wanted_claims else plan
-        show_plan(shown, states, forecast_of(shown, states, records, out, slots), slots, needs_gpu=wanted.needs is not None)
-        forecast = forecast_of(plan, states, records, out, slots)
-        show_claims(wanted, plan, states, forecast, slots)
-        show_needs(wanted, shown, states, forecast)
-        output.show(plan_record(shown, states, forecast))
-        if changed:
-            warn(
-                f"{len(changed)} cells were run with another command or input: vt study refuses them, or runs them with --redo"
-            )
-        if weightless:
-            gone = f"the weights or replies of {len(weightless)} finished cells are not here"
-            warn(f"{gone}: vt study wants them, or runs these cells again with --redo")
-        if missing:
-            raise typer.Exit(2)
-        return
-    if missing:
+        show(planned, brought, against)
+    if against.missing:
         raise typer.Exit(2)
-    again = stale if redo and not report_only else []
-    if not again:
-        refuse_outdated(changed, out)
-    with run.alone(out):
-        for piece in pieces:
-            keep(out, piece)
-        discard(again, out)
+    if dry_run:
+        return
+    settle(planned, brought, against, redo=redo)
     if not report_only:
-        refuse_without_weights([] if again else weightless, out)
-        records = read_records(plan, out)
-        expected = forecast_of(part, states_of(plan, records, out), records, out, slots).seconds
-        limit: dict[str, Any] = {}
-        if max_minutes is not None:
-            limit["max_seconds"] = 60 * max_minutes
-            limit["expect"] = lambda states, records: forecast_of(part, states, records, out, slots).seconds
-        try:
-            with display(part, out, slots) as watch, packed_meanwhile(wanted, plan, out, packing):
-                run.run_study(part, out, here, slots, priorities=heights(part, expected), watch=watch, program=run.VT, **limit)
-        except KeyboardInterrupt:
-            err.print("interrupted: all processes have ended, and the same command goes on where they stopped", soft_wrap=True)
-            pack_study(wanted, plan, out, packing)
-            raise typer.Exit(exit_code()) from None
-    records = read_records(plan, out)
-    states = states_of(plan, records, out)
+        refuse_without_weights([] if redo else against.weightless, out)
+        run_part(planned, packing, max_minutes)
+    records, states = planned.now()
     if max_minutes is not None:
-        tell_what_is_left(part, states, records, out, slots)
-    pack_study(wanted, plan, out, packing)
+        tell_what_is_left(planned.part, states, records, out, planned.slots)
+    pack_study(wanted, planned.plan, out, packing)
     if report:
-        _report(wanted, plan, out, states, records)
+        _report(wanted, planned.plan, out, states, records)
     else:
-        output.show(plan_record(part, states, forecast_of(plan, states, records, out, slots)))
-    if any(states[cell.name] is State.FAILED for cell in part):
+        output.show(plan_record(planned.part, states, planned.forecast(planned.plan, states, records)))
+    if any(states[cell.name] is State.FAILED for cell in planned.part):
         raise typer.Exit(1)
 
 
