@@ -1,6 +1,7 @@
 """`vt study` as a user runs it: the plan, mistakes told before anything runs, reports, exit codes."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -264,6 +265,39 @@ def test_a_piece_runs_what_its_claims_rest_on_and_the_next_one_goes_on(tmp_path:
     assert started("1") == {"curated", "grpo-s1", "grpo-s2", "greedy.base", *grpo}
     more = {f"{arm}-s{seed}" for arm in ("bias", "cdpo") for seed in (1, 2)}
     assert started("1, b") == {*more, "greedy.cdpo-s1", "greedy.cdpo-s2", *grpo}  # what had failed is tried again
+
+
+def test_arms_are_run_with_what_they_need_whatever_the_claims_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No bias model is asked unless it is named; those of a claim come first where both are given."""
+    monkeypatch.setattr(run, "VT", (sys.executable, str(Path(__file__).with_name("stub_vt.py"))))
+    file, out = write_study(tmp_path, NAMED), tmp_path / "out"
+
+    def started(*chosen: str) -> list[str]:
+        vt("study", file, "--out", out, *chosen, "--no-report", "--set", "schedule.cpu_jobs=1")
+        rows = [json.loads(line) for line in (out / "diary").read_text().splitlines()]
+        (out / "diary").unlink()
+        return [name for what, name, *_ in rows if what == "start"]
+
+    grpo = {f"{what}grpo-s{seed}" for what in ("", "greedy.") for seed in (1, 2)}
+    cdpo = {f"{what}-s{seed}" for what in ("bias", "cdpo", "greedy.cdpo", "sampled.cdpo") for seed in (1, 2)}
+    both = started("--claims", "1", "--arms", "cdpo")
+    assert {*both} == {"curated", "greedy.base", *grpo, *cdpo}
+    assert {*both[: 2 + len(grpo)]} == {"curated", "greedy.base", *grpo}
+    left = {f"{way}.bias-s{seed}" for way in ("greedy", "sampled") for seed in (1, 2)} | {"sampled.base"}
+    assert {*started("--arms", "bias, base")} == left  # all else is over
+
+
+@pytest.mark.parametrize(
+    ("arms", "said"),
+    [
+        ("gone", "--arms gone: there is no arm 'gone', expected some of base, grpo, bias, cdpo"),
+        (",", "--arms ',': names no arm, expected some of base, grpo, bias, cdpo"),
+        ("attract", "--arms attract: probe awaits `vt curate divine`"),
+    ],
+)
+def test_arms_that_are_not_there_or_cannot_be_run_are_named(tmp_path: Path, arms: str, said: str) -> None:
+    with pytest.raises(VtError, match=re.escape(said)):
+        vt("study", write_study(tmp_path, LATE), "--out", tmp_path / "out", "--arms", arms)
 
 
 def test_the_plan_says_what_each_claim_costs_and_what_is_shared(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ A claim with longer trainings, and fewer of them:
 
 The next piece, where nothing but the report of an earlier one is at hand:
 
-  vt study configs/study-2.toml --out runs/piece --earlier reports/study-2 --claims g
+  vt study configs/study-2.toml --out runs/piece --earlier reports/study-2 --arms grpo-ordered
 
 On a machine that is taken away after ten minutes, with data and start model made before, and then on the next machine:
 
@@ -96,6 +96,13 @@ def study(
         typer.Option(
             metavar="LIST",
             help="Run what these claims rest on and nothing else, such as a,b; all that is finished counts in the report.",
+        ),
+    ] = None,
+    arms: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Run these arms, what they need and are asked, and nothing else, such as base,grpo; behind --claims.",
         ),
     ] = None,
     earlier: Annotated[
@@ -202,7 +209,7 @@ def study(
     wanted = load_study(config, set_ or [])
     wanted = wanted if seeds is None else with_seeds(wanted, seeds)
     brought = bring(wanted, out, given=given or [], earlier=earlier or [], unpack=unpack or [], dry_run=dry_run)
-    planned = plan_study(wanted, config.parent, out, brought, claims=claims, gpus=gpus, dry_run=dry_run)
+    planned = plan_study(wanted, config.parent, out, brought, claims=claims, arms=arms, gpus=gpus, dry_run=dry_run)
     against = look(planned, brought, report_only=report_only, dry_run=dry_run)
     if dry_run:
         show(planned, brought, against)

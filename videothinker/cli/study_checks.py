@@ -57,6 +57,23 @@ def named_claims(names: str | None, study: "Study") -> "list[Claim]":
     return [found[name] for name in asked]
 
 
+def named_arms(names: str | None, study: "Study") -> list[str]:
+    """The arms of `--arms LIST`.
+
+    Raises:
+        VtError: the study has no arm of such a name, or LIST names none.
+    """
+    from videothinker.records.study import BASE
+
+    known = [BASE, *study.arms]
+    asked = [name.strip() for name in (names or "").split(",") if name.strip()]
+    if names is not None and not asked:
+        raise VtError(f"--arms '{names}': names no arm, expected some of {', '.join(known)}; to run all, leave the option out")
+    if unknown := [name for name in asked if name not in known]:
+        raise VtError(f"--arms {names}: there is no arm '{unknown[0]}', expected some of {', '.join(known)}")
+    return asked
+
+
 def given_folders(given: "Sequence[str]", study: "Study") -> dict[str, Path]:
     """The folders of `--given NAME=FOLDER`, by name.
 

@@ -1,7 +1,7 @@
 """The steps of `vt study`: what is brought, what is planned, what stands against it, what a dry run shows, what is run.
 
     brought = bring(study, out, given=[], earlier=[], unpack=[], dry_run=False)
-    planned = plan_study(study, here, out, brought, claims=None, gpus=None, dry_run=False)
+    planned = plan_study(study, here, out, brought, claims=None, arms=None, gpus=None, dry_run=False)
     against = look(planned, brought, report_only=False, dry_run=False)
     settle(planned, brought, against, redo=False)
     run_part(planned, packing=None, max_minutes=None)
@@ -18,7 +18,14 @@ import typer
 from videothinker.cli import output
 from videothinker.cli.console import err, warn
 from videothinker.cli.interrupt import exit_code
-from videothinker.cli.study_checks import check_commands, given_folders, named_claims, problem_of, tell_what_is_missing
+from videothinker.cli.study_checks import (
+    check_commands,
+    given_folders,
+    named_arms,
+    named_claims,
+    problem_of,
+    tell_what_is_missing,
+)
 from videothinker.cli.study_display import display, forecast_of, plan_record, show_claims, show_needs, show_plan
 from videothinker.cli.study_packs import Packing, grow, pack_study, packed_meanwhile
 from videothinker.errors import VtError
@@ -40,7 +47,7 @@ from videothinker.study.cells import (
 )
 from videothinker.study.cost import Forecast
 from videothinker.study.earlier import Piece, keep, news, read_piece
-from videothinker.study.plan import Cell, chosen, heights, make_plan, settled
+from videothinker.study.plan import Cell, cells_of, cells_of_arm, chosen, heights, make_plan, settled
 
 
 class Brought(NamedTuple):
@@ -65,15 +72,15 @@ class Planned(NamedTuple):
     plan: tuple[Cell, ...]
     """All cells."""
     part: tuple[Cell, ...]
-    """Those that are to be run: what the chosen claims rest on, or all that `vt` has the commands for."""
-    by_claims: bool
-    """Whether claims were chosen."""
+    """Those that are to be run: what the chosen claims and arms rest on, or all that `vt` has the commands for."""
+    by_choice: bool
+    """Whether claims or arms were chosen."""
     slots: run.Slots
 
     @property
     def shown(self) -> tuple[Cell, ...]:
-        """The cells that a plan tells of: also those that await a command, unless claims were chosen."""
-        return self.part if self.by_claims else self.plan
+        """The cells that a plan tells of: also those that await a command, unless some were chosen."""
+        return self.part if self.by_choice else self.plan
 
     def forecast(self, cells: Sequence[Cell], states: Mapping[str, State], records: Mapping[str, Record]) -> Forecast:
         """What these cells are expected to take."""
@@ -125,23 +132,33 @@ def bring(
 
 
 def plan_study(
-    study: Study, here: Path, out: Path, brought: Brought, *, claims: str | None, gpus: str | None, dry_run: bool
+    study: Study,
+    here: Path,
+    out: Path,
+    brought: Brought,
+    *,
+    claims: str | None,
+    arms: str | None,
+    gpus: str | None,
+    dry_run: bool,
 ) -> Planned:
     """Plan all cells and choose those to run; weights that came as differences are made whole, except in a dry run.
 
-    claims, gpus: what `--claims` and `--gpus` say; None where they are not given.
+    claims, arms, gpus: what `--claims`, `--arms` and `--gpus` say; None where they are not given.
 
     Raises:
-        VtError: there is no such claim, or it awaits a command; or a command or a training's settings would be refused.
+        VtError: there is no such claim or arm, or it awaits a command; or a command or a training's settings would be refused.
     """
     given = given_cells(out) | given_identities(brought.ahead)
     plan = settled(make_plan(study, here, given), lambda cell: problem_of(cell, out, here) is None)
     if not dry_run and (waiting := packs.restore_weights(study, plan, out, grow)):
         warn(f"{len(waiting)} trained checkpoints came without their start model: give it (--given NAME=FOLDER), or leave them")
-    wanted = named_claims(claims, study)
-    part = chosen(wanted, study, plan) if wanted else tuple(cell for cell in plan if not cell.awaits)
+    wanted = [cells_of(claim, study, plan) for claim in named_claims(claims, study)]
+    wanted += [cells_of_arm(arm, plan) for arm in named_arms(arms, study)]
+    part = chosen(wanted, plan) if wanted else tuple(cell for cell in plan if not cell.awaits)
     if late := [cell for cell in part if cell.awaits]:
-        raise VtError(f"--claims {claims}: {late[0].name} awaits {late[0].awaits}; leave its claims out until then")
+        said = " ".join(f"{option} {names}" for option, names in (("--claims", claims), ("--arms", arms)) if names)
+        raise VtError(f"{said}: {late[0].name} awaits {late[0].awaits}; leave out what needs it until then")
     check_commands(part if wanted else plan, out, here)
     return Planned(study, here, out, plan, part, bool(wanted), _slots(study, gpus))
 

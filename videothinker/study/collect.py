@@ -37,7 +37,7 @@ from videothinker.study.cells import record_file
 from videothinker.study.claims import Comparison, comparisons, family_in, members, pairs_of
 from videothinker.study.contrasts import Weights, against_family, apart, contrast, level, shorter, thinking
 from videothinker.study.earlier import Piece, complete, pieces_in, references_of, training_of
-from videothinker.study.plan import Cell, Kind, cell_folder, chosen
+from videothinker.study.plan import Cell, Kind, cell_folder, cells_of, chosen
 from videothinker.study.scores import MEASURES, Arms, Scored
 from videothinker.study.seeds import negative
 from videothinker.study.sheets import Sheet, sheet_of
@@ -172,7 +172,7 @@ def unanswered(plan: Sequence[Cell], states: Mapping[str, State], sheets: Mappin
 
 def _n_open(claim: Claim, study: Study, plan: Sequence[Cell], states: Mapping[str, State]) -> int:
     """How many trainings and askings that a claim rests on are not over."""
-    rests_on = chosen([claim], study, plan)
+    rests_on = chosen([cells_of(claim, study, plan)], plan)
     return sum(cell.kind in (Kind.TRAIN, Kind.ASK) and states[cell.name] not in OVER for cell in rests_on)
 
 

@@ -4,7 +4,7 @@ Nothing is run here. A command is kept with its placeholders, so that a study's 
 """
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -249,6 +249,16 @@ def cells_of(claim: Claim, study: Study, plan: Sequence[Cell]) -> frozenset[str]
                 continue
             if cell.kind is Kind.TRAIN if isinstance(part, Gated) else cell.ask == study.ask_of(claim):
                 wanted.add(cell.name)
+    return _with_needs(wanted, plan)
+
+
+def cells_of_arm(arm: str, plan: Sequence[Cell]) -> frozenset[str]:
+    """The names of the cells of an arm, or of "base": its runs, all that these are asked, and all that they need."""
+    return _with_needs({cell.name for cell in plan if cell.arm == arm}, plan)
+
+
+def _with_needs(names: set[str], plan: Sequence[Cell]) -> frozenset[str]:
+    wanted = set(names)
     for cell in reversed(plan):
         if cell.name in wanted:
             wanted.update((*cell.needs, *cell.after))
@@ -268,12 +278,14 @@ def settled(plan: Sequence[Cell], understood: Callable[[Cell], bool]) -> tuple[C
     return tuple(found)
 
 
-def chosen(claims: Sequence[Claim], study: Study, plan: Sequence[Cell]) -> tuple[Cell, ...]:
-    """The cells of a plan that the claims rest on. Their turn is that of the first claim that needs them, so that if time is
-    short, the first claims can be judged."""
+def chosen(wanted: Iterable[Collection[str]], plan: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The cells of a plan that are among the wanted ones: of each claim or arm its cells.
+
+    Their turn is that of the first that wants them, so that if time is short, the first claims can be judged.
+    """
     turns: dict[str, int] = {}
-    for turn, claim in enumerate(claims):
-        for name in cells_of(claim, study, plan):
+    for turn, names in enumerate(wanted):
+        for name in names:
             turns.setdefault(name, turn)
     return tuple(cell._replace(turn=turns[cell.name]) for cell in plan if cell.name in turns)
 
