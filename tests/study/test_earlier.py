@@ -410,6 +410,56 @@ def test_a_study_goes_on_from_a_report_by_command(tmp_path: Path, first_piece: F
     assert "follow from the answers" in vt(file, "--out", out, "--recompute").output
 
 
+def test_a_dry_run_shows_data_that_are_made_again_as_waiting(tmp_path: Path, first_piece: First) -> None:
+    """The record of the data says that they are finished, elsewhere: where cells need them, they are made or given again."""
+    go = (tmp_path / "study.toml", "--out", tmp_path / "out", "--earlier", tmp_path / "first", "--dry-run", "--json")
+
+    def dry(*options: str) -> tuple[str, str]:
+        shown = vt(*go, *options)
+        (state,) = (cell["state"] for cell in json.loads(shown.stdout)["cells"] if cell["name"] == "curated")
+        return state, " ".join(shown.stderr.split())
+
+    state, said = dry()
+    assert state == "waiting"
+    assert "finished elsewhere, not here and needed, so made again: curated; if they are at hand, give" in said
+    store.write_json(tmp_path / "data" / "manifest.json", {})
+    for options in (("--claims", "1"), ("--given", f"curated={tmp_path / 'data'}")):  # which needs none; which brings them
+        state, said = dry(*options)
+        assert state == "finished"
+        assert "made again:" not in said
+        assert "is not here" not in said
+
+
+def test_a_dry_run_asks_for_data_that_cannot_be_made_again(tmp_path: Path, first_piece: First) -> None:
+    study, plan, _ = first_piece
+    record = read_records(plan, tmp_path / "first")["curated"]
+    given = msgspec.structs.replace(record, given=True, command="given: elsewhere")
+    store.write_json(record_file(tmp_path / "first", "curated"), given)
+    report(study, plan, tmp_path / "first")
+    go = (tmp_path / "study.toml", "--out", tmp_path / "out", "--earlier", tmp_path / "first", "--dry-run")
+    said = " ".join(vt(*go).output.split())
+    assert "'curated' was given as a folder that is not here: vt study wants it with --given curated=FOLDER" in said
+    assert "made again" not in said
+
+
+def test_what_data_are_made_of_is_looked_for_where_they_are_made_again(tmp_path: Path) -> None:
+    text = SMALL.replace("[prepare.curated]", f'[paths]\nlabels = "{tmp_path}/none"\n\n[prepare.curated]')
+    _, plan = make_study(tmp_path, text.replace("--annotations a", "--annotations {labels}"))
+    out = tmp_path / "out"
+    for cell in plan:
+        if cell.name != "greedy.base":
+            record = Record(identity=cell.identity, state=State.FINISHED, command="vt", packed=True)
+            store.write_json(record_file(out, cell.name), record)
+    refused = vt(tmp_path / "study.toml", "--out", out)
+    assert refused.exit_code == 2
+    assert f"error: paths.labels: there is no {tmp_path}/none" in refused.stderr
+    assert not (out / "cells").exists()
+    (tmp_path / "none").touch()
+    left = vt(tmp_path / "study.toml", "--out", out, "--max-minutes", "0", "--no-report")
+    assert "time is up: 2 cells are left" in left.stderr
+    assert "goes on with curated, greedy.base" in left.stderr
+
+
 def test_a_study_whose_earlier_answers_are_gone_says_so(tmp_path: Path, first_piece: First) -> None:
     file, out, first = tmp_path / "study.toml", tmp_path / "out", tmp_path / "first"
     assert "are not here" not in vt(file, "--out", out, "--report-only", "--earlier", first).output
