@@ -25,7 +25,7 @@ from videothinker.records.study_cells import Record, State
 from videothinker.records.study_results import ANSWERS, EARLIER, NO_SEED, RESULTS, Results, Training
 from videothinker.study.cells import as_travelled, record_file
 from videothinker.study.plan import Cell
-from videothinker.study.sheets import Beside, Sheet, Words, read_sheet
+from videothinker.study.sheets import Beside, Sheet, Words, read_sheet, sheet_files
 
 
 class Piece(NamedTuple):
@@ -59,10 +59,7 @@ def read_piece(folder: Path) -> Piece:
     results = store.read_json(path, Results)
     if bad := next((name for name in (*results.states, *results.study.ask) if not is_name(name)), None):
         raise VtError(f"{path}: has a cell or a way of asking named {bad!a}, which no study writes; take it out")
-    paths = {name: folder / ANSWERS / f"{name}.parquet" for name in results.study.ask}
-    paths = {name: sheet for name, sheet in paths.items() if sheet.is_file()}
-    if lacking := sorted({level.ask for level in results.levels} - paths.keys()):
-        raise VtError(f"{folder}: has no {ANSWERS}/{lacking[0]}.parquet, on which its numbers rest; copy it there as well")
+    paths = sheet_files(folder, results, "on which its numbers rest; copy it there as well")
     sheets = {name: read_sheet(sheet) for name, sheet in paths.items()}
     answered = {_asking(name, run) for name, sheet in sheets.items() for run in sheet.answers}
     finished = {
