@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import vt_command
 from report_factory import make
 from study_factory import FILE, finish, make_study
 from typer.testing import CliRunner, Result
@@ -374,6 +375,53 @@ def test_a_damaged_report_is_a_line(tmp_path: Path, first_piece: First, damage: 
         read_piece(tmp_path / "first")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "name"), [("records", "grpo-s1"), ("records", "greedy.base"), ("records", "curated"), ("trainings", "grpo-s1")]
+)
+def test_results_that_lack_what_they_say_is_finished_are_a_line(
+    tmp_path: Path, first_piece: First, capsys: pytest.CaptureFixture[str], field: str, name: str
+) -> None:
+    """A training without its record would be trained again, and one without its entry counted without its gate."""
+    path = tmp_path / "first" / "results.json"
+    results = store.read_json(path, dict[str, Any])
+    if field == "records":
+        del results["records"][name]
+    else:
+        results["trainings"] = [one for one in results["trainings"] if one["name"] != name]
+    store.write_json(path, results)
+    command = ("study", tmp_path / "study.toml", "--out", tmp_path / "out", "--earlier", tmp_path / "first", "--dry-run")
+    assert vt_command.vt(*command) == 2
+    expected = (
+        f"error: {path}: {field}: has nothing of '{name}', expected an entry, for states says that it is finished; put it"
+    )
+    assert vt_command.one_error(capsys).startswith(expected)
+
+
+def test_trainings_that_are_not_finished_need_no_entry(tmp_path: Path, first_piece: First) -> None:
+    path = tmp_path / "first" / "results.json"
+    results = store.read_json(path, dict[str, Any])
+    results["trainings"] = [one for one in results["trainings"] if not one["name"].startswith("cdpo-s")]
+    store.write_json(path, results)
+    assert "cdpo-s1" not in read_piece(tmp_path / "first").finished
+
+
+@pytest.mark.parametrize("option", ["--dry-run", "--redo", "--report-only"])
+def test_a_report_of_another_study_is_a_line_that_names_both(
+    tmp_path: Path, first_piece: First, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    """It has cells of the same names, and even the same data; nothing is kept of it."""
+    other = SMALL.replace("A made-up study", "Another study").replace("lab/tiny", "lab/small")
+    n_made = sum(cell.name != "curated" and not is_new(cell) for cell in first_piece[1])
+    make_study(tmp_path, other)
+    first, out = tmp_path / "first", tmp_path / "out"
+    assert vt_command.vt("study", tmp_path / "study.toml", "--out", out, "--earlier", first, option) == 2
+    said = vt_command.one_error(capsys)
+    assert said.startswith(f"error: --earlier {first}: results.json: study: is 'A made-up study', of whose {n_made} finished")
+    assert "of 'Another study'" in said
+    assert "leave --earlier out" in said
+    assert not list(out.glob("*/*"))
 
 
 def vt(*arguments: str | Path) -> Result:

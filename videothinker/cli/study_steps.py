@@ -41,7 +41,7 @@ from videothinker.study.cells import (
     without_weights,
 )
 from videothinker.study.cost import Forecast
-from videothinker.study.earlier import Piece, keep, news, read_piece
+from videothinker.study.earlier import Piece, keep, news, read_piece, refuse_strangers
 from videothinker.study.plan import Cell, chosen, heights, make_plan, settled
 
 
@@ -141,10 +141,12 @@ def plan_study(
     claims, gpus: what `--claims` and `--gpus` say; None where they are not given.
 
     Raises:
-        VtError: there is no such claim, or it awaits a command; or a command or a training's settings would be refused.
+        VtError: an earlier piece is of another study; there is no such claim, or it awaits a command; or a command or a
+            training's settings would be refused.
     """
     given = given_cells(out) | given_identities(brought.ahead)
     plan = settled(make_plan(study, here, given), lambda cell: problem_of(cell, out, here) is None)
+    refuse_strangers(brought.pieces, study, plan)
     if not dry_run and (waiting := packs.restore_weights(study, plan, out, grow)):
         warn(f"{len(waiting)} trained checkpoints came without their start model: give it (--given NAME=FOLDER), or leave them")
     wanted = named_claims(claims, study)
