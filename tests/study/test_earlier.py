@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import vt_command
 from report_factory import make
 from study_factory import FILE, finish, make_study
 from typer.testing import CliRunner, Result
@@ -312,6 +313,26 @@ def test_a_pack_carries_earlier_pieces(tmp_path: Path, first_piece: First) -> No
     assert numbers(report(study, plan, there)) == numbers(before)
 
 
+@pytest.mark.parametrize("order", [("left", "right"), ("right", "left")])
+def test_what_one_machine_ran_again_counts_before_what_the_other_knows_of_an_earlier_piece(
+    tmp_path: Path, first_piece: First, order: tuple[str, str]
+) -> None:
+    """Both machines went on from one report; one of them had to train grpo of seed 1 again, in 7 seconds, the other did not."""
+    study, plan, _ = first_piece
+    piece = read_piece(tmp_path / "first")
+    for side in ("left", "right"):
+        keep(tmp_path / side, piece)
+        if side == "left":
+            discard(["grpo-s1"], tmp_path / side)
+            finish(next(cell for cell in plan if cell.name == "grpo-s1"), tmp_path / side, seconds=7.0)
+        pack(study, plan, tmp_path / side, tmp_path / f"{side}-pack", lambda *_, **__: None)
+    for side in order:
+        unpack(tmp_path / "there", tmp_path / f"{side}-pack")
+    found = read_records(plan, tmp_path / "there")
+    assert found["grpo-s1"].seconds == 7.0
+    assert found["grpo-s2"] == piece.finished["grpo-s2"]
+
+
 def test_what_replies_say_beside_their_answers_comes_along(tmp_path: Path, first_piece: First) -> None:
     """A study with arms that answer twice has a column of tokens for each run, empty where an earlier study counted none."""
     study, plan, _ = first_piece
@@ -376,6 +397,53 @@ def test_a_damaged_report_is_a_line(tmp_path: Path, first_piece: First, damage: 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("field", "name"), [("records", "grpo-s1"), ("records", "greedy.base"), ("records", "curated"), ("trainings", "grpo-s1")]
+)
+def test_results_that_lack_what_they_say_is_finished_are_a_line(
+    tmp_path: Path, first_piece: First, capsys: pytest.CaptureFixture[str], field: str, name: str
+) -> None:
+    """A training without its record would be trained again, and one without its entry counted without its gate."""
+    path = tmp_path / "first" / "results.json"
+    results = store.read_json(path, dict[str, Any])
+    if field == "records":
+        del results["records"][name]
+    else:
+        results["trainings"] = [one for one in results["trainings"] if one["name"] != name]
+    store.write_json(path, results)
+    command = ("study", tmp_path / "study.toml", "--out", tmp_path / "out", "--earlier", tmp_path / "first", "--dry-run")
+    assert vt_command.vt(*command) == 2
+    expected = (
+        f"error: {path}: {field}: has nothing of '{name}', expected an entry, for states says that it is finished; put it"
+    )
+    assert vt_command.one_error(capsys).startswith(expected)
+
+
+def test_trainings_that_are_not_finished_need_no_entry(tmp_path: Path, first_piece: First) -> None:
+    path = tmp_path / "first" / "results.json"
+    results = store.read_json(path, dict[str, Any])
+    results["trainings"] = [one for one in results["trainings"] if not one["name"].startswith("cdpo-s")]
+    store.write_json(path, results)
+    assert "cdpo-s1" not in read_piece(tmp_path / "first").finished
+
+
+@pytest.mark.parametrize("option", ["--dry-run", "--redo", "--report-only"])
+def test_a_report_of_another_study_is_a_line_that_names_both(
+    tmp_path: Path, first_piece: First, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    """It has cells of the same names, and even the same data; nothing is kept of it."""
+    other = SMALL.replace("A made-up study", "Another study").replace("lab/tiny", "lab/small")
+    n_made = sum(cell.name != "curated" and not is_new(cell) for cell in first_piece[1])
+    make_study(tmp_path, other)
+    first, out = tmp_path / "first", tmp_path / "out"
+    assert vt_command.vt("study", tmp_path / "study.toml", "--out", out, "--earlier", first, option) == 2
+    said = vt_command.one_error(capsys)
+    assert said.startswith(f"error: --earlier {first}: results.json: study: is 'A made-up study', of whose {n_made} finished")
+    assert "of 'Another study'" in said
+    assert "leave --earlier out" in said
+    assert not list(out.glob("*/*"))
+
+
 def vt(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, ["study", *map(str, arguments)], catch_exceptions=False)
 
@@ -408,6 +476,56 @@ def test_a_study_goes_on_from_a_report_by_command(tmp_path: Path, first_piece: F
     after = store.read_json(out / "results.json", Results)
     assert (after.levels, after.verdicts, after.references) == (before.levels, before.verdicts, before.references)
     assert "follow from the answers" in vt(file, "--out", out, "--recompute").output
+
+
+def test_a_dry_run_shows_data_that_are_made_again_as_waiting(tmp_path: Path, first_piece: First) -> None:
+    """The record of the data says that they are finished, elsewhere: where cells need them, they are made or given again."""
+    go = (tmp_path / "study.toml", "--out", tmp_path / "out", "--earlier", tmp_path / "first", "--dry-run", "--json")
+
+    def dry(*options: str) -> tuple[str, str]:
+        shown = vt(*go, *options)
+        (state,) = (cell["state"] for cell in json.loads(shown.stdout)["cells"] if cell["name"] == "curated")
+        return state, " ".join(shown.stderr.split())
+
+    state, said = dry()
+    assert state == "waiting"
+    assert "finished elsewhere, not here and needed, so made again: curated; if they are at hand, give" in said
+    store.write_json(tmp_path / "data" / "manifest.json", {})
+    for options in (("--claims", "1"), ("--given", f"curated={tmp_path / 'data'}")):  # which needs none; which brings them
+        state, said = dry(*options)
+        assert state == "finished"
+        assert "made again:" not in said
+        assert "is not here" not in said
+
+
+def test_a_dry_run_asks_for_data_that_cannot_be_made_again(tmp_path: Path, first_piece: First) -> None:
+    study, plan, _ = first_piece
+    record = read_records(plan, tmp_path / "first")["curated"]
+    given = msgspec.structs.replace(record, given=True, command="given: elsewhere")
+    store.write_json(record_file(tmp_path / "first", "curated"), given)
+    report(study, plan, tmp_path / "first")
+    go = (tmp_path / "study.toml", "--out", tmp_path / "out", "--earlier", tmp_path / "first", "--dry-run")
+    said = " ".join(vt(*go).output.split())
+    assert "'curated' was given as a folder that is not here: vt study wants it with --given curated=FOLDER" in said
+    assert "made again" not in said
+
+
+def test_what_data_are_made_of_is_looked_for_where_they_are_made_again(tmp_path: Path) -> None:
+    text = SMALL.replace("[prepare.curated]", f'[paths]\nlabels = "{tmp_path}/none"\n\n[prepare.curated]')
+    _, plan = make_study(tmp_path, text.replace("--annotations a", "--annotations {labels}"))
+    out = tmp_path / "out"
+    for cell in plan:
+        if cell.name != "greedy.base":
+            record = Record(identity=cell.identity, state=State.FINISHED, command="vt", packed=True)
+            store.write_json(record_file(out, cell.name), record)
+    refused = vt(tmp_path / "study.toml", "--out", out)
+    assert refused.exit_code == 2
+    assert f"error: paths.labels: there is no {tmp_path}/none" in refused.stderr
+    assert not (out / "cells").exists()
+    (tmp_path / "none").touch()
+    left = vt(tmp_path / "study.toml", "--out", out, "--max-minutes", "0", "--no-report")
+    assert "time is up: 2 cells are left" in left.stderr
+    assert "goes on with curated, greedy.base" in left.stderr
 
 
 def test_a_study_whose_earlier_answers_are_gone_says_so(tmp_path: Path, first_piece: First) -> None:

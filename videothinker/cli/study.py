@@ -223,7 +223,8 @@ def study(
         run_part(planned, packing, max_minutes)
     records, states = planned.now()
     if max_minutes is not None:
-        tell_what_is_left(planned.part, states, records, out, planned.slots)
+        owed = planned.owed(planned.part, states, records)
+        tell_what_is_left(planned.part, owed, records, out, planned.slots)
     pack_study(wanted, planned.plan, out, packing)
     if report:
         _report(wanted, planned.plan, out, states, records)

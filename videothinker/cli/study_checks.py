@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 
 
 def tell_what_is_missing(study: "Study", cells: "Sequence[Cell]", records: "Mapping[str, Record]", out: Path) -> list[str]:
-    """What unfinished cells would not find, told in a line for each before any plan is shown or any hour spent: [paths], and
-    the start model and bias models where they name a folder. A hub id is not looked for."""
+    """What cells that are to run would not find, told in a line for each before any plan is shown or any hour spent: [paths],
+    and the start model and bias models where they name a folder. A hub id is not looked for."""
     from videothinker.models.ref import local_folder
     from videothinker.records.study_cells import State
-    from videothinker.study.cells import states_of
+    from videothinker.study.cells import made_again, states_of
     from videothinker.study.config import placeholders
     from videothinker.study.plan import missing_paths
 
     states = states_of(cells, records, out)
-    owed = [cell for cell in cells if states[cell.name] is not State.FINISHED]
+    again = {cell.name for cell in made_again(cells, states, records, out) if cell.arguments}
+    owed = [cell for cell in cells if states[cell.name] is not State.FINISHED or cell.name in again]
     lines = missing_paths(study, owed)
     refs = {"model": study.model} if owed else {}
     refs |= {f"arms.{cell.arm}.bias_model": study.arms[cell.arm].bias_model or "" for cell in owed if cell.arm in study.arms}

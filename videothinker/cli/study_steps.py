@@ -39,14 +39,16 @@ from videothinker.study.cells import (
     given_cells,
     given_identities,
     given_record,
+    made_again,
     outdated,
     read_records,
     refuse_outdated,
+    some,
     states_of,
     without_weights,
 )
 from videothinker.study.cost import Forecast
-from videothinker.study.earlier import Piece, keep, news, read_piece
+from videothinker.study.earlier import Piece, keep, news, read_piece, refuse_strangers
 from videothinker.study.plan import Cell, cells_of, cells_of_arm, chosen, heights, make_plan, settled
 
 
@@ -58,6 +60,8 @@ class Brought(NamedTuple):
     ahead: dict[str, Record]
     """Records that the study will have, once it is known that they fit: those of the pieces and, in a dry run, of what is
     given; otherwise that is in the folder already."""
+    given: dict[str, Path]
+    """The folders of `--given`, by name."""
     unread: list[Path]
     """Packs that a dry run does not look into."""
 
@@ -85,6 +89,11 @@ class Planned(NamedTuple):
     def forecast(self, cells: Sequence[Cell], states: Mapping[str, State], records: Mapping[str, Record]) -> Forecast:
         """What these cells are expected to take."""
         return forecast_of(cells, states, records, self.out, self.slots)
+
+    def owed(self, cells: Sequence[Cell], states: Mapping[str, State], records: Mapping[str, Record]) -> dict[str, State]:
+        """The states, where finished cells wait whose files are elsewhere, so that a run of these cells makes them again."""
+        again = made_again(cells, states, records, self.out)
+        return {**states, **{cell.name: State.WAITING for cell in again if cell.arguments}}
 
     def now(self) -> tuple[dict[str, Record], dict[str, State]]:
         """The records and states of all cells, as the folder has them."""
@@ -128,7 +137,7 @@ def bring(
     ahead = news(pieces, out)
     if dry_run:
         ahead |= {name: given_record(name, out, folder, ahead) for name, folder in folders.items()}
-    return Brought(pieces, ahead, unread=list(unpack) if dry_run else [])
+    return Brought(pieces, ahead, folders, unread=list(unpack) if dry_run else [])
 
 
 def plan_study(
@@ -147,10 +156,12 @@ def plan_study(
     claims, arms, gpus: what `--claims`, `--arms` and `--gpus` say; None where they are not given.
 
     Raises:
-        VtError: there is no such claim or arm, or it awaits a command; or a command or a training's settings would be refused.
+        VtError: an earlier piece is of another study; there is no such claim or arm, or it awaits a command; or a command or
+            a training's settings would be refused.
     """
     given = given_cells(out) | given_identities(brought.ahead)
     plan = settled(make_plan(study, here, given), lambda cell: problem_of(cell, out, here) is None)
+    refuse_strangers(brought.pieces, study, plan)
     if not dry_run and (waiting := packs.restore_weights(study, plan, out, grow)):
         warn(f"{len(waiting)} trained checkpoints came without their start model: give it (--given NAME=FOLDER), or leave them")
     wanted = [cells_of(claim, study, plan) for claim in named_claims(claims, study)]
@@ -185,13 +196,21 @@ def show(planned: Planned, brought: Brought, against: Against) -> None:
     if brought.unread:
         warn("--dry-run writes nothing, so it does not look into what --unpack would bring")
     study, plan, shown, slots = planned.study, planned.plan, planned.shown, planned.slots
-    states = states_of(plan, against.records, planned.out) | dict.fromkeys(against.stale, State.WAITING)
-    forecast = planned.forecast(shown, states, against.records)
-    show_plan(shown, states, forecast, slots, needs_gpu=study.needs is not None)
-    whole = planned.forecast(plan, states, against.records)
-    show_claims(study, plan, states, whole, slots)
-    show_needs(study, shown, states, whole)
-    output.show(plan_record(shown, states, whole))
+    records = against.records
+    before = states_of(plan, records, planned.out) | dict.fromkeys(against.stale, State.WAITING)
+    states = planned.owed(planned.part, before, records)
+    show_plan(shown, states, planned.forecast(shown, states, records), slots, needs_gpu=study.needs is not None)
+    forecast = planned.forecast(plan, states, records)
+    each = planned.owed([cell for cell in plan if not cell.awaits], before, records)
+    show_claims(study, plan, each, planned.forecast(plan, each, records), slots)  # also of claims that were not chosen
+    show_needs(study, shown, states, forecast)
+    output.show(plan_record(shown, states, forecast))
+    again = made_again(planned.part, before, records, planned.out)
+    if names := [cell.name for cell in again if cell.arguments]:
+        where = "if they are at hand, give data and start models with --given NAME=FOLDER"
+        warn(f"finished elsewhere, not here and needed, so made again: {some(names)}; {where}")
+    for name in (cell.name for cell in again if not cell.arguments and cell.name not in brought.given):
+        warn(f"'{name}' was given as a folder that is not here: vt study wants it with --given {name}=FOLDER")
     if n_changed := len(against.changed):
         warn(f"{n_changed} cells were run with another command or input: vt study refuses them, or runs them with --redo")
     if n_lost := len(against.weightless):

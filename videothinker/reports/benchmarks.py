@@ -12,13 +12,11 @@ from videothinker.records.benchmarks import Benchmarks, DataSet, Score, SetChang
 from videothinker.reports import page
 from videothinker.reports.drawing import Drawing
 from videothinker.reports.figures import Series, bars
-from videothinker.reports.page import count, estimate, p_value, percent, points
+from videothinker.reports.page import SIGNIFICANT, asterisk, count, estimate, p_value, percent, points
 from videothinker.reports.published import PublishedTable, published
 from videothinker.reports.scored import WordsOfSets, words_of_sets
 from videothinker.reports.tables import DASH, Table, name_by_facet
 
-SIGNIFICANT = 0.05
-"""Corrected p-values below this are marked."""
 _COLOURS = ("blue", "orange", "green", "purple")
 """As many checkpoints as can be told apart in the figure."""
 _CLUSTERED = "95 % intervals, clustered by clip"
@@ -182,8 +180,7 @@ def _main_table(summary: Benchmarks, beside: Sequence[Paper], said: WordsOfSets)
 def _changes_table(summary: Benchmarks) -> Table:
     cells: dict[str, dict[str, str]] = {}
     for one in summary.changes:
-        star = " *" if one.p_holm is not None and one.p_holm < SIGNIFICANT else ""
-        cells.setdefault(one.after, {})[one.dataset] = points(one.difference) + star
+        cells.setdefault(one.after, {})[one.dataset] = points(one.difference) + asterisk(one.p_holm)
     return Table(
         "set-changes",
         f"Changes from {summary.baseline} in percentage points, with {_CLUSTERED}, paired by question. An asterisk marks "

@@ -9,13 +9,11 @@ from videothinker.diagnose.runs import Run
 from videothinker.records import DECIDED, Comparison, Estimate, Form, Pool, Question, Status
 from videothinker.reports import page
 from videothinker.reports.diagnosis_figures import cluster
-from videothinker.reports.page import count, estimate, p_value, percent, points
+from videothinker.reports.page import SIGNIFICANT, asterisk, count, estimate, p_value, percent, points
 from videothinker.reports.scored import RightWords, intervals_table
 from videothinker.reports.tables import DASH, Table, name_by_facet
 from videothinker.reports.twice import twice_tables
 
-SIGNIFICANT = 0.05
-"""Corrected p-values below this are marked."""
 _FACETS = {"polarity": 'By form of the question: "what will happen" and "what will not"', "form": "By form of the answer"}
 """Captions of breakdowns for which the facet's name is not enough."""
 _MEASURES = {
@@ -129,8 +127,7 @@ def _scores_table(runs: Sequence[Run], kinds: Sequence[str]) -> Table:
 def _changes_table(changes: Sequence[Comparison], measures: Mapping[str, str], cluster: str) -> Table:
     pairs: dict[tuple[str, str], dict[str, str]] = {}
     for row in changes:
-        star = " *" if row.p_holm is not None and row.p_holm < SIGNIFICANT else ""
-        pairs.setdefault((row.before, row.after), {})[row.measure] = points(row.difference) + star
+        pairs.setdefault((row.before, row.after), {})[row.measure] = points(row.difference) + asterisk(row.p_holm)
     return Table(
         "changes",
         "Changes from one checkpoint to another on the same questions, in percentage points, with 95 % intervals, paired by "

@@ -56,6 +56,15 @@ def p_value(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
+SIGNIFICANT = 0.05
+"""Changes whose p-value after Holm's correction is below this have an asterisk."""
+
+
+def asterisk(p_holm: float | None) -> str:
+    """What stands behind a change: " *" if it is significant, otherwise nothing."""
+    return " *" if p_holm is not None and p_holm < SIGNIFICANT else ""
+
+
 def ticked(chosen: Sequence[str]) -> str:
     """Letters in words: "A", "A and C", "A, B and C"; "no option" for ()."""
     *first, last = chosen or ("no option",)

@@ -1,4 +1,4 @@
-"""Names beside the marks of a figure: where they stand, so that they lie on nothing else."""
+"""Axes for marks with names beside them, and where these names stand, so that they lie on nothing else."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
+from videothinker.reports.charts import ticks
 from videothinker.reports.drawing import halo
 
 FONT = 6.5
@@ -58,6 +59,22 @@ def _boxes(spot: Spot, words: Spot, off: float, size: Spot) -> Iterator[Box]:
     near = 0.6 * off  # a corner's distance along each axis
     places += [(x + sx * near - (sx < 0) * wide, y + sy * near - (sy < 0) * high) for sx in (1, -1) for sy in (1, -1)]
     yield from ((left, low, left + wide, low + high) for left, low in places)
+
+
+def prepare(axes: Axes, x: Spot, y: Spot, n_ticks: int, colours: dict[str, str]) -> None:
+    """Let the axes reach from the first to the second number of x and of y, on a faint grid with about `n_ticks` whole numbers
+    each way, and without a frame."""
+    axes.set(xlim=x, ylim=y, xticks=ticks(*x, n_ticks, whole=True), yticks=ticks(*y, n_ticks, whole=True))
+    axes.tick_params(labelsize=FONT, labelcolor=colours["faint"], length=0, pad=2)
+    axes.grid(color=colours["grid"], linewidth=0.5)
+    axes.set_axisbelow(True)
+    axes.spines[:].set_visible(False)
+
+
+def name_axes(axes: Axes, x: str, y: str, colours: dict[str, str]) -> None:
+    """Say beside the axes what they are."""
+    axes.set_ylabel(y, fontsize=7, color=colours["faint"], labelpad=2)
+    axes.set_xlabel(x, fontsize=7, color=colours["faint"], loc="left", labelpad=2)
 
 
 def write_names(

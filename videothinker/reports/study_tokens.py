@@ -10,9 +10,9 @@ from matplotlib.lines import Line2D
 from videothinker.records.study import Stage, Study
 from videothinker.records.study_results import Results, Thinking, TokenCurve
 from videothinker.reports import placing
-from videothinker.reports.charts import reach, ticks
+from videothinker.reports.charts import reach
 from videothinker.reports.drawing import LEGEND_LINE, WIDTH, Drawing, legend, legend_lines, percent_text, themed
-from videothinker.reports.placing import FONT, Spot
+from videothinker.reports.placing import Spot
 
 POOLS = ("all", "observational", "inferential")
 _COLOURS = ("blue", "orange", "green", "purple")
@@ -140,11 +140,7 @@ def _draw(arms: Sequence[Drawn], first: str, colours: dict[str, str]) -> Figure:
     for pool, panel in panels.items():
         where = (panel.left / WIDTH, bottom / height, panel.width / WIDTH, _PLOT / height)
         axes = figure.add_axes(where, facecolor=colours["ground"])
-        axes.set(xlim=panel.x, ylim=panel.y, xticks=ticks(*panel.x, 5, whole=True), yticks=ticks(*panel.y, 5, whole=True))
-        axes.tick_params(labelsize=FONT, labelcolor=colours["faint"], length=0, pad=2)
-        axes.grid(color=colours["grid"], linewidth=0.5)
-        axes.set_axisbelow(True)
-        axes.spines[:].set_visible(False)
+        placing.prepare(axes, panel.x, panel.y, 5, colours)
         axes.set_title(pool, fontsize=7, fontweight="bold", color=colours["ink"], loc="left", pad=3)
         for arm in arms:
             if arm.line.get(pool):
@@ -159,8 +155,7 @@ def _draw(arms: Sequence[Drawn], first: str, colours: dict[str, str]) -> Figure:
         if direct:
             placing.write_names(axes, labels[pool] or {}, (panel.width, _PLOT), colours)
         if pool == POOLS[0]:
-            axes.set_ylabel("right (%)", fontsize=7, color=colours["faint"], labelpad=2)
-            axes.set_xlabel("mean tokens of a reply", fontsize=7, color=colours["faint"], loc="left", labelpad=2)
+            placing.name_axes(axes, "mean tokens of a reply", "right (%)", colours)
     legend(figure, key, colours)
     return figure
 

@@ -3,16 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from videothinker.records.study import BASE, Stage, Study
 from videothinker.records.study_results import Level
 from videothinker.reports import placing
-from videothinker.reports.charts import reach, ticks
+from videothinker.reports.charts import reach
 from videothinker.reports.drawing import LEGEND_LINE, WIDTH, Drawing, legend, legend_lines, percent_text, themed
-from videothinker.reports.placing import FONT, Spot
+from videothinker.reports.placing import Spot
 from videothinker.study.claims import comparisons, members
 
 _LEFT, _RIGHT, _BOTTOM, _PLOT = 0.36, 0.08, 0.34, 2.35
@@ -28,22 +27,33 @@ _LEAST = 2.0
 class Trade(NamedTuple):
     """What is shown of a study. Spots are observational and inferential accuracy in percent."""
 
-    arms: dict[str, Spot]
-    """Named marks."""
+    spots: dict[str, Spot]
+    """Of every arm."""
+    inner: set[str]
+    """Members of families that end none: their marks have no name."""
     colours: dict[str, str]
     """Of the marks."""
     curves: dict[str, list[Spot]]
     """Each family's members in the order of observational accuracy, by what the family is: its note, where no other has the
     same."""
-    even: Spot
-    """A spot on the line of as many right answers as `to`: that of `to`."""
     to: str
+    """The arm through whose spot a line of as many right answers is drawn."""
     slope: float
     """Points of inferential accuracy for a point of observational accuracy on that line: below zero."""
     partly: list[str]
     """Arms that were not asked at all of their seeds, and are not shown."""
     elsewhere: list[str]
     """Arms that claims compare under other rules alone, and are not shown."""
+
+    @property
+    def arms(self) -> dict[str, Spot]:
+        """The marks with a name."""
+        return {arm: spot for arm, spot in self.spots.items() if arm not in self.inner}
+
+    @property
+    def even(self) -> Spot:
+        """Where the line of as many right answers as `to` begins: at the spot of `to`."""
+        return self.spots[self.to]
 
 
 def trade_figure(study: Study, levels: Mapping[str, Level], diverged: Mapping[str, int]) -> Drawing | None:
@@ -83,10 +93,10 @@ def _trade(study: Study, levels: Mapping[str, Level]) -> Trade | None:
     to = next((arm for arm in whole if arm != BASE and study.arms[arm].stage is Stage.GRPO), next(iter(whole)))
     n = levels[to].n_questions
     return Trade(
-        arms={arm: spot for arm, spot in whole.items() if arm not in inner},
+        spots=whole,
+        inner=inner,
         colours={arm: "ink" if arm == BASE else _COLOURS[study.arms[arm].stage] for arm in whole},
         curves=curves,
-        even=whole[to],
         to=to,
         slope=-n["observational"] / n["inferential"],
         partly=partly,
@@ -149,7 +159,8 @@ def _draw(found: Trade, colours: dict[str, str]) -> Figure:
     figure = Figure(figsize=(WIDTH, height), facecolor=colours["ground"])
     where = (_LEFT / WIDTH, _BOTTOM / height, size[0] / WIDTH, _PLOT / height)
     axes = figure.add_axes(where, facecolor=colours["ground"])
-    _prepare(axes, x, y, colours)
+    placing.prepare(axes, x, y, 6, colours)
+    placing.name_axes(axes, "observational right (%)", "inferential right (%)", colours)
     axes.plot(*zip(*even, strict=True), **_even(colours))
     for what, curve in found.curves.items():
         axes.plot(*zip(*curve, strict=True), **styles[what])
@@ -160,16 +171,6 @@ def _draw(found: Trade, colours: dict[str, str]) -> Figure:
     placing.write_names(axes, labels or {}, size, colours, marks=at)
     legend(figure, key, colours)
     return figure
-
-
-def _prepare(axes: Axes, x: Spot, y: Spot, colours: dict[str, str]) -> None:
-    axes.set(xlim=x, ylim=y, xticks=ticks(*x, 6, whole=True), yticks=ticks(*y, 6, whole=True))
-    axes.tick_params(labelsize=FONT, labelcolor=colours["faint"], length=0, pad=2)
-    axes.grid(color=colours["grid"], linewidth=0.5)
-    axes.set_axisbelow(True)
-    axes.spines[:].set_visible(False)
-    axes.set_ylabel("inferential right (%)", fontsize=7, color=colours["faint"], labelpad=2)
-    axes.set_xlabel("observational right (%)", fontsize=7, color=colours["faint"], loc="left", labelpad=2)
 
 
 def _line(index: int, colours: dict[str, str]) -> dict[str, Any]:

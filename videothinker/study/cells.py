@@ -70,6 +70,16 @@ def left_behind(plan: Sequence[Cell], states: Mapping[str, State], records: Mapp
     return found[::-1]
 
 
+_CHEAP = (Kind.PREPARE, Kind.BLEND, Kind.CHOOSE)
+"""Cells that cost little, so that they are run once more where their files did not travel."""
+
+
+def made_again(plan: Sequence[Cell], states: Mapping[str, State], records: Mapping[str, Record], folder: Path) -> list[Cell]:
+    """Of what was left behind, the cells that a run of `plan` makes once more, as it does data and blends; one that was given
+    has no command, and has to be given again."""
+    return [cell for cell in left_behind(plan, states, records, folder) if cell.kind in _CHEAP]
+
+
 def _travelled(record: Record | None) -> bool:
     return record is not None and (record.packed or record.given)
 

@@ -20,12 +20,12 @@ from videothinker import store
 from videothinker.errors import VtError
 from videothinker.outside import is_name
 from videothinker.records import Category, Estimate
-from videothinker.records.study import BASE, Study
+from videothinker.records.study import BASE, Stage, Study
 from videothinker.records.study_cells import Record, State
 from videothinker.records.study_results import ANSWERS, EARLIER, NO_SEED, RESULTS, Results, Training
 from videothinker.study.cells import as_travelled, record_file
 from videothinker.study.plan import Cell
-from videothinker.study.sheets import Beside, Sheet, Words, read_sheet
+from videothinker.study.sheets import Beside, Sheet, Words, read_sheet, sheet_files
 
 
 class Piece(NamedTuple):
@@ -50,7 +50,8 @@ def read_piece(folder: Path) -> Piece:
     """The report in a folder, as `vt study` writes it, checked.
 
     Raises:
-        VtError: results.json or a sheet that its numbers rest on is missing, damaged, or not as a study writes it.
+        VtError: results.json or a sheet that its numbers rest on is missing, damaged, or not as a study writes it, as where a
+            finished cell has no record or a finished training no entry.
     """
     path = folder / RESULTS
     if not path.is_file():
@@ -59,19 +60,57 @@ def read_piece(folder: Path) -> Piece:
     results = store.read_json(path, Results)
     if bad := next((name for name in (*results.states, *results.study.ask) if not is_name(name)), None):
         raise VtError(f"{path}: has a cell or a way of asking named {bad!a}, which no study writes; take it out")
-    paths = {name: folder / ANSWERS / f"{name}.parquet" for name in results.study.ask}
-    paths = {name: sheet for name, sheet in paths.items() if sheet.is_file()}
-    if lacking := sorted({level.ask for level in results.levels} - paths.keys()):
-        raise VtError(f"{folder}: has no {ANSWERS}/{lacking[0]}.parquet, on which its numbers rest; copy it there as well")
+    _check_finished(path, results)
+    paths = sheet_files(folder, results, "on which its numbers rest; copy it there as well")
     sheets = {name: read_sheet(sheet) for name, sheet in paths.items()}
     answered = {_asking(name, run) for name, sheet in sheets.items() for run in sheet.answers}
     finished = {
         name: as_travelled(results.records[name])
         for name, state in results.states.items()
-        if state is State.FINISHED and name in results.records and (not _asks(name) or name in answered)
+        if state is State.FINISHED and (not _asks(name) or name in answered)
     }
     digest = store.sha256_json([store.sha256_file(each) for each in (path, *paths.values())])
     return Piece(folder, results, sheets, finished, digest)
+
+
+def _check_finished(path: Path, results: Results) -> None:
+    """Check that the results in `path` tell of all that they say is finished.
+
+    Raises:
+        VtError: a finished cell has no record, or a finished training no entry among the trainings; names the first one.
+    """
+    finished = [name for name, state in results.states.items() if state is State.FINISHED]
+    study, told = results.study, {one.name for one in results.trainings}
+    arms = [arm for arm, one in study.arms.items() if one.stage is not Stage.BLEND]
+    trained = {f"{arm}-s{seed}" for arm in arms for seed in study.seeds_of(arm)}
+    for field, lacking in (
+        ("records", [name for name in finished if name not in results.records]),
+        ("trainings", [name for name in finished if name in trained and name not in told]),
+    ):
+        if lacking:
+            raise VtError(
+                f"{path}: {field}: has nothing of '{lacking[0]}', expected an entry, for states says that it is finished; put"
+                " it back, or draw the report again where its cells are (--report-only)"
+            )
+
+
+def refuse_strangers(pieces: Sequence[Piece], study: Study, plan: Sequence[Cell]) -> None:
+    """Refuse reports of which nothing that was trained or asked is a cell of the study's plan: a report of another study, or of
+    this one with other settings throughout.
+
+    Raises:
+        VtError: there is one.
+    """
+    ours = {cell.name: cell.identity for cell in plan}
+    for piece in pieces:
+        made = [name for name in piece.finished if name not in piece.results.study.prepare] or list(piece.finished)
+        if made and not any(ours.get(name) == piece.finished[name].identity for name in made):
+            raise VtError(
+                f"--earlier {piece.folder}: {RESULTS}: study: is '{piece.results.study.title}', of whose {len(made)} finished"
+                f" trainings and askings none has the command, configuration file and input of one of '{study.title}'; expected"
+                " a piece of that; name its report, repeat the settings (--set) and data (--given) that it had, or leave"
+                " --earlier out"
+            )
 
 
 def pieces_in(folder: Path) -> list[Piece]:

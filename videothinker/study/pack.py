@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -25,14 +25,15 @@ from videothinker.errors import VtError
 from videothinker.pool import n_cores
 from videothinker.records.study import Stage, Study
 from videothinker.records.study_cells import Record, State
-from videothinker.records.study_results import ANSWERS, EARLIER, RESULTS
-from videothinker.study.cells import read_records, states_of
+from videothinker.records.study_results import ANSWERS, EARLIER, RESULTS, Results
+from videothinker.study.cells import as_travelled, read_records, states_of
 from videothinker.study.config import fill, placeholders
 from videothinker.study.differences import EXACT, FILES, WEIGHTS, Grow, Shrink, difference, has_weights, restore, waits
 from videothinker.study.parts import PART_BYTES, Item, compressed, fits, joined, read, spread, tar
 from videothinker.study.plan import Cell, Kind, cell_folder
 from videothinker.study.scratch import scratch
 
+_Read = TypeVar("_Read")
 _LOG_LINES = 200
 _NOT_SAID = (WEIGHTS, ".html", ".svg", ".png", ".pdf", ".pt", ".pth", ".bin", ".parquet")
 """Endings of the files in a cell's folder that neither describe it nor hold its answers."""
@@ -157,7 +158,8 @@ def unpack(folder: Path, away: Path) -> None:
     """Put the pack in `away` into `folder`. Weights come as differences, from which `restore_weights` makes checkpoints.
 
     Packs of several machines, each of which ran a part, go into one folder one after the other: a cell that is finished there
-    stays so, whatever a later pack says of it.
+    stays so, whatever a later pack says of it, and if it was run again since an earlier piece (`study/earlier.py`), a pack that
+    knows the piece's run alone does not bring that back.
 
     Raises:
         VtError: `away` holds no pack, or one that is damaged or lacks a file, or `folder` has weights of another training under
@@ -165,29 +167,41 @@ def unpack(folder: Path, away: Path) -> None:
     """
     if not any(away.glob("study-*.tar")):
         raise VtError(f"{away}: holds no study-1.tar, as `vt study --pack` writes")
-    behind = set()
+    records: dict[Path, Record] = {}
+    pieces: list[Results] = []
     for place, content in read(away, folder):  # all of it is read once before anything is written
         if place.is_dir():
             raise VtError(f"{place}: is a folder, where a file of {away} belongs; remove it")
         _refuse_other_training(place, content, folder, away)
-        if place.parent == folder / "records" and _is_behind(place, content, away):
-            behind.add(place)
+        if place.parent == folder / "records":
+            records[place] = _decoded(content, Record, f"{away}: its records/{place.name} is no record of a cell")
+        elif place.name == RESULTS and place.parent.parent == folder / EARLIER:
+            pieces.append(_decoded(content, Results, f"{away}: its {EARLIER}/{place.parent.name}/{RESULTS} is no study's"))
+    behind = {place for place, record in records.items() if place.is_file() and _is_behind(record, place, pieces)}
     for place, content in read(away, folder):
         if place not in behind:
             store.write_bytes(place, content, durable=False)
 
 
-def _is_behind(place: Path, content: bytes, away: Path) -> bool:
-    """Whether a record is of a cell that was not finished where the pack was made, and is here.
-
-    Raises:
-        VtError: it is no record.
-    """
+def _decoded(content: bytes, kind: type[_Read], said: str) -> _Read:
     try:
-        packed = msgspec.json.decode(content, type=Record)
+        return msgspec.json.decode(content, type=kind)
     except msgspec.MsgspecError as error:
-        raise VtError(f"{away}: its records/{place.name} is no record of a cell ({error}); pack the study again") from error
-    return place.is_file() and packed.state is not State.FINISHED and store.read_json(place, Record).state is State.FINISHED
+        raise VtError(f"{said} ({error}); pack the study again") from error
+
+
+def _is_behind(packed: Record, place: Path, pieces: Sequence[Results]) -> bool:
+    """Whether the record in `place` tells of more than the packed one: its cell is finished, and the pack tells of one that is
+    not, or only repeats what an earlier piece's report says of it.
+
+    pieces: the reports that the packed study went on from.
+    """
+    if store.read_json(place, Record).state is not State.FINISHED:
+        return False
+    name = place.stem
+    return packed.state is not State.FINISHED or any(
+        name in piece.records and as_travelled(piece.records[name]) == as_travelled(packed) for piece in pieces
+    )
 
 
 def _refuse_other_training(place: Path, content: bytes, folder: Path, away: Path) -> None:

@@ -9,10 +9,10 @@ import msgspec
 
 from videothinker import store
 from videothinker.errors import VtError
-from videothinker.records.study_results import ANSWERS, RESULTS, Level, Results, Verdict
+from videothinker.records.study_results import RESULTS, Level, Results, Verdict
 from videothinker.study.collect import findings
 from videothinker.study.sheet_columns import column_of
-from videothinker.study.sheets import Sheet, read_sheet
+from videothinker.study.sheets import Sheet, read_sheet, sheet_files
 
 TOLERANCE = 1e-9
 """Largest difference that rounding explains: sums may run in another order under another version of numpy."""
@@ -36,11 +36,8 @@ def recompute(folder: Path) -> Recomputed:
         VtError: there are no results or no answers, or they cannot be read, or a sheet lacks a run that the results are about.
     """
     results = store.read_json(folder / RESULTS, Results)
-    paths = {name: folder / ANSWERS / f"{name}.parquet" for name in results.study.ask}
-    sheets = {name: read_sheet(path) for name, path in paths.items() if path.is_file()}
-    asked = {one.ask for one in results.levels}
-    if lacking := sorted(asked - sheets.keys()):
-        raise VtError(f"{folder}: has no {ANSWERS}/{lacking[0]}.parquet, so its numbers cannot be computed again")
+    paths = sheet_files(folder, results, "so its numbers cannot be computed again")
+    sheets = {name: read_sheet(path) for name, path in paths.items()}
     for level in results.levels:
         _check_runs(paths[level.ask], sheets[level.ask], level)
     found = findings(results.study, sheets, results.trainings)

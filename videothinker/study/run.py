@@ -27,8 +27,8 @@ from videothinker import locks, store
 from videothinker.errors import VtError
 from videothinker.pool import share_of_cores
 from videothinker.records.study_cells import OVER, Record, State
-from videothinker.study.cells import block, is_complete, left_behind, read_records, record_file, states_of
-from videothinker.study.plan import Cell, Kind, cell_folder, command, heights
+from videothinker.study.cells import block, is_complete, made_again, read_records, record_file, states_of
+from videothinker.study.plan import Cell, cell_folder, command, heights
 
 VT = (sys.executable, "-m", "videothinker")
 _TAIL = 12
@@ -165,13 +165,9 @@ def _note_finished(states: Mapping[str, State], records: dict[str, Record], fold
             store.write_json(record_file(folder, name), records[name])
 
 
-_MADE_AGAIN = (Kind.PREPARE, Kind.BLEND, Kind.CHOOSE)
-"""Cells that cost little, so that they are run once more where their files did not travel."""
-
-
 def _prepare_again(plan: Sequence[Cell], states: dict[str, State], records: Mapping[str, Record], folder: Path) -> None:
-    """Let cells of `_MADE_AGAIN` run again whose files have stayed on another machine and are needed here."""
-    while missing := [cell for cell in left_behind(plan, states, records, folder) if cell.kind in _MADE_AGAIN]:
+    """Let cells of little cost run again whose files have stayed on another machine and are needed here."""
+    while missing := made_again(plan, states, records, folder):
         for cell in missing:
             if not cell.arguments:
                 raise VtError(

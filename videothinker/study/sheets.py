@@ -20,7 +20,7 @@ from videothinker.diagnose import grading
 from videothinker.diagnose.twice import sure_from
 from videothinker.errors import VtError
 from videothinker.records import Category, Prediction, Question, Rule, label
-from videothinker.records.study_results import LOST, SHEET_COLUMNS, UNREAD
+from videothinker.records.study_results import ANSWERS, LOST, SHEET_COLUMNS, UNREAD, Results
 from videothinker.study.scores import Floats, Mask, Scored
 from videothinker.study.sheet_columns import BESIDE, TOKENS, column_of, runs_in
 
@@ -156,6 +156,21 @@ def to_bytes(sheet: Sheet) -> bytes:
     kinds = {name: SHEET_COLUMNS.get(name, "string") for name in columns}
     rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
     return tables.to_bytes(rows, kinds)
+
+
+def sheet_files(folder: Path, results: Results, lacking: str) -> dict[str, Path]:
+    """The sheets that lie beside the results of a study's report in `folder`, by way of asking.
+
+    lacking: what it means that one is not there on which numbers of the results rest; the message ends with it.
+
+    Raises:
+        VtError: one of those is not there.
+    """
+    paths = {name: folder / ANSWERS / f"{name}.parquet" for name in results.study.ask}
+    found = {name: path for name, path in paths.items() if path.is_file()}
+    if lost := sorted({level.ask for level in results.levels} - found.keys()):
+        raise VtError(f"{folder}: has no {ANSWERS}/{lost[0]}.parquet, {lacking}")
+    return found
 
 
 def read_sheet(path: Path) -> Sheet:
