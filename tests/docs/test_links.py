@@ -1,5 +1,6 @@
 """Every link of every page leads somewhere, as the pages lie in the repository. That the site's do, test_site.py says."""
 
+import re
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -33,3 +34,12 @@ def test_a_link_that_leads_nowhere_is_found() -> None:
     assert fault("docs/study.md", "metrics.md#no-such-heading") is not None
     assert fault("docs/study.md", "README.md") == "no such file"
     assert fault("docs/study.md", "http://") == "no address of the web"
+
+
+def test_what_is_committed_names_no_folder_of_the_machine_that_made_it() -> None:
+    """A report keeps the command that drew it: give folders by relative paths."""
+    folder = re.compile(r"(?:^|[\s\"'=(>])/(?:tmp|home|root|Users|work)/\w", re.MULTILINE)
+    files = [file for place in ("reports", "docs", "configs") for file in (ROOT / place).rglob("*")]
+    texts = [file for file in files if file.suffix in {".md", ".html", ".json", ".csv", ".tex", ".svg", ".toml"}]
+    assert texts
+    assert [file.relative_to(ROOT).as_posix() for file in texts if folder.search(file.read_text())] == []
