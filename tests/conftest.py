@@ -3,6 +3,7 @@
 A square of one colour crosses each clip; two questions a scene ask for its colour, so a right answer takes the right frames.
 """
 
+import gc
 import logging
 import os
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from curated_factory import a_question, write_curated
 from filelock import FileLock
+from sketches import sketch
 
 from videothinker import answers
 from videothinker.cli.console import LOG, notes, out
@@ -22,6 +24,32 @@ from videothinker.cli.logs import LEVEL, LIBRARIES
 from videothinker.curate.datasets.clevrer.labelled import Labelled
 from videothinker.curated import Curated
 from videothinker.records import Category
+from videothinker.reports import drawing
+
+LONGEST = (
+    *("train/test_parallel.py", "test_benchmarks.py", "test_resume.py", "train/test_run.py", "pretrain/test_step.py"),
+    *("pretrain/test_run.py", "train/test_cdpo.py", "test_demo.py", "study/test_cli.py", "diagnose/test_vllm_chunks.py"),
+    *("diagnose/test_several_sets.py", "study/test_auto.py", "diagnose/test_checkpoint_runs.py", "study/test_whole.py"),
+    *("reports/test_study_page.py", "test_interrupt.py", "models/test_vision_blocks.py"),
+)
+"""The files that take longest. They go first: a long one that begins last leaves all processes but its own idle."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let pytest-xdist hand files out as they come; by itself it would begin with those that have the most tests."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
+
+
+def pytest_collection_finish() -> None:
+    """What torch, transformers and the tests hold stays until the end, and every training looks through it for garbage, twice,
+    for about half a second each time: let it be passed over."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +64,23 @@ def _as_much_said_as_before() -> Iterator[None]:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+
+
+RENDERED = (
+    *("test_figures.py", "test_study_tokens.py", "test_study_trade.py", "test_study_page.py", "test_outside_text.py"),
+    *("test_browser.py", "test_benchmarks_page.py", "test_demo_page.py", "test_training_page.py", "test_unlabelled_page.py"),
+)
+"""Tests that look at figures, or at pages in a browser."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _sketched(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Figures are rendered where tests look at them: elsewhere a report would spend nine tenths of its time on five files of
+    each. A command in a process of its own renders them too."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.name not in RENDERED:
+            patch.setattr(drawing, "_save", sketch)
+        yield
 
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)}

@@ -104,7 +104,10 @@ def vt_here(monkeypatch: pytest.MonkeyPatch) -> None:
     def here(command: list[str], **options: Any) -> Any:
         if command[:3] != [sys.executable, "-m", "videothinker"]:
             return start(command, **options)
-        assert vt(*command[3:]) == 0
+        with monkeypatch.context() as told:
+            for name, value in options["env"].items():
+                told.setenv(name, value)
+            assert vt(*command[3:]) == 0
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(subprocess, "run", here)
@@ -255,7 +258,7 @@ def test_diagnose_measures_vllm(run: Run) -> None:
     assert are_positive(plain["seconds"], served["seconds"], served["video_tokens"])
 
 
-def test_command(run: Run, tmp_path: Path) -> None:
+def test_command(run: Run, vt_here: None, tmp_path: Path) -> None:
     """The whole command, twice; the weights stay where they are told to."""
     sizes = ("--frames", 4, "--tokens", 3, "--scenes", 1)
     found = run("command", *sizes, "--weights", tmp_path / "weights")

@@ -7,12 +7,13 @@ there. Run again it must come to the bytes of a run that nobody disturbed.
 import builtins
 import errno
 import io
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,38 +37,77 @@ from videothinker.study import run as studies
 STUB = Path(__file__).parent / "study" / "stub_vt.py"
 """What runs a study's cells."""
 
-CHILD = """
-import errno, os, signal, sys
+SERVER = """
+import errno, json, os, signal, sys
+import matplotlib.figure, numpy, sketches
 from videothinker.cli import main
+from videothinker.recipes import curation, diagnosis
+from videothinker.reports import drawing
 from videothinker.study import run as studies
-studies.VT = (sys.executable, os.environ.get("STUB", ""))
-fault, last, arguments = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+from videothinker.world import make
+studies.VT = (sys.executable, sys.argv[1])
+drawing._save = sketches.sketch
+for line in sys.stdin:
+    order = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        break
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status), flush=True)
+else:
+    sys.exit()
+for number, place in enumerate((os.devnull, order["stdout"], order["stderr"])):
+    os.dup2(os.open(place, os.O_RDWR | os.O_CREAT), number)
 seen, fsync = 0, os.fsync
 def counted(handle):
     global seen
     seen += 1
-    if seen != last:
+    if seen != order["last"]:
         return fsync(handle)
-    if fault == "full":
+    if order["fault"] == "full":
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    if fault == "torn":
+    if order["fault"] == "torn":
         os.truncate(f"/proc/self/fd/{handle}", os.fstat(handle).st_size // 2)  # the handle itself may be for reading alone
     os.kill(os.getpid(), signal.SIGKILL)
 os.fsync = counted
-sys.argv = ["vt", *arguments]
+sys.argv = ["vt", *order["arguments"]]
 main()
 """
+"""Forks a process for every command that it is told of, so that what all of them import is imported once."""
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def vt(fault: str, last: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run `vt` in a process in which the `last`-th file that is flushed to disk meets the fault; 0: none does."""
-    return subprocess.run(
-        [sys.executable, "-c", CHILD, fault, str(last), *map(str, arguments)],
-        capture_output=True,
+@pytest.fixture(scope="module")
+def vt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Runs `vt` in a process in which the `last`-th file that is flushed to disk meets the fault; 0: none does."""
+    stdout, stderr = (tmp_path_factory.mktemp("said") / name for name in ("stdout", "stderr"))
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER, str(STUB)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        check=False,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "STUB": str(STUB)},
+        env={
+            **os.environ,
+            "CUDA_VISIBLE_DEVICES": "",
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+        },
     )
+    assert server.stdin is not None
+    assert server.stdout is not None
+
+    def run(fault: str, last: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        order = {"fault": fault, "last": last, "arguments": [*map(str, arguments)]}
+        for said in (stdout, stderr):
+            said.write_text("")
+        print(json.dumps({**order, "stdout": str(stdout), "stderr": str(stderr)}), file=server.stdin, flush=True)
+        returncode = int(server.stdout.readline())
+        return subprocess.CompletedProcess([], returncode, stdout.read_text(), stderr.read_text())
+
+    with server:
+        yield run
+        server.stdin.close()
 
 
 def result(folder: Path) -> dict[str, bytes]:
@@ -122,7 +162,7 @@ def everything(folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def commands(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+def commands(vt: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """The arguments of each command up to the folder that it writes."""
     here = tmp_path_factory.mktemp("data")
     dev, train = (
@@ -185,6 +225,7 @@ STUDY = FILE.replace("seeds = [1, 2, 3, 4]", "seeds = [1, 2]").split("[ask.sampl
     ],
 )
 def test_a_command_that_was_killed_while_saving_comes_to_the_same_bytes(
+    vt: Run,
     commands: dict[str, list[str]],
     tmp_path: Path,
     command: str,
@@ -237,7 +278,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_training_that_was_killed_while_saving_comes_to_the_same_weights(
-    commands: dict[str, list[str]], tmp_path: Path, command: str, place: tuple[int, int]
+    vt: Run, commands: dict[str, list[str]], tmp_path: Path, command: str, place: tuple[int, int]
 ) -> None:
     arguments = commands[command]
     assert vt_command.vt(*arguments, tmp_path / "whole") == 0
@@ -290,7 +331,9 @@ def test_a_folder_that_cannot_be_written_to_is_told_in_one_line(
     assert list(out.iterdir()) == []
 
 
-def test_a_second_writer_is_told_so_in_one_line_and_changes_nothing(commands: dict[str, list[str]], tmp_path: Path) -> None:
+def test_a_second_writer_is_told_so_in_one_line_and_changes_nothing(
+    vt: Run, commands: dict[str, list[str]], tmp_path: Path
+) -> None:
     for command, folder in {"world": tmp_path / "world", "diagnose": tmp_path / "runs" / "gold"}.items():
         out = folder if command == "world" else folder.parent
         with locks.alone(folder):

@@ -59,8 +59,9 @@ def settings(folder: Path, text: str = SMALL) -> Path:
 
 
 def together(n: int, *command: str) -> None:
-    """Run a command as `n` processes of one group."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(n), *command]
+    """Run a command as `n` processes of one group; one process needs no launcher."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(n)] if n > 1 else []
+    launch = [sys.executable, *launcher, *command]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(launch, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

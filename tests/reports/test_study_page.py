@@ -3,7 +3,9 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import pytest
@@ -43,8 +45,13 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     return collect(study, plan, out, states, records).results
 
 
-def test_every_run_and_every_claim_has_its_place(results: Results) -> None:
-    pages = study_pages(results)
+@pytest.fixture(scope="module")
+def pages(results: Results) -> Mapping[str, bytes]:
+    """The study's files, drawn once: they are what takes the time of these tests."""
+    return MappingProxyType(study_pages(results))
+
+
+def test_every_run_and_every_claim_has_its_place(results: Results, pages: Mapping[str, bytes]) -> None:
     markdown = pages["report.md"].decode()
     for claim in results.verdicts:
         assert f"**{claim.claim.text}: {claim.decision}.**" in markdown
@@ -60,8 +67,8 @@ def test_every_run_and_every_claim_has_its_place(results: Results) -> None:
     assert {f"figure-{name}.svg" for name in ("accuracy", "differences", "shortcut", "curves")} <= pages.keys()
 
 
-def test_an_interval_over_seeds_is_shown_only_where_there_are_two(results: Results) -> None:
-    markdown = study_pages(results)["report.md"].decode()
+def test_an_interval_over_seeds_is_shown_only_where_there_are_two(pages: Mapping[str, bytes]) -> None:
+    markdown = pages["report.md"].decode()
     part = markdown[markdown.index("Differences in percentage points") :]
     row = next(line for line in part.splitlines() if line.startswith("| attract \u2212 cdpo"))
     cells = [cell.strip() for cell in row.strip("|").split(" | ")]
@@ -70,8 +77,9 @@ def test_an_interval_over_seeds_is_shown_only_where_there_are_two(results: Resul
     assert "\u00b1" in next(line for line in part.splitlines() if line.startswith("| cdpo \u2212 grpo"))
 
 
-def test_a_sweep_stands_in_the_order_of_its_numbers_with_the_values_of_its_arms(results: Results) -> None:
-    pages = study_pages(results)
+def test_a_sweep_stands_in_the_order_of_its_numbers_with_the_values_of_its_arms(
+    results: Results, pages: Mapping[str, bytes]
+) -> None:
     assert {"figure-sweep-1.svg", "figure-sweep-1-dark.png"} <= pages.keys()
     said = next(line for line in pages["report.md"].decode().splitlines() if "(figure-sweep-1.svg)" in line)
     levels = {level.arm: level for level in results.levels if level.ask == "greedy" and level.rule == results.study.rule}
@@ -81,14 +89,14 @@ def test_a_sweep_stands_in_the_order_of_its_numbers_with_the_values_of_its_arms(
     assert f"inferential (%): {', '.join(words)};" in said
 
 
-def test_what_a_process_printed_stays_text(results: Results) -> None:
-    page = study_pages(results)["report.html"].decode()
+def test_what_a_process_printed_stays_text(pages: Mapping[str, bytes]) -> None:
+    page = pages["report.html"].decode()
     assert ATTACK not in page
     assert "&lt;img src=x" in page
 
 
-def test_the_same_results_give_the_same_bytes(results: Results) -> None:
-    assert study_pages(results) == study_pages(results)
+def test_the_same_results_give_the_same_bytes(results: Results, pages: Mapping[str, bytes]) -> None:
+    assert study_pages(results) == pages
 
 
 def test_a_study_of_which_nothing_has_run_has_a_page(tmp_path: Path) -> None:
@@ -100,8 +108,8 @@ def test_a_study_of_which_nothing_has_run_has_a_page(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def page_file(results: Results, tmp_path: Path) -> Path:
-    store.write_bytes(tmp_path / "report.html", study_pages(results)["report.html"])
+def page_file(pages: Mapping[str, bytes], tmp_path: Path) -> Path:
+    store.write_bytes(tmp_path / "report.html", pages["report.html"])
     return tmp_path / "report.html"
 
 
@@ -148,7 +156,7 @@ def test_a_committed_study_is_drawn_again_under_its_own_rule_and_with_what_its_s
     assert "with 95 % intervals over scenes, all seeds pooled." in text
 
 
-def test_a_study_of_today_states_the_rule_of_today(results: Results) -> None:
-    text = study_pages(results)["report.md"].decode()
+def test_a_study_of_today_states_the_rule_of_today(pages: Mapping[str, bytes]) -> None:
+    text = pages["report.md"].decode()
     assert "earlier version" not in text
     assert "its 95 % interval over scenes and seeds at once" in text

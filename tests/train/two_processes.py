@@ -1,5 +1,9 @@
-"""Two CDPO steps on injected roll-outs, by as many processes as launch it; the main one saves the weights (test_parallel)."""
+"""Two CDPO steps on injected roll-outs for each of some cases, by as many processes as launch it (test_parallel).
 
+The main process saves what each case came to. One launch does them all, since what a process imports takes longer than a case.
+"""
+
+import json
 import os
 import sys
 from pathlib import Path
@@ -46,9 +50,8 @@ def version(trainer: Any) -> int:
     return int(trainer.accelerator.state.fsdp_plugin.fsdp_version)
 
 
-def main(assets: Path, out: Path, *overrides: str) -> None:
-    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
-        allow_sharding_on_a_cpu()
+def train(assets: Path, out: Path, *overrides: str) -> Any:
+    """Two steps with a stage's settings; the main process saves weights and log as `out`/end.pt. Returns the trainer."""
     config = stage("cdpo", "rollouts.rows_per_forward=2", "optimizer.max_grad_norm=1e9", *overrides)
     trainer = make_trainer(assets, out / "run", config, reward_funcs=[length], save_strategy="no")
     trainer._generate_single_turn = injected
@@ -66,8 +69,17 @@ def main(assets: Path, out: Path, *overrides: str) -> None:
         told = {"world": trainer.args.world_size, "sharded": trainer.is_fsdp_enabled and version(trainer) == 2}
         torch.save({"weights": kept, "log": shown, **told}, out / "end.pt")
     trainer.accelerator.wait_for_everyone()
+    return trainer
+
+
+def main(assets: Path, out: Path, cases: dict[str, list[str]]) -> None:
+    """Train each case, settings by its name, into a folder of that name."""
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
+        allow_sharding_on_a_cpu()
+    for name, overrides in cases.items():
+        trainer = train(assets, out / name, *overrides)
     trainer.accelerator.end_training()  # else a thread of the process group may abort the process at its end
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3]))
