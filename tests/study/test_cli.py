@@ -383,8 +383,8 @@ def test_the_plan_of_real_clevrer_says_what_it_takes(tmp_path: Path, monkeypatch
     assert "none is visible here" in result.stdout
     rows = [line.split() for line in result.stdout.splitlines() if "64.7 GiB" in line]
     assert [row[0] for row in rows] == ["1", "2", "8"]
-    left = [float(row[3]) if row[4] == "days" else float(row[3]) / 24 for row in rows]
+    left = [60 * float(row[3]) + float(row[5]) for row in rows]  # such as "15 h 28 min"
     assert left[0] == pytest.approx(2 * left[1], rel=0.05)
-    # 12 trainings of 62 minutes and 13 askings of 17, 967 minutes; 12 checkpoints of 14 GiB beside 45 GiB of data
-    assert left[0] == pytest.approx(967 / 60 / 24, rel=0.05)
+    # 12 trainings of 62 minutes and 13 askings of 14, 928 minutes; 12 checkpoints of 14 GiB beside 45 GiB of data
+    assert left[0] == pytest.approx(928, rel=0.05)
     assert {row[-2] for row in rows} == {"213"}

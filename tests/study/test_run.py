@@ -142,7 +142,7 @@ def test_of_chosen_claims_the_first_is_asked_before_the_second_is_trained(tmp_pa
     """The second claim's chain, bias model and CDPO, is the longer one; without claims it would be trained first."""
     study, plan = make_study(tmp_path, SMALL)
     claims = [Claim(text="x", holds=("attract < base",)), Claim(text="y", holds=("cdpo > grpo",))]
-    part = chosen(claims, study, plan)
+    part = chosen([cells_of(claim, study, plan) for claim in claims], plan)
     run(part, tmp_path / "out", Slots((), 1))
     started = [name for what, name, _ in diary(tmp_path / "out") if what == "start"]
     first = cells_of(claims[0], study, plan)
