@@ -49,13 +49,7 @@ def named_claims(names: str | None, study: "Study") -> "list[Claim]":
         VtError: the study has no claim of such a name, or LIST names none.
     """
     found = study.named_claims
-    asked = [name.strip() for name in (names or "").split(",") if name.strip()]
-    if names is not None and not asked:
-        expected = ", ".join(found) or "none"
-        raise VtError(f"--claims '{names}': names no claim, expected some of {expected}; to run all, leave the option out")
-    if unknown := [name for name in asked if name not in found]:
-        raise VtError(f"--claims {names}: there is no claim '{unknown[0]}', expected some of {', '.join(found) or 'none'}")
-    return [found[name] for name in asked]
+    return [found[name] for name in _named("claim", names, list(found))]
 
 
 def named_arms(names: str | None, study: "Study") -> list[str]:
@@ -66,12 +60,17 @@ def named_arms(names: str | None, study: "Study") -> list[str]:
     """
     from videothinker.records.study import BASE
 
-    known = [BASE, *study.arms]
+    return _named("arm", names, [BASE, *study.arms])
+
+
+def _named(what: str, names: str | None, known: "Sequence[str]") -> list[str]:
+    """The names in what `--claims LIST` or `--arms LIST` says; none where it is not given."""
     asked = [name.strip() for name in (names or "").split(",") if name.strip()]
+    expected = f"expected some of {', '.join(known) or 'none'}"
     if names is not None and not asked:
-        raise VtError(f"--arms '{names}': names no arm, expected some of {', '.join(known)}; to run all, leave the option out")
+        raise VtError(f"--{what}s '{names}': names no {what}, {expected}; to run all, leave the option out")
     if unknown := [name for name in asked if name not in known]:
-        raise VtError(f"--arms {names}: there is no arm '{unknown[0]}', expected some of {', '.join(known)}")
+        raise VtError(f"--{what}s {names}: there is no {what} '{unknown[0]}', {expected}")
     return asked
 
 
